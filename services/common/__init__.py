@@ -1,0 +1,1 @@
+"""What every service does identically: report, refuse and fail. Nothing here knows a product."""

@@ -1,0 +1,70 @@
+"""Who may do what: three levels, told apart by bearer tokens compared in constant time."""
+
+import enum
+import hmac
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from services.common.problems import Forbidden, Unauthorized
+from services.common.settings import ServiceSettings
+
+AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
+Guard: TypeAlias = Callable[[AnyConnection, BaseRouteHandler], None]
+
+
+class Level(enum.Enum):
+    PUBLIC = "public"
+    SERVICE = "service"
+    OPERATOR = "operator"
+
+
+class Access:
+    """The tokens in force."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._tokens = [
+            *((token.encode(), Level.SERVICE) for token in settings.service_tokens),
+            *((token.encode(), Level.OPERATOR) for token in settings.operator_tokens),
+        ]
+
+    def level(self, authorization: str | None) -> Level:
+        """Return the level that an Authorization header stands for; none is public.
+
+        Raises Unauthorized for a header that is not a bearer token in force.
+        """
+        if authorization is None:
+            return Level.PUBLIC
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("Send Authorization: Bearer <token>")
+        candidate = given.strip().encode()
+        found = [level for token, level in self._tokens if hmac.compare_digest(token, candidate)]
+        if not found:
+            raise Unauthorized("This token is not in force")
+        return found[0]
+
+
+def level_of(connection: AnyConnection) -> Level:
+    access: Access = connection.app.state.access
+    return access.level(connection.headers.get("authorization"))
+
+
+def only(*allowed: Level) -> Guard:
+    """A guard that lets the named levels pass: 401 without a token, 403 with another level's."""
+    names = " or ".join(level.value for level in allowed)
+
+    def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
+        level = level_of(connection)
+        if level is Level.PUBLIC:
+            raise Unauthorized(f"This needs the {names} token")
+        if level not in allowed:
+            raise Forbidden(f"This needs the {names} token, not the {level.value} one")
+
+    return guard
+
+
+operator_only = only(Level.OPERATOR)
+service_only = only(Level.SERVICE)

@@ -1,0 +1,61 @@
+"""Request bodies: decoded strictly by msgspec, and described in the OpenAPI document all the same.
+
+Litestar's own `data` parameter converts leniently (the string "1" becomes the number 1), so handlers
+take the raw `body` and decode it here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
+
+from services.common.problems import InvalidBody, UnsupportedMediaType
+
+T = TypeVar("T")
+
+LIMIT = 65_536  # bytes
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return the value in `body`. Raises InvalidBody (422) saying what is wrong and where."""
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise InvalidBody(str(error)) from None
+    except UnicodeDecodeError:
+        raise InvalidBody("The body is not UTF-8") from None
+
+
+def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: refuse a body that does not say it is JSON (415)."""
+    _insist(connection, "application/json")
+
+
+def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: refuse a body that does not say it is NDJSON (415)."""
+    _insist(connection, "application/x-ndjson")
+
+
+def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
+    given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != wanted:
+        raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {given!r}" if given else ""))
+
+
+def described(body_type: Any, media_type: str = "application/json") -> type[Operation]:
+    """An OpenAPI operation that says which body the handler takes."""
+    (schema,), components = msgspec.json.schema_components([body_type], ref_template="#/components/schemas/{name}")
+    inline = components[body_type.__name__] if "$ref" in schema else schema
+
+    @dataclass
+    class Described(Operation):
+        def __post_init__(self) -> None:
+            self.request_body = RequestBody(
+                content={media_type: OpenAPIMediaType(schema=inline)},  # type: ignore[arg-type]  # a schema as plain JSON
+                required=True,
+            )
+
+    return Described

@@ -1,0 +1,75 @@
+"""The outermost layer of each service: request ids, security headers, timing. Sees unrouted paths too."""
+
+import re
+import time
+import uuid
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from services.common import context
+from services.common.telemetry import IN_FLIGHT, REQUEST_DURATION
+
+log = structlog.get_logger()
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+UNMEASURED = ("/health", "/metrics")
+
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+
+
+class Edge:
+    """Wraps a service's application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or uuid.uuid4().hex
+        context.request_id.set(request_id)
+        context.traceparent.set(_well_formed(headers.get(b"traceparent"), TRACEPARENT))
+        extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+        began = time.perf_counter()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        IN_FLIGHT.inc()
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            IN_FLIGHT.dec()
+            _note(scope, status, time.perf_counter() - began)
+
+
+def _well_formed(raw: bytes | None, pattern: re.Pattern[bytes]) -> str | None:
+    return raw.decode() if raw is not None and pattern.fullmatch(raw) else None
+
+
+def _note(scope: HTTPScope, status: int, seconds: float) -> None:
+    """Measure the request under its route template, never its path: labels do not come from callers."""
+    if scope["path"].startswith(UNMEASURED):
+        return
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    route = str(scope.get("path_template") or "unrouted")
+    REQUEST_DURATION.labels(method, route, status).observe(seconds)
+    if status >= 500:  # noqa: PLR2004 - HTTP's server errors
+        log.warning("request failed", method=method, route=route, status=status, seconds=round(seconds, 4))

@@ -1,0 +1,94 @@
+"""Health, told three ways: the process, its own dependencies, everything downstream.
+
+Readiness asks only what this service owns: were it to ask its neighbour, one fault would take both out of service.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+Status = Literal["ok", "degraded", "down"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One dependency as seen now. `latency_ms` is how long the look took."""
+
+    status: Status
+    latency_ms: float
+    detail: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: Status
+    service: str
+    replica: str
+    version: str
+    checks: dict[str, Check]
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """How to look at one dependency: `look` raises, or returns a remark, when it is not well.
+
+    A failing probe makes the service `down` if it is `vital`, else `degraded`.
+    """
+
+    look: Callable[[], Awaitable[str | None]]
+    vital: bool = False
+
+
+class Identity(msgspec.Struct, frozen=True):
+    service: str
+    replica: str
+    version: str
+
+
+async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
+    """Run all probes at once and sum them up: the worst counts."""
+    checks = await asyncio.gather(*(_check(probe) for probe in probes.values()))
+    named = dict(zip(probes, checks, strict=True))
+    order: tuple[Status, ...] = ("ok", "degraded", "down")
+    worst: Status = max((check.status for check in checks), key=order.index, default="ok")
+    return Health(worst, identity.service, identity.replica, identity.version, named)
+
+
+async def _check(probe: Probe) -> Check:
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(3):
+            remark = await probe.look()
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+        status: Status = "down" if probe.vital else "degraded"
+        remark = f"{type(error).__name__}: {error}".strip().rstrip(":")
+    else:
+        status = "degraded" if remark else "ok"
+    return Check(status, round((time.perf_counter() - began) * 1000, 2), remark)
+
+
+def _answer(health: Health) -> Response[Health]:
+    return Response(health, status_code=503 if health.status == "down" else 200)
+
+
+def health_routes(identity: Identity, own: dict[str, Probe], downstream: dict[str, Probe]) -> list[HTTPRouteHandler]:
+    """Routes for /health, /health/live, /health/ready and /health/deep."""
+
+    @get("/health/live", tags=["health"])
+    async def live() -> Health:
+        """Whether the process answers at all."""
+        return Health("ok", identity.service, identity.replica, identity.version, {})
+
+    @get(["/health", "/health/ready"], tags=["health"], raises=[])
+    async def ready() -> Response[Health]:
+        """Whether this service may take traffic: its own dependencies, with their latency."""
+        return _answer(await examine(identity, own))
+
+    @get("/health/deep", tags=["health"])
+    async def deep() -> Response[Health]:
+        """Everything, downstream included."""
+        return _answer(await examine(identity, own | downstream))
+
+    return [live, ready, deep]

@@ -1,0 +1,59 @@
+"""JSON lines on stderr: one event each, stable keys, control characters escaped, no bodies."""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import structlog
+
+from services.common import context
+
+
+def configure(service: str, replica: str, level: str) -> None:
+    """Send structlog and the standard library's warnings through one JSON renderer."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Origin(service, replica),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(serializer=_dump),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("httpx", "httpcore", "_granian", "granian", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _Origin:
+    """Adds who speaks and for which request."""
+
+    def __init__(self, service: str, replica: str) -> None:
+        self._origin = {"service": service, "replica": replica}
+
+    def __call__(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.update(self._origin)
+        if "request_id" not in event and (request_id := context.request_id.get()):
+            event["request_id"] = request_id
+        return event
+
+
+def _dump(event: Any, **_: Any) -> str:
+    """One line: JSON escapes every control character, so nothing a caller sends can forge a second line."""
+    return msgspec.json.encode(event, enc_hook=str).decode()

@@ -1,0 +1,110 @@
+"""PostgreSQL: one pool per process, and migrations as numbered SQL files."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import TypeAlias
+
+import psycopg
+from prometheus_client import Histogram
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+
+OUTAGES: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
+"""The database cannot be reached or went away: worth a 503, not a traceback."""
+
+POOL_WAIT = Histogram(
+    "db_pool_wait_seconds",
+    "Wait for a database connection",
+    buckets=(0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5),
+)
+
+CHECK_EVERY = (
+    0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
+)
+WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
+_SESSION = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """The pool of psycopg, telling how long callers waited."""
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg_pool's own signature
+        began = time.perf_counter()
+        try:
+            return await super().getconn(timeout)
+        finally:
+            POOL_WAIT.observe(time.perf_counter() - began)
+
+
+@contextlib.asynccontextmanager
+async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
+    """A pool of up to `size` connections that mends itself within a second of the server's return."""
+    pool = Pool(
+        url,
+        kwargs={"options": _SESSION, "connect_timeout": 2, "application_name": name},
+        min_size=size,
+        max_size=size,
+        timeout=WAIT_AT_MOST,
+        reconnect_timeout=1.0,
+        open=False,
+        name=name,
+    )
+    await pool.open()
+    checker = asyncio.create_task(_keep_checking(pool))
+    try:
+        yield pool
+    finally:
+        checker.cancel()
+        await pool.close()
+
+
+async def _keep_checking(pool: Pool) -> None:
+    while True:
+        await asyncio.sleep(CHECK_EVERY)
+        with contextlib.suppress(*OUTAGES):
+            await pool.check()
+
+
+async def ping(pool: Pool) -> None:
+    """Raise unless the database answers a query within a second."""
+    async with asyncio.timeout(1), pool.connection() as conn:
+        await conn.execute("SELECT 1")
+
+
+LOCK = 0x76616C65  # "vale": one advisory lock per database, whoever migrates it
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+def migrate(url: str, package: str) -> list[str]:
+    """Apply the numbered files of `package`'s `schema` folder that are not yet applied, each in a transaction.
+
+    Returns the names applied. Safe to run from many processes at once.
+    """
+    files = sorted(
+        (file for file in (resources.files(package) / "schema").iterdir() if file.name.endswith(".sql")),
+        key=lambda file: file.name,
+    )
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        conn.execute(_TABLE)
+        done = {row[0] for row in conn.execute("SELECT version FROM schema_migrations")}
+        fresh = [file for file in files if int(file.name[:4]) not in done]
+        for file in fresh:
+            with conn.transaction():
+                conn.execute(file.read_bytes())
+                conn.execute(
+                    "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [int(file.name[:4]), file.name]
+                )
+    return [file.name for file in fresh]

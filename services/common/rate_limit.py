@@ -1,0 +1,57 @@
+"""A limit per client on the public endpoints: a fixed window counted in Redis, open when Redis is down.
+
+Litestar's own limiter reads and writes its history in two steps, so replicas racing each other lose counts;
+one INCR does not.
+"""
+
+import time
+
+from litestar.handlers import BaseRouteHandler
+
+from services.common.auth import AnyConnection, Level, level_of
+from services.common.problems import RateLimited
+from services.common.redis import BestEffort, Redis
+
+WINDOW = 60  # seconds
+
+
+class RateLimit:
+    """At most `per_minute` requests per client in each minute; 0 means no limit."""
+
+    def __init__(self, redis: BestEffort, per_minute: int, trusted_hops: int) -> None:
+        self._redis = redis
+        self._per_minute = per_minute
+        self._trusted_hops = trusted_hops
+
+    async def spend(self, connection: AnyConnection) -> None:
+        """Count one request of this client. Raises RateLimited when its minute is used up."""
+        if not self._per_minute:
+            return
+        now = int(time.time())
+        key = f"rate:{client_address(connection, self._trusted_hops)}:{now // WINDOW}"
+
+        async def count(redis: Redis) -> int:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.incr(key)
+                pipe.expire(key, WINDOW * 2)
+                used, _ = await pipe.execute()
+            return int(used)
+
+        if await self._redis(count, 0) > self._per_minute:
+            wait = WINDOW - now % WINDOW
+            raise RateLimited(f"{self._per_minute} requests a minute are used up", retry_after=wait)
+
+
+def client_address(connection: AnyConnection, trusted_hops: int) -> str:
+    """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer."""
+    forwarded = [part.strip() for part in connection.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if trusted_hops and forwarded:
+        return forwarded[-min(trusted_hops, len(forwarded))]
+    return connection.client.host if connection.client else "unknown"
+
+
+async def public(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """A guard for endpoints open to all: anonymous callers are limited, a wrong token is still 401."""
+    if level_of(connection) is Level.PUBLIC:
+        limit: RateLimit = connection.app.state.rate_limit
+        await limit.spend(connection)

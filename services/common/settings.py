@@ -1,0 +1,78 @@
+"""Settings are read once, at the edge, from `VALERIX_*` variables into a frozen struct."""
+
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+PREFIX = "VALERIX_"
+PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
+
+Token = Annotated[str, msgspec.Meta(min_length=16)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+S = TypeVar("S", bound="ServiceSettings")
+
+
+class SettingsError(Exception):
+    """A variable is missing, malformed or still a placeholder. The message names it and says what it wants."""
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What each service is told; field `port` is read from `VALERIX_PORT`, and so on."""
+
+    database_url: str
+    redis_url: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    replica: str
+    service_tokens: Annotated[tuple[Token, ...], msgspec.Meta(min_length=1, max_length=2)]
+    operator_tokens: Annotated[tuple[Token, ...], msgspec.Meta(min_length=1, max_length=2)]
+    host: str = "127.0.0.1"
+    chaos_allowed: bool = False
+    crash_at: str | None = None
+    log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
+    rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000
+    trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    database_connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
+
+
+def read(cls: type[S], environ: Mapping[str, str]) -> S:
+    """Read `cls` from `environ`. An empty variable counts as unset; lists are separated by commas.
+
+    Raises SettingsError naming the first variable that is missing or wrong.
+    """
+    hints = typing.get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(cls):
+        raw = environ.get(PREFIX + field.name.upper(), "").strip()
+        if raw:
+            given[field.name] = _split(raw) if typing.get_origin(hints[field.name]) is tuple else raw
+        elif field.required:
+            raise SettingsError(f"{PREFIX}{field.name.upper()} is not set")
+    try:
+        settings = msgspec.convert(given, cls, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+    _refuse_placeholders(settings)
+    return settings
+
+
+def _split(raw: str) -> list[str]:
+    return [part.strip() for part in raw.split(",") if part.strip()]
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    message, _, path = str(error).partition(" - at `$.")
+    name = path.rstrip("`").split("[")[0].upper()
+    return f"{PREFIX}{name}: {message}" if name else message
+
+
+def _refuse_placeholders(settings: ServiceSettings) -> None:
+    for name in ("service_tokens", "operator_tokens"):
+        for token in getattr(settings, name):
+            if any(token.lower().startswith(word) for word in PLACEHOLDERS) or len(set(token)) < 6:  # noqa: PLR2004 - "aaaa…" and friends
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} holds a placeholder: generate one, e.g. `openssl rand -hex 24`"
+                )
+    if set(settings.service_tokens) & set(settings.operator_tokens):
+        raise SettingsError("VALERIX_SERVICE_TOKENS and VALERIX_OPERATOR_TOKENS share a token: levels would be one")
