@@ -1,0 +1,110 @@
+"""The shape every command shares: loaded when called, and taking the global options wherever they are typed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from valerix_cli.options import GLOBAL_OPTIONS
+
+
+class Command(TyperCommand):
+    """A command that takes the global options besides its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [*super().get_params(ctx), *GLOBAL_OPTIONS]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A command with subcommands: takes the global options, loads what is called, shows its help when called alone."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [*super().get_params(ctx), *GLOBAL_OPTIONS]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        alone = not args and not ctx.resilient_parsing
+        return super().parse_args(ctx, ["--help"] if alone else args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        _write_options(self.get_params(ctx), ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None)
+                panels.setdefault(panel if isinstance(panel, str) else "Commands", []).append(
+                    (name, command.get_short_help_str(limit=80))
+                )
+        width = max((len(name) for rows in panels.values() for name, _ in rows), default=0)
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows])
+
+
+class App(typer.Typer):
+    """A Typer whose commands are ours; help is plain text, so that it needs no Rich and comes at once."""
+
+    def __init__(self, summary: str, *, completion: bool = False) -> None:
+        super().__init__(
+            help=summary, cls=Group, rich_markup_mode=None, add_completion=completion, pretty_exceptions_enable=False
+        )
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        return super().command(name, **{"cls": Command, **settings})
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a command's code is: a function, or an `App` called `app`, in a module of its own."""
+
+    name: str
+    summary: str
+    panel: str
+    module: str
+    attribute: str
+
+
+class LazyCommand(Command):
+    """Stands for a command in listings and completion without importing its module."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(name=target.name, help=target.summary, rich_markup_mode=None, rich_help_panel=target.panel)
+        self.target = target
+
+    def load(self) -> Any:
+        found = getattr(import_module(self.target.module), self.target.attribute)
+        if not isinstance(found, typer.Typer):
+            app = App(self.target.summary)
+            app.command(self.target.name)(found)
+            found = app
+        command = get_command(found)
+        command.name = self.target.name
+        return command
+
+
+def _write_options(params: list[Any], ctx: Any, formatter: Any) -> None:
+    shared = set(map(id, GLOBAL_OPTIONS))
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Global options": []}
+    for param in params:
+        record = param.get_help_record(ctx)
+        if record is not None:
+            kind = "Arguments" if param.param_type_name == "argument" else "Options"
+            sections["Global options" if id(param) in shared else kind].append(record)
+    for title, records in sections.items():
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)

@@ -1,0 +1,1 @@
+"""What talks to the services over HTTP, and prints nothing."""

@@ -1,0 +1,1 @@
+"""One module per noun: parse, ask a client, show."""

@@ -1,0 +1,97 @@
+"""Ways in which a command can end badly, each with its exit code.
+
+CliError                     1    tried and failed
+├── BadUsageError            2    bad usage or file, nothing was touched
+├── UnreachableError         3    nobody answers, or a preflight check failed
+├── GuardError               4    refused by a guard
+├── DomainError              5    refused by the domain (no stock, key reused)
+├── ExpectationError        10    an expectation or an objective was missed
+├── InvariantError          11    an invariant is broken
+├── InconclusiveError       12    not enough to say either way
+├── RollbackError           13    roll-back not confirmed, faults may be live
+├── RegressionError         14    worse than the baseline
+├── ChangesFoundError       20    `diff --exit-code` found changes
+└── WaitedTooLongError     124    the time limit passed
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the shell gets to see."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_USAGE = 2
+    UNREACHABLE = 3
+    GUARD = 4
+    DOMAIN = 5
+    EXPECTATION = 10
+    INVARIANT = 11
+    INCONCLUSIVE = 12
+    ROLLBACK = 13
+    REGRESSION = 14
+    CHANGES_FOUND = 20
+    WAITED_TOO_LONG = 124
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+    TERMINATED = 143
+
+
+class CliError(Exception):
+    """What happened, why, and what to type next: the three lines a user sees."""
+
+    code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, what: str, why: str, hint: str) -> None:
+        super().__init__(what, why, hint)
+        self.what = what
+        self.why = why
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+class BadUsageError(CliError):
+    code = ExitCode.BAD_USAGE
+
+
+class UnreachableError(CliError):
+    code = ExitCode.UNREACHABLE
+
+
+class GuardError(CliError):
+    code = ExitCode.GUARD
+
+
+class DomainError(CliError):
+    code = ExitCode.DOMAIN
+
+
+class ExpectationError(CliError):
+    code = ExitCode.EXPECTATION
+
+
+class InvariantError(CliError):
+    code = ExitCode.INVARIANT
+
+
+class InconclusiveError(CliError):
+    code = ExitCode.INCONCLUSIVE
+
+
+class RollbackError(CliError):
+    code = ExitCode.ROLLBACK
+
+
+class RegressionError(CliError):
+    code = ExitCode.REGRESSION
+
+
+class ChangesFoundError(CliError):
+    code = ExitCode.CHANGES_FOUND
+
+
+class WaitedTooLongError(CliError):
+    code = ExitCode.WAITED_TOO_LONG

@@ -1,0 +1,103 @@
+"""The console script: finds the command, runs it, and turns every way of ending badly into an exit code."""
+
+import signal
+import sys
+import traceback
+from typing import Annotated, NoReturn, cast
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from valerix_cli import __version__
+from valerix_cli.app import App, LazyCommand, Target
+from valerix_cli.errors import BadUsageError, CliError, ExitCode
+from valerix_cli.output import print_error
+from valerix_cli.session import Session
+
+PLATFORM = "The platform"
+ORDERS = "Orders and stock"
+FAULTS = "Faults and recovery"
+TOOLBOX = "Toolbox"
+
+
+def _target(name: str, panel: str, summary: str, attribute: str = "app") -> Target:
+    return Target(name, summary, panel, f"valerix_cli.commands.{name}", attribute)
+
+
+TARGETS = [
+    _target("up", PLATFORM, "Start the platform on this machine.", "up"),
+    _target("down", PLATFORM, "Stop the platform on this machine.", "down"),
+    _target("status", PLATFORM, "Show what runs and how it is.", "status"),
+    _target("logs", PLATFORM, "Show what the services log.", "logs"),
+    _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
+    _target("stock", ORDERS, "Show, restock and watch what is left."),
+    _target("chaos", FAULTS, "Turn gremlins on and off."),
+    _target("breaker", FAULTS, "Show and force the circuit breaker."),
+    _target("queue", FAULTS, "Show what is queued and requeue dead orders."),
+    _target("context", TOOLBOX, "Choose which platform to talk to."),
+    _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", "api"),
+    _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", "explain"),
+    _target("schema", TOOLBOX, "Print the JSON Schema of a result.", "schema"),
+    _target("version", TOOLBOX, "Print the version.", "version"),
+]
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - how Typer calls it
+    if wanted:
+        print(__version__)  # noqa: T201 - the result
+        raise typer.Exit
+
+
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Run an order platform, break it on purpose, and prove that nothing was lost."""
+
+
+def build() -> TyperGroup:
+    """The whole command line; the code of a command is imported when it is called."""
+    app = App("Run an order platform, break it on purpose, and prove that nothing was lost.", completion=True)
+    app.callback()(root)
+    group = cast("TyperGroup", get_command(app))
+    for target in TARGETS:
+        group.add_command(LazyCommand(target))
+    return group
+
+
+def run() -> NoReturn:
+    """Run the command that was typed, and exit."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
+    try:
+        code = build().main(prog_name="valerix", standalone_mode=False, obj=Session())
+    except CliError as error:
+        print_error(error)
+        code = error.code
+    except typer.TyperException as error:  # what Typer says about what was typed
+        print_error(_bad_usage(error))
+        code = ExitCode.BAD_USAGE
+    except typer.Abort:  # asked, and nobody was there to answer
+        code = ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in three lines as well
+        print_error(_bug(error))
+        code = ExitCode.FAILED
+    sys.exit(code or ExitCode.DONE)
+
+
+def _bad_usage(error: typer.TyperException) -> BadUsageError:
+    ctx = getattr(error, "ctx", None)
+    if ctx is None:
+        return BadUsageError("That cannot be run.", error.format_message(), "valerix --help")
+    return BadUsageError(
+        f"`{ctx.command_path}` was not understood.", error.format_message(), f"{ctx.command_path} --help"
+    )
+
+
+def _bug(error: Exception) -> CliError:
+    if {"-v", "--verbose"} & set(sys.argv):
+        traceback.print_exception(error)
+    why = f"{type(error).__name__}: {error}"
+    return CliError("Valerix came upon a bug of its own.", why, "the same command with -v shows where it happened")

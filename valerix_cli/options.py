@@ -1,0 +1,88 @@
+"""The options every command takes, before or after its name."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from valerix_cli.durations import parse_duration
+
+
+class Format(StrEnum):
+    """How a result is written to stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    YAML = "yaml"
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """What was typed; None where nothing was."""
+
+    output: Format | None = None
+    context: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    no_input: bool = False
+    yes: bool = False
+    timeout: float | None = None
+
+
+def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
+    """Pass what was typed on to the session; what was typed last (nearest to the command) holds."""
+    if value not in (None, False) and ctx.obj is not None:
+        ctx.obj = ctx.obj.with_option(str(param.name), value)
+
+
+def _global_options(
+    *,
+    output: Annotated[
+        Format | None,
+        typer.Option("--output", "-o", help="How to write the result.", callback=_keep, expose_value=False),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="NAME", help="The platform to talk to.", callback=_keep, expose_value=False),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Results and errors only.", callback=_keep, expose_value=False),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say what is asked of whom.", callback=_keep, expose_value=False),
+    ] = False,
+    no_input: Annotated[
+        bool,
+        typer.Option("--no-input", help="Never ask; refuse instead.", callback=_keep, expose_value=False),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Answer yes to every question.", callback=_keep, expose_value=False),
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="DURATION",
+            parser=parse_duration,
+            help="How long to wait for an answer, or for what is waited for.",
+            callback=_keep,
+            expose_value=False,
+        ),
+    ] = None,
+) -> None:
+    """Hold the declarations; never called."""
+
+
+def _declared() -> list[Any]:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(_global_options)
+    return list(get_command(app).params)
+
+
+GLOBAL_OPTIONS = _declared()

@@ -1,0 +1,1 @@
+"""A value in, something Rich can draw out."""
