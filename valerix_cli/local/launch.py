@@ -1,0 +1,61 @@
+"""How a child process is started: what, as whom, from where, and how it ends when its parent is killed."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+LAUNCHER = str(Path(__file__).with_name("launcher.py"))
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user to become."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @classmethod
+    def named(cls, name: str) -> "Account":
+        entry = pwd.getpwnam(name)
+        return cls(name, entry.pw_uid, entry.pw_gid)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command and the surroundings it wants.
+
+    `on_death` is the signal the child gets when the thread that started it ends (Linux), so start children from the
+    main thread. `account` None means: as ourselves.
+    """
+
+    command: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    account: Account | None = None
+    on_death: signal.Signals = signal.SIGKILL
+
+    def argv(self) -> list[str]:
+        """The whole command line, for a process started by the caller itself."""
+        who = (str(self.account.uid), str(self.account.gid)) if self.account else ("-", "-")
+        parent = (str(os.getpid()), str(self.on_death.value))
+        return [sys.executable, "-I", "-S", LAUNCHER, *parent, *who, *self.command]
+
+    def start(self, output: IO[bytes] | int, *, keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own, so that a Ctrl-C in the terminal is ours alone; `keep` descriptors open."""
+        return subprocess.Popen(  # noqa: S603 - the argv is ours
+            self.argv(),
+            cwd=self.directory,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=keep,
+        )

@@ -1,0 +1,35 @@
+"""Become another program, as another user if asked, that dies when its parent does.
+
+Run by path with `python -I -S`: it may import nothing that is not in the standard library.
+Arguments: the parent's pid, the signal to get when it dies, uid and gid (or "-" twice), then the command.
+
+A program of its own rather than `preexec_fn`, because that runs Python between fork and exec, which can lock up when
+the parent has threads. Changing the user clears the death signal, so the order of the steps below matters.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+CANNOT_RUN = 126
+
+
+def main(parent: str, death_signal: str, uid: str, gid: str, *command: str) -> None:
+    if uid != "-":
+        os.setgroups([])
+        os.setgid(int(gid))
+        os.setuid(int(uid))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
+    if os.getppid() != int(parent):  # it died before we asked to hear of it
+        sys.exit(CANNOT_RUN)
+    os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except OSError as error:
+        sys.stderr.write(f"cannot run {sys.argv[5]}: {error.strerror or error}\n")
+        sys.exit(CANNOT_RUN)

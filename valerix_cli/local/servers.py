@@ -1,0 +1,111 @@
+"""An embedded PostgreSQL and an embedded Valkey, each in a directory and on a loopback port of its own.
+
+The supervisor runs their commands itself; tests and scripts use `running`:
+
+    with running(PostgresServer.at(directory, password="...", fsync=False)) as postgres:
+        psycopg.connect(postgres.url("postgres"))
+    with running(ValkeyServer.at(directory, password="...")) as valkey:
+        redis.Redis.from_url(valkey.url())
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.launch import Launch
+from valerix_cli.local.ports import free_port, is_free
+from valerix_cli.local.postgres import ADMIN, PostgresServer, unprivileged_account
+from valerix_cli.local.valkey import ValkeyServer
+
+__all__ = ["ADMIN", "PostgresServer", "Server", "ValkeyServer", "running", "unprivileged_account"]
+
+_PORT_ATTEMPTS = 5
+_PATIENCE = 10.0
+_GLANCE = 0.02
+
+
+class Server(Protocol):
+    """What starting, watching and stopping needs to know of a server."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def stop_signal(self) -> signal.Signals: ...
+
+    def on_port(self, port: int) -> Self: ...
+
+    def making(self) -> Launch | None:
+        """What has to run once, to its end, before the first start; None when that is done."""
+
+    def made(self) -> None:
+        """Take note that what `making` gave has succeeded."""
+
+    def running(self) -> Launch:
+        """What runs for as long as the server does."""
+
+    def answers(self) -> bool:
+        """Whether this very server takes commands now: nobody else knows the password."""
+
+
+AServer = TypeVar("AServer", bound=Server)
+
+
+@contextmanager
+def running(server: AServer, *, log: Path | None = None, within: float = 30) -> Iterator[AServer]:
+    """Start `server`, yield it once it answers, stop it at the end of the block.
+
+    What is yielded has another port than what was given where that one was taken meanwhile. What the server says goes
+    to `log`. Raises UnreachableError with the end of it when the server does not start `within` that many seconds.
+    """
+    with Path(log or os.devnull).open("ab") as output:
+        if making := server.making():
+            process = making.start(output)
+            if process.wait(within) != 0:
+                raise did_not_start(server, log)
+            server.made()
+        started, process = _started(server, output.fileno(), log, time.monotonic() + within)
+        try:
+            yield started
+        finally:
+            _stop(process, server.stop_signal)
+
+
+def did_not_start(server: Server, log: Path | None) -> UnreachableError:
+    said = log.read_text(errors="replace").strip().splitlines()[-3:] if log else []
+    return UnreachableError(
+        f"The embedded {server.name} did not start.", " ".join(said) or "it did not say why", f"read {log or 'its log'}"
+    )
+
+
+def _started(
+    server: AServer, output: int, log: Path | None, deadline: float
+) -> tuple[AServer, subprocess.Popen[bytes]]:
+    for _ in range(_PORT_ATTEMPTS):
+        process = server.running().start(output)
+        while process.poll() is None and time.monotonic() < deadline:
+            if server.answers():
+                return server, process
+            time.sleep(_GLANCE)
+        _stop(process, signal.SIGKILL)
+        if is_free(server.port):  # so that was not why
+            break
+        server = server.on_port(free_port())
+    raise did_not_start(server, log)
+
+
+def _stop(process: subprocess.Popen[bytes], wanted: signal.Signals) -> None:
+    """Always waits for it: an unreaped postmaster would stand in the way of the next."""
+    process.send_signal(wanted)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
+        return
+    process.kill()
+    process.wait()

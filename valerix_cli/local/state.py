@@ -1,0 +1,127 @@
+"""What one state directory holds: who runs (stack.json) and what only its owner may know (secrets.json)."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+MARKER = ".valerix-state"
+STACK_FILE = "stack.json"
+SECRETS_FILE = "secrets.json"
+
+ServiceState = Literal["starting", "running", "backing-off", "stopped"]
+
+
+class Service(msgspec.Struct, frozen=True):
+    """One process of the platform; `url` is None while it has no port yet, `pid` while it does not run."""
+
+    name: str
+    url: str
+    port: int
+    pid: int | None
+    state: ServiceState
+    restarts: int
+    last_exit: int | None
+    since: datetime
+
+
+class Database(msgspec.Struct, frozen=True):
+    """A server the services use; `pid` is None for one that is not ours to run."""
+
+    kind: Literal["embedded", "system", "external"]
+    host: str
+    port: int
+    pid: int | None = None
+
+
+class Stack(msgspec.Struct, frozen=True):
+    """Everything a client needs to find the platform that runs from a state directory; holds no secrets."""
+
+    state: Literal["starting", "running", "stopping"]
+    supervisor_pid: int
+    started_at: datetime
+    log_dir: str
+    valerix_version: str
+    services: dict[str, tuple[Service, ...]]
+    databases: dict[str, Database]
+    version: Literal[1] = 1
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """The generated tokens and passwords of one state directory, all safe inside a URL."""
+
+    operator_token: str
+    service_token: str
+    postgres_admin_password: str
+    order_password: str
+    inventory_password: str
+    auditor_password: str
+    redis_password: str
+
+    @classmethod
+    def generate(cls) -> "Secrets":
+        return cls(**{name: secrets.token_urlsafe(24) for name in cls.__struct_fields__})
+
+
+def state_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """VALERIX_STATE_DIR, else /var/lib/valerix for root, else the platform's state directory of this user."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("VALERIX_STATE_DIR"):
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/valerix")
+    from platformdirs import user_state_path  # noqa: PLC0415 - only an ordinary user's start pays for the import
+
+    return user_state_path("valerix", appauthor=False)
+
+
+def read_stack(directory: Path) -> Stack | None:
+    """What stack.json says, or None where there is none (or one of another version of the file).
+
+    It may be stale after a crash: ask `lock.held()` whether somebody runs.
+    """
+    try:
+        return msgspec.json.decode((directory / STACK_FILE).read_bytes(), type=Stack)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+
+
+def write_stack(directory: Path, stack: Stack) -> None:
+    write_atomically(directory / STACK_FILE, msgspec.json.format(msgspec.json.encode(stack)), mode=0o644)
+
+
+def read_secrets(directory: Path) -> Secrets | None:
+    """The secrets kept in `directory`, or None before the first start. Raises PermissionError for other users."""
+    try:
+        return msgspec.json.decode((directory / SECRETS_FILE).read_bytes(), type=Secrets)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def keep_secrets(directory: Path) -> Secrets:
+    """The secrets of `directory`, made on the first call and the same ever after."""
+    if kept := read_secrets(directory):
+        return kept
+    made = Secrets.generate()
+    write_atomically(directory / SECRETS_FILE, msgspec.json.format(msgspec.json.encode(made)), mode=0o600)
+    return made
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
+    """Readers see the old file or the new one, whole, even after a crash in between."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
