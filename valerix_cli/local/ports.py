@@ -51,7 +51,7 @@ def holder(port: int) -> str | None:
 
 
 def _listening_inodes(port: int) -> set[str]:
-    """Of listening sockets on `port`; proc_net_tcp(5) has the local address second, the state fourth, the inode tenth."""
+    """Of listening sockets; in proc_net_tcp(5) the local address is second, the state fourth, the inode tenth."""
     inodes = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         if not os.access(table, os.R_OK):
