@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 from litestar import Response, get
+from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 Status = Literal["ok", "degraded", "down"]
@@ -73,22 +74,25 @@ def _answer(health: Health) -> Response[Health]:
     return Response(health, status_code=503 if health.status == "down" else 200)
 
 
-def health_routes(identity: Identity, own: dict[str, Probe], downstream: dict[str, Probe]) -> list[HTTPRouteHandler]:
-    """Routes for /health, /health/live, /health/ready and /health/deep."""
+def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
+    """Routes for /health, /health/live, /health/ready and /health/deep.
+
+    They run the probes in the application's state, put there as `own_probes` and `downstream_probes` once it is up.
+    """
 
     @get("/health/live", tags=["health"])
     async def live() -> Health:
         """Whether the process answers at all."""
         return Health("ok", identity.service, identity.replica, identity.version, {})
 
-    @get(["/health", "/health/ready"], tags=["health"], raises=[])
-    async def ready() -> Response[Health]:
+    @get(["/health", "/health/ready"], tags=["health"])
+    async def ready(state: State) -> Response[Health]:
         """Whether this service may take traffic: its own dependencies, with their latency."""
-        return _answer(await examine(identity, own))
+        return _answer(await examine(identity, state.own_probes))
 
     @get("/health/deep", tags=["health"])
-    async def deep() -> Response[Health]:
+    async def deep(state: State) -> Response[Health]:
         """Everything, downstream included."""
-        return _answer(await examine(identity, own | downstream))
+        return _answer(await examine(identity, state.own_probes | state.downstream_probes))
 
     return [live, ready, deep]

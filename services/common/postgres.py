@@ -12,6 +12,8 @@ from prometheus_client import Histogram
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from services.common.background import forever
+
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 OUTAGES: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
@@ -55,7 +57,7 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         name=name,
     )
     await pool.open()
-    checker = asyncio.create_task(_keep_checking(pool))
+    checker = asyncio.create_task(forever("check the pool", lambda: _check(pool), CHECK_EVERY))
     try:
         yield pool
     finally:
@@ -63,11 +65,10 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         await pool.close()
 
 
-async def _keep_checking(pool: Pool) -> None:
-    while True:
-        await asyncio.sleep(CHECK_EVERY)
-        with contextlib.suppress(*OUTAGES):
-            await pool.check()
+async def _check(pool: Pool) -> None:
+    """Replace idle connections that the server has dropped."""
+    with contextlib.suppress(*OUTAGES):
+        await pool.check()
 
 
 async def ping(pool: Pool) -> None:

@@ -15,6 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from services.common import context
+from services.common.postgres import OUTAGES
 
 log = structlog.get_logger()
 
@@ -32,8 +33,19 @@ class Refusal(Exception):  # noqa: N818 - named for the reason, as the house doe
         """`retry_after` in seconds becomes the Retry-After header."""
         super().__init__(detail)
         self.detail = detail
-        self.retry_after = retry_after
         self.members = members
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A problem document. Members beyond these are facts of the one problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
 
 
 class NotFound(Refusal):
@@ -70,12 +82,12 @@ def document(
     title: str,
     detail: str,
     members: dict[str, Any] | None = None,
-    retry_after: int | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
     """Build the response that carries one problem."""
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    sent = dict(headers or {})
     if status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named with each 401
-        headers["WWW-Authenticate"] = 'Bearer realm="valerix"'
+        sent["WWW-Authenticate"] = 'Bearer realm="valerix"'
     request_id = context.request_id.get()
     body = {
         "type": f"urn:valerix:problem:{slug}",
@@ -86,11 +98,18 @@ def document(
         "request_id": request_id,
         **(members or {}),
     }
-    return Response(msgspec.json.encode(body), status_code=status, headers=headers, media_type=PROBLEM_JSON)
+    return Response(msgspec.json.encode(body), status_code=status, headers=sent, media_type=PROBLEM_JSON)
 
 
 def of_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
-    return document(refusal.status, refusal.slug, refusal.title, refusal.detail, refusal.members, refusal.retry_after)
+    return document(refusal.status, refusal.slug, refusal.title, refusal.detail, refusal.members, refusal.headers)
+
+
+def of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.warning("database unavailable", error=repr(error))
+    return of_refusal(
+        request, DatabaseUnavailable("Try again in a moment; with the same key if it is an order", retry_after=1)
+    )
 
 
 _BY_STATUS = {
@@ -108,9 +127,7 @@ def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     if error.status_code not in _BY_STATUS:
         return of_bug(request, error)
     slug, title = _BY_STATUS[error.status_code]
-    response = document(error.status_code, slug, title, _first_message(error))
-    response.headers.update(error.headers or {})
-    return response
+    return document(error.status_code, slug, title, _first_message(error), headers=error.headers)
 
 
 def of_bug(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -136,5 +153,6 @@ def _first_message(error: HTTPException) -> str:
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     Refusal: of_refusal,
     HTTPException: of_http_exception,
+    **dict.fromkeys(OUTAGES, of_outage),
     Exception: of_bug,
 }

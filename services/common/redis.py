@@ -1,8 +1,9 @@
 """Redis, which may vanish at any moment: nothing is kept here that may not be lost."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import redis.asyncio as redis_asyncio
@@ -52,6 +53,15 @@ class BestEffort:
             self._rested_at = time.monotonic() + REST
             log.warning("redis unavailable, going on without", error=repr(error))
             return fallback
+
+
+@contextlib.asynccontextmanager
+async def closing(client: Redis) -> AsyncIterator[None]:
+    """Close `client` on leaving."""
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 async def ping(client: Redis) -> None:

@@ -1,0 +1,1 @@
+"""The order service and its worker: accept once, deduct once, settle once."""

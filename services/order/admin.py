@@ -1,0 +1,99 @@
+"""What an operator looks at and does: the breaker and the queue."""
+
+import uuid
+from typing import Literal
+
+import msgspec
+from litestar import get, post
+from litestar.datastructures import State
+
+from services.common import body as bodies
+from services.common.auth import operator_only
+from services.common.postgres import Pool
+from services.common.problems import InvalidBody
+from services.order import store, usecases, wakeups
+from services.order.domain import Order
+from services.order.fleet import Fleet, FleetView
+
+
+class ForceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the breaker is to do; `auto` lets the calls decide again."""
+
+    state: Literal["open", "closed", "auto"]
+
+
+class RequeueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One dead order, or all of them."""
+
+    order_id: uuid.UUID | None = None
+    all: bool = False
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """What waits. `dead_orders` are the newest hundred."""
+
+    depth: int
+    oldest_age_seconds: float | None
+    dead: int
+    cap: int
+    dead_orders: list[Order]
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    requeued: list[uuid.UUID]
+
+
+_force = msgspec.json.Decoder(ForceBody)
+_requeue = msgspec.json.Decoder(RequeueBody)
+
+DEAD_SHOWN = 100
+
+
+@get("/api/admin/breaker", tags=["admin"], guards=[operator_only])
+async def get_breaker(state: State) -> FleetView:
+    """Every replica's breaker, and their transitions."""
+    fleet: Fleet = state.fleet
+    return await fleet.view()
+
+
+@post(
+    "/api/admin/breaker",
+    tags=["admin"],
+    guards=[operator_only, bodies.json_only],
+    operation_class=bodies.described(ForceBody),
+    status_code=200,
+)
+async def force_breaker(state: State, body: bytes) -> FleetView:
+    """Force every replica's breaker open or closed, or let it decide again."""
+    wanted = bodies.decode(body, _force)
+    fleet: Fleet = state.fleet
+    await fleet.force(None if wanted.state == "auto" else wanted.state)
+    return await fleet.view()
+
+
+@get("/api/admin/queue", tags=["admin"], guards=[operator_only])
+async def get_queue(state: State) -> QueueView:
+    """How much waits, for how long, and what needs an operator."""
+    seen = await state.backlog.look()
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        dead = await store.page_with_status(conn, "dead", None, None, DEAD_SHOWN)
+    return QueueView(seen.depth, seen.oldest_age, seen.dead, state.backlog.cap, [order for _, order in dead])
+
+
+@post(
+    "/api/admin/queue/requeue",
+    tags=["admin"],
+    guards=[operator_only, bodies.json_only],
+    operation_class=bodies.described(RequeueBody),
+    status_code=200,
+)
+async def requeue(state: State, body: bytes) -> Requeued:
+    """Give dead orders their attempts back."""
+    wanted = bodies.decode(body, _requeue)
+    if (wanted.order_id is None) == (not wanted.all):
+        raise InvalidBody("Say either order_id or all: true")
+    requeued = await usecases.requeue(state.pool, state.replica, wanted.order_id)
+    for order_id in requeued[:100]:
+        await wakeups.announce(state.redis, order_id, 0)
+    return Requeued(requeued)

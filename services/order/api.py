@@ -1,0 +1,157 @@
+"""Orders over HTTP: place, read, list."""
+
+import base64
+import binascii
+import time
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from services.common import body as bodies
+from services.common import context
+from services.common.postgres import Pool
+from services.common.problems import Problem, Refusal
+from services.common.rate_limit import public
+from services.order import store, usecases
+from services.order.domain import Order, OrderBody, Status, new_order, parse_key, refusal_of
+from services.order.metrics import PROCESSING
+from services.order.processing import Placement, Processing
+from services.order.store import Event
+
+_order_body = msgspec.json.Decoder(OrderBody)
+
+PROBLEMS = {
+    400: "The idempotency key is missing or malformed, or a parameter is.",
+    401: "A token was given that is not in force.",
+    404: "There is no such order.",
+    409: "Not enough stock, or an earlier request with this key is still in flight.",
+    413: "The body is over 64 KiB.",
+    415: "The body is not declared as JSON.",
+    422: "The body is not valid, names an unknown item, or the key belongs to another body.",
+    429: "This client has used up its requests for the minute.",
+    503: "The queue is full or the database does not answer.",
+}
+
+
+def _problems(*statuses: int) -> dict[int, ResponseSpec]:
+    return {
+        status: ResponseSpec(Problem, description=PROBLEMS[status], media_type="application/problem+json")
+        for status in statuses
+    }
+
+
+class InvalidParameter(Refusal):
+    slug, status, title = "invalid-parameter", 400, "A parameter is not valid"
+
+
+class OrderPage(msgspec.Struct, frozen=True):
+    """Orders newest first. `next_cursor` continues after the last of them; null when there are no more."""
+
+    orders: list[Order]
+    next_cursor: str | None
+
+
+class OrderEvents(msgspec.Struct, frozen=True):
+    order_id: uuid.UUID
+    events: list[Event]
+
+
+@post(
+    "/api/orders",
+    tags=["orders"],
+    guards=[public, bodies.json_only],
+    operation_class=bodies.described(OrderBody),
+    status_code=201,
+    responses={
+        202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location says where to look."),
+        **_problems(400, 401, 409, 413, 415, 422, 429, 503),
+    },
+)
+async def place_order(
+    request: Request[Any, Any, State],
+    body: bytes,
+    idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
+        str | None,
+        Parameter(
+            header="Idempotency-Key",
+            description="Required. The same key and body always stand for the same order.",
+            required=False,
+        ),
+    ] = None,
+) -> Response[Order]:
+    """Place one order, exactly once per Idempotency-Key."""
+    began = time.perf_counter()
+    key = parse_key(request.headers.getall("idempotency-key", []))
+    wanted = new_order(key, bodies.decode(body, _order_body), context.request_id.get(), context.traceparent.get())
+    processing: Processing = request.app.state.processing
+    placement = await processing.place(wanted)
+    if not placement.replayed:
+        PROCESSING.labels(placement.order.status).observe(time.perf_counter() - began)
+    return _answer(placement)
+
+
+@get("/api/orders/{order_id:uuid}", tags=["orders"], guards=[public], responses=_problems(400, 401, 404, 429, 503))
+async def get_order(state: State, order_id: uuid.UUID) -> Order:
+    return await usecases.show(state.pool, order_id)
+
+
+@get(
+    "/api/orders/{order_id:uuid}/events",
+    tags=["orders"],
+    guards=[public],
+    responses=_problems(400, 401, 404, 429, 503),
+)
+async def get_events(state: State, order_id: uuid.UUID) -> OrderEvents:
+    """Each transition of one order, oldest first."""
+    return OrderEvents(order_id, await usecases.history(state.pool, order_id))
+
+
+@get("/api/orders", tags=["orders"], guards=[public], responses=_problems(400, 401, 429, 503))
+async def list_orders(
+    state: State,
+    status: Status | None = None,
+    item_id: Annotated[str | None, Parameter(max_length=64)] = None,
+    limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Parameter(max_length=64)] = None,
+) -> OrderPage:
+    """Orders newest first, a page at a time."""
+    before = None if cursor is None else _position(cursor)
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        if status is None:
+            found = await store.page(conn, item_id, before, limit)
+        else:
+            found = await store.page_with_status(conn, status, item_id, before, limit)
+    more = _cursor(found[-1][0]) if len(found) == limit else None
+    return OrderPage([order for _, order in found], more)
+
+
+def _answer(placement: Placement) -> Response[Order]:
+    """201 when confirmed, 202 while it is not finished, the stored problem when it failed."""
+    order = placement.order
+    headers = {"Idempotent-Replayed": "true"} if placement.replayed else {}
+    if order.status == "failed":
+        refusal = refusal_of(order)
+        refusal.headers.update(headers)
+        raise refusal
+    headers["Location"] = f"/api/orders/{order.order_id}"
+    return Response(order, status_code=201 if order.status == "confirmed" else 202, headers=headers)
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    try:
+        position = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        raise InvalidParameter("cursor: not one of ours") from None
+    if not 0 < position < 2**63:
+        raise InvalidParameter("cursor: not one of ours")
+    return position

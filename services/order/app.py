@@ -1,0 +1,57 @@
+"""The order service as an ASGI application."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from services.common import crash_points
+from services.common.app import build_app
+from services.common.auth import Access
+from services.common.edge import Edge
+from services.common.health import health_routes
+from services.common.rate_limit import RateLimit
+from services.order import admin, api
+from services.order.runtime import downstream_probes, identity, own_probes, running
+from services.order.settings import OrderSettings
+
+CRASH_POINTS = frozenset(
+    {"after-accept", "before-send", "after-answer", "before-settle", "after-settle", "after-cache"}
+)
+
+
+def build(settings: OrderSettings) -> ASGIApp:
+    """Raises SettingsError for a crash point that may not or cannot be armed."""
+    crash_points.arm(settings, CRASH_POINTS)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with running(settings, "order") as runtime:
+            app.state.update(
+                {
+                    "pool": runtime.pool,
+                    "redis": runtime.redis,
+                    "fleet": runtime.fleet,
+                    "backlog": runtime.backlog,
+                    "processing": runtime.processing,
+                    "own_probes": own_probes(runtime),
+                    "downstream_probes": downstream_probes(runtime),
+                    "rate_limit": RateLimit(runtime.redis, settings.rate_limit_per_minute, settings.trusted_hops),
+                }
+            )
+            yield
+
+    handlers = [
+        *health_routes(identity(settings, "order")),
+        api.place_order,
+        api.get_order,
+        api.get_events,
+        api.list_orders,
+        admin.get_breaker,
+        admin.force_breaker,
+        admin.get_queue,
+        admin.requeue,
+    ]
+    state = {"access": Access(settings), "replica": settings.replica}
+    return Edge(build_app("Valerix orders", handlers, [lifespan], state))

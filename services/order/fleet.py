@@ -1,0 +1,170 @@
+"""Breakers decide alone, replica by replica; Redis carries what each tells the others and what an operator forces."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+import structlog
+
+from services.common.background import forever
+from services.common.redis import BestEffort, Redis
+from services.order.breaker import Breaker, Forced, State, Transition
+from services.order.metrics import BREAKER_CALLS, BREAKER_STATE, BREAKER_TRANSITIONS, STATES
+from services.order.settings import OrderSettings
+from services.order.window import failure_percent, failures
+
+log = structlog.get_logger()
+
+REPLICAS, HISTORY, FORCED = "breaker:replicas", "breaker:history", "breaker:forced"
+EXCHANGE_EVERY = 0.25  # seconds
+SILENT_AFTER = timedelta(seconds=5)  # a replica not heard of for so long is gone
+REMEMBERED = 100  # transitions
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The calls a breaker judges by."""
+
+    seconds: float
+    calls: int
+    failures: int
+    failure_percent: float
+    threshold_percent: int
+    minimum_calls: int
+    outcomes: dict[str, int]
+
+
+class ReplicaView(msgspec.Struct, frozen=True):
+    """One replica's breaker as it was at `updated_at`."""
+
+    replica: str
+    role: Literal["order", "worker"]
+    state: State
+    since: datetime
+    forced: Forced | None
+    reason: str | None
+    window: Window
+    retry_in_seconds: float | None
+    updated_at: datetime
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """One transition of one replica's breaker."""
+
+    replica: str
+    at: datetime
+    from_: str
+    to: str
+    reason: str
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """Every replica heard of lately, and their transitions, newest first."""
+
+    replicas: list[ReplicaView]
+    history: list[HistoryEntry]
+
+
+class Fleet:
+    """This replica's breaker among the others."""
+
+    def __init__(self, settings: OrderSettings, role: Literal["order", "worker"], redis: BestEffort) -> None:
+        self._settings = settings
+        self._role: Literal["order", "worker"] = role
+        self._redis = redis
+        self._own: list[HistoryEntry] = []
+        self._unpublished: list[HistoryEntry] = []
+        self.breaker = Breaker(
+            window_seconds=settings.breaker_window_seconds,
+            minimum_calls=settings.breaker_minimum_calls,
+            threshold_percent=settings.breaker_threshold_percent,
+            open_seconds=settings.breaker_open_seconds,
+            on_transition=self._note,
+            on_call=lambda outcome: BREAKER_CALLS.labels(outcome).inc(),
+        )
+
+    def own_view(self) -> ReplicaView:
+        breaker, outcomes = self.breaker, self.breaker.window.outcomes()
+        state: State = breaker.forced or breaker.state_name
+        return ReplicaView(
+            replica=self._settings.replica,
+            role=self._role,
+            state=state,
+            since=breaker.since,
+            forced=breaker.forced,
+            reason=breaker.reason,
+            window=Window(
+                seconds=breaker.window.seconds,
+                calls=sum(outcomes.values()),
+                failures=failures(outcomes),
+                failure_percent=round(failure_percent(outcomes), 1),
+                threshold_percent=breaker.fail_max,
+                minimum_calls=breaker.minimum_calls,
+                outcomes=outcomes,
+            ),
+            retry_in_seconds=round(breaker.retry_in(), 2) if state == "open" and not breaker.forced else None,
+            updated_at=datetime.now(UTC),
+        )
+
+    async def view(self) -> FleetView:
+        """Everybody's breaker as last heard of; without Redis, our own."""
+
+        async def fetch(redis: Redis) -> tuple[list[bytes], list[bytes]]:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.hvals(REPLICAS)
+                pipe.lrange(HISTORY, 0, REMEMBERED - 1)
+                replicas, history = await pipe.execute()
+            return replicas, history
+
+        own = self.own_view()
+        nothing: tuple[list[bytes], list[bytes]] = ([], [])
+        told, history = await self._redis(fetch, nothing)
+        others = [msgspec.json.decode(raw, type=ReplicaView) for raw in told]
+        heard = [v for v in others if v.replica != own.replica and own.updated_at - v.updated_at < SILENT_AFTER]
+        published = [msgspec.json.decode(raw, type=HistoryEntry) for raw in history]
+        return FleetView(
+            replicas=sorted([own, *heard], key=lambda v: v.replica),
+            history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own)],
+        )
+
+    async def force(self, forced: Forced | None) -> None:
+        """Override every replica's breaker within a second, ours at once; None lets the calls decide again."""
+
+        async def tell(redis: Redis) -> None:
+            if forced is None:
+                await redis.delete(FORCED)
+            else:
+                await redis.set(FORCED, forced)
+
+        await self._redis(tell, None)
+        self.breaker.force(forced)
+
+    async def keep_in_touch(self) -> None:
+        """Publish our breaker and follow what an operator forces, until cancelled."""
+        await forever("exchange breaker states", self._exchange, EXCHANGE_EVERY)
+
+    async def _exchange(self) -> None:
+        self.breaker.tick()
+        entries = list(self._unpublished)
+
+        async def swap(redis: Redis) -> Forced | Literal["auto"]:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.hset(REPLICAS, self._settings.replica, msgspec.json.encode(self.own_view()))
+                if entries:
+                    pipe.lpush(HISTORY, *(msgspec.json.encode(entry) for entry in entries))
+                    pipe.ltrim(HISTORY, 0, REMEMBERED - 1)
+                pipe.get(FORCED)
+                raw = (await pipe.execute())[-1]
+            return msgspec.convert(raw.decode(), Forced) if raw else "auto"
+
+        told = await self._redis(swap, None)
+        if told is not None:
+            del self._unpublished[: len(entries)]
+            self.breaker.force(None if told == "auto" else told)
+
+    def _note(self, transition: Transition) -> None:
+        BREAKER_STATE.set(STATES[transition.to])
+        BREAKER_TRANSITIONS.labels(transition.from_, transition.to).inc()
+        entry = HistoryEntry(self._settings.replica, transition.at, transition.from_, transition.to, transition.reason)
+        self._own = [*self._own[1 - REMEMBERED :], entry]
+        self._unpublished = [*self._unpublished[1 - REMEMBERED :], entry]
+        log.warning("breaker", **{"from": transition.from_, "to": transition.to, "why": transition.reason})

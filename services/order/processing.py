@@ -1,0 +1,145 @@
+"""Takes orders from acceptance to their end, for the request path and the worker alike.
+
+Each step is a group commit: whatever arrives while one batch is being written goes into the next.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from functools import partial
+from random import Random
+
+import msgspec
+
+from services.common.crash_points import crash_point
+from services.common.group_commit import GroupCommit
+from services.common.postgres import OUTAGES, Pool
+from services.common.problems import DatabaseUnavailable, Refusal
+from services.common.redis import BestEffort
+from services.order import usecases, wakeups
+from services.order.answers import Answers
+from services.order.backlog import Backlog
+from services.order.domain import (
+    FINAL,
+    Claim,
+    NewOrder,
+    Order,
+    Outcome,
+    Process,
+    QueueFull,
+    Replay,
+    RequestInFlight,
+    Unknown,
+    UnknownItem,
+    conclude,
+)
+from services.order.inventory import Inventory
+from services.order.metrics import CONFLICTS, CREATED
+from services.order.settings import OrderSettings
+
+LANES = 2  # commits of one step that may be in flight at once
+ACCEPT_LIMIT = 2.5  # seconds that a caller waits for its order to be stored
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """What a request for an order came to."""
+
+    order: Order
+    replayed: bool
+
+
+class Processing:
+    """The steps of an order, wired to one process's connections."""
+
+    def __init__(
+        self, settings: OrderSettings, pool: Pool, redis: BestEffort, inventory: Inventory, backlog: Backlog
+    ) -> None:
+        lease, by = timedelta(seconds=settings.lease_seconds), settings.replica
+        self._pool = pool
+        self._redis = redis
+        self._inventory = inventory
+        self._backlog = backlog
+        self._max_attempts = settings.max_attempts
+        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._answers = Answers(redis)
+        self._accepting = GroupCommit("accept", partial(usecases.accept, pool, lease, by), lanes=LANES, outages=OUTAGES)
+        self._settling = GroupCommit("settle", partial(usecases.settle, pool, by), lanes=LANES, outages=OUTAGES)
+        self._afterwards: set[asyncio.Task[None]] = set()
+
+    async def place(self, wanted: NewOrder) -> Placement:
+        """Answer a request for an order: place it, or say what its key already stands for.
+
+        Raises the Refusal that applies; a stored failure is returned, not raised.
+        """
+        if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
+            return Placement(order, replayed=True)
+        match await self._admit(wanted):
+            case Process(claim):
+                crash_point("after-accept")
+                order = await self.process(claim)
+                CREATED.labels(order.status).inc()
+                return Placement(order, replayed=False)
+            case Replay(order):
+                self._remember(order)
+                return Placement(order, replayed=True)
+            case refusal:
+                CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
+                raise refusal
+
+    async def process(self, claim: Claim) -> Order:
+        """Try one claimed order and write down what came of it. Returns the order as it stands then."""
+        outcome = await self._attempt(claim)
+        crash_point("after-answer", "after-deduct")
+        settlement = conclude(claim, outcome, self._random)
+        crash_point("before-settle")
+        order = await self._settling.submit(settlement)
+        crash_point("after-settle")
+        if order.status == "queued" and settlement.delay is not None:
+            self._backlog.note_queued()
+            self._later(wakeups.announce(self._redis, order.order_id, settlement.delay))
+        self._remember(order)
+        return order
+
+    async def close(self) -> None:
+        """Finish every order in hand, then flush what is to be told to Redis."""
+        await self._accepting.close()
+        await self._inventory.close()
+        await self._settling.close()
+        while self._afterwards:
+            await asyncio.wait(self._afterwards)
+
+    async def _admit(self, wanted: NewOrder) -> Process | Replay | Refusal:
+        if self._backlog.is_full:
+            known = await usecases.recall(self._pool, wanted)
+            return known or QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
+        if await self._inventory.lacks(wanted.item_id):
+            raise UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
+        try:
+            async with asyncio.timeout(ACCEPT_LIMIT):
+                return await self._accepting.submit(wanted)
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                "It took too long to store the order; repeat with the same key", retry_after=1
+            ) from None
+
+    async def _attempt(self, claim: Claim) -> Outcome:
+        outcome: Outcome = Unknown("attempts-exhausted")
+        if claim.attempt <= self._max_attempts:
+            outcome = await self._inventory.deduct(claim)
+        if isinstance(outcome, Unknown) and claim.attempt >= self._max_attempts:
+            return await self._inventory.look_up(claim.order_id)
+        return outcome
+
+    def _remember(self, order: Order) -> None:
+        if order.status in FINAL:
+            self._later(self._keep(order))
+
+    async def _keep(self, order: Order) -> None:
+        await self._answers.keep(order)
+        crash_point("after-cache")
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        """Do what nobody waits for, but do it before closing."""
+        task = asyncio.create_task(work)
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)

@@ -1,0 +1,88 @@
+"""What the order service and its worker both run on: connections, breaker, steps, and what keeps them fresh."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import httpx
+import msgspec
+
+from services.common import postgres, redis
+from services.common.app import VERSION
+from services.common.health import Identity, Probe
+from services.order.backlog import Backlog
+from services.order.fleet import Fleet
+from services.order.inventory import Inventory
+from services.order.processing import Processing
+from services.order.settings import OrderSettings
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """The parts of one running process."""
+
+    pool: postgres.Pool
+    redis: redis.BestEffort
+    fleet: Fleet
+    inventory: Inventory
+    backlog: Backlog
+    processing: Processing
+
+
+@contextlib.asynccontextmanager
+async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> AsyncIterator[Runtime]:
+    """Connect everything; on leaving, finish what is in hand, flush, and close in the opposite order."""
+    name = f"valerix-{settings.replica}"
+    client = redis.open_redis(settings.redis_url, name=name)
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    async with (
+        redis.closing(client),
+        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
+        httpx.AsyncClient(limits=limits, trust_env=False) as http,
+    ):
+        best_effort = redis.BestEffort(client)
+        fleet = Fleet(settings, role, best_effort)
+        inventory = Inventory(
+            http, settings.inventory_url, settings.service_tokens[0], settings.inventory_timeout_seconds, fleet.breaker
+        )
+        backlog = Backlog(pool, settings.backlog_cap)
+        processing = Processing(settings, pool, best_effort, inventory, backlog)
+        keepers = [asyncio.create_task(fleet.keep_in_touch()), asyncio.create_task(backlog.keep_looking())]
+        try:
+            yield Runtime(pool, best_effort, fleet, inventory, backlog, processing)
+        finally:
+            await processing.close()
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+
+def identity(settings: OrderSettings, service: str) -> Identity:
+    return Identity(service, settings.replica, VERSION)
+
+
+def own_probes(runtime: Runtime) -> dict[str, Probe]:
+    """What this process cannot do without, and what it can."""
+
+    async def database() -> None:
+        await postgres.ping(runtime.pool)
+
+    async def cache() -> None:
+        await redis.ping(runtime.redis.client)
+
+    return {"postgres": Probe(database, vital=True), "redis": Probe(cache)}
+
+
+def downstream_probes(runtime: Runtime) -> dict[str, Probe]:
+    async def inventory() -> None:
+        await runtime.inventory.ping()
+
+    async def breaker() -> str | None:
+        view = runtime.fleet.own_view()
+        return None if view.state == "closed" else f"{view.state}: {view.reason}"
+
+    async def queue() -> str | None:
+        seen = await runtime.backlog.look()
+        return f"{seen.depth} waiting, {seen.dead} dead" if seen.depth or seen.dead else None
+
+    return {"inventory": Probe(inventory), "breaker": Probe(breaker), "queue": Probe(queue)}

@@ -1,0 +1,235 @@
+"""The SQL of orders: one function, one statement. A list in, a list out."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from services.common.postgres import Connection
+from services.order.domain import Claim, NewOrder, Order, Settlement, Status, Stored
+
+
+class Event(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """One transition of an order."""
+
+    at: datetime
+    from_: str | None
+    to: str
+    detail: dict[str, Any]
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """Orders that wait: unfinished and in nobody's hands. `oldest_age` is in seconds."""
+
+    depth: int
+    oldest_age: float | None
+    dead: int
+
+
+def _order(row: TupleRow) -> Order:
+    return Order(*row[:9])
+
+
+async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta, by: str) -> list[uuid.UUID]:
+    """Insert each order whose key is free, pending and leased to us with token 1. Return the ids inserted.
+
+    The keys are inserted in order, so that two batches with keys in common wait for each other and do not deadlock.
+    """
+    cursor = await conn.execute(
+        """
+        WITH inserted AS (
+            INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint,
+                                attempts, lease_token, lease_until, next_attempt_at)
+            SELECT w.order_id, w.item_id, w.quantity, 'pending', w.key, w.fingerprint,
+                   1, 1, now() + %(lease)s, now() + %(lease)s
+            FROM unnest(%(order_ids)s::uuid[], %(item_ids)s::text[], %(quantities)s::int[],
+                        %(keys)s::text[], %(fingerprints)s::bytea[])
+                 AS w (order_id, item_id, quantity, key, fingerprint)
+            ORDER BY w.key
+            ON CONFLICT DO NOTHING
+            RETURNING order_id
+        ), logged AS (
+            INSERT INTO order_events (order_id, "from", "to", detail)
+            SELECT order_id, NULL, 'pending',
+                   jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1, 'request_id', r.request_id)
+            FROM inserted
+            JOIN unnest(%(order_ids)s::uuid[], %(request_ids)s::text[]) AS r (order_id, request_id) USING (order_id)
+        )
+        SELECT order_id FROM inserted
+        """,
+        {
+            "lease": lease,
+            "by": by,
+            "order_ids": [w.order_id for w in wanted],
+            "item_ids": [w.item_id for w in wanted],
+            "quantities": [w.quantity for w in wanted],
+            "keys": [w.key for w in wanted],
+            "fingerprints": [w.fingerprint for w in wanted],
+            "request_ids": [w.request_id for w in wanted],
+        },
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def by_keys(conn: Connection, keys: list[str]) -> dict[str, Stored]:
+    cursor = await conn.execute(
+        """
+        SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at,
+               fingerprint, lease_token, coalesce(lease_until > now(), false)
+        FROM orders WHERE idempotency_key = ANY(%s)
+        """,
+        [keys],
+    )
+    return {row[5]: Stored(_order(row), *row[9:]) for row in await cursor.fetchall()}
+
+
+async def settle(conn: Connection, settlements: list[Settlement], by: str) -> list[Order]:
+    """Write each settlement whose claim is still the one in force. Return the orders written; others are missing."""
+    cursor = await conn.execute(
+        """
+        WITH wanted AS (
+            SELECT * FROM unnest(%(order_ids)s::uuid[], %(tokens)s::bigint[], %(froms)s::text[], %(statuses)s::text[],
+                                 %(reasons)s::text[], %(attempts)s::int[], %(delays)s::float8[], %(details)s::jsonb[])
+                 AS w (order_id, token, from_status, status, reason, attempts, delay, detail)
+        ), settled AS (
+            UPDATE orders o
+            SET status = w.status, reason = w.reason, attempts = w.attempts, lease_until = NULL, updated_at = now(),
+                next_attempt_at = now() + make_interval(secs => w.delay)
+            FROM wanted w
+            WHERE o.order_id = w.order_id AND o.lease_token = w.token AND o.status IN ('pending', 'queued')
+            RETURNING o.order_id, o.item_id, o.quantity, o.status, o.reason, o.idempotency_key, o.attempts,
+                      o.created_at, o.updated_at, w.from_status, w.detail
+        ), logged AS (
+            INSERT INTO order_events (order_id, "from", "to", detail)
+            SELECT order_id, from_status, status, detail || jsonb_build_object('by', %(by)s::text) FROM settled
+        )
+        SELECT * FROM settled
+        """,
+        {
+            "by": by,
+            "order_ids": [s.claim.order_id for s in settlements],
+            "tokens": [s.claim.token for s in settlements],
+            "froms": [s.claim.status for s in settlements],
+            "statuses": [s.status for s in settlements],
+            "reasons": [s.reason for s in settlements],
+            "attempts": [s.attempts for s in settlements],
+            "delays": [s.delay for s in settlements],
+            "details": [Jsonb(s.detail) for s in settlements],
+        },
+    )
+    return [_order(row) for row in await cursor.fetchall()]
+
+
+async def by_ids(conn: Connection, order_ids: list[uuid.UUID]) -> dict[uuid.UUID, Order]:
+    cursor = await conn.execute(
+        """
+        SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at
+        FROM orders WHERE order_id = ANY(%s)
+        """,
+        [order_ids],
+    )
+    return {row[0]: _order(row) for row in await cursor.fetchall()}
+
+
+async def claim_due(
+    conn: Connection, lease: timedelta, limit: int, among: list[uuid.UUID] | None = None
+) -> list[Claim]:
+    """Lease up to `limit` orders that are due and in nobody's hands, oldest due first; only those `among`, if given."""
+    cursor = await conn.execute(
+        """
+        WITH due AS (
+            SELECT id FROM orders
+            WHERE status IN ('pending', 'queued') AND next_attempt_at <= now()
+              AND (lease_until IS NULL OR lease_until <= now())
+              AND (%(among)s::uuid[] IS NULL OR order_id = ANY(%(among)s::uuid[]))
+            ORDER BY next_attempt_at
+            LIMIT %(limit)s
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE orders o
+        SET lease_until = now() + %(lease)s, next_attempt_at = now() + %(lease)s,
+            lease_token = o.lease_token + 1, attempts = o.attempts + 1, updated_at = now()
+        FROM due WHERE o.id = due.id
+        RETURNING o.order_id, o.item_id, o.quantity, o.status, o.attempts, o.lease_token
+        """,
+        {"lease": lease, "limit": limit, "among": among},
+    )
+    return [Claim(*row) for row in await cursor.fetchall()]
+
+
+async def requeue(conn: Connection, order_ids: list[uuid.UUID] | None, by: str) -> list[uuid.UUID]:
+    """Give dead orders their attempts back and make them due now: those named, or all. Return which they were."""
+    cursor = await conn.execute(
+        """
+        WITH requeued AS (
+            UPDATE orders
+            SET status = 'queued', reason = 'requeued', attempts = 0, next_attempt_at = now(), lease_until = NULL,
+                lease_token = lease_token + 1, updated_at = now()
+            WHERE status = 'dead' AND (%(order_ids)s::uuid[] IS NULL OR order_id = ANY(%(order_ids)s::uuid[]))
+            RETURNING order_id, lease_token
+        ), logged AS (
+            INSERT INTO order_events (order_id, "from", "to", detail)
+            SELECT order_id, 'dead', 'queued',
+                   jsonb_build_object('by', %(by)s::text, 'cause', 'requeued', 'token', lease_token)
+            FROM requeued
+        )
+        SELECT order_id FROM requeued
+        """,
+        {"order_ids": order_ids, "by": by},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def events_of(conn: Connection, order_id: uuid.UUID) -> list[Event]:
+    cursor = await conn.execute(
+        """SELECT at, "from", "to", detail FROM order_events WHERE order_id = %s ORDER BY id""", [order_id]
+    )
+    return [Event(*row) for row in await cursor.fetchall()]
+
+
+async def page(conn: Connection, item_id: str | None, before: int | None, limit: int) -> list[tuple[int, Order]]:
+    """Newest first, each with its position; `before` a position, if given."""
+    cursor = await conn.execute(
+        """
+        SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at, id
+        FROM orders
+        WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(item_id)s::text IS NULL OR item_id = %(item_id)s)
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {"before": before, "item_id": item_id, "limit": limit},
+    )
+    return [(row[9], _order(row)) for row in await cursor.fetchall()]
+
+
+async def page_with_status(
+    conn: Connection, status: Status, item_id: str | None, before: int | None, limit: int
+) -> list[tuple[int, Order]]:
+    """As `page`, of one status: a statement of its own so that the index on status serves it."""
+    cursor = await conn.execute(
+        """
+        SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at, id
+        FROM orders
+        WHERE status = %(status)s
+          AND (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(item_id)s::text IS NULL OR item_id = %(item_id)s)
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {"status": status, "before": before, "item_id": item_id, "limit": limit},
+    )
+    return [(row[9], _order(row)) for row in await cursor.fetchall()]
+
+
+async def backlog(conn: Connection) -> Backlog:
+    cursor = await conn.execute(
+        """
+        SELECT count(*), extract(epoch FROM now() - min(created_at))::float8,
+               (SELECT count(*) FROM orders WHERE status = 'dead')
+        FROM orders
+        WHERE status IN ('pending', 'queued') AND (status = 'queued' OR lease_until <= now())
+        """
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return Backlog(*row)

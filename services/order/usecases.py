@@ -1,0 +1,96 @@
+"""The life of an order, step by step: each function is one transaction over a list."""
+
+import uuid
+from datetime import timedelta
+
+from services.common.postgres import Pool
+from services.order import store
+from services.order.domain import (
+    Admission,
+    Claim,
+    NewOrder,
+    Order,
+    OrderNotDead,
+    OrderNotFound,
+    Process,
+    Settlement,
+    Stored,
+    admit,
+)
+from services.order.store import Event
+
+
+async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) -> list[Admission]:
+    """Store each new order once per key, durably, before anyone else hears of it.
+
+    Returns one admission per request, in order: ours to process, or what the key already stands for.
+    """
+    first: dict[str, NewOrder] = {}
+    for new in wanted:
+        first.setdefault(new.key, new)
+    async with pool.connection() as conn:
+        inserted = set(await store.insert_new(conn, list(first.values()), lease, by))
+        contested = {new.key for new in wanted if new.order_id not in inserted or new is not first[new.key]}
+        stored = await store.by_keys(conn, list(contested)) if contested else {}
+    return [
+        Process(_first_claim(new))
+        if new is first[new.key] and new.order_id in inserted
+        else admit(new, stored[new.key])
+        for new in wanted
+    ]
+
+
+async def recall(pool: Pool, wanted: NewOrder) -> Admission | None:
+    """Say what a key stands for without taking it; None when it is free."""
+    async with pool.connection() as conn:
+        stored: dict[str, Stored] = await store.by_keys(conn, [wanted.key])
+    return admit(wanted, stored[wanted.key]) if wanted.key in stored else None
+
+
+async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Order]:
+    """Write each outcome whose claim is still in force; of the others, report what the row says now."""
+    async with pool.connection() as conn:
+        written = {order.order_id: order for order in await store.settle(conn, settlements, by)}
+        lost = [s.claim.order_id for s in settlements if s.claim.order_id not in written]
+        found = await store.by_ids(conn, lost) if lost else {}
+    return [written.get(s.claim.order_id) or found[s.claim.order_id] for s in settlements]
+
+
+async def claim(pool: Pool, lease: timedelta, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
+    """Take up to `limit` orders that are due and in nobody's hands."""
+    async with pool.connection() as conn:
+        return await store.claim_due(conn, lease, limit, among)
+
+
+async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.UUID]:
+    """Give one dead order, or with None all of them, their attempts back. Raises OrderNotFound or OrderNotDead."""
+    async with pool.connection() as conn:
+        requeued = await store.requeue(conn, None if order_id is None else [order_id], by)
+        if order_id is None or requeued:
+            return requeued
+        found = await store.by_ids(conn, [order_id])
+    if order_id not in found:
+        raise OrderNotFound(f"No order has the id {order_id}")
+    raise OrderNotDead(f"Order {order_id} is {found[order_id].status}", order_id=order_id)
+
+
+async def show(pool: Pool, order_id: uuid.UUID) -> Order:
+    """Return one order. Raises OrderNotFound."""
+    async with pool.connection() as conn:
+        found = await store.by_ids(conn, [order_id])
+    if order_id not in found:
+        raise OrderNotFound(f"No order has the id {order_id}")
+    return found[order_id]
+
+
+async def history(pool: Pool, order_id: uuid.UUID) -> list[Event]:
+    """Return each transition of one order, oldest first. Raises OrderNotFound."""
+    async with pool.connection() as conn:
+        events = await store.events_of(conn, order_id)
+    if not events:
+        raise OrderNotFound(f"No order has the id {order_id}")
+    return events
+
+
+def _first_claim(new: NewOrder) -> Claim:
+    return Claim(new.order_id, new.item_id, new.quantity, "pending", attempt=1, token=1, traceparent=new.traceparent)

@@ -1,0 +1,169 @@
+"""`python -m services.order.worker`: finishes what could not be finished at once.
+
+A wake-up from Redis makes it look sooner; the sweeper looks anyway. Both only ever take what a claim gives them.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from datetime import timedelta
+
+import structlog
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from services.common import crash_points
+from services.common.app import build_app
+from services.common.auth import Access
+from services.common.background import forever
+from services.common.crash_points import crash_point
+from services.common.edge import Edge
+from services.common.health import health_routes
+from services.common.postgres import OUTAGES
+from services.common.redis import FAILURES, Redis, open_redis
+from services.common.server import run
+from services.order import usecases
+from services.order.domain import Claim
+from services.order.metrics import WORKER_HEARTBEAT
+from services.order.runtime import Runtime, downstream_probes, identity, own_probes, running
+from services.order.settings import OrderSettings
+from services.order.wakeups import BLOCK_MS, Reader, WakeUp
+
+log = structlog.get_logger()
+
+CRASH_POINTS = frozenset({"after-read", "after-claim", "after-deduct", "after-settle", "before-ack"})
+
+SWEEP_EVERY = 0.5  # seconds
+BATCH = 256  # orders per claim
+IN_HAND = 1024  # orders at once: more would only wait for each other with their leases running
+REJOIN_AFTER = 1.0  # seconds without Redis
+
+
+class Worker:
+    """Claims what is due and processes it, until told to stop."""
+
+    def __init__(self, settings: OrderSettings, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._in_hand = 0
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def sweep(self) -> None:
+        """Look once for due orders, and again while each look finds all there is room for."""
+        WORKER_HEARTBEAT.set_to_current_time()
+        while room := self._room():
+            claims = await self._take(room, None)
+            if claims:
+                self._track(self._process_all(claims))
+            if len(claims) < room:
+                break
+
+    async def listen(self, redis: Redis, consumer: str) -> None:
+        """Try an order as soon as its wake-up says that it is due. Without Redis the sweeper is enough."""
+        reader = Reader(redis, consumer)
+        try:
+            async for batch in reader.batches():
+                crash_point(*(["after-read"] if batch else []))
+                for delay, wake_ups in _by_delay(batch).items():
+                    asyncio.get_running_loop().call_later(delay, self._answer, reader, wake_ups)
+        except FAILURES as error:
+            log.warning("wake-ups unavailable, the sweeper goes on", error=repr(error))
+
+    async def finish(self) -> None:
+        """Wait for the orders in hand."""
+        while self._work:
+            await asyncio.wait(self._work)
+
+    def _answer(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
+        self._track(self._try(reader, wake_ups))
+
+    async def _try(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
+        room = min(self._room(), len(wake_ups))
+        claims = await self._take(room, [wake_up.order_id for wake_up in wake_ups]) if room else []
+        await self._process_all(claims)
+        crash_point("before-ack")
+        await reader.acknowledge(wake_ups)
+
+    def _room(self) -> int:
+        """How many orders to claim: none while the breaker holds calls back, one as its trial, else what fits."""
+        breaker = self._runtime.fleet.breaker
+        if breaker.retry_in() > 0:
+            return 0
+        if breaker.state_name != "closed" and breaker.forced is None:
+            return 0 if self._in_hand else 1
+        return min(BATCH, IN_HAND - self._in_hand)
+
+    async def _take(self, room: int, among: list[uuid.UUID] | None) -> list[Claim]:
+        self._in_hand += room  # promised, so that the sweeper and the listener together keep to the limit
+        try:
+            claims = await usecases.claim(self._runtime.pool, self._lease, room, among)
+        except OUTAGES as error:
+            log.warning("cannot claim, the database is away", error=repr(error))
+            claims = []
+        self._in_hand -= room - len(claims)
+        if claims:
+            crash_point("after-claim")
+        return claims
+
+    async def _process_all(self, claims: list[Claim]) -> None:
+        await asyncio.gather(*(self._process(claim) for claim in claims))
+
+    async def _process(self, claim: Claim) -> None:
+        try:
+            await self._runtime.processing.process(claim)
+        except OUTAGES as error:
+            log.warning("cannot settle, the lease will end", order_id=str(claim.order_id), error=repr(error))
+        finally:
+            self._in_hand -= 1
+
+    def _track(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+
+def _by_delay(batch: list[WakeUp]) -> dict[float, list[WakeUp]]:
+    """Group wake-ups that fall due within the same twentieth of a second."""
+    groups: dict[float, list[WakeUp]] = {}
+    for wake_up in batch:
+        groups.setdefault(round(wake_up.delay * 20 + 0.5) / 20, []).append(wake_up)
+    return groups
+
+
+@contextlib.asynccontextmanager
+async def working(settings: OrderSettings) -> AsyncIterator[Runtime]:
+    """Run a worker; on leaving, take nothing new and finish what is in hand."""
+    async with running(settings, "worker") as runtime:
+        worker = Worker(settings, runtime)
+        redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=BLOCK_MS / 400)
+        tasks = [
+            asyncio.create_task(forever("sweep", worker.sweep, SWEEP_EVERY)),
+            asyncio.create_task(forever("listen", lambda: worker.listen(redis, settings.replica), REJOIN_AFTER)),
+        ]
+        try:
+            yield runtime
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await worker.finish()
+            await redis.aclose()
+
+
+def build(settings: OrderSettings) -> ASGIApp:
+    """The worker's health and metrics as an application; the work itself lives in its lifespan."""
+    crash_points.arm(settings, CRASH_POINTS)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with working(settings) as runtime:
+            app.state.update({"own_probes": own_probes(runtime), "downstream_probes": downstream_probes(runtime)})
+            yield
+
+    state = {"access": Access(settings)}
+    return Edge(build_app("Valerix order worker", health_routes(identity(settings, "worker")), [lifespan], state))
+
+
+if __name__ == "__main__":
+    run("worker", OrderSettings, build)

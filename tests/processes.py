@@ -1,0 +1,142 @@
+"""Real services as real processes, on databases that a test names; every one is gone when the test ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from valerix_cli.local.ports import free_port
+
+SERVICE_TOKEN = "s-4f1c9a7be2d05836"
+OPERATOR_TOKEN = "o-93be07d1c6a8f245"
+OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+SERVICE = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
+    """Return the first truthy thing that `look` returns; fail with the last falsy one when time is up."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {within} s{': ' + what if what else ''}; last seen: {seen!r}"
+        time.sleep(0.02)
+    return seen
+
+
+class Service:
+    """One process of one service."""
+
+    def __init__(self, module: str, name: str, log: Path, environ: dict[str, str]) -> None:
+        self.module, self.name, self.log = module, name, log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environ = environ | {"VALERIX_PORT": str(self.port), "VALERIX_REPLICA": name}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process
+
+    def start(self, **environ: str) -> None:
+        """Start, or start again, with more settings if given (names without their VALERIX_ prefix)."""
+        more = {f"VALERIX_{name}": value for name, value in environ.items()}
+        path = {"PATH": os.environ.get("PATH", "")}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self.module], env=path | self.environ | more, stderr=log, stdout=log
+            )
+
+    def wait_ready(self, within: float = 20.0) -> None:
+        eventually(self._is_ready, within, f"{self.name} ready; its log:\n{self.log.read_text()[-2000:]}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait_killed(self, within: float = 10.0) -> int:
+        """Wait for the process to end by itself and return its exit code (-9 after SIGKILL)."""
+        return self.process.wait(within)
+
+    def stop(self) -> int:
+        """End it as a supervisor would and return its exit code."""
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=1).is_success
+        except httpx.TransportError:
+            return False
+
+
+class Processes:
+    """The services of one test."""
+
+    def __init__(self, directory: Path, order_database: str, inventory_database: str, redis_url: str) -> None:
+        self._directory = directory
+        self._databases = {"order": order_database, "inventory": inventory_database}
+        self._common = {
+            "VALERIX_REDIS_URL": redis_url,
+            "VALERIX_SERVICE_TOKENS": SERVICE_TOKEN,
+            "VALERIX_OPERATOR_TOKENS": OPERATOR_TOKEN,
+            "VALERIX_CHAOS_ALLOWED": "1",
+            "VALERIX_RATE_LIMIT_PER_MINUTE": "0",
+        }
+        self._started: list[Service] = []
+
+    def inventory(self, **settings: str) -> Service:
+        return self._make("services.inventory.asgi", "inventory", {}, settings)
+
+    def order(self, *inventory: Service | str, **settings: str) -> Service:
+        return self._make("services.order.asgi", "order", _pointing_at(inventory), settings)
+
+    def worker(self, *inventory: Service | str, **settings: str) -> Service:
+        return self._make("services.order.worker", "worker", _pointing_at(inventory), settings)
+
+    def start(self, *services: Service) -> None:
+        """Start several at once and wait for all."""
+        for service in services:
+            service.start()
+        for service in services:
+            service.wait_ready()
+
+    def end(self) -> None:
+        for service in self._started:
+            if service._process is not None and service.process.poll() is None:  # noqa: SLF001 - its own helper
+                service.signal(signal.SIGCONT)
+                service.kill()
+
+    def _make(self, module: str, role: str, environ: dict[str, str], settings: dict[str, str]) -> Service:
+        name = f"{role}-{1 + sum(service.name.startswith(role) for service in self._started)}"
+        database = {"VALERIX_DATABASE_URL": self._databases["inventory" if role == "inventory" else "order"]}
+        more = {f"VALERIX_{name}": value for name, value in settings.items()}
+        service = Service(module, name, self._directory / f"{name}.log", self._common | database | environ | more)
+        self._started.append(service)
+        return service
+
+
+@contextmanager
+def processes(directory: Path, order_database: str, inventory_database: str, redis_url: str) -> Iterator[Processes]:
+    made = Processes(directory, order_database, inventory_database, redis_url)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def _pointing_at(inventory: tuple[Service | str, ...]) -> dict[str, str]:
+    urls = [service if isinstance(service, str) else service.url for service in inventory]
+    return {"VALERIX_INVENTORY_URL": ",".join(urls)}
