@@ -11,12 +11,19 @@ from typer.main import get_command
 
 from valerix_cli.options import GLOBAL_OPTIONS
 
+_ONLINE = "valerix.online"
+
 
 class Command(TyperCommand):
     """A command that takes the global options besides its own."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.meta.get(_ONLINE):
+            ctx.obj.announce_gremlins()
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_options(self.get_params(ctx), ctx, formatter)
@@ -34,7 +41,10 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+        if isinstance(command, LazyCommand):
+            ctx.meta[_ONLINE] = command.target.online
+            command = command.load()
+        return name, command, rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_commands(ctx, formatter)
@@ -69,13 +79,17 @@ class App(typer.Typer):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a command's code is: a function, or an `App` called `app`, in a module of its own."""
+    """Where a command's code is: a function, or an `App` called `app`, in a module of its own.
+
+    One that is `online` says so when a gremlin is live, before anything else.
+    """
 
     name: str
     summary: str
     panel: str
     module: str
     attribute: str
+    online: bool
 
 
 class LazyCommand(Command):

@@ -21,25 +21,25 @@ FAULTS = "Faults and recovery"
 TOOLBOX = "Toolbox"
 
 
-def _target(name: str, panel: str, summary: str, attribute: str = "app") -> Target:
-    return Target(name, summary, panel, f"valerix_cli.commands.{name}", attribute)
+def _target(name: str, panel: str, summary: str, *, alone: bool = False, online: bool = True) -> Target:
+    return Target(name, summary, panel, f"valerix_cli.commands.{name}", name if alone else "app", online)
 
 
 TARGETS = [
-    _target("up", PLATFORM, "Start the platform on this machine.", "up"),
-    _target("down", PLATFORM, "Stop the platform on this machine.", "down"),
-    _target("status", PLATFORM, "Show what runs and how it is.", "status"),
-    _target("logs", PLATFORM, "Show what the services log.", "logs"),
+    _target("up", PLATFORM, "Start the platform on this machine.", alone=True, online=False),
+    _target("down", PLATFORM, "Stop the platform on this machine.", alone=True, online=False),
+    _target("status", PLATFORM, "Show what runs and how it is.", alone=True),
+    _target("logs", PLATFORM, "Show what the services log.", alone=True),
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
     _target("stock", ORDERS, "Show, restock and watch what is left."),
-    _target("chaos", FAULTS, "Turn gremlins on and off."),
+    _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
     _target("breaker", FAULTS, "Show and force the circuit breaker."),
     _target("queue", FAULTS, "Show what is queued and requeue dead orders."),
-    _target("context", TOOLBOX, "Choose which platform to talk to."),
-    _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", "api"),
-    _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", "explain"),
-    _target("schema", TOOLBOX, "Print the JSON Schema of a result.", "schema"),
-    _target("version", TOOLBOX, "Print the version.", "version"),
+    _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
+    _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),
+    _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", alone=True, online=False),
+    _target("schema", TOOLBOX, "Print the JSON Schema of a result.", alone=True, online=False),
+    _target("version", TOOLBOX, "Print the version.", alone=True, online=False),
 ]
 
 

@@ -151,9 +151,14 @@ def _console() -> "Console":
 
 
 def _write(text: str) -> None:
+    write_raw(text.encode())
+
+
+def write_raw(content: bytes) -> None:
+    """Write bytes to stdout as they are. A reader that has seen enough ends the command quietly."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(ExitCode.PIPE_CLOSED) from None

@@ -1,22 +1,104 @@
 """What every command gets as `ctx.obj`: how to talk, whom to talk to."""
 
+import os
+import sys
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from valerix_cli.options import Format, GlobalOptions
-from valerix_cli.output import Output
+from valerix_cli.errors import CliError, GuardError
+from valerix_cli.options import GlobalOptions
+from valerix_cli.output import Output, explain, talk, warn
+
+if TYPE_CHECKING:  # each of these costs time that --help does not have
+    from valerix_cli.clients.http import Replicas
+    from valerix_cli.clients.inventory import InventoryClient
+    from valerix_cli.clients.orders import OrderClient
+    from valerix_cli.contexts import Context
+    from valerix_cli.settings import Settings
+
+_WAIT = 60.0  # seconds a command waits for something to come about, unless --timeout says otherwise
+_GLANCE = 0.3  # seconds a command spends at most on finding out whether a gremlin is live
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of the command line."""
+    """One run of the command line; settings, context and clients are made when first asked for."""
 
     options: GlobalOptions = field(default_factory=GlobalOptions)
-
-    @property
-    def output(self) -> Output:
-        return Output(self.options.output or Format.TABLE, self.options.quiet, self.options.verbose)
 
     def with_option(self, name: str, value: Any) -> "Session":
         """The same session, with a global option set."""
         return replace(self, options=replace(self.options, **{name: value}))
+
+    @cached_property
+    def settings(self) -> "Settings":
+        from valerix_cli.settings import directory_of_this_run, read_settings  # noqa: PLC0415 - see above
+
+        return read_settings(self.options, os.environ, directory_of_this_run())
+
+    @cached_property
+    def output(self) -> Output:
+        wanted = self.settings.setting("output").value
+        return Output(wanted, quiet=self.options.quiet, verbose=self.options.verbose)
+
+    @cached_property
+    def context(self) -> "Context":
+        from valerix_cli.contexts import find_context  # noqa: PLC0415 - see above
+
+        return find_context(self.settings)
+
+    @cached_property
+    def orders(self) -> "OrderClient":
+        from valerix_cli.clients.orders import OrderClient  # noqa: PLC0415 - see above
+
+        return OrderClient(self.replicas("order"))
+
+    @cached_property
+    def inventory(self) -> "InventoryClient":
+        from valerix_cli.clients.inventory import InventoryClient  # noqa: PLC0415 - see above
+
+        return InventoryClient(self.replicas("inventory"))
+
+    def replicas(self, service: str, limit: float | None = None) -> "Replicas":
+        """The replicas of a service of this context."""
+        from valerix_cli.clients.http import Replicas  # noqa: PLC0415 - see above
+
+        limit = limit or self.settings.setting("timeout").value
+        return Replicas(self.context, service, limit=limit, explain=lambda text: explain(text, self.output))
+
+    @property
+    def wait(self) -> float:
+        """Seconds to wait for something to come about."""
+        return float(self.settings.setting("timeout").value or _WAIT)
+
+    def guard(self, deed: str) -> None:
+        """Name the platform before a write to one that is not local, and ask. Raises GuardError on anything but yes."""
+        if self.context.is_local:
+            return
+        where = f"{deed} on `{self.context.name}` ({', '.join(self.context.services['order'])})"
+        if self.options.yes:
+            talk(f"About to {where}.", self.output)
+            return
+        if self.settings.setting("no_input").value or not sys.stdin.isatty():
+            raise GuardError(
+                f"Not done: {where}.", "it is not the local platform, and nobody can be asked", "add --yes"
+            )
+        import typer  # noqa: PLC0415 - only a question needs it
+
+        if not typer.confirm(f"{where[0].upper()}{where[1:]}?", err=True):
+            raise GuardError(f"Not done: {where}.", "the answer was no", "valerix --context local, for this machine")
+
+    def announce_gremlins(self) -> None:
+        """Say so on stderr while a gremlin is live. Costs one short GET, and never an error."""
+        if self.options.quiet:
+            return
+        from valerix_cli.clients.inventory import InventoryClient  # noqa: PLC0415 - see above
+        from valerix_cli.views.chaos import notice  # noqa: PLC0415 - see above
+
+        try:
+            live = InventoryClient(self.replicas("inventory", _GLANCE)).chaos().live
+        except CliError:  # no platform, no token, no answer in time: the command itself will say what matters
+            return
+        if live is not None:
+            warn(notice(live), self.output)

@@ -1,0 +1,27 @@
+"""Lengths of time, typed and read."""
+
+import pytest
+import typer
+
+from valerix_cli.durations import parse_duration, say_duration
+
+
+@pytest.mark.parametrize(
+    ("typed", "seconds"),
+    [("500ms", 0.5), ("5s", 5), ("2m", 120), ("1m30s", 90), ("1h", 3600), ("7", 7), ("0.25s", 0.25)],
+)
+def test_a_length_of_time_is_understood(typed: str, seconds: float) -> None:
+    assert parse_duration(typed) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("typed", ["", "s", "5 s", "-5s", "5d", "five", "1m-30s"])
+def test_what_is_no_length_of_time_is_refused(typed: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_duration(typed)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.012, "12 ms"), (3.44, "3.4 s"), (58.2, "58 s"), (125, "2 m 05 s"), (12_000, "3 h 20 m")]
+)
+def test_a_length_of_time_is_said_in_two_figures(seconds: float, said: str) -> None:
+    assert say_duration(seconds) == said

@@ -1,0 +1,75 @@
+"""What is to be ordered, as people type it and as files hold it. Pure."""
+
+import re
+from collections.abc import Iterable
+from uuid import uuid4
+
+import msgspec
+
+from valerix_cli.clients.orders import Wanted
+from valerix_cli.errors import BadUsageError
+
+MOST = 1000  # of one item in one order
+_ENTRY = re.compile(r"(?P<item>[^\s:]+)(?::(?P<quantity>\S+))?")
+_HINT = "write ITEM, ITEM:QTY, or a line of JSON with item_id and quantity"
+
+
+class BasketLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of an NDJSON file."""
+
+    item_id: str
+    quantity: int = 1
+    idempotency_key: str | None = None
+
+
+def typed(entries: Iterable[str], key: str | None) -> list[Wanted]:
+    """An order per `ITEM[:QTY]`. One `key` for several becomes key-1, key-2 and so on, so that a repeat is one."""
+    lines = [_entry(entry, "on the command line") for entry in entries]
+    return [
+        Wanted(line.item_id, line.quantity, _key(key, number, len(lines))) for number, line in enumerate(lines, start=1)
+    ]
+
+
+def read(lines: Iterable[str], origin: str, key: str | None) -> list[Wanted]:
+    """An order per line: NDJSON or `ITEM[:QTY]`; blank lines and lines that start with # are passed over."""
+    found = [
+        _line(text.strip(), f"in line {number} of {origin}")
+        for number, text in enumerate(lines, start=1)
+        if text.strip() and not text.lstrip().startswith("#")
+    ]
+    return [
+        Wanted(line.item_id, line.quantity, line.idempotency_key or _key(key, number, len(found)))
+        for number, line in enumerate(found, start=1)
+    ]
+
+
+def _key(key: str | None, number: int, of: int) -> str:
+    if key is None:
+        return str(uuid4())
+    return key if of == 1 else f"{key}-{number}"
+
+
+def _line(text: str, where: str) -> BasketLine:
+    if not text.startswith("{"):
+        return _entry(text, where)
+    try:
+        return _checked(msgspec.json.decode(text, type=BasketLine), where)
+    except msgspec.MsgspecError as error:
+        raise BadUsageError(f"The order {where} was not understood.", str(error), _HINT) from error
+
+
+def _entry(text: str, where: str) -> BasketLine:
+    parts = _ENTRY.fullmatch(text)
+    if parts is None:
+        raise BadUsageError(f"The order {where} was not understood.", f"{text!r} is no ITEM[:QTY]", _HINT)
+    quantity = parts["quantity"] or "1"
+    if not quantity.isdecimal():
+        raise BadUsageError(f"The order {where} was not understood.", f"{quantity!r} is no whole number", _HINT)
+    return _checked(BasketLine(parts["item"], int(quantity)), where)
+
+
+def _checked(line: BasketLine, where: str) -> BasketLine:
+    if 1 <= line.quantity <= MOST:
+        return line
+    why = f"{line.quantity} of {line.item_id}: one order takes 1 to {MOST}"
+    raise BadUsageError(f"The order {where} was not understood.", why, "split it into several orders")

@@ -1,0 +1,134 @@
+"""One service behind several replicas: asked in turn, and the next one where one is gone."""
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from valerix_cli.clients.problems import Problem, error_of, problem_of
+from valerix_cli.contexts import Context
+from valerix_cli.durations import say_duration
+from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
+
+T = TypeVar("T")
+
+REQUEST_LIMIT = 10.0  # seconds; the order service itself answers within about four
+_CONNECT_LIMIT = 3.0
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+_PERHAPS_DONE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+
+
+class Replicas:
+    """Sends requests to the replicas of `service`, starting with another one each time."""
+
+    def __init__(
+        self,
+        context: Context,
+        service: str,
+        *,
+        limit: float | None = None,
+        explain: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.service = service
+        self._context = context
+        self._urls = context.services.get(service, ())
+        self._limit = limit or REQUEST_LIMIT
+        self._explain = explain
+        self._turn = itertools.count(random.randrange(max(len(self._urls), 1)))  # noqa: S311 - spreads load
+        token = context.operator_token
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(self._limit, connect=min(self._limit, _CONNECT_LIMIT)),
+            trust_env=not context.is_local,  # a proxy has no business between us and our own machine
+        )
+
+    def send(self, method: str, path: str, *, repeatable: bool | None = None, **request: Any) -> httpx.Response:
+        """Return the answer, whatever its status, of the first replica that gives one.
+
+        A replica that cannot be reached is passed over; one that hangs up only if the request may be repeated (any GET,
+        and what carries an idempotency key). Raises UnreachableError, or WaitedTooLongError after the time limit.
+        """
+        repeatable = method in {"GET", "HEAD"} if repeatable is None else repeatable
+        faults = []
+        for url in self._in_turn():
+            try:
+                response = self._client.request(method, url + path, **request)
+            except (*_NOT_SENT, *_PERHAPS_DONE) as error:
+                self._explain(f"{method} {url}{path} -> {type(error).__name__}: {error}")
+                if isinstance(error, _PERHAPS_DONE) and not repeatable:
+                    raise self._outcome_unknown(method, path) from error
+                faults.append(f"{url}: {str(error) or type(error).__name__}")
+            except httpx.TimeoutException as error:
+                raise self._too_late(method, path) from error
+            else:
+                took = response.elapsed.total_seconds()
+                self._explain(f"{method} {url}{path} -> {response.status_code} in {say_duration(took)}")
+                return response
+        raise self._nobody(faults)
+
+    def get(self, path: str, shape: type[T], **request: Any) -> T:
+        """Decode what GET answers. Raises the error that belongs to its problem document."""
+        return decode(self.send("GET", path, **request), shape)
+
+    def operator_only(self, deed: str) -> None:
+        """Say at once that `deed` needs a token when there is none. Raises GuardError."""
+        if not self._context.operator_token:
+            raise GuardError(
+                f"An operator's token is needed to {deed}.",
+                f"the context `{self._context.name}` has none ({self._context.token_origin})",
+                "valerix context show --origins",
+            )
+
+    def _in_turn(self) -> list[str]:
+        start = next(self._turn) % max(len(self._urls), 1)
+        return [*self._urls[start:], *self._urls[:start]]
+
+    def _nobody(self, faults: list[str]) -> UnreachableError:
+        local = self._context.is_local
+        return UnreachableError(
+            f"The {self.service} service does not answer.",
+            "; ".join(faults) or f"the context `{self._context.name}` lists no address for it",
+            "valerix status, then valerix up --detach" if local else "valerix context show",
+        )
+
+    def _too_late(self, method: str, path: str) -> WaitedTooLongError:
+        harmless = method == "GET"
+        return WaitedTooLongError(
+            f"The {self.service} service gave no answer within {say_duration(self._limit)}.",
+            f"{method} {path} " + ("was given up" if harmless else "was sent; whether it took effect is not known"),
+            "the same again with a longer --timeout" + ("" if harmless else " and the same key"),
+        )
+
+    def _outcome_unknown(self, method: str, path: str) -> CliError:
+        return CliError(
+            f"The {self.service} service hung up without an answer.",
+            f"{method} {path} was sent; whether it took effect is not known",
+            "look before you repeat it: valerix status",
+        )
+
+
+def decode(response: httpx.Response, shape: type[T]) -> T:
+    """The value in a good answer. Raises the error that belongs to a bad one."""
+    if response.is_success:
+        return parse(response, shape)
+    raise error_of(read_problem(response), path=response.request.url.path)
+
+
+def parse(response: httpx.Response, shape: type[T]) -> T:
+    """The body as `shape`. Raises CliError when it is something else."""
+    try:
+        return msgspec.json.decode(response.content, type=shape)
+    except msgspec.MsgspecError as error:
+        raise CliError(
+            f"The answer of {response.request.url} was not understood.",
+            str(error),
+            "valerix version; the platform may be of another version",
+        ) from error
+
+
+def read_problem(response: httpx.Response) -> Problem:
+    """The problem document of a bad answer, made up from its status when it carries none (a proxy's page)."""
+    return problem_of(response.status_code, response.content, response.headers.get("Retry-After"))

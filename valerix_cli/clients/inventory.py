@@ -1,0 +1,55 @@
+"""What the inventory service does for the command line: stock, the ledger, gremlins."""
+
+from typing import Any
+from uuid import UUID
+
+from valerix_cli.clients.http import Replicas, decode
+from valerix_cli.clients.wire import Activation, Chaos, Ended, Item, Items, Ledger, Restocked
+
+
+class InventoryClient:
+    """Stock, the ledger and the gremlins."""
+
+    def __init__(self, replicas: Replicas) -> None:
+        self._replicas = replicas
+
+    def items(self, *, below: int | None = None) -> list[Item]:
+        """Every item, or those with fewer than `below` left."""
+        items = self._replicas.get("/api/inventory", Items).items
+        return items if below is None else [item for item in items if item.quantity < below]
+
+    def restock(self, item_id: str, quantity: int, key: str) -> Restocked:
+        """Add to the stock of an item, once per key."""
+        self._replicas.operator_only("restock")
+        response = self._replicas.send(
+            "POST",
+            f"/api/inventory/{item_id}/restock",
+            repeatable=True,  # the key makes it so
+            json={"quantity": quantity},
+            headers={"Idempotency-Key": key},
+        )
+        return decode(response, Restocked)
+
+    def ledger(self, order_id: UUID) -> Ledger:
+        self._replicas.operator_only("read the ledger")
+        return self._replicas.get(f"/api/inventory/transactions/{order_id}", Ledger)
+
+    def chaos(self) -> Chaos:
+        self._replicas.operator_only("see the gremlins")
+        return self._replicas.get("/api/admin/chaos", Chaos)
+
+    def unleash(self, gremlins: dict[str, Any]) -> Activation:
+        """Turn gremlins on, instead of those that are; returns once the replicas know."""
+        self._replicas.operator_only("turn gremlins on")
+        return decode(self._replicas.send("POST", "/api/admin/chaos", json=gremlins), Activation)
+
+    def calm(self) -> Activation | None:
+        """Turn the gremlins off; returns what was on."""
+        self._replicas.operator_only("turn gremlins off")
+        return decode(self._replicas.send("DELETE", "/api/admin/chaos", repeatable=True), Ended).ended
+
+    def halt(self, *, halted: bool) -> Chaos:
+        self._replicas.operator_only("halt gremlins")
+        return decode(
+            self._replicas.send("POST", "/api/admin/chaos/halt", repeatable=True, json={"halted": halted}), Chaos
+        )

@@ -1,0 +1,151 @@
+"""What the order service does for the command line."""
+
+import random
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from valerix_cli.clients.http import Replicas, decode, parse, read_problem
+from valerix_cli.clients.problems import Problem
+from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Queue, Requeued
+from valerix_cli.errors import UnreachableError, WaitedTooLongError
+
+PAGE = 500
+_WORTH_A_RETRY = {"request-in-flight", "rate-limited", "queue-full", "database-unavailable"}
+_LONGEST_PAUSE = 5.0
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """An order to place, and the key that makes it one order however often it is sent."""
+
+    item_id: str
+    quantity: int
+    key: str
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """One send and what came back: an order, or a problem."""
+
+    wanted: Wanted
+    status: int
+    replayed: bool
+    milliseconds: float
+    sent_at: datetime
+    tries: int = 1
+    order: Order | None = None
+    problem: Problem | None = None
+
+
+class OrderClient:
+    """Orders, the breaker and the queue."""
+
+    def __init__(self, replicas: Replicas) -> None:
+        self._replicas = replicas
+
+    def place(self, wanted: Wanted, *, retries: int = 0) -> Sent:
+        """Send an order, and send it again with the same key while that may help, up to `retries` times."""
+        for attempt in range(1, retries + 1):
+            try:
+                sent = self._send(wanted, attempt)
+            except (UnreachableError, WaitedTooLongError):
+                time.sleep(_pause(attempt))
+                continue
+            if not _may_change(sent):
+                return sent
+            named = sent.problem.retry_after if sent.problem else None
+            time.sleep(_pause(attempt) if named is None else named)
+        return self._send(wanted, retries + 1)
+
+    def _send(self, wanted: Wanted, attempt: int) -> Sent:
+        sent_at, started = datetime.now(UTC), time.perf_counter()
+        response = self._replicas.send(
+            "POST",
+            "/api/orders",
+            repeatable=True,  # the key makes it so
+            json={"item_id": wanted.item_id, "quantity": wanted.quantity},
+            headers={"Idempotency-Key": wanted.key},
+        )
+        took = (time.perf_counter() - started) * 1000
+        replayed = response.headers.get("Idempotent-Replayed") == "true"
+        sent = Sent(wanted, response.status_code, replayed, round(took, 1), sent_at, attempt)
+        if response.is_success:
+            return msgspec.structs.replace(sent, order=parse(response, Order))
+        return msgspec.structs.replace(sent, problem=read_problem(response))
+
+    def order(self, order_id: UUID) -> Order:
+        return self._replicas.get(f"/api/orders/{order_id}", Order)
+
+    def events(self, order_id: UUID) -> OrderEvents:
+        return self._replicas.get(f"/api/orders/{order_id}/events", OrderEvents)
+
+    def newest(self, *, limit: int, status: str | None = None, item_id: str | None = None) -> list[Order]:
+        """Up to `limit` orders, newest first."""
+        found: list[Order] = []
+        for page in self._pages(min(limit, PAGE), status, item_id):
+            found += page
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    def by_key(self, key: str, *, search: int) -> Order | None:
+        """The order a key stands for, looked for among the newest `search` ones."""
+        looked_at = 0
+        for page in self._pages(PAGE, None, None):
+            for order in page:
+                if order.idempotency_key == key:
+                    return order
+            looked_at += len(page)
+            if looked_at >= search:
+                break
+        return None
+
+    def _pages(self, size: int, status: str | None, item_id: str | None) -> Iterator[list[Order]]:
+        cursor: str | None = None
+        while True:
+            wanted: dict[str, Any] = {"limit": size, "status": status, "item_id": item_id, "cursor": cursor}
+            page = self._replicas.get(
+                "/api/orders", OrderPage, params={name: value for name, value in wanted.items() if value is not None}
+            )
+            yield page.orders
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def breaker(self) -> Breaker:
+        self._replicas.operator_only("read the breaker")
+        return self._replicas.get("/api/admin/breaker", Breaker)
+
+    def force_breaker(self, state: str) -> Breaker:
+        """Set every replica's breaker to `open` or `closed`, or give it back to its window with `auto`."""
+        self._replicas.operator_only("force the breaker")
+        return decode(self._post("/api/admin/breaker", {"state": state}), Breaker)
+
+    def queue(self) -> Queue:
+        self._replicas.operator_only("read the queue")
+        return self._replicas.get("/api/admin/queue", Queue)
+
+    def requeue(self, order_id: UUID | None) -> Requeued:
+        """Give one dead order, or every one, a new set of attempts."""
+        self._replicas.operator_only("requeue orders")
+        which = {"all": True} if order_id is None else {"order_id": str(order_id)}
+        return decode(self._post("/api/admin/queue/requeue", which), Requeued)
+
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return self._replicas.send("POST", path, repeatable=True, json=body)  # each of them sets a state
+
+
+def _may_change(sent: Sent) -> bool:
+    """Whether the same request may well be answered differently in a moment."""
+    return sent.problem is not None and (
+        sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY
+    )
+
+
+def _pause(attempt: int) -> float:
+    """Exponential back-off with full jitter, in seconds."""
+    return random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))  # noqa: S311 - spreads retries, keeps no secret

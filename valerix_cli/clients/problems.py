@@ -1,0 +1,65 @@
+"""Problem documents (RFC 9457) as the services send them, and the error each one ends a command with."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from valerix_cli import catalogue
+from valerix_cli.errors import CliError, GuardError
+
+_PREFIX = "urn:valerix:problem:"
+_COMMON = {"type", "title", "status", "detail", "instance", "request_id"}
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One refusal: its slug, its facts, and how many seconds to leave it alone."""
+
+    slug: str
+    status: int
+    title: str
+    detail: str
+    request_id: str | None
+    retry_after: float | None
+    facts: dict[str, Any]
+
+    @property
+    def order_id(self) -> str | None:
+        return self.facts.get("order_id")
+
+
+def problem_of(status: int, body: bytes, retry_after: str | None) -> Problem:
+    """Read a problem document; what is none becomes one named for its status."""
+    try:
+        document = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        document = {}
+    return Problem(
+        slug=str(document.get("type", f"status-{status}")).removeprefix(_PREFIX),
+        status=status,
+        title=str(document.get("title", f"The answer was {status}")),
+        detail=str(document.get("detail", "")),
+        request_id=document.get("request_id"),
+        retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else None,
+        facts={name: value for name, value in document.items() if name not in _COMMON},
+    )
+
+
+def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> CliError:
+    """The error for a refusal (of `path`): its meaning, its facts, and what its catalogue entry says to do."""
+    known = catalogue.problem(problem.slug)
+    if known is None:
+        return CliError(what or problem.title, why_of(problem), "valerix logs; look for the request id")
+    if problem.slug == "not-found" and path.startswith("/api/admin/chaos"):
+        return GuardError(
+            what or "Gremlins are not allowed here.", why_of(problem), "start inventory with VALERIX_CHAOS_ALLOWED=1"
+        )
+    return known.error(what or known.meaning, why_of(problem), known.do)
+
+
+def why_of(problem: Problem) -> str:
+    """The slug, what the service said, and the facts: `insufficient-stock: … (requested 500, available 98)`."""
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in problem.facts.items())
+    its_log_may_say = problem.request_id and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    request = f"; request {problem.request_id}" if its_log_may_say else ""
+    return f"{problem.slug}: {problem.detail}" + (f" ({facts})" if facts else "") + request

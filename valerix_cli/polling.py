@@ -1,0 +1,40 @@
+"""Looking again and again, until something is so or the time is up."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from valerix_cli.durations import say_duration
+from valerix_cli.errors import UnreachableError, WaitedTooLongError
+from valerix_cli.output import Output, talk
+
+T = TypeVar("T")
+EVERY = 0.5  # seconds
+
+
+def poll(look: Callable[[], T], output: Output, *, every: float = EVERY) -> Iterator[T]:
+    """What `look` finds, for ever. Once it has found something, a service that goes away is waited for."""
+    yield look()
+    gone = False
+    while True:
+        time.sleep(every)
+        try:
+            found = look()
+        except (UnreachableError, WaitedTooLongError) as error:
+            if not gone:
+                talk(f"{error.what} Waiting for it.", output)
+            gone = True
+            continue
+        gone = False
+        yield found
+
+
+def until(snapshots: Iterator[T], done: Callable[[T], bool], *, limit: float, what: str, hint: str) -> Iterator[T]:
+    """`snapshots` up to the first that is `done`. Raises WaitedTooLongError after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    for snapshot in snapshots:
+        yield snapshot
+        if done(snapshot):
+            return
+        if time.monotonic() > deadline:
+            raise WaitedTooLongError(what, f"{say_duration(limit)} were not enough", hint)

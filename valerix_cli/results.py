@@ -1,0 +1,111 @@
+"""What commands print besides what the services say; `valerix schema NAME` describes each."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from valerix_cli.clients.orders import Sent
+from valerix_cli.clients.wire import Order, Status
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What came of sending one order; `tries` counts its sends, all with the same key."""
+
+    item_id: str
+    quantity: int
+    idempotency_key: str
+    order_id: str | None
+    status: Status | None
+    reason: str | None
+    http_status: int
+    replayed: bool
+    milliseconds: float
+    tries: int
+
+    @classmethod
+    def of(cls, sent: Sent) -> "Placed":
+        order, problem = sent.order, sent.problem
+        return cls(
+            sent.wanted.item_id,
+            sent.wanted.quantity,
+            sent.wanted.key,
+            str(order.order_id) if order else problem.order_id if problem else None,
+            order.status if order else None,
+            order.reason if order else problem.slug if problem else None,
+            sent.status,
+            sent.replayed,
+            sent.milliseconds,
+            sent.tries,
+        )
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """One key sent many times. `deductions` is what the ledger shows, None when it could not be read."""
+
+    idempotency_key: str
+    mutated: bool
+    sends: list[Placed]
+    order_ids: list[str]
+    deductions: int | None
+    held: bool
+    conclusion: str
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that happened to an order; `after_seconds` counts from the step before."""
+
+    at: datetime
+    after_seconds: float
+    where: str
+    what: str
+    detail: dict[str, Any]
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """The life of an order, step by step, across both services."""
+
+    order: Order
+    steps: list[Step]
+    ledger_read: bool
+
+
+class StockChange(msgspec.Struct, frozen=True):
+    """What is left of an item, and by how much that has changed; None when it was seen for the first time."""
+
+    at: datetime
+    item_id: str
+    quantity: int
+    change: int | None
+
+
+class ContextLine(msgspec.Struct, frozen=True):
+    """One context and where it is described; `current` marks the one in use."""
+
+    name: str
+    current: bool
+    order: list[str]
+    inventory: list[str]
+    origin: str
+
+
+class OriginLine(msgspec.Struct, frozen=True):
+    """One setting, its value and where it comes from."""
+
+    setting: str
+    value: Any
+    origin: str
+
+
+class Version(msgspec.Struct, frozen=True):
+    valerix: str
+    python: str
+    system: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    kind: str
+    code: str
+    meaning: str
+    why: str
+    do: str
