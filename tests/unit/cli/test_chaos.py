@@ -1,0 +1,69 @@
+"""What is asked for when a gremlin is turned on."""
+
+import math
+
+import pytest
+import typer
+
+from tests.unit.cli.samples import activation
+from valerix_cli.clients.wire import Activation, Chaos, Count
+from valerix_cli.commands.chaos import Gremlin, again, changed, merged, parse_rate
+from valerix_cli.views.chaos import notice
+
+
+def wanted(live: Activation | None, gremlin: Gremlin, rate: float = 0.3, **given: object) -> dict[str, object]:
+    settings = {"delay": None, "ttl": 60.0, "seed": None, "reason": None, **given}
+    return merged(live, gremlin, rate=rate, **settings)  # type: ignore[arg-type]  # the keywords are those above
+
+
+def test_latency_alone_is_five_seconds_unless_said_otherwise() -> None:
+    assert wanted(None, Gremlin.LATENCY) == {
+        "latency": True,
+        "latency_ms": 5000,
+        "latency_rate": 0.3,
+        "ttl_seconds": 60,
+    }
+    assert wanted(None, Gremlin.LATENCY, delay=0.25)["latency_ms"] == 250
+
+
+def test_a_second_gremlin_keeps_the_first_and_its_seed() -> None:
+    asked = wanted(activation(), Gremlin.PARTIAL_FAILURE, ttl=10.0)
+    assert (asked["latency"], asked["latency_ms"], asked["partial_failure_rate"]) == (True, 5000, 0.3)
+    assert (asked["seed"], asked["ttl_seconds"]) == (42, 10)
+
+
+def test_a_new_seed_and_reason_go_before_those_that_are_live() -> None:
+    asked = wanted(activation(reason="old"), Gremlin.CRASH, seed=7, reason="new")
+    assert (asked["seed"], asked["reason"]) == (7, "new")
+
+
+@pytest.mark.parametrize(("typed", "rate"), [("0.3", 0.3), ("30%", 0.3), ("1", 1.0), ("0", 0.0)])
+def test_a_rate_is_a_share_or_a_percentage(typed: str, rate: float) -> None:
+    assert math.isclose(parse_rate(typed), rate)
+
+
+@pytest.mark.parametrize("typed", ["30", "-0.1", "nan", "half", "101%", "%"])
+def test_what_is_no_share_is_refused(typed: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_rate(typed)
+
+
+def test_the_undo_of_turning_off_is_turning_on_with_the_same_seed() -> None:
+    assert again(activation(crash_rate=0.3)) == [
+        "valerix chaos on latency --rate 1 --delay 5000ms --ttl 60s --seed 42",
+        "valerix chaos on crash --rate 0.3 --ttl 60s --seed 42",
+    ]
+
+
+def test_time_that_passes_is_no_change_but_a_hit_is() -> None:
+    before = Chaos(halted=False, live=activation())
+    aged = Chaos(halted=False, live=activation(remaining_seconds=29.0))
+    hit = Chaos(halted=False, live=activation(counts={"latency": Count(1, 1)}))
+    assert changed(None, before) == [before]
+    assert changed(before, aged) == []
+    assert changed(before, hit) == [hit]
+
+
+def test_the_notice_says_which_how_hard_how_long_and_how_to_end_it() -> None:
+    live = activation(crash_rate=0.3, latency_rate=0.5)
+    assert notice(live) == "A gremlin is live: latency 5.0 s on 50 %, crash 30 %; 30 s left. Off: valerix chaos off"

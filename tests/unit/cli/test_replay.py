@@ -1,0 +1,43 @@
+"""What many sends of one key amount to."""
+
+from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
+from valerix_cli.clients.orders import Wanted
+from valerix_cli.commands.replay import judge, mutated
+
+
+def test_five_sends_of_one_order_hold() -> None:
+    sends = [sent(order()), *[sent(order(), replayed=True)] * 3, sent(problem("request-in-flight", 409))]
+    judged = judge("a-key", sends, mutated=False, deductions=1)
+    assert judged.held
+    assert judged.order_ids == [str(ORDER_ID)]
+    assert judged.conclusion == (
+        "5 sends, 1 order, 1 deduction "
+        "(3 answered from what was stored; 1 asked to come back while it was being worked on)."
+    )
+
+
+def test_two_orders_under_one_key_do_not_hold() -> None:
+    judged = judge("a-key", [sent(order()), sent(order(order_id=OTHER_ID))], mutated=False, deductions=None)
+    assert not judged.held
+
+
+def test_two_deductions_for_one_key_do_not_hold() -> None:
+    assert not judge("a-key", [sent(order())], mutated=False, deductions=2).held
+
+
+def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
+    refused = problem("idempotency-key-reused", 422, order_id=str(ORDER_ID))
+    judged = judge("a-key", [sent(refused)] * 2, mutated=True, deductions=1)
+    assert judged.held
+    assert judged.conclusion == (
+        f"2 of 2 sends with another quantity refused, as they must be; order {ORDER_ID} stands as it was."
+    )
+
+
+def test_another_body_that_is_accepted_does_not_hold() -> None:
+    assert not judge("a-key", [sent(order(), replayed=True)], mutated=True, deductions=1).held
+
+
+def test_a_mutated_order_differs_and_stays_within_what_one_order_may_hold() -> None:
+    assert mutated(Wanted("ps5", 1, "a-key")) == Wanted("ps5", 2, "a-key")
+    assert mutated(Wanted("ps5", 1000, "a-key")) == Wanted("ps5", 999, "a-key")

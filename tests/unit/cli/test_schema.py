@@ -1,0 +1,35 @@
+"""What `-o json` prints is what its schema says."""
+
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it carries no types
+import msgspec
+import pytest
+
+from tests.unit.cli.samples import activation, order, sent
+from valerix_cli.clients.wire import Chaos
+from valerix_cli.commands.replay import judge
+from valerix_cli.commands.schema import SHAPES
+from valerix_cli.results import Placed
+from valerix_cli.trace import tell
+
+EXAMPLES: dict[str, Any] = {
+    "order-get": order(),
+    "order-list": [order()],
+    "order-place": [Placed.of(sent(order()))],
+    "order-replay": judge("a-key", [sent(order())], mutated=False, deductions=1),
+    "order-trace": tell(order(), [], None),
+    "chaos-on": activation(),
+    "chaos-status": Chaos(halted=False, live=None, recent=[activation()]),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_schema_is_a_valid_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(msgspec.json.schema(SHAPES[name]))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_result_is_what_its_schema_says(name: str) -> None:
+    result = msgspec.json.decode(msgspec.json.encode(EXAMPLES[name]))
+    jsonschema.validate(result, msgspec.json.schema(SHAPES[name]), format_checker=jsonschema.FormatChecker())

@@ -1,0 +1,79 @@
+"""valerix api METHOD PATH: one request, the raw answer."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from valerix_cli.clients.http import read_problem
+from valerix_cli.clients.problems import error_of
+from valerix_cli.errors import BadUsageError
+from valerix_cli.output import write_raw
+from valerix_cli.session import Session
+
+_READS = {"GET", "HEAD", "OPTIONS"}
+_OF_INVENTORY = ("/api/inventory", "/api/admin/chaos")
+
+
+def service_of(path: str) -> str:
+    """Which service answers to a path."""
+    return "inventory" if path.startswith(_OF_INVENTORY) else "order"
+
+
+def api(  # noqa: PLR0913 - one parameter per option
+    ctx: typer.Context,
+    method: Annotated[str, typer.Argument(metavar="METHOD")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="For example /api/orders.")],
+    *,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="The body.")] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE|-", help="The body, from a file.")] = None,
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE")] = None,
+    include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and the headers too.")] = False,
+    service: Annotated[
+        str | None, typer.Option("--service", help="order, inventory or worker; the path says which by itself.")
+    ] = None,
+) -> None:
+    """Call an endpoint with this context's token and print the answer as it came."""
+    session: Session = ctx.obj
+    method = method.upper()
+    if not path.startswith("/"):
+        raise BadUsageError(
+            "That path was not understood.", f"{path!r} does not start with /", f"valerix api {method} /{path}"
+        )
+    if method not in _READS:
+        session.guard(f"{method} {path}")
+    body = _body(data, file)
+    headers = dict(_header(one) for one in header or [])
+    if body is not None and "content-type" not in {name.lower() for name in headers}:
+        headers["Content-Type"] = "application/json"
+    replicas = session.replicas(service or service_of(path))
+    response = replicas.send(method, path, content=body, headers=headers)
+    if include:
+        lines = [f"HTTP {response.status_code} {response.reason_phrase}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        write_raw(("\n".join(lines) + "\n\n").encode())
+    ended = response.content.endswith(b"\n") or not response.content
+    write_raw(response.content + (b"" if ended else b"\n"))
+    if response.is_error:
+        raise error_of(read_problem(response))
+
+
+def _body(data: str | None, file: str | None) -> bytes | None:
+    if data is not None and file is not None:
+        raise BadUsageError("It is not clear what to send.", "both -d and -f were given", "one of them")
+    if file is None:
+        return None if data is None else data.encode()
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise BadUsageError(f"{file} cannot be read.", str(error), "name a file, or - for stdin") from error
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise BadUsageError("A header was not understood.", f"{text!r} has no colon", "-H 'Name: value'")
+    return name.strip(), value.strip()

@@ -1,0 +1,78 @@
+"""valerix breaker: status, history, open, close, auto."""
+
+from typing import Annotated
+
+import typer
+
+from valerix_cli.app import App
+from valerix_cli.clients.wire import Breaker, ReplicaBreaker
+from valerix_cli.output import follow, show, talk
+from valerix_cli.polling import poll
+from valerix_cli.session import Session
+from valerix_cli.views import breaker as views
+
+app = App("Show and force the circuit breaker between orders and inventory.")
+
+
+@app.command("status")
+def status(
+    ctx: typer.Context,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+) -> None:
+    """Show each replica's breaker, its window, and why it is as it is."""
+    session: Session = ctx.obj
+    if not watch:
+        show(session.orders.breaker(), views.breaker_view, session.output)
+        return
+    follow(
+        poll(session.orders.breaker, session.output),
+        screen=views.breaker_view,
+        changes=changed,
+        line=views.replica_line,
+        output=session.output,
+    )
+
+
+@app.command("history")
+def history(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 20,
+) -> None:
+    """Show what the breakers did and why, newest first."""
+    session: Session = ctx.obj
+    show(session.orders.breaker().history[:limit], views.history_view, session.output)
+
+
+@app.command("open")
+def force_open(ctx: typer.Context) -> None:
+    """Force every breaker open: orders are queued, nothing is sent."""
+    _force(ctx.obj, "open", "the breaker opens")
+
+
+@app.command("close")
+def force_closed(ctx: typer.Context) -> None:
+    """Force every breaker closed: everything is sent, whatever fails."""
+    _force(ctx.obj, "closed", "the breaker closes")
+
+
+@app.command("auto")
+def automatic(ctx: typer.Context) -> None:
+    """Let every breaker decide for itself again."""
+    _force(ctx.obj, "auto", "the breaker is automatic again")
+
+
+def changed(before: Breaker | None, now: Breaker) -> list[ReplicaBreaker]:
+    """The replicas whose breaker is new or in another state."""
+    known = {one.replica: (one.state, one.forced) for one in before.replicas} if before else {}
+    return [one for one in now.replicas if known.get(one.replica) != (one.state, one.forced)]
+
+
+def _force(session: Session, state: str, effect: str) -> None:
+    session.guard(f"see to it that {effect}")
+    before = session.orders.breaker()
+    show(session.orders.force_breaker(state), views.breaker_view, session.output)
+    forced = {one.forced for one in before.replicas} - {None}
+    undo = {"open": "open", "closed": "close"}.get(forced.pop() or "", "auto") if forced else "auto"
+    if state != "auto" or undo != "auto":
+        talk(f"Undo: valerix breaker {undo}", session.output)

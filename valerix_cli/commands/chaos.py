@@ -1,0 +1,169 @@
+"""valerix chaos: on, off, status, halt."""
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from valerix_cli.app import App
+from valerix_cli.clients.wire import Activation, Chaos, Ended
+from valerix_cli.durations import parse_duration, say_duration
+from valerix_cli.errors import BadUsageError
+from valerix_cli.output import follow, show, talk
+from valerix_cli.polling import poll
+from valerix_cli.session import Session
+from valerix_cli.views import chaos as views
+
+app = App("Turn gremlins on and off.")
+
+
+class Gremlin(StrEnum):
+    """What may go wrong at inventory."""
+
+    LATENCY = "latency"
+    CRASH = "crash"
+    PARTIAL_FAILURE = "partial-failure"
+
+
+def parse_rate(text: str) -> float:
+    """A share of all calls: `0.3` or `30%`."""
+    try:
+        rate = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate <= 1:
+        raise typer.BadParameter(f"{text!r} is no share of all calls; write 0.3 or 30%.")
+    return rate
+
+
+@app.command("on")
+def on(
+    ctx: typer.Context,
+    gremlin: Annotated[Gremlin, typer.Argument(help="What goes wrong.")],
+    *,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="SHARE", parser=parse_rate, help="How many calls it hits: 0.3 or 30%.")
+    ] = 1.0,
+    delay: Annotated[
+        float | None,
+        typer.Option("--delay", metavar="DURATION", parser=parse_duration, help="How long latency is; 5s by default."),
+    ] = None,
+    ttl: Annotated[
+        float,
+        typer.Option("--ttl", metavar="DURATION", parser=parse_duration, help="It ends by itself after this."),
+    ] = 60.0,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed hits the same orders.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Shown to everybody who looks.")] = None,
+) -> None:
+    """Turn a gremlin on; one that is on already stays on beside it, and both get the new time to live."""
+    session: Session = ctx.obj
+    if delay is not None and gremlin is not Gremlin.LATENCY:
+        raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
+    session.guard(f"turn {gremlin} on")
+    live = session.inventory.chaos().live
+    wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
+    activation = session.inventory.unleash(wanted)
+    show(activation, views.activation_view, session.output)
+    ends = say_duration(activation.ttl_seconds)
+    talk(f"Undo: valerix chaos off (it ends by itself in {ends})", session.output)
+
+
+@app.command("off")
+def off(ctx: typer.Context) -> None:
+    """Turn all gremlins off."""
+    session: Session = ctx.obj
+    session.guard("turn the gremlins off")
+    ended = session.inventory.calm()
+    show(Ended(ended), _ended_view, session.output)
+    for undo in again(ended) if ended else []:
+        talk(f"Undo: {undo}", session.output)
+
+
+@app.command("status")
+def status(
+    ctx: typer.Context,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+) -> None:
+    """Show which gremlins are live and what they hit."""
+    session: Session = ctx.obj
+    if not watch:
+        show(session.inventory.chaos(), views.chaos_view, session.output)
+        return
+    follow(
+        poll(session.inventory.chaos, session.output),
+        screen=views.chaos_view,
+        changes=changed,
+        line=views.chaos_line,
+        output=session.output,
+    )
+
+
+@app.command("halt")
+def halt(
+    ctx: typer.Context,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Allow them again.")] = False,
+) -> None:
+    """End all gremlins and allow no new ones, until resumed."""
+    session: Session = ctx.obj
+    session.guard("allow gremlins again" if resume else "halt all gremlins")
+    show(session.inventory.halt(halted=not resume), views.chaos_view, session.output)
+    talk("Undo: valerix chaos halt" + ("" if resume else " --resume"), session.output)
+
+
+def merged(
+    live: Activation | None,
+    gremlin: Gremlin,
+    *,
+    rate: float,
+    delay: float | None,
+    ttl: float,
+    seed: int | None,
+    reason: str | None,
+) -> dict[str, Any]:
+    """The request that turns `gremlin` on and keeps what is live."""
+    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": math.ceil(ttl)}
+    if live is not None:
+        kept = ("latency", "latency_ms", "latency_rate", "crash_rate", "partial_failure_rate", "seed", "reason")
+        wanted |= {name: getattr(live, name) for name in kept}
+    if gremlin is Gremlin.LATENCY:
+        kept_ms = live.latency_ms if live is not None and live.latency else 5000
+        wanted |= {
+            "latency": True,
+            "latency_rate": rate,
+            "latency_ms": kept_ms if delay is None else round(delay * 1000),
+        }
+    else:
+        wanted[f"{gremlin.replace('-', '_')}_rate"] = rate
+    given = {"seed": seed, "reason": reason}
+    wanted |= {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def again(ended: Activation) -> list[str]:
+    """The commands that turn on what was turned off, with the same seed."""
+    common = f"--ttl {ended.ttl_seconds:g}s --seed {ended.seed}"
+    commands = []
+    if ended.latency:
+        commands.append(f"latency --rate {ended.latency_rate:g} --delay {ended.latency_ms}ms {common}")
+    if ended.crash_rate:
+        commands.append(f"crash --rate {ended.crash_rate:g} {common}")
+    if ended.partial_failure_rate:
+        commands.append(f"partial-failure --rate {ended.partial_failure_rate:g} {common}")
+    return [f"valerix chaos on {command}" for command in commands]
+
+
+def changed(before: Chaos | None, now: Chaos) -> list[Chaos]:
+    """`now`, unless nothing but time has passed."""
+    return [] if before is not None and _essence(before) == _essence(now) else [now]
+
+
+def _essence(chaos: Chaos) -> tuple[object, ...]:
+    live = chaos.live
+    return (chaos.halted, None if live is None else (live.id, live.acknowledged, live.counts))
+
+
+def _ended_view(ended: Ended) -> Any:
+    return "No gremlin was live." if ended.ended is None else views.activation_view(ended.ended)

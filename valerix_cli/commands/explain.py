@@ -1,0 +1,34 @@
+"""valerix explain CODE."""
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from valerix_cli.catalogue import ENTRIES, Entry, lookup
+from valerix_cli.errors import BadUsageError
+from valerix_cli.output import show
+from valerix_cli.results import Explanation
+from valerix_cli.session import Session
+from valerix_cli.views import toolbox as views
+
+
+def explain(
+    ctx: typer.Context,
+    code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="Without one, all are listed.")] = None,
+) -> None:
+    """Say what an exit code, a problem, an order status, a breaker state or a gremlin means, and what to do."""
+    session: Session = ctx.obj
+    if code is None:
+        show([_told(entry) for entry in ENTRIES], views.codes_view, session.output)
+        return
+    found = lookup(code)
+    if not found:
+        near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
+        hint = f"valerix explain {near[0]}" if near else "valerix explain, for all of them"
+        raise BadUsageError(f"Nothing is known about {code!r}.", "it is no code of Valerix", hint)
+    show([_told(entry) for entry in found], views.explanations_view, session.output)
+
+
+def _told(entry: Entry) -> Explanation:
+    return Explanation(entry.kind, entry.code, entry.meaning, entry.why, entry.do)

@@ -1,0 +1,108 @@
+"""Sending orders, showing what came of each, and ending as the worst of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from valerix_cli.clients.orders import Sent, Wanted
+from valerix_cli.clients.problems import Problem, error_of
+from valerix_cli.clients.wire import FINAL, Order
+from valerix_cli.errors import CliError, DomainError
+from valerix_cli.options import Format
+from valerix_cli.output import show, talk, write_line
+from valerix_cli.polling import poll, until
+from valerix_cli.results import Placed
+from valerix_cli.session import Session
+from valerix_cli.views.orders import placed_view
+
+
+def place_all(session: Session, wanted: list[Wanted], *, retries: int, concurrency: int, wait: bool) -> None:
+    """Place each order and show what came of it, also of those before an error that ends the run.
+
+    Raises DomainError when an order was refused, another CliError when one could not be placed.
+    """
+    line_by_line = session.output.format is Format.JSONL
+    done: list[Sent] = []
+    try:
+        for one in _each(session, wanted, retries, concurrency):
+            sent = _settled(session, one) if wait else one
+            done.append(sent)
+            if line_by_line:
+                write_line(Placed.of(sent), session.output)
+    finally:
+        if done and not line_by_line:
+            show([Placed.of(sent) for sent in done], placed_view, session.output)
+    _say_what_next(session, done)
+    error = error_among(done)
+    if error is not None:
+        raise error
+
+
+def error_among(done: list[Sent]) -> CliError | None:
+    """What a run of orders ends with: None when each was placed, and refusals of the domain before other problems."""
+    refused = [(sent, problem) for sent in done if (problem := _problem(sent)) is not None]
+    if not refused:
+        return None
+    errors = [error_of(problem, _what(sent)) for sent, problem in refused]
+    first = next((error for error in errors if isinstance(error, DomainError)), errors[0])
+    if len(done) == 1:
+        return first
+    kinds = ", ".join(f"{count} {slug}" for slug, count in Counter(problem.slug for _, problem in refused).items())
+    return type(first)(f"{len(refused)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
+
+
+def _each(session: Session, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
+    orders = session.orders
+    if concurrency == 1:
+        for one in wanted:
+            yield orders.place(one, retries=retries)
+        return
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        yield from pool.map(lambda one: orders.place(one, retries=retries), wanted)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _settled(session: Session, sent: Sent) -> Sent:
+    if sent.order is None or sent.order.status in FINAL:
+        return sent
+    order_id = sent.order.order_id
+    looks = until(
+        poll(lambda: session.orders.order(order_id), session.output),
+        _is_final,
+        limit=session.wait,
+        what=f"Order {order_id} is not settled yet.",
+        hint=f"valerix order watch {order_id}",
+    )
+    *_, last = looks
+    return msgspec.structs.replace(sent, order=last)
+
+
+def _is_final(order: Order) -> bool:
+    return order.status in FINAL
+
+
+def _problem(sent: Sent) -> Problem | None:
+    """Why an order was not placed, also when that became clear only while it was waited for."""
+    if sent.problem is not None or sent.order is None or sent.order.status not in {"failed", "dead"}:
+        return sent.problem
+    reason = sent.order.reason or sent.order.status
+    return Problem(reason, sent.status, f"The order is {sent.order.status}", "", None, None, {})
+
+
+def _what(sent: Sent) -> str:
+    wanted = sent.wanted
+    return f"{wanted.quantity} x {wanted.item_id}: not ordered."
+
+
+def _say_what_next(session: Session, done: list[Sent]) -> None:
+    queued = [sent.order for sent in done if sent.order is not None and sent.order.status not in FINAL]
+    if queued:
+        talk(f"Queued, the worker finishes it: valerix order watch {queued[0].order_id}", session.output)
+    placed = [sent for sent in done if sent.order is not None]
+    if placed:
+        key = placed[0].wanted.key
+        talk(f"An order has no undo; sending it again is safe: valerix order replay {key}", session.output)

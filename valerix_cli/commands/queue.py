@@ -1,0 +1,46 @@
+"""valerix queue: status, dead, requeue."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from valerix_cli.app import App
+from valerix_cli.errors import BadUsageError
+from valerix_cli.output import show, talk
+from valerix_cli.session import Session
+from valerix_cli.views.orders import orders_view
+from valerix_cli.views.queue import queue_view, requeued_view
+
+app = App("Show what is queued and requeue dead orders.")
+
+
+@app.command("status")
+def status(ctx: typer.Context) -> None:
+    """Show how many orders wait for the worker, and for how long."""
+    session: Session = ctx.obj
+    show(session.orders.queue(), queue_view, session.output)
+
+
+@app.command("dead")
+def dead(ctx: typer.Context) -> None:
+    """List the orders the worker gave up."""
+    session: Session = ctx.obj
+    show(session.orders.queue().dead_orders, orders_view, session.output)
+
+
+@app.command("requeue")
+def requeue(
+    ctx: typer.Context,
+    order_id: Annotated[UUID | None, typer.Argument(metavar="[ID]")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every dead order.")] = False,
+) -> None:
+    """Give a dead order, or all of them, a new set of attempts."""
+    session: Session = ctx.obj
+    if every == (order_id is not None):
+        why = "both an ID and --all were given" if every else "neither an ID nor --all was given"
+        raise BadUsageError("It is not clear what to requeue.", why, "valerix queue dead")
+    session.guard("requeue every dead order" if every else f"requeue {order_id}")
+    show(session.orders.requeue(order_id), requeued_view, session.output)
+    talk("Undo: none is needed; an order whose attempts are used up is dead again", session.output)

@@ -1,0 +1,95 @@
+"""Sending one key many times, and judging what came of it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from valerix_cli.baskets import MOST
+from valerix_cli.clients.orders import Sent, Wanted
+from valerix_cli.errors import CliError, GuardError, InvariantError
+from valerix_cli.output import show
+from valerix_cli.results import Placed, Replay
+from valerix_cli.session import Session
+from valerix_cli.views.orders import replay_view
+
+_SEARCH = 10_000  # orders looked through for the key
+
+
+def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, concurrency: int, mutate: bool) -> None:
+    """Send `key` again and again, show each answer and what they amount to.
+
+    Raises InvariantError when the key had more than one effect, or when another body was accepted under it.
+    """
+    wanted = body or _stored(session, key)
+    sent = mutated(wanted) if mutate else wanted
+    with ThreadPoolExecutor(concurrency) as pool:
+        sends = list(pool.map(session.orders.place, [sent] * times))
+    judged = judge(key, sends, mutated=mutate, deductions=_deductions(session, sends))
+    show(judged, replay_view, session.output)
+    if not judged.held:
+        raise InvariantError(
+            "The key had more than one effect.", judged.conclusion, f"valerix order list; keep the key: {key}"
+        )
+    if not judged.order_ids:
+        problem = sends[0].problem
+        why = f"{problem.slug}: {problem.detail}" if problem else "no order in any answer"
+        raise CliError("No send was answered with an order.", why, "valerix status")
+
+
+def mutated(wanted: Wanted) -> Wanted:
+    """The same key with another quantity, so another order in the eyes of the service."""
+    quantity = wanted.quantity + 1 if wanted.quantity < MOST else wanted.quantity - 1
+    return Wanted(wanted.item_id, quantity, wanted.key)
+
+
+def judge(key: str, sends: list[Sent], *, mutated: bool, deductions: int | None) -> Replay:
+    """Say what many sends of one key amount to, and whether that is one effect at most."""
+    placed = [Placed.of(send) for send in sends]
+    order_ids = sorted({one.order_id for one in placed if one.order_id})
+    accepted = sum(send.order is not None for send in sends)
+    held = len(order_ids) <= 1 and (deductions or 0) <= 1 and not (mutated and accepted)
+    conclude = _of_mutated if mutated else _of_repeats
+    return Replay(key, mutated, placed, order_ids, deductions, held, conclude(placed, order_ids, deductions, accepted))
+
+
+def _of_repeats(placed: list[Placed], order_ids: list[str], deductions: int | None, _: int) -> str:
+    parts = [_count(len(placed), "send"), _count(len(order_ids), "order")]
+    if deductions is not None:
+        parts.append(_count(deductions, "deduction"))
+    replayed = sum(one.replayed for one in placed)
+    in_flight = sum(one.reason == "request-in-flight" for one in placed)
+    notes = [f"{replayed} answered from what was stored"] if replayed else []
+    notes += [f"{in_flight} asked to come back while it was being worked on"] if in_flight else []
+    return ", ".join(parts) + (f" ({'; '.join(notes)})" if notes else "") + "."
+
+
+def _of_mutated(placed: list[Placed], order_ids: list[str], _: int | None, accepted: int) -> str:
+    if accepted:
+        return f"{accepted} of {_count(len(placed), 'send')} with another quantity were accepted under the same key."
+    refused = sum(one.reason == "idempotency-key-reused" for one in placed)
+    stands = f"; order {order_ids[0]} stands as it was" if order_ids else ""
+    return f"{refused} of {_count(len(placed), 'send')} with another quantity refused, as they must be{stands}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _stored(session: Session, key: str) -> Wanted:
+    order = session.orders.by_key(key, search=_SEARCH)
+    if order is None:
+        raise CliError(
+            f"No order has the key {key}.",
+            f"it is not among the newest {_SEARCH} orders, so its item and quantity are not known",
+            f"valerix order replay {key} --item ITEM:QTY",
+        )
+    return Wanted(order.item_id, order.quantity, key)
+
+
+def _deductions(session: Session, sends: list[Sent]) -> int | None:
+    """How many deductions the ledger shows for the orders in the answers; None when it cannot be read."""
+    ids = {one.order_id for one in map(Placed.of, sends) if one.order_id}
+    try:
+        lines = [line for one in ids for line in session.inventory.ledger(UUID(one)).transactions]
+    except GuardError:
+        return None
+    return sum(line.transaction_type == "deduct" for line in lines)

@@ -1,0 +1,55 @@
+"""valerix schema NAME: what `-o json` prints, as JSON Schema."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from valerix_cli import results
+from valerix_cli.clients import wire
+from valerix_cli.errors import BadUsageError
+from valerix_cli.options import Format
+from valerix_cli.output import show
+from valerix_cli.session import Session
+from valerix_cli.views import toolbox as views
+
+SHAPES: dict[str, Any] = {
+    "breaker-history": list[wire.BreakerTransition],
+    "breaker-status": wire.Breaker,
+    "chaos-off": wire.Ended,
+    "chaos-on": wire.Activation,
+    "chaos-status": wire.Chaos,
+    "context-list": list[results.ContextLine],
+    "context-show": list[results.OriginLine],
+    "explain": list[results.Explanation],
+    "order-get": wire.Order,
+    "order-list": list[wire.Order],
+    "order-place": list[results.Placed],
+    "order-replay": results.Replay,
+    "order-trace": results.Trace,
+    "order-watch": wire.Order,
+    "queue-dead": list[wire.Order],
+    "queue-requeue": wire.Requeued,
+    "queue-status": wire.Queue,
+    "stock-list": list[wire.Item],
+    "stock-restock": wire.Restocked,
+    "stock-watch": results.StockChange,
+    "version": results.Version,
+}
+
+
+def schema(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Without one, all are listed.")] = None,
+) -> None:
+    """Print the JSON Schema of what a command prints with -o json; for a watch, of each line."""
+    session: Session = ctx.obj
+    if name is None:
+        show(list(SHAPES), views.names_view, session.output)
+        return
+    if name not in SHAPES:
+        raise BadUsageError(f"There is no schema called {name!r}.", "it is named for its command", "valerix schema")
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(SHAPES[name])}
+    wanted = Format.JSON if session.output.format is Format.TABLE else session.output.format
+    show(document, str, replace(session.output, format=wanted))  # a schema has no other look

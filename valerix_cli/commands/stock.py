@@ -1,0 +1,73 @@
+"""valerix stock: list, restock, watch."""
+
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from valerix_cli.app import App
+from valerix_cli.clients.wire import Item
+from valerix_cli.output import follow, show, talk
+from valerix_cli.polling import poll
+from valerix_cli.results import StockChange
+from valerix_cli.session import Session
+from valerix_cli.views import stock as views
+
+app = App("Show, restock and watch what is left.")
+
+
+@app.command("list")
+def list_stock(
+    ctx: typer.Context,
+    below: Annotated[int | None, typer.Option("--below", min=0, help="Only items with fewer left.")] = None,
+) -> None:
+    """Show how much of everything is left."""
+    session: Session = ctx.obj
+    show(session.inventory.items(below=below), views.stock_table, session.output)
+
+
+@app.command("restock")
+def restock(
+    ctx: typer.Context,
+    item: Annotated[str, typer.Argument(metavar="ITEM")],
+    quantity: Annotated[int, typer.Argument(metavar="QTY", min=1, max=1_000_000)],
+    key: Annotated[str | None, typer.Option("--key", help="The idempotency key; made up where not given.")] = None,
+) -> None:
+    """Add to the stock of an item, once per key."""
+    session: Session = ctx.obj
+    session.guard(f"add {quantity} to {item}")
+    key = key or str(uuid4())
+    show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output)
+    again = f"valerix stock restock {item} {quantity} --key {key}"
+    talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
+
+
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    below: Annotated[int | None, typer.Option("--below", min=0, help="Only items with fewer left.")] = None,
+) -> None:
+    """Watch stock change, until Ctrl-C."""
+    session: Session = ctx.obj
+    follow(
+        poll(lambda: session.inventory.items(below=below), session.output),
+        screen=views.stock_table,
+        changes=changed,
+        line=views.stock_line,
+        output=session.output,
+    )
+
+
+def changed(before: list[Item] | None, now: list[Item]) -> list[StockChange]:
+    """The items whose stock is new or another."""
+    known = {item.item_id: item.quantity for item in before or []}
+    return [
+        StockChange(
+            item.updated_at,
+            item.item_id,
+            item.quantity,
+            item.quantity - known[item.item_id] if item.item_id in known else None,
+        )
+        for item in now
+        if known.get(item.item_id) != item.quantity
+    ]

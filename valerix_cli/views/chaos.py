@@ -1,0 +1,87 @@
+"""Gremlins: which are live, how hard they hit, how long they still have."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.clients.wire import Activation, Chaos
+from valerix_cli.durations import say_duration
+from valerix_cli.views.tables import clock, facts, percent, table
+
+
+def gremlins(activation: Activation) -> list[tuple[str, str]]:
+    """Each gremlin of an activation and what it does: `("latency", "5.0 s on 100 %")`."""
+    live = []
+    if activation.latency:
+        live.append(("latency", f"{say_duration(activation.latency_ms / 1000)} on {percent(activation.latency_rate)}"))
+    if activation.crash_rate:
+        live.append(("crash", percent(activation.crash_rate)))
+    if activation.partial_failure_rate:
+        live.append(("partial-failure", percent(activation.partial_failure_rate)))
+    return live
+
+
+def summary(activation: Activation) -> str:
+    return ", ".join(f"{name} {what}" for name, what in gremlins(activation)) or "nothing"
+
+
+def notice(live: Activation) -> str:
+    """The line every command says while a gremlin is live."""
+    left = say_duration(live.remaining_seconds)
+    return f"A gremlin is live: {summary(live)}; {left} left. Off: valerix chaos off"
+
+
+def activation_view(activation: Activation) -> RenderableType:
+    rows = [
+        ("gremlins", summary(activation)),
+        ("left", say_duration(activation.remaining_seconds) if activation.remaining_seconds else "ended"),
+        ("seed", str(activation.seed)),
+        ("since", clock(activation.set_at)),
+        ("known to", ", ".join(activation.acknowledged) or "no replica yet"),
+        ("id", str(activation.id)),
+    ]
+    if activation.reason:
+        rows.insert(1, ("reason", activation.reason))
+    return Group(facts(rows), *_counts(activation))
+
+
+def chaos_view(chaos: Chaos) -> RenderableType:
+    parts: list[RenderableType] = []
+    if chaos.halted:
+        parts.append(Text("Gremlins are halted: none can be turned on.", style="yellow"))
+    parts.append(activation_view(chaos.live) if chaos.live else Text("No gremlin is live."))
+    if chaos.recent:
+        parts += [Text(""), Text("Ended before", style="dim"), recent_view(chaos.recent)]
+    return Group(*parts)
+
+
+def recent_view(ended: list[Activation]) -> RenderableType:
+    return table(
+        "since",
+        "gremlins",
+        "seed",
+        "hits",
+        "reason",
+        rows=[[clock(one.set_at), summary(one), str(one.seed), _hits(one), one.reason or ""] for one in ended],
+    )
+
+
+def chaos_line(chaos: Chaos) -> str:
+    if chaos.live is None:
+        return "halted" if chaos.halted else "no gremlin is live"
+    return f"live: {summary(chaos.live)}; hits {_hits(chaos.live)}"
+
+
+def _hits(activation: Activation) -> str:
+    hits = sum(count.hits for count in activation.counts.values())
+    rolls = sum(count.rolls for count in activation.counts.values())
+    return f"{hits} of {rolls}"
+
+
+def _counts(activation: Activation) -> list[RenderableType]:
+    names = {name.replace("-", "_") for name, _ in gremlins(activation)}
+    rows = [
+        [name.replace("_", "-"), str(count.rolls), str(count.hits)]
+        for name, count in activation.counts.items()
+        if name in names
+    ]
+    return [Text(""), table("gremlin", "rolls", "hits", rows=rows, right=("rolls", "hits"))] if rows else []

@@ -1,0 +1,48 @@
+"""Contexts, settings, explanations and the version."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.results import ContextLine, Explanation, OriginLine, Version
+from valerix_cli.views.tables import facts, table
+
+
+def contexts_view(contexts: list[ContextLine]) -> RenderableType:
+    return table(
+        "",
+        "context",
+        "order service",
+        "described in",
+        rows=[["*" if one.current else "", one.name, " ".join(one.order), one.origin] for one in contexts],
+    )
+
+
+def origins_view(origins: list[OriginLine]) -> RenderableType:
+    return table("setting", "value", "from", rows=[[one.setting, _said(one.value), one.origin] for one in origins])
+
+
+def settings_view(origins: list[OriginLine]) -> RenderableType:
+    return facts([(one.setting, _said(one.value)) for one in origins])
+
+
+def explanations_view(found: list[Explanation]) -> RenderableType:
+    parts: list[RenderableType] = []
+    for one in found:
+        parts += [Text(""), facts([(one.kind, one.code), ("means", one.meaning), ("why", one.why), ("do", one.do)])]
+    return Group(*parts[1:])
+
+
+def codes_view(found: list[Explanation]) -> RenderableType:
+    return table("kind", "code", "means", rows=[[one.kind, one.code, one.meaning] for one in found])
+
+
+def version_view(version: Version) -> RenderableType:
+    return Text(f"valerix {version.valerix} (Python {version.python}, {version.system})")
+
+
+def names_view(names: list[str]) -> RenderableType:
+    return Text("\n".join(names))
+
+
+def _said(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
