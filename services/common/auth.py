@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from services.common.problems import Forbidden, Unauthorized
+from services.common.refusals import Forbidden, Unauthorized
 from services.common.settings import ServiceSettings
 
 AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]

@@ -12,7 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
 
-from services.common.problems import InvalidBody, UnsupportedMediaType
+from services.common.refusals import InvalidBody, UnsupportedMediaType
 
 T = TypeVar("T")
 

@@ -1,13 +1,10 @@
 """Errors as RFC 9457 problem documents, made in one place.
 
-Refusal                       a well-understood no: becomes its problem document
-├── (one class per reason, beside the domain that refuses)
-├── NotFound, Unauthorized, Forbidden, RateLimited
-└── DatabaseUnavailable
-anything else                 a bug: 500 `internal-error` with the request id, logged with its traceback
+A Refusal becomes its own problem; a database that is away, 503; anything else is a bug and becomes a
+500 `internal-error` with the request id, logged with its traceback.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,25 +13,11 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 
 from services.common import context
 from services.common.postgres import OUTAGES
+from services.common.refusals import DatabaseUnavailable, InvalidBody, Refusal
 
 log = structlog.get_logger()
 
 PROBLEM_JSON = "application/problem+json"
-
-
-class Refusal(Exception):  # noqa: N818 - named for the reason, as the house does
-    """A well-understood no. Subclasses are the reasons; `members` are its machine-readable facts."""
-
-    slug: ClassVar[str] = "refused"
-    status: ClassVar[int] = 400
-    title: ClassVar[str] = "Refused"
-
-    def __init__(self, detail: str, *, retry_after: int | None = None, **members: Any) -> None:
-        """`retry_after` in seconds becomes the Retry-After header."""
-        super().__init__(detail)
-        self.detail = detail
-        self.members = members
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -46,34 +29,6 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     instance: str
     request_id: str
-
-
-class NotFound(Refusal):
-    slug, status, title = "not-found", 404, "Not found"
-
-
-class Unauthorized(Refusal):
-    slug, status, title = "unauthorized", 401, "A valid token is needed"
-
-
-class Forbidden(Refusal):
-    slug, status, title = "forbidden", 403, "This token may not do that"
-
-
-class RateLimited(Refusal):
-    slug, status, title = "rate-limited", 429, "Too many requests"
-
-
-class InvalidBody(Refusal):
-    slug, status, title = "invalid-body", 422, "The body is not what this endpoint takes"
-
-
-class UnsupportedMediaType(Refusal):
-    slug, status, title = "unsupported-media-type", 415, "Unsupported media type"
-
-
-class DatabaseUnavailable(Refusal):
-    slug, status, title = "database-unavailable", 503, "The database does not answer"
 
 
 def document(

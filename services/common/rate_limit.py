@@ -9,8 +9,8 @@ import time
 from litestar.handlers import BaseRouteHandler
 
 from services.common.auth import AnyConnection, Level, level_of
-from services.common.problems import RateLimited
 from services.common.redis import BestEffort, Redis
+from services.common.refusals import RateLimited
 
 WINDOW = 60  # seconds
 

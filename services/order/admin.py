@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from services.common import body as bodies
 from services.common.auth import operator_only
 from services.common.postgres import Pool
-from services.common.problems import InvalidBody
+from services.common.refusals import InvalidBody
 from services.order import store, usecases, wakeups
 from services.order.domain import Order
 from services.order.fleet import Fleet, FleetView

@@ -15,8 +15,9 @@ from litestar.params import Parameter
 from services.common import body as bodies
 from services.common import context
 from services.common.postgres import Pool
-from services.common.problems import Problem, Refusal
+from services.common.problems import Problem
 from services.common.rate_limit import public
+from services.common.refusals import Refusal
 from services.order import store, usecases
 from services.order.domain import Order, OrderBody, Status, new_order, parse_key, refusal_of
 from services.order.metrics import PROCESSING

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from services.common.problems import Refusal
+from services.common.refusals import Refusal
 
 Status = Literal["pending", "queued", "confirmed", "failed", "dead"]
 UNFINISHED: frozenset[str] = frozenset({"pending", "queued"})

@@ -14,8 +14,8 @@ import msgspec
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.common.postgres import OUTAGES, Pool
-from services.common.problems import DatabaseUnavailable, Refusal
 from services.common.redis import BestEffort
+from services.common.refusals import DatabaseUnavailable, Refusal
 from services.order import usecases, wakeups
 from services.order.answers import Answers
 from services.order.backlog import Backlog

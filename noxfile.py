@@ -1,0 +1,67 @@
+"""Everything one does with this repository, as sessions: `nox` checks it, `nox -s up` runs it."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.needs_version = ">=2025.2"
+
+SOURCES = ("valerix_cli", "services", "tests", "noxfile.py")
+DEVELOPMENT = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+
+
+def install(session: nox.Session, *more: str) -> None:
+    """Install Valerix itself and `more`, at the versions that constraints.txt pins."""
+    session.install("--constraint", "constraints.txt", "--editable", ".", *more)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, likely bugs, formatting."""
+    session.install("--constraint", "constraints.txt", "ruff")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types."""
+    install(session, *DEVELOPMENT)
+    session.run("mypy", *SOURCES)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Who may import whom."""
+    install(session, "import-linter")
+    session.run("lint-imports")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All default tests, on a real PostgreSQL and a real Valkey. Arguments after `--` go to pytest."""
+    install(session, *DEVELOPMENT)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def up(session: nox.Session) -> None:
+    """Start the whole platform here and run it until Ctrl-C. Arguments after `--` go to `valerix up`."""
+    install(session)
+    valerix = str(Path(session.bin) / "valerix")
+    session.log(f"the command line is {valerix}")
+    session.run(valerix, "up", *session.posargs)
+
+
+@nox.session
+def pin(session: nox.Session) -> None:
+    """Write constraints.txt anew from pyproject.toml."""
+    session.install("uv")
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
+        "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "pyproject.toml",
+        "--output-file", "constraints.txt",
+    )  # fmt: skip
