@@ -97,12 +97,21 @@ class PostgresServer:
 
         try:
             psycopg.connect(self.url(ADMIN), connect_timeout=2).close()
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise self._other_password() from error
             return False
         return True
 
     def url(self, database: str, *, user: str = ADMIN, password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
+
+    def _other_password(self) -> UnreachableError:
+        return UnreachableError(
+            "PostgreSQL does not take the password it was made with.",
+            f"the secrets beside {self.data} are not those of its first start",
+            "put the old secrets.json back, or start anew: valerix down --wipe",
+        )
 
     @property
     def _unfinished(self) -> Path:

@@ -31,12 +31,16 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Database(msgspec.Struct, frozen=True):
-    """A server the services use; `pid` is None for one that is not ours to run."""
+    """A server the services use; what comes after `port` is None for one that is not ours to run."""
 
     kind: Literal["embedded", "system", "external"]
     host: str
     port: int
     pid: int | None = None
+    state: ServiceState | None = None
+    restarts: int | None = None
+    last_exit: int | None = None
+    since: datetime | None = None
 
 
 class Stack(msgspec.Struct, frozen=True):

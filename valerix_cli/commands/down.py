@@ -1,0 +1,66 @@
+"""`valerix down`: stop the platform on this machine."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from valerix_cli.errors import GuardError
+from valerix_cli.output import talk, warn
+from valerix_cli.session import Session
+
+_PATIENCE = 120.0  # seconds: each service may take 20 to finish what is in flight, PostgreSQL 30
+
+
+def down(
+    ctx: typer.Context,
+    *,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete all it has stored as well.")] = False,
+) -> None:
+    """Stop the platform on this machine; what it has stored stays.
+
+    The services finish what is in flight first. With --wipe its state directory is deleted; databases of your own that
+    it was told to use keep what is in them.
+    """
+    from valerix_cli.local.claim import end  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    directory = state_dir()
+    if wipe:
+        _confirm(session, directory)
+    stopped = end(directory, session.settings.setting("timeout").value or _PATIENCE)
+    talk("Stopped." if stopped else f"No platform runs from {directory}.", session.output)
+    if wipe:
+        _wipe(session, directory)
+    elif stopped:
+        talk(f"What it has stored stays in {directory}. Undo: valerix up --detach", session.output)
+
+
+def _confirm(session: Session, directory: Path) -> None:
+    """Ask before anything is stopped. Raises GuardError on anything but yes."""
+    if session.options.yes:
+        return
+    if session.settings.setting("no_input").value or not sys.stdin.isatty():
+        raise GuardError(f"{directory} was not deleted.", "nobody can be asked whether it should be", "add --yes")
+    if not typer.confirm(f"Delete {directory} with every order in it? This cannot be undone.", err=True):
+        raise GuardError(f"{directory} was not deleted.", "the answer was no", "valerix down, to stop it only")
+
+
+def _wipe(session: Session, directory: Path) -> None:
+    from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
+
+    if not directory.exists():
+        talk(f"{directory} does not exist: nothing to delete.", session.output)
+        return
+    home.refuse_unmarked(directory)
+    lock = claim(directory)  # nobody may start while it goes
+    left = home.wipe(directory)
+    os.close(lock)
+    if left:
+        warn(f"Deleted what is ours in {directory}; {', '.join(left)} is not, and stays.", session.output)
+    else:
+        talk(f"Deleted {directory}.", session.output)

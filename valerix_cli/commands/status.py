@@ -1,0 +1,41 @@
+"""`valerix status`: what runs on this machine and how it is."""
+
+from typing import Annotated
+
+import typer
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.output import follow, show
+from valerix_cli.polling import poll
+from valerix_cli.session import Session
+
+_EVERY = 1.0  # seconds
+
+
+def status(
+    ctx: typer.Context,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+) -> None:
+    """Show what runs on this machine and how it is; exit 3 when nothing runs."""
+    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.status import look  # noqa: PLC0415 - the same
+    from valerix_cli.views import platform as views  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    directory = state_dir()
+    if watch:
+        follow(
+            poll(lambda: look(directory), session.output, every=_EVERY),
+            screen=views.status_view,
+            changes=views.status_changes,
+            line=views.change_line,
+            output=session.output,
+        )
+        return
+    found = look(directory)
+    show(found, views.status_view, session.output)
+    if found.state == "stopped":
+        raise UnreachableError(
+            "No platform runs here.", f"nobody holds the lock in {directory}", "valerix up, or valerix up --detach"
+        )

@@ -1,0 +1,131 @@
+"""`valerix up`: start the platform on this machine."""
+
+import sys
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valerix_cli.errors import BadUsageError
+from valerix_cli.options import Format
+from valerix_cli.output import Output, is_terminal, show, talk
+from valerix_cli.session import Session
+
+if TYPE_CHECKING:
+    from valerix_cli.local.state import Stack
+    from valerix_cli.local.supervisor import Wishes
+
+_MOST_REPLICAS = 16
+_SERVICES = ("order", "inventory", "worker")
+
+
+class Postgres(StrEnum):
+    """Whose PostgreSQL to run."""
+
+    EMBEDDED = "embedded"
+    SYSTEM = "system"
+
+
+def up(
+    ctx: typer.Context,
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
+    replicas: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SERVICE=N", help="How many of order, inventory or worker; may be given several times."),
+    ] = None,
+    postgres: Annotated[
+        Postgres | None,
+        typer.Option(help="Run the PostgreSQL that comes with Valerix, or the one installed on this machine."),
+    ] = None,
+) -> None:
+    """Start the platform on this machine.
+
+    Needs nothing but this package: PostgreSQL and Valkey come with it. VALERIX_DATABASE_URL (of a role that may create
+    roles and databases) and VALERIX_REDIS_URL name servers to use instead. All it keeps is below VALERIX_STATE_DIR.
+    """
+    from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
+    from valerix_cli.local.detached import start  # noqa: PLC0415 - the same
+    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.supervisor import Wishes  # noqa: PLC0415 - the same
+    from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None)
+    directory = state_dir()
+    with home.told_plainly(directory):
+        home.prepare(directory)
+        lock = claim(directory)
+        if not detach:
+            _stay(directory, wishes, lock, session.output)
+            return
+        stack = start(directory, wishes, lock, lambda notice: talk(notice.event, session.output))
+    show(stack, stack_view, session.output)
+    talk("Undo: valerix down", session.output)
+
+
+def parse_replicas(given: list[str]) -> dict[str, int]:
+    """{"order": 2} for `order=2`; several may be in one, separated by commas. Raises BadUsageError."""
+    wanted = {}
+    for part in ",".join(given).split(",") if given else []:
+        name, _, number = part.partition("=")
+        if name not in _SERVICES or not number.isdecimal() or not 1 <= int(number) <= _MOST_REPLICAS:
+            raise BadUsageError(
+                f"--replicas {part} was not understood.",
+                f"it wants one of {', '.join(_SERVICES)}, and a number from 1 to {_MOST_REPLICAS}",
+                "valerix up --replicas order=2",
+            )
+        wanted[name] = int(number)
+    return wanted
+
+
+def _stay(directory: Path, wishes: "Wishes", lock: int, output: Output) -> None:
+    """Be the supervisor until somebody asks to stop. Raises typer.Exit when that was before everything was ready."""
+    live = output.format is Format.TABLE and is_terminal(sys.stdout) and not output.quiet
+    stopped_by = _with_a_live_view(directory, wishes, lock) if live else _line_by_line(directory, wishes, lock, output)
+    if stopped_by:
+        raise typer.Exit(128 + stopped_by)
+
+
+def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | None:
+    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
+    from rich.live import Live  # noqa: PLC0415 - the same
+
+    from valerix_cli.local.supervisor import supervise  # noqa: PLC0415 - the same
+    from valerix_cli.views.platform import live_view, notice_line  # noqa: PLC0415 - the same
+
+    newest: list[Stack] = []
+    console = Console(highlight=False)
+    live = Live(get_renderable=lambda: live_view(newest[-1] if newest else None), console=console)
+    with suppress(OSError):  # the terminal was closed: there is nobody to draw for, and stopping is under way
+        live.start()
+    try:
+        return supervise(
+            directory,
+            wishes,
+            lock=lock,
+            listener=lambda notice: console.print(notice_line(notice)),
+            watch=lambda stack: newest.__setitem__(slice(None), [stack]),
+        )
+    finally:
+        with suppress(OSError):  # the same
+            live.stop()
+
+
+def _line_by_line(directory: Path, wishes: "Wishes", lock: int, output: Output) -> int | None:
+    from valerix_cli.local.supervisor import supervise  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - the same
+
+    shown: list[Stack] = []
+
+    def show_once_ready(stack: "Stack") -> None:
+        if stack.state == "running" and not shown:
+            shown.append(stack)
+            show(stack, stack_view, output)
+
+    return supervise(
+        directory, wishes, lock=lock, listener=lambda notice: talk(notice.event, output), watch=show_once_ready
+    )

@@ -1,0 +1,202 @@
+"""One process that is kept alive: started, watched, started again with growing pauses, stopped."""
+
+import asyncio
+import math
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.journal import Journal
+from valerix_cli.local.launch import Launch
+from valerix_cli.local.logs import last_lines, rotate
+from valerix_cli.local.state import ServiceState
+
+GLANCE = 0.05  # seconds between looks at a process that is starting or should end
+WATCH = 0.1  # seconds between looks at one that runs
+STEADY = 30.0  # seconds after which an earlier crash is forgotten
+LONGEST_PAUSE = 30.0
+
+
+def pause_before_restart(crashes: int) -> float:
+    """Seconds to wait after that many crashes in a row: 0.5, 1, 2, 4 … 30."""
+    return min(math.ldexp(0.5, crashes - 1), LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What keeping a process alive needs to know of it.
+
+    `answers` blocks for at most a few seconds and is asked from a thread. `patience` is how long it may take to end
+    after `stop_signal`, in seconds; `hurry_signal` is for when there is none left.
+    """
+
+    name: str
+    address: str
+    launch: Callable[[], Launch]
+    answers: Callable[[], bool]
+    log: Path
+    stop_signal: signal.Signals = signal.SIGTERM
+    hurry_signal: signal.Signals = signal.SIGKILL
+    patience: float = 20.0
+
+
+@dataclass(frozen=True)
+class Household:
+    """What all children of one supervisor share: who hears of them, and the descriptors they inherit."""
+
+    journal: Journal
+    changed: Callable[[], None]
+    inherited: tuple[int, ...]
+
+
+class Child:
+    """A charge and how it fares; for the main thread only, because a child dies with the thread that started it."""
+
+    def __init__(self, charge: Charge, household: Household) -> None:
+        self.charge = charge
+        self.state: ServiceState = "stopped"
+        self.since = datetime.now(UTC)
+        self.restarts = 0
+        self.last_exit: int | None = None
+        self._household = household
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self, within: float) -> None:
+        """Start it and return once it answers. Raises UnreachableError, with what it said last, when it never does."""
+        began = _size(self.charge.log)
+        process = self._spawn()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._until_it_answers(process)
+        if self.state != "running":
+            how = _how_it_ended(process.poll()) or f"did not get ready within {within:g} s"
+            raise _failed(f"{self.charge.name} did not start.", how, self.charge.log, began)
+        self._household.journal.info(f"{self.charge.name} is ready on {self.charge.address}")
+        self._keeper = asyncio.create_task(self._keep_alive(process))
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """End it: gracefully while there is patience and no hurry, and then for sure."""
+        if self._keeper:
+            self._keeper.cancel()
+        process = self._process
+        if process and process.poll() is None:
+            process.send_signal(self.charge.stop_signal)
+            if not await self._ends(process, self.charge.patience, hurry):
+                self._household.journal.warning(f"{self.charge.name} did not end in time and is killed")
+                process.send_signal(self.charge.hurry_signal)
+                if not await self._ends(process, 2.0):
+                    process.kill()
+                    process.wait()
+            self._household.journal.info(f"{self.charge.name} has ended")
+        if process:
+            self.last_exit = process.returncode
+        self._turn("stopped")
+
+    async def _keep_alive(self, process: subprocess.Popen[bytes]) -> None:
+        crashes = 0
+        while True:
+            self.last_exit = await _end_of(process, WATCH)
+            crashes = 0 if self._ran_for() > STEADY else crashes
+            process, crashes = await self._start_again(_how_it_ended(self.last_exit), crashes)
+            self.restarts += 1
+            await self._until_it_answers(process)
+            if self.state == "running":
+                self._household.journal.info(f"{self.charge.name} is back on {self.charge.address}")
+
+    async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
+        """The new process, and after how many crashes in a row it comes."""
+        while True:
+            crashes += 1
+            pause = pause_before_restart(crashes)
+            self._turn("backing-off")
+            self._household.journal.warning(f"{self.charge.name} {how}; starting it again in {pause:g} s")
+            await asyncio.sleep(pause)
+            try:
+                return self._spawn(), crashes
+            except OSError as error:  # no room for its log, no processes left
+                how = f"cannot be started ({error})"
+
+    def _ran_for(self) -> float:
+        return (datetime.now(UTC) - self.since).total_seconds() if self.state == "running" else 0.0
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        rotate(self.charge.log)
+        with self.charge.log.open("ab") as log:
+            self._process = self.charge.launch().start(log, keep=self._household.inherited)
+        self._turn("starting")
+        return self._process
+
+    async def _until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when it answers, which makes it `running`, or when it has ended."""
+        while process.poll() is None:
+            if await asyncio.to_thread(self.charge.answers):
+                self._turn("running")
+                return
+            await asyncio.sleep(GLANCE)
+
+    @staticmethod
+    async def _ends(process: subprocess.Popen[bytes], within: float, hurry: asyncio.Event | None = None) -> bool:
+        deadline = time.monotonic() + within
+        while process.poll() is None:
+            if time.monotonic() > deadline or (hurry and hurry.is_set()):
+                return False
+            await asyncio.sleep(GLANCE)
+        return True
+
+    def _turn(self, state: ServiceState) -> None:
+        self.state = state
+        self.since = datetime.now(UTC)
+        self._household.changed()
+
+
+async def run_to_its_end(name: str, launch: Launch, log: Path, household: Household) -> None:
+    """Run something that ends by itself. Raises UnreachableError with what it said when it does not end well."""
+    began = _size(log)
+    with log.open("ab") as output:
+        process = launch.start(output, keep=household.inherited)
+    try:
+        await _end_of(process, GLANCE)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        raise _failed(f"{name} failed.", _how_it_ended(process.returncode), log, began)
+
+
+async def _end_of(process: subprocess.Popen[bytes], every: float) -> int:
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no portable way to be told of a child's end
+        await asyncio.sleep(every)
+    return code
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _failed(what: str, how: str, log: Path, began: int) -> UnreachableError:
+    said = " ".join(last_lines(log, 3, since=began))
+    return UnreachableError(what, f"it {how}" + (f": {said}" if said else ""), f"read {log}")
+
+
+def _how_it_ended(code: int | None) -> str:
+    """For people: `ended with exit code 2`, `was killed by SIGKILL`; nothing while it runs."""
+    if code is None:
+        return ""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

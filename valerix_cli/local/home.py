@@ -1,0 +1,126 @@
+"""The state directory itself: made ours, checked before use, and taken away again."""
+
+import errno
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from valerix_cli.errors import CliError, GuardError, UnreachableError
+from valerix_cli.local.lock import LOCK_FILE
+from valerix_cli.local.state import SECRETS_FILE, STACK_FILE
+
+MARKER = ".valerix-state"
+LOGS = "logs"
+POSTGRES = "postgres"
+VALKEY = "valkey"
+PROGRAMS = "bin"
+
+LEAST_FREE = 200 * 1024 * 1024  # bytes: a new PostgreSQL with its first log segments takes 60 MB
+_OURS = (POSTGRES, VALKEY, PROGRAMS, LOGS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
+_NOBODYS = {"lost+found"}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def prepare(directory: Path) -> None:
+    """Make `directory` ours: existing, marked, writable, with room left.
+
+    Raises UnreachableError when it cannot be used, GuardError when it holds something else.
+    """
+    with told_plainly(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        marker = directory / MARKER
+        if not marker.exists():
+            _refuse_foreign(directory)
+            directory.chmod(0o755)  # whatever the umask: PostgreSQL may run as another user
+        _refuse_other_owner(directory)
+        marker.write_text("State of a Valerix platform; `valerix down --wipe` removes it.\n")
+        (directory / LOGS).mkdir(exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(directory).free
+    if free < LEAST_FREE:
+        raise UnreachableError(
+            f"There is not enough room in {directory}.",
+            f"{free // 2**20} MB are free, {LEAST_FREE // 2**20} MB are needed",
+            "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
+        )
+
+
+def wipe(directory: Path) -> list[str]:
+    """Remove what a platform keeps in `directory`, and the directory if that was all. Returns the names left there.
+
+    Raises GuardError, and touches nothing, where our marker is missing.
+    """
+    refuse_unmarked(directory)
+    with told_plainly(directory):
+        for name in _OURS:
+            path = directory / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        left = sorted(path.name for path in directory.iterdir())
+        if not left:
+            directory.rmdir()
+    return left
+
+
+def refuse_unmarked(directory: Path) -> None:
+    """Raise GuardError where our marker is missing: whatever is there is not ours to delete."""
+    if not (directory / MARKER).exists():
+        raise GuardError(
+            f"{directory} was left as it is.",
+            f"it holds no {MARKER}, so it is not the state of a platform",
+            "check VALERIX_STATE_DIR",
+        )
+
+
+@contextmanager
+def told_plainly(directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses into the three lines a user can act upon."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(directory, error) from error
+
+
+def refused(directory: Path, error: OSError) -> CliError:
+    if error.errno in _FULL:
+        return UnreachableError(
+            f"The disk that holds {directory} is full.",
+            str(error),
+            "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
+        )
+    return UnreachableError(
+        f"The state directory {directory} cannot be used.",
+        str(error),
+        "set VALERIX_STATE_DIR to a directory you may write to",
+    )
+
+
+def _refuse_foreign(directory: Path) -> None:
+    foreign = sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
+    if foreign:
+        raise GuardError(
+            f"{directory} is not used as a state directory.",
+            f"it already holds something else ({', '.join(foreign[:3])}{', …' if len(foreign) > 3 else ''})",  # noqa: PLR2004 - three names are enough to recognise it
+            "set VALERIX_STATE_DIR to an empty directory, or to one that does not exist yet",
+        )
+
+
+def _refuse_other_owner(directory: Path) -> None:
+    owner = directory.stat().st_uid
+    if owner != os.geteuid():
+        raise UnreachableError(
+            f"The state directory {directory} cannot be used.",
+            f"it belongs to {_user(owner)}, and you are {_user(os.geteuid())}",
+            "run this as its owner, or set VALERIX_STATE_DIR to a directory of your own",
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

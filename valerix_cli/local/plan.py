@@ -1,0 +1,116 @@
+"""What a platform consists of, and what each of its processes is told. Values in, values out."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from valerix_cli.local.launch import Launch
+from valerix_cli.local.ports import LOOPBACK
+
+PREFIX = "VALERIX_"
+PASSED_ON = (
+    "LEASE_SECONDS",
+    "INVENTORY_TIMEOUT_SECONDS",
+    "BACKLOG_CAP",
+    "MAX_ATTEMPTS",
+    "RATE_LIMIT_PER_MINUTE",
+    "LOG_LEVEL",
+    "BREAKER_WINDOW_SECONDS",
+    "BREAKER_MINIMUM_CALLS",
+    "BREAKER_THRESHOLD_PERCENT",
+    "BREAKER_OPEN_SECONDS",
+)
+"""Settings of the services that hold for all of them when set where `valerix up` is typed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sort of service: its module, the database role it works as, and the port its first replica would like."""
+
+    name: str
+    module: str
+    role: str
+    port: int | None = None
+
+
+INVENTORY = Kind("inventory", "services.inventory.asgi", "inventory_service", 3002)
+ORDER = Kind("order", "services.order.asgi", "order_service", 3001)
+WORKER = Kind("worker", "services.order.worker", "order_service")
+KINDS = (INVENTORY, ORDER, WORKER)
+"""In the order in which they are stopped backwards: whoever calls another goes first."""
+
+MIGRATIONS = (
+    (INVENTORY, ("services.inventory.migrate", "--seed")),
+    (ORDER, ("services.order.migrate",)),
+)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of a kind."""
+
+    kind: Kind
+    number: int
+    port: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.name}-{self.number}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Backing:
+    """What the services lean on: each role's own database, Redis, and the tokens that open doors."""
+
+    database_urls: Mapping[str, str]
+    redis_url: str
+    service_token: str
+    operator_token: str
+
+
+def environment(
+    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of `replica`: what it has to know of the platform, over what we ourselves were given (`ours`)."""
+    inventory = ",".join(other.url for other in fleet if other.kind == INVENTORY)
+    return _base(replica.kind, backing, ours) | {
+        "VALERIX_HOST": LOOPBACK,
+        "VALERIX_PORT": str(replica.port),
+        "VALERIX_REPLICA": replica.name,
+        "VALERIX_SERVICE_TOKENS": backing.service_token,
+        "VALERIX_OPERATOR_TOKENS": backing.operator_token,
+        "VALERIX_CHAOS_ALLOWED": "1",
+        "VALERIX_INVENTORY_URL": inventory,
+    }
+
+
+def service(
+    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
+) -> Launch:
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours))
+
+
+def migration(kind: Kind, module: tuple[str, ...], backing: Backing, ours: Mapping[str, str], home: Path) -> Launch:
+    told = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
+    return Launch(_python(*module), home, _base(kind, backing, ours) | told)
+
+
+def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, str]:
+    """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
+    kept = {name: value for name, value in ours.items() if not name.startswith(PREFIX)}
+    tuned = {PREFIX + name: ours[PREFIX + name] for name in PASSED_ON if ours.get(PREFIX + name)}
+    return (
+        kept
+        | tuned
+        | {"VALERIX_DATABASE_URL": backing.database_urls[kind.role], "VALERIX_REDIS_URL": backing.redis_url}
+    )
+
+
+def _python(*module: str) -> tuple[str, ...]:
+    """Never from the working directory (-P): a folder called `services` may lie there."""
+    return (sys.executable, "-P", "-m", *module)

@@ -1,0 +1,104 @@
+"""How the platform on this machine is, as a value: what the supervisor says, and what each service says itself."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from valerix_cli.clients.wire import Activation, Chaos
+from valerix_cli.local.claim import running
+from valerix_cli.local.probe import ask
+from valerix_cli.local.state import Database, Service, read_secrets
+
+State = Literal["starting", "running", "stopping", "stopped"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One dependency as a service sees it."""
+
+    status: str
+    latency_ms: float | None = None
+    detail: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What a service says of itself; `unreachable` when it says nothing."""
+
+    status: Literal["ok", "degraded", "down", "unreachable"]
+    checks: dict[str, Check] = {}
+
+
+class ServiceStatus(Service, frozen=True, kw_only=True):
+    kind: str
+    uptime_seconds: float | None
+    health: Health
+
+
+class PlatformStatus(msgspec.Struct, frozen=True):
+    """`gremlins` is what is live now; None also where that cannot be known: nobody answers, or no token can be read."""
+
+    state: State
+    state_dir: str
+    supervisor_pid: int | None = None
+    uptime_seconds: float | None = None
+    services: list[ServiceStatus] = []
+    databases: dict[str, Database] = {}
+    gremlins: Activation | None = None
+
+
+def look(directory: Path) -> PlatformStatus:
+    """Ask everybody at once; takes as long as the slowest answer, two seconds at most."""
+    stack = running(directory)
+    if stack is None:
+        return PlatformStatus("stopped", str(directory))
+    now = datetime.now(UTC)
+    known = [(kind, service) for kind, replicas in stack.services.items() for service in replicas]
+    with ThreadPoolExecutor(max_workers=len(known) + 1) as pool:
+        gremlins = pool.submit(_gremlins, [service for kind, service in known if kind == "inventory"], directory)
+        health = list(pool.map(_health, [service for _, service in known]))
+    return PlatformStatus(
+        state=stack.state,
+        state_dir=str(directory),
+        supervisor_pid=stack.supervisor_pid,
+        uptime_seconds=_seconds_since(stack.started_at, now),
+        services=[
+            ServiceStatus(
+                **msgspec.structs.asdict(service),
+                kind=kind,
+                uptime_seconds=_seconds_since(service.since, now) if service.state == "running" else None,
+                health=found,
+            )
+            for (kind, service), found in zip(known, health, strict=True)
+        ],
+        databases=stack.databases,
+        gremlins=gremlins.result(),
+    )
+
+
+def _health(service: Service) -> Health:
+    answer = ask(service.url, "/health")
+    if answer is None:
+        return Health("unreachable")
+    try:
+        return msgspec.json.decode(answer[1], type=Health)
+    except msgspec.DecodeError:  # somebody else listens there
+        return Health("unreachable")
+
+
+def _gremlins(inventories: Iterable[Service], directory: Path) -> Activation | None:
+    try:
+        secrets = read_secrets(directory)
+    except PermissionError:
+        return None
+    for service in inventories:
+        answer = ask(service.url, "/api/admin/chaos", token=secrets.operator_token if secrets else None)
+        if answer and answer[0] == 200:  # noqa: PLR2004 - HTTP's OK
+            return msgspec.json.decode(answer[1], type=Chaos).live
+    return None
+
+
+def _seconds_since(then: datetime, now: datetime) -> float:
+    return round((now - then).total_seconds(), 1)

@@ -1,0 +1,222 @@
+"""Brings the platform up, keeps it up, and takes it down in the right order."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from valerix_cli import __version__
+from valerix_cli.errors import CliError
+from valerix_cli.local import home, plan
+from valerix_cli.local.backends import Backends
+from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
+from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
+from valerix_cli.local.logs import log_file, rotate
+from valerix_cli.local.ports import free_port, holder, is_free
+from valerix_cli.local.probe import is_ready
+from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, write_stack
+from valerix_cli.local.tasks import together
+
+START_LIMIT = 60.0  # seconds a service may take to get ready
+PORT_ATTEMPTS = 3
+ROTATE_EVERY = 5.0  # seconds
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What the user asked for."""
+
+    replicas: dict[str, int] = {}
+    postgres: Literal["embedded", "system"] | None = None
+
+
+def supervise(
+    directory: Path, wishes: Wishes, *, lock: int, listener: Listener | None, watch: Callable[[Stack], None]
+) -> signal.Signals | None:
+    """Be the supervisor of `directory`, whose `lock` is ours, until a signal asks to stop.
+
+    `listener` hears each notice besides the log, `watch` gets the stack whenever it changes. Returns the signal if it
+    came before everything was ready, else None. Raises CliError when the platform does not start.
+    """
+    journal = Journal(into(log_file(directory / home.LOGS, SUPERVISOR)), *([listener] if listener else []))
+    try:
+        return asyncio.run(
+            Supervisor(directory, wishes, lock=lock, environ=os.environ, journal=journal, watch=watch).run()
+        )
+    except CliError as error:
+        journal.error(error.what, why=error.why, hint=error.hint)
+        raise
+
+
+class Supervisor:
+    """One run of the platform that lives in `directory`; `lock` is the descriptor that holds the directory's lock."""
+
+    def __init__(
+        self,
+        directory: Path,
+        wishes: Wishes,
+        *,
+        lock: int,
+        environ: Mapping[str, str],
+        journal: Journal,
+        watch: Callable[[Stack], None],
+    ) -> None:
+        self._directory = directory
+        self._logs = directory / home.LOGS
+        self._wishes = wishes
+        self._environ = environ
+        self._journal = journal
+        self._watch = watch
+        self._state: Literal["starting", "running", "stopping"] = "starting"
+        self._started_at = datetime.now(UTC)
+        self._fleet: list[tuple[plan.Replica, Child]] = []
+        self._household = Household(journal, self._changed, inherited=(lock,))
+        self._backends = Backends(directory, keep_secrets(directory), self._household)
+        self._asked_by: signal.Signals | None = None
+        self._asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> signal.Signals | None:
+        """Run until a signal asks to stop. Returns that signal if it came before everything was ready, else None.
+
+        Raises CliError when the platform does not start; nothing is left running then.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, number)
+        rotating = asyncio.create_task(self._keep_logs_small())
+        try:
+            was_ready = await self._unless_asked(self._start())
+            await self._asked.wait()
+        finally:
+            rotating.cancel()
+            await self._stop()
+        return None if was_ready else self._asked_by
+
+    async def _unless_asked(self, deed: Coroutine[Any, Any, None]) -> bool:
+        """Do it, unless somebody asks to stop before it is done. Returns whether it was done."""
+        doing = asyncio.create_task(deed)
+        asked = asyncio.create_task(self._asked.wait())
+        await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if doing.done():
+            doing.result()
+            return True
+        doing.cancel()
+        with suppress(asyncio.CancelledError):
+            await doing
+        return False
+
+    async def _start(self) -> None:
+        self._changed()
+        backing = await self._backends.start(self._wishes.postgres, self._environ)
+        await together(*(self._migrate(kind, module, backing) for kind, module in plan.MIGRATIONS))
+        await self._start_services(backing)
+        self._state = "running"
+        self._changed()
+
+    async def _migrate(self, kind: plan.Kind, module: tuple[str, ...], backing: plan.Backing) -> None:
+        launch = plan.migration(kind, module, backing, self._environ, self._directory)
+        name = f"{kind.name}-migrate"
+        await run_to_its_end(name, launch, log_file(self._logs, name), self._household)
+
+    async def _start_services(self, backing: plan.Backing) -> None:
+        """Start them all at once; where somebody was quicker to take a port of ours, all again on other ports."""
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            replicas = self._choose_ports()
+            self._fleet = [(replica, self._service(replica, replicas, backing)) for replica in replicas]
+            try:
+                await together(*(child.start(START_LIMIT) for _, child in self._fleet))
+            except CliError:
+                robbed = [replica.name for replica, child in self._fleet if not child.pid and not is_free(replica.port)]
+                if not robbed or attempt == PORT_ATTEMPTS:
+                    raise
+                self._journal.warning(f"somebody took the port of {', '.join(robbed)} meanwhile; trying other ports")
+                await self._stop_services()
+            else:
+                return
+
+    def _choose_ports(self) -> tuple[plan.Replica, ...]:
+        chosen: list[plan.Replica] = []
+        for kind in plan.KINDS:
+            for number in range(1, self._wishes.replicas.get(kind.name, 1) + 1):
+                wanted = kind.port if number == 1 else None
+                port = free_port(wanted=wanted, but=frozenset(replica.port for replica in chosen))
+                chosen.append(plan.Replica(kind, number, port))
+                if wanted and port != wanted:
+                    who = holder(wanted) or "another process"
+                    self._journal.warning(f"port {wanted} is taken by {who}; {chosen[-1].name} listens on {port}")
+        return tuple(chosen)
+
+    def _service(self, replica: plan.Replica, replicas: tuple[plan.Replica, ...], backing: plan.Backing) -> Child:
+        launch = plan.service(replica, replicas, backing, self._environ, self._directory)
+        log = log_file(self._logs, replica.name)
+        return Child(
+            Charge(replica.name, replica.url, lambda: launch, partial(is_ready, replica.url), log), self._household
+        )
+
+    async def _stop(self) -> None:
+        self._state = "stopping"
+        self._changed()
+        await self._stop_services()
+        await self._backends.stop(self._hurry)
+        (self._directory / STACK_FILE).unlink(missing_ok=True)
+
+    async def _stop_services(self) -> None:
+        """Callers before those they call, so that nobody talks to somebody who has gone."""
+        for kind in reversed(plan.KINDS):
+            members = [child for replica, child in self._fleet if replica.kind == kind]
+            await together(*(child.stop(self._hurry) for child in members))
+
+    def _ask_to_stop(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
+            self._journal.info("hurrying: what has not ended is killed")
+            self._hurry.set()
+        else:
+            self._asked_by = number
+            self._journal.info(f"stopping, since {number.name} was received")
+        self._asked.set()
+
+    async def _keep_logs_small(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATE_EVERY)
+            for log in self._logs.glob("*.log"):
+                with suppress(OSError):
+                    rotate(log)
+
+    def _changed(self) -> None:
+        stack = Stack(
+            state=self._state,
+            supervisor_pid=os.getpid(),
+            started_at=self._started_at,
+            log_dir=str(self._logs),
+            valerix_version=__version__,
+            services={
+                kind.name: tuple(_as_service(replica, child) for replica, child in self._fleet if replica.kind == kind)
+                for kind in plan.KINDS
+            },
+            databases=self._backends.databases(),
+        )
+        try:
+            write_stack(self._directory, stack)
+        except OSError as error:
+            self._journal.warning(f"{STACK_FILE} could not be written: {error}")
+        self._watch(stack)
+
+
+def _as_service(replica: plan.Replica, child: Child) -> Service:
+    return Service(
+        name=replica.name,
+        url=replica.url,
+        port=replica.port,
+        pid=child.pid,
+        state=child.state,
+        restarts=child.restarts,
+        last_exit=child.last_exit,
+        since=child.since,
+    )

@@ -1,0 +1,17 @@
+"""Several things at once."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def together(*deeds: Coroutine[Any, Any, T]) -> list[T]:
+    """Do all at once and return their results in order; when one fails the others are cancelled, and it is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(deed) for deed in deeds]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,180 @@
+"""The platform on this machine: what runs where, how it is, what it logs."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.durations import say_duration
+from valerix_cli.local.journal import Notice
+from valerix_cli.local.reading import LogLine
+from valerix_cli.local.state import Database, Service, Stack
+from valerix_cli.local.status import PlatformStatus, ServiceStatus
+from valerix_cli.views.chaos import notice as gremlin_notice
+from valerix_cli.views.tables import fine_clock, table
+
+_COLOURS = {
+    "running": "green",
+    "ok": "green",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "degraded": "yellow",
+    "warning": "yellow",
+    "backing-off": "red",
+    "down": "red",
+    "unreachable": "red",
+    "error": "red",
+    "critical": "red",
+}
+_ORIGIN = {"timestamp", "level", "event", "service", "replica", "exception"}
+
+
+def stack_view(stack: Stack) -> RenderableType:
+    """What runs where; times count from now."""
+    now = datetime.now(UTC)
+    services = [service for replicas in stack.services.values() for service in replicas]
+    return table(
+        "service",
+        "state",
+        "address",
+        "pid",
+        "for",
+        "restarts",
+        rows=[
+            *(_service_row(service, (now - service.since).total_seconds()) for service in services),
+            *(_database_row(name, database) for name, database in stack.databases.items()),
+        ],
+        right=("pid", "for", "restarts"),
+    )
+
+
+def live_view(stack: Stack | None) -> RenderableType:
+    """`stack_view` for as long as it runs; None before the first."""
+    if stack is None:
+        return Text("Starting …", style="dim")
+    what = {
+        "starting": "Starting … Ctrl-C gives up.",
+        "running": f"Running. Logs: valerix logs -f ({stack.log_dir}). Ctrl-C stops.",
+        "stopping": "Stopping … Ctrl-C hurries.",
+    }
+    return Group(stack_view(stack), Text(what[stack.state], style="dim"))
+
+
+def status_view(status: PlatformStatus) -> RenderableType:
+    parts: list[RenderableType] = [Text.assemble(_coloured(status.state), f" in {status.state_dir}{_since(status)}")]
+    if status.services or status.databases:
+        parts += [Text(), _status_table(status)]
+    if status.gremlins:
+        parts += [Text(), Text(gremlin_notice(status.gremlins), style="yellow")]
+    return Group(*parts)
+
+
+def _since(status: PlatformStatus) -> str:
+    if status.uptime_seconds is None:
+        return ""
+    return f" for {say_duration(status.uptime_seconds)}, supervised by pid {status.supervisor_pid}"
+
+
+def _status_table(status: PlatformStatus) -> RenderableType:
+    return table(
+        "service",
+        "state",
+        "health",
+        "address",
+        "pid",
+        "for",
+        "restarts",
+        rows=[
+            *(_with_health(_service_row(one, one.uptime_seconds), _coloured(_health(one))) for one in status.services),
+            *(_with_health(_database_row(name, one), Text()) for name, one in status.databases.items()),
+        ],
+        right=("pid", "for", "restarts"),
+    )
+
+
+def _with_health(row: list[RenderableType], health: Text) -> list[RenderableType]:
+    return [*row[:2], health, *row[2:]]
+
+
+def _health(service: ServiceStatus) -> str:
+    """`degraded (redis)`: what is not well, and because of what."""
+    ailing = [name for name, check in service.health.checks.items() if check.status != "ok"]
+    return service.health.status + (f" ({', '.join(ailing)})" if ailing else "")
+
+
+def _service_row(service: Service, seconds: float | None) -> list[RenderableType]:
+    restarts = str(service.restarts) + (f" (last exit {service.last_exit})" if service.restarts else "")
+    pid = "" if service.pid is None else str(service.pid)
+    return [
+        service.name,
+        _coloured(service.state),
+        service.url,
+        pid,
+        "" if seconds is None else say_duration(seconds),
+        restarts,
+    ]
+
+
+def _database_row(name: str, database: Database) -> list[RenderableType]:
+    pid = "" if database.pid is None else str(database.pid)
+    return [name, database.kind, f"{database.host}:{database.port}", pid, "", ""]
+
+
+def status_changes(before: PlatformStatus | None, now: PlatformStatus) -> list[tuple[str, str]]:
+    """Each service that is new or fares differently than before, and the platform itself, with what is so now."""
+    then = dict(_fares(before)) if before else {}
+    return [(name, how) for name, how in _fares(now) if then.get(name) != how]
+
+
+def _fares(status: PlatformStatus) -> Iterable[tuple[str, str]]:
+    yield "platform", status.state
+    for service in status.services:
+        restarts = f", {service.restarts} restarts" if service.restarts else ""
+        yield service.name, f"{service.state}, {_health(service)}{restarts}"
+    yield "gremlins", gremlin_notice(status.gremlins) if status.gremlins else "none"
+
+
+def change_line(change: tuple[str, str]) -> str:
+    name, how = change
+    return f"{fine_clock(datetime.now(UTC))}  {name}  {how}"
+
+
+def notice_line(notice: Notice) -> Text:
+    return Text(_printable(notice.event), style=_COLOURS.get(notice.level, ""))
+
+
+def log_view(lines: Iterable[LogLine]) -> RenderableType:
+    lines = list(lines)
+    width = max((len(line.source) for line in lines), default=0)
+    return Text("\n").join(_log_line(line, width) for line in lines)
+
+
+def _log_line(line: LogLine, width: int) -> Text:
+    """Time, who, how bad, what, and whatever else was said; an exception below."""
+    level = str(line.fields.get("level", ""))
+    rest = " ".join(f"{name}={_value(value)}" for name, value in line.fields.items() if name not in _ORIGIN)
+    text = Text.assemble(
+        (fine_clock(line.at) if line.at.year > 1 else " " * 12, "dim"),
+        f"  {line.source:<{width}}  ",
+        _coloured(f"{level:<8}", level),
+        _printable(str(line.fields.get("event", ""))),
+        (f"  {rest}" if rest else "", "dim"),
+    )
+    for extra in str(line.fields.get("exception", "")).splitlines():
+        text.append(f"\n    {_printable(extra)}", style="dim")
+    return text
+
+
+def _value(value: Any) -> str:
+    return _printable(value) if isinstance(value, str) and " " not in value else _printable(repr(value))
+
+
+def _printable(text: str) -> str:
+    """Nothing that somebody got into a log may move the cursor or colour the screen."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _coloured(word: str, key: str | None = None) -> Text:
+    return Text(word, style=_COLOURS.get((key or word).split(" ")[0], ""))
