@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 
 from services.common import context
 from services.common.postgres import OUTAGES
@@ -29,6 +30,27 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     instance: str
     request_id: str
+
+
+_MEANINGS = {
+    400: "A header or a parameter is missing or malformed.",
+    401: "No token where one is needed, or one that is not in force.",
+    403: "The token is of another level.",
+    404: "There is no such thing.",
+    409: "It cannot be done as things stand.",
+    413: "The body is over 64 KiB.",
+    415: "The body is not declared as what this endpoint takes.",
+    422: "The body is not valid, or asks for what cannot be.",
+    429: "This client has used up its requests for the minute.",
+    503: "It cannot be done now; Retry-After says when to try again.",
+}
+
+
+def responses(*statuses: int) -> dict[int, ResponseSpec]:
+    """Which problems an endpoint may answer with, for the OpenAPI document."""
+    return {
+        status: ResponseSpec(Problem, description=_MEANINGS[status], media_type=PROBLEM_JSON) for status in statuses
+    }
 
 
 def document(

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from services.common import body as bodies
 from services.common.auth import operator_only
 from services.common.postgres import Pool
+from services.common.problems import responses
 from services.common.refusals import InvalidBody
 from services.order import store, usecases, wakeups
 from services.order.domain import Order
@@ -49,7 +50,7 @@ _requeue = msgspec.json.Decoder(RequeueBody)
 DEAD_SHOWN = 100
 
 
-@get("/api/admin/breaker", tags=["admin"], guards=[operator_only])
+@get("/api/admin/breaker", tags=["admin"], guards=[operator_only], responses=responses(401, 403))
 async def get_breaker(state: State) -> FleetView:
     """Every replica's breaker, and their transitions."""
     fleet: Fleet = state.fleet
@@ -61,6 +62,7 @@ async def get_breaker(state: State) -> FleetView:
     tags=["admin"],
     guards=[operator_only, bodies.json_only],
     operation_class=bodies.described(ForceBody),
+    responses=responses(401, 403, 413, 415, 422),
     status_code=200,
 )
 async def force_breaker(state: State, body: bytes) -> FleetView:
@@ -71,7 +73,7 @@ async def force_breaker(state: State, body: bytes) -> FleetView:
     return await fleet.view()
 
 
-@get("/api/admin/queue", tags=["admin"], guards=[operator_only])
+@get("/api/admin/queue", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
 async def get_queue(state: State) -> QueueView:
     """How much waits, for how long, and what needs an operator."""
     seen = await state.backlog.look()
@@ -86,6 +88,7 @@ async def get_queue(state: State) -> QueueView:
     tags=["admin"],
     guards=[operator_only, bodies.json_only],
     operation_class=bodies.described(RequeueBody),
+    responses=responses(401, 403, 404, 409, 413, 415, 422, 503),
     status_code=200,
 )
 async def requeue(state: State, body: bytes) -> Requeued:

@@ -13,9 +13,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 
 from services.common import body as bodies
-from services.common import context
+from services.common import context, problems
 from services.common.postgres import Pool
-from services.common.problems import Problem
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
 from services.order import store, usecases
@@ -25,25 +24,6 @@ from services.order.processing import Placement, Processing
 from services.order.store import Event
 
 _order_body = msgspec.json.Decoder(OrderBody)
-
-PROBLEMS = {
-    400: "The idempotency key is missing or malformed, or a parameter is.",
-    401: "A token was given that is not in force.",
-    404: "There is no such order.",
-    409: "Not enough stock, or an earlier request with this key is still in flight.",
-    413: "The body is over 64 KiB.",
-    415: "The body is not declared as JSON.",
-    422: "The body is not valid, names an unknown item, or the key belongs to another body.",
-    429: "This client has used up its requests for the minute.",
-    503: "The queue is full or the database does not answer.",
-}
-
-
-def _problems(*statuses: int) -> dict[int, ResponseSpec]:
-    return {
-        status: ResponseSpec(Problem, description=PROBLEMS[status], media_type="application/problem+json")
-        for status in statuses
-    }
 
 
 class InvalidParameter(Refusal):
@@ -70,7 +50,7 @@ class OrderEvents(msgspec.Struct, frozen=True):
     status_code=201,
     responses={
         202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location says where to look."),
-        **_problems(400, 401, 409, 413, 415, 422, 429, 503),
+        **problems.responses(400, 401, 409, 413, 415, 422, 429, 503),
     },
 )
 async def place_order(
@@ -96,7 +76,12 @@ async def place_order(
     return _answer(placement)
 
 
-@get("/api/orders/{order_id:uuid}", tags=["orders"], guards=[public], responses=_problems(400, 401, 404, 429, 503))
+@get(
+    "/api/orders/{order_id:uuid}",
+    tags=["orders"],
+    guards=[public],
+    responses=problems.responses(400, 401, 404, 429, 503),
+)
 async def get_order(state: State, order_id: uuid.UUID) -> Order:
     return await usecases.show(state.pool, order_id)
 
@@ -105,14 +90,14 @@ async def get_order(state: State, order_id: uuid.UUID) -> Order:
     "/api/orders/{order_id:uuid}/events",
     tags=["orders"],
     guards=[public],
-    responses=_problems(400, 401, 404, 429, 503),
+    responses=problems.responses(400, 401, 404, 429, 503),
 )
 async def get_events(state: State, order_id: uuid.UUID) -> OrderEvents:
     """Each transition of one order, oldest first."""
     return OrderEvents(order_id, await usecases.history(state.pool, order_id))
 
 
-@get("/api/orders", tags=["orders"], guards=[public], responses=_problems(400, 401, 429, 503))
+@get("/api/orders", tags=["orders"], guards=[public], responses=problems.responses(400, 401, 429, 503))
 async def list_orders(
     state: State,
     status: Status | None = None,

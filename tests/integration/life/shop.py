@@ -1,0 +1,152 @@
+"""What the tests do with a running shop: place orders, look at both databases, turn gremlins on."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests.processes import OPERATOR, Processes, Service, eventually
+
+Row = tuple[Any, ...]
+_keys = itertools.count(1)
+
+
+class Shop:
+    """One inventory, some order replicas and workers, on the databases of one test."""
+
+    def __init__(
+        self, services: Processes, order_database: str, inventory_database: str, *, orders: int = 1, **settings: str
+    ) -> None:
+        self.order_database, self.inventory_database = order_database, inventory_database
+        self.inventory = services.inventory(**settings)
+        self.orders = [services.order(self.inventory, **settings) for _ in range(orders)]
+        self.worker = services.worker(self.inventory, **settings)
+        self.client = httpx.Client(timeout=10)
+        self.operator = httpx.Client(timeout=10, headers=OPERATOR)
+
+    @property
+    def everyone(self) -> list[Service]:
+        return [self.inventory, *self.orders, self.worker]
+
+    @property
+    def order(self) -> Service:
+        return self.orders[0]
+
+    def stock(self, item_id: str, quantity: int) -> None:
+        """Put an item on the shelf, as the seed does."""
+        with psycopg.connect(self.inventory_database) as conn:
+            conn.execute(
+                "INSERT INTO inventory (item_id, item_name, quantity, reserved_quantity) VALUES (%s, %s, %s, 0)",
+                [item_id, item_id, quantity],
+            )
+            conn.execute(
+                """INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type)
+                   VALUES (%s, %s, 'seed')""",
+                [item_id, quantity],
+            )
+
+    def place(self, item_id: str = "ps5", quantity: int = 1, *, key: str | None = None, at: int = 0) -> httpx.Response:
+        return self.client.post(
+            f"{self.orders[at].url}/api/orders",
+            json={"item_id": item_id, "quantity": quantity},
+            headers={"Idempotency-Key": key or new_key()},
+        )
+
+    def get(self, order_id: str) -> dict[str, Any]:
+        response = self.client.get(f"{self.order.url}/api/orders/{order_id}")
+        assert response.status_code == 200, response.text
+        order: dict[str, Any] = response.json()
+        return order
+
+    def chaos(self, **gremlins: Any) -> dict[str, Any]:
+        """Turn gremlins on and return the activation."""
+        response = self.operator.post(f"{self.inventory.url}/api/admin/chaos", json=gremlins)
+        assert response.status_code == 201, response.text
+        activation: dict[str, Any] = response.json()
+        return activation
+
+    def calm(self) -> dict[str, Any]:
+        """Turn every gremlin off and return the activation that ended."""
+        response = self.operator.delete(f"{self.inventory.url}/api/admin/chaos")
+        assert response.status_code == 200, response.text
+        ended: dict[str, Any] = response.json()["ended"]
+        return ended
+
+    def breaker(self, replica: str) -> dict[str, Any]:
+        view = self.operator.get(f"{self.order.url}/api/admin/breaker").json()
+        found: dict[str, Any] = next(seen for seen in view["replicas"] if seen["replica"] == replica)
+        return found
+
+    def breaker_history(self, replica: str) -> list[dict[str, Any]]:
+        """The replica's transitions, oldest first."""
+        view = self.operator.get(f"{self.order.url}/api/admin/breaker").json()
+        return [entry for entry in reversed(view["history"]) if entry["replica"] == replica]
+
+    def order_rows(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
+        return _rows(self.order_database, query, parameters)
+
+    def inventory_rows(self, query: bytes, parameters: Sequence[Any] = ()) -> list[Row]:
+        return _rows(self.inventory_database, query, parameters)
+
+    def quantity(self, item_id: str = "ps5") -> int:
+        return int(self.inventory_rows(b"SELECT quantity FROM inventory WHERE item_id = %s", [item_id])[0][0])
+
+    def deductions(self) -> dict[uuid.UUID, int]:
+        """How many deductions each order has in the ledger."""
+        return dict(
+            self.inventory_rows(
+                b"""SELECT order_id, count(*) FROM inventory_transactions
+                    WHERE transaction_type = 'deduct' GROUP BY order_id"""
+            )
+        )
+
+    def statuses(self) -> dict[uuid.UUID, str]:
+        return dict(self.order_rows(b"SELECT order_id, status FROM orders"))
+
+    def wait_settled(self, within: float = 15.0) -> dict[uuid.UUID, str]:
+        """Wait until no order is unfinished and return what each became."""
+
+        def settled() -> bool:
+            return not {"pending", "queued"} & set(self.statuses().values())
+
+        eventually(settled, within, f"every order settled: {self.statuses()}")
+        return self.statuses()
+
+    def assert_exactly_one_effect(self) -> None:
+        """Each confirmed order has one deduction, no other order has any, and stock adds up."""
+        deductions = self.deductions()
+        for order_id, status in self.statuses().items():
+            assert deductions.pop(order_id, 0) == (1 if status == "confirmed" else 0), (order_id, status)
+        assert not deductions, "deductions without an order"
+        assert not self.inventory_rows(
+            b"""SELECT item_id, quantity FROM inventory
+                LEFT JOIN (SELECT item_id, sum(quantity_change) AS booked FROM inventory_transactions GROUP BY item_id)
+                     AS ledger USING (item_id)
+                WHERE quantity IS DISTINCT FROM booked OR quantity < 0"""
+        )
+
+
+def new_key() -> str:
+    return f"key-{next(_keys)}"
+
+
+async def send_all(requests: list[tuple[str, str, dict[str, Any]]], concurrency: int) -> list[httpx.Response]:
+    """Send (url, key, body) orders, `concurrency` at a time, and return the answers in order."""
+    turn = asyncio.Semaphore(concurrency)
+    limits = httpx.Limits(max_connections=concurrency)
+    async with httpx.AsyncClient(timeout=15, limits=limits) as client:
+
+        async def send(url: str, key: str, body: dict[str, Any]) -> httpx.Response:
+            async with turn:
+                return await client.post(f"{url}/api/orders", json=body, headers={"Idempotency-Key": key})
+
+        return list(await asyncio.gather(*(send(*request) for request in requests)))
+
+
+def _rows(url: str, query: bytes, parameters: Sequence[Any]) -> list[Row]:
+    with psycopg.connect(url) as conn:
+        return conn.execute(query, parameters).fetchall()

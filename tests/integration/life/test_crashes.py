@@ -1,0 +1,100 @@
+"""Processes killed at each named step: every accepted order ends, with exactly one effect."""
+
+import threading
+
+import httpx
+import pytest
+
+from services.order.app import CRASH_POINTS as ORDER_POINTS
+from services.order.worker import CRASH_POINTS as WORKER_POINTS
+from tests.integration.life.shop import Shop, new_key
+from tests.processes import Processes, eventually
+
+
+@pytest.fixture
+def quick_shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
+    """A shop with leases of a second, so that what a dead process held is free again soon."""
+    shop = Shop(services, order_database, inventory_database, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1")
+    shop.stock("ps5", 100)
+    return shop
+
+
+def place_at(shop: Shop, keys: list[str]) -> None:
+    """Send orders to a service that may die over any of them."""
+    for key in keys:
+        try:
+            shop.place(key=key)
+        except httpx.TransportError:
+            return
+
+
+@pytest.mark.parametrize("point", sorted(ORDER_POINTS))
+def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(
+    services: Processes, quick_shop: Shop, point: str
+) -> None:
+    shop = quick_shop
+    shop.order.start(CRASH_AT=point)
+    services.start(shop.inventory, shop.worker)
+    shop.order.wait_ready()
+    keys = [new_key() for _ in range(3)]
+    place_at(shop, keys)
+    assert shop.order.wait_killed() == -9
+    shop.order.start()
+    shop.order.wait_ready()
+
+    accepted = shop.statuses()
+    assert accepted
+    assert set(shop.wait_settled().values()) == {"confirmed"}
+    shop.assert_exactly_one_effect()
+    assert [shop.place(key=key).status_code for key in keys] == [201, 201, 201]
+    assert shop.quantity() == 97
+    shop.assert_exactly_one_effect()
+
+
+@pytest.mark.parametrize("point", sorted(WORKER_POINTS))
+def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(services: Processes, quick_shop: Shop, point: str) -> None:
+    shop = quick_shop
+    services.start(shop.order)
+    accepted = [shop.place().json()["order_id"] for _ in range(3)]  # inventory is down: they are queued
+    shop.worker.start(CRASH_AT=point)
+    services.start(shop.inventory)
+    assert shop.worker.wait_killed() == -9
+    shop.worker.start()
+    shop.worker.wait_ready()
+
+    settled = shop.wait_settled()
+    assert {str(order_id) for order_id in settled} == set(accepted)
+    assert set(settled.values()) == {"confirmed"}
+    shop.assert_exactly_one_effect()
+
+
+@pytest.mark.parametrize("point", ["after-insert", "before-commit", "after-commit"])
+def test_an_inventory_killed_in_mid_deduction_loses_and_doubles_nothing(
+    services: Processes, quick_shop: Shop, point: str
+) -> None:
+    shop = quick_shop
+    shop.inventory.start(CRASH_AT=point)
+    services.start(shop.order, shop.worker)
+    shop.inventory.wait_ready()
+    assert [shop.place().status_code for _ in range(3)] == [202, 202, 202]
+    assert shop.inventory.wait_killed() == -9
+    shop.inventory.start()
+    shop.inventory.wait_ready()
+
+    assert set(shop.wait_settled().values()) == {"confirmed"}
+    assert shop.quantity() == 97
+    shop.assert_exactly_one_effect()
+
+
+def test_a_service_asked_to_stop_finishes_what_it_has_in_hand(services: Processes, quick_shop: Shop) -> None:
+    shop = quick_shop
+    services.start(shop.inventory, shop.order)
+    shop.chaos(latency=True, latency_ms=1000, ttl_seconds=30)
+    answers: list[int] = []
+    sending = threading.Thread(target=lambda: answers.append(shop.place().status_code))
+    sending.start()
+    eventually(shop.deductions, what="the order under way")
+    assert shop.order.stop() == 0
+    sending.join(10)
+    assert answers == [201]
+    assert set(shop.statuses().values()) == {"confirmed"}
