@@ -39,10 +39,7 @@ class Backends:
     def databases(self) -> dict[str, Database]:
         """Where they are, as far as that is known yet."""
         return {
-            name: msgspec.structs.replace(database, pid=self._children[name].pid)
-            if name in self._children
-            else database
-            for name, database in sorted(self._databases.items())
+            name: _with_news(database, self._children.get(name)) for name, database in sorted(self._databases.items())
         }
 
     async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Backing:
@@ -110,6 +107,19 @@ class Backends:
             else:
                 break
         return server
+
+
+def _with_news(database: Database, child: Child | None) -> Database:
+    if child is None:
+        return database
+    return msgspec.structs.replace(
+        database,
+        pid=child.pid,
+        state=child.state,
+        restarts=child.restarts,
+        last_exit=child.last_exit,
+        since=child.since,
+    )
 
 
 def _charge(server: Server, log: Path) -> Charge:

@@ -43,8 +43,8 @@ def stack_view(stack: Stack) -> RenderableType:
         "for",
         "restarts",
         rows=[
-            *(_service_row(service, (now - service.since).total_seconds()) for service in services),
-            *(_database_row(name, database) for name, database in stack.databases.items()),
+            *(_service_row(service, now) for service in services),
+            *(_database_row(name, database, now) for name, database in stack.databases.items()),
         ],
         right=("pid", "for", "restarts"),
     )
@@ -78,6 +78,7 @@ def _since(status: PlatformStatus) -> str:
 
 
 def _status_table(status: PlatformStatus) -> RenderableType:
+    now = datetime.now(UTC)
     return table(
         "service",
         "state",
@@ -87,8 +88,8 @@ def _status_table(status: PlatformStatus) -> RenderableType:
         "for",
         "restarts",
         rows=[
-            *(_with_health(_service_row(one, one.uptime_seconds), _coloured(_health(one))) for one in status.services),
-            *(_with_health(_database_row(name, one), Text()) for name, one in status.databases.items()),
+            *(_with_health(_service_row(one, now), _coloured(_health(one))) for one in status.services),
+            *(_with_health(_database_row(name, one, now), Text()) for name, one in status.databases.items()),
         ],
         right=("pid", "for", "restarts"),
     )
@@ -104,22 +105,23 @@ def _health(service: ServiceStatus) -> str:
     return service.health.status + (f" ({', '.join(ailing)})" if ailing else "")
 
 
-def _service_row(service: Service, seconds: float | None) -> list[RenderableType]:
-    restarts = str(service.restarts) + (f" (last exit {service.last_exit})" if service.restarts else "")
-    pid = "" if service.pid is None else str(service.pid)
+def _service_row(service: Service, now: datetime) -> list[RenderableType]:
+    return [service.name, _coloured(service.state), service.url, *_life(service, now)]
+
+
+def _database_row(name: str, database: Database, now: datetime) -> list[RenderableType]:
+    where = f"{database.host}:{database.port} ({database.kind})"
+    return [name, _coloured(database.state or ""), where, *_life(database, now)]
+
+
+def _life(one: Service | Database, now: datetime) -> list[RenderableType]:
+    """Its pid, how long it has been as it is, and how often it was started again."""
+    restarts = "" if one.restarts is None else str(one.restarts)
     return [
-        service.name,
-        _coloured(service.state),
-        service.url,
-        pid,
-        "" if seconds is None else say_duration(seconds),
-        restarts,
+        "" if one.pid is None else str(one.pid),
+        "" if one.since is None else say_duration((now - one.since).total_seconds()),
+        f"{restarts} (last exit {one.last_exit})" if one.restarts else restarts,
     ]
-
-
-def _database_row(name: str, database: Database) -> list[RenderableType]:
-    pid = "" if database.pid is None else str(database.pid)
-    return [name, database.kind, f"{database.host}:{database.port}", pid, "", ""]
 
 
 def status_changes(before: PlatformStatus | None, now: PlatformStatus) -> list[tuple[str, str]]:
