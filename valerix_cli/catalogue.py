@@ -84,7 +84,7 @@ PROBLEMS = (
         DomainError,
         "There is less in stock than was ordered; nothing was taken.",
         "the item is sold out, or the order is larger than what is left",
-        "valerix stock restock ITEM QUANTITY, then order under a new key",
+        "valerix stock restock ITEM QTY, then order under a new key",
     ),
     _problem(
         "unknown-item",
@@ -98,7 +98,7 @@ PROBLEMS = (
         DomainError,
         "The key stands for another order already; nothing was changed.",
         "the same key came with another item or quantity",
-        "a new key for a new order",
+        "valerix order get ID, or a new key for a new order",
     ),
     _problem(
         "idempotency-key-missing",

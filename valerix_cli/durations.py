@@ -17,13 +17,13 @@ def parse_duration(text: str) -> float:
 
 
 def say_duration(seconds: float) -> str:
-    """`12 ms`, `3.4 s`, `58 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader."""
+    """`12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth matters
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - seconds in a minute
+    if whole < 100:  # noqa: PLR2004 - up to here nobody needs minutes
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 - minutes in an hour

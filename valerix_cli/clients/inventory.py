@@ -18,6 +18,9 @@ class InventoryClient:
         items = self._replicas.get("/api/inventory", Items).items
         return items if below is None else [item for item in items if item.quantity < below]
 
+    def item(self, item_id: str) -> Item:
+        return self._replicas.get(f"/api/inventory/{item_id}", Item)
+
     def restock(self, item_id: str, quantity: int, key: str) -> Restocked:
         """Add to the stock of an item, once per key."""
         self._replicas.operator_only("restock")

@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457) as the services send them, and the error each one ends a command with."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,7 @@ from valerix_cli import catalogue
 from valerix_cli.errors import CliError, GuardError
 
 _PREFIX = "urn:valerix:problem:"
+_IDS = {"order_id", "item_id"}  # in the hint, where they can be copied
 _COMMON = {"type", "title", "status", "detail", "instance", "request_id"}
 
 
@@ -54,12 +56,25 @@ def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> Cl
         return GuardError(
             what or "Gremlins are not allowed here.", why_of(problem), "start inventory with VALERIX_CHAOS_ALLOWED=1"
         )
-    return known.error(what or known.meaning, why_of(problem), known.do)
+    return known.error(what or known.meaning, why_of(problem), _hint(known.do, problem))
 
 
 def why_of(problem: Problem) -> str:
     """The slug, what the service said, and the facts: `insufficient-stock: … (requested 500, available 98)`."""
-    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in problem.facts.items())
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in problem.facts.items() if name not in _IDS)
     its_log_may_say = problem.request_id and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     request = f"; request {problem.request_id}" if its_log_may_say else ""
     return f"{problem.slug}: {problem.detail}" + (f" ({facts})" if facts else "") + request
+
+
+def _hint(do: str, problem: Problem) -> str:
+    """What to do, with the ids and the missing quantity filled in where the problem says them."""
+    known = {"ID": problem.order_id, "ITEM": problem.facts.get("item_id"), "QTY": _short_by(problem)}
+    for word, value in known.items():
+        do = re.sub(rf"\b{word}\b", str(value), do) if value else do
+    return do
+
+
+def _short_by(problem: Problem) -> int | None:
+    requested, available = problem.facts.get("requested"), problem.facts.get("available")
+    return requested - available if isinstance(requested, int) and isinstance(available, int) else None

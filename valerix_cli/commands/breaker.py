@@ -1,5 +1,6 @@
 """valerix breaker: status, history, open, close, auto."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -10,6 +11,9 @@ from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 from valerix_cli.views import breaker as views
+
+_HEARSAY = 2.0  # seconds
+_GLANCE = 0.1  # seconds
 
 app = App("Show and force the circuit breaker between orders and inventory.")
 
@@ -71,8 +75,19 @@ def changed(before: Breaker | None, now: Breaker) -> list[ReplicaBreaker]:
 def _force(session: Session, state: str, effect: str) -> None:
     session.guard(f"see to it that {effect}")
     before = session.orders.breaker()
-    show(session.orders.force_breaker(state), views.breaker_view, session.output)
+    session.orders.force_breaker(state)
+    show(_once_known(session, None if state == "auto" else state), views.breaker_view, session.output)
     forced = {one.forced for one in before.replicas} - {None}
     undo = {"open": "open", "closed": "close"}.get(forced.pop() or "", "auto") if forced else "auto"
     if state != "auto" or undo != "auto":
         talk(f"Undo: valerix breaker {undo}", session.output)
+
+
+def _once_known(session: Session, forced: str | None) -> Breaker:
+    """The breakers once every replica has heard, which takes up to a second, or as they are after two."""
+    breaker = session.orders.breaker()
+    deadline = time.monotonic() + _HEARSAY
+    while any(one.forced != forced for one in breaker.replicas) and time.monotonic() < deadline:
+        time.sleep(_GLANCE)
+        breaker = session.orders.breaker()
+    return breaker

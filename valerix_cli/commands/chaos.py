@@ -18,6 +18,10 @@ from valerix_cli.views import chaos as views
 app = App("Turn gremlins on and off.")
 
 
+_TTL = 60.0  # seconds
+_DELAY = 5000  # milliseconds
+
+
 class Gremlin(StrEnum):
     """What may go wrong at inventory."""
 
@@ -43,16 +47,17 @@ def on(
     gremlin: Annotated[Gremlin, typer.Argument(help="What goes wrong.")],
     *,
     rate: Annotated[
-        float, typer.Option("--rate", metavar="SHARE", parser=parse_rate, help="How many calls it hits: 0.3 or 30%.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--rate", metavar="SHARE", parser=parse_rate, help="How many calls it hits: 0.3 or 30%; all."),
+    ] = None,
     delay: Annotated[
         float | None,
-        typer.Option("--delay", metavar="DURATION", parser=parse_duration, help="How long latency is; 5s by default."),
+        typer.Option("--delay", metavar="DURATION", parser=parse_duration, help="How late latency makes it; 5s."),
     ] = None,
     ttl: Annotated[
-        float,
-        typer.Option("--ttl", metavar="DURATION", parser=parse_duration, help="It ends by itself after this."),
-    ] = 60.0,
+        float | None,
+        typer.Option("--ttl", metavar="DURATION", parser=parse_duration, help="It ends by itself after this; 60s."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The same seed hits the same orders.")] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Shown to everybody who looks.")] = None,
 ) -> None:
@@ -117,19 +122,20 @@ def merged(
     live: Activation | None,
     gremlin: Gremlin,
     *,
-    rate: float,
+    rate: float | None,
     delay: float | None,
-    ttl: float,
+    ttl: float | None,
     seed: int | None,
     reason: str | None,
 ) -> dict[str, Any]:
     """The request that turns `gremlin` on and keeps what is live."""
-    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": math.ceil(ttl)}
+    rate = 1.0 if rate is None else rate
+    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": math.ceil(_TTL if ttl is None else ttl)}
     if live is not None:
         kept = ("latency", "latency_ms", "latency_rate", "crash_rate", "partial_failure_rate", "seed", "reason")
         wanted |= {name: getattr(live, name) for name in kept}
     if gremlin is Gremlin.LATENCY:
-        kept_ms = live.latency_ms if live is not None and live.latency else 5000
+        kept_ms = live.latency_ms if live is not None and live.latency else _DELAY
         wanted |= {
             "latency": True,
             "latency_rate": rate,

@@ -10,7 +10,7 @@ import typer
 from valerix_cli import baskets, trace
 from valerix_cli.app import App
 from valerix_cli.clients.orders import Wanted
-from valerix_cli.clients.wire import FINAL, Ledger, Order
+from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.place import place_all
 from valerix_cli.commands.replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
@@ -77,7 +77,7 @@ def get(ctx: typer.Context, order_id: Annotated[UUID, typer.Argument(metavar="ID
 def list_orders(
     ctx: typer.Context,
     *,
-    status: Annotated[str | None, typer.Option("--status", help="Only orders of this status.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only orders of this status.")] = None,
     item: Annotated[str | None, typer.Option("--item", help="Only orders of this item.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = _SHOWN,
 ) -> None:

@@ -27,7 +27,7 @@ def place_all(session: Session, wanted: list[Wanted], *, retries: int, concurren
     done: list[Sent] = []
     try:
         for one in _each(session, wanted, retries, concurrency):
-            sent = _settled(session, one) if wait else one
+            sent = _with_stock(session, _settled(session, one) if wait else one)
             done.append(sent)
             if line_by_line:
                 write_line(Placed.of(sent), session.output)
@@ -79,6 +79,19 @@ def _settled(session: Session, sent: Sent) -> Sent:
     )
     *_, last = looks
     return msgspec.structs.replace(sent, order=last)
+
+
+def _with_stock(session: Session, sent: Sent) -> Sent:
+    """Add to a refusal for lack of stock how much there is; nothing where that cannot be found out."""
+    problem = sent.problem
+    if problem is None or problem.slug != "insufficient-stock" or "available" in problem.facts:
+        return sent
+    try:
+        available = session.inventory.item(sent.wanted.item_id).quantity
+    except CliError:
+        return sent
+    facts = {**problem.facts, "available": available}
+    return msgspec.structs.replace(sent, problem=msgspec.structs.replace(problem, facts=facts))
 
 
 def _is_final(order: Order) -> bool:

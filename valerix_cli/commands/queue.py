@@ -42,5 +42,7 @@ def requeue(
         why = "both an ID and --all were given" if every else "neither an ID nor --all was given"
         raise BadUsageError("It is not clear what to requeue.", why, "valerix queue dead")
     session.guard("requeue every dead order" if every else f"requeue {order_id}")
-    show(session.orders.requeue(order_id), requeued_view, session.output)
-    talk("Undo: none is needed; an order whose attempts are used up is dead again", session.output)
+    requeued = session.orders.requeue(order_id)
+    show(requeued, requeued_view, session.output)
+    if requeued.requeued:
+        talk("Undo: none is needed; an order whose attempts are used up is dead again", session.output)

@@ -11,8 +11,8 @@ from valerix_cli.commands.chaos import Gremlin, again, changed, merged, parse_ra
 from valerix_cli.views.chaos import notice
 
 
-def wanted(live: Activation | None, gremlin: Gremlin, rate: float = 0.3, **given: object) -> dict[str, object]:
-    settings = {"delay": None, "ttl": 60.0, "seed": None, "reason": None, **given}
+def wanted(live: Activation | None, gremlin: Gremlin, rate: float | None = 0.3, **given: object) -> dict[str, object]:
+    settings = {"delay": None, "ttl": None, "seed": None, "reason": None, **given}
     return merged(live, gremlin, rate=rate, **settings)  # type: ignore[arg-type]  # the keywords are those above
 
 

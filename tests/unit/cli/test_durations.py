@@ -21,7 +21,8 @@ def test_what_is_no_length_of_time_is_refused(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.012, "12 ms"), (3.44, "3.4 s"), (58.2, "58 s"), (125, "2 m 05 s"), (12_000, "3 h 20 m")]
+    ("seconds", "said"),
+    [(0.012, "12 ms"), (3.44, "3.4 s"), (58.2, "58 s"), (60, "60 s"), (125, "2 m 05 s"), (12_000, "3 h 20 m")],
 )
 def test_a_length_of_time_is_said_in_two_figures(seconds: float, said: str) -> None:
     assert say_duration(seconds) == said

@@ -26,10 +26,10 @@ def test_each_error_has_the_exit_code_its_module_draws() -> None:
 
 
 def test_a_refusal_carries_its_facts_and_what_to_do() -> None:
-    error = error_of(problem("insufficient-stock", 409, requested=500, available=98))
+    error = error_of(problem("insufficient-stock", 409, item_id="ps5", requested=500, available=98))
     assert isinstance(error, DomainError)
     assert error.why == "insufficient-stock: A detail (requested 500, available 98)"
-    assert "restock" in error.hint
+    assert error.hint.startswith("valerix stock restock ps5 402,")
 
 
 def test_an_answer_that_is_no_problem_document_is_named_for_its_status() -> None:
