@@ -1,0 +1,1 @@
+"""The warehouse: holds stock, gives each order what it asked for at most once, and misbehaves on request."""

@@ -1,0 +1,72 @@
+"""Gremlins over HTTP, for operators, where they are allowed at all."""
+
+import secrets
+import uuid
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.datastructures import State
+
+from services.common import body as bodies
+from services.common.auth import operator_only
+from services.common.problems import of_refusal
+from services.common.redis import FAILURES
+from services.inventory import chaos
+from services.inventory.chaos import ChaosUnavailable
+from services.inventory.gremlins import Wish
+from services.inventory.registry import ActivationView, ChaosView
+
+
+class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether new gremlins are refused from now on."""
+
+    halted: bool
+
+
+class Ended(msgspec.Struct, frozen=True):
+    ended: ActivationView | None
+
+
+_wish = msgspec.json.Decoder(Wish)
+_halt = msgspec.json.Decoder(HaltBody)
+
+
+@get()
+async def get_chaos(state: State) -> ChaosView:
+    """The gremlins that are live, those that ended, and what they hit, over all replicas."""
+    return await chaos.view(state.redis, state.leases)
+
+
+@post(guards=[bodies.json_only], operation_class=bodies.described(Wish), status_code=201)
+async def unleash(state: State, body: bytes) -> ActivationView:
+    """Let gremlins loose, instead of those that are; answered once the live replicas follow."""
+    wish = bodies.decode(body, _wish)
+    return await chaos.unleash(state.redis, state.leases, wish, uuid.uuid4().hex[:12], secrets.randbelow(2**32))
+
+
+@delete(status_code=200)
+async def calm(state: State) -> Ended:
+    """End what is live; answered once the live replicas know."""
+    return Ended(await chaos.calm(state.redis, state.leases))
+
+
+@post("/halt", guards=[bodies.json_only], operation_class=bodies.described(HaltBody), status_code=200)
+async def halt(state: State, body: bytes) -> ChaosView:
+    """End what is live and refuse new gremlins, until this is lifted."""
+    wanted = bodies.decode(body, _halt)
+    await chaos.halt(state.redis, state.leases, halted=wanted.halted)
+    return await chaos.view(state.redis, state.leases)
+
+
+def _of_outage(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
+    return of_refusal(request, ChaosUnavailable("Nothing is changed for certain; look again", retry_after=1))
+
+
+routes = Router(
+    "/api/admin/chaos",
+    route_handlers=[get_chaos, unleash, calm, halt],
+    guards=[operator_only],
+    tags=["admin"],
+    exception_handlers=dict.fromkeys(FAILURES, _of_outage),
+)

@@ -1,0 +1,199 @@
+"""Stock over HTTP: deduct, one order or many at once, read, restock."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from services.common import body as bodies
+from services.common import problems
+from services.common.auth import Level, only, operator_only, service_only
+from services.common.postgres import OUTAGES, Pool
+from services.common.problems import Problem
+from services.common.rate_limit import public
+from services.inventory import domain, store, usecases, wire
+from services.inventory.domain import (
+    Contradicted,
+    Deducted,
+    InsufficientStock,
+    ItemNotFound,
+    OrderIdReused,
+    Refused,
+    UnknownItem,
+)
+from services.inventory.gremlins import Fault
+from services.inventory.store import Item
+from services.inventory.usecases import Ledger, Restocked
+from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer, RestockBody
+
+log = structlog.get_logger()
+
+PROBLEMS = {
+    400: "The idempotency key is missing or malformed, or a parameter is.",
+    401: "A token is missing, or not in force.",
+    403: "The token is of another level.",
+    404: "There is no such item.",
+    409: "Not enough stock.",
+    413: "The body is over 64 KiB.",
+    415: "The body is not declared as what it has to be.",
+    422: "The body is not valid, names an unknown item, or the order or key was used for something else.",
+    429: "This client has used up its requests for the minute.",
+    500: "A fault that was injected on purpose.",
+    503: "The database does not answer, or a fault was injected on purpose.",
+}
+
+_deduct_body = msgspec.json.Decoder(DeductBody)
+_restock_body = msgspec.json.Decoder(RestockBody)
+
+
+def _problems(*statuses: int) -> dict[int, ResponseSpec]:
+    return {
+        status: ResponseSpec(Problem, description=PROBLEMS[status], media_type="application/problem+json")
+        for status in statuses
+    }
+
+
+class Items(msgspec.Struct, frozen=True):
+    items: list[Item]
+
+
+@post(
+    "/api/inventory/deduct",
+    tags=["deductions"],
+    guards=[service_only, bodies.json_only],
+    operation_class=bodies.described(DeductBody),
+    status_code=200,
+    responses={200: ResponseSpec(Deduction), **_problems(401, 403, 409, 413, 415, 422, 500, 503)},
+)
+async def deduct(state: State, body: bytes) -> Response[Any]:
+    """Take one order's goods out of stock, once however often it is asked."""
+    wanted = bodies.decode(body, _deduct_body)
+    match await usecases.serve(state.deductions, state.leases, wanted.line, wanted.attempt):
+        case Deducted(remaining, repeated):
+            return Response(Deduction(wanted.order_id, wanted.item_id, wanted.quantity, repeated, remaining))
+        case Refused("insufficient-stock", available):
+            raise InsufficientStock(
+                f"{wanted.item_id} has {available} left, {wanted.quantity} were asked for",
+                order_id=wanted.order_id,
+                item_id=wanted.item_id,
+                requested=wanted.quantity,
+                available=available,
+            )
+        case Refused():
+            raise UnknownItem(f"There is no item {wanted.item_id!r}", order_id=wanted.order_id, item_id=wanted.item_id)
+        case Contradicted(item_id, quantity):
+            raise OrderIdReused(
+                f"It was answered for {quantity} of {item_id}",
+                order_id=wanted.order_id,
+                item_id=item_id,
+                quantity=quantity,
+            )
+        case Fault(gremlin, int() as status):
+            return problems.document(
+                status,
+                "injected-fault",
+                "A gremlin got in the way",
+                "This fault was made on purpose",
+                {"gremlin": gremlin},
+            )
+        case Fault():
+            return NoAnswer()
+
+
+@post(
+    "/api/inventory/deductions",
+    tags=["deductions"],
+    guards=[service_only, bodies.ndjson_only],
+    operation_class=bodies.described(DeductBody, "application/x-ndjson"),
+    status_code=200,
+    responses={
+        200: ResponseSpec(LineAnswer, description="One line per answered line.", media_type="application/x-ndjson"),
+        **_problems(401, 403, 413, 415, 422),
+    },
+)
+async def deduct_many(state: State, body: bytes) -> Stream:
+    """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
+    return Stream(_answers(state, wire.decode_lines(body)), media_type="application/x-ndjson")
+
+
+@get("/api/inventory", tags=["stock"], guards=[public], responses=_problems(401, 429, 503))
+async def list_items(state: State) -> Items:
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        return Items(await store.items(conn))
+
+
+@get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=_problems(401, 404, 429, 503))
+async def get_item(state: State, item_id: str) -> Item:
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        found = None if "\0" in item_id else await store.item(conn, item_id)
+    if found is None:
+        raise ItemNotFound(f"There is no item {item_id!r}", item_id=item_id)
+    return found
+
+
+@get(
+    "/api/inventory/transactions/{order_id:uuid}",
+    tags=["deductions"],
+    guards=[only(Level.SERVICE, Level.OPERATOR)],
+    responses=_problems(400, 401, 403, 503),
+)
+async def get_ledger(state: State, order_id: UUID) -> Ledger:
+    """What one order got or was refused; empty while it is unknown here."""
+    return await usecases.ledger(state.pool, order_id)
+
+
+@post(
+    "/api/inventory/{item_id:str}/restock",
+    tags=["stock"],
+    guards=[operator_only, bodies.json_only],
+    operation_class=bodies.described(RestockBody),
+    status_code=200,
+    responses=_problems(400, 401, 403, 404, 413, 415, 422, 503),
+)
+async def restock(
+    request: Request[Any, Any, State],
+    item_id: str,
+    body: bytes,
+    idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
+        str | None, Parameter(header="Idempotency-Key", description="Required. One restock per key.", required=False)
+    ] = None,
+) -> Restocked:
+    """Add to the stock of one item, once per Idempotency-Key."""
+    key = domain.parse_key(request.headers.getall("idempotency-key", []))
+    quantity = bodies.decode(body, _restock_body).quantity
+    if "\0" in item_id:
+        raise ItemNotFound("There is no such item")
+    return await usecases.restock(request.app.state.pool, item_id, quantity, key)
+
+
+async def _answers(state: State, wanted: list[DeductBody]) -> AsyncIterator[bytes]:
+    """Yield the answers in order of completion, those that are known together in one piece."""
+    pending = {asyncio.create_task(_answer(state, body)) for body in wanted}
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if known := wire.encode_answers(task.result() for task in done):
+                yield known
+    finally:
+        for task in pending:
+            task.cancel()
+
+
+async def _answer(state: State, body: DeductBody) -> LineAnswer | None:
+    try:
+        return wire.answer(body.order_id, await usecases.serve(state.deductions, state.leases, body.line, body.attempt))
+    except OUTAGES:
+        return LineAnswer(body.order_id, 503, reason="database-unavailable")
+    except Exception:
+        log.exception("a line failed")
+        return LineAnswer(body.order_id, 500, reason="internal-error")

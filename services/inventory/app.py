@@ -1,0 +1,114 @@
+"""The inventory service as an ASGI application."""
+
+import asyncio
+import contextlib
+import functools
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from litestar import Litestar
+from litestar.types import ASGIApp, ControllerRouterHandler
+
+from services.common import crash_points, postgres, redis
+from services.common.app import VERSION, build_app
+from services.common.auth import Access
+from services.common.background import forever
+from services.common.edge import Edge
+from services.common.group_commit import GroupCommit
+from services.common.health import Identity, Probe, health_routes
+from services.common.postgres import Pool
+from services.common.rate_limit import RateLimit
+from services.inventory import admin, api, usecases
+from services.inventory.leases import Leases
+from services.inventory.metrics import STOCK
+from services.inventory.settings import InventorySettings
+from services.inventory.usecases import Deductions
+
+CRASH_POINTS = frozenset({"after-insert", "before-commit", "after-commit"})
+LANES = 2  # commits in flight at once: one decides while the other waits for the disk
+STOCK_SHOWN_EVERY = 1.0  # seconds
+
+
+def build(settings: InventorySettings) -> ASGIApp:
+    """Raises SettingsError for a crash point that may not or cannot be armed."""
+    crash_points.arm(settings, CRASH_POINTS)
+    handlers: list[ControllerRouterHandler] = [
+        *health_routes(Identity("inventory", settings.replica, VERSION)),
+        api.deduct,
+        api.deduct_many,
+        api.list_items,
+        api.get_item,
+        api.get_ledger,
+        api.restock,
+    ]
+    if settings.chaos_allowed:
+        handlers.append(admin.routes)
+    lifespan = functools.partial(_running, settings)
+    return Edge(build_app("Valerix inventory", handlers, [lifespan], {"access": Access(settings)}))
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[None]:
+    """Connect everything; on leaving, finish what is in hand, tell what was counted, and close."""
+    name = f"valerix-{settings.replica}"
+    client = redis.open_redis(settings.redis_url, name=name)
+    async with (
+        redis.closing(client),
+        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
+    ):
+        deductions: Deductions = GroupCommit(
+            "deduct", functools.partial(usecases.deduct, pool), lanes=LANES, outages=postgres.OUTAGES
+        )
+        leases = Leases(client, settings.replica, uuid.uuid4().hex[:8])
+        app.state.update(
+            {
+                "pool": pool,
+                "redis": client,
+                "deductions": deductions,
+                "leases": leases,
+                "rate_limit": RateLimit(
+                    redis.BestEffort(client), settings.rate_limit_per_minute, settings.trusted_hops
+                ),
+                "own_probes": _own_probes(pool, client),
+                "downstream_probes": {},
+            }
+        )
+        async with _keeping(_keep_stock_shown(pool), *([leases.follow()] if settings.chaos_allowed else [])):
+            yield
+            await deductions.close()
+
+
+@contextlib.asynccontextmanager
+async def _keeping(*keepers: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `keepers` beside the requests, and end them on leaving."""
+    tasks = [asyncio.create_task(keeper) for keeper in keepers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_stock_shown(pool: Pool) -> None:
+    """Refresh the stock metric until cancelled; while the database is away it shows what was last known."""
+
+    async def show() -> None:
+        with contextlib.suppress(*postgres.OUTAGES):
+            for item_id, quantity in (await usecases.stock_levels(pool)).items():
+                STOCK.labels(item_id).set(quantity)
+
+    await forever("show stock levels", show, STOCK_SHOWN_EVERY)
+
+
+def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
+    """What this service cannot do without, and what it can."""
+
+    async def database() -> None:
+        await postgres.ping(pool)
+
+    async def gremlins() -> None:
+        await redis.ping(client)
+
+    return {"postgres": Probe(database, vital=True), "redis": Probe(gremlins)}

@@ -1,0 +1,171 @@
+"""Gremlins as one process sees them: it follows the live activation in Redis, rolls the dice, and tells what was hit.
+
+A lease ends when Redis says so or, should Redis be away, at the deadline this process took down by its own
+monotonic clock; it is never prolonged.
+"""
+
+import asyncio
+import copy
+import time
+from uuid import UUID
+
+import structlog
+
+from services.common.redis import FAILURES, LIMIT, Redis
+from services.inventory import gremlins, registry
+from services.inventory.gremlins import GREMLINS, Activation, Gremlin
+from services.inventory.metrics import CHAOS_ENABLED, CHAOS_EVENTS
+from services.inventory.registry import Counts, Report, Seen
+
+log = structlog.get_logger()
+
+LOOK_EVERY = 0.1  # seconds
+FOLLOWED_WITHIN = 1.0  # seconds that setting or ending waits for the replicas
+REMEMBERED = 20  # leases whose counts are told again when Redis forgot them
+
+
+class Lease:
+    """One activation as followed here, with what was counted here."""
+
+    def __init__(self, activation: Activation, deadline: float) -> None:
+        self.activation = activation
+        self.deadline = deadline
+        self.counts = Counts()
+        self.told: Counts | None = None
+        self._ended = asyncio.Event()
+
+    @property
+    def is_live(self) -> bool:
+        return not self._ended.is_set() and time.monotonic() < self.deadline
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def shorten(self, deadline: float) -> None:
+        """Live on, but no longer than until `deadline`."""
+        self.deadline = min(self.deadline, deadline)
+        self._ended.clear()
+
+    def roll(self, gremlin: Gremlin, order_id: UUID, attempt: int) -> bool:
+        """Say whether `gremlin` hits this attempt, and count it. An ended lease hits nothing."""
+        if not self.activation.rate(gremlin) or not self.is_live:
+            return False
+        tally: registry.Tally = getattr(self.counts, gremlin)
+        tally.rolls += 1
+        if not gremlins.hits(self.activation, gremlin, order_id, attempt):
+            return False
+        tally.hits += 1
+        CHAOS_EVENTS[gremlin].inc()
+        return True
+
+    async def linger(self) -> None:
+        """Wait as the latency gremlin wants, or until the lease ends: then nothing holds answers back any more."""
+        wait = min(self.activation.latency_ms / 1000, self.deadline - time.monotonic())
+        try:
+            async with asyncio.timeout(max(wait, 0)):
+                await self._ended.wait()
+        except TimeoutError:
+            return
+
+
+class Leases:
+    """Follows the gremlins on behalf of `replica`; `process` tells this process from the one before it."""
+
+    def __init__(self, redis: Redis, replica: str, process: str) -> None:
+        self._redis = redis
+        self._replica = replica
+        self._process = process
+        self._leases: dict[str, Lease] = {}
+        self._current: Lease | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._redis_answers = True
+
+    def live(self) -> Lease | None:
+        """Return the lease in force now, if any."""
+        return self._current if self._current is not None and self._current.is_live else None
+
+    async def follow(self) -> None:
+        """Keep in step with Redis until cancelled; on the way out tell the last counts and let go of held answers."""
+        try:
+            while True:
+                await self._step()
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            self._replace(None)
+            await self._step()
+
+    async def sync(self) -> None:
+        """Look what is live, and tell what was counted. Raises what Redis raises."""
+        async with self._one_at_a_time, asyncio.timeout(LIMIT):
+            asked = time.monotonic()
+            seen = await registry.look(self._redis, self._replica, self._following)
+            told = self._following
+            self._take_in(seen, asked)
+            reports = self._reports(again=seen.forgotten)
+            if reports or told != self._following:
+                await registry.report(self._redis, self._replica, self._process, self._following, reports)
+                self._note_told(reports)
+            self._show()
+
+    async def until_followed(self, activation_id: str | None) -> None:
+        """Wait until every live replica follows `activation_id`, or none, but not for ever."""
+        deadline = time.monotonic() + FOLLOWED_WITHIN
+        while set((await registry.followed(self._redis)).values()) - {activation_id or ""}:
+            if time.monotonic() > deadline:
+                log.warning("not every replica followed in time", activation=activation_id)
+                return
+            await asyncio.sleep(LOOK_EVERY / 4)
+
+    @property
+    def _following(self) -> str | None:
+        lease = self.live()
+        return None if lease is None else lease.activation.id
+
+    async def _step(self) -> None:
+        try:
+            await self.sync()
+        except FAILURES as error:
+            if self._redis_answers:
+                log.warning("gremlins cannot be followed, the last known lease runs out", error=repr(error))
+            self._redis_answers = False
+        else:
+            self._redis_answers = True
+        self._show()
+
+    def _take_in(self, seen: Seen, asked: float) -> None:
+        if seen.live is None:
+            self._replace(None)
+            return
+        deadline = asked + seen.remaining
+        lease = self._leases.get(seen.live.id)
+        if lease is None:
+            lease = self._leases[seen.live.id] = Lease(seen.live, deadline)
+            log.warning("gremlins are live", activation=seen.live.id, seconds=round(seen.remaining, 1))
+            for oldest in list(self._leases)[:-REMEMBERED]:
+                del self._leases[oldest]
+        else:
+            lease.shorten(deadline)
+        self._replace(lease)
+
+    def _replace(self, lease: Lease | None) -> None:
+        if self._current is not None and self._current is not lease:
+            self._current.end()
+            log.info("gremlins ended", activation=self._current.activation.id)
+        self._current = lease
+
+    def _reports(self, *, again: bool) -> list[Report]:
+        return [
+            Report(lease.activation, copy.deepcopy(lease.counts))
+            for lease in self._leases.values()
+            if again or lease.told != lease.counts
+        ]
+
+    def _note_told(self, reports: list[Report]) -> None:
+        for report in reports:
+            if lease := self._leases.get(report.activation.id):
+                lease.told = report.counts
+
+    def _show(self) -> None:
+        lease = self.live()
+        for gremlin in GREMLINS:
+            CHAOS_ENABLED[gremlin].set(1 if lease is not None and lease.activation.rate(gremlin) else 0)

@@ -1,0 +1,229 @@
+"""What Redis holds about gremlins: the live activation under an expiry, the halt flag, who follows, what was hit.
+
+Each function is one exchange. Losing all of it ends the gremlins and nothing else; the replicas tell again what
+they counted.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from services.common.redis import Redis
+from services.inventory.gremlins import TTL_LIMIT, Activation
+
+log = structlog.get_logger()
+
+LIVE, HALTED, REPLICAS, RECENT = "chaos:live", "chaos:halted", "chaos:replicas", "chaos:recent"
+SILENT_AFTER = 1000  # milliseconds after which a replica not heard of is gone
+KEPT = 86_400  # seconds that ended activations are remembered
+SHOWN = 20  # of them
+REMEMBERED = 100
+
+
+class Tally(msgspec.Struct):
+    """How often a gremlin had its chance, and how often it took it."""
+
+    rolls: int = 0
+    hits: int = 0
+
+
+class Counts(msgspec.Struct):
+    latency: Tally = msgspec.field(default_factory=Tally)
+    crash: Tally = msgspec.field(default_factory=Tally)
+    partial_failure: Tally = msgspec.field(default_factory=Tally)
+
+
+class ActivationView(Activation, frozen=True, kw_only=True):
+    """An activation as all replicas together see it; `remaining_seconds` is 0 once it ended."""
+
+    remaining_seconds: float
+    acknowledged: list[str]
+    counts: Counts
+
+
+class ChaosView(msgspec.Struct, frozen=True):
+    """The live activation, and those that ended, newest first."""
+
+    halted: bool
+    live: ActivationView | None
+    recent: list[ActivationView]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a replica found: the live activation and the seconds it has left.
+
+    `forgotten`: Redis no longer knew this replica, so it has lost what was told to it.
+    """
+
+    live: Activation | None
+    remaining: float
+    forgotten: bool
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one process counted during one activation, from its beginning."""
+
+    activation: Activation
+    counts: Counts
+
+
+_activation = msgspec.json.Decoder(Activation)
+_counts = msgspec.json.Decoder(Counts)
+
+
+async def look(redis: Redis, replica: str, following: str | None) -> Seen:
+    """Find what is live, and say that `replica` is alive and what it follows."""
+    async with redis.pipeline() as pipe:
+        _read_live(pipe)
+        _say_alive(pipe, replica, following)
+        raw, ttl, halted, _, fresh = await pipe.execute()
+    live, remaining = _live(raw, ttl, halted)
+    return Seen(live, remaining, bool(fresh))
+
+
+async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> None:
+    """Say what `process` of `replica` follows and what it counted. Telling the same twice changes nothing."""
+    async with redis.pipeline() as pipe:
+        _say_alive(pipe, replica, following)
+        for told in reports:
+            _remember(pipe, told.activation)
+            pipe.hset(_counts_key(told.activation.id), f"{replica}/{process}", msgspec.json.encode(told.counts))
+            pipe.expire(_counts_key(told.activation.id), KEPT)
+        await pipe.execute()
+
+
+async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
+    """Return the time by Redis' clock, which all replicas share, and whether gremlins are halted."""
+    async with redis.pipeline() as pipe:
+        pipe.time()
+        pipe.exists(HALTED)
+        (seconds, microseconds), halted = await pipe.execute()
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds), bool(halted)
+
+
+async def activate(redis: Redis, activation: Activation) -> None:
+    """Make `activation` the live one until its time is up."""
+    async with redis.pipeline() as pipe:
+        pipe.set(LIVE, msgspec.json.encode(activation), ex=activation.ttl_seconds)
+        _remember(pipe, activation)
+        pipe.zremrangebyscore(RECENT, "-inf", activation.set_at.timestamp() - KEPT)
+        pipe.zremrangebyrank(RECENT, 0, -REMEMBERED - 1)
+        await pipe.execute()
+
+
+async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
+    """End what is live and return it; set or lift the halt flag with it."""
+    async with redis.pipeline() as pipe:
+        _read_live(pipe)
+        if halt is not False:
+            pipe.delete(LIVE)
+        if halt is True:
+            pipe.set(HALTED, "1")
+        if halt is False:
+            pipe.delete(HALTED)
+        raw, ttl, halted, *_ = await pipe.execute()
+    return _live(raw, ttl, halted)[0]
+
+
+async def followed(redis: Redis) -> dict[str, str]:
+    """Return the replicas heard of within the last second, each with the id it follows, empty for none."""
+    names: list[str] = sorted(map(_text, await redis.smembers(REPLICAS)))
+    if not names:
+        return {}
+    told = await redis.mget([_replica_key(name) for name in names])
+    silent = [name for name, raw in zip(names, told, strict=True) if raw is None]
+    if silent:
+        await redis.srem(REPLICAS, *silent)
+    return {name: _text(raw) for name, raw in zip(names, told, strict=True) if raw is not None}
+
+
+async def view(redis: Redis) -> ChaosView:
+    """Return everything, with the counts of all processes summed."""
+    async with redis.pipeline() as pipe:
+        _read_live(pipe)
+        pipe.zrevrange(RECENT, 0, SHOWN)
+        raw, ttl, halted, remembered = await pipe.execute()
+    live, remaining = _live(raw, ttl, halted)
+    activations = [found for found in map(_decode, remembered) if found is not None]
+    ended = [found for found in activations if live is None or found.id != live.id][:SHOWN]
+    shown = ([] if live is None else [live]) + ended
+    if not shown:
+        return ChaosView(bool(halted), None, [])
+    async with redis.pipeline(transaction=False) as pipe:
+        for activation in shown:
+            pipe.hgetall(_counts_key(activation.id))
+        tables = await pipe.execute()
+    views = [
+        _summed(activation, remaining if activation is live else 0.0, table)
+        for activation, table in zip(shown, tables, strict=True)
+    ]
+    return ChaosView(bool(halted), None if live is None else views[0], views if live is None else views[1:])
+
+
+def _read_live(pipe: Any) -> None:
+    pipe.get(LIVE)
+    pipe.pttl(LIVE)
+    pipe.exists(HALTED)
+
+
+def _say_alive(pipe: Any, replica: str, following: str | None) -> None:
+    pipe.set(_replica_key(replica), following or "", px=SILENT_AFTER)
+    pipe.sadd(REPLICAS, replica)
+
+
+def _remember(pipe: Any, activation: Activation) -> None:
+    pipe.zadd(RECENT, {msgspec.json.encode(activation): activation.set_at.timestamp()})
+    pipe.expire(RECENT, KEPT)
+
+
+def _live(raw: bytes | None, ttl: int, halted: int) -> tuple[Activation | None, float]:
+    """Return the activation and the seconds it has left: none while halted, and none that does not expire."""
+    if raw is None or halted or ttl <= 0 or (activation := _decode(raw)) is None:
+        return None, 0.0
+    return activation, min(ttl / 1000, activation.ttl_seconds, TTL_LIMIT)
+
+
+def _decode(raw: bytes) -> Activation | None:
+    """A value that is not ours, or not of this version, is no activation."""
+    try:
+        return _activation.decode(raw)
+    except msgspec.DecodeError:
+        log.warning("an activation in Redis makes no sense, passing it over")
+        return None
+
+
+def _summed(activation: Activation, remaining: float, table: dict[bytes, bytes]) -> ActivationView:
+    counted = [_counts.decode(raw) for raw in table.values()]
+    return ActivationView(
+        **msgspec.structs.asdict(activation),
+        remaining_seconds=round(remaining, 3),
+        acknowledged=sorted({field.decode().partition("/")[0] for field in table}),
+        counts=Counts(
+            latency=_sum(counts.latency for counts in counted),
+            crash=_sum(counts.crash for counts in counted),
+            partial_failure=_sum(counts.partial_failure for counts in counted),
+        ),
+    )
+
+
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    total = Tally()
+    for tally in tallies:
+        total.rolls += tally.rolls
+        total.hits += tally.hits
+    return total
+
+
+def _text(raw: bytes | str) -> str:
+    return raw.decode() if isinstance(raw, bytes) else raw
+
+
+def _counts_key(activation_id: str) -> str:
+    return f"chaos:counts:{activation_id}"
+
+
+def _replica_key(replica: str) -> str:
+    return f"chaos:replica:{replica}"

@@ -1,0 +1,224 @@
+"""The SQL of inventory_db: one function, one deed. Transactions belong to the callers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.rows import TupleRow, class_row
+
+from services.common.postgres import Connection
+from services.inventory.domain import Answered, Changes, Line, Refused
+
+
+class Item(msgspec.Struct, frozen=True):
+    item_id: str
+    item_name: str
+    quantity: int
+    reserved_quantity: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """A line of the ledger, which is only ever added to."""
+
+    id: int
+    item_id: str
+    quantity_change: int
+    transaction_type: Literal["seed", "restock", "deduct", "release"]
+    created_at: datetime
+
+
+class StoredRefusal(msgspec.Struct, frozen=True):
+    reason: str
+    created_at: datetime
+
+
+async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict[str, int], dict[UUID, Answered]]:
+    """Lock the items of `lines` until the transaction ends; return their stock, and what the orders were answered.
+
+    Two statements in one round trip. The locks are taken in the order of item_id, so two batches cannot wait for
+    each other; the second statement's snapshot is taken with the locks held (READ COMMITTED), so it sees all that
+    earlier holders committed. Unknown items are missing from the stock.
+    """
+    items = sorted({line.item_id for line in lines})
+    orders = [line.order_id for line in lines]
+    async with conn.pipeline():
+        locked = await conn.execute(
+            """
+            SELECT item_id, quantity FROM inventory
+            WHERE item_id = ANY(%s) ORDER BY item_id FOR NO KEY UPDATE
+            """,
+            [items],
+        )
+        recalled = await conn.execute(
+            """
+            SELECT order_id, item_id, -quantity_change, NULL, NULL FROM inventory_transactions
+            WHERE order_id = ANY(%(orders)s) AND transaction_type = 'deduct'
+            UNION ALL
+            SELECT order_id, item_id, quantity, reason, available FROM refusals
+            WHERE order_id = ANY(%(orders)s)
+            """,
+            {"orders": orders},
+        )
+    stock: dict[str, int] = dict(await locked.fetchall())
+    answered = {
+        order_id: Answered(item_id, quantity, Refused(reason, available) if reason else None)
+        for order_id, item_id, quantity, reason, available in await recalled.fetchall()
+    }
+    return stock, answered
+
+
+async def write_outcomes(conn: Connection, changes: Changes) -> int:
+    """Store new deductions and refusals, and take the deductions out of stock. Returns how many orders were new.
+
+    Stock changes by what was really inserted, never by what was meant to be.
+    """
+    taken = sorted(changes.deductions, key=lambda line: line.order_id)  # one order of locking for all batches
+    refused = sorted(changes.refusals, key=lambda entry: entry[0].order_id)
+    cursor = await conn.execute(
+        """
+        WITH deducted AS (
+            INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
+            SELECT item_id, order_id, -quantity, 'deduct'
+            FROM unnest(%s::text[], %s::uuid[], %s::bigint[]) AS line (item_id, order_id, quantity)
+            ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL DO NOTHING
+            RETURNING item_id, quantity_change
+        ), refused AS (
+            INSERT INTO refusals (order_id, item_id, quantity, reason, available)
+            SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+            ON CONFLICT (order_id) DO NOTHING
+            RETURNING order_id
+        ), taken AS (
+            UPDATE inventory SET quantity = inventory.quantity + change.total, updated_at = now()
+            FROM (SELECT item_id, sum(quantity_change) AS total FROM deducted GROUP BY item_id) AS change
+            WHERE inventory.item_id = change.item_id
+        )
+        SELECT (SELECT count(*) FROM deducted) + (SELECT count(*) FROM refused)
+        """,
+        [
+            [line.item_id for line in taken],
+            [line.order_id for line in taken],
+            [line.quantity for line in taken],
+            [line.order_id for line, _ in refused],
+            [line.item_id for line, _ in refused],
+            [line.quantity for line, _ in refused],
+            [refusal.reason for _, refusal in refused],
+            [refusal.available for _, refusal in refused],
+        ],
+    )
+    (count,) = await cursor.fetchone() or (0,)
+    return int(count)
+
+
+async def items(conn: Connection) -> list[Item]:
+    cursor = conn.cursor(row_factory=class_row(Item))
+    await cursor.execute(
+        """
+        SELECT item_id, item_name, quantity, reserved_quantity, created_at, updated_at
+        FROM inventory ORDER BY id
+        """
+    )
+    return await cursor.fetchall()
+
+
+async def item(conn: Connection, item_id: str) -> Item | None:
+    cursor = conn.cursor(row_factory=class_row(Item))
+    await cursor.execute(
+        """
+        SELECT item_id, item_name, quantity, reserved_quantity, created_at, updated_at
+        FROM inventory WHERE item_id = %s
+        """,
+        [item_id],
+    )
+    return await cursor.fetchone()
+
+
+async def stock_levels(conn: Connection) -> dict[str, int]:
+    cursor = await conn.execute("SELECT item_id, quantity FROM inventory")
+    return dict(await cursor.fetchall())
+
+
+async def transactions_of(conn: Connection, order_id: UUID) -> list[Transaction]:
+    cursor = conn.cursor(row_factory=class_row(Transaction))
+    await cursor.execute(
+        """
+        SELECT id, item_id, quantity_change, transaction_type, created_at
+        FROM inventory_transactions WHERE order_id = %s ORDER BY id
+        """,
+        [order_id],
+    )
+    return await cursor.fetchall()
+
+
+async def refusal_of(conn: Connection, order_id: UUID) -> StoredRefusal | None:
+    cursor = conn.cursor(row_factory=class_row(StoredRefusal))
+    await cursor.execute("SELECT reason, created_at FROM refusals WHERE order_id = %s", [order_id])
+    return await cursor.fetchone()
+
+
+async def lock_item(conn: Connection, item_id: str) -> int | None:
+    """Lock one item until the transaction ends; return its stock, or None when there is no such item."""
+    cursor = await conn.execute("SELECT quantity FROM inventory WHERE item_id = %s FOR NO KEY UPDATE", [item_id])
+    found = await cursor.fetchone()
+    return None if found is None else int(found[0])
+
+
+async def restock(conn: Connection, item_id: str, quantity: int, key: str) -> int | None:
+    """Add to the stock of a locked item and return the new stock, or None when the key is taken."""
+    cursor = await conn.execute(
+        """
+        WITH restocked AS (
+            INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type, idempotency_key)
+            VALUES (%s, %s, 'restock', %s)
+            ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            RETURNING item_id, quantity_change
+        )
+        UPDATE inventory SET quantity = inventory.quantity + restocked.quantity_change, updated_at = now()
+        FROM restocked WHERE inventory.item_id = restocked.item_id
+        RETURNING inventory.quantity
+        """,
+        [item_id, quantity, key],
+    )
+    added = await cursor.fetchone()
+    return None if added is None else int(added[0])
+
+
+async def restock_by_key(conn: Connection, key: str) -> tuple[str, int]:
+    """Return the item and the quantity that a taken key stands for."""
+    cursor = await conn.execute(
+        "SELECT item_id, quantity_change FROM inventory_transactions WHERE idempotency_key = %s", [key]
+    )
+    (row,) = await cursor.fetchall()
+    return row[0], row[1]
+
+
+def seed(conn: psycopg.Connection[TupleRow], catalogue: Sequence[tuple[str, str, int]]) -> list[str]:
+    """Add the items (id, name, quantity) that are missing, with their first ledger line. Returns their ids.
+
+    The table lock waits for every deduction under way, so none that called an item unknown commits after it exists.
+    """
+    found = conn.execute("SELECT item_id FROM inventory").fetchall()
+    known = {row[0] for row in found}
+    missing = [entry for entry in catalogue if entry[0] not in known]
+    if not missing:
+        return []
+    conn.execute("LOCK TABLE inventory IN EXCLUSIVE MODE")
+    cursor = conn.execute(
+        """
+        WITH added AS (
+            INSERT INTO inventory (item_id, item_name, quantity)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
+            ON CONFLICT (item_id) DO NOTHING
+            RETURNING item_id, quantity
+        )
+        INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type)
+        SELECT item_id, quantity, 'seed' FROM added
+        RETURNING item_id
+        """,
+        [list(column) for column in zip(*missing, strict=True)],
+    )
+    return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,112 @@
+"""What the warehouse does. Each `async with pool.connection()` is one transaction."""
+
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+import psycopg.errors
+
+from services.common.crash_points import crash_point
+from services.common.group_commit import GroupCommit
+from services.common.postgres import Pool
+from services.inventory import domain, gremlins, store
+from services.inventory.domain import IdempotencyKeyReused, ItemNotFound, Line, Outcome
+from services.inventory.gremlins import Fault
+from services.inventory.leases import Leases
+from services.inventory.metrics import DEDUCTIONS, RESTOCKS
+from services.inventory.store import StoredRefusal, Transaction
+
+Deductions: TypeAlias = GroupCommit[Line, Outcome]
+
+TRIES = 5
+
+
+class Interference(Exception):  # noqa: N818 - named for the reason, as the house does
+    """One of our orders was answered at the same instant for another item, whose lock we do not hold."""
+
+
+class Restocked(msgspec.Struct, frozen=True):
+    """`quantity` is what the item has now."""
+
+    item_id: str
+    added: int
+    quantity: int
+    repeated: bool
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What became of one order here; nothing yet when both are empty."""
+
+    order_id: UUID
+    transactions: list[Transaction]
+    refusal: StoredRefusal | None
+
+
+async def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int) -> Outcome | Fault:
+    """Deduct one line with the next commit, unless a gremlin is faster; all endpoints come through here."""
+    lease = leases.live()
+    if lease is None:
+        return await deductions.submit(line)
+    if lease.roll("crash", line.order_id, attempt):
+        return gremlins.crash(lease.activation, line.order_id, attempt)
+    outcome = await deductions.submit(line)
+    if lease.roll("latency", line.order_id, attempt):
+        await lease.linger()
+    if lease.roll("partial_failure", line.order_id, attempt):
+        return gremlins.loss(lease.activation, line.order_id, attempt)
+    return outcome
+
+
+async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
+    """Give each line what it asks for, once per order, or refuse it for good. One outcome per line, in order."""
+    for left in reversed(range(TRIES)):
+        try:
+            return await _deduct(pool, lines)
+        except (Interference, psycopg.errors.DeadlockDetected):
+            if not left:
+                raise
+    raise AssertionError
+
+
+async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
+    async with pool.connection() as conn:
+        stock, answered = await store.lock_and_recall(conn, lines)
+        outcomes = domain.decide(stock, answered, lines)
+        changes = domain.changes(lines, outcomes)
+        if changes.deductions or changes.refusals:
+            stored = await store.write_outcomes(conn, changes)
+            crash_point("after-insert")
+            if stored != len(changes.deductions) + len(changes.refusals):
+                raise Interference
+        crash_point("before-commit")
+    crash_point("after-commit")
+    DEDUCTIONS.inc(len(changes.deductions))
+    return outcomes
+
+
+async def restock(pool: Pool, item_id: str, quantity: int, key: str) -> Restocked:
+    """Add to the stock of an item, once per key. Raises ItemNotFound, IdempotencyKeyReused."""
+    async with pool.connection() as conn:
+        before = await store.lock_item(conn, item_id)
+        if before is None:
+            raise ItemNotFound(f"There is no item {item_id!r}", item_id=item_id)
+        after = await store.restock(conn, item_id, quantity, key)
+        if after is None and await store.restock_by_key(conn, key) != (item_id, quantity):
+            raise IdempotencyKeyReused("This key stands for another item or quantity; nothing was changed")
+    if after is None:
+        return Restocked(item_id, quantity, before, repeated=True)
+    RESTOCKS.inc()
+    return Restocked(item_id, quantity, after, repeated=False)
+
+
+async def ledger(pool: Pool, order_id: UUID) -> Ledger:
+    async with pool.connection() as conn:
+        transactions = await store.transactions_of(conn, order_id)
+        refusal = await store.refusal_of(conn, order_id)
+    return Ledger(order_id, transactions, refusal)
+
+
+async def stock_levels(pool: Pool) -> dict[str, int]:
+    """Return what is in stock of each item of the catalogue."""
+    async with pool.connection() as conn:
+        return await store.stock_levels(conn)
