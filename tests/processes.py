@@ -96,6 +96,8 @@ class Processes:
             "VALERIX_RATE_LIMIT_PER_MINUTE": "0",
         }
         self._started: list[Service] = []
+        self.client = httpx.Client(timeout=10)
+        self.operator = httpx.Client(timeout=10, headers=OPERATOR)
 
     def inventory(self, **settings: str) -> Service:
         return self._make("services.inventory.asgi", "inventory", {}, settings)
@@ -114,6 +116,8 @@ class Processes:
             service.wait_ready()
 
     def end(self) -> None:
+        self.client.close()
+        self.operator.close()
         for service in self._started:
             if service._process is not None and service.process.poll() is None:  # noqa: SLF001 - its own helper
                 service.signal(signal.SIGCONT)

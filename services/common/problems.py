@@ -65,6 +65,8 @@ def document(
     sent = dict(headers or {})
     if status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named with each 401
         sent["WWW-Authenticate"] = 'Bearer realm="valerix"'
+    if status == 413:  # noqa: PLR2004 - what was not read of the body cannot be skipped, so the connection ends
+        sent["Connection"] = "close"
     request_id = context.request_id.get()
     body = {
         "type": f"urn:valerix:problem:{slug}",
@@ -89,7 +91,7 @@ def of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[byt
     )
 
 
-_BY_STATUS = {
+BY_STATUS = {
     400: ("invalid-request", "The request is malformed"),
     404: ("not-found", "Not found"),
     405: ("method-not-allowed", "Method not allowed"),
@@ -101,9 +103,9 @@ def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     """Map what Litestar itself refuses. A body it cannot decode is 422 `invalid-body`."""
     if isinstance(error.__cause__, SerializationException) or _is_about_body(error):
         return of_refusal(request, InvalidBody(_first_message(error)))
-    if error.status_code not in _BY_STATUS:
+    if error.status_code not in BY_STATUS:
         return of_bug(request, error)
-    slug, title = _BY_STATUS[error.status_code]
+    slug, title = BY_STATUS[error.status_code]
     return document(error.status_code, slug, title, _first_message(error), headers=error.headers)
 
 

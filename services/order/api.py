@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from services.common import body as bodies
 from services.common import context, problems
@@ -58,8 +58,8 @@ async def place_order(
     body: bytes,
     idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
         str | None,
-        Parameter(
-            header="Idempotency-Key",
+        HeaderParameter(
+            name="Idempotency-Key",
             description="Required. The same key and body always stand for the same order.",
             required=False,
         ),
@@ -101,9 +101,9 @@ async def get_events(state: State, order_id: uuid.UUID) -> OrderEvents:
 async def list_orders(
     state: State,
     status: Status | None = None,
-    item_id: Annotated[str | None, Parameter(max_length=64)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Parameter(max_length=64)] = None,
+    item_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
 ) -> OrderPage:
     """Orders newest first, a page at a time."""
     before = None if cursor is None else _position(cursor)

@@ -26,6 +26,7 @@ def examine(service: Service, directory: Path, token: str, *more: str) -> str:
             *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1"),
             *("--header", f"Authorization: Bearer {token}", "--suppress-health-check", "all", *more),
         ],
+        check=False,
         capture_output=True,
         text=True,
         timeout=120,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from tests.processes import OPERATOR, Processes, Service, eventually
+from tests.processes import Processes, Service, eventually
 
 Row = tuple[Any, ...]
 _keys = itertools.count(1)
@@ -25,8 +25,7 @@ class Shop:
         self.inventory = services.inventory(**settings)
         self.orders = [services.order(self.inventory, **settings) for _ in range(orders)]
         self.worker = services.worker(self.inventory, **settings)
-        self.client = httpx.Client(timeout=10)
-        self.operator = httpx.Client(timeout=10, headers=OPERATOR)
+        self.client, self.operator = services.client, services.operator
 
     @property
     def everyone(self) -> list[Service]:
