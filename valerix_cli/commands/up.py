@@ -15,7 +15,7 @@ from valerix_cli.session import Session
 
 if TYPE_CHECKING:
     from valerix_cli.local.state import Stack
-    from valerix_cli.local.supervisor import Wishes
+    from valerix_cli.local.wishes import Wishes
 
 _MOST_REPLICAS = 16
 _SERVICES = ("order", "inventory", "worker")
@@ -48,10 +48,9 @@ def up(
     """
     from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
-    from valerix_cli.local.detached import start  # noqa: PLC0415 - the same
+    from valerix_cli.local.detach import start  # noqa: PLC0415 - the same
     from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
-    from valerix_cli.local.supervisor import Wishes  # noqa: PLC0415 - the same
-    from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - the same
+    from valerix_cli.local.wishes import Wishes  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None)
@@ -63,6 +62,8 @@ def up(
             _stay(directory, wishes, lock, session.output)
             return
         stack = start(directory, wishes, lock, lambda notice: talk(notice.event, session.output))
+    from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - nobody waits for it any more
+
     show(stack, stack_view, session.output)
     talk("Undo: valerix down", session.output)
 

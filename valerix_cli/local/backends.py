@@ -78,6 +78,10 @@ class Backends:
         server = PostgresServer(
             programs, self._directory / home.POSTGRES, free_port(), self._secrets.postgres_admin_password, account
         )
+        if not server.data.exists() and (others := server.other_versions()):
+            self._household.journal.warning(
+                f"the data of PostgreSQL {', '.join(others)} stays where it is, unseen by PostgreSQL {server.data.name}"
+            )
         server = await self._run(server, kind)
         return server.url(ADMIN)
 

@@ -1,92 +1,14 @@
-"""The supervisor in the background: started by `valerix up --detach`, which waits here until everything is ready."""
+"""The supervisor as a process of its own in the background: what `detach.start` runs."""
 
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.local import home
-from valerix_cli.local.journal import SUPERVISOR, Notice
-from valerix_cli.local.logs import last_lines, log_file, rotate
-from valerix_cli.local.state import Stack, read_stack
-from valerix_cli.local.supervisor import Wishes, supervise
-
-_GLANCE = 0.03
-
-
-def start(directory: Path, wishes: Wishes, lock: int, tell: Callable[[Notice], None]) -> Stack:
-    """Start a supervisor that outlives us, holding `lock`, and return what it runs once everything is ready.
-
-    `tell` hears what it says meanwhile. Raises the CliError that it ended with.
-    """
-    log = log_file(directory / home.LOGS, SUPERVISOR)
-    rotate(log)
-    heard = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-P", "-m", __name__, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the argv is ours
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=(lock,),
-        )
-    os.close(lock)
-    said = _Said(log, heard)
-    try:
-        while process.poll() is None:
-            said.pass_on(tell)
-            stack = read_stack(directory)
-            if stack and stack.state == "running" and stack.supervisor_pid == process.pid:
-                return stack
-            time.sleep(_GLANCE)
-    except BaseException:  # whoever is interrupted while starting something does not want it to stay
-        process.terminate()
-        process.wait()
-        raise
-    raise said.why_it_ended(process.returncode)
-
-
-class _Said:
-    """The part of the supervisor's log that is new."""
-
-    def __init__(self, log: Path, since: int) -> None:
-        self._log = log
-        self._since = since
-        self._passed_on = 0
-
-    def pass_on(self, tell: Callable[[Notice], None]) -> None:
-        notices = self._notices()
-        for notice in notices[self._passed_on :]:
-            tell(notice)
-        self._passed_on = len(notices)
-
-    def why_it_ended(self, code: int) -> CliError:
-        errors = [notice for notice in self._notices() if notice.level == "error"]
-        if errors:
-            last = errors[-1]
-            error = CliError(last.event, last.why or "", last.hint or "")
-        else:
-            said = " ".join(last_lines(self._log, 3, since=self._since))
-            error = CliError("The platform did not start.", said or f"exit code {code}", f"read {self._log}")
-        error.code = ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED
-        return error
-
-    def _notices(self) -> list[Notice]:
-        found = []
-        for line in last_lines(self._log, 1000, since=self._since):
-            try:
-                found.append(msgspec.json.decode(line, type=Notice))
-            except msgspec.DecodeError:  # a warning or a traceback of Python's own
-                continue
-        return found
+from valerix_cli.local.supervisor import supervise
+from valerix_cli.local.wishes import Wishes
 
 
 def main(directory: str, lock: str, wishes: str) -> int:

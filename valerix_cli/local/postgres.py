@@ -45,6 +45,13 @@ class PostgresServer:
     def data(self) -> Path:
         return self.directory / str(postgres_version(self.programs)[0])
 
+    def other_versions(self) -> list[str]:
+        """The major versions that have data here besides this one: none can read another's."""
+        found = self.directory.glob("[0-9]*/PG_VERSION")
+        return sorted(
+            file.parent.name for file in found if file.parent.name not in {self.data.name, self._unfinished.name}
+        )
+
     def on_port(self, port: int) -> Self:
         return replace(self, port=port)
 

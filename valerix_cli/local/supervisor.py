@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
 from valerix_cli.local import home, plan
@@ -23,17 +21,11 @@ from valerix_cli.local.ports import free_port, holder, is_free
 from valerix_cli.local.probe import is_ready
 from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, write_stack
 from valerix_cli.local.tasks import together
+from valerix_cli.local.wishes import Wishes
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 3
 ROTATE_EVERY = 5.0  # seconds
-
-
-class Wishes(msgspec.Struct, frozen=True):
-    """What the user asked for."""
-
-    replicas: dict[str, int] = {}
-    postgres: Literal["embedded", "system"] | None = None
 
 
 def supervise(
@@ -44,13 +36,14 @@ def supervise(
     `listener` hears each notice besides the log, `watch` gets the stack whenever it changes. Returns the signal if it
     came before everything was ready, else None. Raises CliError when the platform does not start.
     """
-    journal = Journal(into(log_file(directory / home.LOGS, SUPERVISOR)), *([listener] if listener else []))
+    log = into(log_file(directory / home.LOGS, SUPERVISOR))
+    journal = Journal(log, *([listener] if listener else []))
     try:
         return asyncio.run(
             Supervisor(directory, wishes, lock=lock, environ=os.environ, journal=journal, watch=watch).run()
         )
     except CliError as error:
-        journal.error(error.what, why=error.why, hint=error.hint)
+        Journal(log).error(error.what, why=error.why, hint=error.hint)  # whoever listens gets to see what is raised
         raise
 
 
