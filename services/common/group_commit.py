@@ -56,9 +56,7 @@ class GroupCommit(Generic[T, R]):
         result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         if len(self._running) < self._lanes:
-            lane = asyncio.create_task(self._drain())
-            self._running.add(lane)
-            lane.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._drain()))
         return await result
 
     async def close(self) -> None:
@@ -67,9 +65,18 @@ class GroupCommit(Generic[T, R]):
             await asyncio.wait(self._running)
 
     async def _drain(self) -> None:
-        while batch := self._take():
-            self._size.observe(len(batch))
-            await self._settle(batch)
+        """Flush until nothing waits. Whoever submits after that finds the lane gone and starts one of its own."""
+        lane = asyncio.current_task()
+        assert lane is not None  # noqa: S101 - a lane is a task
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        try:
+            while batch := self._take():
+                self._size.observe(len(batch))
+                await self._settle(batch)
+        finally:
+            self._running.discard(lane)
+            for _, future in batch:  # empty unless the lane was cancelled: then so are those who wait for it
+                future.cancel()
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []
@@ -82,6 +89,7 @@ class GroupCommit(Generic[T, R]):
     async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
+            answered = list(zip(batch, results, strict=True))
         except Exception as error:  # noqa: BLE001 - handed to the submitters, who know what it means
             if len(batch) == 1 or isinstance(error, self._outages):
                 for _, future in batch:
@@ -91,6 +99,6 @@ class GroupCommit(Generic[T, R]):
             for entry in batch:
                 await self._settle([entry])
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in answered:
             if not future.done():
                 future.set_result(result)

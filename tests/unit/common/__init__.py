@@ -1,0 +1,1 @@
+"""What every service does identically, without a database."""

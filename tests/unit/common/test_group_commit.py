@@ -1,0 +1,347 @@
+"""Group commit: who shares a batch with whom, who waits for whom, and who hears of which failure."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.common.group_commit import GroupCommit
+
+
+class BadItem(Exception):  # noqa: N818 - what a flush says of one item
+    pass
+
+
+class Outage(Exception):  # noqa: N818 - what a flush says when nothing will work
+    pass
+
+
+@dataclass
+class Desk:
+    """A flush that keeps its batches until told to answer them, and says what it was given."""
+
+    answer: Callable[[int], Any] = lambda item: item * 10
+    batches: list[list[int]] = field(default_factory=list)
+    _gates: list[asyncio.Event] = field(default_factory=list)
+    _open: bool = False
+
+    async def flush(self, items: list[int]) -> list[Any]:
+        self.batches.append(items)
+        gate = asyncio.Event()
+        self._gates.append(gate)
+        if not self._open:
+            await gate.wait()
+        return [self.answer(item) for item in items]
+
+    def release(self, number: int) -> None:
+        self._gates[number].set()
+
+    def release_all(self) -> None:
+        self._open = True
+        for gate in self._gates:
+            gate.set()
+
+
+async def turns(count: int = 5) -> None:
+    """Let everybody who can go on go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def start(group: GroupCommit[int, Any], *items: int) -> list[asyncio.Task[Any]]:
+    return [asyncio.create_task(group.submit(item)) for item in items]
+
+
+async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush)
+    (only,) = start(group, 1)
+    await turns(2)  # one for the submitter, one for its lane
+    assert desk.batches == [[1]]
+    desk.release_all()
+    assert await only == 10
+
+
+async def test_items_that_arrive_during_a_flush_share_the_next() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush)
+    tasks = start(group, 1)
+    await turns()
+    tasks += start(group, 2, 3, 4)
+    await turns()
+    assert desk.batches == [[1]]
+    desk.release(0)
+    await turns()
+    assert desk.batches == [[1], [2, 3, 4]]
+    desk.release_all()
+    assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
+async def test_as_many_flushes_run_at_once_as_there_are_lanes() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, lanes=2)
+    tasks = start(group, 1)
+    await turns()
+    tasks += start(group, 2)
+    await turns()
+    tasks += start(group, 3, 4)
+    await turns()
+    assert desk.batches == [[1], [2]]
+    desk.release(1)
+    await turns()
+    assert desk.batches == [[1], [2], [3, 4]]
+    desk.release_all()
+    assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
+async def test_a_batch_holds_no_more_than_the_limit() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, limit=3)
+    tasks = start(group, 1)
+    await turns()
+    tasks += start(group, *range(2, 10))
+    await turns()
+    desk.release_all()
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(1, 10)]
+    assert desk.batches == [[1], [2, 3, 4], [5, 6, 7], [8, 9]]
+
+
+async def test_a_submitter_may_submit_again_as_soon_as_it_has_its_result() -> None:
+    """The lane that answered it has seen an empty queue by then, and must not count as running any more."""
+    desk = Desk()
+    desk.release_all()
+    group = GroupCommit("test", desk.flush)
+    async with asyncio.timeout(5):
+        assert [await group.submit(item) for item in range(20)] == [item * 10 for item in range(20)]
+
+
+async def test_a_bad_item_fails_alone() -> None:
+    async def flush(items: list[int]) -> list[int]:
+        flushed.append(items)
+        if 3 in items:
+            raise BadItem
+        return items
+
+    flushed: list[list[int]] = []
+    group = GroupCommit("test", flush)
+    results = await asyncio.gather(*start(group, 1, 2, 3, 4), return_exceptions=True)
+    assert results[:2] == [1, 2]
+    assert isinstance(results[2], BadItem)
+    assert results[3:] == [4]
+    assert flushed == [[1, 2, 3, 4], [1], [2], [3], [4]]
+
+
+async def test_each_submitter_hears_of_its_own_failure() -> None:
+    async def flush(items: list[int]) -> list[int]:
+        raise BadItem(items[0]) if len(items) == 1 else BadItem("several")
+
+    group = GroupCommit("test", flush)
+    results = await asyncio.gather(*start(group, 1, 2, 3), return_exceptions=True)
+    assert [result.args for result in results if isinstance(result, BadItem)] == [(1,), (2,), (3,)]
+
+
+async def test_an_outage_fails_the_whole_batch_at_once_without_a_second_try() -> None:
+    async def flush(items: list[int]) -> list[int]:
+        flushed.append(items)
+        raise Outage
+
+    flushed: list[list[int]] = []
+    group = GroupCommit("test", flush, outages=(Outage,))
+    results = await asyncio.gather(*start(group, 1, 2, 3), return_exceptions=True)
+    assert all(isinstance(result, Outage) for result in results)
+    assert flushed == [[1, 2, 3]]
+
+
+async def test_after_a_failure_the_next_item_is_served() -> None:
+    async def flush(items: list[int]) -> list[int]:
+        if items == [1]:
+            raise Outage
+        return items
+
+    group = GroupCommit("test", flush, outages=(Outage,))
+    with pytest.raises(Outage):
+        await group.submit(1)
+    assert await group.submit(2) == 2
+
+
+async def test_a_flush_that_answers_too_few_fails_them_all_instead_of_leaving_them_waiting() -> None:
+    async def flush(_: list[int]) -> list[int]:
+        return []
+
+    group = GroupCommit("test", flush)
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*start(group, 1, 2), return_exceptions=True)
+    assert all(isinstance(result, ValueError) for result in results)
+
+
+async def test_a_flush_that_is_cancelled_cancels_those_who_wait_for_it() -> None:
+    async def flush(_: list[int]) -> list[int]:
+        raise asyncio.CancelledError
+
+    group = GroupCommit("test", flush)
+    (task,) = start(group, 1)
+    await turns()
+    assert task.cancelled()
+
+
+async def test_a_submitter_cancelled_before_its_flush_is_left_out() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush)
+    tasks = start(group, 1)
+    await turns()
+    tasks += start(group, 2, 3)
+    await turns()
+    tasks[1].cancel()
+    desk.release_all()
+    assert await asyncio.gather(*tasks[::2]) == [10, 30]
+    assert desk.batches == [[1], [3]]
+
+
+async def test_a_submitter_cancelled_during_its_flush_leaves_the_others_their_results() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush)
+    tasks = start(group, 1, 2, 3)
+    await turns()
+    tasks[1].cancel()
+    await turns()
+    desk.release_all()
+    assert await asyncio.gather(*tasks[::2]) == [10, 30]
+    assert tasks[1].cancelled()
+    assert desk.batches == [[1, 2, 3]]
+
+
+async def test_a_submitter_cancelled_before_its_batch_fails_is_not_told() -> None:
+    async def flush(_: list[int]) -> list[int]:
+        await gate.wait()
+        raise Outage
+
+    gate = asyncio.Event()
+    group = GroupCommit("test", flush, outages=(Outage,))
+    tasks = start(group, 1, 2)
+    await turns()
+    tasks[0].cancel()
+    await turns()
+    gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert isinstance(results[1], Outage)
+
+
+async def test_close_waits_for_all_that_was_submitted() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, lanes=2, limit=1)
+    tasks = start(group, *range(6))
+    await turns()
+    closing = asyncio.create_task(group.close())
+    await turns()
+    assert not closing.done()
+    desk.release_all()
+    await closing
+    assert all(task.done() or task._fut_waiter.done() for task in tasks)  # type: ignore[attr-defined]  # noqa: SLF001 - a result on its way counts
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(6)]
+
+
+async def test_closing_what_was_never_used_waits_for_nothing() -> None:
+    desk = Desk()
+    await GroupCommit("test", desk.flush).close()
+
+
+Item: TypeAlias = tuple[int, int, str]  # who, their how-manieth, what is to become of it
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Waits some turns of the loop, then submits its items one after the other; may be cancelled after some turns."""
+
+    after: int
+    items: list[str]
+    cancelled_after: int | None
+
+
+submitters = st.builds(
+    Submitter,
+    after=st.integers(0, 6),
+    items=st.lists(st.sampled_from(["good", "good", "good", "bad", "outage"]), min_size=1, max_size=3),
+    cancelled_after=st.none() | st.integers(0, 8),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lanes=st.integers(1, 3),
+    limit=st.integers(1, 4),
+    durations=st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    wanted=st.lists(submitters, min_size=1, max_size=8),
+)
+def test_under_any_schedule_every_submitter_gets_its_own_answer(
+    lanes: int, limit: int, durations: list[int], wanted: list[Submitter]
+) -> None:
+    asyncio.run(_play(lanes, limit, durations, wanted))
+
+
+async def _play(lanes: int, limit: int, durations: list[int], wanted: list[Submitter]) -> None:
+    group = GroupCommit("test", _Flushes(lanes, limit, durations), lanes=lanes, limit=limit, outages=(Outage,))
+    tasks = [asyncio.create_task(_submit(group, who, submitter)) for who, submitter in enumerate(wanted)]
+    cancellers = [asyncio.create_task(_cancel(task, who)) for task, who in zip(tasks, wanted, strict=True)]
+    for _ in range(2000):  # far more turns than all the flushes together can take: who is not done by then never is
+        if all(task.done() for task in tasks):
+            break
+        await asyncio.sleep(0)
+    assert [who for who, task in enumerate(tasks) if not task.done()] == []
+    await asyncio.gather(*cancellers)
+    for task, submitter in zip(tasks, wanted, strict=True):
+        if submitter.cancelled_after is None or not task.cancelled():
+            task.result()
+    await group.close()
+
+
+class _Flushes:
+    """A flush that takes as many turns as it is told, and fails for the items that say so."""
+
+    def __init__(self, lanes: int, limit: int, durations: list[int]) -> None:
+        self._lanes, self._limit = lanes, limit
+        self._durations = itertools.cycle(durations)
+        self._running = 0
+
+    async def __call__(self, items: list[Item]) -> list[tuple[int, int]]:
+        assert 1 <= len(items) <= self._limit
+        self._running += 1
+        assert self._running <= self._lanes
+        await turns(next(self._durations))
+        self._running -= 1
+        kinds = {kind for _, _, kind in items}
+        if "outage" in kinds:
+            raise Outage
+        if "bad" in kinds:
+            raise BadItem(items)
+        return [(who, number) for who, number, _ in items]
+
+
+async def _submit(group: GroupCommit[Item, tuple[int, int]], who: int, submitter: Submitter) -> None:
+    """Each item gets its own result or its own failure; an outage may strike whoever shared its batch."""
+    await turns(submitter.after)
+    for number, kind in enumerate(submitter.items):
+        item = (who, number, kind)
+        answer = await _outcome(group.submit(item))
+        if isinstance(answer, BadItem):
+            assert (kind, answer.args) == ("bad", ([item],))
+        elif not isinstance(answer, Outage):
+            assert (kind, answer) == ("good", (who, number))
+
+
+async def _outcome(submitted: Awaitable[tuple[int, int]]) -> tuple[int, int] | Exception:
+    try:
+        return await submitted
+    except (BadItem, Outage) as error:
+        return error
+
+
+async def _cancel(task: asyncio.Task[None], submitter: Submitter) -> None:
+    if submitter.cancelled_after is not None:
+        await turns(submitter.cancelled_after)
+        task.cancel()
