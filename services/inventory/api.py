@@ -10,7 +10,7 @@ import structlog
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from services.common import body as bodies
@@ -165,7 +165,8 @@ async def restock(
     item_id: str,
     body: bytes,
     idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
-        str | None, Parameter(header="Idempotency-Key", description="Required. One restock per key.", required=False)
+        str | None,
+        HeaderParameter(name="Idempotency-Key", description="Required. One restock per key.", required=False),
     ] = None,
 ) -> Restocked:
     """Add to the stock of one item, once per Idempotency-Key."""

@@ -21,10 +21,14 @@ def main(arguments: list[str]) -> None:
     url = os.environ["VALERIX_DATABASE_URL"]
     for name in migrate(url, "services.inventory"):
         _say(f"applied {name}")
-    if wanted.seed:
-        with psycopg.connect(url, connect_timeout=5) as conn:
-            for item_id in store.seed(conn, CATALOGUE):
-                _say(f"added {item_id}")
+    for item_id in seed(url) if wanted.seed else []:
+        _say(f"added {item_id}")
+
+
+def seed(url: str) -> list[str]:
+    """Add the items of the catalogue that are missing and return their ids."""
+    with psycopg.connect(url, connect_timeout=5) as conn:
+        return store.seed(conn, CATALOGUE)
 
 
 def _say(line: str) -> None:

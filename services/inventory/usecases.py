@@ -50,11 +50,11 @@ async def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int
     if lease.roll("crash", line.order_id, attempt):
         return gremlins.crash(lease.activation, line.order_id, attempt)
     outcome = await deductions.submit(line)
-    if lease.roll("latency", line.order_id, attempt):
+    late = lease.roll("latency", line.order_id, attempt)
+    lost = lease.roll("partial_failure", line.order_id, attempt)  # before the wait, which the caller may well cut short
+    if late:
         await lease.linger()
-    if lease.roll("partial_failure", line.order_id, attempt):
-        return gremlins.loss(lease.activation, line.order_id, attempt)
-    return outcome
+    return gremlins.loss(lease.activation, line.order_id, attempt) if lost else outcome
 
 
 async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:

@@ -1,0 +1,49 @@
+"""A warehouse of two replicas that its tests share, each with items of its own; and a pool for tests without HTTP."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.common.postgres import Pool, open_pool
+from tests.conftest import Databases
+from tests.integration.inventory.warehouse import Warehouse
+from tests.processes import processes
+from valerix_cli.local.servers import ValkeyServer
+
+
+@pytest.fixture(scope="package")
+def shared_database(databases: Databases) -> Iterator[str]:
+    """The URL of an inventory_db in which each test puts items of its own."""
+    yield databases.make("inventory_shared", "inventory_template")
+    databases.drop("inventory_shared")
+
+
+@pytest.fixture
+async def pool(shared_database: str) -> AsyncIterator[Pool]:
+    async with open_pool(shared_database, name="test", size=6) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="package")
+def running_warehouse(
+    tmp_path_factory: pytest.TempPathFactory, shared_database: str, valkey_server: ValkeyServer
+) -> Iterator[Warehouse]:
+    logs: Path = tmp_path_factory.mktemp("warehouse")
+    redis_url = valkey_server.url(1)
+    with processes(logs, shared_database, shared_database, redis_url) as made:
+        replicas = [made.inventory(), made.inventory()]
+        made.start(*replicas)
+        with Warehouse(shared_database, redis_url, replicas) as warehouse:
+            yield warehouse
+
+
+@pytest.fixture
+def warehouse(running_warehouse: Warehouse) -> Iterator[Warehouse]:
+    """The shared warehouse, calm before and after."""
+    with redis.Redis.from_url(running_warehouse.redis_url) as client:
+        client.delete("chaos:halted")
+    running_warehouse.calm()
+    yield running_warehouse
+    running_warehouse.calm()

@@ -1,0 +1,172 @@
+"""Deductions on a real database: exact, once per order, conserved at every moment."""
+
+import asyncio
+import itertools
+import uuid
+from random import Random
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.common.postgres import Pool
+from services.inventory import usecases
+from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
+from tests.integration.inventory.warehouse import add_item, balances
+from tests.unit.inventory.test_decide import Naive
+
+
+def line(item_id: str, quantity: int = 1, order_id: uuid.UUID | None = None) -> Line:
+    return Line(order_id or uuid.uuid4(), item_id, quantity)
+
+
+async def deductions(pool: Pool, order_id: uuid.UUID) -> list[int]:
+    ledger = await usecases.ledger(pool, order_id)
+    return [entry.quantity_change for entry in ledger.transactions]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    stock=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=12),
+        max_size=4,
+    ),
+)
+async def test_batches_answer_and_store_what_a_one_by_one_warehouse_would(
+    pool: Pool, shared_database: str, stock: tuple[int, int], batches: list[list[tuple[int, int, int]]]
+) -> None:
+    items = [*(add_item(shared_database, quantity) for quantity in stock), "unknown"]
+    orders = [uuid.uuid4() for _ in range(10)]
+    naive = Naive(dict(zip(items, stock, strict=False)))
+    for batch in batches:
+        lines = [line(items[item], quantity, orders[order]) for order, item, quantity in batch]
+        assert await usecases.deduct(pool, lines) == [naive.serve(each) for each in lines]
+    left = await balances(pool)
+    assert {item: left[item] for item in items[:2]} == naive.stock
+
+
+async def test_racing_batches_never_oversell_and_the_books_balance_at_every_moment(
+    pool: Pool, shared_database: str
+) -> None:
+    items = [add_item(shared_database, quantity) for quantity in (40, 60, 80)]
+    random = Random(5)  # noqa: S311 - the same orders in every run
+    orders = [line(random.choice(items), random.randint(1, 5)) for _ in range(150)]
+    batches = [random.choices(orders, k=12) for _ in range(60)]
+    looks = 0
+
+    async def watch() -> None:
+        nonlocal looks
+        while True:
+            await balances(pool)
+            looks += 1
+
+    watcher = asyncio.create_task(watch())
+    turn = asyncio.Semaphore(6)
+
+    async def serve(batch: list[Line]) -> list[tuple[Line, Outcome]]:
+        async with turn:
+            return list(zip(batch, await usecases.deduct(pool, batch), strict=True))
+
+    served = list(itertools.chain.from_iterable(await asyncio.gather(*map(serve, batches))))
+    watcher.cancel()
+    await asyncio.wait([watcher])
+    assert watcher.cancelled(), watcher.exception()
+    assert looks > 10
+
+    given_to = {each.order_id: each for each, outcome in served if isinstance(outcome, Deducted)}
+    refused = {each.order_id for each, outcome in served if isinstance(outcome, Refused)}
+    assert not refused & set(given_to), "an order was both served and refused"
+    assert sum(outcome == Deducted(outcome.remaining) for _, outcome in served if isinstance(outcome, Deducted)) == len(
+        given_to
+    ), "each order is served for the first time once"
+    left = await balances(pool)
+    for item, stocked in zip(items, (40, 60, 80), strict=True):
+        assert left[item] == stocked - sum(each.quantity for each in given_to.values() if each.item_id == item)
+
+
+async def test_twenty_racing_attempts_of_one_order_deduct_once(pool: Pool, shared_database: str) -> None:
+    item = add_item(shared_database, 100)
+    wanted = line(item, 3)
+    outcomes = await asyncio.gather(*(usecases.deduct(pool, [line(item), wanted, wanted]) for _ in range(20)))
+    said = [outcome for _, first, second in outcomes for outcome in (first, second)]
+    assert sum(outcome == Deducted(outcome.remaining) for outcome in said if isinstance(outcome, Deducted)) == 1
+    assert all(isinstance(outcome, Deducted) for outcome in said)
+    assert await deductions(pool, wanted.order_id) == [-3]
+    assert (await balances(pool))[item] == 100 - 3 - 20
+
+
+async def test_fifty_buyers_of_the_last_one_are_one_served_and_forty_nine_refused(
+    pool: Pool, shared_database: str
+) -> None:
+    item = add_item(shared_database, 1)
+    outcomes = await asyncio.gather(*(usecases.deduct(pool, [line(item)]) for _ in range(50)))
+    assert sorted(map(repr, itertools.chain.from_iterable(outcomes))) == sorted(
+        map(repr, [Deducted(0), *[Refused("insufficient-stock", 0)] * 49])
+    )
+    assert (await balances(pool))[item] == 0
+
+
+async def test_a_refused_order_stays_refused_after_a_restock(pool: Pool, shared_database: str) -> None:
+    item = add_item(shared_database, 1)
+    wanted = line(item, 2)
+    assert await usecases.deduct(pool, [wanted]) == [Refused("insufficient-stock", 1)]
+    await usecases.restock(pool, item, 10, "more")
+    assert await usecases.deduct(pool, [wanted]) == [Refused("insufficient-stock", 1, repeated=True)]
+    assert (await balances(pool))[item] == 11
+    refusal = (await usecases.ledger(pool, wanted.order_id)).refusal
+    assert refusal is not None
+    assert refusal.reason == "insufficient-stock"
+
+
+async def test_one_order_id_racing_for_two_items_gets_one_of_them(pool: Pool, shared_database: str) -> None:
+    first, second = (add_item(shared_database, 100) for _ in range(2))
+    for _ in range(10):
+        order_id = uuid.uuid4()
+        others = [line(first), line(second)]
+        served = await asyncio.gather(
+            usecases.deduct(pool, [others[0], line(first, 1, order_id)]),
+            usecases.deduct(pool, [line(second, 2, order_id), others[1]]),
+        )
+        said = [served[0][1], served[1][0]]
+        assert sorted(type(outcome).__name__ for outcome in said) == ["Contradicted", "Deducted"], said
+        assert len(await deductions(pool, order_id)) == 1
+    await balances(pool)
+
+
+async def test_two_batches_that_want_each_others_orders_for_other_items_both_get_through(
+    pool: Pool, shared_database: str
+) -> None:
+    first, second = (add_item(shared_database, 1000) for _ in range(2))
+    for _ in range(5):
+        orders = [uuid.uuid4() for _ in range(20)]
+        here = [line(first, 1, order) for order in orders]
+        there = [line(second, 1, order) for order in reversed(orders)]
+        said = await asyncio.gather(usecases.deduct(pool, here), usecases.deduct(pool, there))
+        for one, other in zip(said[0], reversed(said[1]), strict=True):
+            assert {type(one), type(other)} == {Deducted, Contradicted}
+    left = await balances(pool)
+    assert left[first] + left[second] == 2000 - 100
+
+
+async def test_the_database_itself_refuses_a_second_deduction(pool: Pool, shared_database: str) -> None:
+    wanted = line(add_item(shared_database, 5))
+    await usecases.deduct(pool, [wanted])
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        async with pool.connection() as conn:
+            await conn.execute(
+                """
+                INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
+                VALUES (%s, %s, -1, 'deduct')
+                """,
+                [wanted.item_id, wanted.order_id],
+            )
+
+
+async def test_racing_restocks_with_one_key_add_once(pool: Pool, shared_database: str) -> None:
+    item = add_item(shared_database, 5)
+    restocks = await asyncio.gather(*(usecases.restock(pool, item, 7, "key") for _ in range(10)))
+    assert sorted(restocked.repeated for restocked in restocks) == [False, *[True] * 9]
+    assert {restocked.quantity for restocked in restocks} == {12}
+    assert (await balances(pool))[item] == 12

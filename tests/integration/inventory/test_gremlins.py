@@ -1,0 +1,274 @@
+"""Gremlins on two running replicas: they hit whom the seed says, do what they say, and end."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections import Counter
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import redis
+
+from services.inventory import gremlins
+from services.inventory.gremlins import Activation
+from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
+from tests.processes import OPERATOR, SERVICE, eventually
+
+NAMES = uuid.UUID(int=7)
+HITS = ("latency", "crash", "partial_failure")
+
+
+def lines_of(item: str, count: int) -> list[Line]:
+    """Lines whose order ids are the same in every run."""
+    return [line(item, order_id=str(uuid.uuid5(NAMES, str(number)))) for number in range(count)]
+
+
+def fresh_lines(item: str, count: int) -> list[Line]:
+    return [line(item) for _ in range(count)]
+
+
+def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
+    """Say what an attempt will meet, from the activation alone."""
+    terms = msgspec.convert(activation, Activation)
+    order, attempt = uuid.UUID(wanted["order_id"]), wanted["attempt"]
+    if gremlins.hits(terms, "crash", order, attempt):
+        return gremlins.crash(terms, order, attempt).status or "lost"
+    if gremlins.hits(terms, "partial_failure", order, attempt):
+        return gremlins.loss(terms, order, attempt).status or "lost"
+    return 200
+
+
+async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_in_bulk(
+    warehouse: Warehouse,
+) -> None:
+    lines = lines_of(warehouse.add_item(1000), 80)
+    terms: dict[str, Any] = {"crash_rate": 0.3, "partial_failure_rate": 0.3, "seed": 42}
+    activation = warehouse.unleash(**terms)
+    alone, first = await warehouse.fates(lines, concurrency=1), warehouse.calm()
+    warehouse.unleash(**terms)
+    together, second = await warehouse.fates(lines, concurrency=50, at=1), warehouse.calm()
+    warehouse.unleash(**terms)
+    answers, third = warehouse.deduct_many(lines), warehouse.calm()
+    in_bulk = {
+        each["order_id"]: answers[each["order_id"]]["status"] if each["order_id"] in answers else "lost"
+        for each in lines
+    }
+
+    assert alone == together == in_bulk == {each["order_id"]: foretell(activation, each) for each in lines}
+    assert set(alone.values()) == {200, 500, 503, "lost"}
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert first["counts"] == second["counts"] == third["counts"]
+    assert first["counts"]["crash"]["rolls"] == 80
+    assert first["counts"]["partial_failure"]["rolls"] == 80 - first["counts"]["crash"]["hits"]
+    injected = first["counts"]["crash"]["hits"] + first["counts"]["partial_failure"]["hits"]
+    assert injected == sum(fate != 200 for fate in alone.values())
+
+
+async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: Warehouse) -> None:
+    lines = lines_of(warehouse.add_item(1000), 30)
+    warehouse.unleash(crash_rate=0.5, seed=42)
+    first = await warehouse.fates(lines, concurrency=10)
+    second = await warehouse.fates([each | {"attempt": 2} for each in lines], concurrency=10)
+    assert first != second
+
+
+async def test_setting_and_ending_is_known_to_every_replica_when_it_is_answered(warehouse: Warehouse) -> None:
+    item = warehouse.add_item(1000)
+    for _ in range(3):
+        activation = warehouse.unleash(crash_rate=1.0, reason="to see")
+        assert activation["acknowledged"] == ["inventory-1", "inventory-2"]
+        assert 200 not in (await warehouse.fates([line(item)], 1, at=1)).values()
+        warehouse.calm()
+        assert list((await warehouse.fates([line(item)], 1, at=1)).values()) == [200]
+
+
+async def test_the_counts_of_all_replicas_are_summed_and_in_the_metrics(warehouse: Warehouse) -> None:
+    item = warehouse.add_item(1000)
+    name = 'inventory_chaos_events_total{type="crash"}'
+    before = [warehouse.metric(name, at) for at in (0, 1)]
+    warehouse.unleash(crash_rate=1.0)
+    assert warehouse.metric('inventory_chaos_enabled{type="crash"}', 1) == 1
+    assert warehouse.metric('inventory_chaos_enabled{type="latency"}', 1) == 0
+    await warehouse.fates(fresh_lines(item, 5), 5, at=0)
+    await warehouse.fates(fresh_lines(item, 7), 7, at=1)
+    ended = warehouse.calm()
+    assert ended is not None
+    assert ended["counts"]["crash"] == {"rolls": 12, "hits": 12}
+    assert [warehouse.metric(name, at) for at in (0, 1)] == [before[0] + 5, before[1] + 7]
+    assert warehouse.metric('inventory_chaos_enabled{type="crash"}', 1) == 0
+
+
+def test_a_gremlin_ends_with_its_time_on_every_replica(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    began = time.monotonic()
+    activation = warehouse.unleash(crash_rate=1.0, ttl_seconds=1)
+    for at in (0, 1):
+        eventually(lambda at=at: warehouse.chaos(at)["live"] is None, 2)  # type: ignore[misc]  # bound on purpose
+        assert warehouse.deduct(line(item), at).status_code == 200
+    assert 0.9 < time.monotonic() - began < 1.5
+    recent = warehouse.chaos()["recent"][0]
+    assert (recent["id"], recent["remaining_seconds"]) == (activation["id"], 0)
+
+
+async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_loses_no_counts(
+    warehouse: Warehouse,
+) -> None:
+    item = warehouse.add_item(1000)
+    activation = warehouse.unleash(crash_rate=1.0, latency=True, seed=1)
+    await warehouse.fates(fresh_lines(item, 4), 4, at=0)
+    await warehouse.fates(fresh_lines(item, 6), 6, at=1)
+    with redis.Redis.from_url(warehouse.redis_url) as client:
+        client.flushall()
+    await asyncio.sleep(0.25)  # what is claimed is that this is enough
+    for at in (0, 1):
+        assert list((await warehouse.fates([line(item)], 1, at)).values()) == [200]
+
+    def told_again() -> bool:
+        recent = warehouse.chaos()["recent"]
+        mine = [each for each in recent if each["id"] == activation["id"]]
+        return bool(mine) and mine[0]["counts"]["crash"] == {"rolls": 10, "hits": 10}
+
+    eventually(told_again, 2)
+
+
+def test_a_halt_ends_what_is_live_and_refuses_more_until_lifted(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    live = warehouse.unleash(crash_rate=1.0)
+    view = warehouse.halt(halted=True)
+    assert (view["halted"], view["live"], view["recent"][0]["id"]) == (True, None, live["id"])
+    assert warehouse.deduct(line(item), at=1).status_code == 200
+    refused = warehouse.http.post(
+        f"{warehouse.replicas[1].url}/api/admin/chaos", json={"crash_rate": 1.0}, headers=OPERATOR
+    )
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:valerix:problem:chaos-halted")
+    assert warehouse.halt(halted=False)["halted"] is False
+    assert warehouse.unleash(crash_rate=1.0)["crash_rate"] == 1.0
+
+
+def test_new_gremlins_take_the_place_of_those_that_are_live(warehouse: Warehouse) -> None:
+    first, second = warehouse.unleash(crash_rate=0.1), warehouse.unleash(latency=True, latency_rate=0.2)
+    view = warehouse.chaos(1)
+    assert view["live"]["id"] == second["id"]
+    assert view["recent"][0]["id"] == first["id"]
+    assert warehouse.calm() is not None
+    assert warehouse.calm() is None
+
+
+async def test_a_partial_failure_commits_and_loses_the_answer(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    lines = fresh_lines(item, 24)
+    warehouse.unleash(partial_failure_rate=1.0)
+    fates = await warehouse.fates(lines[:12], concurrency=4)
+    answers = warehouse.deduct_many(lines[12:])
+    assert set(fates.values()) == {500, "lost"}
+    assert {answer["status"] for answer in answers.values()} == {500}
+    assert 0 < len(answers) < 12
+    assert warehouse.quantity(item) == 100 - 24
+    warehouse.calm()
+    again = [warehouse.deduct(each | {"attempt": 2}).json() for each in lines]
+    assert {answer["repeated"] for answer in again} == {True}
+    assert warehouse.quantity(item) == 100 - 24
+
+
+async def test_a_crash_comes_before_any_work(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    lines = fresh_lines(item, 40)
+    warehouse.unleash(crash_rate=1.0)
+    fates = await warehouse.fates(lines[:20], concurrency=4)
+    answers = warehouse.deduct_many(lines[20:])
+    assert set(fates.values()) == {500, 503, "lost"}
+    assert {answer["status"] for answer in answers.values()} == {500, 503}
+    assert 0 < len(answers) < 20
+    assert warehouse.quantity(item) == 100
+    assert all(warehouse.ledger(each["order_id"])["transactions"] == [] for each in lines)
+
+
+def test_a_problem_of_a_gremlin_says_so(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    activation = warehouse.unleash(crash_rate=1.0)
+    hit = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == 503)
+    problem = warehouse.deduct(hit).json()
+    assert (problem["type"], problem["gremlin"]) == ("urn:valerix:problem:injected-fault", "crash")
+
+
+async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_completion(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    activation = warehouse.unleash(latency=True, latency_ms=600, latency_rate=0.3, seed=11)
+    lines = lines_of(item, 30)
+    terms = msgspec.convert(activation, Activation)
+    slow = {each["order_id"] for each in lines if gremlins.hits(terms, "latency", uuid.UUID(each["order_id"]), 1)}
+    assert 0 < len(slow) < 30
+    arrivals: dict[str, float] = {}
+    async with (
+        httpx.AsyncClient(timeout=10) as client,
+        client.stream(
+            "POST", f"{warehouse.url}/api/inventory/deductions", content=ndjson(lines), headers=NDJSON
+        ) as response,
+    ):
+        began = time.monotonic()
+        async for text in response.aiter_lines():
+            arrivals[json.loads(text)["order_id"]] = time.monotonic() - began
+    assert set(arrivals) == {each["order_id"] for each in lines}
+    assert max(took for order, took in arrivals.items() if order not in slow) < 0.3
+    assert min(took for order, took in arrivals.items() if order in slow) > 0.5
+    assert max(arrivals.values()) < 1.2
+    ended = warehouse.calm()
+    assert ended is not None
+    assert ended["counts"]["latency"] == {"rolls": 30, "hits": len(slow)}
+
+
+def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    activation = warehouse.unleash(crash_rate=1.0)
+    lost = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == "lost")
+    began = time.monotonic()
+    assert warehouse.deduct_many([lost]) == {}
+    assert time.monotonic() - began < 0.5
+
+
+async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    warehouse.unleash(latency=True, latency_ms=30_000)
+    began = time.monotonic()
+    async with httpx.AsyncClient(timeout=10) as client, asyncio.TaskGroup() as group:
+        held = [
+            group.create_task(client.post(f"{replica.url}/api/inventory/deduct", json=line(item), headers=SERVICE))
+            for replica in warehouse.replicas
+        ]
+        done = await asyncio.to_thread(eventually, lambda: warehouse.quantity(item) == 98)
+        assert done
+        assert not any(task.done() for task in held)
+        await asyncio.to_thread(warehouse.calm)
+    assert [task.result().status_code for task in held] == [200, 200]
+    assert time.monotonic() - began < 5
+
+
+def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Warehouse) -> None:
+    item = warehouse.add_item(5)
+    warehouse.unleash(crash_rate=1.0, latency=True, partial_failure_rate=1.0)
+    for path in ("/health", "/health/live", "/health/deep", "/metrics", "/api/inventory", f"/api/inventory/{item}"):
+        assert warehouse.http.get(warehouse.url + path).status_code == 200
+    assert warehouse.restock(item, 1, f"mercy-{item}").status_code == 200
+    assert warehouse.ledger(line(item)["order_id"])["transactions"] == []
+
+
+async def test_the_kinds_of_faults_vary_by_order(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    warehouse.unleash(crash_rate=1.0, seed=3)
+    kinds = Counter((await warehouse.fates(lines_of(item, 30), 10)).values())
+    assert min(kinds[500], kinds[503], kinds["lost"]) >= 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ttl_seconds": 0}, {"ttl_seconds": 901}, {"crash_rate": 2}, {"latency": "yes"}, {"seed": -1}, {"surprise": 1}],
+)
+def test_a_wish_out_of_bounds_is_refused_and_changes_nothing(warehouse: Warehouse, wrong: dict[str, object]) -> None:
+    response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", json=wrong, headers=OPERATOR)
+    assert (response.status_code, response.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
+    assert warehouse.chaos()["live"] is None

@@ -1,0 +1,55 @@
+"""Items that appear: what was refused before stays so, what is there is left alone."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from services.common.postgres import Pool, open_pool
+from services.inventory import migrate, usecases
+from services.inventory.catalogue import CATALOGUE
+from services.inventory.domain import Line, Refused
+from tests.integration.inventory.warehouse import balances
+
+
+@pytest.fixture
+async def empty(inventory_database: str) -> AsyncIterator[Pool]:
+    """A pool on an inventory_db without any item."""
+    async with open_pool(inventory_database, name="test", size=6) as pool:
+        yield pool
+
+
+async def test_an_order_refused_for_an_unknown_item_stays_refused_once_the_item_exists(
+    empty: Pool, inventory_database: str
+) -> None:
+    wanted = Line(uuid.uuid4(), "ps5", 1)
+    assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item")]
+    migrate.seed(inventory_database)
+    assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
+    assert (await balances(empty))["ps5"] == 100
+
+
+async def test_a_seed_in_the_midst_of_orders_leaves_none_both_refused_and_served(
+    empty: Pool, inventory_database: str
+) -> None:
+    orders = [Line(uuid.uuid4(), item_id, 1) for item_id, _, _ in CATALOGUE for _ in range(3)]
+    seeding = asyncio.create_task(asyncio.to_thread(migrate.seed, inventory_database))
+    rounds = [asyncio.gather(*(usecases.deduct(empty, [each]) for each in orders)) for _ in range(4)]
+    answers = await asyncio.gather(*rounds)
+    await seeding
+    for each, *outcomes in zip(orders, *answers, strict=True):
+        kinds = {type(outcome) for (outcome,) in outcomes}
+        assert len(kinds) == 1, (each, outcomes)
+        ledger = await usecases.ledger(empty, each.order_id)
+        assert (ledger.refusal is None) == bool(ledger.transactions)
+    await balances(empty)
+
+
+async def test_seeding_adds_what_is_missing_and_leaves_the_rest_alone(empty: Pool, inventory_database: str) -> None:
+    with psycopg.connect(inventory_database) as conn:
+        conn.execute("INSERT INTO inventory (item_id, item_name, quantity) VALUES ('ps5', 'ours', 0)")
+    assert len(migrate.seed(inventory_database)) == 11
+    assert migrate.seed(inventory_database) == []
+    assert await balances(empty) == {"ps5": 0} | {item: count for item, _, count in CATALOGUE if item != "ps5"}

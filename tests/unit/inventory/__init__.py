@@ -1,0 +1,1 @@
+"""The warehouse's decisions, without any I/O."""

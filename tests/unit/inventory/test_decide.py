@@ -1,0 +1,105 @@
+"""Who gets what: the batch against a warehouse that serves one line at a time and knows no batches."""
+
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.inventory.domain import Answered, Contradicted, Deducted, Line, Outcome, Refused, changes, decide
+
+ITEMS = ("ps5", "xbox", "never-heard-of-it")
+
+
+def line(order: int, quantity: int = 1, item_id: str = "ps5") -> Line:
+    return Line(UUID(int=order), item_id, quantity)
+
+
+lines = st.builds(line, st.integers(0, 12), st.integers(1, 5), st.sampled_from(ITEMS))
+stocks = st.fixed_dictionaries({"ps5": st.integers(0, 12), "xbox": st.integers(0, 12)})
+
+
+class Naive:
+    """Serves one line after the other and remembers what it said."""
+
+    def __init__(self, stock: dict[str, int]) -> None:
+        self.stock = dict(stock)
+        self.said: dict[UUID, tuple[Line, Outcome]] = {}
+
+    def serve(self, wanted: Line) -> Outcome:
+        if wanted.order_id in self.said:
+            first, outcome = self.said[wanted.order_id]
+            if wanted != first:
+                return Contradicted(first.item_id, first.quantity)
+            if isinstance(outcome, Refused):
+                return Refused(outcome.reason, outcome.available, repeated=True)
+            return Deducted(self.stock[wanted.item_id], repeated=True)
+        outcome = self._first(wanted)
+        self.said[wanted.order_id] = (wanted, outcome)
+        return outcome
+
+    def _first(self, wanted: Line) -> Outcome:
+        if wanted.item_id not in self.stock:
+            return Refused("unknown-item")
+        if self.stock[wanted.item_id] < wanted.quantity:
+            return Refused("insufficient-stock", self.stock[wanted.item_id])
+        self.stock[wanted.item_id] -= wanted.quantity
+        return Deducted(self.stock[wanted.item_id])
+
+
+def test_a_line_that_is_not_covered_does_not_count_against_a_smaller_one_after_it() -> None:
+    assert decide({"ps5": 5}, {}, [line(1, 4), line(2, 3), line(3, 1)]) == [
+        Deducted(1),
+        Refused("insufficient-stock", 1),
+        Deducted(0),
+    ]
+
+
+def test_a_repeat_within_the_batch_gets_the_answer_of_the_first() -> None:
+    assert decide({"ps5": 2}, {}, [line(1, 2), line(2), line(1, 2), line(2)]) == [
+        Deducted(0),
+        Refused("insufficient-stock", 0),
+        Deducted(0, repeated=True),
+        Refused("insufficient-stock", 0, repeated=True),
+    ]
+
+
+def test_an_order_that_was_refused_stays_refused_whatever_is_in_stock_now() -> None:
+    refusal = Refused("insufficient-stock", 0)
+    answered = {UUID(int=1): Answered("ps5", 1, refusal)}
+    assert decide({"ps5": 1000}, answered, [line(1)]) == [Refused("insufficient-stock", 0, repeated=True)]
+
+
+def test_an_order_asked_for_again_with_other_contents_is_contradicted_and_changes_nothing() -> None:
+    outcomes = decide({"ps5": 9, "xbox": 9}, {}, [line(1, 2), line(1, 3), line(1, 2, "xbox")])
+    assert outcomes == [Deducted(7), Contradicted("ps5", 2), Contradicted("ps5", 2)]
+
+
+@given(stocks, st.lists(lines, max_size=30))
+def test_a_batch_decides_as_if_its_lines_had_come_one_by_one(stock: dict[str, int], wanted: list[Line]) -> None:
+    naive = Naive(stock)
+    assert decide(stock, {}, wanted) == [naive.serve(each) for each in wanted]
+
+
+@given(stocks, st.lists(st.lists(lines, max_size=10), max_size=5))
+def test_it_does_not_matter_where_one_batch_ends_and_the_next_begins(
+    stock: dict[str, int], batches: list[list[Line]]
+) -> None:
+    naive, left, answered = Naive(stock), dict(stock), dict[UUID, Answered]()
+    for batch in batches:
+        outcomes = decide(left, answered, batch)
+        assert outcomes == [naive.serve(each) for each in batch]
+        new = changes(batch, outcomes)
+        for taken in new.deductions:
+            left[taken.item_id] -= taken.quantity
+            answered[taken.order_id] = Answered(taken.item_id, taken.quantity)
+        for refused, refusal in new.refusals:
+            answered[refused.order_id] = Answered(refused.item_id, refused.quantity, refusal)
+    assert left == naive.stock
+    assert all(quantity >= 0 for quantity in left.values())
+
+
+@given(stocks, st.lists(lines, max_size=30))
+def test_each_order_is_stored_at_most_once_and_never_as_both(stock: dict[str, int], wanted: list[Line]) -> None:
+    new = changes(wanted, decide(stock, {}, wanted))
+    stored = [each.order_id for each in new.deductions] + [each.order_id for each, _ in new.refusals]
+    assert sorted(stored) == sorted({each.order_id for each in wanted})

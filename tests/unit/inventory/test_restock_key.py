@@ -1,0 +1,21 @@
+"""The key of a restock, as it may come over the wire."""
+
+import pytest
+
+from services.inventory.domain import IdempotencyKeyInvalid, IdempotencyKeyMissing, parse_key
+
+
+@pytest.mark.parametrize("sent", ["k-1", '"k-1"', " k-1 "])
+def test_a_key_comes_bare_or_quoted(sent: str) -> None:
+    assert parse_key([sent]) == "k-1"
+
+
+def test_no_key_is_missing() -> None:
+    with pytest.raises(IdempotencyKeyMissing):
+        parse_key([])
+
+
+@pytest.mark.parametrize("sent", [[""], ['""'], ["a b"], ["a" * 256], ["a\0"], ["a\r\nb"], ["a", "a"], ['"a']])
+def test_other_keys_are_invalid(sent: list[str]) -> None:
+    with pytest.raises(IdempotencyKeyInvalid):
+        parse_key(sent)

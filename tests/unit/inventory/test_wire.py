@@ -1,0 +1,80 @@
+"""Lines in, lines out."""
+
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from services.common.refusals import InvalidBody
+from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
+from services.inventory.gremlins import Fault
+from services.inventory.wire import DeductBody, answer, decode_lines, encode_answers
+
+ORDER = UUID(int=1)
+GOOD = {"order_id": str(ORDER), "item_id": "ps5", "quantity": 2, "attempt": 1}
+
+
+def encoded(*lines: dict[str, object]) -> bytes:
+    return b"\n".join(msgspec.json.encode(line) for line in lines)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
+def test_each_line_is_one_claim_and_blank_lines_at_the_end_are_none(end: bytes) -> None:
+    claim = DeductBody(ORDER, "ps5", 2, 1)
+    assert decode_lines(encoded(GOOD, GOOD) + end) == [claim, claim]
+    assert claim.line == Line(ORDER, "ps5", 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantity": 0},
+        {"quantity": 1.5},
+        {"quantity": "1"},
+        {"quantity": True},
+        {"attempt": 0},
+        {"order_id": "x"},
+        {"item_id": ""},
+        {"item_id": "x" * 101},
+        {"item_id": "a\0b"},
+        {"item_id": "a\nb"},
+        {"item_id": None},
+        {"surprise": 1},
+    ],
+)
+def test_one_malformed_line_refuses_them_all(change: dict[str, object]) -> None:
+    with pytest.raises(InvalidBody, match=r"nothing was done"):
+        decode_lines(encoded(GOOD, GOOD | change, GOOD))
+
+
+@pytest.mark.parametrize("number", [b"1e309", b"NaN", b"-0", b"01", b"1.0000000001", b"9" * 400])
+def test_a_number_that_is_no_quantity_is_refused(number: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        decode_lines(encoded(GOOD).replace(b'"quantity":2', b'"quantity":' + number))
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"{", b'{"order_id": NaN}', b"\xff", b"[]", b"null"])
+def test_what_is_no_line_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        decode_lines(body)
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (Deducted(3), {"status": 200, "repeated": False}),
+        (Deducted(3, repeated=True), {"status": 200, "repeated": True}),
+        (Refused("insufficient-stock", 1), {"status": 409, "reason": "insufficient-stock", "available": 1}),
+        (Refused("unknown-item"), {"status": 422, "reason": "unknown-item"}),
+        (Contradicted("ps5", 2), {"status": 422, "reason": "order-id-reused"}),
+        (Fault("crash", 503), {"status": 503, "reason": "injected-crash"}),
+        (Fault("partial_failure", 500), {"status": 500, "reason": "injected-partial-failure"}),
+    ],
+)
+def test_each_outcome_has_its_line(result: Outcome | Fault, said: dict[str, object]) -> None:
+    assert msgspec.json.decode(encode_answers([answer(ORDER, result)])) == {"order_id": str(ORDER)} | said
+
+
+def test_a_lost_answer_has_no_line() -> None:
+    assert answer(ORDER, Fault("crash", None)) is None
+    assert encode_answers([None, None]) == b""
