@@ -5,7 +5,7 @@ from typing import Literal
 
 from valerix_cli.errors import BadUsageError, CliError, DomainError, ExitCode, GuardError, UnreachableError
 
-Kind = Literal["exit code", "problem", "order status", "breaker state", "gremlin"]
+Kind = Literal["exit code", "problem", "order status", "cause", "breaker state", "gremlin"]
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,20 @@ PROBLEMS = (
         "somebody typed `valerix chaos halt`",
         "valerix chaos halt --resume",
     ),
+    _problem(
+        "chaos-unavailable",
+        UnreachableError,
+        "The gremlins cannot be reached.",
+        "their leases are kept in Redis, and it does not answer; those that were live die with their leases",
+        "valerix status",
+    ),
+    _problem(
+        "order-id-reused",
+        DomainError,
+        "The order was answered before, for another item or quantity; nothing was changed.",
+        "whoever deducts sent an order id twice with different bodies: a bug of the caller",
+        "valerix order trace ID",
+    ),
     _problem("not-found", CliError, "There is nothing at that address.", "a wrong path or id", "check the spelling"),
     _problem(
         "order-not-found",
@@ -264,6 +278,44 @@ STATUSES = (
     ),
 )
 
+CAUSES = (
+    Entry(
+        "cause",
+        "timeout",
+        "Inventory did not answer in time, so the outcome is not known.",
+        "it is slow, overloaded, or a latency gremlin is live",
+        "wait: valerix order watch ID",
+    ),
+    Entry(
+        "cause",
+        "lost answer",
+        "Inventory hung up before it answered, so the outcome is not known.",
+        "it died, or a crash or partial-failure gremlin is live",
+        "wait: valerix order watch ID",
+    ),
+    Entry(
+        "cause",
+        "connection error",
+        "Inventory could not be reached.",
+        "no replica of it runs",
+        "valerix status",
+    ),
+    Entry(
+        "cause",
+        "breaker-open",
+        "The breaker is open, so nothing was sent.",
+        "too many calls failed, or an operator forced it",
+        "valerix breaker status",
+    ),
+    Entry(
+        "cause",
+        "attempts-exhausted",
+        "All attempts were used up and inventory has no outcome.",
+        "inventory was away for longer than the attempts lasted",
+        "valerix queue requeue ID",
+    ),
+)
+
 STATES = (
     Entry(
         "breaker state",
@@ -306,7 +358,7 @@ GREMLINS = (
     ),
 )
 
-ENTRIES: tuple[Entry, ...] = (*EXIT_CODES, *PROBLEMS, *STATUSES, *STATES, *GREMLINS)
+ENTRIES: tuple[Entry, ...] = (*EXIT_CODES, *PROBLEMS, *STATUSES, *CAUSES, *STATES, *GREMLINS)
 _PROBLEMS_BY_SLUG = {problem.code: problem for problem in PROBLEMS}
 
 

@@ -94,11 +94,13 @@ class Session:
         if self.options.quiet:
             return
         from valerix_cli.clients.inventory import InventoryClient  # noqa: PLC0415 - see above
-        from valerix_cli.views.chaos import notice  # noqa: PLC0415 - see above
 
         try:
             live = InventoryClient(self.replicas("inventory", _GLANCE)).chaos().live
         except CliError:  # no platform, no token, no answer in time: the command itself will say what matters
             return
-        if live is not None:
-            warn(notice(live), self.output)
+        if live is None:
+            return
+        from valerix_cli.views.chaos import notice  # noqa: PLC0415 - see above
+
+        warn(notice(live), self.output)

@@ -1,0 +1,100 @@
+"""The real `valerix`, as a process, against a platform that it started itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("valerix"))
+PATIENCE = 60
+
+
+class Done(NamedTuple):
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Valerix:
+    """Runs `valerix` as a shell would, with a state directory and a config of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
+        self.environ = kept | {
+            "VALERIX_STATE_DIR": str(directory / "state"),
+            "VALERIX_CONFIG": str(directory / "config.toml"),
+            "VALERIX_BREAKER_OPEN_SECONDS": "2",
+            "COLUMNS": "200",
+        }
+
+    def __call__(self, *typed: str, code: int = 0, stdin: str = "", **environ: str) -> Done:
+        """Run a command to its end, which must be exit code `code`."""
+        ran = subprocess.run(
+            [PROGRAM, *typed],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            cwd=self.directory,
+            env=self.environ | environ,
+        )
+        assert ran.returncode == code, f"valerix {' '.join(typed)}\n{ran.stdout}{ran.stderr}"
+        return Done(ran.returncode, ran.stdout, ran.stderr)
+
+    def json(self, *typed: str, code: int = 0) -> Any:
+        """What a command prints with `-o json`."""
+        return json.loads(self(*typed, "-o", "json", code=code).out)
+
+    def stack(self) -> Any:
+        """What stack.json says of the platform that runs."""
+        return json.loads((self.directory / "state" / "stack.json").read_text())
+
+    def start(self, *typed: str) -> subprocess.Popen[str]:
+        """Start a command that goes on."""
+        return subprocess.Popen(
+            [PROGRAM, *typed],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.directory,
+            env=self.environ,
+        )
+
+    def end(self, process: subprocess.Popen[str], number: signal.Signals) -> Done:
+        """Send a signal and return how the command ended."""
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
+        return Done(process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Valerix]:
+    """A platform with two order services, for the whole folder."""
+    with tempfile.TemporaryDirectory(prefix="valerix-cli-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # the database's own account has to come by
+        valerix = Valerix(directory)
+        valerix("up", "--detach", "--replicas", "order=2")
+        try:
+            yield valerix
+        finally:
+            valerix("down")
+
+
+@pytest.fixture
+def valerix(platform: Valerix) -> Iterator[Valerix]:
+    """The platform, with the user's config gone once a test is over."""
+    yield platform
+    (platform.directory / "config.toml").unlink(missing_ok=True)

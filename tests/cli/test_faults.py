@@ -1,0 +1,99 @@
+"""Gremlins, the breaker and the queue from the command line."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import Valerix
+
+
+@pytest.fixture
+def calm(valerix: Valerix) -> Iterator[Valerix]:
+    """The platform, with its gremlins gone once a test is over."""
+    yield valerix
+    valerix("chaos", "off")
+
+
+@pytest.fixture
+def automatic(valerix: Valerix) -> Iterator[Valerix]:
+    """The platform, with its breakers left to themselves once a test is over."""
+    yield valerix
+    valerix("breaker", "auto")
+
+
+def test_a_live_gremlin_is_announced_on_stderr_and_json_stays_json(calm: Valerix) -> None:
+    calm("chaos", "on", "latency", "--delay", "10ms", "--rate", "50%", "--ttl", "60s")
+    listed = calm("order", "list", "-o", "json")
+    json.loads(listed.out)
+    assert listed.err.startswith("A gremlin is live: latency 10 ms on 50 %; ")
+    assert listed.err.rstrip().endswith("Off: valerix chaos off")
+    assert calm("order", "list", "-q").err == ""
+
+
+def test_a_second_gremlin_keeps_the_first(calm: Valerix) -> None:
+    calm("chaos", "on", "latency", "--delay", "10ms", "--seed", "7", "--reason", "a rehearsal")
+    both = calm.json("chaos", "on", "crash", "--rate", "0.25", "--ttl", "30s")
+    assert (both["latency"], both["latency_ms"], both["crash_rate"], both["seed"]) == (True, 10, 0.25, 7)
+    off = calm("chaos", "off")
+    assert "Undo: valerix chaos on latency --rate 1 --delay 10ms --ttl 30s --seed 7" in off.err
+    status = calm.json("chaos", "status")
+    assert status["live"] is None
+    assert status["recent"][0]["reason"] == "a rehearsal"
+
+
+def test_a_halt_ends_gremlins_and_refuses_new_ones_until_it_is_lifted(valerix: Valerix) -> None:
+    valerix("chaos", "on", "crash", "--rate", "1%")
+    assert valerix.json("chaos", "halt")["live"] is None
+    refused = valerix("chaos", "on", "crash", code=4)
+    assert "valerix chaos halt --resume" in refused.err
+    assert not valerix.json("chaos", "halt", "--resume")["halted"]
+
+
+@pytest.mark.parametrize(
+    "typed", [["latency", "--rate", "2"], ["crash", "--delay", "5s"], ["gravity"], ["latency", "--ttl", "soon"]]
+)
+def test_a_gremlin_that_makes_no_sense_is_bad_usage(valerix: Valerix, typed: list[str]) -> None:
+    assert len(valerix("chaos", "on", *typed, code=2).err.splitlines()) == 3
+
+
+def test_a_partial_failure_queues_the_order_and_the_worker_confirms_it_with_one_deduction(calm: Valerix) -> None:
+    calm("chaos", "on", "partial-failure", "--ttl", "60s")
+    [placed] = calm.json("order", "place", "monitor:2", "--key", "in-the-box")
+    assert (placed["http_status"], placed["status"]) == (202, "queued")
+    calm("chaos", "off")
+    calm("order", "watch", placed["order_id"])
+    assert calm.json("order", "replay", "in-the-box")["deductions"] == 1
+    told = calm("order", "trace", placed["order_id"]).out
+    assert "order-1 queued the order" in told or "order-2 queued the order" in told
+    assert "worker-1 confirmed the order" in told
+
+
+def test_an_open_breaker_queues_orders_until_it_is_automatic_again(automatic: Valerix) -> None:
+    opened = automatic("breaker", "open")
+    assert "Undo: valerix breaker auto" in opened.err
+    states = {one["replica"]: one["state"] for one in automatic.json("breaker", "status")["replicas"]}
+    assert states["order-1"] == states["order-2"] == "open"
+    [placed] = automatic.json("order", "place", "keyboard")
+    assert (placed["status"], placed["reason"]) == ("queued", "breaker-open")
+    assert automatic.json("queue", "status")["depth"] >= 1
+    late = automatic("order", "watch", placed["order_id"], "--timeout", "1s", code=124)
+    assert "not settled" in late.err
+    automatic("breaker", "auto")
+    automatic("order", "watch", placed["order_id"])
+    moves = [(one["to"], one["reason"]) for one in automatic.json("breaker", "history")]
+    assert ("open", "forced open by an operator") in moves
+
+
+def test_a_forced_breaker_says_so_in_its_table(automatic: Valerix) -> None:
+    table = automatic("breaker", "close").out.splitlines()
+    assert table[0].split() == ["REPLICA", "STATE", "SINCE", "WINDOW", "NEXT", "TRIAL", "WHY"]
+    assert all("forced closed by an operator" in line for line in table[1:])
+
+
+def test_only_dead_orders_are_requeued(valerix: Valerix) -> None:
+    assert valerix.json("queue", "dead") == []
+    assert valerix.json("queue", "requeue", "--all") == {"requeued": []}
+    valerix("queue", "requeue", code=2)
+    [placed] = valerix.json("order", "place", "keyboard")
+    assert "order-not-dead" in valerix("queue", "requeue", placed["order_id"], code=5).err

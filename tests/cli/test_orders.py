@@ -1,0 +1,142 @@
+"""Placing, repeating and tracing orders from the command line."""
+
+import json
+import signal
+from pathlib import Path
+
+import httpx
+
+from tests.cli.conftest import Valerix
+
+
+def left(valerix: Valerix, item: str) -> int:
+    """How much of an item is in stock."""
+    [inventory] = valerix.stack()["services"]["inventory"]
+    return int(httpx.get(f"{inventory['url']}/api/inventory/{item}").raise_for_status().json()["quantity"])
+
+
+def test_an_order_is_placed_and_says_what_to_do_next_on_stderr(valerix: Valerix) -> None:
+    before = left(valerix, "switch")
+    placed = valerix("order", "place", "switch:2", "--key", "a-first-one")
+    assert "confirmed" in placed.out
+    assert "valerix order replay a-first-one" in placed.err
+    assert left(valerix, "switch") == before - 2
+
+
+def test_several_items_are_several_orders(valerix: Valerix) -> None:
+    placed = valerix.json("order", "place", "switch", "mouse:2", "--concurrency", "2")
+    assert [one["item_id"] for one in placed] == ["switch", "mouse"]
+    assert len({one["order_id"] for one in placed}) == 2
+
+
+def test_a_file_of_orders_is_placed_and_each_is_a_line_of_json(valerix: Valerix) -> None:
+    lines = '# morning\nswitch:1\n{"item_id": "mouse", "quantity": 2, "idempotency_key": "from-a-file"}\n'
+    placed = valerix("order", "place", "-f", "-", "-o", "jsonl", stdin=lines).out.splitlines()
+    assert [json.loads(line)["quantity"] for line in placed] == [1, 2]
+    assert json.loads(placed[1])["idempotency_key"] == "from-a-file"
+
+
+def test_a_file_with_one_bad_line_places_nothing(valerix: Valerix, tmp_path: Path) -> None:
+    before = left(valerix, "mouse")
+    (tmp_path / "orders.txt").write_text("mouse:1\nmouse:many\n")
+    done = valerix("order", "place", "-f", str(tmp_path / "orders.txt"), code=2)
+    assert "line 2" in done.err
+    assert left(valerix, "mouse") == before
+
+
+def test_more_than_there_is_ends_with_5_and_says_how_much_there_is(valerix: Valerix) -> None:
+    have = left(valerix, "chair")
+    done = valerix("order", "place", f"chair:{have + 5}", code=5)
+    what, why, hint = done.err.splitlines()
+    assert what == f"Error: {have + 5} x chair: not ordered."
+    assert f"requested {have + 5}, available {have}" in why
+    assert "valerix stock restock chair 5" in hint
+    assert left(valerix, "chair") == have
+
+
+def test_an_item_nobody_sells_ends_with_5(valerix: Valerix) -> None:
+    assert "unknown-item" in valerix("order", "place", "unicorn", code=5).err
+
+
+def test_a_key_for_another_order_ends_with_5_and_changes_nothing(valerix: Valerix) -> None:
+    [first] = valerix.json("order", "place", "mouse:1", "--key", "taken")
+    before = left(valerix, "mouse")
+    assert "idempotency-key-reused" in valerix("order", "place", "mouse:2", "--key", "taken", code=5).err
+    assert left(valerix, "mouse") == before
+    assert valerix.json("order", "get", first["order_id"])["quantity"] == 1
+
+
+def test_five_sends_of_a_key_are_one_order_and_one_deduction(valerix: Valerix) -> None:
+    before = left(valerix, "xbox")
+    replay = valerix.json("order", "replay", "five-times", "--item", "xbox:2", "--times", "5", "--concurrency", "5")
+    assert len(replay["sends"]) == 5
+    assert len(replay["order_ids"]) == 1
+    assert replay["deductions"] == 1
+    assert {send["http_status"] for send in replay["sends"]} <= {201, 409}
+    assert left(valerix, "xbox") == before - 2
+
+    again = valerix("order", "replay", "five-times")
+    assert again.out.count("yes") == 5
+    assert "5 sends, 1 order, 1 deduction (5 answered from what was stored)." in again.out
+
+
+def test_a_key_sent_with_another_quantity_is_refused_as_it_must_be(valerix: Valerix) -> None:
+    valerix("order", "place", "xbox", "--key", "to-mutate")
+    mutated = valerix.json("order", "replay", "to-mutate", "--mutate", "--times", "2")
+    assert [send["http_status"] for send in mutated["sends"]] == [422, 422]
+    assert mutated["held"]
+
+
+def test_a_key_that_was_never_used_cannot_be_replayed_without_an_item(valerix: Valerix) -> None:
+    assert "--item" in valerix("order", "replay", "never-used", code=1).err
+
+
+def test_orders_are_listed_newest_first_and_filtered(valerix: Valerix) -> None:
+    [newest] = valerix.json("order", "place", "webcam")
+    listed = valerix.json("order", "list", "--limit", "3", "--item", "webcam", "--status", "confirmed")
+    assert listed[0]["order_id"] == newest["order_id"]
+    assert {one["item_id"] for one in listed} == {"webcam"}
+
+
+def test_a_trace_tells_the_life_of_an_order_across_both_services(valerix: Valerix) -> None:
+    [placed] = valerix.json("order", "place", "webcam:2")
+    steps = valerix.json("order", "trace", placed["order_id"])["steps"]
+    assert [(step["where"], step["detail"].get("to") or step["detail"].get("type")) for step in steps] == [
+        ("order", "pending"),
+        ("inventory", "deduct"),
+        ("order", "confirmed"),
+    ]
+    told = valerix("order", "trace", placed["order_id"]).out
+    assert "before anything was sent to inventory" in told
+    assert "inventory took 2 x webcam from stock" in told
+
+
+def test_watching_an_order_ends_when_it_is_settled(valerix: Valerix) -> None:
+    [placed] = valerix.json("order", "place", "webcam")
+    assert valerix("order", "watch", placed["order_id"]).out.rstrip().endswith("1 x webcam  confirmed")
+
+
+def test_watching_stock_prints_a_line_per_change_until_it_is_interrupted(valerix: Valerix) -> None:
+    watching = valerix.start("stock", "watch")
+    assert watching.stdout is not None
+    first = [watching.stdout.readline() for _ in range(12)]  # the catalogue
+    assert any("headset" in line for line in first)
+    valerix("order", "place", "headset:3")
+    assert watching.stdout.readline().rstrip().endswith("(-3)")
+    assert valerix.end(watching, signal.SIGINT).code == 130
+
+
+def test_an_order_that_does_not_exist_is_said_plainly(valerix: Valerix) -> None:
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert "order-not-found" in valerix("order", "get", nobody, code=1).err
+
+
+def test_stock_is_added_once_per_key(valerix: Valerix) -> None:
+    before = left(valerix, "laptop")
+    assert not valerix.json("stock", "restock", "laptop", "5", "--key", "delivery-7")["repeated"]
+    assert valerix.json("stock", "restock", "laptop", "5", "--key", "delivery-7")["repeated"]
+    assert left(valerix, "laptop") == before + 5
+
+
+def test_stock_below_a_number_is_listed(valerix: Valerix) -> None:
+    assert all(one["quantity"] < 30 for one in valerix.json("stock", "list", "--below", "30"))
