@@ -31,7 +31,7 @@ class RollingWindow:
     def outcomes(self) -> dict[str, int]:
         """How often each outcome occurred within the window."""
         self._forget()
-        return {outcome: count for outcome, count in self._sum.items() if count}
+        return dict(self._sum)
 
     def clear(self) -> None:
         self._buckets.clear()
@@ -40,7 +40,7 @@ class RollingWindow:
     def _forget(self) -> int:
         now = math.floor(self._clock() / self._width)
         while self._buckets and self._buckets[0][0] <= now - self._keep:
-            self._sum.subtract(self._buckets.popleft()[1])
+            self._sum -= self._buckets.popleft()[1]  # and drops what has come down to zero
         return now
 
 

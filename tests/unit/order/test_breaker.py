@@ -1,0 +1,364 @@
+"""When the breaker opens, for how long, and what closes it again."""
+
+import pytest
+
+from services.order.breaker import TRIAL_RETRY, Breaker, Rejected, Ticket, Transition
+from tests.unit.order.clock import Clock
+
+
+class Observed:
+    """A breaker on a clock of its own, with all it says."""
+
+    def __init__(self, **options: float) -> None:
+        self.clock = Clock(12_345)
+        self.transitions: list[Transition] = []
+        self.outcomes: list[str] = []
+        self.breaker = Breaker(
+            clock=self.clock,
+            on_transition=self.transitions.append,
+            on_call=self.outcomes.append,
+            **options,  # type: ignore[arg-type]  # numbers, all of them
+        )
+
+    def succeed(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.breaker.admit().succeeded()
+
+    def fail(self, times: int = 1, cause: str = "timeout") -> None:
+        for _ in range(times):
+            self.breaker.admit().failed(cause)
+
+    def rejected(self) -> Rejected:
+        with pytest.raises(Rejected) as caught:
+            self.breaker.admit()
+        return caught.value
+
+    @property
+    def state(self) -> str:
+        return self.breaker.state_name
+
+    @property
+    def moves(self) -> list[tuple[str, str]]:
+        return [(transition.from_, transition.to) for transition in self.transitions]
+
+
+def opened() -> Observed:
+    seen = Observed()
+    seen.fail(5)
+    assert seen.state == "open"
+    return seen
+
+
+def on_trial() -> tuple[Observed, Ticket]:
+    seen = opened()
+    seen.clock.go_on(10)
+    return seen, seen.breaker.admit()
+
+
+def test_it_starts_closed_and_admits_every_call() -> None:
+    seen = Observed()
+    assert [seen.breaker.admit() for _ in range(100)]
+    assert seen.state == "closed"
+    assert seen.breaker.retry_in() == 0
+
+
+def test_44_percent_of_failures_keep_it_closed() -> None:
+    seen = Observed()
+    seen.succeed(5)
+    seen.fail(4)
+    assert seen.state == "closed"
+    seen.succeed(9)
+    seen.fail(4)  # 8 of 18
+    assert seen.state == "closed"
+
+
+def test_50_percent_of_failures_open_it() -> None:
+    seen = Observed()
+    seen.succeed(5)
+    seen.fail(4)
+    assert seen.state == "closed"
+    seen.fail()
+    assert seen.state == "open"
+    assert seen.moves == [("closed", "open")]
+
+
+def test_just_below_the_threshold_is_not_rounded_up_to_it() -> None:
+    seen = Observed()
+    seen.succeed(100)
+    seen.fail(99)  # 49.7 %
+    assert seen.state == "closed"
+    seen.fail()
+    assert seen.state == "open"
+
+
+@pytest.mark.parametrize("threshold", [1, 29, 50, 57, 58, 99, 100])
+def test_any_threshold_holds_to_the_call(threshold: int) -> None:
+    seen = Observed(threshold_percent=threshold, minimum_calls=100)
+    seen.succeed(100 - threshold)
+    seen.fail(threshold - 1)
+    assert seen.state == "closed"
+    seen.fail()
+    assert seen.state == "open"
+
+
+def test_below_the_minimum_of_calls_it_never_opens() -> None:
+    seen = Observed()
+    seen.fail(4)
+    assert seen.state == "closed"
+    seen.clock.go_on(11)
+    seen.fail(4)
+    assert seen.state == "closed"
+    seen.fail()
+    assert seen.state == "open"
+
+
+def test_failures_that_the_window_has_forgotten_do_not_count() -> None:
+    seen = Observed()
+    seen.fail(4)
+    seen.clock.go_on(10)
+    seen.succeed(6)
+    seen.fail(4)
+    assert seen.state == "closed"
+
+
+def test_a_success_does_not_wipe_out_the_failures_around_it() -> None:
+    seen = Observed()
+    for _ in range(2):
+        seen.fail()
+        seen.succeed()
+    seen.fail()
+    assert seen.state == "open"
+
+
+def test_it_stays_open_for_ten_seconds_and_says_how_long_still() -> None:
+    seen = opened()
+    assert seen.rejected().retry_in == 10
+    seen.clock.go_on(4)
+    assert seen.rejected().retry_in == 6
+    assert seen.breaker.retry_in() == 6
+    seen.clock.ticks += 6 * 1024 - 1
+    assert seen.rejected().retry_in == 1 / 1024
+    assert seen.state == "open"
+    seen.clock.ticks += 1
+    assert seen.breaker.retry_in() == 0
+    seen.breaker.admit()
+    assert seen.state == "half-open"
+
+
+def test_half_open_admits_one_trial_at_a_time() -> None:
+    seen, _trial = on_trial()
+    for _ in range(3):
+        assert seen.rejected().retry_in == TRIAL_RETRY
+    assert seen.outcomes[-3:] == ["rejected"] * 3
+    seen.clock.go_on(60)
+    assert seen.rejected().retry_in == TRIAL_RETRY
+
+
+def test_a_trial_that_succeeds_closes_it_with_a_clean_window() -> None:
+    seen, trial = on_trial()
+    trial.succeeded()
+    assert seen.state == "closed"
+    assert seen.breaker.window.outcomes() == {}
+    seen.fail(4)
+    assert seen.state == "closed"
+
+
+def test_a_trial_that_fails_opens_it_for_another_full_period() -> None:
+    seen, trial = on_trial()
+    seen.clock.go_on(3)
+    trial.failed("500")
+    assert seen.state == "open"
+    assert seen.rejected().retry_in == 10
+    seen.clock.go_on(10)
+    seen.breaker.admit().succeeded()
+    assert seen.state == "closed"
+    assert seen.moves == [
+        ("closed", "open"),
+        ("open", "half-open"),
+        ("half-open", "open"),
+        ("open", "half-open"),
+        ("half-open", "closed"),
+    ]
+
+
+def test_a_withdrawn_trial_gives_its_slot_back_and_decides_nothing() -> None:
+    seen, trial = on_trial()
+    trial.withdrawn()
+    assert seen.state == "half-open"
+    second = seen.breaker.admit()
+    assert seen.rejected().retry_in == TRIAL_RETRY
+    second.succeeded()
+    assert seen.state == "closed"
+
+
+def test_a_withdrawn_call_counts_as_neither() -> None:
+    seen = Observed()
+    for _ in range(20):
+        seen.breaker.admit().withdrawn()
+    assert seen.breaker.window.outcomes() == {}
+    assert seen.outcomes == []
+    assert seen.state == "closed"
+
+
+def test_a_ticket_counts_once_however_often_it_is_used() -> None:
+    seen = Observed()
+    ticket = seen.breaker.admit()
+    ticket.failed("timeout")
+    ticket.failed("timeout")
+    ticket.succeeded()
+    ticket.withdrawn()
+    assert seen.breaker.window.outcomes() == {"timeout": 1}
+    assert seen.outcomes == ["timeout"]
+
+
+def test_a_late_failure_does_not_extend_an_open_period() -> None:
+    seen = Observed()
+    late = [seen.breaker.admit() for _ in range(10)]
+    seen.fail(5)
+    seen.clock.go_on(9)
+    for ticket in late:
+        ticket.failed("timeout")
+    assert seen.breaker.retry_in() == 1
+    seen.clock.go_on(1)
+    seen.breaker.admit().succeeded()
+    assert seen.state == "closed"
+
+
+def test_a_late_success_closes_nothing() -> None:
+    seen = Observed()
+    late = [seen.breaker.admit() for _ in range(2)]
+    seen.fail(5)
+    late[0].succeeded()
+    assert seen.state == "open"
+    seen.clock.go_on(10)
+    seen.breaker.tick()
+    late[1].succeeded()
+    assert seen.state == "half-open"
+
+
+def test_a_late_result_does_not_free_the_slot_of_a_trial() -> None:
+    seen = Observed()
+    late = [seen.breaker.admit() for _ in range(3)]
+    seen.fail(5)
+    seen.clock.go_on(10)
+    seen.breaker.admit()
+    late[0].failed("timeout")
+    late[1].succeeded()
+    late[2].withdrawn()
+    assert seen.state == "half-open"
+    assert seen.rejected().retry_in == TRIAL_RETRY
+
+
+def test_what_began_before_it_opened_is_not_held_against_it_once_it_is_closed_again() -> None:
+    seen = Observed()
+    late = [seen.breaker.admit() for _ in range(10)]
+    seen.fail(5)
+    seen.clock.go_on(10)
+    seen.succeed()
+    for ticket in late:
+        ticket.failed("timeout")
+    assert seen.state == "closed"
+    assert seen.breaker.window.outcomes() == {}
+    assert seen.outcomes.count("timeout") == 15  # they did happen, so they are counted
+
+
+def test_tick_shows_that_a_trial_is_due_without_a_call() -> None:
+    seen = opened()
+    seen.breaker.tick()
+    assert seen.state == "open"
+    seen.clock.go_on(10)
+    seen.breaker.tick()
+    assert seen.state == "half-open"
+    seen.breaker.tick()
+    assert seen.moves == [("closed", "open"), ("open", "half-open")]
+    seen.breaker.admit().succeeded()
+    assert seen.state == "closed"
+
+
+def test_tick_does_not_take_the_slot_of_the_trial_under_way() -> None:
+    seen, trial = on_trial()
+    seen.breaker.tick()
+    assert seen.rejected().retry_in == TRIAL_RETRY
+    trial.succeeded()
+    assert seen.state == "closed"
+
+
+def test_forced_open_rejects_every_call_for_as_long_as_it_lasts() -> None:
+    seen = Observed()
+    seen.breaker.force("open")
+    for _ in range(3):
+        assert seen.rejected().retry_in == 10
+        seen.clock.go_on(60)
+        seen.breaker.tick()
+    assert seen.breaker.retry_in() == 10
+
+
+def test_forced_closed_admits_every_call_whatever_fails() -> None:
+    seen = opened()
+    seen.breaker.force("closed")
+    seen.fail(50)
+    assert seen.state == "closed"
+    assert seen.breaker.retry_in() == 0
+    assert seen.breaker.window.outcomes() == {"timeout": 50}
+
+
+def test_automatic_again_begins_closed_and_forgets_what_happened_under_force() -> None:
+    seen = Observed()
+    seen.breaker.force("closed")
+    late = [seen.breaker.admit() for _ in range(10)]
+    seen.fail(50)
+    seen.breaker.force(None)
+    for ticket in late:
+        ticket.failed("timeout")
+    seen.fail(4)
+    assert seen.state == "closed"
+    seen.fail()
+    assert seen.state == "open"
+
+
+def test_forcing_what_is_forced_already_changes_nothing() -> None:
+    seen = Observed()
+    seen.breaker.force(None)
+    assert seen.transitions == []
+    seen.breaker.force("open")
+    seen.breaker.force("open")
+    assert len(seen.transitions) == 1
+
+
+def test_a_trial_under_way_when_an_operator_steps_in_decides_nothing() -> None:
+    seen, trial = on_trial()
+    seen.breaker.force("closed")
+    seen.breaker.force(None)
+    trial.failed("timeout")
+    assert seen.state == "closed"
+    assert seen.breaker.window.outcomes() == {}
+
+
+def test_the_reasons_are_those_an_operator_reads() -> None:
+    seen = Observed()
+    seen.succeed(4)
+    seen.fail(1, "500")
+    seen.fail(3)
+    assert str(seen.rejected()) == "4 of 8 calls failed in 10 s (3 timeouts, 1 × 500)"
+    seen.clock.go_on(10)
+    seen.breaker.tick()
+    trial = seen.breaker.admit()
+    assert str(seen.rejected()) == "half-open, a trial call is under way"
+    trial.failed("lost answer")
+    seen.clock.go_on(10)
+    seen.succeed()
+    seen.breaker.force("open")
+    assert str(seen.rejected()) == "forced open by an operator"
+    seen.breaker.force("closed")
+    seen.breaker.force(None)
+    assert [transition.reason for transition in seen.transitions] == [
+        "4 of 8 calls failed in 10 s (3 timeouts, 1 × 500)",
+        "10 s have passed, the next call is a trial",
+        "the trial call failed (lost answer)",
+        "10 s have passed, the next call is a trial",
+        "the trial call succeeded",
+        "forced open by an operator",
+        "forced closed by an operator",
+        "automatic again by an operator",
+    ]
+    assert [transition.to for transition in seen.transitions[-3:]] == ["open", "closed", "closed"]
