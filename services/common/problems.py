@@ -42,6 +42,7 @@ _MEANINGS = {
     415: "The body is not declared as what this endpoint takes.",
     422: "The body is not valid, or asks for what cannot be.",
     429: "This client has used up its requests for the minute.",
+    500: "A bug on our side, or a fault that was injected on purpose.",
     503: "It cannot be done now; Retry-After says when to try again.",
 }
 

@@ -10,7 +10,7 @@ from litestar.datastructures import State
 
 from services.common import body as bodies
 from services.common.auth import operator_only
-from services.common.problems import of_refusal
+from services.common.problems import of_refusal, responses
 from services.common.redis import FAILURES
 from services.inventory import chaos
 from services.inventory.chaos import ChaosUnavailable
@@ -32,26 +32,37 @@ _wish = msgspec.json.Decoder(Wish)
 _halt = msgspec.json.Decoder(HaltBody)
 
 
-@get()
+@get(responses=responses(401, 403, 503))
 async def get_chaos(state: State) -> ChaosView:
     """The gremlins that are live, those that ended, and what they hit, over all replicas."""
     return await chaos.view(state.redis, state.leases)
 
 
-@post(guards=[bodies.json_only], operation_class=bodies.described(Wish), status_code=201)
+@post(
+    guards=[bodies.json_only],
+    operation_class=bodies.described(Wish),
+    status_code=201,
+    responses=responses(401, 403, 409, 413, 415, 422, 503),
+)
 async def unleash(state: State, body: bytes) -> ActivationView:
     """Let gremlins loose, instead of those that are; answered once the live replicas follow."""
     wish = bodies.decode(body, _wish)
     return await chaos.unleash(state.redis, state.leases, wish, uuid.uuid4().hex[:12], secrets.randbelow(2**32))
 
 
-@delete(status_code=200)
+@delete(status_code=200, responses=responses(401, 403, 503))
 async def calm(state: State) -> Ended:
     """End what is live; answered once the live replicas know."""
     return Ended(await chaos.calm(state.redis, state.leases))
 
 
-@post("/halt", guards=[bodies.json_only], operation_class=bodies.described(HaltBody), status_code=200)
+@post(
+    "/halt",
+    guards=[bodies.json_only],
+    operation_class=bodies.described(HaltBody),
+    status_code=200,
+    responses=responses(401, 403, 413, 415, 422, 503),
+)
 async def halt(state: State, body: bytes) -> ChaosView:
     """End what is live and refuse new gremlins, until this is lifted."""
     wanted = bodies.decode(body, _halt)

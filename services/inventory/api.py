@@ -16,10 +16,10 @@ from litestar.response import Stream
 from services.common import body as bodies
 from services.common import problems
 from services.common.auth import Level, only, operator_only, service_only
+from services.common.idempotency import parse_key
 from services.common.postgres import OUTAGES, Pool
-from services.common.problems import Problem
 from services.common.rate_limit import public
-from services.inventory import domain, store, usecases, wire
+from services.inventory import store, usecases, wire
 from services.inventory.domain import (
     Contradicted,
     Deducted,
@@ -36,29 +36,8 @@ from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer,
 
 log = structlog.get_logger()
 
-PROBLEMS = {
-    400: "The idempotency key is missing or malformed, or a parameter is.",
-    401: "A token is missing, or not in force.",
-    403: "The token is of another level.",
-    404: "There is no such item.",
-    409: "Not enough stock.",
-    413: "The body is over 64 KiB.",
-    415: "The body is not declared as what it has to be.",
-    422: "The body is not valid, names an unknown item, or the order or key was used for something else.",
-    429: "This client has used up its requests for the minute.",
-    500: "A fault that was injected on purpose.",
-    503: "The database does not answer, or a fault was injected on purpose.",
-}
-
 _deduct_body = msgspec.json.Decoder(DeductBody)
 _restock_body = msgspec.json.Decoder(RestockBody)
-
-
-def _problems(*statuses: int) -> dict[int, ResponseSpec]:
-    return {
-        status: ResponseSpec(Problem, description=PROBLEMS[status], media_type="application/problem+json")
-        for status in statuses
-    }
 
 
 class Items(msgspec.Struct, frozen=True):
@@ -71,7 +50,7 @@ class Items(msgspec.Struct, frozen=True):
     guards=[service_only, bodies.json_only],
     operation_class=bodies.described(DeductBody),
     status_code=200,
-    responses={200: ResponseSpec(Deduction), **_problems(401, 403, 409, 413, 415, 422, 500, 503)},
+    responses={200: ResponseSpec(Deduction), **problems.responses(401, 403, 409, 413, 415, 422, 500, 503)},
 )
 async def deduct(state: State, body: bytes) -> Response[Any]:
     """Take one order's goods out of stock, once however often it is asked."""
@@ -116,7 +95,7 @@ async def deduct(state: State, body: bytes) -> Response[Any]:
     status_code=200,
     responses={
         200: ResponseSpec(LineAnswer, description="One line per answered line.", media_type="application/x-ndjson"),
-        **_problems(401, 403, 413, 415, 422),
+        **problems.responses(401, 403, 413, 415, 422),
     },
 )
 async def deduct_many(state: State, body: bytes) -> Stream:
@@ -124,14 +103,14 @@ async def deduct_many(state: State, body: bytes) -> Stream:
     return Stream(_answers(state, wire.decode_lines(body)), media_type="application/x-ndjson")
 
 
-@get("/api/inventory", tags=["stock"], guards=[public], responses=_problems(401, 429, 503))
+@get("/api/inventory", tags=["stock"], guards=[public], responses=problems.responses(401, 429, 503))
 async def list_items(state: State) -> Items:
     pool: Pool = state.pool
     async with pool.connection() as conn:
         return Items(await store.items(conn))
 
 
-@get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=_problems(401, 404, 429, 503))
+@get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=problems.responses(401, 404, 429, 503))
 async def get_item(state: State, item_id: str) -> Item:
     pool: Pool = state.pool
     async with pool.connection() as conn:
@@ -145,7 +124,7 @@ async def get_item(state: State, item_id: str) -> Item:
     "/api/inventory/transactions/{order_id:uuid}",
     tags=["deductions"],
     guards=[only(Level.SERVICE, Level.OPERATOR)],
-    responses=_problems(400, 401, 403, 503),
+    responses=problems.responses(401, 403, 404, 503),
 )
 async def get_ledger(state: State, order_id: UUID) -> Ledger:
     """What one order got or was refused; empty while it is unknown here."""
@@ -158,7 +137,7 @@ async def get_ledger(state: State, order_id: UUID) -> Ledger:
     guards=[operator_only, bodies.json_only],
     operation_class=bodies.described(RestockBody),
     status_code=200,
-    responses=_problems(400, 401, 403, 404, 413, 415, 422, 503),
+    responses=problems.responses(400, 401, 403, 404, 413, 415, 422, 503),
 )
 async def restock(
     request: Request[Any, Any, State],
@@ -170,7 +149,7 @@ async def restock(
     ] = None,
 ) -> Restocked:
     """Add to the stock of one item, once per Idempotency-Key."""
-    key = domain.parse_key(request.headers.getall("idempotency-key", []))
+    key = parse_key(request.headers.getall("idempotency-key", []))
     quantity = bodies.decode(body, _restock_body).quantity
     if "\0" in item_id:
         raise ItemNotFound("There is no such item")

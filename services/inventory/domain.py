@@ -1,6 +1,5 @@
 """What the warehouse decides: pure functions of the stock, of what was answered before, and of the lines asked for."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -8,8 +7,6 @@ from uuid import UUID
 import msgspec
 
 from services.common.refusals import Refusal
-
-KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 
 Reason: TypeAlias = Literal["insufficient-stock", "unknown-item"]
 
@@ -28,18 +25,6 @@ class OrderIdReused(Refusal):
 
 class ItemNotFound(Refusal):
     slug, status, title = "item-not-found", 404, "There is no such item"
-
-
-class IdempotencyKeyMissing(Refusal):
-    slug, status, title = "idempotency-key-missing", 400, "An Idempotency-Key header is needed"
-
-
-class IdempotencyKeyInvalid(Refusal):
-    slug, status, title = "idempotency-key-invalid", 400, "This Idempotency-Key is not well formed"
-
-
-class IdempotencyKeyReused(Refusal):
-    slug, status, title = "idempotency-key-reused", 422, "This key belongs to another restock"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -137,17 +122,3 @@ def _recall(line: Line, earlier: Answered, left: Mapping[str, int]) -> Outcome:
     if earlier.refusal is not None:
         return Refused(earlier.refusal.reason, earlier.refusal.available, repeated=True)
     return Deducted(left[line.item_id], repeated=True)
-
-
-def parse_key(values: Sequence[str]) -> str:
-    """Return the one idempotency key, bare or as a quoted string. Raises IdempotencyKeyMissing or …Invalid."""
-    if not values:
-        raise IdempotencyKeyMissing("Send one: any text of your own, unique per restock, the same on each retry")
-    if len(values) > 1:
-        raise IdempotencyKeyInvalid(f"Send one Idempotency-Key, not {len(values)}")
-    key = values[0].strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if not KEY.fullmatch(key):
-        raise IdempotencyKeyInvalid("1 to 255 characters of A-Z a-z 0-9 _ . : -, or the same as a quoted string")
-    return key

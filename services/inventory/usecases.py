@@ -8,9 +8,10 @@ import psycopg.errors
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
+from services.common.idempotency import IdempotencyKeyReused
 from services.common.postgres import Pool
 from services.inventory import domain, gremlins, store
-from services.inventory.domain import IdempotencyKeyReused, ItemNotFound, Line, Outcome
+from services.inventory.domain import ItemNotFound, Line, Outcome
 from services.inventory.gremlins import Fault
 from services.inventory.leases import Leases
 from services.inventory.metrics import DEDUCTIONS, RESTOCKS

@@ -14,11 +14,12 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from services.common import body as bodies
 from services.common import context, problems
+from services.common.idempotency import parse_key
 from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
 from services.order import store, usecases
-from services.order.domain import Order, OrderBody, Status, new_order, parse_key, refusal_of
+from services.order.domain import Order, OrderBody, Status, new_order, refusal_of
 from services.order.metrics import PROCESSING
 from services.order.processing import Placement, Processing
 from services.order.store import Event

@@ -13,7 +13,6 @@ dead ──requeue──► queued
 """
 
 import hashlib
-import re
 import uuid
 from datetime import datetime
 from random import Random
@@ -21,31 +20,22 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from services.common.idempotency import IdempotencyKeyReused
 from services.common.refusals import Refusal
 
 Status = Literal["pending", "queued", "confirmed", "failed", "dead"]
 UNFINISHED: frozenset[str] = frozenset({"pending", "queued"})
 FINAL: frozenset[str] = frozenset({"confirmed", "failed"})
 
-KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 KEYS_TO_ORDERS = uuid.UUID("5b0c0b62-7c5c-5f0e-9d64-2f5d8d3d6a10")
 """Order ids are made from keys, so the same keys meet the same gremlins on every run."""
 
+ITEM_ID = r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)"  # a lone $ would let a final line break pass
+
 BACKOFF_BASE = 0.5  # seconds
 BACKOFF_CAP = 8.0  # seconds: an order settles well within 15 s of the fault's end
+DOUBLINGS = 16  # enough to reach the cap; an order that stays unknown for hours would overflow a float
 DEFERRAL_JITTER = 0.5  # seconds
-
-
-class IdempotencyKeyMissing(Refusal):
-    slug, status, title = "idempotency-key-missing", 400, "An Idempotency-Key header is needed"
-
-
-class IdempotencyKeyInvalid(Refusal):
-    slug, status, title = "idempotency-key-invalid", 400, "This Idempotency-Key is not well formed"
-
-
-class IdempotencyKeyReused(Refusal):
-    slug, status, title = "idempotency-key-reused", 422, "This key belongs to an order with another body"
 
 
 class RequestInFlight(Refusal):
@@ -75,7 +65,7 @@ class OrderNotDead(Refusal):
 class OrderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client asks for."""
 
-    item_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+    item_id: Annotated[str, msgspec.Meta(pattern=ITEM_ID)]
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -185,20 +175,6 @@ class Replay(msgspec.Struct, frozen=True):
 Admission: TypeAlias = Process | Replay | Refusal
 
 
-def parse_key(values: list[str]) -> str:
-    """Return the one idempotency key, bare or as a quoted string. Raises IdempotencyKeyMissing or …Invalid."""
-    if not values:
-        raise IdempotencyKeyMissing("Send one: any text of your own, unique per order, the same on each retry")
-    if len(values) > 1:
-        raise IdempotencyKeyInvalid(f"Send one Idempotency-Key, not {len(values)}")
-    raw = values[0].strip()
-    if len(raw) > 1 and raw[0] == raw[-1] == '"':
-        raw = raw[1:-1]
-    if not KEY.fullmatch(raw):
-        raise IdempotencyKeyInvalid("1 to 255 characters of A-Z a-z 0-9 _ . : -, or the same as a quoted string")
-    return raw
-
-
 def fingerprint(item_id: str, quantity: int) -> bytes:
     """SHA-256 of the canonical body: two bodies that mean the same have the same one."""
     return hashlib.sha256(msgspec.json.encode([item_id, quantity])).digest()
@@ -236,7 +212,7 @@ def conclude(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
             facts = {} if available is None else {"available": available}
             return _settlement(claim, "failed", reason, **facts)
         case Unknown(cause):
-            delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** (claim.attempt - 1)))
+            delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, DOUBLINGS)))
             return _settlement(claim, "queued", cause, delay=delay)
         case NotSent(cause, retry_in):
             delay = retry_in + random.uniform(0, DEFERRAL_JITTER)

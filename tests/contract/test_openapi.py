@@ -53,5 +53,8 @@ def test_the_inventory_service_does_what_its_document_says(
     shop.stock("ps5", 1_000_000)
     services.start(shop.inventory)
     for token in (OPERATOR_TOKEN, SERVICE_TOKEN):
-        report = examine(shop.inventory, tmp_path, token, "--header", "Idempotency-Key: generated")
+        report = examine(
+            *(shop.inventory, tmp_path, token, "--header", "Idempotency-Key: generated"),
+            *("--exclude-path", "/api/inventory/deductions"),  # NDJSON, which it cannot generate; tested by itself
+        )
         assert re.search(r"[1-9]\d* generated", report), report[-2000:]

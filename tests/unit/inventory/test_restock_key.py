@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.inventory.domain import IdempotencyKeyInvalid, IdempotencyKeyMissing, parse_key
+from services.common.idempotency import IdempotencyKeyInvalid, IdempotencyKeyMissing, parse_key
 
 
 @pytest.mark.parametrize("sent", ["k-1", '"k-1"', " k-1 "])

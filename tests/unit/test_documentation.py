@@ -1,0 +1,71 @@
+"""What is documented is what there is: settings, metrics, problems and crash points."""
+
+import re
+from pathlib import Path
+
+import msgspec
+from prometheus_client import REGISTRY
+
+from services.common.problems import BY_STATUS
+from services.common.refusals import Refusal
+from services.inventory import app as inventory_app
+from services.inventory.settings import InventorySettings
+from services.order import app as order_app
+from services.order import worker
+from services.order.settings import OrderSettings
+
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = (DOCS / "reference.md").read_text()
+ARCHITECTURE = (DOCS / "architecture.md").read_text()
+
+
+def documented(pattern: str, text: str = REFERENCE) -> set[str]:
+    """The first column of the table rows that match."""
+    return set(re.findall(rf"^\| `({pattern})`", text, re.MULTILINE))
+
+
+def every_refusal(cls: type[Refusal] = Refusal) -> set[type[Refusal]]:
+    return {cls for sub in cls.__subclasses__() for cls in (sub, *every_refusal(sub))}
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    fields = {field.name for cls in (OrderSettings, InventorySettings) for field in msgspec.structs.fields(cls)}
+    assert {f"VALERIX_{name.upper()}" for name in fields} == documented(r"VALERIX_\w+")
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+    ours = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in REGISTRY.collect()
+        if not metric.name.startswith(("python_", "process_"))
+    }
+    section = REFERENCE.partition("## Metrics")[2].partition("## Problems")[0]
+    assert ours == documented("[a-z_]+", section)
+
+
+def test_every_problem_is_documented_and_every_documented_one_exists() -> None:
+    slugs = {cls.slug for cls in every_refusal()} | {slug for slug, _ in BY_STATUS.values()} | {"internal-error"}
+    assert slugs == documented("[a-z-]+", REFERENCE.partition("## Problems")[2])
+
+
+def test_every_crash_point_is_documented() -> None:
+    for process, points in (
+        ("order", order_app.CRASH_POINTS),
+        ("worker", worker.CRASH_POINTS),
+        ("inventory", inventory_app.CRASH_POINTS),
+    ):
+        row = re.search(rf"^\| {process} \| ((?:[a-z-]+(?:, )?)+) \|", ARCHITECTURE, re.MULTILINE)
+        assert row is not None, process
+        assert set(row[1].split(", ")) == points
+
+
+def test_every_decision_is_numbered_in_turn() -> None:
+    names = sorted(path.name for path in (DOCS / "decisions").iterdir())
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    tests = "\n".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", (DOCS / "guarantees.md").read_text())
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
