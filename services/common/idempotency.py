@@ -28,7 +28,7 @@ def parse_key(values: list[str]) -> str:
         raise IdempotencyKeyMissing("Send one: any text of your own, new for each request, the same on each retry")
     if len(values) > 1:
         raise IdempotencyKeyInvalid(f"Send one Idempotency-Key, not {len(values)}")
-    key = values[0].strip()
+    key = values[0].strip(" \t")  # what HTTP lets stand around a value; str.strip would take control characters too
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):
