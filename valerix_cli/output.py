@@ -71,7 +71,7 @@ def follow(
 def write_line(value: object, output: Output) -> None:
     """Write one line of a result that comes bit by bit: a text as it is, a value as `-o` says."""
     if isinstance(value, str):
-        _write(value + "\n")
+        _write(printable(value) + "\n")
     elif output.format is Format.YAML:
         _write("---\n" + _encoded(value, Format.YAML))
     else:
@@ -108,8 +108,16 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def printable(text: str) -> str:
+    """The text with what would move the cursor or change colours made visible: it may come from anywhere."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def _say(text: str, **style: Any) -> None:
-    plain = not is_terminal(sys.stderr) or "NO_COLOR" in os.environ
+    text = printable(text)
+    plain = not style or not is_terminal(sys.stderr) or "NO_COLOR" in os.environ
     print(text if plain else typer.style(text, **style), file=sys.stderr, flush=True)  # noqa: T201 - stderr is for talk
 
 
@@ -133,7 +141,7 @@ def _encoded(value: object, wanted: Format) -> str:
 def _print(renderable: "RenderableType") -> None:
     from rich.text import Text  # noqa: PLC0415 - --help must not pay for it
 
-    drawn = Text(renderable) if isinstance(renderable, str) else renderable  # a text is no markup
+    drawn = Text(printable(renderable)) if isinstance(renderable, str) else renderable  # a text is no markup
     if is_terminal(sys.stdout):
         _console().print(drawn)
         return

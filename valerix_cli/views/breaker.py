@@ -29,6 +29,8 @@ def breaker_view(breaker: Breaker) -> RenderableType:
             ]
             for one in breaker.replicas
         ],
+        wrap=("window", "why"),
+        spare=("since",),
     )
 
 
@@ -56,6 +58,7 @@ def history_view(history: list[BreakerTransition]) -> RenderableType:
             [clock(one.at), one.replica, coloured(one.from_ or ""), coloured(one.to), one.reason or ""]
             for one in history
         ],
+        wrap=("why",),
     )
 
 

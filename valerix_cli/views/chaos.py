@@ -61,6 +61,7 @@ def recent_view(ended: list[Activation]) -> RenderableType:
         "seed",
         "hits",
         "reason",
+        wrap=("gremlins", "reason"),
         rows=[[clock(one.set_at), summary(one), str(one.seed), _hits(one), one.reason or ""] for one in ended],
     )
 

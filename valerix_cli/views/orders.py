@@ -32,6 +32,8 @@ def orders_view(orders: list[Order]) -> RenderableType:
             for order in orders
         ],
         right=("quantity",),
+        wrap=("reason",),
+        spare=("key", "created"),
     )
 
 
@@ -75,6 +77,8 @@ def placed_view(placed: list[Placed]) -> RenderableType:
             for one in placed
         ],
         right=("quantity", "ms"),
+        wrap=("reason",),
+        spare=("http", "ms", "key"),
     )
 
 

@@ -1,11 +1,17 @@
 """The one look of all tables: no boxes, quiet headings, figures to the right."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from valerix_cli.output import printable
+
+_ENDLESS = 4096  # characters: wider than any terminal
 
 _COLOURS = {
     "confirmed": "green",
@@ -19,14 +25,55 @@ _COLOURS = {
 }
 
 
-def table(*columns: str, rows: Iterable[Iterable[RenderableType]], right: Iterable[str] = ()) -> Table:
-    """A table with these headings; the columns named in `right` hold figures."""
-    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        drawn.add_column(column.upper(), justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
+@dataclass(frozen=True)
+class FittingTable:
+    """A table that leaves out the columns it can spare, one after the other, until it fits the terminal."""
+
+    columns: tuple[str, ...]
+    rows: list[list[RenderableType]]
+    right: frozenset[str]
+    wrap: frozenset[str]
+    spare: tuple[str, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        endless = options.update(width=_ENDLESS)
+        for left_out in range(len(self.spare)):
+            drawn = self._without(self.spare[:left_out])
+            if Measurement.get(console, endless, drawn).maximum <= options.max_width:
+                yield drawn
+                return
+        yield self._without(self.spare)
+
+    def _without(self, left_out: tuple[str, ...]) -> Table:
+        shown = [number for number, column in enumerate(self.columns) if column not in left_out]
+        drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        for column in (self.columns[number] for number in shown):
+            drawn.add_column(
+                column.upper(),
+                justify="right" if column in self.right else "left",
+                no_wrap=column not in self.wrap,
+                overflow="fold" if column in self.wrap else "ellipsis",
+            )
+        for row in self.rows:
+            drawn.add_row(*(row[number] for number in shown))
+        return drawn
+
+
+def table(
+    *columns: str,
+    rows: Iterable[Iterable[RenderableType]],
+    right: Iterable[str] = (),
+    wrap: Iterable[str] = (),
+    spare: Iterable[str] = (),
+) -> FittingTable:
+    """A table with these headings.
+
+    The columns in `right` hold figures; those in `wrap` may take several lines; those in `spare` are left out, the
+    first one first, where the terminal is too narrow for all.
+    """
+    return FittingTable(
+        columns, [[_cell(cell) for cell in row] for row in rows], frozenset(right), frozenset(wrap), tuple(spare)
+    )
 
 
 def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
@@ -35,8 +82,12 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     drawn.add_column(style="dim")
     drawn.add_column(overflow="fold")
     for name, value in rows:
-        drawn.add_row(name, value)
+        drawn.add_row(name, _cell(value))
     return drawn
+
+
+def _cell(value: RenderableType) -> RenderableType:
+    return Text(printable(value)) if isinstance(value, str) else value  # a text is no markup
 
 
 def coloured(word: str) -> Text:

@@ -13,12 +13,14 @@ def contexts_view(contexts: list[ContextLine]) -> RenderableType:
         "context",
         "order service",
         "described in",
+        wrap=("order service", "described in"),
         rows=[["*" if one.current else "", one.name, " ".join(one.order), one.origin] for one in contexts],
     )
 
 
 def origins_view(origins: list[OriginLine]) -> RenderableType:
-    return table("setting", "value", "from", rows=[[one.setting, _said(one.value), one.origin] for one in origins])
+    rows = [[one.setting, _said(one.value), one.origin] for one in origins]
+    return table("setting", "value", "from", rows=rows, wrap=("value", "from"))
 
 
 def settings_view(origins: list[OriginLine]) -> RenderableType:
@@ -33,7 +35,7 @@ def explanations_view(found: list[Explanation]) -> RenderableType:
 
 
 def codes_view(found: list[Explanation]) -> RenderableType:
-    return table("kind", "code", "means", rows=[[one.kind, one.code, one.meaning] for one in found])
+    return table("kind", "code", "means", rows=[[one.kind, one.code, one.meaning] for one in found], wrap=("means",))
 
 
 def version_view(version: Version) -> RenderableType:

@@ -17,6 +17,7 @@ def trace_view(trace: Trace) -> RenderableType:
         "what",
         rows=[[fine_clock(step.at), f"+{step.after_seconds:.3f} s", step.where, step.what] for step in trace.steps],
         right=("after",),
+        wrap=("what",),
     )
     parts: list[RenderableType] = [heading, Text(""), steps]
     if not trace.ledger_read:

@@ -1,14 +1,17 @@
 """Where and how things are said."""
 
 import json
+from io import StringIO
 
 import pytest
 import yaml
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 
+from tests.unit.cli import samples
 from tests.unit.cli.samples import NOON, order
 from valerix_cli.options import Format
-from valerix_cli.output import Output, follow, show, talk
+from valerix_cli.output import Output, follow, show, talk, warn
+from valerix_cli.views.chaos import activation_view
 from valerix_cli.views.orders import orders_view
 
 
@@ -40,6 +43,29 @@ def test_a_table_in_a_pipe_has_no_colour_no_boxes_and_nothing_cut(capsys: pytest
     assert out.isascii()
     assert "\x1b" not in out
     assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_what_a_caller_wrote_is_shown_as_text_not_as_markup_or_control_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    activation = samples.activation(reason="[bold]\x1b[2J[/nonsense]")
+    show(activation, activation_view, Output())
+    warn("\x1b[2J", Output())
+    seen = capsys.readouterr()
+    assert "[bold]\\x1b[2J[/nonsense]" in seen.out
+    assert seen.err == "\\x1b[2J\n"
+
+
+def test_a_narrow_terminal_is_spared_columns_but_an_id_is_never_cut() -> None:
+    def drawn(width: int) -> str:
+        console = Console(width=width, file=StringIO(), highlight=False)
+        with console.capture() as captured:
+            console.print(orders_view([order(status="failed", reason="insufficient-stock")]))
+        return captured.get()
+
+    assert "KEY" in drawn(130)
+    assert "KEY" not in drawn(100)
+    assert str(order().order_id) in drawn(80)
 
 
 def test_quiet_says_results_only(capsys: pytest.CaptureFixture[str]) -> None:
