@@ -10,7 +10,7 @@ PREFIX = "VALERIX_"
 PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
 
 Token = Annotated[str, msgspec.Meta(min_length=16)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 S = TypeVar("S", bound="ServiceSettings")
 
 

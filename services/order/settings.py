@@ -6,13 +6,14 @@ import msgspec
 
 from services.common.settings import Seconds, ServiceSettings
 
+BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]")]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 
 class OrderSettings(ServiceSettings, frozen=True, kw_only=True):
     """`lease_seconds` is `VALERIX_LEASE_SECONDS`, and so on."""
 
-    inventory_url: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    inventory_url: Annotated[tuple[BaseUrl, ...], msgspec.Meta(min_length=1)]
     inventory_timeout_seconds: Seconds = 3.0
     lease_seconds: Seconds = 10.0
     backlog_cap: Annotated[int, msgspec.Meta(ge=1)] = 50_000

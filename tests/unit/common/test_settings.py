@@ -1,0 +1,140 @@
+"""What a service is told, and what it refuses to be told."""
+
+import pytest
+
+from services.common.crash_points import arm, crash_point
+from services.common.settings import SettingsError, read
+from services.inventory.settings import InventorySettings
+from services.order.settings import OrderSettings
+from tests.unit.common.environ import ENVIRON, TOKENS
+
+
+def refused(**variables: str) -> str:
+    """Why these variables, named without their prefix, are refused."""
+    with pytest.raises(SettingsError) as caught:
+        read(OrderSettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
+    return str(caught.value)
+
+
+def told(**variables: str) -> OrderSettings:
+    return read(OrderSettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
+
+
+def test_the_least_is_enough_and_the_rest_has_defaults() -> None:
+    settings = read(OrderSettings, ENVIRON)
+    assert settings.port == 3001
+    assert settings.service_tokens == (TOKENS[0],)
+    assert settings.inventory_url == ("http://127.0.0.1:3002",)
+    assert settings.lease_seconds == 10.0
+    assert settings.chaos_allowed is False
+    assert read(InventorySettings, ENVIRON).replica == "order-1"
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRON))
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_what_is_missing_or_empty_is_named(name: str, empty: str | None) -> None:
+    environ = {other: value for other, value in ENVIRON.items() if other != name}
+    with pytest.raises(SettingsError, match=f"{name} is not set"):
+        read(OrderSettings, environ if empty is None else environ | {name: empty})
+
+
+def test_what_has_no_prefix_or_no_field_is_not_read() -> None:
+    assert told(ORDER_PORT="tcp://10.0.0.1:3001") == read(OrderSettings, ENVIRON | {"PORT": "99"})
+
+
+def test_lists_are_separated_by_commas_and_blanks_do_not_matter() -> None:
+    assert told(SERVICE_TOKENS=f" {TOKENS[0]} ,{TOKENS[1]},").service_tokens == (TOKENS[0], TOKENS[1])
+    assert told(INVENTORY_URL="http://a:1,http://b:2").inventory_url == ("http://a:1", "http://b:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("PORT", "tcp://10.0.0.1:3001"),
+        ("CHAOS_ALLOWED", "maybe"),
+        ("LOG_LEVEL", "loud"),
+        ("RATE_LIMIT_PER_MINUTE", "-1"),
+        ("TRUSTED_HOPS", "11"),
+        ("DATABASE_CONNECTIONS", "0"),
+        ("LEASE_SECONDS", "0"),
+        ("LEASE_SECONDS", "nan"),
+        ("LEASE_SECONDS", "inf"),
+        ("INVENTORY_TIMEOUT_SECONDS", "inf"),
+        ("BACKLOG_CAP", "0"),
+        ("MAX_ATTEMPTS", "0"),
+        ("BREAKER_THRESHOLD_PERCENT", "0"),
+        ("BREAKER_THRESHOLD_PERCENT", "101"),
+        ("BREAKER_MINIMUM_CALLS", "0"),
+        ("BREAKER_OPEN_SECONDS", "-1"),
+        ("INVENTORY_URL", "inventory:3002"),
+        ("INVENTORY_URL", "http://a:1,b:2"),
+        ("INVENTORY_URL", ","),
+    ],
+)
+def test_a_value_out_of_bounds_is_named(name: str, value: str) -> None:
+    assert refused(**{name: value}).startswith(f"VALERIX_{name}: ")
+
+
+@pytest.mark.parametrize("name", ["SERVICE_TOKENS", "OPERATOR_TOKENS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "short",
+        "fifteen-letters",
+        f"{TOKENS[1]},short",
+        ",".join([TOKENS[1], TOKENS[3], "x-0a1b2c3d4e5f6789"]),
+        "changeme-changeme-changeme",
+        "CHANGE-ME-BEFORE-PRODUCTION",
+        "placeholder-for-a-token",
+        "secret-secret-secret",
+        "token-token-token-1",
+        "password-1234567890",
+        "example-0123456789",
+        "test-0123456789abc",
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "ababababababababab",
+        f"{TOKENS[1]},changeme-changeme",
+    ],
+)
+def test_a_token_that_is_short_or_a_placeholder_or_one_too_many_is_refused(name: str, value: str) -> None:
+    why = refused(**{name: value})
+    assert why.startswith(f"VALERIX_{name}")
+    assert value not in why
+
+
+def test_a_token_may_not_stand_for_two_levels() -> None:
+    why = refused(SERVICE_TOKENS=f"{TOKENS[0]},{TOKENS[1]}", OPERATOR_TOKENS=f"{TOKENS[2]},{TOKENS[1]}")
+    assert "share a token" in why
+    assert TOKENS[1] not in why
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(AttributeError):
+        read(OrderSettings, ENVIRON).port = 1  # type: ignore[misc]  # the point of the test
+
+
+POINTS = frozenset({"before-commit", "after-commit"})
+
+
+def test_a_crash_point_needs_permission() -> None:
+    with pytest.raises(SettingsError, match="VALERIX_CHAOS_ALLOWED"):
+        arm(told(CRASH_AT="after-commit"), POINTS)
+    with pytest.raises(SettingsError, match="VALERIX_CHAOS_ALLOWED"):
+        arm(told(CRASH_AT="after-commit", CHAOS_ALLOWED="0"), POINTS)
+
+
+def test_an_unknown_crash_point_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"'nowhere'.*after-commit, before-commit"):
+        arm(told(CRASH_AT="nowhere", CHAOS_ALLOWED="1"), POINTS)
+
+
+def test_a_crash_point_that_is_not_armed_does_nothing() -> None:
+    crash_point("after-commit")
+    arm(told(CRASH_AT="before-commit", CHAOS_ALLOWED="1"), POINTS)
+    crash_point("after-commit")
+    crash_point()
+    arm(told(CHAOS_ALLOWED="1"), POINTS)
+    crash_point("before-commit")
