@@ -366,6 +366,11 @@ def problem(slug: str) -> Problem | None:
     return _PROBLEMS_BY_SLUG.get(slug)
 
 
+def meaning(code: str) -> str:
+    """What a code means, in a sentence."""
+    return next((entry.meaning for entry in lookup(code)), "no more is known about it")
+
+
 def lookup(code: str) -> list[Entry]:
     """Every entry of that code; `urn:valerix:problem:` in front of a slug is passed over."""
     wanted = code.lower().removeprefix("urn:valerix:problem:")

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from valerix_cli import catalogue
 from valerix_cli.clients.orders import Sent, Wanted
-from valerix_cli.clients.problems import Problem, error_of
+from valerix_cli.clients.problems import error_of
 from valerix_cli.clients.wire import FINAL, Order
 from valerix_cli.errors import CliError, DomainError
 from valerix_cli.options import Format
@@ -42,15 +43,15 @@ def place_all(session: Session, wanted: list[Wanted], *, retries: int, concurren
 
 def error_among(done: list[Sent]) -> CliError | None:
     """What a run of orders ends with: None when each was placed, and refusals of the domain before other problems."""
-    refused = [(sent, problem) for sent in done if (problem := _problem(sent)) is not None]
-    if not refused:
+    errors = [error for sent in done if (error := _error(sent)) is not None]
+    if not errors:
         return None
-    errors = [error_of(problem, _what(sent)) for sent, problem in refused]
     first = next((error for error in errors if isinstance(error, DomainError)), errors[0])
     if len(done) == 1:
         return first
-    kinds = ", ".join(f"{count} {slug}" for slug, count in Counter(problem.slug for _, problem in refused).items())
-    return type(first)(f"{len(refused)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
+    slugs = Counter(error.why.partition(":")[0] for error in errors)
+    kinds = ", ".join(f"{count} {slug}" for slug, count in slugs.items())
+    return type(first)(f"{len(errors)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
 
 
 def _each(session: Session, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
@@ -98,17 +99,19 @@ def _is_final(order: Order) -> bool:
     return order.status in FINAL
 
 
-def _problem(sent: Sent) -> Problem | None:
+def _error(sent: Sent) -> CliError | None:
     """Why an order was not placed, also when that became clear only while it was waited for."""
-    if sent.problem is not None or sent.order is None or sent.order.status not in {"failed", "dead"}:
-        return sent.problem
-    reason = sent.order.reason or sent.order.status
-    return Problem(reason, sent.status, f"The order is {sent.order.status}", "", None, None, {})
-
-
-def _what(sent: Sent) -> str:
-    wanted = sent.wanted
-    return f"{wanted.quantity} x {wanted.item_id}: not ordered."
+    wanted, order = sent.wanted, sent.order
+    what = f"{wanted.quantity} x {wanted.item_id}: not ordered."
+    if sent.problem is not None:
+        return error_of(sent.problem, what)
+    if order is None or order.status not in {"failed", "dead"}:
+        return None
+    slug = order.reason or order.status
+    why = f"{slug}: {catalogue.meaning(slug)}"
+    if order.status == "failed":
+        return DomainError(what, why, f"valerix order trace {order.order_id}")
+    return CliError(what, why, f"valerix queue requeue {order.order_id}")
 
 
 def _say_what_next(session: Session, done: list[Sent]) -> None:

@@ -59,3 +59,10 @@ def test_a_refusal_of_the_domain_decides_how_a_run_of_orders_ends() -> None:
 def test_an_order_that_failed_while_it_was_waited_for_is_a_refusal() -> None:
     error = error_among([sent(order(status="failed", reason="insufficient-stock"), status=202)])
     assert isinstance(error, DomainError)
+
+
+def test_an_order_that_was_given_up_while_it_was_waited_for_can_be_requeued() -> None:
+    error = error_among([sent(order(status="dead", reason="attempts-exhausted"), status=202)])
+    assert error is not None
+    assert (error.code, error.hint) == (ExitCode.FAILED, f"valerix queue requeue {order().order_id}")
+    assert error.why.startswith("attempts-exhausted: All attempts were used up")
