@@ -52,8 +52,9 @@ def up(session: nox.Session) -> None:
     """Start the whole platform here and run it until Ctrl-C. Arguments after `--` go to `valerix up`."""
     install(session)
     valerix = str(Path(session.bin) / "valerix")
-    session.log(f"the command line is {valerix}")
-    session.run(valerix, "up", *session.posargs)
+    session.log(f'to type valerix in another terminal: export PATH="{session.bin}:$PATH"')
+    # Ctrl-C reaches the platform itself; nox would kill it half a second later, in the midst of closing.
+    session.run(valerix, "up", *session.posargs, interrupt_timeout=None)
 
 
 @nox.session
