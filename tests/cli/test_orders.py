@@ -1,7 +1,10 @@
 """Placing, repeating and tracing orders from the command line."""
 
 import json
+import os
+import re
 import signal
+import socket
 from pathlib import Path
 
 import httpx
@@ -140,3 +143,18 @@ def test_stock_is_added_once_per_key(valerix: Valerix) -> None:
 
 def test_stock_below_a_number_is_listed(valerix: Valerix) -> None:
     assert all(one["quantity"] < 30 for one in valerix.json("stock", "list", "--below", "30"))
+
+
+def test_an_order_whose_outcome_is_unknown_says_its_key_so_that_it_can_be_found_out(valerix: Valerix) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (valerix.directory / "config.toml").write_text(f'[contexts.silent]\norder = ["{url}"]\ninventory = ["{url}"]\n')
+        done = valerix("order", "place", "mouse:2", "--context", "silent", "--yes", "--timeout", "500ms", code=124)
+    assert re.search(r"try: valerix order place mouse:2 --key [0-9a-f-]{36} ", done.err)
+
+
+def test_a_replica_that_is_killed_is_passed_over(valerix: Valerix) -> None:
+    first = valerix.stack()["services"]["order"][0]
+    os.kill(first["pid"], signal.SIGKILL)
+    placed = valerix.json("order", "place", "mouse", "mouse", "mouse", "mouse")
+    assert [one["status"] for one in placed] == ["confirmed"] * 4

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 
 from valerix_cli import catalogue
-from valerix_cli.clients.orders import Sent, Wanted
+from valerix_cli.clients.orders import OrderClient, Sent, Wanted
 from valerix_cli.clients.problems import error_of
 from valerix_cli.clients.wire import FINAL, Order
-from valerix_cli.errors import CliError, DomainError
+from valerix_cli.errors import CliError, DomainError, UnreachableError
 from valerix_cli.options import Format
 from valerix_cli.output import show, talk, write_line
 from valerix_cli.polling import poll, until
@@ -55,16 +56,26 @@ def error_among(done: list[Sent]) -> CliError | None:
 
 
 def _each(session: Session, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
-    orders = session.orders
+    place = partial(_place, session.orders, retries=retries)
     if concurrency == 1:
-        for one in wanted:
-            yield orders.place(one, retries=retries)
+        yield from map(place, wanted)
         return
     pool = ThreadPoolExecutor(concurrency)
     try:
-        yield from pool.map(lambda one: orders.place(one, retries=retries), wanted)
+        yield from pool.map(place, wanted)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
+    """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
+    try:
+        return orders.place(wanted, retries=retries)
+    except UnreachableError:
+        raise
+    except CliError as error:
+        again = f"valerix order place {wanted.item_id}:{wanted.quantity} --key {wanted.key}"
+        raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
 
 
 def _settled(session: Session, sent: Sent) -> Sent:
