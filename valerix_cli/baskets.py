@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import msgspec
 
-from valerix_cli.clients.orders import Wanted
+from valerix_cli.clients.sends import Wanted
 from valerix_cli.errors import BadUsageError
 
 MOST = 1000  # of one item in one order

@@ -233,7 +233,7 @@ PROBLEMS = (
         BadUsageError,
         "That address does not take this method.",
         "for example a GET where only POST is known",
-        "another method; docs/cli.md lists the endpoints",
+        "valerix api GET /schema/openapi.json says which it takes",
     ),
     _problem(
         "internal-error",

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from valerix_cli.clients.orders import Sent
+from valerix_cli.clients.sends import Sent
 from valerix_cli.clients.wire import Order, Status
 
 

@@ -11,34 +11,13 @@ import httpx
 import msgspec
 
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
-from valerix_cli.clients.problems import Problem
+from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Queue, Requeued
 from valerix_cli.errors import UnreachableError, WaitedTooLongError
 
 PAGE = 500
 _WORTH_A_RETRY = {"request-in-flight", "rate-limited", "queue-full", "database-unavailable"}
 _LONGEST_PAUSE = 5.0
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """An order to place, and the key that makes it one order however often it is sent."""
-
-    item_id: str
-    quantity: int
-    key: str
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """One send and what came back: an order, or a problem."""
-
-    wanted: Wanted
-    status: int
-    replayed: bool
-    milliseconds: float
-    sent_at: datetime
-    tries: int = 1
-    order: Order | None = None
-    problem: Problem | None = None
 
 
 class OrderClient:

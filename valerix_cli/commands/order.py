@@ -9,7 +9,7 @@ import typer
 
 from valerix_cli import baskets, trace
 from valerix_cli.app import App
-from valerix_cli.clients.orders import Wanted
+from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.place import place_all
 from valerix_cli.commands.replay import replay_key

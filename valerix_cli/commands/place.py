@@ -8,8 +8,9 @@ from functools import partial
 import msgspec
 
 from valerix_cli import catalogue
-from valerix_cli.clients.orders import OrderClient, Sent, Wanted
+from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.problems import error_of
+from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import FINAL, Order
 from valerix_cli.errors import CliError, DomainError, UnreachableError
 from valerix_cli.options import Format

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from valerix_cli.baskets import MOST
-from valerix_cli.clients.orders import Sent, Wanted
+from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.errors import CliError, GuardError, InvariantError
 from valerix_cli.output import show
 from valerix_cli.results import Placed, Replay

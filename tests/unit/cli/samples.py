@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from valerix_cli.clients.orders import Sent, Wanted
 from valerix_cli.clients.problems import Problem
+from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation, Order
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

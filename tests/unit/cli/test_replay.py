@@ -1,7 +1,7 @@
 """What many sends of one key amount to."""
 
 from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
-from valerix_cli.clients.orders import Wanted
+from valerix_cli.clients.sends import Wanted
 from valerix_cli.commands.replay import judge, mutated
 
 

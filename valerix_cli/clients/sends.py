@@ -1,0 +1,29 @@
+"""What is sent to place an order, and what comes back."""
+
+from datetime import datetime
+
+import msgspec
+
+from valerix_cli.clients.problems import Problem
+from valerix_cli.clients.wire import Order
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """An order to place, and the key that makes it one order however often it is sent."""
+
+    item_id: str
+    quantity: int
+    key: str
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """One send and what came back: an order, or a problem."""
+
+    wanted: Wanted
+    status: int
+    replayed: bool
+    milliseconds: float
+    sent_at: datetime
+    tries: int = 1
+    order: Order | None = None
+    problem: Problem | None = None
