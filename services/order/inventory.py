@@ -159,12 +159,12 @@ class Inventory:
         try:
             async with asyncio.timeout(self._limit):
                 await self._exchange(lines, waiting)
-        except TimeoutError:
-            cause = TIMEOUT
         except httpx.PoolTimeout:
             _hold_back(waiting)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             cause = UNREACHABLE
+        except (TimeoutError, httpx.TimeoutException):
+            cause = TIMEOUT
         except httpx.HTTPStatusError as error:
             cause = str(error.response.status_code)
         except (httpx.HTTPError, msgspec.DecodeError):

@@ -95,13 +95,14 @@ class Worker:
         return min(BATCH, IN_HAND - self._in_hand)
 
     async def _take(self, room: int, among: list[uuid.UUID] | None) -> list[Claim]:
+        claims: list[Claim] = []
         self._in_hand += room  # promised, so that the sweeper and the listener together keep to the limit
         try:
             claims = await usecases.claim(self._runtime.pool, self._lease, room, among)
         except OUTAGES as error:
             log.warning("cannot claim, the database is away", error=repr(error))
-            claims = []
-        self._in_hand -= room - len(claims)
+        finally:
+            self._in_hand -= room - len(claims)
         if claims:
             crash_point("after-claim")
         return claims
@@ -114,6 +115,8 @@ class Worker:
             await self._runtime.processing.process(claim)
         except OUTAGES as error:
             log.warning("cannot settle, the lease will end", order_id=str(claim.order_id), error=repr(error))
+        except Exception:
+            log.exception("order not processed, its lease will end", order_id=str(claim.order_id))
         finally:
             self._in_hand -= 1
 
