@@ -1,13 +1,17 @@
 """JSON lines on stderr: one event each, stable keys, control characters escaped, no bodies."""
 
+import json
 import logging
+import re
 import sys
 from typing import Any
 
-import msgspec
 import structlog
 
 from services.common import context
+
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What JSON lets stand but a terminal, a reader of lines or UTF-8 does not take well."""
 
 
 def configure(service: str, replica: str, level: str) -> None:
@@ -55,5 +59,9 @@ class _Origin:
 
 
 def _dump(event: Any, **_: Any) -> str:
-    """One line: JSON escapes every control character, so nothing a caller sends can forge a second line."""
-    return msgspec.json.encode(event, enc_hook=str).decode()
+    """One line of JSON, so nothing a caller sends can forge a second one, however lines are told apart."""
+    return _UNSAFE.sub(_escape, json.dumps(event, default=str, ensure_ascii=False))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

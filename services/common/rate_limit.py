@@ -44,7 +44,8 @@ class RateLimit:
 
 def client_address(connection: AnyConnection, trusted_hops: int) -> str:
     """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer."""
-    forwarded = [part.strip() for part in connection.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    lines = connection.headers.getall("x-forwarded-for", [])  # a proxy may add a line instead of appending to one
+    forwarded = [part.strip() for part in ",".join(lines).split(",") if part.strip()]
     if trusted_hops and forwarded:
         return forwarded[-min(trusted_hops, len(forwarded))]
     return connection.client.host if connection.client else "unknown"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import State
+from litestar.params import RawBody
 
 from services.common import body as bodies
 from services.common.auth import operator_only
@@ -44,7 +45,7 @@ async def get_chaos(state: State) -> ChaosView:
     status_code=201,
     responses=responses(401, 403, 409, 413, 415, 422, 503),
 )
-async def unleash(state: State, body: bytes) -> ActivationView:
+async def unleash(state: State, body: RawBody) -> ActivationView:
     """Let gremlins loose, instead of those that are; answered once the live replicas follow."""
     wish = bodies.decode(body, _wish)
     return await chaos.unleash(state.redis, state.leases, wish, uuid.uuid4().hex[:12], secrets.randbelow(2**32))
@@ -63,7 +64,7 @@ async def calm(state: State) -> Ended:
     status_code=200,
     responses=responses(401, 403, 413, 415, 422, 503),
 )
-async def halt(state: State, body: bytes) -> ChaosView:
+async def halt(state: State, body: RawBody) -> ChaosView:
     """End what is live and refuse new gremlins, until this is lifted."""
     wanted = bodies.decode(body, _halt)
     await chaos.halt(state.redis, state.leases, halted=wanted.halted)

@@ -10,7 +10,7 @@ import structlog
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter
+from litestar.params import FromPath, HeaderParameter, RawBody
 from litestar.response import Stream
 
 from services.common import body as bodies
@@ -52,7 +52,7 @@ class Items(msgspec.Struct, frozen=True):
     status_code=200,
     responses={200: ResponseSpec(Deduction), **problems.responses(401, 403, 409, 413, 415, 422, 500, 503)},
 )
-async def deduct(state: State, body: bytes) -> Response[Any]:
+async def deduct(state: State, body: RawBody) -> Response[Any]:
     """Take one order's goods out of stock, once however often it is asked."""
     wanted = bodies.decode(body, _deduct_body)
     match await usecases.serve(state.deductions, state.leases, wanted.line, wanted.attempt):
@@ -98,7 +98,7 @@ async def deduct(state: State, body: bytes) -> Response[Any]:
         **problems.responses(401, 403, 413, 415, 422),
     },
 )
-async def deduct_many(state: State, body: bytes) -> Stream:
+async def deduct_many(state: State, body: RawBody) -> Stream:
     """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
     return Stream(_answers(state, wire.decode_lines(body)), media_type="application/x-ndjson")
 
@@ -111,7 +111,7 @@ async def list_items(state: State) -> Items:
 
 
 @get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=problems.responses(401, 404, 429, 503))
-async def get_item(state: State, item_id: str) -> Item:
+async def get_item(state: State, item_id: FromPath[str]) -> Item:
     pool: Pool = state.pool
     async with pool.connection() as conn:
         found = None if "\0" in item_id else await store.item(conn, item_id)
@@ -126,7 +126,7 @@ async def get_item(state: State, item_id: str) -> Item:
     guards=[only(Level.SERVICE, Level.OPERATOR)],
     responses=problems.responses(401, 403, 404, 503),
 )
-async def get_ledger(state: State, order_id: UUID) -> Ledger:
+async def get_ledger(state: State, order_id: FromPath[UUID]) -> Ledger:
     """What one order got or was refused; empty while it is unknown here."""
     return await usecases.ledger(state.pool, order_id)
 
@@ -141,8 +141,8 @@ async def get_ledger(state: State, order_id: UUID) -> Ledger:
 )
 async def restock(
     request: Request[Any, Any, State],
-    item_id: str,
-    body: bytes,
+    item_id: FromPath[str],
+    body: RawBody,
     idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
         str | None,
         HeaderParameter(name="Idempotency-Key", description="Required. One restock per key.", required=False),

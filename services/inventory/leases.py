@@ -98,11 +98,11 @@ class Leases:
         """Look what is live, and tell what was counted. Raises what Redis raises."""
         async with self._one_at_a_time, asyncio.timeout(LIMIT):
             asked = time.monotonic()
-            seen = await registry.look(self._redis, self._replica, self._following)
+            seen = await registry.look(self._redis, self._replica, self._process, self._following)
             told = self._following
             self._take_in(seen, asked)
             reports = self._reports(again=seen.forgotten)
-            if reports or told != self._following:
+            if reports or seen.forgotten or told != self._following:
                 await registry.report(self._redis, self._replica, self._process, self._following, reports)
                 self._note_told(reports)
             self._show()

@@ -53,9 +53,9 @@ class ChaosView(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a replica found: the live activation and the seconds it has left.
+    """What a process found: the live activation and the seconds it has left.
 
-    `forgotten`: Redis no longer knew this replica, so it has lost what was told to it.
+    `forgotten`: Redis does not know of any report of this process, so it never got one, or lost them all.
     """
 
     live: Activation | None
@@ -74,20 +74,22 @@ _activation = msgspec.json.Decoder(Activation)
 _counts = msgspec.json.Decoder(Counts)
 
 
-async def look(redis: Redis, replica: str, following: str | None) -> Seen:
+async def look(redis: Redis, replica: str, process: str, following: str | None) -> Seen:
     """Find what is live, and say that `replica` is alive and what it follows."""
     async with redis.pipeline() as pipe:
         _read_live(pipe)
+        pipe.exists(_reported_key(replica, process))
         _say_alive(pipe, replica, following)
-        raw, ttl, halted, _, fresh = await pipe.execute()
+        raw, ttl, halted, reported, *_ = await pipe.execute()
     live, remaining = _live(raw, ttl, halted)
-    return Seen(live, remaining, bool(fresh))
+    return Seen(live, remaining, not reported)
 
 
 async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> None:
     """Say what `process` of `replica` follows and what it counted. Telling the same twice changes nothing."""
     async with redis.pipeline() as pipe:
         _say_alive(pipe, replica, following)
+        pipe.set(_reported_key(replica, process), "1", ex=KEPT)
         for told in reports:
             _remember(pipe, told.activation)
             pipe.hset(_counts_key(told.activation.id), f"{replica}/{process}", msgspec.json.encode(told.counts))
@@ -223,6 +225,10 @@ def _text(raw: bytes | str) -> str:
 
 def _counts_key(activation_id: str) -> str:
     return f"chaos:counts:{activation_id}"
+
+
+def _reported_key(replica: str, process: str) -> str:
+    return f"chaos:reported:{replica}/{process}"
 
 
 def _replica_key(replica: str) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 from litestar import get, post
 from litestar.datastructures import State
+from litestar.params import RawBody
 
 from services.common import body as bodies
 from services.common.auth import operator_only
@@ -65,7 +66,7 @@ async def get_breaker(state: State) -> FleetView:
     responses=responses(401, 403, 413, 415, 422),
     status_code=200,
 )
-async def force_breaker(state: State, body: bytes) -> FleetView:
+async def force_breaker(state: State, body: RawBody) -> FleetView:
     """Force every replica's breaker open or closed, or let it decide again."""
     wanted = bodies.decode(body, _force)
     fleet: Fleet = state.fleet
@@ -91,7 +92,7 @@ async def get_queue(state: State) -> QueueView:
     responses=responses(401, 403, 404, 409, 413, 415, 422, 503),
     status_code=200,
 )
-async def requeue(state: State, body: bytes) -> Requeued:
+async def requeue(state: State, body: RawBody) -> Requeued:
     """Give dead orders their attempts back."""
     wanted = bodies.decode(body, _requeue)
     if (wanted.order_id is None) == (not wanted.all):

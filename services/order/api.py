@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, QueryParameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter, RawBody
 
 from services.common import body as bodies
 from services.common import context, problems
@@ -19,7 +19,7 @@ from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
 from services.order import store, usecases
-from services.order.domain import Order, OrderBody, Status, new_order, refusal_of
+from services.order.domain import ITEM_ID, Order, OrderBody, Status, new_order, refusal_of
 from services.order.metrics import PROCESSING
 from services.order.processing import Placement, Processing
 from services.order.store import Event
@@ -56,7 +56,7 @@ class OrderEvents(msgspec.Struct, frozen=True):
 )
 async def place_order(
     request: Request[Any, Any, State],
-    body: bytes,
+    body: RawBody,
     idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
         str | None,
         HeaderParameter(
@@ -83,7 +83,7 @@ async def place_order(
     guards=[public],
     responses=problems.responses(400, 401, 404, 429, 503),
 )
-async def get_order(state: State, order_id: uuid.UUID) -> Order:
+async def get_order(state: State, order_id: FromPath[uuid.UUID]) -> Order:
     return await usecases.show(state.pool, order_id)
 
 
@@ -93,7 +93,7 @@ async def get_order(state: State, order_id: uuid.UUID) -> Order:
     guards=[public],
     responses=problems.responses(400, 401, 404, 429, 503),
 )
-async def get_events(state: State, order_id: uuid.UUID) -> OrderEvents:
+async def get_events(state: State, order_id: FromPath[uuid.UUID]) -> OrderEvents:
     """Each transition of one order, oldest first."""
     return OrderEvents(order_id, await usecases.history(state.pool, order_id))
 
@@ -101,8 +101,8 @@ async def get_events(state: State, order_id: uuid.UUID) -> OrderEvents:
 @get("/api/orders", tags=["orders"], guards=[public], responses=problems.responses(400, 401, 429, 503))
 async def list_orders(
     state: State,
-    status: Status | None = None,
-    item_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    status: FromQuery[Status | None] = None,
+    item_id: Annotated[str | None, QueryParameter(pattern=ITEM_ID)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
 ) -> OrderPage:

@@ -1,0 +1,81 @@
+"""Three levels, told apart by tokens: who is let in where."""
+
+import httpx
+import pytest
+
+from services.common.auth import Access, Level
+from services.common.refusals import Unauthorized
+from tests.unit.common.environ import TOKENS
+from tests.unit.common.shell import client, settings
+
+SERVICE, NEXT_SERVICE, OPERATOR, NEXT_OPERATOR = TOKENS
+
+
+async def knock(path: str, authorization: str | bytes | None) -> httpx.Response:
+    headers = [] if authorization is None else [("Authorization", authorization)]
+    async with client() as things:
+        return await things.get(path, headers=headers)  # type: ignore[arg-type]  # bytes are headers too
+
+
+@pytest.mark.parametrize(
+    ("path", "public", "service", "operator"),
+    [("/public", 200, 200, 200), ("/service", 401, 200, 403), ("/operator", 401, 403, 200), ("/either", 401, 200, 200)],
+)
+async def test_each_level_is_let_in_where_it_belongs(path: str, public: int, service: int, operator: int) -> None:
+    assert (await knock(path, None)).status_code == public
+    for token in (SERVICE, NEXT_SERVICE):
+        assert (await knock(path, f"Bearer {token}")).status_code == service
+    for token in (OPERATOR, NEXT_OPERATOR):
+        assert (await knock(path, f"Bearer {token}")).status_code == operator
+
+
+@pytest.mark.parametrize("path", ["/public", "/service", "/operator", "/either"])
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong-0123456789",
+        f"Bearer {SERVICE}x",
+        f"Bearer {SERVICE[:-1]}",
+        f"Bearer {SERVICE.upper()}",
+        f"Bearer {SERVICE} {OPERATOR}",
+        f"Bearer {SERVICE},{NEXT_SERVICE}",
+        f"Basic {OPERATOR}",
+        OPERATOR,
+        "Bearer *",
+        b"Bearer \xff\xfe",
+    ],
+)
+async def test_a_token_that_is_not_in_force_is_401_everywhere(path: str, authorization: str | bytes) -> None:
+    answer = await knock(path, authorization)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="valerix"'
+    assert SERVICE not in answer.text
+
+
+async def test_who_is_refused_is_told_which_token_is_needed_and_which_it_was() -> None:
+    assert (await knock("/operator", None)).json()["detail"] == "This needs the operator token"
+    refused = await knock("/operator", f"Bearer {SERVICE}")
+    assert refused.json()["detail"] == "This needs the operator token, not the service one"
+    assert "www-authenticate" not in refused.headers
+
+
+@pytest.mark.parametrize("spelling", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_may_be_spelt_as_one_likes(spelling: str) -> None:
+    assert Access(settings()).level(f"{spelling} {SERVICE}") is Level.SERVICE
+
+
+def test_no_header_is_public() -> None:
+    assert Access(settings()).level(None) is Level.PUBLIC
+
+
+def test_a_token_taken_out_of_force_is_refused() -> None:
+    during = Access(settings(OPERATOR_TOKENS=f"{OPERATOR},{NEXT_OPERATOR}"))
+    after = Access(settings(OPERATOR_TOKENS=NEXT_OPERATOR))
+    assert during.level(f"Bearer {OPERATOR}") is Level.OPERATOR
+    assert during.level(f"Bearer {NEXT_OPERATOR}") is Level.OPERATOR
+    assert after.level(f"Bearer {NEXT_OPERATOR}") is Level.OPERATOR
+    with pytest.raises(Unauthorized):
+        after.level(f"Bearer {OPERATOR}")

@@ -1,0 +1,93 @@
+"""The log: one JSON object per line, whatever is said."""
+
+import logging
+import unicodedata
+
+import pytest
+import structlog
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.common import context
+from tests.unit.common.logs import events, recorded
+
+
+@given(value=st.text(st.characters()), key=st.from_regex("[a-z_]{1,10}", fullmatch=True))
+@example('"}\n{"event":"forged"}', "value")
+@example("a\r\nb\x00\x1b[2J\x7f", "value")
+@example("\x85\x9b31m\u2028\u2029", "value")
+@example("\ud800", "value")
+@example("\N{PILE OF POO}", "value")
+def test_an_event_is_one_line_whatever_characters_a_value_holds(value: str, key: str) -> None:
+    with recorded() as log:
+        structlog.get_logger().info("said", **{f"_{key}": value, "nested": [{"value": value}]})
+    (said,) = events(log)
+    assert said[f"_{key}"] == said["nested"][0]["value"] == value
+    assert not {unicodedata.category(character) for character in log.getvalue().removesuffix("\n")} & {"Cc", "Cs"}
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\u2028", "\ud800"])
+def test_the_standard_library_logs_one_line_too(text: str) -> None:
+    with recorded() as log:
+        logging.getLogger("psycopg.pool").warning("discarding %s", text)
+    (said,) = events(log)
+    assert said["event"] == f"discarding {text}"
+    assert said["level"] == "warning"
+    assert said["service"] == "order"
+
+
+def test_a_traceback_is_one_line() -> None:
+    with recorded() as log:
+        try:
+            int("two\nlines")
+        except ValueError:
+            structlog.get_logger().exception("failed")
+            logging.getLogger("elsewhere").exception("failed too")
+    ours, theirs = events(log)
+    for said in (ours, theirs):
+        assert said["level"] == "error"
+        assert "ValueError: invalid literal" in said["exception"]
+        assert "\n" in said["exception"]
+
+
+def test_an_event_says_who_speaks_when_and_for_which_request() -> None:
+    token = context.request_id.set("request-7")
+    try:
+        with recorded() as log:
+            structlog.get_logger().warning("said")
+            structlog.get_logger().warning("said", request_id="another")
+            logging.getLogger("elsewhere").warning("said")
+    finally:
+        context.request_id.reset(token)
+    first, second, third = events(log)
+    assert {name: first[name] for name in ("event", "level", "service", "replica", "request_id")} == {
+        "event": "said",
+        "level": "warning",
+        "service": "order",
+        "replica": "order-1",
+        "request_id": "request-7",
+    }
+    assert first["timestamp"].endswith("Z")
+    assert second["request_id"] == "another"
+    assert third["request_id"] == "request-7"
+
+
+def test_outside_a_request_no_request_is_named() -> None:
+    with recorded() as log:
+        structlog.get_logger().info("said")
+    assert "request_id" not in events(log)[0]
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_what_is_below_the_level_is_not_heard(level: str, heard: int) -> None:
+    with recorded(level) as log:
+        for logger in (structlog.get_logger(), logging.getLogger("elsewhere")):
+            for name in ("debug", "info", "warning", "error"):
+                getattr(logger, name)("said")
+    assert len(events(log)) == 2 * heard
+
+
+def test_what_json_does_not_know_is_put_into_words() -> None:
+    with recorded() as log:
+        structlog.get_logger().info("said", error=ValueError("x"), names={"a"}, raw=b"\n", path=object)
+    assert events(log)[0]["error"] == "x"

@@ -1,0 +1,151 @@
+"""Whatever goes wrong is answered with one problem document that says no more than it should."""
+
+import io
+
+import httpx
+import pytest
+
+from tests.unit.common.logs import events
+from tests.unit.common.shell import SECRET, client
+
+
+def problem(response: httpx.Response) -> tuple[int, str]:
+    """The status and slug of an answer that is a problem document through and through."""
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert document["status"] == response.status_code
+    assert document["request_id"] == response.headers["x-request-id"] != ""
+    assert document["instance"] == f"urn:valerix:request:{document['request_id']}"
+    assert document["title"]
+    assert document["detail"]
+    return response.status_code, document["type"].removeprefix("urn:valerix:problem:")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/nothing", (404, "not-found")),
+        ("GET", "/", (404, "not-found")),
+        ("GET", "/things/7/8", (404, "not-found")),
+        ("GET", "/things/seven", (404, "not-found")),
+        ("DELETE", "/things/7", (405, "method-not-allowed")),
+        ("GET", "/things/7?size=many", (400, "invalid-request")),
+        ("GET", "/fail/refusal", (409, "too-many")),
+        ("GET", "/fail/operational", (503, "database-unavailable")),
+        ("GET", "/fail/interface", (503, "database-unavailable")),
+        ("GET", "/fail/pool", (503, "database-unavailable")),
+        ("GET", "/fail/data", (500, "internal-error")),
+        ("GET", "/fail/bug", (500, "internal-error")),
+        ("GET", "/fail/key", (500, "internal-error")),
+        ("GET", "/status/400", (400, "invalid-request")),
+        ("GET", "/status/404", (404, "not-found")),
+        ("GET", "/status/405", (405, "method-not-allowed")),
+        ("GET", "/status/413", (413, "body-too-large")),
+        ("GET", "/status/418", (500, "internal-error")),
+        ("GET", "/status/500", (500, "internal-error")),
+        ("GET", "/status/503", (500, "internal-error")),
+        ("GET", "/service", (401, "unauthorized")),
+    ],
+)
+async def test_each_error_has_its_problem(method: str, path: str, expected: tuple[int, str]) -> None:
+    async with client() as things:
+        assert problem(await things.request(method, path)) == expected
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "expected"),
+    [
+        (b'{"name":"x","count":"1"}', JSON, (422, "invalid-body")),
+        (b'{"name":"x"}', JSON, (422, "invalid-body")),
+        (b'{"name":"x","count":1,"more":1}', JSON, (422, "invalid-body")),
+        (b'{"name":"x","count":1', JSON, (422, "invalid-body")),
+        (b'{"name":"\xff","count":1}', JSON, (422, "invalid-body")),
+        (b"", JSON, (422, "invalid-body")),
+        (b"[" * 60_000, JSON, (422, "invalid-body")),
+        (b'{"name":"x","count":1}' + b" " * 65_536, JSON, (413, "body-too-large")),
+        (b'{"name":"x","count":1}', {}, (415, "unsupported-media-type")),
+        (b'{"name":"x","count":1}', {"Content-Type": "text/plain"}, (415, "unsupported-media-type")),
+        (b'{"name":"x","count":1}', {"Content-Type": "application/json-patch"}, (415, "unsupported-media-type")),
+    ],
+)
+async def test_each_bad_body_has_its_problem(
+    content: bytes, headers: dict[str, str], expected: tuple[int, str]
+) -> None:
+    async with client() as things:
+        assert problem(await things.post("/things", content=content, headers=headers)) == expected
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON", "application/json; charset=utf-8"])
+async def test_a_good_body_is_taken(media_type: str) -> None:
+    async with client() as things:
+        answer = await things.post("/things", content=b'{"name":"x","count":1}', headers={"Content-Type": media_type})
+    assert (answer.status_code, answer.json()) == (200, {"name": "x", "count": 1})
+
+
+async def test_a_body_of_exactly_the_limit_is_taken() -> None:
+    good = b'{"name":"x","count":1}'
+    async with client() as things:
+        answer = await things.post("/things", content=good + b" " * (65_536 - len(good)), headers=JSON)
+    assert answer.status_code == 200
+
+
+async def test_an_invalid_body_is_told_where() -> None:
+    async with client() as things:
+        answer = await things.post("/things", content=b'{"name":"x","count":"1"}', headers=JSON)
+    assert "$.count" in answer.json()["detail"]
+
+
+async def test_a_refusal_carries_its_facts_and_headers() -> None:
+    async with client() as things:
+        answer = await things.get("/fail/refusal")
+    assert answer.headers["retry-after"] == "7"
+    document = answer.json()
+    assert (document["title"], document["detail"]) == ("Too many things", "There are 3")
+    assert (document["there"], document["names"]) == (3, ["a"])
+
+
+async def test_an_outage_says_when_to_come_back() -> None:
+    async with client() as things:
+        assert (await things.get("/fail/pool")).headers["retry-after"] == "1"
+
+
+async def test_an_unknown_method_is_told_which_are_known() -> None:
+    async with client() as things:
+        assert "GET" in (await things.delete("/things/7")).headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/fail/bug", "/fail/key", "/status/500"])
+async def test_a_bug_is_answered_without_a_word_of_what_it_was(path: str) -> None:
+    async with client() as things:
+        answer = await things.get(path, headers={"X-Request-ID": "request-7"})
+    assert problem(answer) == (500, "internal-error")
+    assert answer.json()["request_id"] == "request-7"
+    for word in (SECRET, "Traceback", "RuntimeError", "KeyError", ".py"):
+        assert word not in answer.text
+
+
+async def test_a_bug_is_logged_with_its_traceback_and_the_request_id_but_without_the_body(log: io.StringIO) -> None:
+    async with client() as things:
+        await things.post("/broken", content=SECRET, headers={"X-Request-ID": "request-7"})
+    said, noted = events(log)
+    assert "RuntimeError: could not digest 16 bytes" in said["exception"]
+    assert said["request_id"] == noted["request_id"] == "request-7"
+    assert (noted["route"], noted["status"]) == ("/broken", 500)
+    assert SECRET not in log.getvalue()
+
+
+async def test_what_a_caller_gets_wrong_is_not_logged(log: io.StringIO) -> None:
+    async with client() as things:
+        await things.post("/things", content=SECRET, headers=JSON)
+        await things.get(f"/{SECRET}")
+        await things.get("/operator", headers={"Authorization": f"Bearer {SECRET}"})
+    assert log.getvalue() == ""
+
+
+async def test_head_and_options_are_answered_too() -> None:
+    async with client() as things:
+        assert (await things.head("/nothing")).status_code == 404
+        assert (await things.options("/things")).status_code == 204

@@ -1,0 +1,78 @@
+"""What is asked of the order service in a way it does not take, refused before any database is asked."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from services.common.settings import read
+from services.order.app import build
+from services.order.settings import OrderSettings
+from services.order.worker import build as build_worker
+from tests.unit.common.environ import ENVIRON, TOKENS
+
+
+@pytest.fixture
+async def orders() -> AsyncIterator[httpx.AsyncClient]:
+    """The order service with no database behind it, spoken to by an operator."""
+    transport = httpx.ASGITransport(app=build(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
+    headers = {"Authorization": f"Bearer {TOKENS[2]}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://orders", headers=headers) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "slug"),
+    [
+        ("/api/orders?limit=0", "invalid-request"),
+        ("/api/orders?limit=501", "invalid-request"),
+        ("/api/orders?limit=1.5", "invalid-request"),
+        ("/api/orders?status=lost", "invalid-request"),
+        ("/api/orders?status=", "invalid-request"),
+        ("/api/orders?item_id=", "invalid-request"),
+        ("/api/orders?item_id=%00", "invalid-request"),
+        ("/api/orders?item_id=ps5%0A", "invalid-request"),
+        ("/api/orders?item_id=%FF", "invalid-request"),
+        ("/api/orders?item_id=" + "x" * 65, "invalid-request"),
+        ("/api/orders?cursor=", "invalid-parameter"),
+        ("/api/orders?cursor=%00", "invalid-parameter"),
+        ("/api/orders?cursor=%C3%A9", "invalid-parameter"),
+        ("/api/orders?cursor=MA", "invalid-parameter"),  # 0
+        ("/api/orders?cursor=LTE", "invalid-parameter"),  # -1
+        ("/api/orders?cursor=OTIyMzM3MjAzNjg1NDc3NTgwOA", "invalid-parameter"),  # 2**63
+        ("/api/orders?cursor=" + "A" * 65, "invalid-request"),
+    ],
+)
+async def test_a_bad_parameter_is_400(orders: httpx.AsyncClient, path: str, slug: str) -> None:
+    answer = await orders.get(path)
+    assert (answer.status_code, answer.json()["type"]) == (400, f"urn:valerix:problem:{slug}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"all":false}',
+        b'{"all":true,"order_id":"00000000-0000-0000-0000-000000000007"}',
+        b'{"order_id":"7"}',
+        b'{"all":"true"}',
+        b'{"everything":true}',
+    ],
+)
+async def test_a_requeue_says_either_one_order_or_all(orders: httpx.AsyncClient, body: bytes) -> None:
+    answer = await orders.post("/api/admin/queue/requeue", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"state":"half-open"}', b'{"state":null}', b'{"state":"open","for":5}'])
+async def test_a_breaker_is_forced_open_or_closed_or_left_to_itself(orders: httpx.AsyncClient, body: bytes) -> None:
+    answer = await orders.post("/api/admin/breaker", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
+
+
+async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
+    transport = httpx.ASGITransport(app=build_worker(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
+    async with httpx.AsyncClient(transport=transport, base_url="http://worker") as worker:
+        assert (await worker.get("/health/live")).json()["service"] == "worker"
+        assert (await worker.get("/metrics")).status_code == 200
+        assert (await worker.get("/api/orders")).status_code == 404
