@@ -18,7 +18,7 @@ from services.common import auth, body, rate_limit
 from services.common.app import build_app
 from services.common.auth import Access, Level
 from services.common.edge import Edge
-from services.common.refusals import Refusal
+from services.common.refusals import RateLimited
 from services.common.settings import ServiceSettings, read
 from tests.unit.common.environ import ENVIRON, TOKENS
 
@@ -30,10 +30,6 @@ class Thing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int
 
 
-class TooMany(Refusal):
-    slug, status, title = "too-many", 409, "Too many things"
-
-
 _thing = msgspec.json.Decoder(Thing)
 ERRORS: dict[str, Exception] = {
     "bug": RuntimeError(SECRET),
@@ -42,7 +38,7 @@ ERRORS: dict[str, Exception] = {
     "interface": psycopg.InterfaceError("the connection is closed"),
     "pool": PoolTimeout("couldn't get a connection"),
     "data": psycopg.DataError("out of range"),
-    "refusal": TooMany("There are 3", retry_after=7, there=3, names=["a"]),
+    "refusal": RateLimited("There are 3", retry_after=7, there=3, names=["a"]),
 }
 
 

@@ -32,7 +32,7 @@ REQUESTS = [
     ("POST", "/things", 415),
     ("GET", "/operator", 401),
     ("GET", "/things/7?size=x", 400),
-    ("GET", "/fail/refusal", 409),
+    ("GET", "/fail/refusal", 429),
     ("GET", "/fail/operational", 503),
     ("GET", "/fail/bug", 500),
     ("POST", "/broken", 500),

@@ -30,7 +30,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
         ("GET", "/things/seven", (404, "not-found")),
         ("DELETE", "/things/7", (405, "method-not-allowed")),
         ("GET", "/things/7?size=many", (400, "invalid-request")),
-        ("GET", "/fail/refusal", (409, "too-many")),
+        ("GET", "/fail/refusal", (429, "rate-limited")),
         ("GET", "/fail/operational", (503, "database-unavailable")),
         ("GET", "/fail/interface", (503, "database-unavailable")),
         ("GET", "/fail/pool", (503, "database-unavailable")),
@@ -103,7 +103,7 @@ async def test_a_refusal_carries_its_facts_and_headers() -> None:
         answer = await things.get("/fail/refusal")
     assert answer.headers["retry-after"] == "7"
     document = answer.json()
-    assert (document["title"], document["detail"]) == ("Too many things", "There are 3")
+    assert (document["title"], document["detail"]) == ("Too many requests", "There are 3")
     assert (document["there"], document["names"]) == (3, ["a"])
 
 
