@@ -1,0 +1,26 @@
+"""How a code is explained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from valerix_cli.errors import CliError
+
+Kind = Literal["exit code", "problem", "order status", "cause", "breaker state", "gremlin"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One code, explained."""
+
+    kind: Kind
+    code: str
+    meaning: str
+    why: str
+    do: str
+
+
+@dataclass(frozen=True)
+class Problem(Entry):
+    """A refusal by a service, and the error a command ends with because of it."""
+
+    error: type[CliError] = CliError
