@@ -79,6 +79,7 @@ class Leases:
         self._current: Lease | None = None
         self._one_at_a_time = asyncio.Lock()
         self._redis_answers = True
+        self._tell_all = False
 
     def live(self) -> Lease | None:
         """Return the lease in force now, if any."""
@@ -101,9 +102,11 @@ class Leases:
             seen = await registry.look(self._redis, self._replica, self._process, self._following)
             told = self._following
             self._take_in(seen, asked)
-            reports = self._reports(again=seen.forgotten)
-            if reports or seen.forgotten or told != self._following:
-                await registry.report(self._redis, self._replica, self._process, self._following, reports)
+            again = seen.forgotten or self._tell_all
+            reports = self._reports(again=again)
+            if reports or again or told != self._following:
+                known = await registry.report(self._redis, self._replica, self._process, self._following, reports)
+                self._tell_all = not known and not again  # it was flushed since we looked
                 self._note_told(reports)
             self._show()
 

@@ -85,16 +85,19 @@ async def look(redis: Redis, replica: str, process: str, following: str | None) 
     return Seen(live, remaining, not reported)
 
 
-async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> None:
-    """Say what `process` of `replica` follows and what it counted. Telling the same twice changes nothing."""
+async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> bool:
+    """Say what `process` of `replica` follows and what it counted. Telling the same twice changes nothing.
+
+    Returns whether Redis still knew of the report before this one.
+    """
     async with redis.pipeline() as pipe:
+        pipe.set(_reported_key(replica, process), "1", ex=KEPT, get=True)
         _say_alive(pipe, replica, following)
-        pipe.set(_reported_key(replica, process), "1", ex=KEPT)
         for told in reports:
             _remember(pipe, told.activation)
             pipe.hset(_counts_key(told.activation.id), f"{replica}/{process}", msgspec.json.encode(told.counts))
             pipe.expire(_counts_key(told.activation.id), KEPT)
-        await pipe.execute()
+        return (await pipe.execute())[0] is not None
 
 
 async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
