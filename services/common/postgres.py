@@ -16,8 +16,15 @@ from services.common.background import forever
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
-OUTAGES: tuple[type[Exception], ...] = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
-"""The database cannot be reached or went away: worth a 503, not a traceback."""
+OUTAGES: tuple[type[Exception], ...] = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,  # we were stopped in mid transaction; psycopg calls it internal
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a primary on its way to be one; the same
+    PoolTimeout,
+    PoolClosed,
+)
+"""The database cannot be reached, went away or gave up on us: worth a 503, not a traceback."""
 
 POOL_WAIT = Histogram(
     "db_pool_wait_seconds",
@@ -29,7 +36,9 @@ CHECK_EVERY = (
     0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
 )
 WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
-_SESSION = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+_SESSION = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c timezone=UTC"
+"""Our transactions never idle unless their process was stopped. The database ends such a one well before the
+statements of others that wait for its locks reach their own limit, so those go on instead of failing with it."""
 
 
 class Pool(AsyncConnectionPool[Connection]):

@@ -1,0 +1,78 @@
+"""What tests put into an order database, and what they look at afterwards."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from services.common.postgres import Pool
+from services.order import usecases
+from services.order.domain import Claim, NewOrder, OrderBody, Process, Settlement, Status, new_order
+
+LEASE = timedelta(seconds=10)
+REPLICA = "order-1"
+
+Row = tuple[Any, ...]
+
+
+def chance(seed: int | str) -> random.Random:
+    """The same choices on every run."""
+    return random.Random(seed)  # noqa: S311 - not a secret
+
+
+async def until(look: Callable[[], Awaitable[Any]], within: float = 5.0) -> None:
+    """Wait until `look` finds something."""
+    async with asyncio.timeout(within):
+        while not await look():  # noqa: ASYNC110 - what it waits for happens in another process
+            await asyncio.sleep(0)
+
+
+def wanted(key: str, item_id: str = "ps5", quantity: int = 1) -> NewOrder:
+    return new_order(key, OrderBody(item_id, quantity), f"request-of-{key}")
+
+
+def keys(count: int, prefix: str = "key") -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+async def accepted(pool: Pool, *names: str, lease: timedelta = LEASE) -> list[Claim]:
+    """Accept new orders with these keys and return the claims to them."""
+    admissions = await usecases.accept(pool, lease, REPLICA, [wanted(name) for name in names])
+    return [admission.claim for admission in admissions if isinstance(admission, Process)]
+
+
+async def queued(pool: Pool, *names: str) -> list[Claim]:
+    """Accept orders and queue them, due now; returns the claims they were queued with, which are spent."""
+    claims = await accepted(pool, *names)
+    await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=0) for claim in claims])
+    return claims
+
+
+def settlement(claim: Claim, status: Status, reason: str | None = None, delay: float | None = None) -> Settlement:
+    return Settlement(claim, status, reason, claim.attempt, delay, {"attempt": claim.attempt, "token": claim.token})
+
+
+async def rows(pool: Pool, query: bytes, *parameters: Any) -> list[Row]:
+    async with pool.connection() as conn:
+        cursor = await conn.execute(query, parameters)
+        return await cursor.fetchall() if cursor.description else []
+
+
+async def end_leases(pool: Pool) -> None:
+    """Let time pass for the database: every lease has ended and every next attempt is due."""
+    await rows(
+        pool,
+        b"""UPDATE orders SET lease_until = least(lease_until, now()), next_attempt_at = least(next_attempt_at, now())
+            WHERE status IN ('pending', 'queued')""",
+    )
+
+
+async def statuses(pool: Pool) -> dict[str, str]:
+    """The status of each key."""
+    return dict(await rows(pool, b"SELECT idempotency_key, status FROM orders"))
+
+
+async def events(pool: Pool, order_id: uuid.UUID) -> list[tuple[str | None, str]]:
+    return [(event.from_, event.to) for event in await usecases.history(pool, order_id)]
