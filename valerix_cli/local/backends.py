@@ -82,6 +82,7 @@ class Backends:
             self._household.journal.warning(
                 f"the data of PostgreSQL {', '.join(others)} stays where it is, unseen by PostgreSQL {server.data.name}"
             )
+        server.forget_earlier_run()  # every process of one held the lock that is ours now
         server = await self._run(server, kind)
         return server.url(ADMIN)
 
@@ -129,7 +130,9 @@ def _with_news(database: Database, child: Child | None) -> Database:
 def _charge(server: Server, log: Path) -> Charge:
     address = f"{LOOPBACK}:{server.port}"
     hurry = signal.SIGQUIT if isinstance(server, PostgresServer) else signal.SIGKILL
-    return Charge(server.name, address, server.running, server.answers, log, server.stop_signal, hurry, patience=30.0)
+    return Charge(
+        server.name, address, server.port, server.running, server.answers, log, server.stop_signal, hurry, patience=30.0
+    )
 
 
 def _make_databases(admin_url: str, secrets: Secrets) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """One process that is kept alive: started, watched, started again with growing pauses, stopped."""
 
 import asyncio
-import math
 import signal
 import subprocess
 import time
@@ -10,22 +9,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
+from valerix_cli.local.ports import holder, is_free
 from valerix_cli.local.state import ServiceState
 
 GLANCE = 0.05  # seconds between looks at a process that is starting or should end
 WATCH = 0.1  # seconds between looks at one that runs
 STEADY = 30.0  # seconds after which an earlier crash is forgotten
-LONGEST_PAUSE = 30.0
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
 
 
 def pause_before_restart(crashes: int) -> float:
-    """Seconds to wait after that many crashes in a row: 0.5, 1, 2, 4 … 30."""
-    return min(math.ldexp(0.5, crashes - 1), LONGEST_PAUSE)
+    """Seconds to wait after that many crashes in a row."""
+    return PAUSES[min(crashes, len(PAUSES)) - 1]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Charge:
 
     name: str
     address: str
+    port: int
     launch: Callable[[], Launch]
     answers: Callable[[], bool]
     log: Path
@@ -108,7 +112,7 @@ class Child:
         while True:
             self.last_exit = await _end_of(process, WATCH)
             crashes = 0 if self._ran_for() > STEADY else crashes
-            process, crashes = await self._start_again(_how_it_ended(self.last_exit), crashes)
+            process, crashes = await self._start_again(self._how_it_ended(), crashes)
             self.restarts += 1
             await self._until_it_answers(process)
             if self.state == "running":
@@ -126,6 +130,13 @@ class Child:
                 return self._spawn(), crashes
             except OSError as error:  # no room for its log, no processes left
                 how = f"cannot be started ({error})"
+
+    def _how_it_ended(self) -> str:
+        """Its exit code or signal, and who has its port by now, since that would be why."""
+        how = _how_it_ended(self.last_exit)
+        if is_free(self.charge.port):
+            return how
+        return f"{how}, and {holder(self.charge.port) or 'another process'} has its port {self.charge.port}"
 
     def _ran_for(self) -> float:
         return (datetime.now(UTC) - self.since).total_seconds() if self.state == "running" else 0.0
@@ -186,8 +197,17 @@ def _size(log: Path) -> int:
 
 
 def _failed(what: str, how: str, log: Path, began: int) -> UnreachableError:
-    said = " ".join(last_lines(log, 3, since=began))
+    said = " ".join(map(_in_short, last_lines(log, 3, since=began)))
     return UnreachableError(what, f"it {how}" + (f": {said}" if said else ""), f"read {log}")
+
+
+def _in_short(line: str) -> str:
+    """What a log line says: of one in JSON the event and why it came about."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return line
+    return ": ".join(str(fields[name]) for name in ("event", "why", "exception") if fields.get(name))
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -13,7 +13,7 @@ def is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as the servers do: connections that linger are no one's
+        )  # as servers do: connections that linger are no one's
         try:
             probe.bind((LOOPBACK, port))
         except OSError:

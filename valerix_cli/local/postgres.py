@@ -82,6 +82,14 @@ class PostgresServer:
         self._password_file.unlink()
         self._unfinished.rename(self.data)
 
+    def forget_earlier_run(self) -> None:
+        """Remove what a killed server left. Only for whoever knows that none of its processes is alive any more.
+
+        PostgreSQL itself goes by the pid in that file, which somebody else may have by now, or a dead process that
+        nobody has waited for yet.
+        """
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
     def running(self) -> Launch:
         switch = "on" if self.fsync else "off"
         settings = {

@@ -37,10 +37,17 @@ def parse(source: str, text: str, before: datetime) -> LogLine:
     """`before` is the time of the line before, for a line that has none of its own (a traceback's)."""
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
-        return LogLine(source, datetime.fromisoformat(fields["timestamp"]), fields)
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except msgspec.DecodeError:
         at, event = _plain(text)
         return LogLine(source, at or before, {"replica": source, "event": event})
+    return LogLine(source, _time_of(fields) or before, fields)
+
+
+def _time_of(fields: dict[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(fields["timestamp"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _plain(text: str) -> tuple[datetime | None, str]:

@@ -148,10 +148,9 @@ class Supervisor:
 
     def _service(self, replica: plan.Replica, replicas: tuple[plan.Replica, ...], backing: plan.Backing) -> Child:
         launch = plan.service(replica, replicas, backing, self._environ, self._directory)
+        answers = partial(is_ready, replica.url)
         log = log_file(self._logs, replica.name)
-        return Child(
-            Charge(replica.name, replica.url, lambda: launch, partial(is_ready, replica.url), log), self._household
-        )
+        return Child(Charge(replica.name, replica.url, replica.port, lambda: launch, answers, log), self._household)
 
     async def _stop(self) -> None:
         self._state = "stopping"

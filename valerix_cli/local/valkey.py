@@ -56,7 +56,7 @@ class ValkeyServer:
     def answers(self) -> bool:
         """AUTH and PING over a plain socket: the client library would cost a fifth of a second to import."""
         try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=2) as connection:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
                 said = b""
                 while said.count(b"\r\n") < 2:  # noqa: PLR2004 - one line for each of the two commands

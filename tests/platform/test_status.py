@@ -1,0 +1,84 @@
+"""What status and logs tell."""
+
+import json
+import signal
+from typing import Any
+
+from tests.platform.installation import PATIENCE, Installation
+from tests.processes import eventually
+from valerix_cli.local.logs import rotate
+
+
+def test_status_says_when_nothing_runs(stopped: Installation) -> None:
+    told = stopped.run("status", "-o", "json")
+    assert told.returncode == 3
+    assert json.loads(told.stdout)["state"] == "stopped"
+    assert told.stderr.splitlines()[-1].startswith("  try: valerix up")
+
+
+def test_a_watched_status_prints_a_line_per_change(stopped: Installation) -> None:
+    with stopped.started("status", "--watch") as watching:
+        assert watching.stdout
+        first = watching.stdout.readline()
+        stopped.up()
+        seen = [first]
+        while "order-1  running, ok" not in seen[-1]:
+            seen.append(watching.stdout.readline())
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=PATIENCE)
+    assert "platform  stopped" in first
+    assert any("platform  running" in line for line in seen)
+
+
+def test_status_tells_who_runs_and_how_they_are(platform: Installation) -> None:
+    status = eventually(lambda: _healthy(platform), PATIENCE)
+    assert status
+    assert status["supervisor_pid"] == platform.stack.supervisor_pid
+    assert status["gremlins"] is None
+    assert {"order-1", "inventory-1", "worker-1"} <= {service["name"] for service in status["services"]}
+    assert {database["kind"] for database in status["databases"].values()} == {"embedded"}
+    table = platform.run("status").stdout
+    assert platform.service("order-1").url in table
+
+
+def test_status_tells_of_live_gremlins(platform: Installation) -> None:
+    assert platform.run("chaos", "on", "crash", "--rate", "0", "--ttl", "30s").returncode == 0
+    assert platform.status()["gremlins"]["ttl_seconds"] == 30
+    assert platform.run("chaos", "off").returncode == 0
+    assert platform.status()["gremlins"] is None
+
+
+def test_logs_are_json_for_programs_and_readable_for_people(platform: Installation) -> None:
+    lines = platform.run("logs", "order", "-o", "jsonl", "-n", "200").stdout.splitlines()
+    serving = next(line for line in map(json.loads, lines) if line["event"] == "serving")
+    assert serving["replica"].startswith("order-")
+    assert "order-1  info    serving  host=127.0.0.1" in platform.run("logs", "order-1", "-n", "200").stdout
+    unknown = platform.run("logs", "nobody")
+    assert unknown.returncode == 2
+    assert "supervisor" in unknown.stderr
+
+
+def test_followed_logs_go_on_after_the_file_was_put_aside(platform: Installation) -> None:
+    log = platform.directory / "logs" / "order-1.log"
+    with platform.started("logs", "order-1", "-f", "-n", "1", "-o", "jsonl") as following:
+        assert following.stdout
+        assert json.loads(following.stdout.readline())["replica"] == "order-1"
+        assert rotate(log, limit=0)
+        with log.open("a") as file:
+            file.write('{"event": "after the cut"}\n')
+        assert json.loads(following.stdout.readline())["event"] == "after the cut"
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=PATIENCE)
+
+
+def test_nothing_in_a_log_moves_the_cursor_of_who_reads_it(platform: Installation) -> None:
+    with (platform.directory / "logs" / "order-1.log").open("a") as file:
+        file.write(json.dumps({"event": "cleared \x1b[2J", "note": "\x1b]0;title\x07"}) + "\n")
+    shown = platform.run("logs", "order-1", "-n", "1").stdout
+    assert "cleared \\x1b[2J" in shown
+    assert "\x1b" not in shown
+
+
+def _healthy(platform: Installation) -> dict[str, Any] | None:
+    status = platform.status()
+    return status if {service["health"]["status"] for service in status["services"]} == {"ok"} else None
