@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from services.common.background import forever
+from services.common.background import beside, forever
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -66,11 +66,10 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         name=name,
     )
     await pool.open()
-    checker = asyncio.create_task(forever("check the pool", lambda: _check(pool), CHECK_EVERY))
     try:
-        yield pool
+        async with beside(forever("check the pool", lambda: _check(pool), CHECK_EVERY)):
+            yield pool
     finally:
-        checker.cancel()
         await pool.close()
 
 

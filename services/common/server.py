@@ -7,13 +7,15 @@ and ends; at most `GRACE` seconds later it ends in any case.
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
 from granian.constants import HTTPModes, Interfaces
+from granian.net import SocketHolder  # type: ignore[attr-defined]  # it is there, and what it pickles by
 from granian.server.embed import Server
 from litestar.types import ASGIApp
 
@@ -23,22 +25,34 @@ from services.common.settings import ServiceSettings, SettingsError, read
 log = structlog.get_logger()
 
 GRACE = 15.0  # seconds
+BACKLOG = 1024  # connections waiting to be accepted
 S = TypeVar("S", bound=ServiceSettings)
 
 
-async def serve(app: ASGIApp, settings: ServiceSettings) -> None:
+class _Server(Server):
+    """granian's, on a socket of ours: its own shares the port with whoever asks (SO_REUSEPORT), callers included."""
+
+    def __init__(self, listening: socket.socket, app: ASGIApp) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.ASGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=4096,
+            log_enabled=False,
+        )
+        self._listening = listening
+
+    def _init_shared_socket(self) -> None:
+        holder: Any = SocketHolder  # its stub leaves out what it is made of: descriptor, whether a Unix socket, backlog
+        self._ssp, self._shd = None, holder(self._listening.detach(), False, self.backlog)  # noqa: FBT003 - no keywords
+
+
+async def serve(app: ASGIApp, listening: socket.socket) -> None:
     """Serve `app` until a signal asks to stop."""
-    server = Server(
-        app,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=1024,
-        backpressure=4096,
-        log_enabled=False,
-    )
+    host, port = listening.getsockname()[:2]
+    server = _Server(listening, app)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -48,7 +62,7 @@ async def serve(app: ASGIApp, settings: ServiceSettings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    log.info("serving", host=settings.host, port=settings.port, pid=os.getpid())
+    log.info("serving", host=host, port=port, pid=os.getpid())
     await server.serve()
     log.info("stopped")
 
@@ -59,7 +73,10 @@ def _give_up() -> None:
 
 
 def run(service: str, settings_type: type[S], build: Callable[[S], ASGIApp]) -> None:
-    """The whole of a service's `main`: settings, logging, application, server. Bad settings end with exit 2."""
+    """The whole of a service's `main`: settings, logging, application, server.
+
+    Bad settings end with exit 2, a port that cannot be had with 3.
+    """
     logging.configure(service, os.environ.get("VALERIX_REPLICA", service), os.environ.get("VALERIX_LOG_LEVEL", "info"))
     try:
         settings = read(settings_type, os.environ)
@@ -67,4 +84,10 @@ def run(service: str, settings_type: type[S], build: Callable[[S], ASGIApp]) -> 
     except SettingsError as error:
         log.error("settings refused", why=str(error))  # noqa: TRY400 - the message says it all, a traceback would not
         sys.exit(2)
-    uvloop.run(serve(app, settings))
+    try:
+        listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+    except OSError as error:
+        log.error("cannot listen", host=settings.host, port=settings.port, why=str(error))  # noqa: TRY400 - as above
+        sys.exit(3)
+    listening.setblocking(False)  # noqa: FBT003 - it has no keyword
+    uvloop.run(serve(app, listening))

@@ -1,11 +1,9 @@
 """The inventory service as an ASGI application."""
 
-import asyncio
 import contextlib
 import functools
 import uuid
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 from litestar import Litestar
 from litestar.types import ASGIApp, ControllerRouterHandler
@@ -13,7 +11,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from services.common import crash_points, postgres, redis
 from services.common.app import VERSION, build_app
 from services.common.auth import Access
-from services.common.background import forever
+from services.common.background import beside, forever
 from services.common.edge import Edge
 from services.common.group_commit import GroupCommit
 from services.common.health import Identity, Probe, health_routes
@@ -74,21 +72,9 @@ async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[
                 "downstream_probes": {},
             }
         )
-        async with _keeping(_keep_stock_shown(pool), *([leases.follow()] if settings.chaos_allowed else [])):
+        async with beside(_keep_stock_shown(pool), *([leases.follow()] if settings.chaos_allowed else [])):
             yield
             await deductions.close()
-
-
-@contextlib.asynccontextmanager
-async def _keeping(*keepers: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `keepers` beside the requests, and end them on leaving."""
-    tasks = [asyncio.create_task(keeper) for keeper in keepers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_stock_shown(pool: Pool) -> None:

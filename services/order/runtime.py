@@ -1,6 +1,5 @@
 """What the order service and its worker both run on: connections, breaker, steps, and what keeps them fresh."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -10,6 +9,7 @@ import msgspec
 
 from services.common import postgres, redis
 from services.common.app import VERSION
+from services.common.background import beside
 from services.common.health import Identity, Probe
 from services.order.backlog import Backlog
 from services.order.fleet import Fleet
@@ -47,14 +47,11 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
         )
         backlog = Backlog(pool, settings.backlog_cap)
         processing = Processing(settings, pool, best_effort, inventory, backlog)
-        keepers = [asyncio.create_task(fleet.keep_in_touch()), asyncio.create_task(backlog.keep_looking())]
-        try:
-            yield Runtime(pool, best_effort, fleet, inventory, backlog, processing)
-        finally:
-            await processing.close()
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+        async with beside(fleet.keep_in_touch(), backlog.keep_looking()):
+            try:
+                yield Runtime(pool, best_effort, fleet, inventory, backlog, processing)
+            finally:
+                await processing.close()
 
 
 def identity(settings: OrderSettings, service: str) -> Identity:

@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 from services.common import crash_points
 from services.common.app import build_app
 from services.common.auth import Access
-from services.common.background import forever
+from services.common.background import beside, forever
 from services.common.crash_points import crash_point
 from services.common.edge import Edge
 from services.common.health import health_routes
@@ -140,16 +140,13 @@ async def working(settings: OrderSettings) -> AsyncIterator[Runtime]:
     async with running(settings, "worker") as runtime:
         worker = Worker(settings, runtime)
         redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=BLOCK_MS / 400)
-        tasks = [
-            asyncio.create_task(forever("sweep", worker.sweep, SWEEP_EVERY)),
-            asyncio.create_task(forever("listen", lambda: worker.listen(redis, settings.replica), REJOIN_AFTER)),
-        ]
         try:
-            yield runtime
+            async with beside(
+                forever("sweep", worker.sweep, SWEEP_EVERY),
+                forever("listen", lambda: worker.listen(redis, settings.replica), REJOIN_AFTER),
+            ):
+                yield runtime
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await worker.finish()
             await redis.aclose()
 
