@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 
 from services.common import body as bodies
 from services.common import context, problems
-from services.common.idempotency import parse_key
+from services.common.idempotency import KEY, parse_key
 from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
@@ -105,11 +105,18 @@ async def list_orders(
     item_id: Annotated[str | None, QueryParameter(pattern=ITEM_ID)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    idempotency_key: Annotated[str | None, QueryParameter(pattern=f"^{KEY.pattern}$")] = None,
 ) -> OrderPage:
-    """Orders newest first, a page at a time."""
+    """Orders newest first, a page at a time; with a key, the one order that has it."""
     before = None if cursor is None else _position(cursor)
     pool: Pool = state.pool
     async with pool.connection() as conn:
+        if idempotency_key is not None:
+            of_key = (await store.by_keys(conn, [idempotency_key])).values()
+            wanted = [
+                s.order for s in of_key if status in {None, s.order.status} and item_id in {None, s.order.item_id}
+            ]
+            return OrderPage(wanted, None)
         if status is None:
             found = await store.page(conn, item_id, before, limit)
         else:

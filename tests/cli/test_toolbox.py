@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-import jsonschema  # type: ignore[import-untyped]  # it carries no types
+import jsonschema
 import msgspec
 import pytest
 

@@ -71,17 +71,10 @@ class OrderClient:
                 break
         return found[:limit]
 
-    def by_key(self, key: str, *, search: int) -> Order | None:
-        """The order a key stands for, looked for among the newest `search` ones."""
-        looked_at = 0
-        for page in self._pages(PAGE, None, None):
-            for order in page:
-                if order.idempotency_key == key:
-                    return order
-            looked_at += len(page)
-            if looked_at >= search:
-                break
-        return None
+    def by_key(self, key: str) -> Order | None:
+        """The order a key stands for, if it stands for one."""
+        page = self._replicas.get("/api/orders", OrderPage, params={"idempotency_key": key})
+        return page.orders[0] if page.orders else None
 
     def _pages(self, size: int, status: str | None, item_id: str | None) -> Iterator[list[Order]]:
         cursor: str | None = None

@@ -11,8 +11,6 @@ from valerix_cli.results import Placed, Replay
 from valerix_cli.session import Session
 from valerix_cli.views.orders import replay_view
 
-_SEARCH = 10_000  # orders looked through for the key
-
 
 def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, concurrency: int, mutate: bool) -> None:
     """Send `key` again and again, show each answer and what they amount to.
@@ -75,11 +73,11 @@ def _count(number: int, noun: str) -> str:
 
 
 def _stored(session: Session, key: str) -> Wanted:
-    order = session.orders.by_key(key, search=_SEARCH)
+    order = session.orders.by_key(key)
     if order is None:
         raise CliError(
             f"No order has the key {key}.",
-            f"it is not among the newest {_SEARCH} orders, so its item and quantity are not known",
+            "so it is not known which item and quantity to send",
             f"valerix order replay {key} --item ITEM:QTY",
         )
     return Wanted(order.item_id, order.quantity, key)

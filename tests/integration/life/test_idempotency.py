@@ -131,3 +131,20 @@ def _assert_quick_and_right(shop: Shop, first_order: str, how: str) -> None:
         assert time.monotonic() - began < 2.0, f"two requests while Redis is {how}"
         assert (known.status_code, known.json()["order_id"]) == (201, first_order)
         assert new.status_code == 201
+
+
+def test_an_order_is_found_by_its_key(shop: Shop) -> None:
+    placed = shop.place(key="find:me").json()
+    shop.place(key="another")
+    listing = f"{shop.order.url}/api/orders"
+
+    def orders(**parameters: str) -> list[str]:
+        page = shop.client.get(listing, params=parameters).json()
+        assert page["next_cursor"] is None
+        return [order["order_id"] for order in page["orders"]]
+
+    assert orders(idempotency_key="find:me") == [placed["order_id"]]
+    assert orders(idempotency_key="find:me", status="confirmed", item_id="ps5") == [placed["order_id"]]
+    assert orders(idempotency_key="find:me", status="failed") == []
+    assert orders(idempotency_key="nobody") == []
+    assert shop.client.get(listing, params={"idempotency_key": "a b"}).status_code == 400

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # it carries no types
+import jsonschema
 import msgspec
 import pytest
 
