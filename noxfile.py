@@ -9,7 +9,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.needs_version = ">=2025.2"
 
-SOURCES = ("valerix_cli", "services", "tests", "noxfile.py")
+SOURCES = ("valerix_cli", "services", "tests", "docs/picture.py", "noxfile.py")
 DEVELOPMENT = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
 
 
@@ -55,6 +55,13 @@ def up(session: nox.Session) -> None:
     session.log(f'to type valerix in another terminal: export PATH="{session.bin}:$PATH"')
     # Ctrl-C reaches the platform itself; nox would kill it half a second later, in the midst of closing.
     session.run(valerix, "up", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Draw the README's picture anew, from commands that really run."""
+    install(session)
+    session.run("python", "docs/picture.py")
 
 
 @nox.session
