@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,10 @@ from services.inventory.usecases import Ledger, Restocked
 from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer, RestockBody
 
 log = structlog.get_logger()
+
+NDJSON = "application/x-ndjson"
+
+Answers: TypeAlias = set[asyncio.Task[LineAnswer | None]]
 
 _deduct_body = msgspec.json.Decoder(DeductBody)
 _restock_body = msgspec.json.Decoder(RestockBody)
@@ -91,16 +95,20 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
     "/api/inventory/deductions",
     tags=["deductions"],
     guards=[service_only, bodies.ndjson_only],
-    operation_class=bodies.described(DeductBody, "application/x-ndjson"),
+    operation_class=bodies.described(DeductBody, NDJSON),
     status_code=200,
     responses={
-        200: ResponseSpec(LineAnswer, description="One line per answered line.", media_type="application/x-ndjson"),
+        200: ResponseSpec(LineAnswer, description="One line per answered line.", media_type=NDJSON),
         **problems.responses(401, 403, 413, 415, 422),
     },
 )
-async def deduct_many(state: State, body: RawBody) -> Stream:
+async def deduct_many(state: State, body: RawBody) -> Response[Any]:
     """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
-    return Stream(_answers(state, wire.decode_lines(body)), media_type="application/x-ndjson")
+    pending = {asyncio.create_task(_answer(state, line)) for line in wire.decode_lines(body)}
+    known, pending = await _next_answers(pending)
+    if not pending:  # as it is without gremlins, and a good deal cheaper than a stream of one piece
+        return Response(known, media_type=NDJSON)
+    return Stream(_stream(known, pending), media_type=NDJSON)
 
 
 @get("/api/inventory", tags=["stock"], guards=[public], responses=problems.responses(401, 429, 503))
@@ -156,17 +164,24 @@ async def restock(
     return await usecases.restock(request.app.state.pool, item_id, quantity, key)
 
 
-async def _answers(state: State, wanted: list[DeductBody]) -> AsyncIterator[bytes]:
+async def _stream(known: bytes, pending: Answers) -> AsyncIterator[bytes]:
     """Yield the answers in order of completion, those that are known together in one piece."""
-    pending = {asyncio.create_task(_answer(state, body)) for body in wanted}
     try:
+        if known:
+            yield known
         while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if known := wire.encode_answers(task.result() for task in done):
+            known, pending = await _next_answers(pending)
+            if known:
                 yield known
     finally:
         for task in pending:
             task.cancel()
+
+
+async def _next_answers(pending: Answers) -> tuple[bytes, Answers]:
+    """Wait until something is known; return it with what is still to come. Lost answers leave nothing behind."""
+    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    return wire.encode_answers(task.result() for task in done), pending
 
 
 async def _answer(state: State, body: DeductBody) -> LineAnswer | None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from services.common.background import forever
 from services.common.redis import FAILURES, LIMIT, Redis
 from services.inventory import gremlins, registry
 from services.inventory.gremlins import GREMLINS, Activation, Gremlin
@@ -88,9 +89,7 @@ class Leases:
     async def follow(self) -> None:
         """Keep in step with Redis until cancelled; on the way out tell the last counts and let go of held answers."""
         try:
-            while True:
-                await self._step()
-                await asyncio.sleep(LOOK_EVERY)
+            await forever("follow the gremlins", self._step, LOOK_EVERY)
         finally:
             self._replace(None)
             await self._step()

@@ -77,8 +77,8 @@ async def write_outcomes(conn: Connection, changes: Changes) -> int:
 
     Stock changes by what was really inserted, never by what was meant to be.
     """
-    taken = sorted(changes.deductions, key=lambda line: line.order_id)  # one order of locking for all batches
-    refused = sorted(changes.refusals, key=lambda entry: entry[0].order_id)
+    taken = sorted(changes.deductions, key=lambda line: line.order_id.int)  # one order of locking for all batches
+    refused = sorted(changes.refusals, key=lambda entry: entry[0].order_id.int)
     cursor = await conn.execute(
         """
         WITH deducted AS (

@@ -1,5 +1,6 @@
 """What the warehouse does. Each `async with pool.connection()` is one transaction."""
 
+import contextlib
 from typing import TypeAlias
 from uuid import UUID
 
@@ -60,13 +61,10 @@ async def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int
 
 async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
     """Give each line what it asks for, once per order, or refuse it for good. One outcome per line, in order."""
-    for left in reversed(range(TRIES)):
-        try:
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(Interference, psycopg.errors.DeadlockDetected):
             return await _deduct(pool, lines)
-        except (Interference, psycopg.errors.DeadlockDetected):
-            if not left:
-                raise
-    raise AssertionError
+    return await _deduct(pool, lines)
 
 
 async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
