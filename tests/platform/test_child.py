@@ -1,10 +1,18 @@
-"""The decisions about children and logs, as values."""
+"""Single children, the decisions about them, and their logs."""
 
+import asyncio
+import sys
 from pathlib import Path
 
-from valerix_cli.local.child import pause_before_restart
+import pytest
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.child import Charge, Child, Household, pause_before_restart
+from valerix_cli.local.journal import Journal
+from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
 from valerix_cli.local.plan import INVENTORY, ORDER, Backing, Replica, environment
+from valerix_cli.local.ports import free_port
 
 BACKING = Backing({"order_service": "postgresql://o", "inventory_service": "postgresql://i"}, "redis://r", "s", "o")
 
@@ -12,6 +20,30 @@ BACKING = Backing({"order_service": "postgresql://o", "inventory_service": "post
 def test_pauses_between_restarts_grow_to_half_a_minute() -> None:
     assert [pause_before_restart(crashes) for crashes in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert pause_before_restart(10_000) == 30
+
+
+async def test_a_service_that_cannot_start_is_named_with_what_it_said(tmp_path: Path) -> None:
+    child = _child(tmp_path, """print('{"event": "settings refused", "why": "VALERIX_PORT is not set"}'); exit(2)""")
+    with pytest.raises(UnreachableError) as caught:
+        await child.start(within=20)
+    assert caught.value.what == "order-1 did not start."
+    assert caught.value.why == "it ended with exit code 2: settings refused: VALERIX_PORT is not set"
+    assert caught.value.hint == f"read {tmp_path / 'order-1.log'}"
+
+
+async def test_a_service_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
+    child = _child(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(UnreachableError, match=r"it did not get ready within 0\.2 s"):
+        await child.start(within=0.2)
+    await child.stop(asyncio.Event())
+    assert child.pid is None
+
+
+def _child(directory: Path, program: str) -> Child:
+    launch = Launch((sys.executable, "-c", program), directory)
+    log = directory / "order-1.log"
+    charge = Charge("order-1", "nowhere", free_port(), lambda: launch, answers=lambda: False, log=log)
+    return Child(charge, Household(Journal(), changed=lambda: None, inherited=()))
 
 
 def test_a_service_is_told_of_every_inventory_and_of_no_other_setting_of_ours() -> None:

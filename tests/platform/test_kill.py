@@ -11,10 +11,12 @@ from valerix_cli.local.state import Service, read_secrets
 def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> None:
     orders = [platform.place(f"before-the-kill-{number}") for number in range(5)]
     assert [order.status_code for order in orders] == [201] * 5
+    secrets = read_secrets(platform.directory)
     platform.kill_everything()
     assert (platform.directory / "stack.json").exists(), "what a crash leaves behind"
 
     platform.up()
+    assert read_secrets(platform.directory) == secrets
     again = [platform.place(f"before-the-kill-{number}") for number in range(5)]
     assert [order.headers["Idempotent-Replayed"] for order in again] == ["true"] * 5
     assert [order.json() for order in again] == [order.json() for order in orders]
@@ -22,12 +24,8 @@ def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> N
 
 def test_no_process_outlives_a_killed_supervisor(platform: Installation) -> None:
     assert len(platform.processes) >= 6
-    secrets = read_secrets(platform.directory)
     os.kill(platform.stack.supervisor_pid, signal.SIGKILL)
     eventually(platform.is_gone, 5)
-
-    platform.up()
-    assert read_secrets(platform.directory) == secrets
 
 
 def test_a_killed_service_is_started_again_and_that_is_said(platform: Installation) -> None:

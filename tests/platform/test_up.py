@@ -78,15 +78,6 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [mine]
 
 
-def test_a_service_that_cannot_start_is_named_with_what_it_said(stopped: Installation) -> None:
-    broken = Installation(stopped.directory, {"VALERIX_MAX_ATTEMPTS": "none"})
-    failed = broken.run("up", "--detach")
-    assert failed.returncode == 3
-    assert "did not start." in failed.stderr
-    assert "VALERIX_MAX_ATTEMPTS" in failed.stderr
-    assert stopped.is_gone()
-
-
 def test_somebody_who_is_not_root_runs_a_platform_too() -> None:
     with installed(**as_another_user()) as theirs:
         theirs.up()

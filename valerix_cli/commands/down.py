@@ -63,4 +63,4 @@ def _wipe(session: Session, directory: Path) -> None:
     if left:
         warn(f"Deleted what is ours in {directory}; {', '.join(left)} is not, and stays.", session.output)
     else:
-        talk(f"Deleted {directory}.", session.output)
+        talk(f"{'Emptied' if directory.exists() else 'Deleted'} {directory}.", session.output)

@@ -53,6 +53,7 @@ def up(
     from valerix_cli.local.wishes import Wishes  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
+    limit = session.settings.setting("timeout").value
     wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None)
     directory = state_dir()
     with home.told_plainly(directory):
@@ -61,7 +62,7 @@ def up(
         if not detach:
             _stay(directory, wishes, lock, session.output)
             return
-        stack = start(directory, wishes, lock, lambda notice: talk(notice.event, session.output))
+        stack = start(directory, wishes, lock, lambda notice: talk(notice.event, session.output), limit)
     from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - nobody waits for it any more
 
     show(stack, stack_view, session.output)

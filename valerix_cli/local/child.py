@@ -22,6 +22,7 @@ from valerix_cli.local.state import ServiceState
 
 GLANCE = 0.05  # seconds between looks at a process that is starting or should end
 WATCH = 0.1  # seconds between looks at one that runs
+LAST_CHANCE = 0.5  # seconds to end by itself for what was hurried
 STEADY = 30.0  # seconds after which an earlier crash is forgotten
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
 
@@ -96,7 +97,7 @@ class Child:
         process = self._process
         if process and process.poll() is None:
             process.send_signal(self.charge.stop_signal)
-            if not await self._ends(process, self.charge.patience, hurry):
+            if not (await self._ends(process, self.charge.patience, hurry) or await self._ends(process, LAST_CHANCE)):
                 self._household.journal.warning(f"{self.charge.name} did not end in time and is killed")
                 process.send_signal(self.charge.hurry_signal)
                 if not await self._ends(process, 2.0):

@@ -1,5 +1,6 @@
 """Starting the supervisor in the background, and waiting until it has everything ready."""
 
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.errors import CliError, ExitCode, WaitedTooLongError
 from valerix_cli.local import home
 from valerix_cli.local.journal import SUPERVISOR, Notice
 from valerix_cli.local.logs import last_lines, log_file, rotate
@@ -20,10 +21,11 @@ _GLANCE = 0.03  # seconds
 _MODULE = "valerix_cli.local.detached"
 
 
-def start(directory: Path, wishes: Wishes, lock: int, tell: Callable[[Notice], None]) -> Stack:
+def start(directory: Path, wishes: Wishes, lock: int, tell: Callable[[Notice], None], within: float | None) -> Stack:
     """Start a supervisor that outlives us, holding `lock`, and return what it runs once everything is ready.
 
-    `tell` hears what it says meanwhile. Raises the CliError that it ended with.
+    `tell` hears what it says meanwhile. Raises the CliError that it ended with, or WaitedTooLongError after `within`
+    seconds (None: as long as the supervisor itself waits); nothing stays then.
     """
     log = log_file(directory / home.LOGS, SUPERVISOR)
     rotate(log)
@@ -41,12 +43,19 @@ def start(directory: Path, wishes: Wishes, lock: int, tell: Callable[[Notice], N
         )
     os.close(lock)
     said = _Said(log, heard)
+    deadline = time.monotonic() + within if within else math.inf
     try:
         while process.poll() is None:
-            said.pass_on(tell)
             stack = read_stack(directory)
+            said.pass_on(tell)
             if stack and stack.state == "running" and stack.supervisor_pid == process.pid:
                 return stack
+            if time.monotonic() > deadline:
+                raise WaitedTooLongError(  # noqa: TRY301 - ended like every other way out
+                    "The platform was not ready in time.",
+                    f"{within:g} s were not enough; it was stopped",
+                    "the same with a longer --timeout",
+                )
             time.sleep(_GLANCE)
     except BaseException:  # whoever is interrupted while starting something does not want it to stay
         process.terminate()
