@@ -87,7 +87,11 @@ async def by_keys(conn: Connection, keys: list[str]) -> dict[str, Stored]:
 
 
 async def settle(conn: Connection, settlements: list[Settlement], by: str) -> list[Order]:
-    """Write each settlement whose claim is still the one in force. Return the orders written; others are missing."""
+    """Write each settlement whose claim is still the one in force. Return the orders written; others are missing.
+
+    Settling gives the order out of hand, so a claim settles once; a lease that has ended does as long as nobody
+    else has claimed the order.
+    """
     cursor = await conn.execute(
         """
         WITH wanted AS (
@@ -100,6 +104,7 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> li
                 next_attempt_at = now() + make_interval(secs => w.delay)
             FROM wanted w
             WHERE o.order_id = w.order_id AND o.lease_token = w.token AND o.status IN ('pending', 'queued')
+              AND o.lease_until IS NOT NULL
             RETURNING o.order_id, o.item_id, o.quantity, o.status, o.reason, o.idempotency_key, o.attempts,
                       o.created_at, o.updated_at, w.from_status, w.detail
         ), logged AS (

@@ -64,8 +64,9 @@ async def end_leases(pool: Pool) -> None:
     """Let time pass for the database: every lease has ended and every next attempt is due."""
     await rows(
         pool,
-        b"""UPDATE orders SET lease_until = least(lease_until, now()), next_attempt_at = least(next_attempt_at, now())
-            WHERE status IN ('pending', 'queued')""",
+        b"""UPDATE orders SET lease_until = CASE WHEN lease_until IS NOT NULL THEN least(lease_until, now()) END,
+                              next_attempt_at = least(next_attempt_at, now())
+            WHERE id IN (SELECT id FROM orders WHERE status IN ('pending', 'queued') FOR UPDATE SKIP LOCKED)""",
     )
 
 

@@ -225,7 +225,8 @@ async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_f
 
 async def test_the_table_itself_takes_a_key_once_and_an_order_id_once(pool: Pool) -> None:
     await accepted(pool, "key-1")
-    again = b"""INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
+    again = b"""INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts,
+                                    lease_token)
                 SELECT %s, item_id, quantity, status, %s, fingerprint, attempts, lease_token FROM orders"""
     for order_id, key in ((wanted("key-2").order_id, "key-1"), (wanted("key-1").order_id, "key-2")):
         with pytest.raises(psycopg.errors.UniqueViolation):

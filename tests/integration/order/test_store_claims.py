@@ -1,0 +1,141 @@
+"""Claiming orders: what is due and in nobody's hands, each by one."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.common.postgres import Pool
+from services.order import store, usecases
+from services.order.domain import Claim
+from tests.integration.order.rows import (
+    LEASE,
+    REPLICA,
+    accepted,
+    end_leases,
+    keys,
+    queued,
+    rows,
+    settlement,
+    wanted,
+)
+
+
+async def test_each_due_order_is_taken_once_across_concurrent_claimers(pool: Pool) -> None:
+    orders = await queued(pool, *keys(300))
+
+    async def take() -> list[Claim]:
+        taken: list[Claim] = []
+        while claims := await usecases.claim(pool, LEASE, 7):
+            assert len(claims) <= 7
+            taken += claims
+        return taken
+
+    hands = await asyncio.gather(*(take() for _ in range(8)))
+    taken = [claim for hand in hands for claim in hand]
+    assert sorted(claim.order_id for claim in taken) == sorted(claim.order_id for claim in orders)
+    assert {(claim.token, claim.attempt, claim.status) for claim in taken} == {(2, 2, "queued")}
+
+
+async def test_a_claim_leases_the_order_by_the_databases_clock(pool: Pool) -> None:
+    await queued(pool, "key-1")
+    await usecases.claim(pool, timedelta(seconds=7), 1)
+    assert await rows(
+        pool, b"SELECT lease_until - updated_at, next_attempt_at - updated_at, lease_until > now() FROM orders"
+    ) == [(timedelta(seconds=7), timedelta(seconds=7), True)]
+
+
+async def test_an_order_in_somebodys_hands_is_not_taken_until_the_lease_ends(pool: Pool) -> None:
+    await accepted(pool, "fresh")
+    await queued(pool, "claimed")
+    assert len(await usecases.claim(pool, LEASE, 10)) == 1
+    assert await usecases.claim(pool, LEASE, 10) == []
+    await end_leases(pool)
+    again = await usecases.claim(pool, LEASE, 10)
+    assert {(claim.status, claim.token) for claim in again} == {("pending", 2), ("queued", 3)}
+
+
+@pytest.mark.parametrize(
+    "not_yet",
+    [
+        b"UPDATE orders SET lease_until = now() + interval '1 min', next_attempt_at = now() - interval '1 s'",
+        b"UPDATE orders SET lease_until = now() - interval '1 s', next_attempt_at = now() + interval '1 min'",
+    ],
+)
+async def test_both_the_lease_and_the_wait_must_be_over(pool: Pool, not_yet: bytes) -> None:
+    await queued(pool, "key-1")
+    await rows(pool, not_yet)
+    assert await usecases.claim(pool, LEASE, 10) == []
+
+
+async def test_the_one_that_has_been_due_longest_comes_first(pool: Pool) -> None:
+    names = keys(5)
+    await queued(pool, *names)
+    for age, name in enumerate(names):
+        await rows(
+            pool,
+            b"UPDATE orders SET next_attempt_at = now() - %s * interval '1 s' WHERE idempotency_key = %s",
+            age,
+            name,
+        )
+    taken = [(await usecases.claim(pool, LEASE, 1))[0].order_id for _ in names]
+    assert taken == [wanted(name).order_id for name in reversed(names)]
+
+
+async def test_a_wake_up_takes_only_the_orders_it_names_and_only_if_they_are_due(pool: Pool) -> None:
+    due, other = await queued(pool, "due", "other")
+    (leased,) = await accepted(pool, "leased")
+    (done,) = await accepted(pool, "done")
+    await usecases.settle(pool, REPLICA, [settlement(done, "confirmed")])
+    named = [due.order_id, leased.order_id, done.order_id, wanted("nobody").order_id, due.order_id]
+    (taken,) = await usecases.claim(pool, LEASE, 10, named)
+    assert taken.order_id == due.order_id
+    assert await usecases.claim(pool, LEASE, 10, []) == []
+    (taken,) = await usecases.claim(pool, LEASE, 10)
+    assert taken.order_id == other.order_id
+
+
+async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) -> None:
+    await queued(pool, *keys(10))
+    async with pool.connection() as slow:
+        first = await store.claim_due(slow, LEASE, 4)
+        async with asyncio.timeout(2):
+            second = await usecases.claim(pool, LEASE, 10)
+    assert len(first) == 4
+    assert len(second) == 6
+    assert not {claim.order_id for claim in first} & {claim.order_id for claim in second}
+
+
+async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Pool) -> None:
+    await queued(pool, "key-1")
+    async with pool.connection() as conn:
+        await store.claim_due(conn, LEASE, 1)
+        await conn.rollback()
+    (claim,) = await usecases.claim(pool, LEASE, 1)
+    assert (claim.token, claim.attempt) == (2, 2)
+
+
+async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose clock is a year ahead takes nothing that is leased, and its own leases end no later."""
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    await accepted(pool, "key-1")
+    assert await usecases.claim(pool, LEASE, 10) == []
+    assert await rows(pool, b"SELECT lease_until < now() + interval '11 s' FROM orders") == [(True,)]
+
+
+async def test_the_backlog_counts_what_waits_and_not_what_is_in_hand_for_the_first_time(pool: Pool) -> None:
+    async def look() -> store.Backlog:
+        async with pool.connection() as conn:
+            return await store.backlog(conn)
+
+    assert await look() == store.Backlog(0, None, 0)
+    pending, dead, _ = await accepted(pool, "pending", "dead", "in-hand")
+    await queued(pool, "queued-1", "queued-2")
+    await usecases.settle(pool, REPLICA, [settlement(dead, "dead")])
+    assert ((await look()).depth, (await look()).dead) == (2, 1)
+    await rows(pool, b"UPDATE orders SET lease_until = now() WHERE order_id = %s", pending.order_id)
+    await rows(pool, b"UPDATE orders SET created_at = now() - interval '90 s' WHERE idempotency_key = 'queued-1'")
+    seen = await look()
+    assert seen.depth == 3
+    assert seen.oldest_age is not None
+    assert 90 <= seen.oldest_age < 100

@@ -1,0 +1,230 @@
+"""Settling orders: only by whoever holds the claim in force, and only once."""
+
+import asyncio
+
+import pytest
+
+from services.common.postgres import Pool
+from services.order import usecases
+from services.order.domain import Claim, OrderNotDead, OrderNotFound, Status
+from tests.integration.order.rows import (
+    LEASE,
+    REPLICA,
+    accepted,
+    end_leases,
+    events,
+    keys,
+    queued,
+    rows,
+    settlement,
+    statuses,
+    wanted,
+)
+
+
+async def reclaimed(pool: Pool, *names: str) -> tuple[list[Claim], list[Claim]]:
+    """Accepted orders whose leases have ended and that another took: the stale claims and those in force, by key."""
+    stale = await accepted(pool, *names)
+    await end_leases(pool)
+    fresh = {claim.order_id: claim for claim in await usecases.claim(pool, LEASE, len(names))}
+    return stale, [fresh[claim.order_id] for claim in stale]
+
+
+@pytest.mark.parametrize("status", ["confirmed", "failed", "dead"])
+async def test_a_settled_order_is_in_nobodys_hands_and_never_due(pool: Pool, status: Status) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    (order,) = await usecases.settle(pool, REPLICA, [settlement(claim, status, "why")])
+    assert (order.status, order.reason, order.attempts) == (status, "why", 1)
+    assert await rows(pool, b"SELECT status, reason, lease_until, next_attempt_at FROM orders") == [
+        (status, "why", None, None)
+    ]
+    assert await usecases.claim(pool, LEASE, 10) == []
+
+
+async def test_a_queued_order_is_due_after_its_delay_by_the_databases_clock(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, REPLICA, [settlement(claim, "queued", "timeout", delay=2.5)])
+    assert await rows(
+        pool,
+        b"""SELECT status, reason, lease_until, extract(epoch FROM next_attempt_at - updated_at)::float8 FROM orders""",
+    ) == [("queued", "timeout", None, 2.5)]
+    assert await usecases.claim(pool, LEASE, 10) == []
+    await end_leases(pool)
+    assert len(await usecases.claim(pool, LEASE, 10)) == 1
+
+
+async def test_each_settlement_is_a_line_of_history_with_its_facts(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, "order-9", [settlement(claim, "queued", delay=0)])
+    (claim,) = await usecases.claim(pool, LEASE, 1)
+    await usecases.settle(pool, "worker-1", [settlement(claim, "confirmed")])
+    history = await usecases.history(pool, claim.order_id)
+    assert [(event.from_, event.to, event.detail["by"]) for event in history] == [
+        (None, "pending", REPLICA),
+        ("pending", "queued", "order-9"),
+        ("queued", "confirmed", "worker-1"),
+    ]
+    assert history[2].detail == {"by": "worker-1", "attempt": 2, "token": 2}
+    assert [event.at for event in history] == sorted(event.at for event in history)
+
+
+async def test_a_stale_token_settles_nothing_and_is_told_what_the_row_says(pool: Pool) -> None:
+    (stale,), (fresh,) = await reclaimed(pool, "key-1")
+    (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
+    assert (told.status, told.reason) == ("pending", None)
+    await usecases.settle(pool, "worker-1", [settlement(fresh, "confirmed")])
+    (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
+    assert (told.status, told.reason) == ("confirmed", None)
+    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "confirmed")]
+
+
+async def test_a_stale_token_does_not_end_the_lease_of_the_one_in_force(pool: Pool) -> None:
+    (stale,), (fresh,) = await reclaimed(pool, "key-1")
+    before = await rows(pool, b"SELECT lease_until, lease_token, attempts, updated_at FROM orders")
+    await usecases.settle(pool, "order-1", [settlement(stale, "queued", delay=0)])
+    assert await rows(pool, b"SELECT lease_until, lease_token, attempts, updated_at FROM orders") == before
+    (order,) = await usecases.settle(pool, "worker-1", [settlement(fresh, "confirmed")])
+    assert order.status == "confirmed"
+
+
+@pytest.mark.parametrize("final", ["confirmed", "failed", "dead"])
+@pytest.mark.parametrize("then", ["queued", "confirmed", "failed", "dead"])
+async def test_a_settled_order_stays_as_it_is_even_for_its_own_token(pool: Pool, final: Status, then: Status) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, REPLICA, [settlement(claim, final)])
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, then, delay=0 if then == "queued" else None)])
+    assert told.status == final
+    assert await statuses(pool) == {"key-1": final}
+    assert len(await events(pool, claim.order_id)) == 2
+
+
+async def test_a_claim_is_used_up_by_settling_also_when_the_order_is_queued(pool: Pool) -> None:
+    (claim,) = await queued(pool, "key-1")
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert told.status == "queued"
+    (fresh,) = await usecases.claim(pool, LEASE, 1)
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert told.status == "queued"
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(fresh, "confirmed")])
+    assert told.status == "confirmed"
+
+
+async def test_a_lease_that_has_ended_still_settles_as_long_as_nobody_else_claimed_the_order(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await end_leases(pool)
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
+    assert told.status == "confirmed"
+
+
+async def test_a_batch_settles_those_in_force_and_reports_the_others_each_in_its_place(pool: Pool) -> None:
+    names = keys(6)
+    stale, fresh = await reclaimed(pool, *names)
+    batch = [
+        settlement(stale[0], "failed"),
+        settlement(fresh[1], "confirmed"),
+        settlement(fresh[2], "failed", "unknown-item"),
+        settlement(stale[3], "confirmed"),
+        settlement(fresh[4], "queued", "timeout", delay=1),
+        settlement(fresh[5], "dead"),
+    ]
+    told = await usecases.settle(pool, REPLICA, batch)
+    assert [order.idempotency_key for order in told] == names
+    assert [order.status for order in told] == ["pending", "confirmed", "failed", "pending", "queued", "dead"]
+    assert [order.reason for order in told] == [None, None, "unknown-item", None, "timeout", None]
+
+
+async def test_both_holders_of_one_order_in_one_batch_are_told_what_the_one_in_force_wrote(pool: Pool) -> None:
+    (stale,), (fresh,) = await reclaimed(pool, "key-1")
+    told = await usecases.settle(pool, REPLICA, [settlement(stale, "failed"), settlement(fresh, "confirmed")])
+    assert [order.status for order in told] == ["confirmed", "confirmed"]
+    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "confirmed")]
+
+
+async def test_a_claim_and_a_late_settlement_that_race_never_both_win(pool: Pool) -> None:
+    """At the end of a lease its holder settles while a worker claims: the order is the one's or the other's."""
+    won = {"settled": 0, "claimed": 0}
+    for lap in range(60):
+        (claim,) = await accepted(pool, f"lap-{lap}")
+        await end_leases(pool)
+        (told,), claims = await asyncio.gather(
+            usecases.settle(pool, "order-1", [settlement(claim, "confirmed")]), usecases.claim(pool, LEASE, 10)
+        )
+        assert (told.status == "confirmed") == (not claims)
+        won["claimed" if claims else "settled"] += 1
+        for taken in claims:
+            (told,) = await usecases.settle(pool, "worker-1", [settlement(taken, "confirmed")])
+            assert told.status == "confirmed"
+    assert set((await statuses(pool)).values()) == {"confirmed"}
+    assert sum(won.values()) == 60
+
+
+async def test_racing_settlements_of_the_same_claim_write_it_once(pool: Pool) -> None:
+    ends: list[Status] = ["confirmed", "failed", "dead", "confirmed", "failed", "dead"]
+    for name in keys(20):
+        (claim,) = await accepted(pool, name)
+        told = await asyncio.gather(*(usecases.settle(pool, REPLICA, [settlement(claim, end)]) for end in ends))
+        assert len({order.status for (order,) in told}) == 1
+        assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", told[0][0].status)]
+
+
+async def test_a_dead_order_is_requeued_with_all_its_attempts_due_now(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, REPLICA, [settlement(claim, "dead", "attempts-exhausted")])
+    assert await usecases.requeue(pool, "order-2", claim.order_id) == [claim.order_id]
+    order = await usecases.show(pool, claim.order_id)
+    assert (order.status, order.reason, order.attempts) == ("queued", "requeued", 0)
+    assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", "dead"), ("dead", "queued")]
+    (fresh,) = await usecases.claim(pool, LEASE, 10)
+    assert (fresh.attempt, fresh.token) == (1, 3)
+
+
+async def test_whoever_held_an_order_before_it_was_requeued_settles_nothing(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, REPLICA, [settlement(claim, "dead")])
+    await usecases.requeue(pool, "order-2", claim.order_id)
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert told.status == "queued"
+
+
+async def test_requeueing_all_takes_the_dead_and_only_them(pool: Pool) -> None:
+    dead, failed, confirmed, _ = await accepted(pool, "dead", "failed", "confirmed", "pending")
+    await usecases.settle(
+        pool,
+        REPLICA,
+        [settlement(dead, "dead"), settlement(failed, "failed"), settlement(confirmed, "confirmed")],
+    )
+    assert await usecases.requeue(pool, "order-2", None) == [dead.order_id]
+    assert await usecases.requeue(pool, "order-2", None) == []
+    assert await statuses(pool) == {
+        "dead": "queued",
+        "failed": "failed",
+        "confirmed": "confirmed",
+        "pending": "pending",
+    }
+
+
+async def test_two_operators_who_requeue_at_once_requeue_each_order_once(pool: Pool) -> None:
+    claims = await accepted(pool, *keys(50))
+    await usecases.settle(pool, REPLICA, [settlement(claim, "dead") for claim in claims])
+    taken = await asyncio.gather(*(usecases.requeue(pool, f"order-{number}", None) for number in range(4)))
+    assert sorted(order_id for order_ids in taken for order_id in order_ids) == sorted(c.order_id for c in claims)
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "confirmed", "failed"])
+async def test_an_order_that_is_not_dead_is_not_requeued(pool: Pool, status: Status) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    if status != "pending":
+        await usecases.settle(pool, REPLICA, [settlement(claim, status, delay=5 if status == "queued" else None)])
+    with pytest.raises(OrderNotDead):
+        await usecases.requeue(pool, REPLICA, claim.order_id)
+    assert await statuses(pool) == {"key-1": status}
+
+
+async def test_what_is_not_there_is_not_found(pool: Pool) -> None:
+    nobody = wanted("nobody").order_id
+    with pytest.raises(OrderNotFound):
+        await usecases.requeue(pool, REPLICA, nobody)
+    with pytest.raises(OrderNotFound):
+        await usecases.show(pool, nobody)
+    with pytest.raises(OrderNotFound):
+        await usecases.history(pool, nobody)

@@ -1,0 +1,86 @@
+"""Everybody does everything at once, for a while; then the database is asked whether it makes sense."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from services.common.postgres import Pool
+from services.order import usecases
+from services.order.domain import Claim, Process, Settlement, Status
+from tests.integration.order.rows import LEASE, chance, end_leases, keys, rows, settlement, wanted
+
+STEPS = 80
+ENDS: dict[Status, int] = {"confirmed": 1, "failed": 1, "queued": 12, "dead": 6}  # how often each, in proportion
+LAWFUL = {
+    (None, "pending"),
+    *(("pending", to) for to in ("queued", "confirmed", "failed", "dead")),
+    *(("queued", to) for to in ("queued", "confirmed", "failed", "dead")),
+    ("dead", "queued"),
+}
+
+
+class Somebody:
+    """A process that accepts, claims, settles, forgets what it holds and comes back to it much later."""
+
+    def __init__(self, name: str, pool: Pool, names: list[str]) -> None:
+        self._name, self._pool, self._names = name, pool, names
+        self._dice: Random = chance(name)
+        self._held: list[Claim] = []
+
+    async def live(self) -> None:
+        deeds = [self._accept, self._claim, self._settle, self._settle, self._settle, self._requeue, self._wait]
+        for _ in range(STEPS):
+            await self._dice.choice(deeds)()
+
+    async def _accept(self) -> None:
+        batch = [wanted(name) for name in self._dice.sample(self._names, 5)]
+        admissions = await usecases.accept(self._pool, LEASE, self._name, batch)
+        self._held += [admission.claim for admission in admissions if isinstance(admission, Process)]
+
+    async def _claim(self) -> None:
+        self._held += await usecases.claim(self._pool, LEASE, self._dice.randint(1, 6))
+
+    async def _settle(self) -> None:
+        """Settle some of what it ever held; most of that is stale by then."""
+        some = self._dice.sample(self._held, min(len(self._held), 6))
+        batch = [self._conclusion(claim) for claim in some]
+        for settled, told in zip(batch, await usecases.settle(self._pool, self._name, batch), strict=True):
+            assert told.order_id == settled.claim.order_id
+
+    def _conclusion(self, claim: Claim) -> Settlement:
+        (status,) = self._dice.choices(list(ENDS), list(ENDS.values()))
+        return settlement(claim, status, self._name, delay=0 if status == "queued" else None)
+
+    async def _requeue(self) -> None:
+        await usecases.requeue(self._pool, self._name, None)
+
+    async def _wait(self) -> None:
+        await end_leases(self._pool)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_however_processes_interleave_every_history_is_one_unbroken_line(pool: Pool, seed: int) -> None:
+    names = keys(25, f"story-{seed}")
+    await asyncio.gather(*(Somebody(f"replica-{seed}-{number}", pool, names).live() for number in range(6)))
+
+    assert await rows(pool, b"SELECT count(*) FROM orders") == [(len(names),)]
+    lines = await rows(
+        pool,
+        b"""SELECT order_id, "from", "to", (detail ->> 'token')::bigint,
+                   lag("to") OVER mine, lag((detail ->> 'token')::bigint) OVER mine
+            FROM order_events WINDOW mine AS (PARTITION BY order_id ORDER BY id)""",
+    )
+    assert len(lines) > 4 * len(names)
+    for order_id, before, after, token, previous, previous_token in lines:
+        assert before == previous, order_id
+        assert (before, after) in LAWFUL, order_id
+        assert token >= (previous_token or 1), order_id
+    last = await rows(
+        pool,
+        b"""SELECT status, "to", lease_token >= (detail ->> 'token')::bigint
+            FROM orders JOIN (SELECT DISTINCT ON (order_id) * FROM order_events ORDER BY order_id, id DESC) AS last
+                 USING (order_id)""",
+    )
+    assert len(last) == len(names)
+    assert all(status == to and not_ahead for status, to, not_ahead in last)
