@@ -9,6 +9,7 @@ import psutil
 import psycopg
 import pytest
 
+from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
@@ -29,6 +30,16 @@ def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tm
         psycopg.connect(again.url("postgres")) as conn,
     ):
         assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_a_postgres_whose_password_was_lost_says_so_at_once(tmp_path: Path) -> None:
+    with running(PostgresServer.at(tmp_path, password="one", fsync=False)):
+        pass
+    with (
+        pytest.raises(UnreachableError, match="does not take the password it was made with"),
+        running(PostgresServer.at(tmp_path, password="two", fsync=False)),
+    ):
+        pass
 
 
 def test_commits_are_durable_unless_a_test_asks_for_speed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from valerix_cli.errors import UnreachableError
@@ -79,6 +80,7 @@ def system_postgres() -> Path:
     return newest
 
 
+@cache
 def postgres_version(programs: Path) -> tuple[int, ...]:
     """(18, 6) for PostgreSQL 18.6."""
     command = [str(programs / "postgres"), "--version"]

@@ -75,7 +75,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process and self._process.returncode is None else None
+        return self._process.pid if self._process and self._process.poll() is None else None
 
     async def start(self, within: float) -> None:
         """Start it and return once it answers. Raises UnreachableError, with what it said last, when it never does."""
@@ -89,6 +89,7 @@ class Child:
             raise _failed(f"{self.charge.name} did not start.", how, self.charge.log, began)
         self._household.journal.info(f"{self.charge.name} is ready on {self.charge.address}")
         self._keeper = asyncio.create_task(self._keep_alive(process))
+        self._keeper.add_done_callback(self._say_if_unwatched)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """End it: gracefully while there is patience and no hurry, and then for sure."""
@@ -118,6 +119,10 @@ class Child:
             await self._until_it_answers(process)
             if self.state == "running":
                 self._household.journal.info(f"{self.charge.name} is back on {self.charge.address}")
+
+    def _say_if_unwatched(self, keeper: asyncio.Task[None]) -> None:
+        if not keeper.cancelled() and (bug := keeper.exception()):
+            self._household.journal.warning(f"{self.charge.name} is not watched any more, by a bug of ours: {bug!r}")
 
     async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
         """The new process, and after how many crashes in a row it comes."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def claim(directory: Path) -> int:
         if time.monotonic() > deadline:
             raise UnreachableError(
                 "Something is left of a platform that was killed.",
-                f"{_processes(holders(directory))} still hold {directory}",
+                f"{_processes(_leftovers(directory))} still hold {directory}",
                 "valerix down, to end it",
             )
         time.sleep(_GLANCE)
@@ -58,7 +57,7 @@ def end(directory: Path, within: float) -> bool:
         if supervisor:
             os.kill(supervisor.supervisor_pid, signal.SIGTERM)
         else:
-            _kill(holders(directory))
+            _kill(_leftovers(directory))
     except PermissionError as error:
         raise GuardError(
             "The platform was not stopped.", "it belongs to another user", "run this as the user who started it"
@@ -68,11 +67,23 @@ def end(directory: Path, within: float) -> bool:
         if time.monotonic() > deadline:
             raise WaitedTooLongError(
                 "The platform has not stopped yet.",
-                f"{_processes(holders(directory))} still hold {directory}",
+                f"{_processes(_leftovers(directory))} still hold {directory}",
                 "valerix down again, to hurry it",
             )
         time.sleep(_GLANCE)
     return True
+
+
+def _leftovers(directory: Path) -> list[int]:
+    """What still holds the lock; where a system does not tell, what the last stack.json names and is alive."""
+    if Path("/proc/self/fd").exists():
+        return holders(directory)
+    stack = read_stack(directory)
+    if stack is None:
+        return []
+    pids = [service.pid for replicas in stack.services.values() for service in replicas]
+    pids += [database.pid for database in stack.databases.values()]
+    return [pid for pid in pids if pid and is_alive(pid)]
 
 
 def _kill(pids: list[int]) -> None:
@@ -83,5 +94,5 @@ def _kill(pids: list[int]) -> None:
 
 def _processes(pids: list[int]) -> str:
     if not pids:
-        return "processes that cannot be named" + ("" if sys.platform == "linux" else " on this system")
+        return "processes that cannot be named"
     return f"process {pids[0]}" if len(pids) == 1 else f"processes {', '.join(map(str, pids))}"

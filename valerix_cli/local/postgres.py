@@ -63,8 +63,8 @@ class PostgresServer:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)
         password_file = self._password_file
+        password_file.touch(mode=0o600)
         password_file.write_text(self.password)
-        password_file.chmod(0o600)
         if self.account:
             self.directory.chmod(0o711)
             for path in (unfinished, password_file):
@@ -113,13 +113,21 @@ class PostgresServer:
         try:
             psycopg.connect(self.url(ADMIN), connect_timeout=2).close()
         except psycopg.OperationalError as error:
-            if "password authentication failed" in str(error):
+            if "password authentication failed" in str(error) and self._is_the_one_that_listens():
                 raise self._other_password() from error
             return False
         return True
 
     def url(self, database: str, *, user: str = ADMIN, password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
+
+    def _is_the_one_that_listens(self) -> bool:
+        """Whether this server has its port, going by what it writes into its pid file (the fourth and eighth line)."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+        except OSError:
+            return False
+        return lines[3:4] == [str(self.port)] and [line.strip() for line in lines[7:8]] == ["ready"]
 
     def _other_password(self) -> UnreachableError:
         return UnreachableError(

@@ -90,15 +90,26 @@ def _started(
 ) -> tuple[AServer, subprocess.Popen[bytes]]:
     for _ in range(_PORT_ATTEMPTS):
         process = server.running().start(output)
-        while process.poll() is None and time.monotonic() < deadline:
-            if server.answers():
+        try:
+            if _answers(server, process, deadline):
                 return server, process
-            time.sleep(_GLANCE)
+        except BaseException:
+            _stop(process, signal.SIGKILL)
+            raise
         _stop(process, signal.SIGKILL)
         if is_free(server.port):  # so that was not why
             break
         server = server.on_port(free_port())
     raise did_not_start(server, log)
+
+
+def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait until it does; False when it has ended, or the time is up."""
+    while process.poll() is None and time.monotonic() < deadline:
+        if server.answers():
+            return True
+        time.sleep(_GLANCE)
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes], wanted: signal.Signals) -> None:
