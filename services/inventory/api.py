@@ -166,16 +166,12 @@ async def restock(
 
 async def _stream(known: bytes, pending: Answers) -> AsyncIterator[bytes]:
     """Yield the answers in order of completion, those that are known together in one piece."""
-    try:
+    if known:
+        yield known
+    while pending:
+        known, pending = await _next_answers(pending)
         if known:
             yield known
-        while pending:
-            known, pending = await _next_answers(pending)
-            if known:
-                yield known
-    finally:
-        for task in pending:
-            task.cancel()
 
 
 async def _next_answers(pending: Answers) -> tuple[bytes, Answers]:

@@ -18,13 +18,13 @@ from services.inventory.gremlins import Activation
 from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
 from tests.processes import OPERATOR, SERVICE, eventually
 
+JSON = SERVICE | {"Content-Type": "application/json"}
 NAMES = uuid.UUID(int=7)
-HITS = ("latency", "crash", "partial_failure")
 
 
-def lines_of(item: str, count: int) -> list[Line]:
-    """Lines whose order ids are the same in every run."""
-    return [line(item, order_id=str(uuid.uuid5(NAMES, str(number)))) for number in range(count)]
+def lines_of(story: str, item: str, count: int) -> list[Line]:
+    """Lines whose order ids are the same in every run of that story."""
+    return [line(item, order_id=str(uuid.uuid5(NAMES, f"{story}-{number}"))) for number in range(count)]
 
 
 def fresh_lines(item: str, count: int) -> list[Line]:
@@ -42,10 +42,15 @@ def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
     return 200
 
 
+def is_slow(activation: dict[str, Any], wanted: Line) -> bool:
+    terms = msgspec.convert(activation, Activation)
+    return gremlins.hits(terms, "latency", uuid.UUID(wanted["order_id"]), wanted["attempt"])
+
+
 async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_in_bulk(
     warehouse: Warehouse,
 ) -> None:
-    lines = lines_of(warehouse.add_item(1000), 80)
+    lines = lines_of("same faults", warehouse.add_item(1000), 80)
     terms: dict[str, Any] = {"crash_rate": 0.3, "partial_failure_rate": 0.3, "seed": 42}
     activation = warehouse.unleash(**terms)
     alone, first = await warehouse.fates(lines, concurrency=1), warehouse.calm()
@@ -71,7 +76,7 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_
 
 
 async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: Warehouse) -> None:
-    lines = lines_of(warehouse.add_item(1000), 30)
+    lines = lines_of("another attempt", warehouse.add_item(1000), 30)
     warehouse.unleash(crash_rate=0.5, seed=42)
     first = await warehouse.fates(lines, concurrency=10)
     second = await warehouse.fates([each | {"attempt": 2} for each in lines], concurrency=10)
@@ -222,9 +227,8 @@ def test_a_problem_of_a_gremlin_says_so(warehouse: Warehouse) -> None:
 async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_completion(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     activation = warehouse.unleash(latency=True, latency_ms=600, latency_rate=0.3, seed=11)
-    lines = lines_of(item, 30)
-    terms = msgspec.convert(activation, Activation)
-    slow = {each["order_id"] for each in lines if gremlins.hits(terms, "latency", uuid.UUID(each["order_id"]), 1)}
+    lines = lines_of("slow lines", item, 30)
+    slow = {each["order_id"] for each in lines if is_slow(activation, each)}
     assert 0 < len(slow) < 30
     arrivals: dict[str, float] = {}
     async with (
@@ -252,6 +256,20 @@ def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) 
     began = time.monotonic()
     assert warehouse.deduct_many([lost]) == {}
     assert time.monotonic() - began < 0.5
+
+
+def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: Warehouse) -> None:
+    item = warehouse.add_item()
+    activation = warehouse.unleash(latency=True, latency_ms=1500, latency_rate=0.5, seed=11)
+    lines = lines_of("gives up", item, 20)
+    slow = next(each for each in lines if is_slow(activation, each))
+    for path, body, headers in (("deductions", ndjson(lines), NDJSON), ("deduct", ndjson([slow]), JSON)):
+        with pytest.raises(httpx.ReadTimeout):
+            warehouse.http.post(f"{warehouse.url}/api/inventory/{path}", content=body, headers=headers, timeout=0.4)
+    assert warehouse.quantity(item) == 80
+    warehouse.calm()
+    warehouse.wait_for_metric("http_requests_in_flight", 1)  # the one that asks
+    assert {answer["repeated"] for answer in warehouse.deduct_many(lines).values()} == {True}
 
 
 async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Warehouse) -> None:
@@ -283,7 +301,7 @@ def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Warehouse) -> None:
 async def test_the_kinds_of_faults_vary_by_order(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     warehouse.unleash(crash_rate=1.0, seed=3)
-    kinds = Counter((await warehouse.fates(lines_of(item, 30), 10)).values())
+    kinds = Counter((await warehouse.fates(lines_of("kinds", item, 30), 10)).values())
     assert min(kinds[500], kinds[503], kinds["lost"]) >= 3
 
 
