@@ -130,6 +130,11 @@ class Breaker(pybreaker.CircuitBreaker):
         assert name in {"closed", "open", "half-open"}  # noqa: S101 - pybreaker has no other
         return name  # type: ignore[return-value]  # narrowed by the line above
 
+    @property
+    def shown(self) -> State:
+        """What holds now: what an operator forces, else the state."""
+        return self.forced or self.state_name
+
     def admit(self) -> Ticket:
         """Return the right to make one call, or raise Rejected."""
         if self.forced is None:
@@ -155,7 +160,7 @@ class Breaker(pybreaker.CircuitBreaker):
         """Override the state, or with None let the calls decide again, from a clean closed state."""
         if forced == self.forced:
             return
-        before = self.forced or self.state_name
+        before = self.shown
         self.forced = forced
         self._generation += 1
         self._trial_runs = False

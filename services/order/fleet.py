@@ -84,11 +84,10 @@ class Fleet:
 
     def own_view(self) -> ReplicaView:
         breaker, outcomes = self.breaker, self.breaker.window.outcomes()
-        state: State = breaker.forced or breaker.state_name
         return ReplicaView(
             replica=self._settings.replica,
             role=self._role,
-            state=state,
+            state=breaker.shown,
             since=breaker.since,
             forced=breaker.forced,
             reason=breaker.reason,
@@ -101,7 +100,7 @@ class Fleet:
                 minimum_calls=breaker.minimum_calls,
                 outcomes=outcomes,
             ),
-            retry_in_seconds=round(breaker.retry_in(), 2) if state == "open" and not breaker.forced else None,
+            retry_in_seconds=round(breaker.retry_in(), 2) if breaker.shown == "open" and not breaker.forced else None,
             updated_at=datetime.now(UTC),
         )
 

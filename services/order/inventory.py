@@ -7,15 +7,18 @@ that line is answered, and lets the next call go as soon as its first line is, s
 import asyncio
 import itertools
 import uuid
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import msgspec
+import structlog
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.order.breaker import Breaker, Rejected, Ticket
 from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
+
+log = structlog.get_logger()
 
 LANES = 8  # calls that may wait for their first answer at once
 LINES = 256  # per call: well under the body limit of 64 KiB
@@ -28,7 +31,9 @@ class _Line(msgspec.Struct, frozen=True):
     order_id: uuid.UUID
     status: int
     repeated: bool = False
-    reason: str | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]+$")] | None = (
+        None  # the database takes no NUL
+    )
     available: int | None = None
 
 
@@ -69,6 +74,7 @@ class Inventory:
         self._turn = itertools.cycle(range(len(urls)))
         self._headers = {"Authorization": f"Bearer {token}"}
         self._limit = limit
+        self._timeout = httpx.Timeout(limit, pool=limit / 3)  # well before our own limit, which would hide why
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -95,7 +101,7 @@ class Inventory:
 
         While inventory does not answer nobody is refused: the order will find out.
         """
-        if item_id in self._known_items or self._breaker.state_name != "closed":
+        if item_id in self._known_items or self._breaker.shown != "closed":
             return False
         try:
             response = await self._get(f"/api/inventory/{item_id}")
@@ -169,6 +175,8 @@ class Inventory:
             cause = str(error.response.status_code)
         except (httpx.HTTPError, msgspec.DecodeError):
             cause = LOST
+        except Exception:
+            log.exception("a call to inventory failed in a way nobody foresaw")
         except asyncio.CancelledError:
             _hold_back(waiting, sent=True)
             raise
@@ -194,7 +202,7 @@ class Inventory:
         self, url: str, content: bytes, headers: dict[str, str], waiting: dict[uuid.UUID, list[_Sent]]
     ) -> None:
         async with self._http.stream(
-            "POST", f"{url}/api/inventory/deductions", content=content, headers=headers, timeout=self._limit
+            "POST", f"{url}/api/inventory/deductions", content=content, headers=headers, timeout=self._timeout
         ) as response:
             response.raise_for_status()
             async for text in response.aiter_lines():
@@ -215,16 +223,17 @@ def _encode(claim: Claim) -> bytes:
 
 
 def _answer(line: _Sent, answer: _Line) -> None:
-    match answer.status:
-        case 200:
+    match answer:
+        case _Line(status=200):
             line.ticket.succeeded()
             _resolve(line, Deducted(answer.repeated))
-        case 409 | 422:
+        case _Line(status=409 | 422, reason=str(reason)):
             line.ticket.succeeded()
-            _resolve(line, Refused(answer.reason or "refused", answer.available))
-        case status:
-            line.ticket.failed(str(status))
-            _resolve(line, Unknown(str(status)))
+            _resolve(line, Refused(reason, answer.available))
+        case _:
+            cause = str(answer.status) if 500 <= answer.status <= 599 else LOST  # noqa: PLR2004 - HTTP's server errors
+            line.ticket.failed(cause)
+            _resolve(line, Unknown(cause))
 
 
 def _hold_back(waiting: dict[uuid.UUID, list[_Sent]], *, sent: bool = False) -> None:
