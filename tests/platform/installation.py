@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -36,8 +36,8 @@ class Installation:
     account: Account | None = None
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """One of its commands while it runs; gone at the end of the block whatever happens there."""
+    def started(self, *arguments: str, into: IO[str] | int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+        """One of its commands while it runs, writing `into`; gone at the end of the block whatever happens there."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
         become = self.account
         with subprocess.Popen(
@@ -46,7 +46,7 @@ class Installation:
             cwd="/",
             text=True,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=into,
             stderr=subprocess.PIPE,
             user=become.uid if become else None,
             group=become.gid if become else None,

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 from tests.platform.installation import PATIENCE, Installation
@@ -16,18 +17,16 @@ def test_status_says_when_nothing_runs(stopped: Installation) -> None:
     assert told.stderr.splitlines()[-1].startswith("  try: valerix up")
 
 
-def test_a_watched_status_prints_a_line_per_change(stopped: Installation) -> None:
-    with stopped.started("status", "--watch") as watching:
-        assert watching.stdout
-        first = watching.stdout.readline()
+def test_a_watched_status_prints_a_line_per_change(stopped: Installation, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with seen.open("w") as file, stopped.started("status", "--watch", into=file) as watching:
+        eventually(lambda: "platform  stopped" in seen.read_text(), PATIENCE)
         stopped.up()
-        seen = [first]
-        while "order-1  running, ok" not in seen[-1]:
-            seen.append(watching.stdout.readline())
+        eventually(lambda: "order-1  running, ok" in seen.read_text(), PATIENCE)
+        eventually(lambda: "platform  running" in seen.read_text(), PATIENCE)
         watching.send_signal(signal.SIGINT)
-        watching.communicate(timeout=PATIENCE)
-    assert "platform  stopped" in first
-    assert any("platform  running" in line for line in seen)
+        assert watching.wait(PATIENCE) == 130
+    assert len(seen.read_text().splitlines()) < 30
 
 
 def test_status_tells_who_runs_and_how_they_are(platform: Installation) -> None:
@@ -58,17 +57,18 @@ def test_logs_are_json_for_programs_and_readable_for_people(platform: Installati
     assert "supervisor" in unknown.stderr
 
 
-def test_followed_logs_go_on_after_the_file_was_put_aside(platform: Installation) -> None:
+def test_followed_logs_go_on_after_the_file_was_put_aside(platform: Installation, tmp_path: Path) -> None:
     log = platform.directory / "logs" / "order-1.log"
-    with platform.started("logs", "order-1", "-f", "-n", "1", "-o", "jsonl") as following:
-        assert following.stdout
-        assert json.loads(following.stdout.readline())["replica"] == "order-1"
+    seen = tmp_path / "seen"
+    with seen.open("w") as file, platform.started("logs", "order-1", "-f", "-n", "1", "-o", "jsonl", into=file):
+        eventually(seen.read_text, PATIENCE)
         assert rotate(log, limit=0)
-        with log.open("a") as file:
-            file.write('{"event": "after the cut"}\n')
-        assert json.loads(following.stdout.readline())["event"] == "after the cut"
-        following.send_signal(signal.SIGINT)
-        following.communicate(timeout=PATIENCE)
+        with log.open("a") as child:
+            child.write('{"event": "after the cut"}\n')
+        eventually(lambda: "after the cut" in seen.read_text(), PATIENCE)
+    first, second = map(json.loads, seen.read_text().splitlines())
+    assert first["replica"] == "order-1"
+    assert second == {"event": "after the cut"}
 
 
 def test_nothing_in_a_log_moves_the_cursor_of_who_reads_it(platform: Installation) -> None:
