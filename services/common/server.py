@@ -89,5 +89,6 @@ def run(service: str, settings_type: type[S], build: Callable[[S], ASGIApp]) -> 
     except OSError as error:
         log.error("cannot listen", host=settings.host, port=settings.port, why=str(error))  # noqa: TRY400 - as above
         sys.exit(3)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: small answers must not wait for an ack
     listening.setblocking(False)  # noqa: FBT003 - it has no keyword
     uvloop.run(serve(app, listening))
