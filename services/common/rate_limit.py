@@ -5,10 +5,12 @@ one INCR does not.
 """
 
 import time
+from collections.abc import Callable
 
 from litestar.handlers import BaseRouteHandler
 
 from services.common.auth import AnyConnection, Level, level_of
+from services.common.group_commit import GroupCommit
 from services.common.redis import BestEffort, Redis
 from services.common.refusals import RateLimited
 
@@ -18,28 +20,36 @@ WINDOW = 60  # seconds
 class RateLimit:
     """At most `per_minute` requests per client in each minute; 0 means no limit."""
 
-    def __init__(self, redis: BestEffort, per_minute: int, trusted_hops: int) -> None:
+    def __init__(
+        self, redis: BestEffort, per_minute: int, trusted_hops: int, clock: Callable[[], float] = time.time
+    ) -> None:
         self._redis = redis
         self._per_minute = per_minute
         self._trusted_hops = trusted_hops
+        self._clock = clock
+        self._counts = GroupCommit("rate-limit", self._count)
 
     async def spend(self, connection: AnyConnection) -> None:
         """Count one request of this client. Raises RateLimited when its minute is used up."""
         if not self._per_minute:
             return
-        now = int(time.time())
+        now = int(self._clock())
         key = f"rate:{client_address(connection, self._trusted_hops)}:{now // WINDOW}"
-
-        async def count(redis: Redis) -> int:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.incr(key)
-                pipe.expire(key, WINDOW * 2)
-                used, _ = await pipe.execute()
-            return int(used)
-
-        if await self._redis(count, 0) > self._per_minute:
+        if await self._counts.submit(key) > self._per_minute:
             wait = WINDOW - now % WINDOW
             raise RateLimited(f"{self._per_minute} requests a minute are used up", retry_after=wait)
+
+    async def _count(self, keys: list[str]) -> list[int]:
+        """Count one request for each of `keys`, on one connection however many come at once."""
+
+        async def count(redis: Redis) -> list[int]:
+            async with redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.incr(key)
+                    pipe.expire(key, WINDOW * 2)
+                return [int(used) for used in (await pipe.execute())[::2]]
+
+        return await self._redis(count, [0] * len(keys))
 
 
 def client_address(connection: AnyConnection, trusted_hops: int) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from services.common.group_commit import GroupCommit
 from services.common.redis import BestEffort, Redis
-from services.order.domain import Order, fingerprint
+from services.order.domain import FINAL, Order, fingerprint
 from services.order.metrics import CACHE_HITS, CACHE_MISSES
 
 KEPT = 86_400  # seconds
@@ -33,9 +33,11 @@ class Answers:
     async def find(self, key: str, wanted: bytes) -> Order | None:
         """Return the finished order that `key` stands for, if Redis knows it with this very body."""
         answer = await self._reads.submit(key)
-        found = answer is not None and answer.fingerprint == wanted
-        (CACHE_HITS if found else CACHE_MISSES).inc()
-        return answer.order if answer is not None and found else None
+        if answer is None or not _stands_for(answer, key, wanted):
+            CACHE_MISSES.inc()
+            return None
+        CACHE_HITS.inc()
+        return answer.order
 
     async def keep(self, order: Order) -> None:
         await self._writes.submit(_Answer(fingerprint(order.item_id, order.quantity), order))
@@ -59,6 +61,12 @@ class Answers:
 
         await self._redis(store, None)
         return [None] * len(answers)
+
+
+def _stands_for(answer: _Answer, key: str, wanted: bytes) -> bool:
+    """Whether an answer is this key's and final: what we read back is checked, whoever may have written it."""
+    order = answer.order
+    return answer.fingerprint == wanted and order.idempotency_key == key and order.status in FINAL
 
 
 def _decode(raw: bytes | str | None) -> _Answer | None:

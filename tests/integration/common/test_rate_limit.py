@@ -1,0 +1,117 @@
+"""The limit per client: counted in one place for all replicas, open when nobody counts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from services.common.rate_limit import RateLimit
+from services.common.redis import BestEffort, Redis, closing, open_redis
+from tests.unit.common.environ import TOKENS
+from tests.unit.common.shell import build
+
+LIMIT = 10
+NOON = 1_793_534_400.0  # the first second of a minute
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    opened = open_redis(redis_url, name="test")
+    async with closing(opened):
+        yield opened
+
+
+def replica(
+    redis: Redis, *, per_minute: int = LIMIT, hops: int = 0, peer: str = "10.0.0.1", at: float = NOON
+) -> httpx.AsyncClient:
+    """A client, at the address `peer`, of a replica of its own, where it is a certain second."""
+    limit = RateLimit(BestEffort(redis), per_minute, hops, clock=lambda: at)
+    transport = httpx.ASGITransport(app=build({"rate_limit": limit}), client=(peer, 50_000))  # type: ignore[arg-type]  # two spellings of one protocol
+    return httpx.AsyncClient(transport=transport, base_url="http://things")
+
+
+async def statuses(client: httpx.AsyncClient, times: int, **headers: str) -> Counter[int]:
+    answers = await asyncio.gather(*(client.get("/public", headers=headers) for _ in range(times)))
+    return Counter(answer.status_code for answer in answers)
+
+
+async def test_replicas_count_together_and_exactly(redis: Redis) -> None:
+    async with replica(redis) as one, replica(redis) as two:
+        first, second = await asyncio.gather(statuses(one, 15), statuses(two, 15))
+    assert first + second == {200: LIMIT, 429: 20}
+
+
+async def test_each_client_has_a_minute_of_its_own(redis: Redis) -> None:
+    async with replica(redis, peer="10.0.0.1") as one, replica(redis, peer="10.0.0.2") as two:
+        assert await statuses(one, 12) == {200: 10, 429: 2}
+        assert await statuses(two, 12) == {200: 10, 429: 2}
+
+
+async def test_whoever_is_refused_is_told_when_to_come_back(redis: Redis) -> None:
+    async with replica(redis, per_minute=1, at=NOON + 41.7) as client:
+        await client.get("/public")
+        refused = await client.get("/public")
+    assert (refused.status_code, refused.json()["type"]) == (429, "urn:valerix:problem:rate-limited")
+    assert refused.headers["retry-after"] == "19"
+
+
+async def test_the_next_minute_begins_anew(redis: Redis) -> None:
+    async with replica(redis, at=NOON + 59.9) as before, replica(redis, at=NOON + 60) as after:
+        assert await statuses(before, 12) == {200: 10, 429: 2}
+        assert await statuses(after, 12) == {200: 10, 429: 2}
+
+
+async def test_a_token_is_exempt_and_a_wrong_one_is_not_let_through(redis: Redis) -> None:
+    async with replica(redis, per_minute=1) as client:
+        assert await statuses(client, 2) == {200: 1, 429: 1}
+        for token in TOKENS:
+            assert await statuses(client, 3, Authorization=f"Bearer {token}") == {200: 3}
+        assert await statuses(client, 3, Authorization="Bearer wrong-0123456789") == {401: 3}
+
+
+async def test_zero_is_no_limit_and_counts_nothing(redis: Redis) -> None:
+    async with replica(redis, per_minute=0) as client:
+        assert await statuses(client, 30) == {200: 30}
+    assert await redis.keys("rate:*") == []
+
+
+async def test_a_count_does_not_outlive_its_minute_by_much(redis: Redis) -> None:
+    async with replica(redis) as client:
+        await client.get("/public")
+    (key,) = await redis.keys("rate:*")
+    assert 60 < await redis.ttl(key) <= 120
+
+
+async def test_behind_a_trusted_proxy_clients_are_told_apart_by_whom_it_saw(redis: Redis) -> None:
+    async with replica(redis, hops=1, per_minute=2) as client:
+        assert await statuses(client, 3, **{"X-Forwarded-For": "1.1.1.1"}) == {200: 2, 429: 1}
+        assert await statuses(client, 3, **{"X-Forwarded-For": "6.6.6.6, 2.2.2.2"}) == {200: 2, 429: 1}
+        assert await statuses(client, 1, **{"X-Forwarded-For": "7.7.7.7, 2.2.2.2"}) == {429: 1}
+
+
+async def test_without_a_trusted_proxy_nobody_gets_another_minute_by_naming_another_address(redis: Redis) -> None:
+    async with replica(redis, per_minute=2) as client:
+        answers = [await client.get("/public", headers={"X-Forwarded-For": f"1.1.1.{n}"}) for n in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+
+
+async def test_without_redis_everybody_is_let_through_at_once() -> None:
+    nowhere = open_redis("redis://127.0.0.1:1", name="test")
+    async with closing(nowhere), replica(nowhere, per_minute=1) as client, asyncio.timeout(2):
+        assert await statuses(client, 50) == {200: 50}
+
+
+async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_limit(redis: Redis) -> None:
+    async with replica(redis, per_minute=1) as client:
+        await redis.client_pause(600)
+        async with asyncio.timeout(0.9):
+            assert await statuses(client, 50) == {200: 50}
+            assert await statuses(client, 50) == {200: 50}
+
+
+async def test_a_burst_of_hundreds_at_once_is_counted_to_the_last(redis: Redis) -> None:
+    """Each would want a connection of its own to Redis; there are fewer."""
+    async with replica(redis) as client:
+        assert await statuses(client, 400) == {200: LIMIT, 429: 400 - LIMIT}

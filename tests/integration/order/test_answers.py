@@ -1,0 +1,164 @@
+"""Answers that Redis remembers: right or none, whatever Redis does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from services.common.redis import LIMIT, REST, BestEffort, Redis, closing, open_redis
+from services.order.answers import KEPT, Answers
+from services.order.domain import fingerprint
+from tests.integration.order.rows import chance, keys
+from tests.unit.order.samples import order
+
+PS5 = fingerprint("ps5", 1)
+
+
+@pytest.fixture
+def answers(redis: BestEffort) -> Answers:
+    return Answers(redis)
+
+
+@pytest.fixture
+async def nowhere() -> AsyncIterator[BestEffort]:
+    """A Redis that is not there."""
+    opened = open_redis("redis://127.0.0.1:1", name="test")
+    async with closing(opened):
+        yield BestEffort(opened)
+
+
+async def pause(client: Redis, seconds: float) -> None:
+    """Let Redis accept commands and answer none of them for so long."""
+    await client.client_pause(int(seconds * 1000))
+
+
+async def test_what_was_kept_is_found_whole(answers: Answers) -> None:
+    for kept in (order("confirmed"), order("failed", "insufficient-stock", key="key-2")):
+        await answers.keep(kept)
+        assert await answers.find(kept.idempotency_key, PS5) == kept
+
+
+async def test_it_is_kept_for_a_day(answers: Answers, client: Redis) -> None:
+    await answers.keep(order())
+    assert KEPT - 5 <= await client.ttl("idempotency:key-1") <= KEPT == 86_400
+
+
+async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(answers: Answers) -> None:
+    await answers.keep(order())
+    assert await answers.find("key-1", fingerprint("ps5", 2)) is None
+    assert await answers.find("key-2", PS5) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"not json",
+        b"null",
+        b"{}",
+        b'{"fingerprint":"AA==","order":{}}',
+        b'{"fingerprint":"\xff\xfe","order":null}',
+        b"\x00\x01\x02",
+        b"[" * 10_000,
+    ],
+)
+async def test_a_value_that_is_not_ours_is_a_miss(answers: Answers, client: Redis, value: bytes) -> None:
+    await client.set("idempotency:key-1", value)
+    assert await answers.find("key-1", PS5) is None
+
+
+async def test_a_value_of_another_kind_is_a_miss(answers: Answers, client: Redis) -> None:
+    await client.lpush("idempotency:key-1", "x")
+    assert await answers.find("key-1", PS5) is None
+
+
+async def test_another_orders_answer_under_this_key_is_a_miss(answers: Answers, client: Redis) -> None:
+    """The bodies may be the same; the orders are not."""
+    await answers.keep(order(key="key-2"))
+    await client.rename("idempotency:key-2", "idempotency:key-1")
+    assert await answers.find("key-1", PS5) is None
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "dead"])
+async def test_an_order_that_may_still_change_is_a_miss_even_if_somebody_kept_it(
+    answers: Answers, client: Redis, status: str
+) -> None:
+    await answers.keep(order())
+    kept = msgspec.json.decode(await client.get("idempotency:key-1") or b"")
+    kept["order"]["status"] = status
+    await client.set("idempotency:key-1", msgspec.json.encode(kept))
+    assert await answers.find("key-1", PS5) is None
+
+
+async def test_after_a_flush_everything_is_a_miss(answers: Answers, client: Redis) -> None:
+    await answers.keep(order())
+    await client.flushall()
+    assert await answers.find("key-1", PS5) is None
+
+
+async def test_many_at_once_each_find_their_own(answers: Answers) -> None:
+    kept = [order(key=name) for name in keys(300)]
+    await asyncio.gather(*(answers.keep(each) for each in kept))
+    assert await asyncio.gather(*(answers.find(each.idempotency_key, PS5) for each in kept)) == kept
+
+
+async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> None:
+    answers = Answers(nowhere)
+    began = time.monotonic()
+    for name in keys(100):
+        assert await answers.find(name, PS5) is None
+        await answers.keep(order(key=name))
+    assert time.monotonic() - began < 0.5
+
+
+async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothing_for_a_while(
+    answers: Answers, client: Redis
+) -> None:
+    await answers.keep(order())
+    await pause(client, 0.8)
+    began = time.monotonic()
+    found = await asyncio.gather(*(answers.find("key-1", PS5) for _ in range(50)))
+    assert found == [None] * 50
+    assert LIMIT - 0.1 < time.monotonic() - began < LIMIT + 0.3
+    began = time.monotonic()
+    assert await answers.find("key-1", PS5) is None
+    assert time.monotonic() - began < 0.1
+
+
+async def test_when_redis_is_back_it_is_asked_again(answers: Answers, client: Redis, redis: BestEffort) -> None:
+    await answers.keep(order())
+    await pause(client, 0.5)
+    assert await answers.find("key-1", PS5) is None
+    async with asyncio.timeout(REST + 2):
+        while await answers.find("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+            await asyncio.sleep(0)
+    assert await redis(lambda client: client.ping(), fallback=False)
+
+
+async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(client: Redis) -> None:
+    """Callers give up in the middle of a command; the connection they leave behind must not serve anybody else."""
+    dice = chance(5)
+    names = keys(50)
+    await client.mset({name: name for name in names})
+
+    async def ask(name: str) -> bytes | str | None:
+        nothing: list[bytes | str | None] = [None]
+        (value,) = await BestEffort(client)(lambda redis: redis.mget([name]), nothing)
+        return value
+
+    found = 0
+    for lap in range(40):
+        if lap % 10 == 9:
+            await pause(client, 0.4)  # longer than the limit, so that some give up of themselves
+        asked = {name: asyncio.create_task(ask(name)) for name in dice.sample(names, 20)}
+        for _ in range(dice.randrange(12)):
+            await asyncio.sleep(0)
+        for name in dice.sample(list(asked), 8):
+            asked[name].cancel()
+        results = await asyncio.gather(*asked.values(), return_exceptions=True)
+        answered = {name: result for name, result in zip(asked, results, strict=True) if isinstance(result, bytes)}
+        assert all(value == name.encode() for name, value in answered.items())
+        found += len(answered)
+    assert found > 200
