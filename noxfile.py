@@ -42,9 +42,16 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All default tests, on a real PostgreSQL and a real Valkey. Arguments after `--` go to pytest."""
+    """All default tests, on a real PostgreSQL and a real Valkey. Arguments after `--` go to one run of pytest.
+
+    Files run side by side, since most of them wait for processes; those that say how long something may take run after.
+    """
     install(session, *DEVELOPMENT)
-    session.run("pytest", *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed")
+    session.run("pytest", "-m", "timed")
 
 
 @nox.session

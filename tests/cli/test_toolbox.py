@@ -143,6 +143,7 @@ def test_a_command_that_is_terminated_says_so_in_its_exit_code(valerix: Valerix)
     assert valerix.end(watching, signal.SIGTERM).code == 143
 
 
+@pytest.mark.timed
 def test_help_answers_in_under_four_tenths_of_a_second(valerix: Valerix) -> None:
     def once() -> float:
         started = time.perf_counter()

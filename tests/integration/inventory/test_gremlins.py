@@ -109,6 +109,7 @@ async def test_the_counts_of_all_replicas_are_summed_and_in_the_metrics(warehous
     assert warehouse.metric('inventory_chaos_enabled{type="crash"}', 1) == 0
 
 
+@pytest.mark.timed
 def test_a_gremlin_ends_with_its_time_on_every_replica(warehouse: Warehouse) -> None:
     def is_calm(at: int) -> bool:
         return warehouse.chaos(at)["live"] is None
@@ -124,6 +125,7 @@ def test_a_gremlin_ends_with_its_time_on_every_replica(warehouse: Warehouse) -> 
     assert (recent["id"], recent["remaining_seconds"]) == (activation["id"], 0)
 
 
+@pytest.mark.timed
 async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_loses_no_counts(
     warehouse: Warehouse,
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_problem_of_a_gremlin_says_so(warehouse: Warehouse) -> None:
     assert (problem["type"], problem["gremlin"]) == ("urn:valerix:problem:injected-fault", "crash")
 
 
+@pytest.mark.timed
 async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_completion(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     activation = warehouse.unleash(latency=True, latency_ms=600, latency_rate=0.3, seed=11)
@@ -249,6 +252,7 @@ async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_comple
     assert ended["counts"]["latency"] == {"rolls": 30, "hits": len(slow)}
 
 
+@pytest.mark.timed
 def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     activation = warehouse.unleash(crash_rate=1.0)

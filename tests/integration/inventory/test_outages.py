@@ -59,6 +59,7 @@ def test_without_its_database_it_refuses_quickly_and_recovers_by_itself(
             assert {answer["status"] for answer in warehouse.deduct_many(lines).values()} == {200}
 
 
+@pytest.mark.timed
 def test_without_redis_the_last_known_gremlins_live_on_until_their_time_and_no_longer(
     tmp_path: Path, scratch: Path, inventory_database: str
 ) -> None:
@@ -103,6 +104,7 @@ async def test_killed_at_a_crash_point_it_has_done_all_or_nothing_and_a_repeat_d
         assert again == [Deducted(7, repeated=bool(stored))]
 
 
+@pytest.mark.timed
 def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_what_is_in_flight(
     services: Processes, inventory_database: str, redis_url: str
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 import redis
 
 from tests.integration.life.shop import Shop, send_all
@@ -29,6 +30,7 @@ async def test_answers_lost_after_the_commit_are_queued_and_deducted_once(shop: 
     shop.assert_exactly_one_effect()
 
 
+@pytest.mark.timed
 async def test_a_slow_inventory_opens_the_breaker_which_answers_at_once_and_closes_by_itself(shop: Shop) -> None:
     shop.chaos(latency=True, latency_ms=5000, ttl_seconds=12, reason="slow on purpose")
     began = time.monotonic()

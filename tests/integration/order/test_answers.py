@@ -104,6 +104,7 @@ async def test_many_at_once_each_find_their_own(answers: Answers) -> None:
     assert await asyncio.gather(*(answers.find(each.idempotency_key, PS5) for each in kept)) == kept
 
 
+@pytest.mark.timed
 async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> None:
     answers = Answers(nowhere)
     began = time.monotonic()
@@ -113,6 +114,7 @@ async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> No
     assert time.monotonic() - began < 0.5
 
 
+@pytest.mark.timed
 async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothing_for_a_while(
     answers: Answers, client: Redis
 ) -> None:
