@@ -98,6 +98,5 @@ async def requeue(state: State, body: RawBody) -> Requeued:
     if (wanted.order_id is None) == (not wanted.all):
         raise InvalidBody("Say either order_id or all: true")
     requeued = await usecases.requeue(state.pool, state.replica, wanted.order_id)
-    for order_id in requeued[:100]:
-        await wakeups.announce(state.redis, order_id, 0)
+    await wakeups.announce(state.redis, [(order_id, 0) for order_id in requeued[:100]])
     return Requeued(requeued)

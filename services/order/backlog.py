@@ -18,26 +18,29 @@ class Backlog:
     def __init__(self, pool: Pool, cap: int) -> None:
         self.cap = cap
         self.seen = store.Backlog(0, None, 0)
-        self._queued_since = 0
+        self._queued = 0
+        self._queued_when_seen = 0
         self._pool = pool
 
     @property
     def is_full(self) -> bool:
-        return self.seen.depth + self._queued_since >= self.cap
+        return self.seen.depth + self._queued - self._queued_when_seen >= self.cap
 
     def note_queued(self) -> None:
         """Count an order that this process has just queued."""
-        self._queued_since += 1
+        self._queued += 1
 
     async def look(self) -> store.Backlog:
         """Look now. Raises an outage when the database is away."""
-        self._queued_since = 0
+        queued = self._queued
         async with self._pool.connection() as conn:
-            self.seen = await store.backlog(conn)
-        QUEUE_DEPTH.set(self.seen.depth)
-        QUEUE_OLDEST_AGE.set(self.seen.oldest_age or 0)
-        DEAD.set(self.seen.dead)
-        return self.seen
+            seen = await store.backlog(conn)
+        if queued >= self._queued_when_seen:  # a slow look does not put an older picture in place of a newer one
+            self.seen, self._queued_when_seen = seen, queued
+        QUEUE_DEPTH.set(seen.depth)
+        QUEUE_OLDEST_AGE.set(seen.oldest_age or 0)
+        DEAD.set(seen.dead)
+        return seen
 
     async def keep_looking(self) -> None:
         await forever("look at the backlog", self._look_if_possible, LOOK_EVERY)

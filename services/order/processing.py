@@ -55,8 +55,8 @@ class Processing:
         self, settings: OrderSettings, pool: Pool, redis: BestEffort, inventory: Inventory, backlog: Backlog
     ) -> None:
         lease, by = timedelta(seconds=settings.lease_seconds), settings.replica
+        self._lease = lease
         self._pool = pool
-        self._redis = redis
         self._inventory = inventory
         self._backlog = backlog
         self._max_attempts = settings.max_attempts
@@ -64,6 +64,7 @@ class Processing:
         self._answers = Answers(redis)
         self._accepting = GroupCommit("accept", partial(usecases.accept, pool, lease, by), lanes=LANES, outages=OUTAGES)
         self._settling = GroupCommit("settle", partial(usecases.settle, pool, by), lanes=LANES, outages=OUTAGES)
+        self._announcing = GroupCommit("announce", partial(wakeups.announce, redis))
         self._afterwards: set[asyncio.Task[None]] = set()
 
     async def place(self, wanted: NewOrder) -> Placement:
@@ -76,15 +77,27 @@ class Processing:
         match await self._admit(wanted):
             case Process(claim):
                 crash_point("after-accept")
-                order = await self.process(claim)
+                order = await self._process_in_time(claim)
                 CREATED.labels(order.status).inc()
                 return Placement(order, replayed=False)
             case Replay(order):
                 self._remember(order)
                 return Placement(order, replayed=True)
+            case QueueFull() as full:
+                raise full
             case refusal:
                 CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
                 raise refusal
+
+    async def _process_in_time(self, claim: Claim) -> Order:
+        """Process an order for a caller, who need not wait longer than its lease: then it is the worker's."""
+        try:
+            async with asyncio.timeout(self._lease.total_seconds()):
+                return await self.process(claim)
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                "The order is stored, but what became of it is not; repeat with the same key", retry_after=1
+            ) from None
 
     async def process(self, claim: Claim) -> Order:
         """Try one claimed order and write down what came of it. Returns the order as it stands then."""
@@ -96,7 +109,7 @@ class Processing:
         crash_point("after-settle")
         if order.status == "queued" and settlement.delay is not None:
             self._backlog.note_queued()
-            self._later(wakeups.announce(self._redis, order.order_id, settlement.delay))
+            self._later(self._announcing.submit((order.order_id, settlement.delay)))
         self._remember(order)
         return order
 

@@ -97,12 +97,14 @@ async def test_without_a_trusted_proxy_nobody_gets_another_minute_by_naming_anot
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
 
 
+@pytest.mark.timed
 async def test_without_redis_everybody_is_let_through_at_once() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere), replica(nowhere, per_minute=1) as client, asyncio.timeout(2):
         assert await statuses(client, 50) == {200: 50}
 
 
+@pytest.mark.timed
 async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_limit(redis: Redis) -> None:
     async with replica(redis, per_minute=1) as client:
         await redis.client_pause(600)

@@ -208,6 +208,7 @@ async def test_an_acceptance_cancelled_before_its_commit_leaves_nothing(pool: Po
     assert await statuses(pool) == {}
 
 
+@pytest.mark.timed
 async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_for_long(
     pool: Pool, order_database: str
 ) -> None:

@@ -23,7 +23,14 @@ class Warehouse:
     Lines wait until they are released, unless `patient` is false.
     """
 
-    def __init__(self, *, patient: bool = False, urls: tuple[str, ...] = ("http://one",), limit: float = LIMIT) -> None:
+    def __init__(
+        self,
+        *,
+        patient: bool = False,
+        urls: tuple[str, ...] = ("http://one",),
+        limit: float = LIMIT,
+        breaker: Breaker | None = None,
+    ) -> None:
         self.batches: list[list[dict[str, Any]]] = []
         self.asked: list[str] = []
         self.headers: list[httpx.Headers] = []
@@ -32,7 +39,7 @@ class Warehouse:
         self.responses: dict[str, httpx.Response | Exception] = {}
         self.released: dict[str, asyncio.Event] = {}
         self._patient = patient
-        self.breaker = Breaker()
+        self.breaker = breaker or Breaker()
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
         self.inventory = Inventory(self.http, urls, "token-of-the-service", limit, self.breaker)
 
@@ -74,6 +81,12 @@ class Warehouse:
         if isinstance(answer, bytes):
             return answer
         return json.dumps({"order_id": line["order_id"], **answer}).encode() + b"\n"
+
+    def release_all(self) -> None:
+        """Let every line go that has come in."""
+        for batch in self.batches:
+            for line in batch:
+                self.released.setdefault(line["order_id"], asyncio.Event()).set()
 
     def release(self, *claims: Claim) -> None:
         for claim in claims:

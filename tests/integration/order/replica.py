@@ -1,0 +1,32 @@
+"""An order replica or a worker in this process: real database, real Redis, an inventory that does as it is told."""
+
+import httpx
+
+from services.common.postgres import Pool
+from services.common.redis import BestEffort
+from services.common.settings import read
+from services.order.backlog import Backlog
+from services.order.fleet import Fleet
+from services.order.processing import Processing
+from services.order.runtime import Runtime
+from services.order.settings import OrderSettings
+from services.order.worker import Worker
+from tests.unit.common.environ import ENVIRON
+from tests.unit.order.warehouse import Warehouse
+
+
+class Replica:
+    """The parts of one process, as it wires them. Settings are named without their prefix."""
+
+    def __init__(self, pool: Pool, redis: BestEffort, *, patient: bool = False, **settings: str) -> None:
+        told = ENVIRON | {f"VALERIX_{name}": value for name, value in settings.items()}
+        self.settings = read(OrderSettings, told)
+        self.fleet = Fleet(self.settings, "order", redis)
+        self.warehouse = Warehouse(
+            patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.fleet.breaker
+        )
+        self.warehouse.responses["/api/inventory/ps5"] = httpx.Response(200, json={"item_id": "ps5"})
+        self.backlog = Backlog(pool, self.settings.backlog_cap)
+        self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog)
+        runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
+        self.worker = Worker(self.settings, runtime)

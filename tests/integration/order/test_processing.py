@@ -1,0 +1,351 @@
+"""An order from its request to its end, and what becomes of it when somebody is stopped on the way."""
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from prometheus_client import REGISTRY
+
+from services.common.idempotency import IdempotencyKeyReused
+from services.common.postgres import OUTAGES, Pool
+from services.common.redis import BestEffort, Redis
+from services.common.refusals import DatabaseUnavailable
+from services.order import usecases
+from services.order.domain import QueueFull, RequestInFlight, Status, UnknownItem
+from services.order.processing import Placement
+from services.order.wakeups import STREAM
+from tests.integration.order.replica import Replica
+from tests.integration.order.rows import (
+    LEASE,
+    accepted,
+    end_leases,
+    events,
+    keys,
+    queued,
+    rows,
+    settlement,
+    statuses,
+    until,
+    wanted,
+)
+
+DEDUCTIONS = "/api/inventory/deductions"
+
+
+async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, redis: BestEffort, client: Redis) -> None:
+    replica = Replica(pool, redis)
+    placed = await replica.processing.place(wanted("key-1"))
+    assert (placed.order.status, placed.replayed) == ("confirmed", False)
+    assert await events(pool, placed.order.order_id) == [(None, "pending"), ("pending", "confirmed")]
+    await until(lambda: client.exists("idempotency:key-1"))
+    assert await replica.processing.place(wanted("key-1")) == Placement(placed.order, replayed=True)
+    assert len(replica.warehouse.batches) == 1
+
+
+async def test_a_refused_order_is_a_stored_answer_too(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis)
+    replica.warehouse.answer = lambda _: {"status": 409, "reason": "insufficient-stock", "available": 0}
+    for replayed in (False, True, True):
+        placed = await replica.processing.place(wanted("key-1"))
+        assert (placed.order.status, placed.order.reason) == ("failed", "insufficient-stock")
+        assert placed.replayed is replayed
+
+
+async def test_racing_repeats_place_one_order_and_send_it_once(pool: Pool, redis: BestEffort) -> None:
+    replicas = [Replica(pool, redis, REPLICA=f"order-{number}") for number in range(3)]
+    results = await asyncio.gather(
+        *(replica.processing.place(wanted("key-1")) for replica in replicas for _ in range(70)), return_exceptions=True
+    )
+    placed = [result for result in results if isinstance(result, Placement)]
+    refused = [result for result in results if isinstance(result, RequestInFlight)]
+    assert len(placed) + len(refused) == 210
+    assert len([each for each in placed if not each.replayed]) == 1
+    assert {each.order.status for each in placed} == {"confirmed"}
+    assert sum(len(batch) for replica in replicas for batch in replica.warehouse.batches) == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.Response(500), httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")]
+)
+async def test_an_unknown_outcome_is_queued_and_announced(
+    pool: Pool, redis: BestEffort, client: Redis, failure: httpx.Response | Exception
+) -> None:
+    replica = Replica(pool, redis)
+    replica.warehouse.responses[DEDUCTIONS] = failure
+    placed = await replica.processing.place(wanted("key-1"))
+    assert (placed.order.status, placed.order.attempts) == ("queued", 1)
+    await until(lambda: client.xlen(STREAM))
+    entries: Any = await client.xrange(STREAM)
+    assert [fields[b"order_id"].decode() for _, fields in entries] == [str(placed.order.order_id)]
+    again = await replica.processing.place(wanted("key-1"))
+    assert (again.order.status, again.replayed) == ("queued", True)
+
+
+async def test_an_order_that_was_not_sent_keeps_its_attempt(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis)
+    replica.fleet.breaker.force("open")
+    placed = await replica.processing.place(wanted("key-1"))
+    assert (placed.order.status, placed.order.attempts, placed.order.reason) == ("queued", 0, "breaker-open")
+    assert replica.warehouse.asked == []
+
+
+async def test_an_unknown_item_is_refused_before_anything_is_stored(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis)
+    replica.warehouse.responses["/api/inventory/unicorn"] = httpx.Response(404)
+    with pytest.raises(UnknownItem):
+        await replica.processing.place(wanted("key-1", "unicorn"))
+    assert await statuses(pool) == {}
+
+
+def conflicts() -> dict[str, float]:
+    kinds = ("in-flight", "reused")
+    return {kind: REGISTRY.get_sample_value("idempotency_conflicts_total", {"kind": kind}) or 0 for kind in kinds}
+
+
+async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis, BACKLOG_CAP="3")
+    replica.fleet.breaker.force("open")
+    for name in keys(3):
+        assert (await replica.processing.place(wanted(name))).order.status == "queued"
+    before = conflicts()
+    with pytest.raises(QueueFull) as full:
+        await replica.processing.place(wanted("new"))
+    assert full.value.headers == {"Retry-After": "5"}
+    assert conflicts() == before
+    assert (await replica.processing.place(wanted("key-1"))).replayed
+    with pytest.raises(IdempotencyKeyReused):
+        await replica.processing.place(wanted("key-1", quantity=2))
+    assert conflicts()["reused"] == before["reused"] + 1
+    assert len(await statuses(pool)) == 3
+
+
+async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued_since(
+    pool: Pool, redis: BestEffort
+) -> None:
+    backlog = Replica(pool, redis, BACKLOG_CAP="5").backlog
+    await queued(pool, *keys(3))
+    await backlog.look()
+    full = []
+    for _ in range(2):
+        full.append(backlog.is_full)
+        backlog.note_queued()
+    full.append(backlog.is_full)
+    await backlog.look()  # what was counted is what is seen now, or is not there
+    full.append(backlog.is_full)
+    assert full == [False, False, True, False]
+
+
+async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, redis: BestEffort) -> None:
+    backlog = Replica(pool, redis, BACKLOG_CAP="2").backlog
+    backlog.note_queued()
+    backlog.note_queued()
+    await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
+    with pytest.raises(psycopg.Error):
+        await backlog.look()
+    assert backlog.is_full
+
+
+async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, redis: BestEffort) -> None:
+    backlog = Replica(pool, redis, BACKLOG_CAP="1").backlog
+    async with pool.connection() as blocker:
+        await blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        looking = [asyncio.create_task(backlog.look()) for _ in range(2)]
+        await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
+        backlog.note_queued()
+    await asyncio.gather(*looking)
+    assert backlog.is_full
+
+
+async def take_over(pool: Pool, status: Status) -> None:
+    """What a worker does with an order whose holder was stopped for longer than its lease."""
+    await end_leases(pool)
+    claims = await usecases.claim(pool, LEASE, 10)
+    delay = 0 if status == "queued" else None
+    await usecases.settle(
+        pool, "worker-1", [settlement(claim, status, "insufficient-stock", delay) for claim in claims]
+    )
+
+
+@pytest.mark.parametrize("became", ["confirmed", "failed", "queued", "dead"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 200, "repeated": True},
+        {"status": 409, "reason": "insufficient-stock"},
+        {"status": 500},
+    ],
+)
+async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_what_the_row_says(
+    pool: Pool, redis: BestEffort, became: Status, answer: dict[str, Any]
+) -> None:
+    """Stopped with its deduction under way; meanwhile a worker took the order and settled it."""
+    replica = Replica(pool, redis, patient=True)
+    replica.warehouse.answer = lambda _: answer
+    placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
+    await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
+    await take_over(pool, became)
+    before = await rows(pool, b"SELECT status, reason, attempts, lease_token, updated_at FROM orders")
+    replica.warehouse.release_all()
+    placed = await placing
+    assert placed.order.status == became
+    assert await rows(pool, b"SELECT status, reason, attempts, lease_token, updated_at FROM orders") == before
+
+
+async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(pool: Pool, redis: BestEffort) -> None:
+    (stale,) = await accepted(pool, "key-1")
+    await take_over(pool, "confirmed")
+    replica = Replica(pool, redis)
+    replica.warehouse.answer = lambda _: {"status": 200, "repeated": True}
+    assert (await replica.processing.process(stale)).status == "confirmed"
+    assert await rows(pool, b"SELECT count(*) FROM order_events") == [(2,)]
+
+
+async def test_two_workers_on_one_order_settle_it_once(pool: Pool, redis: BestEffort) -> None:
+    """A worker stopped past its lease and the one that took over, each with an answer of its own."""
+    await queued(pool, "key-1")
+    (first,) = await usecases.claim(pool, LEASE, 1)
+    await end_leases(pool)
+    (second,) = await usecases.claim(pool, LEASE, 1)
+    one, two = Replica(pool, redis, REPLICA="worker-1"), Replica(pool, redis, REPLICA="worker-2")
+    one.warehouse.answer = lambda _: {"status": 500}
+    told = await asyncio.gather(one.processing.process(first), two.processing.process(second))
+    assert [order.status for order in told][1] == "confirmed"
+    assert await statuses(pool) == {"key-1": "confirmed"}
+
+
+@pytest.mark.parametrize(
+    ("ledger", "status"),
+    [
+        ({"transactions": [{"transaction_type": "deduct"}], "refusal": None}, "confirmed"),
+        ({"transactions": [], "refusal": {"reason": "insufficient-stock"}}, "failed"),
+        ({"transactions": [], "refusal": None}, "dead"),
+        (None, "queued"),
+    ],
+)
+async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_the_order(
+    pool: Pool, redis: BestEffort, ledger: dict[str, Any] | None, status: Status
+) -> None:
+    replica = Replica(pool, redis, MAX_ATTEMPTS="2")
+    replica.warehouse.responses[DEDUCTIONS] = httpx.Response(500)
+    order_id = wanted("key-1").order_id
+    replica.warehouse.responses[f"/api/inventory/transactions/{order_id}"] = (
+        httpx.Response(503) if ledger is None else httpx.Response(200, content=json.dumps(ledger))
+    )
+    await queued(pool, "key-1")
+    (claim,) = await usecases.claim(pool, LEASE, 1)
+    assert claim.attempt == 2
+    assert (await replica.processing.process(claim)).status == status
+
+
+async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis, MAX_ATTEMPTS="1")
+    replica.warehouse.responses[f"/api/inventory/transactions/{wanted('key-1').order_id}"] = httpx.Response(503)
+    await queued(pool, "key-1")
+    for attempt in (2, 3, 4):
+        (claim,) = await usecases.claim(pool, LEASE, 1)
+        assert claim.attempt == attempt
+        assert (await replica.processing.process(claim)).status == "queued"
+        await end_leases(pool)
+    assert replica.warehouse.batches == []
+
+
+async def test_a_settlement_that_the_database_does_not_take_leaves_the_order_to_the_end_of_its_lease(
+    pool: Pool, redis: BestEffort
+) -> None:
+    replica = Replica(pool, redis, patient=True)
+    placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
+    await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
+    await rows(pool, SHUT_DOWN)
+    await rows(pool, b"CREATE TRIGGER fail BEFORE UPDATE ON orders EXECUTE FUNCTION shut_down()")
+    replica.warehouse.release_all()
+    with pytest.raises(OUTAGES):
+        await placing
+    await rows(pool, b"DROP TRIGGER fail ON orders")
+    with pytest.raises(RequestInFlight):
+        await replica.processing.place(wanted("key-1"))
+    await end_leases(pool)
+    replica.warehouse.answer = lambda _: {"status": 200, "repeated": True}
+    (claim,) = await usecases.claim(pool, LEASE, 1)
+    assert (await replica.processing.process(claim)).status == "confirmed"
+
+
+SHUT_DOWN = b"""
+CREATE FUNCTION shut_down() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; END $$
+"""
+
+
+@pytest.mark.timed
+async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_past_its_lease(
+    pool: Pool, redis: BestEffort
+) -> None:
+    """The order is stored, and somebody else's by then; the caller may ask again with the same key."""
+    replica = Replica(pool, redis, patient=True, LEASE_SECONDS="0.3")
+    placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
+    await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
+    async with pool.connection() as blocker:
+        await blocker.execute("LOCK TABLE orders")
+        replica.warehouse.release_all()
+        async with asyncio.timeout(1):
+            with pytest.raises(DatabaseUnavailable) as unavailable:
+                await placing
+    assert unavailable.value.headers == {"Retry-After": "1"}
+    await replica.processing.close()
+    assert (await replica.processing.place(wanted("key-1"))).order.status == "confirmed"
+
+
+@pytest.mark.timed
+async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_stored(
+    pool: Pool, redis: BestEffort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.order.processing.ACCEPT_LIMIT", 0.2)
+    replica = Replica(pool, redis)
+    async with pool.connection() as blocker:
+        await blocker.execute("LOCK TABLE orders")
+        async with asyncio.timeout(1):
+            with pytest.raises(DatabaseUnavailable):
+                await replica.processing.place(wanted("key-1"))
+    await replica.processing.close()
+
+
+async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis, patient=True)
+    placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
+    await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
+    placing.cancel()
+    replica.warehouse.release_all()
+    await replica.processing.close()
+    await end_leases(pool)
+    replica.warehouse.answer = lambda _: {"status": 200, "repeated": True}
+    for claim in await usecases.claim(pool, LEASE, 1):
+        await replica.processing.process(claim)
+    assert await statuses(pool) == {"key-1": "confirmed"}
+
+
+async def test_closing_finishes_every_order_in_hand_and_tells_redis(
+    pool: Pool, redis: BestEffort, client: Redis
+) -> None:
+    replica = Replica(pool, redis, patient=True)
+    placing = [asyncio.create_task(replica.processing.place(wanted(name))) for name in keys(20)]
+    await until(lambda: asyncio.sleep(0, sum(map(len, replica.warehouse.batches)) == 20))
+    closing = asyncio.create_task(replica.processing.close())
+    replica.warehouse.release_all()
+    await closing
+    assert {placed.order.status for placed in await asyncio.gather(*placing)} == {"confirmed"}
+    assert await client.exists(*(f"idempotency:{name}" for name in keys(20))) == 20
+
+
+async def test_a_hundred_orders_share_their_commits(pool: Pool, redis: BestEffort) -> None:
+    replica = Replica(pool, redis)
+    await replica.processing.place(wanted("first"))
+    placed = await asyncio.gather(*(replica.processing.place(wanted(name)) for name in keys(100)))
+    assert {each.order.status for each in placed} == {"confirmed"}
+    assert [each.order.idempotency_key for each in placed] == keys(100)
+    transactions = await rows(pool, b"SELECT count(DISTINCT xmin::text) FROM orders")
+    assert transactions[0][0] < 50
+    sent = [uuid.UUID(line["order_id"]) for batch in replica.warehouse.batches for line in batch]
+    assert len(sent) == len(set(sent)) == 101
