@@ -23,6 +23,7 @@ from valerix_cli.local.lock import holders, is_held
 from valerix_cli.local.state import Service, Stack, read_stack
 
 PATIENCE = 45.0  # seconds: for a machine that does other things as well
+_TERMINAL = {"TERM": "xterm", "COLUMNS": "160"}  # what is shown does not depend on where the tests run
 VALERIX = str(Path(sys.executable).with_name("valerix"))
 
 
@@ -42,7 +43,7 @@ class Installation:
         become = self.account
         with subprocess.Popen(
             [*self.prefix, VALERIX, *arguments],
-            env={**inherited, "VALERIX_STATE_DIR": str(self.directory), **self.environment},
+            env={**inherited, **_TERMINAL, "VALERIX_STATE_DIR": str(self.directory), **self.environment},
             cwd="/",
             text=True,
             stdin=subprocess.DEVNULL,

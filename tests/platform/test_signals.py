@@ -1,29 +1,51 @@
 """Stopping the platform by signals, and what is left when that was not possible."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from tests.platform.installation import PATIENCE, Installation
 from tests.processes import eventually
 from valerix_cli.local.lock import take
 
 
-def test_a_second_signal_hurries(stopped: Installation) -> None:
+def test_a_terminal_shows_what_runs_and_a_second_signal_hurries(stopped: Installation) -> None:
     """The worker is held still, so that it would take its whole time to end."""
-    with stopped.started("up") as process:
-        eventually(lambda: stopped.is_ready, PATIENCE)
+    ours, theirs = pty.openpty()
+    screen = _Screen(ours)
+    with stopped.started("up", into=theirs) as process:
+        os.close(theirs)
+        eventually(lambda: "Running." in screen.text(), PATIENCE)
+        assert f"http://127.0.0.1:{stopped.service('order-1').port}" in screen.text()
         worker = stopped.service("worker-1").pid
         assert worker
         os.kill(worker, signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
-        eventually(lambda: stopped.stack.state == "stopping", PATIENCE)
+        eventually(lambda: "Stopping" in screen.text(), PATIENCE)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=10)
+        eventually(lambda: screen.text() and process.poll() is not None, 10)
     assert process.returncode == 0
-    assert "worker-1 did not end in time and is killed" in said
+    assert "worker-1 did not end in time and is killed" in screen.text()
     assert stopped.is_gone()
+    os.close(ours)
+
+
+class _Screen:
+    """What was written to a terminal so far; reading it makes room for more."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._seen = b""
+        os.set_blocking(terminal, False)
+
+    def text(self) -> str:
+        with suppress(OSError):  # nothing more for now, or nobody left who writes
+            while part := os.read(self._terminal, 65536):
+                self._seen += part
+        return self._seen.decode(errors="replace")
 
 
 def test_a_start_that_is_interrupted_leaves_no_process(stopped: Installation) -> None:
