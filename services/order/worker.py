@@ -41,12 +41,13 @@ REJOIN_AFTER = 1.0  # seconds without Redis
 
 
 class Worker:
-    """Claims what is due and processes it, until told to stop."""
+    """Claims what is due and processes it, until told to finish."""
 
     def __init__(self, settings: OrderSettings, runtime: Runtime) -> None:
         self._runtime = runtime
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._in_hand = 0
+        self._ending = False
         self._work: set[asyncio.Task[None]] = set()
 
     async def sweep(self) -> None:
@@ -70,13 +71,19 @@ class Worker:
         except FAILURES as error:
             log.warning("wake-ups unavailable, the sweeper goes on", error=repr(error))
 
-    async def finish(self) -> None:
+    async def catch_up(self) -> None:
         """Wait for the orders in hand."""
         while self._work:
             await asyncio.wait(self._work)
 
+    async def finish(self) -> None:
+        """Take nothing more, not on a wake-up that is still to come either, and wait for the orders in hand."""
+        self._ending = True
+        await self.catch_up()
+
     def _answer(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
-        self._track(self._try(reader, wake_ups))
+        if not self._ending:
+            self._track(self._try(reader, wake_ups))
 
     async def _try(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
         room = min(self._room(), len(wake_ups))

@@ -1,0 +1,225 @@
+"""The worker: takes what is due, never more than it can hold, and survives what goes wrong around it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from services.common.background import beside
+from services.common.postgres import Pool
+from services.common.redis import BestEffort, Redis, closing, open_redis
+from services.order import usecases
+from services.order.wakeups import BLOCK_MS, GROUP, STREAM, announce
+from services.order.worker import IN_HAND, Worker
+from tests.integration.order.replica import Replica
+from tests.integration.order.rows import LEASE, end_leases, keys, queued, rows, statuses, until, wanted
+
+DEDUCTIONS = "/api/inventory/deductions"
+
+
+async def all_are(pool: Pool, status: str) -> bool:
+    return set((await statuses(pool)).values()) == {status}
+
+
+async def test_one_sweep_takes_everything_that_is_due(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(600))
+    replica = Replica(pool, redis)
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+    assert sum(map(len, replica.warehouse.batches)) == 600
+
+
+async def test_two_workers_never_take_the_same_order(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(300))
+    replicas = [Replica(pool, redis, REPLICA=f"worker-{number}") for number in range(2)]
+    await asyncio.gather(*(replica.worker.sweep() for replica in replicas))
+    await asyncio.gather(*(replica.worker.catch_up() for replica in replicas))
+    sent = [line["order_id"] for replica in replicas for batch in replica.warehouse.batches for line in batch]
+    assert len(sent) == len(set(sent)) == 300
+
+
+async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(IN_HAND + 300))
+    replica = Replica(pool, redis, patient=True)
+    for _ in range(3):
+        await replica.worker.sweep()
+    assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(IN_HAND,)]
+    sweeping = asyncio.create_task(until_confirmed(pool, replica))
+    await sweeping
+    assert len(await statuses(pool)) == IN_HAND + 300
+
+
+async def until_confirmed(pool: Pool, replica: Replica) -> None:
+    """Sweep and let inventory answer until every order is confirmed."""
+
+    async def look() -> bool:
+        replica.warehouse.release_all()
+        await replica.worker.sweep()
+        return await all_are(pool, "confirmed")
+
+    await until(look, within=20)
+
+
+async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(5))
+    replica = Replica(pool, redis)
+    replica.fleet.breaker.force("open")
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await rows(pool, b"SELECT DISTINCT lease_token FROM orders") == [(1,)]
+    replica.fleet.breaker.force(None)
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+
+
+async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_succeeded(
+    pool: Pool, redis: BestEffort
+) -> None:
+    await queued(pool, *keys(5))
+    replica = Replica(pool, redis, patient=True)
+    for _ in range(5):
+        replica.fleet.breaker.admit().failed("timeout")
+    replica.fleet.breaker.half_open()
+    for _ in range(3):
+        await replica.worker.sweep()
+    assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(1,)]
+    await until_confirmed(pool, replica)
+    assert len(replica.warehouse.batches[0]) == 1
+    assert replica.fleet.breaker.state_name == "closed"
+
+
+async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, redis: BestEffort) -> None:
+    """A worker may be started before the schema is there; it must still work once it is."""
+    await queued(pool, *keys(10))
+    replica = Replica(pool, redis)
+    await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
+    for _ in range(IN_HAND // 256 + 1):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await replica.worker.sweep()
+    await rows(pool, b"ALTER TABLE elsewhere RENAME TO orders")
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+
+
+async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(10))
+    replica = Replica(pool, redis)
+    async with pool.connection() as blocker:
+        await blocker.execute("LOCK TABLE orders")
+        for _ in range(IN_HAND // 256 + 1):
+            sweeping = asyncio.create_task(replica.worker.sweep())
+            await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+    await end_leases(pool)
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+
+
+async def test_an_order_that_meets_a_bug_takes_no_other_down_and_no_room_for_ever(
+    pool: Pool, redis: BestEffort
+) -> None:
+    names = keys(20)
+    await queued(pool, *names)
+    replica = Replica(pool, redis)
+    await rows(pool, b"ALTER TABLE orders ADD CHECK (idempotency_key <> 'key-7' OR status <> 'confirmed')")
+    for _ in range(3):
+        await replica.worker.sweep()
+        await replica.worker.catch_up()
+        await end_leases(pool)
+    assert {name for name, status in (await statuses(pool)).items() if status != "confirmed"} == {"key-7"}
+    await rows(pool, b"ALTER TABLE orders DROP CONSTRAINT orders_check")
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+
+
+@pytest.fixture
+async def reader(redis_url: str) -> Any:
+    opened = open_redis(redis_url, name="reader", socket_timeout=BLOCK_MS / 400)
+    async with closing(opened):
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def listening(worker: Worker, reader: Redis, client: Redis) -> AsyncIterator[None]:
+    """A worker that hears of wake-ups in the block, and of none after."""
+    async with beside(worker.listen(reader, "worker-1")):
+        await until(lambda: client.exists(STREAM))
+        yield
+
+
+async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after(
+    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+) -> None:
+    await queued(pool, "key-1", "key-2")
+    replica = Replica(pool, redis)
+
+    async def done() -> bool:
+        pending: Any = await client.xpending(STREAM, GROUP)
+        return await statuses(pool) == {"key-1": "confirmed", "key-2": "queued"} and pending["pending"] == 0
+
+    async with listening(replica.worker, reader, client):
+        await announce(redis, [(wanted("key-1").order_id, 0)])
+        await until(done)
+
+
+async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledged_and_does_nothing(
+    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+) -> None:
+    replica = Replica(pool, redis)
+
+    async def done() -> bool:
+        groups: Any = await client.xinfo_groups(STREAM)
+        return bool(groups[0]["entries-read"] == 1 and groups[0]["pending"] == 0)
+
+    async with listening(replica.worker, reader, client):
+        await announce(redis, [(wanted("nobody").order_id, 0)])
+        await until(done)
+    assert replica.warehouse.asked == []
+
+
+async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_still_to_come(
+    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+) -> None:
+    await queued(pool, "key-1")
+    replica = Replica(pool, redis)
+
+    async def read() -> bool:
+        groups: Any = await client.xinfo_groups(STREAM)
+        return bool(groups[0]["pending"] == 1)
+
+    async with listening(replica.worker, reader, client):
+        await announce(redis, [(wanted("key-1").order_id, 0.3)])
+        await until(read)
+    await replica.worker.finish()
+    loop = asyncio.get_running_loop()
+    due = loop.time() + 0.5
+    await until(lambda: asyncio.sleep(0, loop.time() > due))
+    await replica.worker.catch_up()
+    assert await statuses(pool) == {"key-1": "queued"}
+    assert len(await usecases.claim(pool, LEASE, 1)) == 1
+
+
+async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, redis: BestEffort) -> None:
+    await queued(pool, *keys(30))
+    replica = Replica(pool, redis, BREAKER_MINIMUM_CALLS="1000")
+    replica.warehouse.responses[DEDUCTIONS] = httpx.ReadError("reset")
+    for _ in range(3):
+        await replica.worker.sweep()
+        await replica.worker.catch_up()
+        assert await all_are(pool, "queued")
+        await end_leases(pool)
+    del replica.warehouse.responses[DEDUCTIONS]
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert await all_are(pool, "confirmed")
+    assert await rows(pool, b"SELECT DISTINCT attempts FROM orders") == [(5,)]
