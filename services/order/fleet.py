@@ -1,7 +1,9 @@
 """Breakers decide alone, replica by replica; Redis carries what each tells the others and what an operator forces."""
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 import structlog
@@ -18,7 +20,12 @@ log = structlog.get_logger()
 REPLICAS, HISTORY, FORCED = "breaker:replicas", "breaker:history", "breaker:forced"
 EXCHANGE_EVERY = 0.25  # seconds
 SILENT_AFTER = timedelta(seconds=5)  # a replica not heard of for so long is gone
+FORGOTTEN_AFTER = timedelta(hours=1)
 REMEMBERED = 100  # transitions
+
+T = TypeVar("T")
+Command: TypeAlias = Forced | Literal["auto"]
+COMMANDS: dict[bytes | None, Command] = {b"open": "open", b"closed": "closed"}
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -73,6 +80,8 @@ class Fleet:
         self._redis = redis
         self._own: list[HistoryEntry] = []
         self._unpublished: list[HistoryEntry] = []
+        self._command: Command | None = None
+        self._one_at_a_time = asyncio.Lock()
         self.breaker = Breaker(
             window_seconds=settings.breaker_window_seconds,
             minimum_calls=settings.breaker_minimum_calls,
@@ -117,48 +126,62 @@ class Fleet:
         own = self.own_view()
         nothing: tuple[list[bytes], list[bytes]] = ([], [])
         told, history = await self._redis(fetch, nothing)
-        others = [msgspec.json.decode(raw, type=ReplicaView) for raw in told]
-        heard = [v for v in others if v.replica != own.replica and own.updated_at - v.updated_at < SILENT_AFTER]
-        published = [msgspec.json.decode(raw, type=HistoryEntry) for raw in history]
+        others = [view for view in _readable(told, ReplicaView) if view.replica != own.replica]
+        await self._forget([view.replica for view in others if own.updated_at - view.updated_at > FORGOTTEN_AFTER])
+        heard = [view for view in others if own.updated_at - view.updated_at < SILENT_AFTER]
+        published = _readable(history, HistoryEntry)
         return FleetView(
-            replicas=sorted([own, *heard], key=lambda v: v.replica),
+            replicas=sorted([own, *heard], key=lambda view: view.replica),
             history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own)],
         )
 
     async def force(self, forced: Forced | None) -> None:
-        """Override every replica's breaker within a second, ours at once; None lets the calls decide again."""
+        """Override every replica's breaker within a second, ours at once; None lets the calls decide again.
 
-        async def tell(redis: Redis) -> None:
-            if forced is None:
-                await redis.delete(FORCED)
-            else:
-                await redis.set(FORCED, forced)
-
-        await self._redis(tell, None)
+        While Redis is away the command waits with us, and reaches the others once it is back.
+        """
         self.breaker.force(forced)
+        self._command = forced or "auto"
+        await self.exchange()
 
     async def keep_in_touch(self) -> None:
         """Publish our breaker and follow what an operator forces, until cancelled."""
-        await forever("exchange breaker states", self._exchange, EXCHANGE_EVERY)
+        await forever("exchange breaker states", self.exchange, EXCHANGE_EVERY)
 
-    async def _exchange(self) -> None:
-        self.breaker.tick()
-        entries = list(self._unpublished)
+    async def exchange(self) -> None:
+        """Tell our state, our transitions and what an operator told us; then do as the fleet was told last."""
+        async with self._one_at_a_time:  # two would publish the same transitions
+            self.breaker.tick()
+            entries, command = list(self._unpublished), self._command
 
-        async def swap(redis: Redis) -> Forced | Literal["auto"]:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.hset(REPLICAS, self._settings.replica, msgspec.json.encode(self.own_view()))
-                if entries:
-                    pipe.lpush(HISTORY, *(msgspec.json.encode(entry) for entry in entries))
-                    pipe.ltrim(HISTORY, 0, REMEMBERED - 1)
-                pipe.get(FORCED)
-                raw = (await pipe.execute())[-1]
-            return msgspec.convert(raw.decode(), Forced) if raw else "auto"
+            async def swap(redis: Redis) -> Command:
+                async with redis.pipeline(transaction=False) as pipe:
+                    pipe.hset(REPLICAS, self._settings.replica, msgspec.json.encode(self.own_view()))
+                    if entries:
+                        pipe.lpush(HISTORY, *(msgspec.json.encode(entry) for entry in entries))
+                        pipe.ltrim(HISTORY, 0, REMEMBERED - 1)
+                    if command == "auto":
+                        pipe.delete(FORCED)
+                    elif command is not None:
+                        pipe.set(FORCED, command)
+                    pipe.get(FORCED)
+                    raw = (await pipe.execute())[-1]
+                return COMMANDS.get(raw, "auto")
 
-        told = await self._redis(swap, None)
-        if told is not None:
+            told = await self._redis(swap, None)
+            if told is None:
+                return
             del self._unpublished[: len(entries)]
-            self.breaker.force(None if told == "auto" else told)
+            if self._command == command:  # else an operator spoke meanwhile, and what we were told is old
+                self._command = None
+                self.breaker.force(None if told == "auto" else told)
+
+    async def _forget(self, gone: list[str]) -> None:
+        async def delete(redis: Redis) -> None:
+            await redis.hdel(REPLICAS, *gone)
+
+        if gone:
+            await self._redis(delete, None)
 
     def _note(self, transition: Transition) -> None:
         BREAKER_STATE.set(STATES[transition.to])
@@ -167,3 +190,12 @@ class Fleet:
         self._own = [*self._own[1 - REMEMBERED :], entry]
         self._unpublished = [*self._unpublished[1 - REMEMBERED :], entry]
         log.warning("breaker", **{"from": transition.from_, "to": transition.to, "why": transition.reason})
+
+
+def _readable(values: list[bytes], kind: type[T]) -> list[T]:
+    """Decode what this version can read; another may have written the rest."""
+    found: list[T] = []
+    for raw in values:
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(raw, type=kind))
+    return found

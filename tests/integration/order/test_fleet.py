@@ -1,0 +1,193 @@
+"""Breakers among each other: what an operator forces reaches all, and what each does is seen by all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from services.common.background import beside
+from services.common.redis import BestEffort, Redis, closing, open_redis
+from services.common.settings import read
+from services.order.breaker import Forced
+from services.order.fleet import FORCED, HISTORY, REPLICAS, Fleet
+from services.order.settings import OrderSettings
+from tests.integration.order.rows import until
+from tests.unit.common.environ import ENVIRON
+
+T = TypeVar("T")
+
+
+def fleet(redis: BestEffort, replica: str) -> Fleet:
+    return Fleet(read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": replica}), "order", redis)
+
+
+@pytest.fixture
+async def replicas(redis_url: str) -> AsyncIterator[tuple[Fleet, Fleet]]:
+    """Two replicas in touch with each other, each with a connection of its own."""
+    one, two = open_redis(redis_url, name="one"), open_redis(redis_url, name="two")
+    async with closing(one), closing(two):
+        first, second = fleet(BestEffort(one), "order-1"), fleet(BestEffort(two), "order-2")
+        async with beside(first.keep_in_touch(), second.keep_in_touch()):
+            await until(lambda: knows(first, "order-2"))
+            await until(lambda: knows(second, "order-1"))
+            yield first, second
+
+
+async def knows(one: Fleet, other: str) -> bool:
+    return other in {view.replica for view in (await one.view()).replicas}
+
+
+async def forced_to(fleet: Fleet, forced: Forced | None) -> bool:
+    await asyncio.sleep(0)
+    return fleet.breaker.forced == forced
+
+
+async def test_what_is_forced_on_one_reaches_the_other_within_a_second(replicas: tuple[Fleet, Fleet]) -> None:
+    first, second = replicas
+    commands: list[Forced | None] = ["open", "closed", None, "open", None]
+    for forced in commands:
+        await first.force(forced)
+        assert first.breaker.forced == forced
+        await until(partial(forced_to, second, forced), within=1)
+
+
+async def test_a_replica_that_starts_later_does_as_the_others(replicas: tuple[Fleet, Fleet], redis: BestEffort) -> None:
+    await replicas[0].force("open")
+    late = fleet(redis, "order-3")
+    async with beside(late.keep_in_touch()):
+        await until(lambda: forced_to(late, "open"), within=1)
+
+
+async def test_transitions_are_seen_by_all_with_their_reasons_newest_first(replicas: tuple[Fleet, Fleet]) -> None:
+    first, second = replicas
+    for _ in range(5):
+        first.breaker.admit().failed("timeout")
+
+    async def told() -> bool:
+        return [entry.to for entry in (await second.view()).history] == ["open"]
+
+    await until(told)
+    view = await second.view()
+    (entry,) = view.history
+    assert (entry.replica, entry.from_, entry.reason) == (
+        "order-1",
+        "closed",
+        "5 of 5 calls failed in 10 s (5 timeouts)",
+    )
+    shown = {replica.replica: replica for replica in view.replicas}
+    assert shown["order-2"].state == "closed"
+    await until(lambda: state_seen(second, "order-1", "open"))
+
+
+async def state_seen(by: Fleet, replica: str, state: str) -> bool:
+    return any(view.replica == replica and view.state == state for view in (await by.view()).replicas)
+
+
+async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
+    replicas: tuple[Fleet, Fleet], client: Redis
+) -> None:
+    """Redis is left alone for a second after any failure; an operator's command must outlive that."""
+    first, second = replicas
+    await client.client_pause(400)
+    await first._redis(lambda redis: redis.ping(), fallback=False)  # noqa: SLF001 - makes it rest
+    await first.force("open")
+    assert first.breaker.forced == "open"
+    await until(lambda: forced_to(second, "open"), within=4)
+    assert first.breaker.forced == "open"
+    assert [transition.to for transition in (await first.view()).history if transition.replica == "order-1"] == ["open"]
+
+
+class Late(BestEffort):
+    """What it is told arrives when the test says so."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.told = asyncio.Event()
+        self.arrives = asyncio.Event()
+
+    async def __call__(self, operation: Callable[[Redis], Awaitable[T]], fallback: T) -> T:
+        result = await super().__call__(operation, fallback)
+        self.told.set()
+        await self.arrives.wait()
+        return result
+
+
+async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redis) -> None:
+    """The look found nothing forced; that arrives after the operator has forced the breaker open."""
+    late = Late(client)
+    first = fleet(late, "order-1")
+    looking = asyncio.create_task(first.exchange())
+    await late.told.wait()
+    forcing = asyncio.create_task(first.force("open"))
+    await asyncio.sleep(0)
+    late.arrives.set()
+    await asyncio.gather(looking, forcing)
+    assert first.breaker.forced == "open"
+    assert [entry.reason for entry in (await first.view()).history] == ["forced open by an operator"]
+    assert await client.get(FORCED) == b"open"
+
+
+async def test_without_redis_each_shows_itself_and_does_as_it_was_told() -> None:
+    nowhere = open_redis("redis://127.0.0.1:1", name="test")
+    async with closing(nowhere):
+        alone = fleet(BestEffort(nowhere), "order-1")
+        async with beside(alone.keep_in_touch()):
+            await alone.force("open")
+            view = await alone.view()
+            assert [replica.state for replica in view.replicas] == ["open"]
+            assert [entry.to for entry in view.history] == ["open"]
+            await alone.exchange()
+            assert alone.breaker.forced == "open"
+
+
+@pytest.mark.parametrize("value", [b"", b"sideways", b"\xff"])
+async def test_a_forced_state_that_nobody_can_read_forces_nothing_and_stops_nothing(
+    redis: BestEffort, client: Redis, value: bytes
+) -> None:
+    await client.set(FORCED, value)
+    alone = fleet(redis, "order-1")
+    await alone.exchange()
+    assert alone.breaker.forced is None
+    assert await client.hexists(REPLICAS, "order-1")
+
+
+async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEffort, client: Redis) -> None:
+    await client.hset(REPLICAS, "order-9", b'{"replica":"order-9","colour":"blue"}')
+    await client.lpush(HISTORY, b"not json", b"{}")
+    alone = fleet(redis, "order-1")
+    await alone.exchange()
+    view = await alone.view()
+    assert [replica.replica for replica in view.replicas] == ["order-1"]
+    assert view.history == []
+
+
+async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end(
+    redis: BestEffort, client: Redis
+) -> None:
+    gone, here = fleet(redis, "order-1-x7k2p"), fleet(redis, "order-1-m4q9z")
+    await gone.exchange()
+    long_ago = msgspec.structs.replace(gone.own_view(), updated_at=datetime(2020, 1, 1, tzinfo=UTC))
+    await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(long_ago))
+    await here.exchange()
+    assert [replica.replica for replica in (await here.view()).replicas] == ["order-1-m4q9z"]
+    await here.view()
+    assert await client.hkeys(REPLICAS) == [b"order-1-m4q9z"]
+
+
+async def test_the_history_is_bounded_and_loses_nothing_new_while_redis_is_away(redis_url: str) -> None:
+    own = open_redis(redis_url, name="own")
+    async with closing(own):
+        alone = fleet(BestEffort(own), "order-1")
+        for _ in range(130):
+            alone.breaker.force("open")
+            alone.breaker.force(None)
+        await alone.force("closed")
+        await alone.exchange()
+        history = (await alone.view()).history
+    assert len(history) == 100
+    assert history[0].reason == "forced closed by an operator"
+    assert history == sorted(history, key=lambda entry: entry.at, reverse=True)
