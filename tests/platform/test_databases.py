@@ -8,6 +8,7 @@ from psycopg import sql
 
 from tests.platform.installation import Installation
 from valerix_cli.local.databases import make_databases
+from valerix_cli.local.schema import is_current
 from valerix_cli.local.servers import PostgresServer
 from valerix_cli.local.state import Secrets, read_secrets
 
@@ -28,6 +29,15 @@ def test_each_role_sees_its_own_database_and_the_auditor_reads_both(platform: In
         psycopg.connect(f"{server} dbname=inventory_db user=order_service password={secrets.order_password}")
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         psycopg.connect(f"{server} dbname=order_db user=inventory_service password={secrets.inventory_password}")
+
+
+def test_a_schema_is_current_only_once_every_file_was_applied(order_database: str, inventory_database: str) -> None:
+    urls = {"order_service": order_database, "inventory_service": inventory_database}
+    assert is_current(urls)
+    with psycopg.connect(order_database) as conn:
+        conn.execute("DELETE FROM schema_migrations WHERE version = 1")
+    assert not is_current(urls)
+    assert not is_current(urls | {"order_service": order_database.replace("127.0.0.1", "127.0.0.2")})
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def up(
     """
     from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
-    from valerix_cli.local.detach import start  # noqa: PLC0415 - the same
+    from valerix_cli.local.detach import Detached  # noqa: PLC0415 - the same
     from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
     from valerix_cli.local.wishes import Wishes  # noqa: PLC0415 - the same
 
@@ -62,9 +62,10 @@ def up(
         if not detach:
             _stay(directory, wishes, lock, session.output)
             return
-        stack = start(directory, wishes, lock, lambda notice: talk(notice.event, session.output), limit)
-    from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - nobody waits for it any more
+        supervisor = Detached(directory, wishes, lock)
+        from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - loads Rich, while the supervisor starts
 
+        stack = supervisor.wait_until_ready(lambda notice: talk(notice.event, session.output), limit)
     show(stack, stack_view, session.output)
     talk("Undo: valerix down", session.output)
 

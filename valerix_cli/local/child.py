@@ -20,7 +20,7 @@ from valerix_cli.local.logs import last_lines, rotate
 from valerix_cli.local.ports import holder, is_free
 from valerix_cli.local.state import ServiceState
 
-GLANCE = 0.05  # seconds between looks at a process that is starting or should end
+GLANCE = 0.02  # seconds between looks at a process that is starting or should end
 WATCH = 0.1  # seconds between looks at one that runs
 LAST_CHANCE = 0.5  # seconds to end by itself for what was hurried
 STEADY = 30.0  # seconds after which an earlier crash is forgotten

@@ -21,47 +21,52 @@ _GLANCE = 0.03  # seconds
 _MODULE = "valerix_cli.local.detached"
 
 
-def start(directory: Path, wishes: Wishes, lock: int, tell: Callable[[Notice], None], within: float | None) -> Stack:
-    """Start a supervisor that outlives us, holding `lock`, and return what it runs once everything is ready.
+class Detached:
+    """A supervisor that outlives us, of the platform in `directory`; it takes `lock` over."""
 
-    `tell` hears what it says meanwhile. Raises the CliError that it ended with, or WaitedTooLongError after `within`
-    seconds (None: as long as the supervisor itself waits); nothing stays then.
-    """
-    log = log_file(directory / home.LOGS, SUPERVISOR)
-    rotate(log)
-    heard = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-P", "-m", _MODULE, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the argv is ours
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=(lock,),
-        )
-    os.close(lock)
-    said = _Said(log, heard)
-    deadline = time.monotonic() + within if within else math.inf
-    try:
-        while process.poll() is None:
-            stack = read_stack(directory)
-            said.pass_on(tell)
-            if stack and stack.state == "running" and stack.supervisor_pid == process.pid:
-                return stack
-            if time.monotonic() > deadline:
-                raise WaitedTooLongError(  # noqa: TRY301 - ended like every other way out
-                    "The platform was not ready in time.",
-                    f"{within:g} s were not enough; it was stopped",
-                    "the same with a longer --timeout",
-                )
-            time.sleep(_GLANCE)
-    except BaseException:  # whoever is interrupted while starting something does not want it to stay
-        process.terminate()
-        process.wait()
-        raise
-    raise said.why_it_ended(process.returncode)
+    def __init__(self, directory: Path, wishes: Wishes, lock: int) -> None:
+        log = log_file(directory / home.LOGS, SUPERVISOR)
+        rotate(log)
+        self._directory = directory
+        self._said = _Said(log, since=log.stat().st_size if log.exists() else 0)
+        command = [sys.executable, "-P", "-m", _MODULE, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the argv is ours
+                command,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        os.close(lock)
+
+    def wait_until_ready(self, tell: Callable[[Notice], None], within: float | None) -> Stack:
+        """What it runs, once everything is ready; `tell` hears what it says meanwhile.
+
+        Raises the CliError that it ended with, or WaitedTooLongError after `within` seconds (None: as long as it takes
+        the supervisor itself to give up). Nothing is left running then.
+        """
+        deadline = time.monotonic() + within if within else math.inf
+        try:
+            while self._process.poll() is None:
+                stack = read_stack(self._directory)
+                self._said.pass_on(tell)
+                if stack and stack.state == "running" and stack.supervisor_pid == self._process.pid:
+                    return stack
+                if time.monotonic() > deadline:
+                    raise WaitedTooLongError(  # noqa: TRY301 - ended like every other way out
+                        "The platform was not ready in time.",
+                        f"{within:g} s were not enough; it was stopped",
+                        "the same with a longer --timeout",
+                    )
+                time.sleep(_GLANCE)
+        except BaseException:  # whoever is interrupted while starting something does not want it to stay
+            self._process.terminate()
+            self._process.wait()
+            raise
+        raise self._said.why_it_ended(self._process.returncode)
 
 
 class _Said:

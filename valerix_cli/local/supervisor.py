@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
-from valerix_cli.local import home, plan
+from valerix_cli.local import home, plan, schema
 from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
@@ -108,8 +108,12 @@ class Supervisor:
     async def _start(self) -> None:
         self._changed()
         backing = await self._backends.start(self._wishes.postgres, self._environ)
-        await together(*(self._migrate(kind, module, backing) for kind, module in plan.MIGRATIONS))
-        await self._start_services(backing)
+        migrations = [self._migrate(kind, module, backing) for kind, module in plan.MIGRATIONS]
+        if await asyncio.to_thread(schema.is_current, backing.database_urls):  # they only look, and add new items
+            await together(*migrations, self._start_services(backing))
+        else:
+            await together(*migrations)
+            await self._start_services(backing)
         self._state = "running"
         self._changed()
 

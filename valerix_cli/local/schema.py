@@ -1,0 +1,32 @@
+"""Whether there is anything to migrate, so that services need not wait for migrations that have nothing to do."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from valerix_cli.local.plan import MIGRATIONS
+
+
+def is_current(database_urls: Mapping[str, str]) -> bool:
+    """Whether every numbered SQL file of every service is among those that its database says were applied.
+
+    `database_urls` has the connection string of each service's role. Where it cannot be told the answer is no.
+    """
+    return all(_numbered(kind.name) <= _applied(database_urls[kind.role]) for kind, _ in MIGRATIONS)
+
+
+def _numbered(service: str) -> set[int]:
+    """The numbers of the service's files: services/<service>/schema/NNNN_*.sql. Nothing of it is imported."""
+    package = find_spec("services")
+    places = package.submodule_search_locations if package else None
+    return {int(file.name[:4]) for place in places or () for file in Path(place, service, "schema").glob("[0-9]*.sql")}
+
+
+def _applied(url: str) -> set[int]:
+    from psycopg import Error, connect  # noqa: PLC0415 - loaded while the databases start
+
+    try:
+        with connect(url, connect_timeout=5) as conn:
+            return {version for (version,) in conn.execute("SELECT version FROM schema_migrations")}
+    except Error:
+        return set()
