@@ -4,10 +4,11 @@ Each step is a group commit: whatever arrives while one batch is being written g
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from datetime import timedelta
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 import msgspec
 
@@ -37,8 +38,10 @@ from services.order.inventory import Inventory
 from services.order.metrics import CONFLICTS, CREATED
 from services.order.settings import OrderSettings
 
+T = TypeVar("T")
+
 LANES = 2  # commits of one step that may be in flight at once
-ACCEPT_LIMIT = 2.5  # seconds that a caller waits for its order to be stored
+COMMIT_LIMIT = 2.5  # seconds that a caller waits for its order to be stored, and again for it to be settled
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -55,7 +58,6 @@ class Processing:
         self, settings: OrderSettings, pool: Pool, redis: BestEffort, inventory: Inventory, backlog: Backlog
     ) -> None:
         lease, by = timedelta(seconds=settings.lease_seconds), settings.replica
-        self._lease = lease
         self._pool = pool
         self._inventory = inventory
         self._backlog = backlog
@@ -77,7 +79,7 @@ class Processing:
         match await self._admit(wanted):
             case Process(claim):
                 crash_point("after-accept")
-                order = await self._process_in_time(claim)
+                order = await self.process(claim, COMMIT_LIMIT)
                 CREATED.labels(order.status).inc()
                 return Placement(order, replayed=False)
             case Replay(order):
@@ -89,23 +91,16 @@ class Processing:
                 CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
                 raise refusal
 
-    async def _process_in_time(self, claim: Claim) -> Order:
-        """Process an order for a caller, who need not wait longer than its lease: then it is the worker's."""
-        try:
-            async with asyncio.timeout(self._lease.total_seconds()):
-                return await self.process(claim)
-        except TimeoutError:
-            raise DatabaseUnavailable(
-                "The order is stored, but what became of it is not; repeat with the same key", retry_after=1
-            ) from None
+    async def process(self, claim: Claim, patience: float | None = None) -> Order:
+        """Try one claimed order and write down what came of it. Returns the order as it stands then.
 
-    async def process(self, claim: Claim) -> Order:
-        """Try one claimed order and write down what came of it. Returns the order as it stands then."""
+        Raises DatabaseUnavailable when writing it down takes longer than `patience` seconds.
+        """
         outcome = await self._attempt(claim)
         crash_point("after-answer", "after-deduct")
         settlement = conclude(claim, outcome, self._random)
         crash_point("before-settle")
-        order = await self._settling.submit(settlement)
+        order = await _in_time(self._settling.submit(settlement), patience)
         crash_point("after-settle")
         if order.status == "queued" and settlement.delay is not None:
             self._backlog.note_queued()
@@ -127,13 +122,7 @@ class Processing:
             return known or QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
         if await self._inventory.lacks(wanted.item_id):
             raise UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
-        try:
-            async with asyncio.timeout(ACCEPT_LIMIT):
-                return await self._accepting.submit(wanted)
-        except TimeoutError:
-            raise DatabaseUnavailable(
-                "It took too long to store the order; repeat with the same key", retry_after=1
-            ) from None
+        return await _in_time(self._accepting.submit(wanted), COMMIT_LIMIT)
 
     async def _attempt(self, claim: Claim) -> Outcome:
         outcome: Outcome = Unknown("attempts-exhausted")
@@ -156,3 +145,11 @@ class Processing:
         task = asyncio.create_task(work)
         self._afterwards.add(task)
         task.add_done_callback(self._afterwards.discard)
+
+
+async def _in_time(committed: Awaitable[T], limit: float | None) -> T:
+    try:
+        async with asyncio.timeout(limit):
+            return await committed
+    except TimeoutError:
+        raise DatabaseUnavailable("The database took too long; repeat with the same key", retry_after=1) from None

@@ -1,11 +1,13 @@
 """An order database of the test's own with a pool of connections to it, and an emptied Redis."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from services.common.postgres import Pool, open_pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
+from tests.integration.order.replica import Replica, Start
 
 
 @pytest.fixture
@@ -26,3 +28,17 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def redis(client: Redis) -> BestEffort:
     return BestEffort(client)
+
+
+@pytest.fixture
+async def start(pool: Pool, redis: BestEffort) -> AsyncIterator[Start]:
+    """Starts replicas on this test's database; each has finished what it had in hand when the test ends."""
+    started: list[Replica] = []
+
+    def start(**settings: Any) -> Replica:
+        started.append(Replica(pool, redis, **settings))
+        return started[-1]
+
+    yield start
+    for replica in started:
+        await replica.finish()

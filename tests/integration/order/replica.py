@@ -1,5 +1,7 @@
 """An order replica or a worker in this process: real database, real Redis, an inventory that does as it is told."""
 
+from typing import Protocol
+
 import httpx
 
 from services.common.postgres import Pool
@@ -30,3 +32,15 @@ class Replica:
         self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog)
         runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
         self.worker = Worker(self.settings, runtime)
+
+    async def finish(self) -> None:
+        self.warehouse.release_all()
+        await self.worker.finish()
+        await self.processing.close()
+        await self.warehouse.http.aclose()
+
+
+class Start(Protocol):
+    """Starts a replica with these settings, in front of an inventory that answers at once, or when it is told to."""
+
+    def __call__(self, *, patient: bool = False, **settings: str) -> Replica: ...

@@ -12,13 +12,13 @@ from prometheus_client import REGISTRY
 
 from services.common.idempotency import IdempotencyKeyReused
 from services.common.postgres import OUTAGES, Pool
-from services.common.redis import BestEffort, Redis
+from services.common.redis import Redis
 from services.common.refusals import DatabaseUnavailable
 from services.order import usecases
 from services.order.domain import QueueFull, RequestInFlight, Status, UnknownItem
 from services.order.processing import Placement
 from services.order.wakeups import STREAM
-from tests.integration.order.replica import Replica
+from tests.integration.order.replica import Start
 from tests.integration.order.rows import (
     LEASE,
     accepted,
@@ -36,8 +36,8 @@ from tests.integration.order.rows import (
 DEDUCTIONS = "/api/inventory/deductions"
 
 
-async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, redis: BestEffort, client: Redis) -> None:
-    replica = Replica(pool, redis)
+async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, start: Start, client: Redis) -> None:
+    replica = start()
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.replayed) == ("confirmed", False)
     assert await events(pool, placed.order.order_id) == [(None, "pending"), ("pending", "confirmed")]
@@ -46,8 +46,8 @@ async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, re
     assert len(replica.warehouse.batches) == 1
 
 
-async def test_a_refused_order_is_a_stored_answer_too(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis)
+async def test_a_refused_order_is_a_stored_answer_too(start: Start) -> None:
+    replica = start()
     replica.warehouse.answer = lambda _: {"status": 409, "reason": "insufficient-stock", "available": 0}
     for replayed in (False, True, True):
         placed = await replica.processing.place(wanted("key-1"))
@@ -55,8 +55,8 @@ async def test_a_refused_order_is_a_stored_answer_too(pool: Pool, redis: BestEff
         assert placed.replayed is replayed
 
 
-async def test_racing_repeats_place_one_order_and_send_it_once(pool: Pool, redis: BestEffort) -> None:
-    replicas = [Replica(pool, redis, REPLICA=f"order-{number}") for number in range(3)]
+async def test_racing_repeats_place_one_order_and_send_it_once(start: Start) -> None:
+    replicas = [start(REPLICA=f"order-{number}") for number in range(3)]
     results = await asyncio.gather(
         *(replica.processing.place(wanted("key-1")) for replica in replicas for _ in range(70)), return_exceptions=True
     )
@@ -72,9 +72,9 @@ async def test_racing_repeats_place_one_order_and_send_it_once(pool: Pool, redis
     "failure", [httpx.Response(500), httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")]
 )
 async def test_an_unknown_outcome_is_queued_and_announced(
-    pool: Pool, redis: BestEffort, client: Redis, failure: httpx.Response | Exception
+    start: Start, client: Redis, failure: httpx.Response | Exception
 ) -> None:
-    replica = Replica(pool, redis)
+    replica = start()
     replica.warehouse.responses[DEDUCTIONS] = failure
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.order.attempts) == ("queued", 1)
@@ -85,16 +85,16 @@ async def test_an_unknown_outcome_is_queued_and_announced(
     assert (again.order.status, again.replayed) == ("queued", True)
 
 
-async def test_an_order_that_was_not_sent_keeps_its_attempt(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis)
+async def test_an_order_that_was_not_sent_keeps_its_attempt(start: Start) -> None:
+    replica = start()
     replica.fleet.breaker.force("open")
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.order.attempts, placed.order.reason) == ("queued", 0, "breaker-open")
     assert replica.warehouse.asked == []
 
 
-async def test_an_unknown_item_is_refused_before_anything_is_stored(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis)
+async def test_an_unknown_item_is_refused_before_anything_is_stored(pool: Pool, start: Start) -> None:
+    replica = start()
     replica.warehouse.responses["/api/inventory/unicorn"] = httpx.Response(404)
     with pytest.raises(UnknownItem):
         await replica.processing.place(wanted("key-1", "unicorn"))
@@ -106,8 +106,8 @@ def conflicts() -> dict[str, float]:
     return {kind: REGISTRY.get_sample_value("idempotency_conflicts_total", {"kind": kind}) or 0 for kind in kinds}
 
 
-async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis, BACKLOG_CAP="3")
+async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(pool: Pool, start: Start) -> None:
+    replica = start(BACKLOG_CAP="3")
     replica.fleet.breaker.force("open")
     for name in keys(3):
         assert (await replica.processing.place(wanted(name))).order.status == "queued"
@@ -124,9 +124,9 @@ async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(
 
 
 async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued_since(
-    pool: Pool, redis: BestEffort
+    pool: Pool, start: Start
 ) -> None:
-    backlog = Replica(pool, redis, BACKLOG_CAP="5").backlog
+    backlog = start(BACKLOG_CAP="5").backlog
     await queued(pool, *keys(3))
     await backlog.look()
     full = []
@@ -139,8 +139,8 @@ async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued
     assert full == [False, False, True, False]
 
 
-async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, redis: BestEffort) -> None:
-    backlog = Replica(pool, redis, BACKLOG_CAP="2").backlog
+async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, start: Start) -> None:
+    backlog = start(BACKLOG_CAP="2").backlog
     backlog.note_queued()
     backlog.note_queued()
     await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
@@ -149,8 +149,8 @@ async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, re
     assert backlog.is_full
 
 
-async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, redis: BestEffort) -> None:
-    backlog = Replica(pool, redis, BACKLOG_CAP="1").backlog
+async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, start: Start) -> None:
+    backlog = start(BACKLOG_CAP="1").backlog
     async with pool.connection() as blocker:
         await blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         looking = [asyncio.create_task(backlog.look()) for _ in range(2)]
@@ -180,10 +180,10 @@ async def take_over(pool: Pool, status: Status) -> None:
     ],
 )
 async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_what_the_row_says(
-    pool: Pool, redis: BestEffort, became: Status, answer: dict[str, Any]
+    pool: Pool, start: Start, became: Status, answer: dict[str, Any]
 ) -> None:
     """Stopped with its deduction under way; meanwhile a worker took the order and settled it."""
-    replica = Replica(pool, redis, patient=True)
+    replica = start(patient=True)
     replica.warehouse.answer = lambda _: answer
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
@@ -195,22 +195,22 @@ async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_wh
     assert await rows(pool, b"SELECT status, reason, attempts, lease_token, updated_at FROM orders") == before
 
 
-async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(pool: Pool, redis: BestEffort) -> None:
+async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(pool: Pool, start: Start) -> None:
     (stale,) = await accepted(pool, "key-1")
     await take_over(pool, "confirmed")
-    replica = Replica(pool, redis)
+    replica = start()
     replica.warehouse.answer = lambda _: {"status": 200, "repeated": True}
     assert (await replica.processing.process(stale)).status == "confirmed"
     assert await rows(pool, b"SELECT count(*) FROM order_events") == [(2,)]
 
 
-async def test_two_workers_on_one_order_settle_it_once(pool: Pool, redis: BestEffort) -> None:
+async def test_two_workers_on_one_order_settle_it_once(pool: Pool, start: Start) -> None:
     """A worker stopped past its lease and the one that took over, each with an answer of its own."""
     await queued(pool, "key-1")
     (first,) = await usecases.claim(pool, LEASE, 1)
     await end_leases(pool)
     (second,) = await usecases.claim(pool, LEASE, 1)
-    one, two = Replica(pool, redis, REPLICA="worker-1"), Replica(pool, redis, REPLICA="worker-2")
+    one, two = start(REPLICA="worker-1"), start(REPLICA="worker-2")
     one.warehouse.answer = lambda _: {"status": 500}
     told = await asyncio.gather(one.processing.process(first), two.processing.process(second))
     assert [order.status for order in told][1] == "confirmed"
@@ -227,9 +227,9 @@ async def test_two_workers_on_one_order_settle_it_once(pool: Pool, redis: BestEf
     ],
 )
 async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_the_order(
-    pool: Pool, redis: BestEffort, ledger: dict[str, Any] | None, status: Status
+    pool: Pool, start: Start, ledger: dict[str, Any] | None, status: Status
 ) -> None:
-    replica = Replica(pool, redis, MAX_ATTEMPTS="2")
+    replica = start(MAX_ATTEMPTS="2")
     replica.warehouse.responses[DEDUCTIONS] = httpx.Response(500)
     order_id = wanted("key-1").order_id
     replica.warehouse.responses[f"/api/inventory/transactions/{order_id}"] = (
@@ -241,8 +241,8 @@ async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_t
     assert (await replica.processing.process(claim)).status == status
 
 
-async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis, MAX_ATTEMPTS="1")
+async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again(pool: Pool, start: Start) -> None:
+    replica = start(MAX_ATTEMPTS="1")
     replica.warehouse.responses[f"/api/inventory/transactions/{wanted('key-1').order_id}"] = httpx.Response(503)
     await queued(pool, "key-1")
     for attempt in (2, 3, 4):
@@ -254,9 +254,9 @@ async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again
 
 
 async def test_a_settlement_that_the_database_does_not_take_leaves_the_order_to_the_end_of_its_lease(
-    pool: Pool, redis: BestEffort
+    pool: Pool, start: Start
 ) -> None:
-    replica = Replica(pool, redis, patient=True)
+    replica = start(patient=True)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
     await rows(pool, SHUT_DOWN)
@@ -280,11 +280,12 @@ AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; EN
 
 
 @pytest.mark.timed
-async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_past_its_lease(
-    pool: Pool, redis: BestEffort
+async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_settled(
+    pool: Pool, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order is stored, and somebody else's by then; the caller may ask again with the same key."""
-    replica = Replica(pool, redis, patient=True, LEASE_SECONDS="0.3")
+    """The order is stored, and its lease will end; the caller may ask again with the same key."""
+    monkeypatch.setattr("services.order.processing.COMMIT_LIMIT", 0.3)
+    replica = start(patient=True)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
     async with pool.connection() as blocker:
@@ -300,10 +301,10 @@ async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_past_its_l
 
 @pytest.mark.timed
 async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_stored(
-    pool: Pool, redis: BestEffort, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.order.processing.ACCEPT_LIMIT", 0.2)
-    replica = Replica(pool, redis)
+    monkeypatch.setattr("services.order.processing.COMMIT_LIMIT", 0.2)
+    replica = start()
     async with pool.connection() as blocker:
         await blocker.execute("LOCK TABLE orders")
         async with asyncio.timeout(1):
@@ -312,8 +313,8 @@ async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the
     await replica.processing.close()
 
 
-async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis, patient=True)
+async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(pool: Pool, start: Start) -> None:
+    replica = start(patient=True)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
     placing.cancel()
@@ -326,10 +327,8 @@ async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(po
     assert await statuses(pool) == {"key-1": "confirmed"}
 
 
-async def test_closing_finishes_every_order_in_hand_and_tells_redis(
-    pool: Pool, redis: BestEffort, client: Redis
-) -> None:
-    replica = Replica(pool, redis, patient=True)
+async def test_closing_finishes_every_order_in_hand_and_tells_redis(start: Start, client: Redis) -> None:
+    replica = start(patient=True)
     placing = [asyncio.create_task(replica.processing.place(wanted(name))) for name in keys(20)]
     await until(lambda: asyncio.sleep(0, sum(map(len, replica.warehouse.batches)) == 20))
     closing = asyncio.create_task(replica.processing.close())
@@ -339,8 +338,8 @@ async def test_closing_finishes_every_order_in_hand_and_tells_redis(
     assert await client.exists(*(f"idempotency:{name}" for name in keys(20))) == 20
 
 
-async def test_a_hundred_orders_share_their_commits(pool: Pool, redis: BestEffort) -> None:
-    replica = Replica(pool, redis)
+async def test_a_hundred_orders_share_their_commits(pool: Pool, start: Start) -> None:
+    replica = start()
     await replica.processing.place(wanted("first"))
     placed = await asyncio.gather(*(replica.processing.place(wanted(name)) for name in keys(100)))
     assert {each.order.status for each in placed} == {"confirmed"}

@@ -15,7 +15,7 @@ from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.order import usecases
 from services.order.wakeups import BLOCK_MS, GROUP, STREAM, announce
 from services.order.worker import IN_HAND, Worker
-from tests.integration.order.replica import Replica
+from tests.integration.order.replica import Replica, Start
 from tests.integration.order.rows import LEASE, end_leases, keys, queued, rows, statuses, until, wanted
 
 DEDUCTIONS = "/api/inventory/deductions"
@@ -25,27 +25,27 @@ async def all_are(pool: Pool, status: str) -> bool:
     return set((await statuses(pool)).values()) == {status}
 
 
-async def test_one_sweep_takes_everything_that_is_due(pool: Pool, redis: BestEffort) -> None:
+async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(600))
-    replica = Replica(pool, redis)
+    replica = start()
     await replica.worker.sweep()
     await replica.worker.catch_up()
     assert await all_are(pool, "confirmed")
     assert sum(map(len, replica.warehouse.batches)) == 600
 
 
-async def test_two_workers_never_take_the_same_order(pool: Pool, redis: BestEffort) -> None:
+async def test_two_workers_never_take_the_same_order(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(300))
-    replicas = [Replica(pool, redis, REPLICA=f"worker-{number}") for number in range(2)]
+    replicas = [start(REPLICA=f"worker-{number}") for number in range(2)]
     await asyncio.gather(*(replica.worker.sweep() for replica in replicas))
     await asyncio.gather(*(replica.worker.catch_up() for replica in replicas))
     sent = [line["order_id"] for replica in replicas for batch in replica.warehouse.batches for line in batch]
     assert len(sent) == len(set(sent)) == 300
 
 
-async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool: Pool, redis: BestEffort) -> None:
+async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(IN_HAND + 300))
-    replica = Replica(pool, redis, patient=True)
+    replica = start(patient=True)
     for _ in range(3):
         await replica.worker.sweep()
     assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(IN_HAND,)]
@@ -65,9 +65,9 @@ async def until_confirmed(pool: Pool, replica: Replica) -> None:
     await until(look, within=20)
 
 
-async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, redis: BestEffort) -> None:
+async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(5))
-    replica = Replica(pool, redis)
+    replica = start()
     replica.fleet.breaker.force("open")
     await replica.worker.sweep()
     await replica.worker.catch_up()
@@ -79,10 +79,10 @@ async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, redis: Bes
 
 
 async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_succeeded(
-    pool: Pool, redis: BestEffort
+    pool: Pool, start: Start
 ) -> None:
     await queued(pool, *keys(5))
-    replica = Replica(pool, redis, patient=True)
+    replica = start(patient=True)
     for _ in range(5):
         replica.fleet.breaker.admit().failed("timeout")
     replica.fleet.breaker.half_open()
@@ -94,10 +94,10 @@ async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_
     assert replica.fleet.breaker.state_name == "closed"
 
 
-async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, redis: BestEffort) -> None:
+async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start: Start) -> None:
     """A worker may be started before the schema is there; it must still work once it is."""
     await queued(pool, *keys(10))
-    replica = Replica(pool, redis)
+    replica = start()
     await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
     for _ in range(IN_HAND // 256 + 1):
         with pytest.raises(psycopg.errors.UndefinedTable):
@@ -108,9 +108,9 @@ async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, redis:
     assert await all_are(pool, "confirmed")
 
 
-async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, redis: BestEffort) -> None:
+async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(10))
-    replica = Replica(pool, redis)
+    replica = start()
     async with pool.connection() as blocker:
         await blocker.execute("LOCK TABLE orders")
         for _ in range(IN_HAND // 256 + 1):
@@ -124,12 +124,10 @@ async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, redis: BestEf
     assert await all_are(pool, "confirmed")
 
 
-async def test_an_order_that_meets_a_bug_takes_no_other_down_and_no_room_for_ever(
-    pool: Pool, redis: BestEffort
-) -> None:
+async def test_an_order_that_meets_a_bug_takes_no_other_down_and_no_room_for_ever(pool: Pool, start: Start) -> None:
     names = keys(20)
     await queued(pool, *names)
-    replica = Replica(pool, redis)
+    replica = start()
     await rows(pool, b"ALTER TABLE orders ADD CHECK (idempotency_key <> 'key-7' OR status <> 'confirmed')")
     for _ in range(3):
         await replica.worker.sweep()
@@ -158,10 +156,10 @@ async def listening(worker: Worker, reader: Redis, client: Redis) -> AsyncIterat
 
 
 async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after(
-    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+    pool: Pool, redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
     await queued(pool, "key-1", "key-2")
-    replica = Replica(pool, redis)
+    replica = start()
 
     async def done() -> bool:
         pending: Any = await client.xpending(STREAM, GROUP)
@@ -173,9 +171,9 @@ async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after
 
 
 async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledged_and_does_nothing(
-    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+    redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
-    replica = Replica(pool, redis)
+    replica = start()
 
     async def done() -> bool:
         groups: Any = await client.xinfo_groups(STREAM)
@@ -188,10 +186,10 @@ async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledge
 
 
 async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_still_to_come(
-    pool: Pool, redis: BestEffort, reader: Redis, client: Redis
+    pool: Pool, redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
     await queued(pool, "key-1")
-    replica = Replica(pool, redis)
+    replica = start()
 
     async def read() -> bool:
         groups: Any = await client.xinfo_groups(STREAM)
@@ -209,9 +207,9 @@ async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_
     assert len(await usecases.claim(pool, LEASE, 1)) == 1
 
 
-async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, redis: BestEffort) -> None:
+async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(30))
-    replica = Replica(pool, redis, BREAKER_MINIMUM_CALLS="1000")
+    replica = start(BREAKER_MINIMUM_CALLS="1000")
     replica.warehouse.responses[DEDUCTIONS] = httpx.ReadError("reset")
     for _ in range(3):
         await replica.worker.sweep()
