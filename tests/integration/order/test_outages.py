@@ -1,0 +1,128 @@
+"""PostgreSQL stalled, killed and back: callers are told in time, and afterwards everything is as it was."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.common.postgres import OUTAGES, Pool, migrate, open_pool, ping
+from services.common.redis import BestEffort
+from services.common.refusals import DatabaseUnavailable
+from tests.integration.order.replica import Replica
+from tests.integration.order.rows import end_leases, keys, statuses, until, wanted
+from valerix_cli.local.servers import PostgresServer, running
+
+pytestmark = pytest.mark.timed
+
+SIZE = 6
+NOT_SERVED: tuple[type[Exception], ...] = (DatabaseUnavailable, *OUTAGES)
+
+
+class Mortal:
+    """A PostgreSQL of the test's own, which may be stalled."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.url = server.url("postgres")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server and all its children."""
+        pid = int((self.server.data / "postmaster.pid").read_text().splitlines()[0])
+        parent = psutil.Process(pid)
+        for process in [parent, *parent.children()]:
+            os.kill(process.pid, number)
+
+
+@pytest.fixture
+def mortal(scratch: Path) -> Iterator[Mortal]:
+    directory = scratch / f"mortal-{time.monotonic_ns()}"
+    directory.mkdir()
+    with running(PostgresServer.at(directory, password="only-for-this-test", fsync=False)) as server:
+        migrate(server.url("postgres"), "services.order")
+        yield Mortal(server)
+
+
+@pytest.fixture
+async def own_pool(mortal: Mortal) -> AsyncIterator[Pool]:
+    async with open_pool(mortal.url, name="test", size=SIZE) as opened:
+        await opened.wait(10)
+        yield opened
+
+
+async def is_whole(pool: Pool) -> bool:
+    """Whether every connection is idle in the pool: none leaked, none lost."""
+    stats = pool.get_stats()
+    return stats["pool_available"] == stats["pool_size"] == SIZE
+
+
+async def is_served(replica: Replica) -> bool:
+    try:
+        placed = await replica.processing.place(wanted(f"after-{time.monotonic_ns()}"))
+    except NOT_SERVED:
+        return False
+    return placed.order.status == "confirmed"
+
+
+async def test_a_stalled_database_is_told_in_time_and_all_is_well_when_it_goes_on(
+    mortal: Mortal, own_pool: Pool, redis: BestEffort
+) -> None:
+    replica = Replica(own_pool, redis)
+    assert await is_served(replica)
+    mortal.send(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        placing = (replica.processing.place(wanted(name)) for name in keys(40))
+        results = await asyncio.gather(*placing, return_exceptions=True)
+        assert all(isinstance(result, NOT_SERVED) for result in results), results
+        assert not await is_served(replica)
+        assert time.monotonic() - began < 7
+        began = time.monotonic()
+        with pytest.raises((TimeoutError, *NOT_SERVED)):
+            async with asyncio.timeout(3):  # as whoever asks for the health does
+                await ping(own_pool)
+        assert time.monotonic() - began < 3.5
+    finally:
+        mortal.send(signal.SIGCONT)
+    await until(lambda: is_served(replica), within=5)
+    await until(lambda: is_whole(own_pool), within=5)
+    await every_order_ends(replica, own_pool)
+
+
+async def every_order_ends(replica: Replica, pool: Pool) -> None:
+    """Orders that were stored although their callers were told that they were not: they end like any other."""
+    await end_leases(pool)
+    await replica.worker.sweep()
+    await replica.worker.catch_up()
+    assert set((await statuses(pool)).values()) == {"confirmed"}
+    sent = [line["order_id"] for batch in replica.warehouse.batches for line in batch]
+    assert len(sent) == len(set(sent)) == len(await statuses(pool))
+    await replica.finish()
+
+
+async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch: Path, redis: BestEffort) -> None:
+    directory = scratch / f"killed-{time.monotonic_ns()}"
+    directory.mkdir()
+    server = PostgresServer.at(directory, password="only-for-this-test", fsync=False)
+    with running(server) as first:
+        migrate(first.url("postgres"), "services.order")
+        stack = contextlib.AsyncExitStack()
+        pool = await stack.enter_async_context(open_pool(first.url("postgres"), name="test", size=SIZE))
+        replica = Replica(pool, redis)
+        assert await is_served(replica)
+        Mortal(first).send(signal.SIGKILL)
+    async with stack:
+        began = time.monotonic()
+        placing = (replica.processing.place(wanted(name)) for name in keys(40))
+        results = await asyncio.gather(*placing, return_exceptions=True)
+        assert all(isinstance(result, NOT_SERVED) for result in results), results
+        assert time.monotonic() - began < 4
+        with running(first):
+            await until(lambda: is_served(replica), within=3)
+            await until(lambda: is_whole(pool), within=5)
+            await every_order_ends(replica, pool)
