@@ -23,7 +23,7 @@ def examine(service: Service, directory: Path, token: str, *more: str) -> str:
                 "run",
                 f"{service.url}/schema/openapi.json",
             ),
-            *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1"),
+            *("--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1"),
             *("--header", f"Authorization: Bearer {token}", "--suppress-health-check", "all", *more),
         ],
         check=False,

@@ -22,6 +22,7 @@ class Shop:
         self, services: Processes, order_database: str, inventory_database: str, *, orders: int = 1, **settings: str
     ) -> None:
         self.order_database, self.inventory_database = order_database, inventory_database
+        self.services = services
         self.inventory = services.inventory(**settings)
         self.orders = [services.order(self.inventory, **settings) for _ in range(orders)]
         self.worker = services.worker(self.inventory, **settings)
@@ -47,6 +48,12 @@ class Shop:
                    VALUES (%s, %s, 'seed')""",
                 [item_id, quantity],
             )
+
+    def new_item(self, quantity: int = 100) -> str:
+        """Put an item that only this test knows on the shelf."""
+        item_id = f"item-{next(_keys)}"
+        self.stock(item_id, quantity)
+        return item_id
 
     def place(self, item_id: str = "ps5", quantity: int = 1, *, key: str | None = None, at: int = 0) -> httpx.Response:
         return self.client.post(
@@ -94,31 +101,35 @@ class Shop:
     def quantity(self, item_id: str = "ps5") -> int:
         return int(self.inventory_rows(b"SELECT quantity FROM inventory WHERE item_id = %s", [item_id])[0][0])
 
-    def deductions(self) -> dict[uuid.UUID, int]:
-        """How many deductions each order has in the ledger."""
+    def deductions(self, item_id: str | None = None) -> dict[uuid.UUID, int]:
+        """How many deductions each order has in the ledger; only of one item, if given."""
         return dict(
             self.inventory_rows(
                 b"""SELECT order_id, count(*) FROM inventory_transactions
-                    WHERE transaction_type = 'deduct' GROUP BY order_id"""
+                    WHERE transaction_type = 'deduct' AND item_id = coalesce(%s, item_id) GROUP BY order_id""",
+                [item_id],
             )
         )
 
-    def statuses(self) -> dict[uuid.UUID, str]:
-        return dict(self.order_rows(b"SELECT order_id, status FROM orders"))
+    def statuses(self, item_id: str | None = None) -> dict[uuid.UUID, str]:
+        """What each order is; only of one item, if given."""
+        return dict(
+            self.order_rows(b"SELECT order_id, status FROM orders WHERE item_id = coalesce(%s, item_id)", [item_id])
+        )
 
-    def wait_settled(self, within: float = 15.0) -> dict[uuid.UUID, str]:
-        """Wait until no order is unfinished and return what each became."""
+    def wait_settled(self, within: float = 15.0, item_id: str | None = None) -> dict[uuid.UUID, str]:
+        """Wait until no order, of one item if given, is unfinished; return what each became."""
 
         def settled() -> bool:
-            return not {"pending", "queued"} & set(self.statuses().values())
+            return not {"pending", "queued"} & set(self.statuses(item_id).values())
 
-        eventually(settled, within, f"every order settled: {self.statuses()}")
-        return self.statuses()
+        eventually(settled, within, f"every order settled: {self.statuses(item_id)}")
+        return self.statuses(item_id)
 
-    def assert_exactly_one_effect(self) -> None:
+    def assert_exactly_one_effect(self, item_id: str | None = None) -> None:
         """Each confirmed order has one deduction, no other order has any, and stock adds up."""
-        deductions = self.deductions()
-        for order_id, status in self.statuses().items():
+        deductions = self.deductions(item_id)
+        for order_id, status in self.statuses(item_id).items():
             assert deductions.pop(order_id, 0) == (1 if status == "confirmed" else 0), (order_id, status)
         assert not deductions, "deductions without an order"
         assert not self.inventory_rows(

@@ -42,15 +42,19 @@ def status(shop: Shop, endpoint: tuple[str, str, str, Any], headers: dict[str, s
     return response.status_code
 
 
-def test_protected_endpoints_take_only_the_token_of_their_level(shop: Shop) -> None:
-    before = shop.quantity()
+def test_protected_endpoints_take_only_the_token_of_their_level(open_shop: Shop) -> None:
+    before = open_shop.quantity()
     for endpoint in OPERATOR_ENDPOINTS:
-        assert [status(shop, endpoint, who) for who in ({}, WRONG, BASIC, SERVICE)] == [401, 401, 401, 403], endpoint
+        assert [status(open_shop, endpoint, who) for who in ({}, WRONG, BASIC, SERVICE)] == [401, 401, 401, 403], (
+            endpoint
+        )
     for endpoint in SERVICE_ENDPOINTS:
-        assert [status(shop, endpoint, who) for who in ({}, WRONG, BASIC, OPERATOR)] == [401, 401, 401, 403], endpoint
+        assert [status(open_shop, endpoint, who) for who in ({}, WRONG, BASIC, OPERATOR)] == [401, 401, 401, 403], (
+            endpoint
+        )
     ledger = ("inventory", "GET", f"/api/inventory/transactions/{NOBODY}", None)
-    assert [status(shop, ledger, who) for who in ({}, WRONG, SERVICE, OPERATOR)] == [401, 401, 200, 200]
-    assert shop.quantity() == before
+    assert [status(open_shop, ledger, who) for who in ({}, WRONG, SERVICE, OPERATOR)] == [401, 401, 200, 200]
+    assert open_shop.quantity() == before
 
 
 def test_the_right_token_opens_each_protected_endpoint(shop: Shop) -> None:
@@ -60,14 +64,16 @@ def test_the_right_token_opens_each_protected_endpoint(shop: Shop) -> None:
         assert status(shop, endpoint, SERVICE) == 200, endpoint
 
 
-def test_public_endpoints_take_anyone_but_not_a_wrong_token(shop: Shop) -> None:
+def test_public_endpoints_take_anyone_but_not_a_wrong_token(open_shop: Shop) -> None:
     for service, path in (
         ("order", "/api/orders"),
         ("inventory", "/api/inventory"),
         ("inventory", "/api/inventory/ps5"),
     ):
         endpoint = (service, "GET", path, None)
-        assert [status(shop, endpoint, who) for who in ({}, SERVICE, OPERATOR, WRONG)] == [200, 200, 200, 401], path
+        assert [status(open_shop, endpoint, who) for who in ({}, SERVICE, OPERATOR, WRONG)] == [200, 200, 200, 401], (
+            path
+        )
 
 
 def test_where_chaos_is_not_allowed_its_endpoints_do_not_exist(

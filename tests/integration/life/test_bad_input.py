@@ -36,7 +36,8 @@ def raw(shop: Shop, head: bytes) -> bytes:
         return connection.makefile("rb").readline()
 
 
-def test_every_bad_request_gets_its_problem_and_leaves_nothing(shop: Shop) -> None:
+def test_every_bad_request_gets_its_problem_and_leaves_nothing(open_shop: Shop) -> None:
+    before = open_shop.statuses(), open_shop.quantity()
     json = ("Content-Type", "application/json")
     keys = {
         "idempotency-key-missing": [[json]],
@@ -53,7 +54,7 @@ def test_every_bad_request_gets_its_problem_and_leaves_nothing(shop: Shop) -> No
     }
     for slug, cases in keys.items():
         for headers in cases:
-            assert problem(post(shop, GOOD, headers)) == (400, slug), headers
+            assert problem(post(open_shop, GOOD, headers)) == (400, slug), headers
 
     quantities = [b"0", b"-1", b"1001", b"1.5", b'"1"', b"true", b"1e309", b"NaN", b"null", b"[1]", b"1" * 400]
     bodies = [
@@ -74,40 +75,41 @@ def test_every_bad_request_gets_its_problem_and_leaves_nothing(shop: Shop) -> No
         b"[" * 20_000,
     ]
     for body in bodies:
-        assert problem(post(shop, body)) == (422, "invalid-body"), body[:80]
+        assert problem(post(open_shop, body)) == (422, "invalid-body"), body[:80]
 
-    assert problem(post(shop, GOOD + b" " * 65_536)) == (413, "body-too-large")
+    assert problem(post(open_shop, GOOD + b" " * 65_536)) == (413, "body-too-large")
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "application/json5"):
         headers = [("Content-Type", media_type), ("Idempotency-Key", new_key())]
-        assert problem(post(shop, GOOD, headers)) == (415, "unsupported-media-type")
-    assert problem(post(shop, GOOD, [("Idempotency-Key", new_key())])) == (415, "unsupported-media-type")
-    assert problem(post(shop, b'{"item_id":"unicorn","quantity":1}')) == (422, "unknown-item")
-    assert problem(shop.client.put(f"{shop.order.url}/api/orders")) == (405, "method-not-allowed")
-    assert problem(shop.client.get(f"{shop.order.url}/api/nothing")) == (404, "not-found")
+        assert problem(post(open_shop, GOOD, headers)) == (415, "unsupported-media-type")
+    assert problem(post(open_shop, GOOD, [("Idempotency-Key", new_key())])) == (415, "unsupported-media-type")
+    assert problem(post(open_shop, b'{"item_id":"unicorn","quantity":1}')) == (422, "unknown-item")
+    assert problem(open_shop.client.put(f"{open_shop.order.url}/api/orders")) == (405, "method-not-allowed")
+    assert problem(open_shop.client.get(f"{open_shop.order.url}/api/nothing")) == (404, "not-found")
 
-    assert shop.statuses() == {}
-    assert shop.quantity() == 100
+    assert (open_shop.statuses(), open_shop.quantity()) == before
 
 
-def test_a_line_break_or_a_nul_in_the_key_is_refused_before_it_reaches_us(shop: Shop) -> None:
+def test_a_line_break_or_a_nul_in_the_key_is_refused_before_it_reaches_us(open_shop: Shop) -> None:
+    before = open_shop.statuses()
     for key in (b"a\r\nb", b"a\nb", b"a\x00b", b"\x00"):
-        assert b" 400 " in raw(shop, b"Idempotency-Key: " + key), key
-    assert b" 400 " in raw(shop, b"Idempotency-Key: a\r\nIdempotency-Key: b")
-    assert shop.statuses() == {}
-    assert b" 201 " in raw(shop, b"Idempotency-Key: good")
+        assert b" 400 " in raw(open_shop, b"Idempotency-Key: " + key), key
+    assert b" 400 " in raw(open_shop, b"Idempotency-Key: a\r\nIdempotency-Key: b")
+    assert open_shop.statuses() == before
+    assert b" 201 " in raw(open_shop, b"Idempotency-Key: good")
 
 
-def test_a_body_over_the_limit_is_refused_without_a_content_length_too(shop: Shop) -> None:
-    response = shop.client.post(
-        f"{shop.order.url}/api/orders",
+def test_a_body_over_the_limit_is_refused_without_a_content_length_too(open_shop: Shop) -> None:
+    before = open_shop.statuses()
+    response = open_shop.client.post(
+        f"{open_shop.order.url}/api/orders",
         content=iter([GOOD, b" " * 40_000, b" " * 40_000]),
         headers={"Content-Type": "application/json", "Idempotency-Key": new_key()},
     )
     assert problem(response) == (413, "body-too-large")
-    assert shop.statuses() == {}
+    assert open_shop.statuses() == before
 
 
-def test_a_bad_question_gets_its_problem(shop: Shop) -> None:
+def test_a_bad_question_gets_its_problem(open_shop: Shop) -> None:
     nobody = "00000000-0000-0000-0000-000000000000"
     for path, status, slug in (
         ("/api/orders/not-a-uuid", 404, "not-found"),
@@ -120,4 +122,4 @@ def test_a_bad_question_gets_its_problem(shop: Shop) -> None:
         ("/api/orders?cursor=%00", 400, "invalid-parameter"),
         ("/api/orders?cursor=LTE", 400, "invalid-parameter"),
     ):
-        assert problem(shop.client.get(shop.order.url + path)) == (status, slug), path
+        assert problem(open_shop.client.get(open_shop.order.url + path)) == (status, slug), path

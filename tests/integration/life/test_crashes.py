@@ -1,71 +1,85 @@
 """Processes killed at each named step: every accepted order ends, with exactly one effect."""
 
 import threading
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from services.order.app import CRASH_POINTS as ORDER_POINTS
 from services.order.worker import CRASH_POINTS as WORKER_POINTS
+from tests.integration.life.conftest import Builder
 from tests.integration.life.shop import Shop, new_key
 from tests.processes import Processes, eventually
 
 
+@pytest.fixture(scope="module")
+def backstage(builder: Builder) -> Iterator[Shop]:
+    """Inventory and worker running, for order services that die; what they held is free after a second."""
+    with builder.shop("backstage", 2, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1") as shop:
+        shop.services.start(shop.inventory, shop.worker)
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def frontstage(builder: Builder) -> Iterator[Shop]:
+    """Inventory running and an order service that cannot find it, for workers that die over what it queues."""
+    with builder.shop("frontstage", 3, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1") as shop:
+        shop.orders[0] = shop.services.order("http://127.0.0.1:9", BREAKER_OPEN_SECONDS="1")
+        shop.services.start(shop.inventory, shop.order)
+        yield shop
+
+
 @pytest.fixture
 def quick_shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
-    """A shop with leases of a second, so that what a dead process held is free again soon."""
+    """A shop with leases of a second, not yet running."""
     shop = Shop(services, order_database, inventory_database, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1")
     shop.stock("ps5", 100)
     return shop
 
 
-def place_at(shop: Shop, keys: list[str]) -> None:
+def place_at(shop: Shop, item: str, keys: list[str]) -> None:
     """Send orders to a service that may die over any of them."""
     for key in keys:
         try:
-            shop.place(key=key)
+            shop.place(item, key=key)
         except httpx.TransportError:
             return
 
 
 @pytest.mark.parametrize("point", sorted(ORDER_POINTS))
-def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(
-    services: Processes, quick_shop: Shop, point: str
-) -> None:
-    shop = quick_shop
+def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: Shop, point: str) -> None:
+    shop, item, keys = backstage, backstage.new_item(), [new_key() for _ in range(3)]
     shop.order.start(CRASH_AT=point)
-    services.start(shop.inventory, shop.worker)
     shop.order.wait_ready()
-    keys = [new_key() for _ in range(3)]
-    place_at(shop, keys)
+    place_at(shop, item, keys)
     assert shop.order.wait_killed() == -9
     shop.order.start()
     shop.order.wait_ready()
 
-    accepted = shop.statuses()
-    assert accepted
-    assert set(shop.wait_settled().values()) == {"confirmed"}
-    shop.assert_exactly_one_effect()
-    assert [shop.place(key=key).status_code for key in keys] == [201, 201, 201]
-    assert shop.quantity() == 97
-    shop.assert_exactly_one_effect()
+    assert shop.statuses(item)
+    assert set(shop.wait_settled(item_id=item).values()) == {"confirmed"}
+    shop.assert_exactly_one_effect(item)
+    assert [shop.place(item, key=key).status_code for key in keys] == [201, 201, 201]
+    assert shop.quantity(item) == 97
+    shop.assert_exactly_one_effect(item)
+    assert shop.order.stop() == 0
 
 
 @pytest.mark.parametrize("point", sorted(WORKER_POINTS))
-def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(services: Processes, quick_shop: Shop, point: str) -> None:
-    shop = quick_shop
-    services.start(shop.order)
-    accepted = [shop.place().json()["order_id"] for _ in range(3)]  # inventory is down: they are queued
+def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, point: str) -> None:
+    shop, item = frontstage, frontstage.new_item()
+    accepted = [shop.place(item).json()["order_id"] for _ in range(3)]  # inventory is not to be found: they are queued
     shop.worker.start(CRASH_AT=point)
-    services.start(shop.inventory)
     assert shop.worker.wait_killed() == -9
     shop.worker.start()
     shop.worker.wait_ready()
 
-    settled = shop.wait_settled()
+    settled = shop.wait_settled(item_id=item)
     assert {str(order_id) for order_id in settled} == set(accepted)
     assert set(settled.values()) == {"confirmed"}
-    shop.assert_exactly_one_effect()
+    shop.assert_exactly_one_effect(item)
+    assert shop.worker.stop() == 0
 
 
 @pytest.mark.parametrize("point", ["after-insert", "before-commit", "after-commit"])

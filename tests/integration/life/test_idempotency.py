@@ -13,49 +13,51 @@ from tests.processes import Processes, eventually
 from valerix_cli.local.servers import ValkeyServer, running
 
 
-async def test_two_hundred_racing_repeats_over_two_replicas_place_one_order(big_shop: Shop) -> None:
-    body = {"item_id": "ps5", "quantity": 1}
-    urls = [order.url for order in big_shop.orders]
+async def test_two_hundred_racing_repeats_over_two_replicas_place_one_order(open_shop: Shop) -> None:
+    item = open_shop.new_item()
+    body = {"item_id": item, "quantity": 1}
+    urls = [order.url for order in open_shop.orders]
     answers = await send_all([(urls[n % 2], "impatient", body) for n in range(200)], concurrency=200)
 
     assert set(Counter(answer.status_code for answer in answers)) <= {201, 409}
     assert all(answer.headers["Retry-After"] == "1" for answer in answers if answer.status_code == 409)
     assert len({answer.json()["order_id"] for answer in answers}) == 1
     assert sum(answer.status_code == 201 and "Idempotent-Replayed" not in answer.headers for answer in answers) == 1
-    assert len(big_shop.statuses()) == 1
-    assert list(big_shop.deductions().values()) == [1]
-    assert big_shop.quantity() == 99
+    assert len(open_shop.statuses(item)) == 1
+    assert list(open_shop.deductions(item).values()) == [1]
+    assert open_shop.quantity(item) == 99
 
-    repeat = big_shop.place(key="impatient", at=1)
+    repeat = open_shop.place(item, key="impatient", at=1)
     assert repeat.status_code == 201
     assert repeat.headers["Idempotent-Replayed"] == "true"
     assert repeat.json()["order_id"] == answers[0].json()["order_id"]
 
 
-def test_a_key_with_another_body_is_refused_and_changes_nothing(shop: Shop) -> None:
-    first = shop.place(quantity=2, key="cheater")
-    before = shop.order_rows(b"SELECT * FROM orders"), shop.quantity()
-    shop.stock("xbox", 5)
-    for item_id, quantity in (("ps5", 3), ("xbox", 2)):
-        other = shop.place(item_id, quantity, key="cheater")
+def test_a_key_with_another_body_is_refused_and_changes_nothing(open_shop: Shop) -> None:
+    item, another = open_shop.new_item(), open_shop.new_item()
+    first = open_shop.place(item, 2, key="cheater")
+    before = open_shop.order_rows(b"SELECT * FROM orders"), open_shop.quantity(item)
+    for item_id, quantity in ((item, 3), (another, 2)):
+        other = open_shop.place(item_id, quantity, key="cheater")
         assert other.status_code == 422
         assert other.json()["type"] == "urn:valerix:problem:idempotency-key-reused"
         assert other.json()["order_id"] == first.json()["order_id"]
-    assert (shop.order_rows(b"SELECT * FROM orders"), shop.quantity()) == before
+    assert (open_shop.order_rows(b"SELECT * FROM orders"), open_shop.quantity(item)) == before
 
 
-def test_a_quoted_key_is_the_same_key(shop: Shop) -> None:
-    assert shop.place(key='"quoted"').json()["order_id"] == shop.place(key="quoted").json()["order_id"]
+def test_a_quoted_key_is_the_same_key(open_shop: Shop) -> None:
+    assert open_shop.place(key='"quoted"').json()["order_id"] == open_shop.place(key="quoted").json()["order_id"]
 
 
-def test_a_key_survives_the_flushing_of_redis(shop: Shop, redis_url: str) -> None:
-    first = shop.place(key="flushed")
+def test_a_key_survives_the_flushing_of_redis(open_shop: Shop, redis_url: str) -> None:
+    item = open_shop.new_item()
+    first = open_shop.place(item, key="flushed")
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    again = shop.place(key="flushed")
+    again = open_shop.place(item, key="flushed")
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
     assert again.json() == first.json()
-    assert shop.quantity() == 99
+    assert open_shop.quantity(item) == 99
 
 
 def test_without_redis_the_service_answers_within_a_second_and_keeps_its_keys(
@@ -82,13 +84,14 @@ def test_without_redis_the_service_answers_within_a_second_and_keeps_its_keys(
             made.end()
 
 
-def test_the_stored_refusal_is_the_answer_to_each_repeat(shop: Shop) -> None:
+def test_the_stored_refusal_is_the_answer_to_each_repeat(open_shop: Shop) -> None:
+    item = open_shop.new_item()
     for replayed in (None, "true", "true"):
-        answer = shop.place(quantity=101, key="too-many")
+        answer = open_shop.place(item, 101, key="too-many")
         assert answer.status_code == 409
         assert answer.json()["type"] == "urn:valerix:problem:insufficient-stock"
         assert answer.headers.get("Idempotent-Replayed") == replayed
-    assert shop.quantity() == 100
+    assert open_shop.quantity(item) == 100
 
 
 def test_an_unfinished_order_is_told_as_it_stands(
@@ -133,18 +136,19 @@ def _assert_quick_and_right(shop: Shop, first_order: str, how: str) -> None:
         assert new.status_code == 201
 
 
-def test_an_order_is_found_by_its_key(shop: Shop) -> None:
-    placed = shop.place(key="find:me").json()
-    shop.place(key="another")
-    listing = f"{shop.order.url}/api/orders"
+def test_an_order_is_found_by_its_key(open_shop: Shop) -> None:
+    item = open_shop.new_item()
+    placed = open_shop.place(item, key="find:me").json()
+    open_shop.place(item, key="another")
+    listing = f"{open_shop.order.url}/api/orders"
 
     def orders(**parameters: str) -> list[str]:
-        page = shop.client.get(listing, params=parameters).json()
+        page = open_shop.client.get(listing, params=parameters).json()
         assert page["next_cursor"] is None
         return [order["order_id"] for order in page["orders"]]
 
     assert orders(idempotency_key="find:me") == [placed["order_id"]]
-    assert orders(idempotency_key="find:me", status="confirmed", item_id="ps5") == [placed["order_id"]]
+    assert orders(idempotency_key="find:me", status="confirmed", item_id=item) == [placed["order_id"]]
     assert orders(idempotency_key="find:me", status="failed") == []
     assert orders(idempotency_key="nobody") == []
-    assert shop.client.get(listing, params={"idempotency_key": "a b"}).status_code == 400
+    assert open_shop.client.get(listing, params={"idempotency_key": "a b"}).status_code == 400
