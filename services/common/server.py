@@ -77,13 +77,14 @@ def run(service: str, settings_type: type[S], build: Callable[[S], ASGIApp]) -> 
 
     Bad settings end with exit 2, a port that cannot be had with 3.
     """
-    logging.configure(service, os.environ.get("VALERIX_REPLICA", service), os.environ.get("VALERIX_LOG_LEVEL", "info"))
+    logging.configure(service, os.environ.get("VALERIX_REPLICA") or service, "info")  # to say why settings are refused
     try:
         settings = read(settings_type, os.environ)
         app = build(settings)
     except SettingsError as error:
         log.error("settings refused", why=str(error))  # noqa: TRY400 - the message says it all, a traceback would not
         sys.exit(2)
+    logging.configure(service, settings.replica, settings.log_level)
     try:
         listening = socket.create_server((settings.host, settings.port), backlog=BACKLOG)
     except OSError as error:

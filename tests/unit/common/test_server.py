@@ -1,0 +1,38 @@
+"""A service that is told nonsense says so in one line and ends with 2."""
+
+import io
+
+import pytest
+
+from services.common.server import run
+from services.order.app import build
+from services.order.settings import OrderSettings
+from tests.unit.common.environ import ENVIRON
+from tests.unit.common.logs import events
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"VALERIX_REDIS_URL": ""}, "VALERIX_REDIS_URL"),
+        ({"VALERIX_REPLICA": "", "VALERIX_PORT": "0"}, "VALERIX_"),
+        ({"VALERIX_PORT": "http"}, "VALERIX_PORT"),
+        ({"VALERIX_LOG_LEVEL": "loud"}, "VALERIX_LOG_LEVEL"),
+        ({"VALERIX_LOG_LEVEL": "", "VALERIX_PORT": "0"}, "VALERIX_PORT"),
+        ({"VALERIX_SERVICE_TOKENS": "changeme-changeme"}, "VALERIX_SERVICE_TOKENS"),
+        ({"VALERIX_CRASH_AT": "after-accept"}, "VALERIX_CHAOS_ALLOWED"),
+        ({"VALERIX_CRASH_AT": "nowhere", "VALERIX_CHAOS_ALLOWED": "1"}, "VALERIX_CRASH_AT"),
+    ],
+)
+def test_bad_settings_end_the_start_with_one_line_that_names_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], named: str
+) -> None:
+    for name, value in (ENVIRON | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        run("order", OrderSettings, build)
+    assert ended.value.code == 2
+    (said,) = events(io.StringIO(capsys.readouterr().err))
+    assert (said["event"], said["level"], said["service"]) == ("settings refused", "error", "order")
+    assert named in said["why"]
+    assert said["replica"]
