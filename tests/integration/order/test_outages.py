@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -126,3 +128,12 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
             await until(lambda: is_served(replica), within=3)
             await until(lambda: is_whole(pool), within=5)
             await every_order_ends(replica, pool)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limit on unacknowledged data is Linux's")
+async def test_a_database_that_vanishes_without_a_word_is_noticed_by_the_kernel(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        with socket.socket(fileno=os.dup(conn.fileno())) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
