@@ -6,6 +6,7 @@ Memory Database Systems", SIGMOD 1984.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -56,7 +57,8 @@ class GroupCommit(Generic[T, R]):
         result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         if len(self._running) < self._lanes:
-            self._running.add(asyncio.create_task(self._drain()))
+            # A context of its own: a flush works for many requests, and speaks for none of them in the log.
+            self._running.add(asyncio.create_task(self._drain(), context=contextvars.Context()))
         return await result
 
     async def close(self) -> None:

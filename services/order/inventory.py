@@ -24,6 +24,7 @@ LANES = 8  # calls that may wait for their first answer at once
 LINES = 256  # per call: well under the body limit of 64 KiB
 LOOKUP_LIMIT = 1.0  # seconds
 
+UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout)
 TIMEOUT, LOST, UNREACHABLE = "timeout", "lost answer", "connection error"
 
 
@@ -74,7 +75,8 @@ class Inventory:
         self._turn = itertools.cycle(range(len(urls)))
         self._headers = {"Authorization": f"Bearer {token}"}
         self._limit = limit
-        self._timeout = httpx.Timeout(limit, pool=limit / 3)  # well before our own limit, which would hide why
+        # Reaching a replica and having a connection to spare end well before our own limit, which would hide why.
+        self._timeout = httpx.Timeout(limit, connect=limit / 3, pool=limit / 3)
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -122,12 +124,12 @@ class Inventory:
             await asyncio.wait(self._calls)
 
     async def _get(self, path: str) -> httpx.Response:
-        """Ask one replica, and the next when nothing listens there."""
+        """Ask one replica, and the next when that one cannot be reached."""
         *others, last = self._in_turn()
         for url in others:
             try:
                 return await self._http.get(url + path, headers=self._headers, timeout=LOOKUP_LIMIT)
-            except httpx.ConnectError:
+            except UNREACHED:
                 continue
         return await self._http.get(last + path, headers=self._headers, timeout=LOOKUP_LIMIT)
 
@@ -167,7 +169,7 @@ class Inventory:
                 await self._exchange(lines, waiting)
         except httpx.PoolTimeout:
             _hold_back(waiting)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except UNREACHED:
             cause = UNREACHABLE
         except (TimeoutError, httpx.TimeoutException):
             cause = TIMEOUT
@@ -194,7 +196,7 @@ class Inventory:
         for url in others:
             try:
                 return await self._post(url, content, headers, waiting)
-            except httpx.ConnectError:  # nothing was sent: the next replica may have it
+            except UNREACHED:  # so nothing was sent: the next replica may have it
                 continue
         return await self._post(last, content, headers, waiting)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.common import context
 from services.common.group_commit import GroupCommit
 
 
@@ -230,6 +231,20 @@ async def test_a_submitter_cancelled_before_its_batch_fails_is_not_told() -> Non
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
     assert isinstance(results[1], Outage)
+
+
+async def test_a_flush_speaks_for_none_of_the_requests_that_share_it() -> None:
+    """What it logs must not carry the request id of whoever happened to come first."""
+
+    async def flush(items: list[int]) -> list[str]:
+        return [context.request_id.get() for _ in items]
+
+    group = GroupCommit("test", flush)
+    before = context.request_id.set("request-7")
+    try:
+        assert await group.submit(1) == ""
+    finally:
+        context.request_id.reset(before)
 
 
 async def test_close_waits_for_all_that_was_submitted() -> None:

@@ -152,13 +152,24 @@ async def test_one_order_twice_in_a_call_gets_the_answer_twice() -> None:
     assert warehouse.breaker.window.outcomes() == {"success": 2}
 
 
-async def test_a_replica_where_nothing_listens_is_passed_over() -> None:
+@pytest.mark.parametrize("gone", [httpx.ConnectError("refused"), httpx.ConnectTimeout("its machine is gone")])
+async def test_a_replica_that_cannot_be_reached_is_passed_over(gone: Exception) -> None:
     warehouse = Warehouse(urls=("http://one", "http://two", "http://three"))
-    warehouse.away = {"http://one", "http://three"}
+    warehouse.away, warehouse.gone = {"http://one", "http://three"}, gone
+    warehouse.responses["/health/ready"] = httpx.Response(200)
     for claim in claims(6):
         assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
-    assert set(warehouse.asked) == {f"http://two{DEDUCTIONS}"}
     assert warehouse.breaker.window.outcomes() == {"success": 6}
+    for _ in range(3):
+        await warehouse.inventory.ping()
+    assert set(warehouse.asked) == {f"http://two{DEDUCTIONS}", "http://two/health/ready"}
+
+
+async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next_still_has_time() -> None:
+    warehouse = Warehouse(limit=3)
+    (claim,) = claims(1)
+    await warehouse.inventory.deduct(claim)
+    assert warehouse.timeouts == [{"connect": 1.0, "read": 3, "write": 3, "pool": 1.0}]
 
 
 async def test_calls_take_turns_among_replicas() -> None:

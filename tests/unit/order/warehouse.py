@@ -34,7 +34,9 @@ class Warehouse:
         self.batches: list[list[dict[str, Any]]] = []
         self.asked: list[str] = []
         self.headers: list[httpx.Headers] = []
+        self.timeouts: list[dict[str, float]] = []
         self.away: set[str] = set()
+        self.gone: Exception = httpx.ConnectError("connection refused")
         self.answer: Answer = lambda _: {"status": 200, "repeated": False}
         self.responses: dict[str, httpx.Response | Exception] = {}
         self.released: dict[str, asyncio.Event] = {}
@@ -45,9 +47,10 @@ class Warehouse:
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         if f"{request.url.scheme}://{request.url.host}" in self.away:
-            raise httpx.ConnectError("connection refused")
+            raise self.gone
         self.asked.append(str(request.url))
         self.headers.append(request.headers)
+        self.timeouts.append(request.extensions["timeout"])
         scripted = self.responses.get(request.url.path)
         if isinstance(scripted, Exception):
             raise scripted
