@@ -51,6 +51,10 @@ class _Ledger(msgspec.Struct, frozen=True):
     refusal: _Refusal | None
 
 
+class _Problem(msgspec.Struct, frozen=True):
+    type: str
+
+
 class _Sent(msgspec.Struct):
     """A line under way."""
 
@@ -62,6 +66,7 @@ class _Sent(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _line = msgspec.json.Decoder(_Line)
 _ledger = msgspec.json.Decoder(_Ledger)
+_problem = msgspec.json.Decoder(_Problem)
 
 
 class Inventory:
@@ -111,7 +116,7 @@ class Inventory:
             return False
         if response.is_success:
             self._known_items.add(item_id)
-        return response.status_code == httpx.codes.NOT_FOUND
+        return response.status_code == httpx.codes.NOT_FOUND and _is_about_the_item(response.content)
 
     async def ping(self) -> None:
         """Raise unless one replica says that it is ready."""
@@ -222,6 +227,14 @@ def _encode(claim: Claim) -> bytes:
             "attempt": claim.attempt,
         }
     )
+
+
+def _is_about_the_item(content: bytes) -> bool:
+    """Whether a 404 is inventory's own: one of whatever stands before it says nothing about the item."""
+    try:
+        return _problem.decode(content).type == "urn:valerix:problem:item-not-found"
+    except msgspec.DecodeError:
+        return False
 
 
 def _answer(line: _Sent, answer: _Line) -> None:

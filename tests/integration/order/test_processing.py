@@ -95,7 +95,9 @@ async def test_an_order_that_was_not_sent_keeps_its_attempt(start: Start) -> Non
 
 async def test_an_unknown_item_is_refused_before_anything_is_stored(pool: Pool, start: Start) -> None:
     replica = start()
-    replica.warehouse.responses["/api/inventory/unicorn"] = httpx.Response(404)
+    replica.warehouse.responses["/api/inventory/unicorn"] = httpx.Response(
+        404, json={"type": "urn:valerix:problem:item-not-found"}
+    )
     with pytest.raises(UnknownItem):
         await replica.processing.place(wanted("key-1", "unicorn"))
     assert await statuses(pool) == {}

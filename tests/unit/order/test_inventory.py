@@ -13,6 +13,7 @@ from services.order.inventory import Inventory
 from tests.unit.order.warehouse import Warehouse, claims, together
 
 DEDUCTIONS = "/api/inventory/deductions"
+NO_SUCH_ITEM = httpx.Response(404, json={"type": "urn:valerix:problem:item-not-found"})
 
 
 async def turns(count: int = 20) -> None:
@@ -324,7 +325,10 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
     ("answer", "lacks"),
     [
         (httpx.Response(200, json={}), False),
-        (httpx.Response(404), True),
+        (NO_SUCH_ITEM, True),
+        (httpx.Response(404, json={"type": "urn:valerix:problem:not-found"}), False),
+        (httpx.Response(404, json=[]), False),
+        (httpx.Response(404, text="default backend - 404"), False),
         (httpx.Response(429), False),
         (httpx.Response(500), False),
         (httpx.ReadTimeout("slow"), False),
@@ -334,6 +338,7 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
 async def test_only_a_clear_no_means_that_there_is_no_such_item(
     answer: httpx.Response | Exception, *, lacks: bool
 ) -> None:
+    """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
     warehouse = Warehouse()
     warehouse.responses["/api/inventory/ps5"] = answer
     assert await warehouse.inventory.lacks("ps5") is lacks
@@ -350,7 +355,7 @@ async def test_an_item_once_seen_is_not_asked_for_again() -> None:
 @pytest.mark.parametrize("how", ["open", "half-open", "forced"])
 async def test_while_the_breaker_holds_calls_back_no_item_is_asked_for(how: str) -> None:
     warehouse = Warehouse()
-    warehouse.responses["/api/inventory/ps5"] = httpx.Response(404)
+    warehouse.responses["/api/inventory/ps5"] = NO_SUCH_ITEM
     if how == "forced":
         warehouse.breaker.force("open")
     else:
