@@ -46,7 +46,7 @@ def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping
 
 
 def _local(environ: Mapping[str, str]) -> Context:
-    from valerix_cli.local.state import SECRETS_FILE, STACK_FILE, read_secrets, read_stack, state_dir  # noqa: PLC0415
+    from valerix_cli.local.state import SECRETS_FILE, STACK_FILE, read_secrets, read_stack, state_dir  # noqa: PLC0415 - slow
 
     directory = state_dir(environ)
     stack = read_stack(directory)
