@@ -276,7 +276,7 @@ async def test_a_settlement_that_the_database_does_not_take_leaves_the_order_to_
 
 
 SHUT_DOWN = b"""
-CREATE FUNCTION shut_down() RETURNS trigger LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION shut_down() RETURNS trigger LANGUAGE plpgsql
 AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; END $$
 """
 
