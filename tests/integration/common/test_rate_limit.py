@@ -113,6 +113,7 @@ async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_li
             assert await statuses(client, 50) == {200: 50}
 
 
+@pytest.mark.timed
 async def test_a_burst_of_hundreds_at_once_is_counted_to_the_last(redis: Redis) -> None:
     """Each would want a connection of its own to Redis; there are fewer."""
     async with replica(redis) as client:
