@@ -1,20 +1,33 @@
 """One PostgreSQL and one Valkey for the run; a fresh copy of each migrated database for every test that asks."""
 
 import itertools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import redis
+from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
-from tests.processes import Processes, processes
+from tests.processes import Processes, open_directory, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
 _numbers = itertools.count(1)
+
+
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
+    """Side by side, a file goes to one worker; so do all that start platforms, since these want the same ports."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "platforms" if file.startswith(("tests/cli/", "tests/platform/")) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    return Grouped(config, log)
 
 
 class Databases:
@@ -37,10 +50,8 @@ class Databases:
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A directory that the database's own account may enter, unlike pytest's."""
-    with tempfile.TemporaryDirectory(prefix="valerix-tests-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
+    """A directory for both servers' data."""
+    with open_directory("tests") as directory:
         yield directory
 
 

@@ -1,12 +1,20 @@
-"""Real services as real processes, on databases that a test names; every one is gone when the test ends."""
+"""Real services as real processes, on databases that a test names; every one is gone when the test ends.
 
+They are forked from a process that has already imported the libraries, which is most of the work of starting one; what
+they do from there is what `python -m` does. tests/platform starts them the way users do.
+"""
+
+import multiprocessing
 import os
+import runpy
+import shutil
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +29,11 @@ SERVICE = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 
 T = TypeVar("T")
 
+ROOM = 2 * 1024**3  # bytes that a run may need
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["services.common.app", "services.common.rate_limit", "services.common.server", "httpx"])
+
 
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
     """Return the first truthy thing that `look` returns; fail with the last falsy one when time is up."""
@@ -31,6 +44,21 @@ def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T
     return seen
 
 
+@contextmanager
+def open_directory(what: str) -> Iterator[Path]:
+    """A directory that the database's own account may enter, unlike pytest's; gone at the end.
+
+    In memory where there is room: copying a template database is a matter of making some 300 files, and costs twenty
+    times as much on a disk.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the directory below it is made under a name nobody can guess
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
+    with tempfile.TemporaryDirectory(prefix=f"valerix-{what}-", dir=memory if roomy else None) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
 class Service:
     """One process of one service."""
 
@@ -39,45 +67,53 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environ = environ | {"VALERIX_PORT": str(self.port), "VALERIX_REPLICA": name}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> ForkServerProcess:
         assert self._process is not None, f"{self.name} was not started"
         return self._process
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
 
     def start(self, **environ: str) -> None:
         """Start, or start again, with more settings if given (names without their VALERIX_ prefix)."""
         more = {f"VALERIX_{name}": value for name, value in environ.items()}
         path = {"PATH": os.environ.get("PATH", "")}
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module], env=path | self.environ | more, stderr=log, stdout=log
-            )
+        self.log.touch()
+        self._process = _forks.Process(target=_become, args=(self.module, path | self.environ | more, self.log))
+        self._process.start()
 
     def wait_ready(self, within: float = 20.0) -> None:
         eventually(self._is_ready, within, f"{self.name} ready; its log:\n{self.log.read_text()[-2000:]}")
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        assert self.process.pid is not None
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
 
     def wait_killed(self, within: float = 10.0) -> int:
         """Wait for the process to end by itself and return its exit code (-9 after SIGKILL)."""
-        return self.process.wait(within)
+        self.process.join(within)
+        assert self.process.exitcode is not None, f"{self.name} still runs after {within} s"
+        return self.process.exitcode
 
     def stop(self) -> int:
         """End it as a supervisor would and return its exit code."""
         self.process.terminate()
-        return self.process.wait(20)
+        return self.wait_killed(20)
 
     def _is_ready(self) -> bool:
-        assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
+        assert self.is_alive, f"{self.name} ended: {self.log.read_text()[-2000:]}"
         try:
-            return httpx.get(f"{self.url}/health/live", timeout=1).is_success
+            answer = httpx.get(f"{self.url}/health/live", timeout=1)
+            return answer.is_success and answer.json()["pid"] == self.process.pid  # not whoever had the port before
         except httpx.TransportError:
             return False
 
@@ -119,7 +155,7 @@ class Processes:
         self.client.close()
         self.operator.close()
         for service in self._started:
-            if service._process is not None and service.process.poll() is None:  # noqa: SLF001 - its own helper
+            if service.is_alive:
                 service.signal(signal.SIGCONT)
                 service.kill()
 
@@ -139,6 +175,16 @@ def processes(directory: Path, order_database: str, inventory_database: str, red
         yield made
     finally:
         made.end()
+
+
+def _become(module: str, environ: dict[str, str], log: Path) -> None:
+    """Be that module, with nothing of ours but what it is told."""
+    with log.open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environ)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _pointing_at(inventory: tuple[Service | str, ...]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Readiness asks only what this service owns: were it to ask its neighbour, one fa
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -29,6 +30,7 @@ class Health(msgspec.Struct, frozen=True):
     service: str
     replica: str
     version: str
+    pid: int
     checks: dict[str, Check]
 
 
@@ -43,9 +45,15 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
+    """Who answers; `pid` tells apart two processes that have had the same port."""
+
     service: str
     replica: str
     version: str
+    pid: int = msgspec.field(default_factory=os.getpid)
+
+    def health(self, status: Status, checks: dict[str, Check]) -> Health:
+        return Health(status, self.service, self.replica, self.version, self.pid, checks)
 
 
 async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
@@ -54,7 +62,7 @@ async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
     named = dict(zip(probes, checks, strict=True))
     order: tuple[Status, ...] = ("ok", "degraded", "down")
     worst: Status = max((check.status for check in checks), key=order.index, default="ok")
-    return Health(worst, identity.service, identity.replica, identity.version, named)
+    return identity.health(worst, named)
 
 
 async def _check(probe: Probe) -> Check:
@@ -83,7 +91,7 @@ def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
     @get("/health/live", tags=["health"])
     async def live() -> Health:
         """Whether the process answers at all."""
-        return Health("ok", identity.service, identity.replica, identity.version, {})
+        return identity.health("ok", {})
 
     @get(["/health", "/health/ready"], tags=["health"])
     async def ready(state: State) -> Response[Health]:

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
 PATIENCE = 60
@@ -82,9 +83,7 @@ class Valerix:
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Valerix]:
     """A platform with two order services, for the whole folder."""
-    with tempfile.TemporaryDirectory(prefix="valerix-cli-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)  # the database's own account has to come by
+    with open_directory("cli") as directory:
         valerix = Valerix(directory)
         valerix("up", "--detach", "--replicas", "order=2")
         try:

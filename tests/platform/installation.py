@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from tests.processes import eventually
+from tests.processes import eventually, open_directory
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.lock import holders, is_held
@@ -119,9 +118,8 @@ class Installation:
 @contextmanager
 def installed(**more: Any) -> Iterator[Installation]:
     """An installation with nothing in it yet, where the database's account may come to; taken away at the end."""
-    with tempfile.TemporaryDirectory(prefix="valerix-platform-") as parent:
-        Path(parent).chmod(0o755)
-        installation = Installation(Path(parent, "state"), **more)
+    with open_directory("platform") as parent:
+        installation = Installation(parent / "state", **more)
         if installation.account:
             os.chown(parent, installation.account.uid, installation.account.gid)
         try:

@@ -42,7 +42,7 @@ async def test_a_service_that_never_gets_ready_is_given_up(tmp_path: Path) -> No
 def _child(directory: Path, program: str) -> Child:
     launch = Launch((sys.executable, "-c", program), directory)
     log = directory / "order-1.log"
-    charge = Charge("order-1", "nowhere", free_port(), lambda: launch, answers=lambda: False, log=log)
+    charge = Charge("order-1", "nowhere", free_port(), lambda: launch, answers=lambda _: False, log=log)
     return Child(charge, Household(Journal(), changed=lambda: None, inherited=()))
 
 

@@ -40,9 +40,10 @@ def test_wiping_asks_first_and_takes_only_what_is_ours() -> None:
 
 def _ended_in_order(platform: Installation) -> None:
     """Callers before those they call, services before databases, and PostgreSQL in its own orderly way."""
-    said = platform.run("logs", "supervisor", "-n", "6").stdout.splitlines()
-    assert "stopping, since SIGTERM was received" in said[0]
-    ended = [line.split("info")[1].split()[0] for line in said[1:]]
-    assert ended[:3] == ["worker-1", "order-1", "inventory-1"]
-    assert set(ended[3:]) == {"postgres", "redis"}
+    said = platform.run("logs", "supervisor", "-n", "20").stdout
+    _, _, after = said.rpartition("stopping, since SIGTERM was received\n")
+    ended = [line.split("info")[1].split()[0] for line in after.splitlines() if "has ended" in line]
+    assert ended[:3] == ["worker-1", "order-1", "inventory-1"], said
+    assert set(ended[3:]) == {"postgres", "redis"}, said
+    assert len(ended) == len(after.splitlines()), f"something went wrong on the way:\n{said}"
     assert "database system is shut down" in platform.run("logs", "postgres", "-n", "1").stdout

@@ -131,7 +131,15 @@ def _charge(server: Server, log: Path) -> Charge:
     address = f"{LOOPBACK}:{server.port}"
     hurry = signal.SIGQUIT if isinstance(server, PostgresServer) else signal.SIGKILL
     return Charge(
-        server.name, address, server.port, server.running, server.answers, log, server.stop_signal, hurry, patience=30.0
+        server.name,
+        address,
+        server.port,
+        server.running,
+        lambda _: server.answers(),  # it knows its own by the password
+        log,
+        server.stop_signal,
+        hurry,
+        patience=30.0,
     )
 
 

@@ -36,15 +36,16 @@ def pause_before_restart(crashes: int) -> float:
 class Charge:
     """What keeping a process alive needs to know of it.
 
-    `answers` blocks for at most a few seconds and is asked from a thread. `patience` is how long it may take to end
-    after `stop_signal`, in seconds; `hurry_signal` is for when there is none left.
+    `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
+    thread. `patience` is how long it may take to end after `stop_signal`, in seconds; `hurry_signal` is for when there
+    is none left.
     """
 
     name: str
     address: str
     port: int
     launch: Callable[[], Launch]
-    answers: Callable[[], bool]
+    answers: Callable[[int], bool]
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
@@ -76,6 +77,11 @@ class Child:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its latest process ended; None while that runs."""
+        return self._process.poll() if self._process else None
 
     async def start(self, within: float) -> None:
         """Start it and return once it answers. Raises UnreachableError, with what it said last, when it never does."""
@@ -157,7 +163,7 @@ class Child:
     async def _until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         """Return when it answers, which makes it `running`, or when it has ended."""
         while process.poll() is None:
-            if await asyncio.to_thread(self.charge.answers):
+            if await asyncio.to_thread(self.charge.answers, process.pid):
                 self._turn("running")
                 return
             await asyncio.sleep(GLANCE)

@@ -3,6 +3,8 @@
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
+import msgspec
+
 PATIENCE = 2.0  # seconds
 
 
@@ -20,7 +22,16 @@ def ask(url: str, path: str, *, token: str | None = None) -> tuple[int, bytes] |
         connection.close()
 
 
-def is_ready(url: str) -> bool:
-    """Whether the service may take traffic."""
+class _Health(msgspec.Struct, frozen=True):
+    pid: int
+
+
+def is_ready(url: str, pid: int) -> bool:
+    """Whether process `pid` answers there and may take traffic: another platform may have its port."""
     answer = ask(url, "/health/ready")
-    return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
+    if answer is None or answer[0] != 200:  # noqa: PLR2004 - HTTP's OK
+        return False
+    try:
+        return msgspec.json.decode(answer[1], type=_Health).pid == pid
+    except msgspec.DecodeError:  # somebody else altogether
+        return False

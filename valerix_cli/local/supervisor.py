@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -17,14 +18,15 @@ from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
 from valerix_cli.local.logs import log_file, rotate
-from valerix_cli.local.ports import free_port, holder, is_free
+from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
 from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, write_stack
 from valerix_cli.local.tasks import together
 from valerix_cli.local.wishes import Wishes
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
-PORT_ATTEMPTS = 3
+PORT_ATTEMPTS = 5
+CANNOT_LISTEN = 3  # the exit code of a service whose port somebody has
 ROTATE_EVERY = 5.0  # seconds
 
 
@@ -124,26 +126,30 @@ class Supervisor:
 
     async def _start_services(self, backing: plan.Backing) -> None:
         """Start them all at once; where somebody was quicker to take a port of ours, all again on other ports."""
+        disputed: set[int] = set()
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            replicas = self._choose_ports()
+            replicas = self._choose_ports(disputed)
             self._fleet = [(replica, self._service(replica, replicas, backing)) for replica in replicas]
             try:
                 await together(*(child.start(START_LIMIT) for _, child in self._fleet))
             except CliError:
-                robbed = [replica.name for replica, child in self._fleet if not child.pid and not is_free(replica.port)]
+                robbed = [replica for replica, child in self._fleet if child.exit_code == CANNOT_LISTEN]
                 if not robbed or attempt == PORT_ATTEMPTS:
                     raise
-                self._journal.warning(f"somebody took the port of {', '.join(robbed)} meanwhile; trying other ports")
+                disputed.update(replica.port for replica in robbed)
+                names = ", ".join(replica.name for replica in robbed)
+                self._journal.warning(f"somebody took the port of {names} meanwhile; trying other ports")
                 await self._stop_services()
             else:
                 return
 
-    def _choose_ports(self) -> tuple[plan.Replica, ...]:
+    def _choose_ports(self, disputed: AbstractSet[int]) -> tuple[plan.Replica, ...]:
+        """Each replica with a port that is free now and that nobody has just been quicker to take."""
         chosen: list[plan.Replica] = []
         for kind in plan.KINDS:
             for number in range(1, self._wishes.replicas.get(kind.name, 1) + 1):
                 wanted = kind.port if number == 1 else None
-                port = free_port(wanted=wanted, but=frozenset(replica.port for replica in chosen))
+                port = free_port(wanted=wanted, but=frozenset(disputed | {replica.port for replica in chosen}))
                 chosen.append(plan.Replica(kind, number, port))
                 if wanted and port != wanted:
                     who = holder(wanted) or "another process"

@@ -1,0 +1,33 @@
+"""Whether a service is ready, and whether it is ours."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import Processes, Service
+from valerix_cli.local.ports import OURS, free_port
+from valerix_cli.local.probe import is_ready
+
+
+@pytest.fixture
+def inventory(services: Processes) -> Iterator[Service]:
+    service = services.inventory()
+    services.start(service)
+    yield service
+    assert service.stop() == 0
+
+
+def test_a_service_is_ready_only_as_the_process_that_was_started(inventory: Service) -> None:
+    assert inventory.process.pid is not None
+    assert is_ready(inventory.url, inventory.process.pid)
+    assert not is_ready(inventory.url, os.getpid()), "somebody else's answers on that port say nothing about ours"
+
+
+def test_where_nobody_listens_nobody_is_ready() -> None:
+    assert not is_ready(f"http://127.0.0.1:{free_port()}", os.getpid())
+
+
+def test_ports_are_taken_from_below_those_of_outgoing_connections() -> None:
+    assert all(free_port() in OURS for _ in range(20))
+    assert free_port(wanted=OURS[0], but=frozenset({OURS[0]})) != OURS[0]
