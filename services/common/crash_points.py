@@ -1,4 +1,4 @@
-"""Named steps at which a process kills itself with SIGKILL, so that tests can crash it exactly there.
+"""Named steps at which a process kills or stops itself, so that tests can strike it exactly there.
 
 They do nothing unless `VALERIX_CRASH_AT` names one, and refuse to be named without `VALERIX_CHAOS_ALLOWED`.
 """
@@ -6,9 +6,20 @@ They do nothing unless `VALERIX_CRASH_AT` names one, and refuse to be named with
 import os
 import signal
 
+import msgspec
+
 from services.common.settings import ServiceSettings, SettingsError
 
-_armed: str | None = None
+
+class _Strike(msgspec.Struct):
+    """Where, by what, and on which pass from now."""
+
+    at: str
+    signal: signal.Signals
+    due_in: int
+
+
+_armed: _Strike | None = None
 
 
 def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
@@ -19,10 +30,13 @@ def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
         raise SettingsError("VALERIX_CRASH_AT needs VALERIX_CHAOS_ALLOWED=1")
     if name is not None and name not in known:
         raise SettingsError(f"VALERIX_CRASH_AT: no crash point {name!r} here; there are {', '.join(sorted(known))}")
-    _armed = name
+    number = signal.SIGSTOP if settings.crash_signal == "stop" else signal.SIGKILL
+    _armed = None if name is None else _Strike(name, number, settings.crash_skip + 1)
 
 
 def crash_point(*names: str) -> None:
-    """Die here, with no chance to clean up, if one of `names` is armed."""
-    if _armed is not None and _armed in names:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Die here, with no chance to clean up, if one of `names` is armed; or stop, once, until somebody sends SIGCONT."""
+    if _armed is not None and _armed.at in names:
+        _armed.due_in -= 1
+        if _armed.due_in == 0:
+            os.kill(os.getpid(), _armed.signal)

@@ -30,6 +30,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     chaos_allowed: bool = False
     crash_at: str | None = None
+    crash_signal: typing.Literal["kill", "stop"] = "kill"
+    crash_skip: Annotated[int, msgspec.Meta(ge=0)] = 0
     log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
     rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000
     trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
