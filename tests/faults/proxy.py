@@ -1,0 +1,259 @@
+"""A TCP proxy that spoils what passes through it, and counts the connections that this really touched.
+
+    with Proxy(server_port) as proxy:
+        connect_to(proxy.port)
+        proxy.stall()
+        ...
+        proxy.heal()
+
+Its event loop runs in a thread of its own, so that whoever blocks may use it as well as whoever awaits.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Literal, NoReturn, Self, TypeAlias, TypeVar
+
+from valerix_cli.local.ports import LOOPBACK
+
+T = TypeVar("T")
+Kind: TypeAlias = Literal["pass", "delay", "stall", "cut", "reset", "refuse"]
+
+CHUNK = 64 * 1024  # bytes
+PATIENCE = 10.0  # seconds for the proxy itself to do as it is told
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: what is not sent is dropped, and RST says so
+
+
+class LoopThread:
+    """An event loop in a thread of its own; whatever still runs in it at the end is cancelled."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(TimeoutError):  # a task that will not end does not keep the others from it
+            self.do(_cancel_others())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Start `work`; its result is there when it is done."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end and return its result."""
+        return self.submit(work).result(PATIENCE)
+
+
+class Fault:
+    """What is done to connections until `over`. `amount` is seconds of a delay, or bytes until a cut."""
+
+    def __init__(self, kind: Kind, amount: float = 0) -> None:
+        self.kind = kind
+        self.amount = amount
+        self.over = asyncio.Event()
+
+
+class Link:
+    """One connection from a client, and ours to the server on its behalf once there is one."""
+
+    def __init__(self, client: asyncio.StreamWriter) -> None:
+        self.ends = [client]
+        self.touched_by: Fault | None = None
+        self.cut_by: Fault | None = None
+        self.bytes_left = 0
+
+    def reset(self) -> None:
+        for end in self.ends:
+            with suppress(OSError):  # it is closed already
+                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            end.transport.abort()
+
+    def close(self) -> None:
+        """Send what was passed on so far, then close."""
+        for end in self.ends:
+            end.close()
+
+    def cut(self, fault: Fault, chunk: bytes) -> bytes:
+        """What `fault` leaves of a chunk. It has done its work when there are no bytes left."""
+        if self.cut_by is not fault:
+            self.cut_by, self.bytes_left = fault, int(fault.amount)
+        passed = chunk[: self.bytes_left]
+        self.bytes_left -= len(passed)
+        return passed
+
+
+class Proxy:
+    """Passes connections on to `target_port` on loopback, and does to them what its faults say.
+
+    `port` is where it listens. One fault is in force at a time: each replaces the one before. `fired` counts, by fault,
+    the connections that one really touched: each once per time that the fault was set.
+    """
+
+    def __init__(self, target_port: int, *, name: str = "proxy") -> None:
+        self.name = name
+        self.fired: Counter[Kind] = Counter()
+        self.port = 0
+        self._target_port = target_port
+        self._thread = LoopThread(name)
+        self._links: set[Link] = set()
+        self._fault = Fault("pass")
+        self._server: asyncio.Server | None = None
+
+    def start(self) -> Self:
+        self._thread.__enter__()
+        self._thread.do(self._listen())
+        return self
+
+    def stop(self) -> None:
+        """Reset whatever is still connected, and end."""
+        self._thread.do(self._close())
+        self._thread.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def heal(self) -> None:
+        """Pass everything on again. Connections that were stalled are reset: nobody knows what they missed."""
+        self.set("pass")
+
+    def delay(self, seconds: float) -> None:
+        """Hold each chunk back for so long, in both directions."""
+        self.set("delay", seconds)
+
+    def stall(self) -> None:
+        """Accept everything and pass nothing on, as a peer that is there and says nothing."""
+        self.set("stall")
+
+    def cut(self, after: int) -> None:
+        """Pass on the next `after` bytes of the server's answer on each connection, then close it."""
+        self.set("cut", after)
+
+    def reset(self) -> None:
+        """Answer with RST, on the connections that there are and on each new one."""
+        self.set("reset")
+
+    def refuse(self) -> None:
+        """Close the connections that there are, and each new one at once: in good order, as a server going down."""
+        self.set("refuse")
+
+    def set(self, kind: Kind, amount: float = 0) -> None:
+        """Put one fault into force, or with "pass" none; it is when this returns."""
+        self._thread.do(self._switch(kind, amount))
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        await self._switch("reset", 0)
+        if self._server is not None:
+            self._server.close()
+
+    async def _switch(self, kind: Kind, amount: float) -> None:
+        over, self._fault = self._fault.over, Fault(kind, amount)
+        over.set()
+        for link in list(self._links):
+            self._turn_away(link)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = Link(writer)
+        self._links.add(link)
+        try:
+            if not self._turn_away(link):
+                await self._carry(link, reader, writer)
+        except OSError:  # either side is gone, or was never there: the other is to know
+            link.reset()
+        finally:
+            link.close()
+            self._links.discard(link)
+
+    def _turn_away(self, link: Link) -> bool:
+        """Whether the fault in force leaves nothing of a connection; then that is done."""
+        fault = self._fault
+        if fault.kind not in {"reset", "refuse"}:
+            return False
+        self._touch(link, fault)
+        link.reset() if fault.kind == "reset" else link.close()
+        return True
+
+    async def _carry(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on in both directions until one ends."""
+        if self._fault.kind == "stall":
+            await self._stall(link, self._fault)
+        server_reader, server_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
+        link.ends.append(server_writer)
+        directions = [
+            asyncio.create_task(self._pass_on(link, reader, server_writer, answers=False)),
+            asyncio.create_task(self._pass_on(link, server_reader, writer, answers=True)),
+        ]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for direction in directions:
+                direction.cancel()
+            results = await asyncio.gather(*directions, return_exceptions=True)
+        for result in results:
+            if isinstance(result, OSError):
+                raise result
+
+    async def _pass_on(
+        self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
+        while chunk := await reader.read(CHUNK):
+            fault = await self._undergo(link)
+            cuts = answers and fault.kind == "cut"
+            writer.write(link.cut(fault, chunk) if cuts else chunk)
+            await writer.drain()
+            if cuts and not link.bytes_left:
+                self._touch(link, fault)
+                return
+
+    async def _undergo(self, link: Link) -> Fault:
+        """Let pass the time that faults take; return the fault under which the chunk goes on."""
+        while (fault := self._fault).kind in {"stall", "delay"}:
+            if fault.kind == "stall":
+                await self._stall(link, fault)
+            self._touch(link, fault)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(fault.amount):
+                    await fault.over.wait()
+            if not fault.over.is_set():
+                break
+        return fault
+
+    async def _stall(self, link: Link, fault: Fault) -> NoReturn:
+        self._touch(link, fault)
+        await fault.over.wait()
+        raise ConnectionResetError
+
+    def _touch(self, link: Link, fault: Fault) -> None:
+        if link.touched_by is not fault:
+            link.touched_by = fault
+            self.fired[fault.kind] += 1
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,199 @@
+"""The proxy of the fault tests does what each fault says, to a real client and a real server."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import TypeAlias
+
+import pytest
+
+from tests.faults.proxy import Proxy
+from tests.processes import eventually
+
+MOMENT = 0.15  # seconds without an answer that count as none
+LIMIT = 5.0  # seconds within which whatever is to happen has happened
+
+
+class Client:
+    """One connection that sends lines."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, line: bytes) -> None:
+        self._writer.write(line)
+
+    async def ask(self, line: bytes) -> bytes:
+        self.send(line)
+        return await self.hear()
+
+    async def hear(self, within: float = LIMIT) -> bytes:
+        """The next line, or what there was of it when the connection was closed in good order."""
+        async with asyncio.timeout(within):
+            return await self._reader.readline()
+
+    async def close(self) -> None:
+        self._writer.transport.abort()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+Connect: TypeAlias = Callable[[Proxy], Awaitable[Client]]
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """Where a server answers each line with the same line."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                writer.write(line)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+def proxy(port: int) -> Iterator[Proxy]:
+    with Proxy(port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Connects to a proxy; what it opened is closed at the end."""
+    opened: list[Client] = []
+
+    async def connect(proxy: Proxy) -> Client:
+        opened.append(Client(*await asyncio.open_connection("127.0.0.1", proxy.port)))
+        return opened[-1]
+
+    yield connect
+    for client in opened:
+        await client.close()
+
+
+@pytest.fixture
+async def client(proxy: Proxy, connect: Connect) -> Client:
+    """A connection that has been used."""
+    client = await connect(proxy)
+    assert await client.ask(b"hello\n") == b"hello\n"
+    return client
+
+
+async def test_without_a_fault_everything_passes_and_nothing_is_counted(proxy: Proxy, client: Client) -> None:
+    long = b"x" * 50_000 + b"\n"
+    assert await client.ask(long) == long
+    assert not proxy.fired
+
+
+async def test_a_delay_holds_each_chunk_back_both_ways(proxy: Proxy, client: Client) -> None:
+    proxy.delay(0.1)
+    began = time.monotonic()
+    assert await client.ask(b"slow\n") == b"slow\n"
+    assert 0.2 <= time.monotonic() - began < LIMIT
+    assert proxy.fired == {"delay": 1}
+
+
+async def test_a_delay_ends_when_it_is_healed(proxy: Proxy, client: Client) -> None:
+    proxy.delay(3600)
+    client.send(b"slow\n")
+    await asyncio.to_thread(eventually, lambda: proxy.fired["delay"], LIMIT)
+    proxy.heal()
+    assert await client.hear() == b"slow\n"
+
+
+async def test_a_stalled_connection_says_nothing_and_is_reset_when_it_is_healed(
+    proxy: Proxy, client: Client, connect: Connect
+) -> None:
+    proxy.stall()
+    client.send(b"lost\n")
+    new = await connect(proxy)
+    new.send(b"lost too\n")
+    for silent in (client, new):
+        with pytest.raises(TimeoutError):
+            await silent.hear(MOMENT)
+    assert proxy.fired == {"stall": 2}
+    proxy.heal()
+    for stalled in (client, new):
+        with pytest.raises(ConnectionResetError):
+            await stalled.hear()
+
+
+async def test_a_connection_with_nothing_to_say_survives_a_stall(proxy: Proxy, client: Client) -> None:
+    proxy.stall()
+    proxy.heal()
+    assert await client.ask(b"still here\n") == b"still here\n"
+    assert not proxy.fired
+
+
+async def test_an_answer_is_cut_in_mid_line(proxy: Proxy, client: Client) -> None:
+    proxy.cut(after=9)
+    assert await client.ask(b"whole\n") == b"whole\n"
+    assert not proxy.fired
+    assert await client.ask(b"halved\n") == b"hal"
+    assert proxy.fired == {"cut": 1}
+
+
+async def test_each_connection_is_cut_after_as_many_bytes(proxy: Proxy, connect: Connect) -> None:
+    proxy.cut(after=2)
+    assert [await (await connect(proxy)).ask(b"halved\n") for _ in range(3)] == [b"ha"] * 3
+    assert proxy.fired == {"cut": 3}
+
+
+async def test_a_reset_ends_the_connections_that_there_are_and_each_new_one(
+    proxy: Proxy, client: Client, connect: Connect
+) -> None:
+    proxy.reset()
+    with pytest.raises(ConnectionResetError):
+        await client.hear()
+    with pytest.raises(ConnectionResetError):
+        await (await connect(proxy)).hear()
+    assert proxy.fired == {"reset": 2}
+
+
+async def test_a_refusal_closes_in_good_order(proxy: Proxy, client: Client, connect: Connect) -> None:
+    proxy.refuse()
+    assert await client.hear() == b""
+    assert await (await connect(proxy)).hear() == b""
+    assert proxy.fired == {"refuse": 2}
+
+
+@pytest.mark.parametrize("fault", ["stall", "cut", "reset", "refuse"])
+async def test_after_any_fault_new_connections_pass_again(proxy: Proxy, fault: str, connect: Connect) -> None:
+    proxy.set(fault)  # type: ignore[arg-type]  # mypy sees a str
+    with suppress(TimeoutError, ConnectionError):  # a reset may come before the connection is made
+        client = await connect(proxy)
+        client.send(b"spoiled\n")
+        assert await client.hear(MOMENT) == b""
+    proxy.heal()
+    assert await (await connect(proxy)).ask(b"fine\n") == b"fine\n"
+    assert proxy.fired == {fault: 1}
+
+
+async def test_where_no_server_is_clients_are_reset_until_there_is_one(
+    proxy: Proxy, port: int, connect: Connect
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nowhere = gone.getsockname()[1]
+    with Proxy(nowhere) as orphan, pytest.raises(ConnectionResetError):
+        await (await connect(orphan)).ask(b"anybody?\n")
+    assert await (await connect(proxy)).ask(b"here\n") == b"here\n"
+    assert port != nowhere
+
+
+async def test_stopping_resets_what_is_still_connected(port: int, connect: Connect) -> None:
+    proxy = Proxy(port).start()
+    client = await connect(proxy)
+    assert await client.ask(b"hello\n") == b"hello\n"
+    proxy.stop()
+    with pytest.raises(ConnectionResetError):
+        await client.hear()
+    with pytest.raises(ConnectionRefusedError):
+        await connect(proxy)
