@@ -110,7 +110,7 @@ class Proxy:
         self.port = 0
         self._target_port = target_port
         self._thread = LoopThread(name)
-        self._links: set[Link] = set()
+        self._links: dict[Link, asyncio.Task[None]] = {}
         self._fault = Fault("pass")
         self._server: asyncio.Server | None = None
 
@@ -168,6 +168,8 @@ class Proxy:
         await self._switch("reset", 0)
         if self._server is not None:
             self._server.close()
+        if self._links:
+            await asyncio.wait(self._links.values(), timeout=PATIENCE / 2)
 
     async def _switch(self, kind: Kind, amount: float) -> None:
         over, self._fault = self._fault.over, Fault(kind, amount)
@@ -176,8 +178,9 @@ class Proxy:
             self._turn_away(link)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(writer)
-        self._links.add(link)
+        link, task = Link(writer), asyncio.current_task()
+        assert task is not None
+        self._links[link] = task
         try:
             if not self._turn_away(link):
                 await self._carry(link, reader, writer)
@@ -185,7 +188,7 @@ class Proxy:
             link.reset()
         finally:
             link.close()
-            self._links.discard(link)
+            del self._links[link]
 
     def _turn_away(self, link: Link) -> bool:
         """Whether the fault in force leaves nothing of a connection; then that is done."""

@@ -1,0 +1,264 @@
+"""Orders sent at a given rate, whatever becomes of them: what clients do to the platform while it is being broken.
+
+What is sent is a function of the seed. Each order is repeated with its own key until it is answered for good or its
+tries are used up, on one replica after the other. The journal has each request before it is sent, and each answer.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Literal, ParamSpec, TypeAlias
+
+import httpx
+import msgspec
+
+from valerix_cli.journal import JournalWriter
+
+P = ParamSpec("P")
+Kind: TypeAlias = Literal["new", "twin", "repeat", "changed"]
+"""A key of its own; the same once more at the same moment; the same later; a key that is taken, with another body."""
+
+STOCK = {"ps5": 200_000, "xbox": 200_000, "switch": 200_000, "laptop": 300, "chair": 150, "webcam": 20}
+"""What has to be on the shelf: of the last three there is not enough for everybody."""
+
+TRIES = 5
+TIMEOUT = 4.0  # seconds per request: a little more than the order service takes to say that it cannot say
+PAUSE = (0.1, 0.8)  # seconds between two tries
+LATEST = 5  # of the earlier keys, which half of all repeats are of: their first requests may still be under way
+TWINS = 0.08  # of the new keys, which are sent twice at once
+SHOWN = 20
+
+_PROBLEM = "urn:valerix:problem:"
+_DONE = {"confirmed", "insufficient-stock"}  # what an order may come to for good
+_REUSED = "idempotency-key-reused"
+
+
+class Send(msgspec.Struct, frozen=True):
+    """One order to be sent, `at` so many seconds from the beginning."""
+
+    number: int
+    at: float
+    kind: Kind
+    key: str
+    item_id: str
+    quantity: int
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What is read of an answer: an order, or a problem document about one."""
+
+    order_id: str | None = None
+    item_id: str | None = None
+    quantity: int | None = None
+    requested: int | None = None
+    status: str | int | None = None
+    type: str | None = None
+
+
+class Fate(msgspec.Struct):
+    """What became of one key as its client sees it. Times are seconds since the epoch; `answer` None: unknown."""
+
+    sent_at: float
+    answered_at: float | None = None
+    answer: str | None = None
+    order_id: str | None = None
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What was sent, by kind; what came back, by status or problem; each key's fate; and what contradicts itself."""
+
+    sent: dict[str, int]
+    answers: dict[str, int]
+    fates: dict[str, Fate]
+    contradictions: list[str]
+
+    @property
+    def acknowledged(self) -> int:
+        """How many keys have an order, or a refusal, that their client was told of."""
+        return sum(fate.answered_at is not None for fate in self.fates.values())
+
+    @property
+    def unknown(self) -> int:
+        """How many keys their client gave up on."""
+        return len(self.fates) - self.acknowledged
+
+
+class Load:
+    """Sends `rate` orders a second for `seconds` to `urls`, each by the side of all others.
+
+    Keys begin with `prefix`. `clock` tells the time of day in seconds.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        journal: JournalWriter,
+        *,
+        seed: int,
+        rate: float,
+        seconds: float,
+        prefix: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._urls = urls
+        self._journal = journal
+        self._seed = seed
+        self._sends = plan(seed, rate, seconds, prefix)
+        self._clock = clock
+        self._writing = ThreadPoolExecutor(1, "journal")  # one, so that lines stand in the order of what happened
+        self._sent: Counter[str] = Counter()
+        self._answers: Counter[str] = Counter()
+        self._fates: dict[str, Fate] = {}
+        self._witness = Witness()
+
+    async def run(self) -> Tally:
+        """Send everything, and return when each order is answered or given up."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+        began = time.monotonic()
+        with self._writing:
+            async with (
+                httpx.AsyncClient(timeout=TIMEOUT, limits=limits, trust_env=False) as client,
+                asyncio.TaskGroup() as under_way,
+            ):
+                for send in self._sends:
+                    await asyncio.sleep(max(0.0, began + send.at - time.monotonic()))
+                    under_way.create_task(self._send(client, send))
+        return Tally(
+            dict(self._sent),
+            dict(self._answers.most_common()),
+            self._fates,
+            self._witness.contradictions,
+        )
+
+    async def _send(self, client: httpx.AsyncClient, send: Send) -> None:
+        """Send one order until it is answered for good, or often enough."""
+        dice = Random(f"{self._seed} {send.number}")  # noqa: S311 - spreads retries, keeps no secret
+        fate = self._fates.setdefault(send.key, Fate(self._clock()))
+        self._sent[send.kind] += 1
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(dice.uniform(*PAUSE))
+            answer = await self._try(client, send, self._urls[(send.number + attempt) % len(self._urls)])
+            if answer is not None:
+                if fate.answered_at is None and answer != _REUSED:
+                    fate.answered_at, fate.answer = self._clock(), answer
+                return
+
+    async def _try(self, client: httpx.AsyncClient, send: Send, url: str) -> str | None:
+        """Send one request. Return what it was answered for good; None when that is still open."""
+        await self._write(self._journal.sent, send.key, send.item_id, send.quantity)
+        asked = time.monotonic()
+        try:
+            response = await client.post(
+                f"{url}/api/orders",
+                json={"item_id": send.item_id, "quantity": send.quantity},
+                headers={"Idempotency-Key": send.key},
+            )
+            body = msgspec.json.decode(response.content, type=Body)
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            self._answers[type(error).__name__] += 1
+            await self._write(self._journal.unknown, send.key, repr(error))
+            return None
+        order_status = body.status if isinstance(body.status, str) else None
+        problem = body.type.removeprefix(_PROBLEM) if body.type else None
+        said = order_status or problem or "nothing"
+        self._answers[f"{response.status_code} {said}"] += 1
+        self._witness.hear(send, said, body, asked)
+        await self._write(
+            self._journal.answered,
+            send.key,
+            response.status_code,
+            body.order_id,
+            order_status,
+            problem,
+            replayed="Idempotent-Replayed" in response.headers,
+        )
+        if body.order_id is not None:
+            self._fates[send.key].order_id = body.order_id
+        return said if said in {*_DONE, "queued", "pending", _REUSED} else None
+
+    async def _write(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writing, lambda: write(*args, **kwargs))
+
+
+class Told(msgspec.Struct):
+    """What was said about one key. `done_at` is when it was first said what the order came to."""
+
+    order_id: str | None = None
+    accepted: set[tuple[str, int]] = msgspec.field(default_factory=set)
+    refused: set[tuple[str, int]] = msgspec.field(default_factory=set)
+    done: str | None = None
+    done_at: float = 0.0
+
+
+class Witness:
+    """Listens to every answer, and notes when one contradicts another, in whatever order they came."""
+
+    def __init__(self) -> None:
+        self.contradictions: list[str] = []
+        self._told: dict[str, Told] = {}
+
+    def hear(self, send: Send, said: str, body: Body, asked: float) -> None:
+        """Take in that `said` was the answer to `send`, asked at `asked` by the monotonic clock."""
+        told = self._told.setdefault(send.key, Told())
+        wanted = (send.item_id, send.quantity)
+        if body.order_id is not None:
+            if told.order_id not in {None, body.order_id}:
+                self._note(send, f"is order {told.order_id} and order {body.order_id}")
+            told.order_id = body.order_id
+        if said == _REUSED:
+            told.refused.add(wanted)
+        elif said in {*_DONE, "queued", "pending", "dead"}:
+            self._accepted(told, send, said, body, asked)
+        if both := told.accepted & told.refused:
+            self._note(send, f"stands for {both}, and does not")
+        if len(told.accepted) > 1:
+            self._note(send, f"stands for several orders: {told.accepted}")
+
+    def _accepted(self, told: Told, send: Send, said: str, body: Body, asked: float) -> None:
+        wanted = (send.item_id, send.quantity)
+        told.accepted.add(wanted)
+        if (body.item_id, body.quantity or body.requested) != wanted:
+            self._note(send, f"was answered for {body.quantity or body.requested} of {body.item_id}")
+        if told.done is None:
+            if said in _DONE:
+                told.done, told.done_at = said, time.monotonic()
+        elif said != told.done and (said in _DONE or asked > told.done_at):
+            self._note(send, f"came to {told.done}, and then to {said}")
+
+    def _note(self, send: Send, what: str) -> None:
+        if len(self.contradictions) < SHOWN:
+            self.contradictions.append(f"{send.key} ({send.kind}, {send.quantity} of {send.item_id}) {what}")
+
+
+def plan(seed: int, rate: float, seconds: float, prefix: str) -> Iterator[Send]:
+    """Say what is sent when, in order of time: about `rate` orders a second, at random moments."""
+    dice = Random(seed)  # noqa: S311 - a seed is the point
+    earlier: list[Send] = []
+    at, number = dice.expovariate(rate), 0
+    while at < seconds:
+        send = _next(dice, earlier, number, at, prefix)
+        yield send
+        number += 1
+        if send.kind == "new":
+            earlier.append(send)
+        if send.kind != "new" or dice.random() >= TWINS:
+            at += dice.expovariate(rate)
+            continue
+        yield msgspec.structs.replace(send, number=number, kind="twin")
+        number += 1
+        at += dice.expovariate(rate) + dice.expovariate(rate)
+
+
+def _next(dice: Random, earlier: list[Send], number: int, at: float, prefix: str) -> Send:
+    kinds: tuple[Kind, ...] = ("new", "repeat", "changed")
+    kind = dice.choices(kinds, (75, 16, 9))[0] if earlier else "new"
+    if kind == "new":
+        item_id = dice.choices(list(STOCK), (40, 20, 15, 12, 8, 5))[0]
+        return Send(number, at, kind, f"{prefix}{number}", item_id, dice.choice((1, 1, 1, 2, 3, 7)))
+    first = dice.choice(earlier[-LATEST:] if dice.random() < 0.5 else earlier)
+    more = dice.randint(1, 3) if kind == "changed" else 0
+    return msgspec.structs.replace(first, number=number, at=at, kind=kind, quantity=first.quantity + more)
