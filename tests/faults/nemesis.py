@@ -54,7 +54,8 @@ class NemesisReport(msgspec.Struct, frozen=True):
     `violated`: two answers contradict each other, or the audit found an effect that may not be. `unsettled`: an order
     did not come to its end, or a process did not recover. `inconclusive`: no fault fired, or no order was acknowledged.
     `faults` counts those that really hit, `sent` orders by kind, `answers` requests by what came back. Times are in
-    seconds; `settled_after` counts from when the last fault was over, None where some order never settled.
+    seconds; `settled_after` is what the orders placed under faults took to settle once these were over, None if one
+    never did.
     """
 
     verdict: Verdict
@@ -441,7 +442,7 @@ def _settled(platform: Platform, orders: psycopg.Connection, nemesis: Nemesis) -
     """Wait until no order is unfinished, giving dead ones another chance; return how many of those there were."""
 
     def none_unfinished() -> bool:
-        return _one(orders, b"SELECT count(*) FROM orders WHERE status IN ('pending', 'queued')") == 0
+        return not _one(orders, b"SELECT count(*) FROM orders WHERE status IN ('pending', 'queued')")
 
     requeued = 0
     try:
@@ -484,7 +485,10 @@ class Settling(msgspec.Struct, frozen=True):
 
 def _settling(orders: psycopg.Connection, healed_at: datetime) -> Settling:
     statuses: dict[str, int] = dict(orders.execute("SELECT status, count(*) FROM orders GROUP BY status").fetchall())
-    last = orders.execute("SELECT extract(epoch FROM max(updated_at) - %s)::float8 FROM orders", [healed_at]).fetchone()
+    last = orders.execute(
+        "SELECT extract(epoch FROM max(updated_at) - %(at)s)::float8 FROM orders WHERE created_at < %(at)s",
+        {"at": healed_at},
+    ).fetchone()
     each = orders.execute(
         """
         SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY took), percentile_cont(0.99) WITHIN GROUP (ORDER BY took)
