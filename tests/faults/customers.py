@@ -1,0 +1,114 @@
+"""Clients that repeat an order under the same key until they know what became of it, and write everything down."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import msgspec
+
+from tests.faults.scenarios import Request
+from valerix_cli.journal import JournalWriter
+
+PAUSE = 0.15  # seconds between a client's tries
+TRIES = 80
+FINAL_PROBLEMS = frozenset({"insufficient-stock", "idempotency-key-reused"})
+PASSING_PROBLEMS = frozenset({"request-in-flight", "database-unavailable"})
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One answer to one request."""
+
+    key: str
+    quantity: int
+    http_status: int
+    order_id: str | None
+    order_status: str | None
+    problem: str | None
+
+    @property
+    def is_final(self) -> bool:
+        return self.order_status is not None or self.problem in FINAL_PROBLEMS
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether no client should ever be told this."""
+        return not self.is_final and self.problem not in PASSING_PROBLEMS
+
+
+class Customers:
+    """Everybody who orders one item at one of `urls`, the first of them first. `told` grows as answers come."""
+
+    def __init__(self, urls: Sequence[str], item_id: str, patience: float, journal: JournalWriter) -> None:
+        self._urls, self._item_id, self._patience, self._journal = urls, item_id, patience, journal
+        self._enough = False
+        self.told: list[Told] = []
+        self.sent = 0
+        self.unanswered = 0
+
+    def go_home(self) -> None:
+        """Have nobody try once more."""
+        self._enough = True
+
+    def buy(self, requests: Sequence[Request], concurrency: int) -> None:
+        """Send all requests, so many at once; return when each has its answer, or its client has given up."""
+        asyncio.run(self._buy(requests, concurrency))
+
+    async def _buy(self, requests: Sequence[Request], concurrency: int) -> None:
+        turn = asyncio.Semaphore(concurrency)
+        limits = httpx.Limits(max_connections=concurrency)
+        async with httpx.AsyncClient(timeout=self._patience, limits=limits, trust_env=False) as client:
+
+            async def in_turn(request: Request) -> None:
+                async with turn:
+                    await self._insist(client, request)
+
+            async with asyncio.TaskGroup() as group:
+                for request in requests:
+                    group.create_task(in_turn(request))
+
+    async def _insist(self, client: httpx.AsyncClient, request: Request) -> None:
+        for url in itertools.islice(itertools.cycle(self._urls), TRIES):
+            told = await self._try(client, url, request)
+            if self._enough or (told is not None and (told.is_final or told.is_strange)):
+                return
+            await asyncio.sleep(PAUSE)
+
+    async def _try(self, client: httpx.AsyncClient, url: str, request: Request) -> Told | None:
+        body = {"item_id": self._item_id, "quantity": request.quantity}
+        self._journal.sent(request.key, self._item_id, request.quantity)
+        self.sent += 1
+        try:
+            answer = await client.post(f"{url}/api/orders", json=body, headers={"Idempotency-Key": request.key})
+        except httpx.TransportError as error:
+            self._journal.unknown(request.key, repr(error))
+            self.unanswered += 1
+            return None
+        told = _read(request, answer)
+        self._journal.answered(
+            told.key,
+            told.http_status,
+            told.order_id,
+            told.order_status,
+            told.problem,
+            replayed=answer.headers.get("Idempotent-Replayed") == "true",
+        )
+        self.told.append(told)
+        return told
+
+
+def _read(request: Request, answer: httpx.Response) -> Told:
+    try:
+        said: dict[str, Any] = answer.json()
+    except ValueError:
+        said = {}
+    problem = None if answer.is_success else str(said.get("type", "")).rpartition(":")[2] or "none"
+    return Told(
+        key=request.key,
+        quantity=request.quantity,
+        http_status=answer.status_code,
+        order_id=said.get("order_id"),
+        order_status=said.get("status") if answer.is_success else None,
+        problem=problem,
+    )

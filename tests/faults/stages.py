@@ -1,0 +1,224 @@
+"""The shop of one lane: two of each service on databases of its own, in which trial after trial runs."""
+
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import redis
+
+from services.common.postgres import migrate
+from tests.conftest import PASSWORD, Databases
+from tests.faults.scenarios import Process, Scenario
+from tests.processes import Processes, Service, eventually, open_directory, processes
+from valerix_cli.audit import Audit, Sources, audit
+from valerix_cli.journal import JournalWriter
+from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
+
+LEASE = 1.0  # seconds
+SETTINGS = {
+    "LEASE_SECONDS": str(LEASE),
+    "INVENTORY_TIMEOUT_SECONDS": "1",
+    "BREAKER_MINIMUM_CALLS": "1000",  # what is struck, not the breaker, decides what becomes of a call
+    "DATABASE_CONNECTIONS": "3",
+}
+NOWHERE = "http://127.0.0.1:9"
+SETTLE_LIMIT = 30.0  # seconds
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An order as its database has it."""
+
+    key: str
+    order_id: str
+    quantity: int
+    status: str
+    reason: str | None
+    token: int
+
+    @property
+    def is_final(self) -> bool:
+        return self.status not in {"pending", "queued"}
+
+
+class Stage:
+    """Two of each service and, for orders that are to be queued, an order service that finds no inventory.
+
+    The second inventory and the second worker run only while they stand in for the first.
+    """
+
+    def __init__(self, services: Processes, databases: tuple[str, str], valkey: str, journal: tuple[Path, str]) -> None:
+        self._sources = Sources(*databases)
+        self._orders, self._stock = (psycopg.connect(url, autocommit=True) for url in databases)
+        self._valkey = valkey
+        self._operator = services.operator
+        self._journal_path = journal[0]
+        self.journal = JournalWriter(journal[0], journal[0].stem, journal[1])
+        self.inventories = [services.inventory(**SETTINGS) for _ in range(2)]
+        self.orders = [services.order(*self.inventories, **SETTINGS) for _ in range(2)]
+        self.blind_order = services.order(NOWHERE, **SETTINGS)
+        self.workers = [services.worker(*self.inventories, **SETTINGS) for _ in range(2)]
+
+    def close(self) -> None:
+        self.journal.close()
+        self._orders.close()
+        self._stock.close()
+
+    def first(self, process: Process) -> Service:
+        return self._both(process)[0]
+
+    def second(self, process: Process) -> Service:
+        return self._both(process)[1]
+
+    def prepare(self, scenario: Scenario) -> Service:
+        """Have everybody in place and its item on the shelf. Return the process to be struck, armed."""
+        struck = self.first(scenario.cell.process)
+        for standing_in in (self.inventories[1], self.workers[1]):
+            leave(standing_in)
+        leave(struck)
+        if scenario.cell.process == "worker":
+            with redis.Redis.from_url(self._valkey) as valkey:
+                valkey.flushdb()  # so that no wake-up from an earlier trial strikes this one's worker
+        present = [self.inventories[0], *self.orders, self.blind_order, self.workers[0]]
+        missing = [service for service in present if service is not struck and not service.is_alive]
+        for service in missing:
+            service.start()
+        struck.start(CRASH_AT=scenario.cell.point, CRASH_SIGNAL=scenario.cell.strike, CRASH_SKIP=str(scenario.skip))
+        for service in (*missing, struck):
+            service.wait_ready()
+        self._put_on_shelf(scenario.item_id, scenario.stock)
+        return struck
+
+    def shops(self, scenario: Scenario) -> list[str]:
+        """Where this trial's orders are sent, first choice first."""
+        match scenario.cell.process, scenario.way:
+            case "worker", "unreachable":
+                return [self.blind_order.url]
+            case "worker", _:
+                return [self.orders[0].url]
+            case _:
+                return [order.url for order in self.orders]
+
+    def lose_answers(self) -> None:
+        wish = {"partial_failure_rate": 1.0, "ttl_seconds": 60}
+        self._operator.post(f"{self.inventories[0].url}/api/admin/chaos", json=wish).raise_for_status()
+
+    def calm(self) -> None:
+        self._operator.delete(f"{self.inventories[0].url}/api/admin/chaos").raise_for_status()
+
+    def rows(self, item_id: str) -> list[Row]:
+        cursor = self._orders.execute(
+            """SELECT idempotency_key, order_id::text, quantity, status, reason, lease_token
+               FROM orders WHERE item_id = %s ORDER BY id""",
+            [item_id],
+        )
+        return [Row(*row) for row in cursor]
+
+    def left(self, item_id: str) -> int:
+        """How many are on the shelf."""
+        found = self._stock.execute("SELECT quantity FROM inventory WHERE item_id = %s", [item_id]).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def audit(self) -> Audit:
+        return audit(self._sources, journal=self._journal_path, settle_limit=SETTLE_LIMIT)
+
+    def story(self, item_id: str) -> dict[str, Any]:
+        """All that the databases and the logs say of one item's orders, as evidence."""
+        events = self._orders.execute(
+            """SELECT e.order_id::text, e.at, e."from", e."to", e.detail
+               FROM order_events e JOIN orders USING (order_id) WHERE item_id = %s ORDER BY e.id""",
+            [item_id],
+        ).fetchall()
+        ledger = self._stock.execute(
+            """SELECT order_id::text, quantity_change, transaction_type, created_at
+               FROM inventory_transactions WHERE item_id = %s ORDER BY id""",
+            [item_id],
+        ).fetchall()
+        everyone = [*self.inventories, *self.orders, *self.workers]
+        logs = {service.name: service.log.read_text()[-3000:] for service in everyone if service.log.exists()}
+        return {"orders": self.rows(item_id), "events": events, "ledger": ledger, "logs": logs}
+
+    def _both(self, process: Process) -> list[Service]:
+        return {"order": self.orders, "worker": self.workers, "inventory": self.inventories}[process]
+
+    def _put_on_shelf(self, item_id: str, quantity: int) -> None:
+        with self._stock.transaction():
+            self._stock.execute(
+                "INSERT INTO inventory (item_id, item_name, quantity, reserved_quantity) VALUES (%s, %s, %s, 0)",
+                [item_id, item_id, quantity],
+            )
+            if quantity:
+                self._stock.execute(
+                    """INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type)
+                       VALUES (%s, %s, 'seed')""",
+                    [item_id, quantity],
+                )
+
+
+class Grounds:
+    """One PostgreSQL and one Valkey, on which stages are built."""
+
+    def __init__(self, databases: Databases, valkey: ValkeyServer, directory: Path, journals: Path) -> None:
+        self._databases, self._valkey, self._directory, self._journals = databases, valkey, directory, journals
+
+    @contextmanager
+    def stage(self, lane: int, key_prefix: str) -> Iterator[Stage]:
+        """A stage on databases that no other had before, and on the lane's own numbered database of Valkey."""
+        name = f"lane-{lane}-{secrets.token_hex(4)}"
+        directory = self._directory / name
+        directory.mkdir()
+        order_database = self._databases.make(f"{name}_orders", "order_template")
+        inventory_database = self._databases.make(f"{name}_inventory", "inventory_template")
+        valkey = self._valkey.url(lane)
+        with processes(directory, order_database, inventory_database, valkey) as services:
+            stage = Stage(
+                services, (order_database, inventory_database), valkey, (self._journals / f"{name}.jsonl", key_prefix)
+            )
+            try:
+                yield stage
+            finally:
+                stage.close()
+
+
+@contextmanager
+def grounds(journals: Path) -> Iterator[Grounds]:
+    """Servers of their own, gone at the end; clients' journals stay in `journals`."""
+    with open_directory("faults") as directory:
+        for name in ("postgres", "valkey", "lanes"):
+            (directory / name).mkdir()
+        with (
+            running(PostgresServer.at(directory / "postgres", password=PASSWORD, fsync=False)) as postgres,
+            running(ValkeyServer.at(directory / "valkey", password=PASSWORD)) as valkey,
+        ):
+            databases = Databases(postgres)
+            for service in ("order", "inventory"):
+                migrate(databases.make(f"{service}_template"), f"services.{service}")
+            yield Grounds(databases, valkey, directory / "lanes", journals)
+
+
+def leave(service: Service) -> None:
+    """End a process as a supervisor would, if it runs. Fails when it does not end well."""
+    if service.is_alive:
+        code = service.stop()
+        assert code == 0, f"{service.name} ended with {code}: {service.log.read_text()[-2000:]}"
+
+
+def is_stopped(service: Service) -> bool:
+    """Whether the kernel has it stopped (proc_pid_stat(5): the state is the first field after the name)."""
+    try:
+        status = Path(f"/proc/{service.process.pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "T"
+
+
+def wake(service: Service) -> None:
+    """Let a stopped process go on; return once it answers again."""
+    service.signal(signal.SIGCONT)
+    eventually(lambda: not is_stopped(service), what=f"{service.name} awake")
+    service.wait_ready()
