@@ -6,12 +6,14 @@ The same stories again: with the VALERIX_STORY_SEED that a failure shows. Who is
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import cycle
 
 import httpx
+import psutil
 import pytest
 import redis
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -25,7 +27,7 @@ from tests.conftest import Databases
 from tests.faults.model import NONE_CAME, Answer, Body, Key, Restock, assert_each_key_has_one_effect
 from tests.integration.life.conftest import Builder
 from tests.integration.life.shop import Shop, new_key
-from tests.processes import Service, eventually
+from tests.processes import OPERATOR, Service, eventually
 from valerix_cli.local.servers import ValkeyServer
 
 STORIES = int(os.environ.get("VALERIX_STORIES", "8"))
@@ -45,8 +47,14 @@ POINTS = {
     "worker-1": WORKER_POINTS,
 }
 
+PATIENCE = 2.0  # seconds that a client waits for somebody who sleeps; within, an order may be taken over twice
+
 PEOPLE = st.sampled_from(sorted(POINTS))
-DEATHS = st.sampled_from([(who, point) for who, points in sorted(POINTS.items()) for point in sorted(points)])
+STRIKES = st.tuples(
+    st.sampled_from([(who, point) for who, points in sorted(POINTS.items()) for point in sorted(points)]),
+    st.sampled_from(["kill", "kill", "stop"]),
+    st.integers(0, 2),
+)
 REPLICAS = st.integers(0, 1)
 WANTS = st.tuples(
     st.sampled_from([0, 0, 0, 1, 1, 2]), st.integers(1, 5)
@@ -73,6 +81,7 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.shop = shop
         self.redis_url = redis_url
+        self.client = httpx.Client(timeout=PATIENCE, headers=OPERATOR)
         self.shelves: list[str] = []
         self.initial: dict[str, int] = {}
         self.every_key: list[Key] = []
@@ -128,10 +137,16 @@ class Story(RuleBasedStateMachine):
     def somebody_is_killed_and_started_again(self, who: str) -> None:
         self._begin(who)
 
-    @rule(death=DEATHS)
-    def somebody_is_doomed_to_die_at_a_step(self, death: tuple[str, str]) -> None:
-        who, point = death
-        self._begin(who, CRASH_AT=point)
+    @rule(strike=STRIKES)
+    def somebody_is_doomed(self, strike: tuple[tuple[str, str], str, int]) -> None:
+        (who, point), by, passes = strike
+        self._begin(who, CRASH_AT=point, CRASH_SIGNAL=by, CRASH_SKIP=str(passes))
+
+    @rule()
+    def all_sleepers_are_woken(self) -> None:
+        for person in self.shop.everyone:
+            if person.is_alive:
+                person.signal(signal.SIGCONT)
 
     @rule()
     def redis_forgets_everything(self) -> None:
@@ -148,12 +163,12 @@ class Story(RuleBasedStateMachine):
             "seed": number,
         }
         with suppress(httpx.TransportError):
-            self.shop.operator.post(f"{self.shop.inventory.url}/api/admin/chaos", json=wish)
+            self.client.post(f"{self.shop.inventory.url}/api/admin/chaos", json=wish)
 
     @rule()
     def gremlins_are_shown_the_door(self) -> None:
         with suppress(httpx.TransportError):
-            self.shop.operator.delete(f"{self.shop.inventory.url}/api/admin/chaos")
+            self.client.delete(f"{self.shop.inventory.url}/api/admin/chaos")
 
     @rule(target=keys, quantity=st.integers(1, 3), at=REPLICAS)
     def an_order_uses_up_its_attempts(self, quantity: int, at: int) -> Key:
@@ -188,6 +203,10 @@ class Story(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let the story come to its end, see that it is the right one, and that telling it again changes nothing."""
+        with closing(self.client):
+            self._come_to_the_end()
+
+    def _come_to_the_end(self) -> None:
         self._mend()
         for restock in self.every_restock:
             assert self._restock(restock) == 200
@@ -204,12 +223,18 @@ class Story(RuleBasedStateMachine):
         return next(service for service in self.shop.everyone if service.name == who)
 
     def _begin(self, who: str, **environ: str) -> None:
-        """Start somebody anew; who is doomed may be dead before anybody has seen it alive."""
+        """Start somebody anew; who is doomed may be struck before anybody has seen it at work."""
         person = self._person(who)
         person.kill()
         person.start(**environ)
         (self.armed.add if environ else self.armed.discard)(who)
-        eventually(lambda: not person.is_alive or _answers(person), what=f"{who} at work")
+        eventually(lambda: _is_struck(person) or self._answers(person), 20, f"{who} at work; see {person.log}")
+
+    def _answers(self, person: Service) -> bool:
+        try:
+            return self.client.get(f"{person.url}/health/live").is_success
+        except httpx.TransportError:
+            return False
 
     def _mend(self) -> None:
         """Have everybody alive and well, and no gremlins."""
@@ -217,7 +242,7 @@ class Story(RuleBasedStateMachine):
             if who in self.armed or not self._person(who).is_alive:
                 self._begin(who)
         chaos = f"{self.shop.inventory.url}/api/admin/chaos"
-        eventually(lambda: self.shop.operator.delete(chaos).status_code == 200, what="the gremlins' end")
+        eventually(lambda: self.client.delete(chaos).status_code == 200, what="the gremlins' end")
 
     def _new_key(self) -> Key:
         self.every_key.append(Key(new_key()))
@@ -249,9 +274,12 @@ class Story(RuleBasedStateMachine):
 
     def _ask(self, key: Key, body: Body, at: int) -> Answer:
         try:
-            return Answer.of(self.shop.place(body.item_id, body.quantity, key=key.name, at=at))
+            response = self.client.post(
+                f"{self.shop.orders[at].url}/api/orders", json=body._asdict(), headers={"Idempotency-Key": key.name}
+            )
         except httpx.TransportError:
             return NONE_CAME
+        return Answer.of(response)
 
     def _insist(self, key: Key) -> None:
         """Repeat a key, as clients do, until it is told what it stands for; what no item exists for needs no order."""
@@ -264,7 +292,7 @@ class Story(RuleBasedStateMachine):
     def _restock(self, restock: Restock) -> int | None:
         """Book goods, which may have been booked before; None when inventory is not there."""
         try:
-            response = self.shop.operator.post(
+            response = self.client.post(
                 f"{self.shop.inventory.url}/api/inventory/{restock.item_id}/restock",
                 json={"quantity": restock.quantity},
                 headers={"Idempotency-Key": restock.key},
@@ -292,15 +320,12 @@ class Story(RuleBasedStateMachine):
         eventually(settled, 20, f"the end of every order: {self.every_key}")
 
     def _requeue(self, at: int) -> None:
-        response = self.shop.operator.post(f"{self.shop.orders[at].url}/api/admin/queue/requeue", json={"all": True})
+        response = self.client.post(f"{self.shop.orders[at].url}/api/admin/queue/requeue", json={"all": True})
         assert response.status_code == 200, response.text
 
 
-def _answers(person: Service) -> bool:
-    try:
-        return httpx.get(f"{person.url}/health/live", timeout=1).is_success
-    except httpx.TransportError:
-        return False
+def _is_struck(person: Service) -> bool:
+    return not person.is_alive or psutil.Process(person.process.pid).status() == psutil.STATUS_STOPPED
 
 
 def test_in_every_story_each_key_has_one_effect(shop: Shop, valkey_server: ValkeyServer) -> None:
