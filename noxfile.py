@@ -55,6 +55,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def teeth(session: nox.Session) -> None:
+    """Break Valerix on purpose in a dozen ways: the audit must catch each. Arguments after `--` go to the command."""
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.faults.teeth", *session.posargs)
+
+
+@nox.session
 def up(session: nox.Session) -> None:
     """Start the whole platform here and run it until Ctrl-C. Arguments after `--` go to `valerix up`."""
     install(session)

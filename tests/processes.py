@@ -6,6 +6,7 @@ they do from there is what `python -m` does. tests/platform starts them the way 
 
 import multiprocessing
 import os
+import pkgutil
 import runpy
 import shutil
 import signal
@@ -178,12 +179,14 @@ def processes(directory: Path, order_database: str, inventory_database: str, red
 
 
 def _become(module: str, environ: dict[str, str], log: Path) -> None:
-    """Be that module, with nothing of ours but what it is told."""
+    """Be that module, with nothing of ours but what it is told, which may be to call a function before."""
     with log.open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     os.environ.clear()
     os.environ.update(environ)
+    if prelude := environ.get("VALERIX_PRELUDE"):  # tests.faults breaks services on purpose
+        pkgutil.resolve_name(prelude)()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

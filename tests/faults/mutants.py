@@ -1,0 +1,307 @@
+"""Valerix broken on purpose, one mistake at a time. Production code holds no trace of any of them.
+
+A mutant is an edit of the source of some functions, done in the process that is about to become a service, and perhaps
+a statement or two on the test's databases. An edit that no longer finds its text is an error, so a mutant cannot
+quietly turn into the original when the code moves on.
+"""
+
+import asyncio
+import inspect
+import os
+import pkgutil
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import CodeType, FunctionType
+from typing import LiteralString
+
+import msgspec
+import psycopg
+
+from services.common.refusals import Refusal
+from services.order import usecases
+from services.order.domain import Claim, NewOrder, Order
+from services.order.processing import Placement, Processing
+
+PRELUDE = "VALERIX_PRELUDE"
+MUTANT = "VALERIX_MUTANT"
+INVENTORY_DATABASE = "VALERIX_MUTANT_INVENTORY_DATABASE"
+
+WRITE_BEHIND = 0.3  # seconds between the acknowledgement and the commit of `acknowledge-before-commit`
+
+DROP_UNIQUE_KEY: tuple[LiteralString, ...] = (
+    "ALTER TABLE orders DROP CONSTRAINT orders_idempotency_key_key",
+    "ALTER TABLE orders DROP CONSTRAINT orders_order_id_key",  # ids are made from keys: it would stand in for the first
+)
+
+
+class MutantError(Exception):
+    """The text that a mutant changes is not there."""
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """What is changed in one function, named `module:function`: each text by another, wherever it occurs."""
+
+    function: str
+    changes: Mapping[str, str]
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One mistake. `only` names the processes that make it, where not all do."""
+
+    name: str
+    mistake: str
+    edits: tuple[Edit, ...] = ()
+    order_statements: tuple[LiteralString, ...] = ()
+    inventory_statements: tuple[LiteralString, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def alter(self, order_database: str, inventory_database: str) -> None:
+        """Do to the databases what this mistake needs."""
+        for url, statements in (
+            (order_database, self.order_statements),
+            (inventory_database, self.inventory_statements),
+        ):
+            with psycopg.connect(url) as conn:
+                for statement in statements:
+                    conn.execute(statement)
+
+    def environ(self, inventory_database: str) -> dict[str, str]:
+        """What a process is to be told so that it makes this mistake."""
+        return {PRELUDE: f"{__name__}:switch_on", MUTANT: self.name, INVENTORY_DATABASE: inventory_database}
+
+
+def _clock_off_by(interval: str) -> tuple[Edit, ...]:
+    """Leases by the clock of the process, which is wrong by that much."""
+    process_clock = f"(now() {interval})"
+    return (
+        Edit("services.order.store:insert_new", {"now() + %(lease)s": f"{process_clock} + %(lease)s"}),
+        Edit("services.order.store:by_keys", {"lease_until > now()": f"lease_until > {process_clock}"}),
+        Edit(
+            "services.order.store:claim_due",
+            {
+                "next_attempt_at <= now()": f"next_attempt_at <= {process_clock}",
+                "lease_until <= now()": f"lease_until <= {process_clock}",
+                "now() + %(lease)s": f"{process_clock} + %(lease)s",
+            },
+        ),
+    )
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "unique-key-dropped",
+        "Nothing in the database keeps two orders from having one key",
+        order_statements=DROP_UNIQUE_KEY,
+    ),
+    Mutant(
+        "ledger-uniqueness-dropped",
+        "Inventory deducts whatever it is asked to, as often as it is asked",
+        edits=(
+            Edit(
+                "services.inventory.store:lock_and_recall",
+                # It would otherwise recall the first deduction with the item locked, and the index have nothing to do.
+                {"AND transaction_type = 'deduct'": "AND false"},
+            ),
+            Edit(
+                "services.inventory.store:write_outcomes",
+                {"ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL DO NOTHING": ""},
+            ),
+        ),
+        inventory_statements=("DROP INDEX one_transaction_per_order_and_type",),
+    ),
+    Mutant(
+        "stock-check-dropped",
+        "Nobody asks whether the stock is enough",
+        edits=(Edit("services.inventory.domain:_take", {"if available < line.quantity:": "if False:"}),),
+        inventory_statements=("ALTER TABLE inventory DROP CONSTRAINT inventory_quantity_check",),
+    ),
+    Mutant(
+        "timeout-taken-for-failure",
+        "No answer from inventory is taken for a no",
+        edits=(
+            Edit(
+                "services.order.domain:conclude",
+                {'_settlement(claim, "queued", cause, delay=delay)': '_settlement(claim, "failed", cause)'},
+            ),
+        ),
+    ),
+    Mutant(
+        "cache-trusted",
+        "Redis decides whether a key is new (SET NX), and what Redis has forgotten never was",
+        edits=(
+            Edit(
+                "services.order.processing:Processing.place",
+                {
+                    "    match await self._admit(wanted):": """\
+    mark = f"taken:{wanted.key}"
+    if not await self._answers._redis(lambda redis: redis.set(mark, b"", nx=True), True):
+        raise RequestInFlight("Try again in a moment with the same key", retry_after=1)
+    match await self._admit(wanted):"""
+                },
+            ),
+        ),
+        order_statements=DROP_UNIQUE_KEY,
+    ),
+    Mutant(
+        "acknowledge-before-commit",
+        "An order is acknowledged at once and stored a moment later (write-behind)",
+        edits=(
+            Edit(
+                "services.order.processing:Processing.place",
+                {
+                    "    match await self._admit(wanted):": f"""\
+    from {__name__} import acknowledge_early
+    if (early := await acknowledge_early(self, wanted)) is not None:
+        return early
+    match await self._admit(wanted):"""
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "sweeper-off",
+        "Wake-ups are taken for the queue, so nobody looks for orders that have none",
+        edits=(
+            Edit(
+                "services.order.usecases:claim",
+                {
+                    "return await store.claim_due(conn, lease, limit, among)": (
+                        "return await store.claim_due(conn, lease, limit, among) if among else []"
+                    )
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "fencing-token-ignored",
+        "Whoever comes back with an outcome writes it down, whatever happened to the order meanwhile",
+        edits=(
+            Edit(
+                "services.order.store:settle",
+                {
+                    " AND o.lease_token = w.token AND o.status IN ('pending', 'queued')": "",
+                    "AND o.lease_until IS NOT NULL": "",
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "lease-by-process-clock-ahead",
+        "Leases are reckoned by each process's own clock, and two order services' are an hour ahead",
+        edits=_clock_off_by("+ interval '1 hour'"),
+        only=("order-1", "order-3"),
+    ),
+    Mutant(
+        "lease-by-process-clock-behind",
+        "Leases are reckoned by each process's own clock, and two order services' are an hour behind",
+        edits=_clock_off_by("- interval '1 hour'"),
+        only=("order-1", "order-3"),
+    ),
+    Mutant(
+        "fresh-order-id-on-retry",
+        "Each further attempt is sent to inventory under an id of its own",
+        edits=(
+            Edit(
+                "services.order.inventory:Inventory.deduct",
+                {
+                    "    return await (await": """\
+    if claim.attempt > 1:
+        claim = msgspec.structs.replace(claim, order_id=uuid.uuid5(claim.order_id, str(claim.attempt)))
+    return await (await"""
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "worker-that-compensates",
+        "A worker that does not hear whether the stock was taken gives it back before it tries again",
+        edits=(
+            Edit(
+                "services.order.processing:Processing.process",
+                {
+                    "    settlement = conclude(": f"""\
+    if isinstance(outcome, Unknown) and claim.attempt > 1:
+        from {__name__} import give_back
+        await give_back(claim)
+    settlement = conclude("""
+                },
+            ),
+        ),
+    ),
+)
+
+BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
+
+
+def switch_on() -> None:
+    """Make this process the mutant that its environment names. It must not have become a service yet."""
+    for edit in BY_NAME[os.environ[MUTANT]].edits:
+        apply(edit)
+
+
+def apply(edit: Edit) -> None:
+    """Change a function in place, so that whoever has imported it by name has the changed one too."""
+    function = pkgutil.resolve_name(edit.function)
+    function.__code__ = edited(function, edit.changes)
+
+
+def edited(function: Callable[..., object], changes: Mapping[str, str]) -> CodeType:
+    """Compile `function` with its text changed. Raises MutantError when there is nothing to change."""
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in changes.items():
+        if old not in source:
+            raise MutantError(f"{function.__qualname__} no longer says {old!r}")
+        source = source.replace(old, new)
+    made: dict[str, FunctionType] = {}
+    exec(source, vars(sys.modules[function.__module__]), made)  # noqa: S102 - our own source, with our own change
+    return made[function.__name__].__code__
+
+
+_written_behind: set[str] = set()
+_writing: set[asyncio.Task[None]] = set()
+
+
+async def acknowledge_early(processing: Processing, wanted: NewOrder) -> Placement | None:
+    """Say that a new order is accepted, and see to it later; None for a key that is known, or being seen to."""
+    if wanted.key in _written_behind or await usecases.recall(processing._pool, wanted) is not None:  # noqa: SLF001 - a mutant has no manners
+        return None
+    _written_behind.add(wanted.key)
+    task = asyncio.create_task(_write_behind(processing, wanted))
+    _writing.add(task)
+    task.add_done_callback(_writing.discard)
+    return Placement(_unwritten(wanted), replayed=False)
+
+
+async def give_back(claim: Claim) -> None:
+    """Undo a deduction that may have happened, in inventory's own database."""
+    async with await psycopg.AsyncConnection.connect(os.environ[INVENTORY_DATABASE]) as conn:
+        await conn.execute(
+            """
+            WITH released AS (
+                INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
+                VALUES (%s, %s, %s, 'release')
+                ON CONFLICT DO NOTHING
+                RETURNING item_id, quantity_change
+            )
+            UPDATE inventory SET quantity = inventory.quantity + released.quantity_change
+            FROM released WHERE inventory.item_id = released.item_id
+            """,
+            [claim.item_id, claim.order_id, claim.quantity],
+        )
+
+
+async def _write_behind(processing: Processing, wanted: NewOrder) -> None:
+    await asyncio.sleep(WRITE_BEHIND)
+    try:
+        with suppress(Refusal):
+            await processing.place(wanted)
+    finally:
+        _written_behind.discard(wanted.key)
+
+
+def _unwritten(wanted: NewOrder) -> Order:
+    now = datetime.now(UTC)
+    return Order(wanted.order_id, wanted.item_id, wanted.quantity, "pending", None, wanted.key, 1, now, now)

@@ -1,0 +1,131 @@
+"""`python -m tests.faults.teeth [NAME…] [--seed N]` shows whether the audit bites.
+
+Runs the gauntlet with Valerix as it is, which must come out clean, and with each of its mutants, which must be caught.
+Exit 0 when that is so, 11 when it is not.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from services.common.postgres import migrate
+from tests.conftest import PASSWORD, Databases
+from tests.faults.gauntlet import Result, run
+from tests.faults.mutants import BY_NAME, MUTANTS, Mutant
+from tests.processes import open_directory
+from valerix_cli.local.servers import PostgresServer, running
+
+TOOTHLESS = 11
+PRELOADED = ["services.order.app", "services.inventory.app", "tests.faults.gauntlet"]
+CONTROL = "control"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the table."""
+
+    mutant: str
+    mistake: str
+    result: Result
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What came of one run of all of them."""
+
+    seed: int
+    control: Result
+    rows: list[Row]
+
+    @property
+    def verdict(self) -> str:
+        caught = sum(bool(row.result.caught_by) for row in self.rows)
+        return f"{caught} of {len(self.rows)} caught, control {'clean' if self.control.is_clean else 'NOT CLEAN'}"
+
+    @property
+    def holds(self) -> bool:
+        return self.control.is_clean and all(row.result.caught_by for row in self.rows)
+
+
+def measure(databases: Databases, directory: Path, mutants: Sequence[Mutant], seed: int) -> Table:
+    """Run the control, then each mutant, saying each as it is done. Their journals and logs go to `directory`."""
+
+    def one(mutant: Mutant | None) -> Result:
+        place = directory / (mutant.name if mutant else CONTROL)
+        place.mkdir()
+        result = run(databases, place, mutant, seed)
+        print(f"{result.name:32} {result.seconds:5} s  {_found(result)}", flush=True)  # noqa: T201 - a command's output
+        return result
+
+    control = one(None)
+    results = [(mutant, one(mutant)) for mutant in mutants]
+    return Table(seed, control, [Row(m.name, m.mistake, r) for m, r in results])
+
+
+def markdown(table: Table) -> str:
+    """The table for people: mutant, what it does wrong, which rules broke, and an example."""
+    lines = [
+        "| mutant | mistake | caught by | for example |",
+        "|---|---|---|---|",
+        f"| *{CONTROL}* | none | {_rules(table.control)} | {'; '.join(table.control.missed)} |",
+        *(f"| {row.mutant} | {row.mistake} | {_rules(row.result)} | {_example(row.result)} |" for row in table.rows),
+        "",
+        f"{table.verdict}. Seed {table.seed}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    multiprocessing.set_forkserver_preload(PRELOADED)  # seven processes a run, which would each import it all
+    directory = options.output or Path(tempfile.mkdtemp(prefix="valerix-teeth-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    mutants = [BY_NAME[name] for name in options.names] or MUTANTS
+    with templates() as databases:
+        table = measure(databases, directory, mutants, options.seed)
+    (directory / "teeth.json").write_bytes(msgspec.json.format(msgspec.json.encode(table)))
+    (directory / "teeth.md").write_text(markdown(table))
+    print(f"\n{markdown(table)}\n{directory}\n{table.verdict}")  # noqa: T201 - a command's output
+    return 0 if table.holds else TOOTHLESS
+
+
+@contextmanager
+def templates() -> Iterator[Databases]:
+    """A PostgreSQL with both migrated databases to copy, gone at the end."""
+    with (
+        open_directory("teeth") as place,
+        running(PostgresServer.at(place, password=PASSWORD, fsync=False)) as server,
+    ):
+        databases = Databases(server)
+        for service in ("order", "inventory"):
+            migrate(databases.make(f"{service}_template"), f"services.{service}")
+        yield databases
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.teeth", description="Does the audit bite?")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BY_NAME, []], help=", ".join(BY_NAME))
+    parser.add_argument("--seed", type=int, default=1, help="of the gremlins")
+    parser.add_argument("--output", type=Path, help="a directory for the table, the journals and the logs")
+    return parser
+
+
+def _found(result: Result) -> str:
+    found = ", ".join(f"{caught.rule} ({caught.times})" for caught in result.caught_by)
+    return f"{found or 'nothing found'}{''.join(f'; {what}' for what in result.missed)}"
+
+
+def _rules(result: Result) -> str:
+    return ", ".join(f"{caught.by}: {caught.rule} ({caught.times})" for caught in result.caught_by) or "nothing"
+
+
+def _example(result: Result) -> str:
+    return next((caught.example for caught in result.caught_by), "").replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
