@@ -30,7 +30,7 @@ from tests.integration.life.shop import Shop, new_key
 from tests.processes import OPERATOR, Service, eventually
 from valerix_cli.local.servers import ValkeyServer
 
-STORIES = int(os.environ.get("VALERIX_STORIES", "8"))
+STORIES = int(os.environ.get("VALERIX_STORIES", "6"))
 STEPS = int(os.environ.get("VALERIX_STORY_STEPS", "12"))
 SEED = int(os.environ.get("VALERIX_STORY_SEED", random.randrange(2**32)))  # noqa: S311 - not a secret
 
