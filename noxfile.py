@@ -62,6 +62,17 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Strike every crash point hundreds of times, then everything at random, and write a receipt; some 30 minutes.
+
+    Arguments after `--` go to tests.faults.campaign; results are kept in a directory that it names.
+    """
+    install(session, *DEVELOPMENT)
+    # Ctrl-C reaches the campaign itself, which ends every process and says how to go on.
+    session.run("python", "-m", "tests.faults.campaign", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
 def up(session: nox.Session) -> None:
     """Start the whole platform here and run it until Ctrl-C. Arguments after `--` go to `valerix up`."""
     install(session)

@@ -39,6 +39,8 @@ BAD_USAGE, INTERRUPTED = 2, 130
 def run_trials(results: Results, lanes: int, console: Console) -> None:
     """Run what is left, so many side by side."""
     plan, halt = results.left(), threading.Event()
+    if not plan:
+        return
     journals = results.directory / "journals"
     journals.mkdir(exist_ok=True)
     with _progress(len(plan), console) as show:

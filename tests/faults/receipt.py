@@ -124,8 +124,9 @@ def bound(trials: int) -> str | None:
     """What follows from so many independent trials without a violation: the rule of three."""
     if not trials:
         return None
+    most = min(1.0, 3 / trials)
     return (
-        f"no violation in {trials} independent trials: at most {3 / trials:.2%} of trials violate, at 95 % confidence"
+        f"no violation in {trials} independent trials: at most {most:.2%} of trials violate, at 95 % confidence"
         " (the rule of three)"
     )
 

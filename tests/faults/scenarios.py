@@ -86,7 +86,7 @@ def scenario(seed: int, cell: Cell, number: int, again: int = 0) -> Scenario:
         stock=_stock(dice, requests),
         requests=requests,
         concurrency=concurrency,
-        patience=dice.choice([0.5, 1.5, 6.0]),
+        patience=dice.choice([1.0, 2.5, 8.0]),
         skip=dice.choice([0, dice.randint(0, _most_skipped(cell, len(keys), concurrency))]),
         way="plain" if cell.process != "worker" else dice.choice(["unreachable", "lost-answers"]),
     )
@@ -107,7 +107,7 @@ def _requests(dice: Random, keys: list[str]) -> tuple[Request, ...]:
 def _stock(dice: Random, requests: tuple[Request, ...]) -> int:
     """Too little for all of them in three trials of ten."""
     wanted = _most_wanted(requests)
-    return dice.randint(0, wanted - 1) if dice.random() < 0.3 else wanted + dice.randint(0, 20)
+    return int(wanted * dice.uniform(0, 0.95)) if dice.random() < 0.3 else wanted + dice.randint(0, 20)
 
 
 def _most_wanted(requests: tuple[Request, ...]) -> int:

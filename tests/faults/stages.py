@@ -4,9 +4,11 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import psycopg
 import redis
@@ -26,6 +28,7 @@ SETTINGS = {
     "BREAKER_MINIMUM_CALLS": "1000",  # what is struck, not the breaker, decides what becomes of a call
     "DATABASE_CONNECTIONS": "3",
 }
+READY_WITHIN = 60.0  # seconds, on a machine that has more to do
 NOWHERE = "http://127.0.0.1:9"
 SETTLE_LIMIT = 30.0  # seconds
 
@@ -39,6 +42,7 @@ class Row(msgspec.Struct, frozen=True):
     status: str
     reason: str | None
     token: int
+    updated_at: datetime
 
     @property
     def is_final(self) -> bool:
@@ -55,7 +59,7 @@ class Stage:
         self._sources = Sources(*databases)
         self._orders, self._stock = (psycopg.connect(url, autocommit=True) for url in databases)
         self._valkey = valkey
-        self._operator = services.operator
+        self._client, self._operator = services.client, services.operator
         self._journal_path = journal[0]
         self.journal = JournalWriter(journal[0], journal[0].stem, journal[1])
         self.inventories = [services.inventory(**SETTINGS) for _ in range(2)]
@@ -89,9 +93,39 @@ class Stage:
             service.start()
         struck.start(CRASH_AT=scenario.cell.point, CRASH_SIGNAL=scenario.cell.strike, CRASH_SKIP=str(scenario.skip))
         for service in (*missing, struck):
-            service.wait_ready()
+            self.wait_ready(service)
         self._put_on_shelf(scenario.item_id, scenario.stock)
         return struck
+
+    def start(self, service: Service) -> None:
+        """Start it, and return once it is ready."""
+        service.start()
+        self.wait_ready(service)
+
+    def wake(self, service: Service) -> None:
+        """Let a stopped process go on; return once it answers again."""
+        service.signal(signal.SIGCONT)
+        self.wait_ready(service)
+
+    def wait_ready(self, service: Service) -> None:
+        """As the service's own, which reads the machine's certificates for each look."""
+
+        def is_ready() -> bool:
+            assert service.is_alive, f"{service.name} ended: {service.log.read_text()[-2000:]}"
+            try:
+                answer = self._client.get(f"{service.url}/health/live", timeout=1)
+                return answer.is_success and answer.json()["pid"] == service.process.pid
+            except httpx.TransportError:
+                return False
+
+        eventually(is_ready, READY_WITHIN, f"{service.name} ready")
+
+    def now(self) -> datetime:
+        """The time by the order database's clock."""
+        found = self._orders.execute("SELECT clock_timestamp()").fetchone()
+        assert found is not None
+        at: datetime = found[0]
+        return at
 
     def shops(self, scenario: Scenario) -> list[str]:
         """Where this trial's orders are sent, first choice first."""
@@ -104,15 +138,15 @@ class Stage:
                 return [order.url for order in self.orders]
 
     def lose_answers(self) -> None:
-        wish = {"partial_failure_rate": 1.0, "ttl_seconds": 60}
-        self._operator.post(f"{self.inventories[0].url}/api/admin/chaos", json=wish).raise_for_status()
+        """Have every deduction's answer lost after its commit, until `calm`."""
+        self._chaos("POST", {"partial_failure_rate": 1.0, "ttl_seconds": 120})
 
     def calm(self) -> None:
-        self._operator.delete(f"{self.inventories[0].url}/api/admin/chaos").raise_for_status()
+        self._chaos("DELETE", None)
 
     def rows(self, item_id: str) -> list[Row]:
         cursor = self._orders.execute(
-            """SELECT idempotency_key, order_id::text, quantity, status, reason, lease_token
+            """SELECT idempotency_key, order_id::text, quantity, status, reason, lease_token, updated_at
                FROM orders WHERE item_id = %s ORDER BY id""",
             [item_id],
         )
@@ -142,6 +176,11 @@ class Stage:
         everyone = [*self.inventories, *self.orders, *self.workers]
         logs = {service.name: service.log.read_text()[-3000:] for service in everyone if service.log.exists()}
         return {"orders": self.rows(item_id), "events": events, "ledger": ledger, "logs": logs}
+
+    def _chaos(self, method: str, wish: dict[str, float] | None) -> None:
+        """Repeated where Redis takes longer than a service waits for it, as on a busy machine."""
+        url = f"{self.inventories[0].url}/api/admin/chaos"
+        eventually(lambda: self._operator.request(method, url, json=wish).is_success, READY_WITHIN, "gremlins obey")
 
     def _both(self, process: Process) -> list[Service]:
         return {"order": self.orders, "worker": self.workers, "inventory": self.inventories}[process]
@@ -215,10 +254,3 @@ def is_stopped(service: Service) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] == "T"
-
-
-def wake(service: Service) -> None:
-    """Let a stopped process go on; return once it answers again."""
-    service.signal(signal.SIGCONT)
-    eventually(lambda: not is_stopped(service), what=f"{service.name} awake")
-    service.wait_ready()

@@ -17,7 +17,7 @@ import msgspec
 
 from tests.faults.customers import Customers, Told
 from tests.faults.scenarios import Cell, Request, Scenario
-from tests.faults.stages import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped, wake
+from tests.faults.stages import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped
 from tests.processes import Service
 from valerix_cli.audit import Audit
 
@@ -26,7 +26,7 @@ Outcome = Literal["held", "violated", "unsettled", "not-fired"]
 QUIET = 1.0  # seconds without a strike after all is done: nobody will pass that point any more
 STRIKE_WITHIN = 20.0
 LONGEST_STOP = 5.0
-LOOK_EVERY = 0.02
+LOOK_EVERY = 0.05  # seconds
 
 
 class Halted(Exception):  # noqa: N818 - named for the reason
@@ -163,18 +163,18 @@ def _run(stage: Stage, scenario: Scenario, customers: Customers, course: Course,
     struck = stage.prepare(scenario)
     with _buying(stage, scenario, customers) as bought:
         course.fired = _wait_struck(stage, scenario, struck, bought, clock)
-        strike_at = time.monotonic()
+        strike_at = stage.now()
         if course.fired and scenario.cell.strike == "stop":
             course.taken_over = _outlast(stage, scenario, clock)
-            wake(struck)
+            stage.wake(struck)
         elif course.fired:
-            struck.start()
-            struck.wait_ready()
+            stage.start(struck)
         clock.until(bought.done, SETTLE_LIMIT)
         customers.go_home()
         bought.result()
         course.settled = clock.until(lambda: _all_final(stage, scenario), SETTLE_LIMIT)
-        course.settled_after = round(time.monotonic() - strike_at, 3) if course.fired else None
+    if course.fired and (ends := [row.updated_at for row in stage.rows(scenario.item_id)]):
+        course.settled_after = round(max(0.0, (max(ends) - strike_at).total_seconds()), 3)
     _ask_again(stage, scenario, customers)
 
 
@@ -221,8 +221,7 @@ def _outlast(stage: Stage, scenario: Scenario, clock: Clock) -> bool:
     held = {row.key: row.token for row in stage.rows(scenario.item_id) if not row.is_final}
     until = time.monotonic() + LEASE * 1.2
     if scenario.cell.process != "order":  # orders have a second service, and the worker, all the time
-        stage.second(scenario.cell.process).start()
-        stage.second(scenario.cell.process).wait_ready()
+        stage.start(stage.second(scenario.cell.process))
 
     def taken() -> bool:
         return all(row.is_final or row.token > held.get(row.key, 0) for row in stage.rows(scenario.item_id))
