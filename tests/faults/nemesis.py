@@ -92,7 +92,11 @@ class Mortal:
                 process = making.start(output)
             assert process.wait(SERVER_WITHIN) == 0, self._log.read_text()[-2000:]
             self.server.made()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill(signal.SIGKILL)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -511,7 +515,7 @@ def _verdict(found: Audit, tally: Tally, troubles: list[str], faults: dict[str, 
 
 
 def main() -> int:
-    """Exit 0 when all is clean, 11 when something is violated, 12 for anything in between."""
+    """Exit 0 when all is clean, 11 when something is violated, 12 for anything in between, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.nemesis", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=1.0)
@@ -548,4 +552,7 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
