@@ -3,8 +3,8 @@
     result = run(databases, directory, mutant, seed=1)
     result.caught_by
 
-The script never looks at what it is told, so that no mutant can lead it astray; it writes it into a journal, and leaves
-the judging to the audit and to the few checks here that the audit has no means for.
+What the script does next never depends on what it is told, so that no mutant can lead it astray; it writes that into a
+journal, and leaves the judging to the audit and to the few checks here that the audit has no means for.
 """
 
 import itertools
@@ -33,7 +33,7 @@ SETTLE_LIMIT = 5.0  # seconds: five leases
 PATIENCE = 6.0  # seconds that a fault may take to come about
 HEALED_WITHIN = 12.0  # seconds
 BUYERS = 16  # at once
-MORTAL = 2  # which of the order services is killed at the first order that it accepts
+SLEEPER, MORTAL = 1, 2  # the order service that is stopped, and the one that is killed at its first accept
 SETTINGS = {
     "LEASE_SECONDS": str(LEASE),
     "INVENTORY_TIMEOUT_SECONDS": "1",
@@ -197,8 +197,8 @@ class Gauntlet:
     def stop_past_the_lease(self, keys: Sequence[str], seed: int) -> None:
         """Stop an order service whose answers are under way and are lost, and wake it when others have finished."""
         self.shop.chaos(latency=True, latency_ms=700, partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
-        sleeper, before = self.shop.orders[1], self.deducted()
-        sending = self.buyers.start(Send(key, "plenty", 1, 1) for key in keys)
+        sleeper, before = self.shop.orders[SLEEPER], self.deducted()
+        sending = self.buyers.start(Send(key, "plenty", 1, SLEEPER) for key in keys)
         self.expect(lambda: self.deducted() >= before + len(keys), "the deductions of who is to be stopped")
         sleeper.signal(signal.SIGSTOP)
         if not self.count("pending", of=keys):
@@ -276,7 +276,7 @@ def stolen(shop: Shop) -> list[str]:
     """
     rows = shop.order_rows(
         b"""
-        SELECT order_id, extract(epoch FROM at - before), token - earlier
+        SELECT order_id, extract(epoch FROM at - before)
         FROM (
             SELECT order_id, at, (detail->>'token')::int AS token, lag("to") OVER life AS was,
                    lag(at) OVER life AS before, lag((detail->>'token')::int) OVER life AS earlier
@@ -286,7 +286,10 @@ def stolen(shop: Shop) -> list[str]:
         """,
         [LEASE],
     )
-    return [f"{order_id}: claimed {claims} times within {seconds:.2f} s" for order_id, seconds, claims in rows]
+    return [
+        f"{order_id}: settled under a later claim {seconds:.2f} s after one whose lease lasts {LEASE:g} s"
+        for order_id, seconds in rows
+    ]
 
 
 def _check(rule: str, broken: Sequence[str]) -> list[Caught]:

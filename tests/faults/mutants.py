@@ -49,10 +49,11 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake. `only` names the processes that make it, where not all do."""
+    """One mistake, and the rule that it must be seen to break. `only` names who makes it, where not all do."""
 
     name: str
     mistake: str
+    breaks: str
     edits: tuple[Edit, ...] = ()
     order_statements: tuple[LiteralString, ...] = ()
     inventory_statements: tuple[LiteralString, ...] = ()
@@ -94,11 +95,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "unique-key-dropped",
         "Nothing in the database keeps two orders from having one key",
+        breaks="one-order-per-key",
         order_statements=DROP_UNIQUE_KEY,
     ),
     Mutant(
         "ledger-uniqueness-dropped",
         "Inventory deducts whatever it is asked to, as often as it is asked",
+        breaks="confirmed-means-deducted",
         edits=(
             Edit(
                 "services.inventory.store:lock_and_recall",
@@ -115,12 +118,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "stock-check-dropped",
         "Nobody asks whether the stock is enough",
+        breaks="no-oversell",
         edits=(Edit("services.inventory.domain:_take", {"if available < line.quantity:": "if False:"}),),
         inventory_statements=("ALTER TABLE inventory DROP CONSTRAINT inventory_quantity_check",),
     ),
     Mutant(
         "timeout-taken-for-failure",
         "No answer from inventory is taken for a no",
+        breaks="deducted-means-ordered",
         edits=(
             Edit(
                 "services.order.domain:conclude",
@@ -131,6 +136,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "cache-trusted",
         "Redis decides whether a key is new (SET NX), and what Redis has forgotten never was",
+        breaks="one-order-per-key",
         edits=(
             Edit(
                 "services.order.processing:Processing.place",
@@ -146,8 +152,18 @@ MUTANTS: tuple[Mutant, ...] = (
         order_statements=DROP_UNIQUE_KEY,
     ),
     Mutant(
+        "body-not-compared",
+        "A key that is known is answered with its order, whatever is asked for under it",
+        breaks="a-key-keeps-its-body",
+        edits=(
+            Edit("services.order.answers:_stands_for", {"answer.fingerprint == wanted and ": ""}),
+            Edit("services.order.domain:admit", {"if stored.fingerprint != wanted.fingerprint:": "if False:"}),
+        ),
+    ),
+    Mutant(
         "acknowledge-before-commit",
         "An order is acknowledged at once and stored a moment later (write-behind)",
+        breaks="acknowledged-not-lost",
         edits=(
             Edit(
                 "services.order.processing:Processing.place",
@@ -164,6 +180,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "sweeper-off",
         "Wake-ups are taken for the queue, so nobody looks for orders that have none",
+        breaks="settled",
         edits=(
             Edit(
                 "services.order.usecases:claim",
@@ -178,6 +195,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "fencing-token-ignored",
         "Whoever comes back with an outcome writes it down, whatever happened to the order meanwhile",
+        breaks="terminal-stays",
         edits=(
             Edit(
                 "services.order.store:settle",
@@ -191,18 +209,21 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "lease-by-process-clock-ahead",
         "Leases are reckoned by each process's own clock, and two order services' are an hour ahead",
+        breaks="settled",
         edits=_clock_off_by("+ interval '1 hour'"),
         only=("order-1", "order-3"),
     ),
     Mutant(
         "lease-by-process-clock-behind",
         "Leases are reckoned by each process's own clock, and two order services' are an hour behind",
+        breaks="a-lease-is-kept",
         edits=_clock_off_by("- interval '1 hour'"),
         only=("order-1", "order-3"),
     ),
     Mutant(
         "fresh-order-id-on-retry",
         "Each further attempt is sent to inventory under an id of its own",
+        breaks="deducted-means-ordered",
         edits=(
             Edit(
                 "services.order.inventory:Inventory.deduct",
@@ -218,6 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "worker-that-compensates",
         "A worker that does not hear whether the stock was taken gives it back before it tries again",
+        breaks="confirmed-means-deducted",
         edits=(
             Edit(
                 "services.order.processing:Processing.process",

@@ -27,11 +27,16 @@ CONTROL = "control"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line of the table."""
+    """One line of the table: a mutant is caught when the rule that it must break is seen broken."""
 
     mutant: str
     mistake: str
+    breaks: str
     result: Result
+
+    @property
+    def caught(self) -> bool:
+        return any(caught.rule == self.breaks for caught in self.result.caught_by)
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -43,12 +48,12 @@ class Table(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        caught = sum(bool(row.result.caught_by) for row in self.rows)
+        caught = sum(row.caught for row in self.rows)
         return f"{caught} of {len(self.rows)} caught, control {'clean' if self.control.is_clean else 'NOT CLEAN'}"
 
     @property
     def holds(self) -> bool:
-        return self.control.is_clean and all(row.result.caught_by for row in self.rows)
+        return self.control.is_clean and all(row.caught for row in self.rows)
 
 
 def measure(databases: Databases, directory: Path, mutants: Sequence[Mutant], seed: int) -> Table:
@@ -63,7 +68,7 @@ def measure(databases: Databases, directory: Path, mutants: Sequence[Mutant], se
 
     control = one(None)
     results = [(mutant, one(mutant)) for mutant in mutants]
-    return Table(seed, control, [Row(m.name, m.mistake, r) for m, r in results])
+    return Table(seed, control, [Row(m.name, m.mistake, m.breaks, r) for m, r in results])
 
 
 def markdown(table: Table) -> str:
@@ -72,22 +77,39 @@ def markdown(table: Table) -> str:
         "| mutant | mistake | caught by | for example |",
         "|---|---|---|---|",
         f"| *{CONTROL}* | none | {_rules(table.control)} | {'; '.join(table.control.missed)} |",
-        *(f"| {row.mutant} | {row.mistake} | {_rules(row.result)} | {_example(row.result)} |" for row in table.rows),
+        *(f"| {row.mutant} | {row.mistake} | {_rules(row.result)} | {_example(row)} |" for row in table.rows),
         "",
         f"{table.verdict}. Seed {table.seed}.",
     ]
     return "\n".join(lines) + "\n"
 
 
+def document(table: Table) -> bytes:
+    """The table for programs, as JSON: all that each run showed, and what was made of it."""
+    rows = [
+        {
+            "mutant": row.mutant,
+            "mistake": row.mistake,
+            "breaks": row.breaks,
+            "caught": row.caught,
+            "caught_by": row.result.caught_by,
+            "result": row.result,
+        }
+        for row in table.rows
+    ]
+    told = {"seed": table.seed, "verdict": table.verdict, "holds": table.holds, "control": table.control, "rows": rows}
+    return msgspec.json.format(msgspec.json.encode(told)) + b"\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     multiprocessing.set_forkserver_preload(PRELOADED)  # seven processes a run, which would each import it all
     directory = options.output or Path(tempfile.mkdtemp(prefix="valerix-teeth-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=directory != options.output)  # an old journal would speak of other databases
     mutants = [BY_NAME[name] for name in options.names] or MUTANTS
     with templates() as databases:
         table = measure(databases, directory, mutants, options.seed)
-    (directory / "teeth.json").write_bytes(msgspec.json.format(msgspec.json.encode(table)))
+    (directory / "teeth.json").write_bytes(document(table))
     (directory / "teeth.md").write_text(markdown(table))
     print(f"\n{markdown(table)}\n{directory}\n{table.verdict}")  # noqa: T201 - a command's output
     return 0 if table.holds else TOOTHLESS
@@ -110,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.teeth", description="Does the audit bite?")
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*BY_NAME, []], help=", ".join(BY_NAME))
     parser.add_argument("--seed", type=int, default=1, help="of the gremlins")
-    parser.add_argument("--output", type=Path, help="a directory for the table, the journals and the logs")
+    parser.add_argument("--output", type=Path, help="a new directory for the table, the journals and the logs")
     return parser
 
 
@@ -123,8 +145,9 @@ def _rules(result: Result) -> str:
     return ", ".join(f"{caught.by}: {caught.rule} ({caught.times})" for caught in result.caught_by) or "nothing"
 
 
-def _example(result: Result) -> str:
-    return next((caught.example for caught in result.caught_by), "").replace("|", "\\|").replace("\n", " ")
+def _example(row: Row) -> str:
+    example = next((caught.example for caught in row.result.caught_by if caught.rule == row.breaks), "NOT CAUGHT")
+    return example.replace("|", "\\|").replace("\n", " ")
 
 
 if __name__ == "__main__":
