@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     console.print(f"seed {seed}, results in {directory}", highlight=False, soft_wrap=True)
     campaign = _campaign(asked, seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it runs in the background ignore the first
+        signal.signal(number, signal.default_int_handler)
     report = None
     try:
         results = (Results.resume if asked.resume else Results.begin)(directory, campaign)

@@ -155,8 +155,7 @@ class Stage:
     def left(self, item_id: str) -> int:
         """How many are on the shelf."""
         found = self._stock.execute("SELECT quantity FROM inventory WHERE item_id = %s", [item_id]).fetchone()
-        assert found is not None
-        return int(found[0])
+        return int(found[0]) if found else 0
 
     def audit(self) -> Audit:
         return audit(self._sources, journal=self._journal_path, settle_limit=SETTLE_LIMIT)
@@ -243,6 +242,7 @@ def grounds(journals: Path) -> Iterator[Grounds]:
 def leave(service: Service) -> None:
     """End a process as a supervisor would, if it runs. Fails when it does not end well."""
     if service.is_alive:
+        service.signal(signal.SIGCONT)  # struck when nobody looked any more
         code = service.stop()
         assert code == 0, f"{service.name} ended with {code}: {service.log.read_text()[-2000:]}"
 

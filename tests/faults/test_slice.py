@@ -191,7 +191,7 @@ def test_what_is_as_it_must_be_is_not_wrong(answer: Told, row: Row, left: int) -
         (told(201, said="confirmed", quantity=3), [sold()], "is of 2"),
         (told(422, problem="idempotency-key-reused"), [sold()], "is of 2"),
         (told(500, problem="internal-error", order_id=None), [sold()], "nobody should be told"),
-        (told(202, said="queued"), [sold(status="dead")], "is dead"),
+        (told(201, said="confirmed"), [sold(status="dead")], "is dead"),
     ],
 )
 def test_what_contradicts_the_database_is_wrong(answer: Told, rows: list[Row], why: str) -> None:

@@ -17,15 +17,15 @@ import msgspec
 
 from tests.faults.customers import Customers, Told
 from tests.faults.scenarios import Cell, Request, Scenario
-from tests.faults.stages import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped
+from tests.faults.stages import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped, leave
 from tests.processes import Service
 from valerix_cli.audit import Audit
 
 Outcome = Literal["held", "violated", "unsettled", "not-fired"]
 
 QUIET = 1.0  # seconds without a strike after all is done: nobody will pass that point any more
-STRIKE_WITHIN = 20.0
-LONGEST_STOP = 5.0
+STRIKE_WITHIN = 90.0  # seconds
+LONGEST_STOP = 5.0  # seconds
 LOOK_EVERY = 0.05  # seconds
 
 
@@ -36,7 +36,8 @@ class Halted(Exception):  # noqa: N818 - named for the reason
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a trial. `settled_after` is in seconds from the strike to the last order's end.
 
-    `taken_over` says whether others had finished or claimed all that a stopped process held before it was woken.
+    `taken_over` says whether others had finished or claimed all that was in hand when a process was stopped, before it
+    was woken; None when nothing was.
     `wrong` is empty unless something is; `evidence` then says what the databases, clients and logs say.
     """
 
@@ -64,12 +65,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct):
-    """What happened so far in a trial that runs."""
+    """What happened so far in a trial that runs. `troubles`: who did not start, answer, settle or end as it must."""
 
     fired: bool = False
     taken_over: bool | None = None
     settled_after: float | None = None
-    settled: bool = False
+    troubles: list[str] = []
 
 
 class Clock:
@@ -94,30 +95,26 @@ class Clock:
 
 def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threading.Event) -> Trial:
     """Run one trial to its end. Raises Halted; whatever is wrong is in what is returned."""
-    at, began = datetime.now(UTC), time.monotonic()
-    course, wrong = Course(), []
+    at, began, course = datetime.now(UTC), time.monotonic(), Course()
     customers = Customers(stage.shops(scenario), scenario.item_id, scenario.patience, stage.journal)
-    audited: Audit | None = None
     try:
         _run(stage, scenario, customers, course, Clock(halt))
-        audited = stage.audit()
-        wrong = wrongs(scenario, customers.told, stage.rows(scenario.item_id), stage.left(scenario.item_id))
-        wrong += [f"audit: {said.name}: {said.broken} broken" for said in audited.invariants if said.broken]
-    except AssertionError as error:  # a process did not start, answer or end as it must
+    except AssertionError as error:
         if halt.is_set():
             raise Halted from error
-        course.settled = False
-        wrong = [str(error)]
-    rows = stage.rows(scenario.item_id)
-    outcome = _outcome(course, wrong, audited)
-    wrong += [] if course.settled else [f"not settled within {SETTLE_LIMIT} s"]
+        course.troubles.append(str(error))
+    audited, rows = stage.audit(), stage.rows(scenario.item_id)
+    wrong = wrongs(scenario, customers.told, rows, stage.left(scenario.item_id)) + _found(audited, "violated")
+    troubles = course.troubles + _found(audited, "unsettled")
+    troubles += [f"{row.key} is {row.status} ({row.reason})" for row in rows if row.status == "dead"]
+    outcome: Outcome = "held" if course.fired else "not-fired"
     return Trial(
         cell=scenario.cell,
         number=number,
         again=again,
         seed=scenario.seed,
         at=at,
-        outcome=outcome,
+        outcome="violated" if wrong else "unsettled" if troubles else outcome,
         fired=course.fired,
         seconds=round(time.monotonic() - began, 3),
         orders=len(rows),
@@ -126,8 +123,8 @@ def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threadi
         unanswered=customers.unanswered,
         taken_over=course.taken_over,
         settled_after=course.settled_after,
-        wrong=tuple(wrong),
-        evidence=_evidence(stage, scenario, customers, audited) if wrong else None,
+        wrong=(*wrong, *troubles),
+        evidence=_evidence(stage, scenario, customers, audited) if wrong or troubles else None,
     )
 
 
@@ -136,9 +133,9 @@ def wrongs(scenario: Scenario, told: Sequence[Told], rows: Sequence[Row], left: 
     by_key = {row.key: row for row in rows}
     wrong = [why for answer in told if (why := _contradiction(answer, by_key.get(answer.key)))]
     wrong += [
-        f"{row.key} is {row.status} ({row.reason}), with {left} left for the {row.quantity} it wanted"
+        f"{row.key} is failed ({row.reason}), with {left} left for the {row.quantity} it wanted"
         for row in rows
-        if row.status == "dead" or (row.status == "failed" and (scenario.covers_all or row.quantity <= left))
+        if row.status == "failed" and (scenario.covers_all or row.quantity <= left)
     ]
     return wrong
 
@@ -161,7 +158,7 @@ def _contradiction(told: Told, row: Row | None) -> str | None:
 
 def _run(stage: Stage, scenario: Scenario, customers: Customers, course: Course, clock: Clock) -> None:
     struck = stage.prepare(scenario)
-    with _buying(stage, scenario, customers) as bought:
+    with _beside(customers, lambda: _buy(stage, scenario, customers)) as bought:
         course.fired = _wait_struck(stage, scenario, struck, bought, clock)
         strike_at = stage.now()
         if course.fired and scenario.cell.strike == "stop":
@@ -170,32 +167,35 @@ def _run(stage: Stage, scenario: Scenario, customers: Customers, course: Course,
         elif course.fired:
             stage.start(struck)
         clock.until(bought.done, SETTLE_LIMIT)
-        customers.go_home()
-        bought.result()
-        course.settled = clock.until(lambda: _all_final(stage, scenario), SETTLE_LIMIT)
+    if not clock.until(lambda: _all_final(stage, scenario), SETTLE_LIMIT):
+        course.troubles.append(f"not settled within {SETTLE_LIMIT} s")
     if course.fired and (ends := [row.updated_at for row in stage.rows(scenario.item_id)]):
         course.settled_after = round(max(0.0, (max(ends) - strike_at).total_seconds()), 3)
-    _ask_again(stage, scenario, customers)
+    _ask_again(stage, scenario, customers, clock)
+    leave(struck)  # so that whatever it still had in hand is done before anybody looks
 
 
 @contextmanager
-def _buying(stage: Stage, scenario: Scenario, customers: Customers) -> Iterator[Future[None]]:
-    """Have the customers buy beside the block, without their answers where the scenario says so."""
-
-    def buy() -> None:
-        try:
-            customers.buy(scenario.requests, scenario.concurrency)
-        finally:
-            if scenario.way == "lost-answers":
-                stage.calm()
-
-    if scenario.way == "lost-answers":
-        stage.lose_answers()
+def _beside(customers: Customers, errand: Callable[[], None]) -> Iterator[Future[None]]:
+    """Have the customers run an errand beside the block. At its end they stop trying; raises what they raised."""
     with ThreadPoolExecutor(max_workers=1) as beside:
+        running = beside.submit(errand)
         try:
-            yield beside.submit(buy)
+            yield running
         finally:
             customers.go_home()
+    running.result()
+
+
+def _buy(stage: Stage, scenario: Scenario, customers: Customers) -> None:
+    """Have them buy; where the scenario says so, what inventory answers meanwhile is lost."""
+    if scenario.way != "lost-answers":
+        return customers.buy(scenario.requests, scenario.concurrency)
+    stage.lose_answers()
+    try:
+        return customers.buy(scenario.requests, scenario.concurrency)
+    finally:
+        stage.calm()
 
 
 def _wait_struck(stage: Stage, scenario: Scenario, struck: Service, bought: Future[None], clock: Clock) -> bool:
@@ -216,8 +216,11 @@ def _wait_struck(stage: Stage, scenario: Scenario, struck: Service, bought: Futu
     return True
 
 
-def _outlast(stage: Stage, scenario: Scenario, clock: Clock) -> bool:
-    """Keep a stopped process so beyond its leases; return whether others took all it held, given the chance."""
+def _outlast(stage: Stage, scenario: Scenario, clock: Clock) -> bool | None:
+    """Keep a stopped process so beyond its leases, and give others the chance to take what is in hand.
+
+    Return whether they took all of it; None when nothing was.
+    """
     held = {row.key: row.token for row in stage.rows(scenario.item_id) if not row.is_final}
     until = time.monotonic() + LEASE * 1.2
     if scenario.cell.process != "order":  # orders have a second service, and the worker, all the time
@@ -228,38 +231,39 @@ def _outlast(stage: Stage, scenario: Scenario, clock: Clock) -> bool:
 
     taken_over = clock.until(taken, LONGEST_STOP)
     clock.pass_by(max(0.0, until - time.monotonic()))
-    return taken_over
+    return taken_over if held else None
 
 
 def _all_final(stage: Stage, scenario: Scenario) -> bool:
     return all(row.is_final for row in stage.rows(scenario.item_id))
 
 
-def _ask_again(stage: Stage, scenario: Scenario, customers: Customers) -> None:
+def _ask_again(stage: Stage, scenario: Scenario, customers: Customers, clock: Clock) -> None:
     """Have each order's client ask once more: everybody is back, and every key stands for its order."""
     asked = [Request(row.key, row.quantity) for row in stage.rows(scenario.item_id)]
-    before = len(customers.told)
     later = Customers([stage.orders[0].url], scenario.item_id, 5.0, stage.journal)
-    later.buy(asked, 4)
+    with _beside(later, lambda: later.buy(asked, 4)) as done:
+        clock.until(done.done, SETTLE_LIMIT)
     customers.told += later.told
     customers.sent += later.sent
     customers.unanswered += later.unanswered
-    answered = {told.key for told in customers.told[before:] if told.is_final}
-    assert answered == {request.key for request in asked}, f"no answer for {len(asked) - len(answered)} keys afterwards"
+    unanswered = {request.key for request in asked} - {told.key for told in later.told if told.is_final}
+    assert not unanswered, f"no answer afterwards for {', '.join(sorted(unanswered))}"
 
 
-def _outcome(course: Course, wrong: list[str], audited: Audit | None) -> Outcome:
-    if wrong and audited is not None and audited.verdict != "unsettled":
-        return "violated"
-    if not course.settled or wrong:
-        return "unsettled"
-    return "held" if course.fired else "not-fired"
+def _found(audited: Audit, verdict: str) -> list[str]:
+    """What the audit says is so, with its examples."""
+    return [
+        f"audit: {said.name}: {said.broken}, {', '.join(f'{each.subject} {each.wrong}' for each in said.examples)}"
+        for said in audited.invariants
+        if said.verdict == verdict
+    ]
 
 
-def _evidence(stage: Stage, scenario: Scenario, customers: Customers, audited: Audit | None) -> dict[str, Any]:
+def _evidence(stage: Stage, scenario: Scenario, customers: Customers, audited: Audit) -> dict[str, Any]:
     return {
         "scenario": scenario,
         "told": customers.told,
-        "audit": audited and [invariant for invariant in audited.invariants if invariant.broken],
+        "audit": [invariant for invariant in audited.invariants if invariant.broken],
         **stage.story(scenario.item_id),
     }
