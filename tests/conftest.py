@@ -15,15 +15,16 @@ from tests.processes import Processes, open_directory, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
+SHARING = ("tests/cli/", "tests/platform/")
 _numbers = itertools.count(1)
 
 
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
-    """Side by side, a file goes to one worker; so do all that start platforms, since these want the same ports."""
+    """Side by side, a file goes to one worker; so does a folder whose tests share a platform."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "platforms" if file.startswith(("tests/cli/", "tests/platform/")) else file
+        return next((folder for folder in SHARING if file.startswith(folder)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:

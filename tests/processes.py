@@ -32,8 +32,13 @@ T = TypeVar("T")
 
 ROOM = 2 * 1024**3  # bytes that a run may need
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["services.common.app", "services.common.rate_limit", "services.common.server", "httpx"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        *("services.common.app", "services.common.rate_limit", "services.common.server", "httpx"),
+        *("valerix_cli.app", "rich.console", "rich.table", "rich.live"),
+    ]
+)
 
 
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
@@ -84,7 +89,7 @@ class Service:
         more = {f"VALERIX_{name}": value for name, value in environ.items()}
         path = {"PATH": os.environ.get("PATH", "")}
         self.log.touch()
-        self._process = _forks.Process(target=_become, args=(self.module, path | self.environ | more, self.log))
+        self._process = FORKS.Process(target=_become, args=(self.module, path | self.environ | more, self.log))
         self._process.start()
 
     def wait_ready(self, within: float = 20.0) -> None:

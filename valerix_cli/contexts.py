@@ -17,6 +17,9 @@ class Context:
     operator_token: str | None
     token_origin: str
     origin: str
+    service_token: str | None = None
+    order_database: str | None = None
+    inventory_database: str | None = None
 
     @property
     def is_local(self) -> bool:
@@ -40,13 +43,32 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
 
 def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping[str, str]) -> Context:
     services = {"order": tuple(config.order), "inventory": tuple(config.inventory)}
+    token, token_origin = config.operator_token, origin if config.operator_token else "none given"
     if config.operator_token_env:
-        return Context(name, services, environ.get(config.operator_token_env), f"${config.operator_token_env}", origin)
-    return Context(name, services, config.operator_token, origin if config.operator_token else "none given", origin)
+        token, token_origin = environ.get(config.operator_token_env), f"${config.operator_token_env}"
+    return Context(
+        name,
+        services,
+        token,
+        token_origin,
+        origin,
+        environ.get(config.service_token_env or ""),
+        environ.get(config.order_database_env or ""),
+        environ.get(config.inventory_database_env or ""),
+    )
 
 
 def _local(environ: Mapping[str, str]) -> Context:
-    from valerix_cli.local.state import SECRETS_FILE, STACK_FILE, read_secrets, read_stack, state_dir  # noqa: PLC0415 - slow
+    from valerix_cli.local.state import (  # noqa: PLC0415 - slow
+        INVENTORY_DB,
+        ORDER_DB,
+        SECRETS_FILE,
+        STACK_FILE,
+        auditor_url,
+        read_secrets,
+        read_stack,
+        state_dir,
+    )
 
     directory = state_dir(environ)
     stack = read_stack(directory)
@@ -54,13 +76,23 @@ def _local(environ: Mapping[str, str]) -> Context:
         raise UnreachableError(
             "No platform runs here.", f"there is no {STACK_FILE} in {directory}", "valerix up --detach"
         )
+    secrets, token_origin = None, "none"
     try:
-        secrets = read_secrets(directory)
-        token, token_origin = (secrets.operator_token, str(directory / SECRETS_FILE)) if secrets else (None, "none")
+        if secrets := read_secrets(directory):
+            token_origin = str(directory / SECRETS_FILE)
     except PermissionError:
-        token, token_origin = None, f"{directory / SECRETS_FILE} belongs to another user"
+        token_origin = f"{directory / SECRETS_FILE} belongs to another user"
     services = {
         name: tuple(replica.url for replica in sorted(replicas, key=lambda one: one.state != "running") if replica.url)
         for name, replicas in stack.services.items()
     }
-    return Context(LOCAL, services, token, token_origin, str(directory / STACK_FILE))
+    return Context(
+        LOCAL,
+        services,
+        secrets.operator_token if secrets else None,
+        token_origin,
+        str(directory / STACK_FILE),
+        secrets.service_token if secrets else None,
+        auditor_url(stack, secrets, ORDER_DB) if secrets else None,
+        auditor_url(stack, secrets, INVENTORY_DB) if secrets else None,
+    )

@@ -35,6 +35,7 @@ TARGETS = [
     _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
     _target("breaker", FAULTS, "Show and force the circuit breaker."),
     _target("queue", FAULTS, "Show what is queued and requeue dead orders."),
+    _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
     _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
     _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),
     _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", alone=True, online=False),

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -94,6 +95,18 @@ def explain(text: str, output: Output) -> None:
     """Say what goes on behind the scenes, with `-v`."""
     if output.verbose:
         _say(text, dim=True)
+
+
+@contextmanager
+def busy(what: str, output: Output) -> Iterator[None]:
+    """Show on a terminal that something goes on that takes a while; nothing elsewhere, and nothing with `-q`."""
+    if output.quiet or not is_terminal(sys.stderr):
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
+
+    with Console(stderr=True).status(f"{what}…"):
+        yield
 
 
 def print_error(error: CliError) -> None:

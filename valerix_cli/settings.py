@@ -27,12 +27,18 @@ _TRUE = {"1", "true", "yes", "on"}
 
 
 class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[contexts.NAME]` of a config file; the token is better kept in an environment variable."""
+    """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
+
+    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables.
+    """
 
     order: list[str]
     inventory: list[str]
     operator_token: str | None = None
     operator_token_env: str | None = None
+    service_token_env: str | None = None
+    order_database_env: str | None = None
+    inventory_database_env: str | None = None
 
 
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

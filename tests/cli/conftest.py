@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.processes import open_directory
+from tests.processes import FORKS, open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
 PATIENCE = 60
@@ -39,7 +40,18 @@ class Valerix:
         }
 
     def __call__(self, *typed: str, code: int = 0, stdin: str = "", **environ: str) -> Done:
-        """Run a command to its end, which must be exit code `code`."""
+        """Run a command to its end, which must be exit code `code`.
+
+        It is forked from a process that has imported the libraries already, like the services in tests.processes; `up`,
+        whose children must be its own alone, and what goes on are started as a shell would.
+        """
+        arguments = (typed, self.directory, self.environ | environ)
+        ran = self.as_a_shell_would(*arguments, stdin) if "up" in typed else self._fork(*arguments, stdin)
+        assert ran.code == code, f"valerix {' '.join(typed)}\n{ran.out}{ran.err}"
+        return ran
+
+    @staticmethod
+    def as_a_shell_would(typed: tuple[str, ...], directory: Path, environ: dict[str, str], stdin: str = "") -> Done:
         ran = subprocess.run(
             [PROGRAM, *typed],
             input=stdin,
@@ -47,11 +59,20 @@ class Valerix:
             text=True,
             timeout=PATIENCE,
             check=False,
-            cwd=self.directory,
-            env=self.environ | environ,
+            cwd=directory,
+            env=environ,
         )
-        assert ran.returncode == code, f"valerix {' '.join(typed)}\n{ran.stdout}{ran.stderr}"
         return Done(ran.returncode, ran.stdout, ran.stderr)
+
+    @staticmethod
+    def _fork(typed: tuple[str, ...], directory: Path, environ: dict[str, str], stdin: str) -> Done:
+        with open_directory("command") as streams:
+            (streams / "0").write_text(stdin)
+            command = FORKS.Process(target=_become, args=(typed, directory, environ, streams))
+            command.start()
+            command.join(PATIENCE)
+            assert command.exitcode is not None, f"valerix {' '.join(typed)} did not end"
+            return Done(command.exitcode, (streams / "1").read_text(), (streams / "2").read_text())
 
     def json(self, *typed: str, code: int = 0) -> Any:
         """What a command prints with `-o json`."""
@@ -78,6 +99,18 @@ class Valerix:
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
         return Done(process.returncode, out, err)
+
+
+def _become(typed: tuple[str, ...], directory: Path, environ: dict[str, str], streams: Path) -> None:
+    """Be `valerix`, with the files called 0, 1 and 2 for its standard streams."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
+        os.dup2(os.open(streams / str(number), mode), number)
+    sys.stdin = os.fdopen(0)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = [PROGRAM, *typed]
+    pkgutil.resolve_name("valerix_cli.main:run")()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from valerix_cli.catalogue.entry import Entry, Problem
 from valerix_cli.catalogue.exit_codes import EXIT_CODES
+from valerix_cli.catalogue.invariants import INVARIANTS
 from valerix_cli.catalogue.problems import PROBLEMS
 from valerix_cli.catalogue.states import CAUSES, GREMLINS, STATES, STATUSES
 
 __all__ = ["ENTRIES", "PROBLEMS", "Entry", "Problem", "lookup", "meaning", "problem"]
 
-ENTRIES: tuple[Entry, ...] = (*EXIT_CODES, *PROBLEMS, *STATUSES, *CAUSES, *STATES, *GREMLINS)
+ENTRIES: tuple[Entry, ...] = (*EXIT_CODES, *PROBLEMS, *STATUSES, *CAUSES, *STATES, *GREMLINS, *INVARIANTS)
 _PROBLEMS_BY_SLUG = {problem.code: problem for problem in PROBLEMS}
 
 

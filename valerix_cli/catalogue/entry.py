@@ -5,7 +5,7 @@ from typing import Literal
 
 from valerix_cli.errors import CliError
 
-Kind = Literal["exit code", "problem", "order status", "cause", "breaker state", "gremlin"]
+Kind = Literal["exit code", "problem", "order status", "cause", "breaker state", "gremlin", "invariant"]
 
 
 @dataclass(frozen=True)

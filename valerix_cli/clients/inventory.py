@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+import httpx
+
 from valerix_cli.clients.http import Replicas, decode
 from valerix_cli.clients.wire import Activation, Chaos, Ended, Item, Items, Ledger, Restocked
 
@@ -36,6 +38,16 @@ class InventoryClient:
     def ledger(self, order_id: UUID) -> Ledger:
         self._replicas.operator_only("read the ledger")
         return self._replicas.get(f"/api/inventory/transactions/{order_id}", Ledger)
+
+    def deduct(self, order_id: str, item_id: str, quantity: int, service_token: str) -> httpx.Response:
+        """Ask for the deduction of an order, which inventory makes once however often it is asked."""
+        return self._replicas.send(
+            "POST",
+            "/api/inventory/deduct",
+            repeatable=True,  # the order's id makes it so
+            json={"order_id": order_id, "item_id": item_id, "quantity": quantity, "attempt": 1},
+            headers={"Authorization": f"Bearer {service_token}"},
+        )
 
     def chaos(self) -> Chaos:
         self._replicas.operator_only("see the gremlins")

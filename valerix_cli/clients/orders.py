@@ -13,7 +13,8 @@ import msgspec
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Queue, Requeued
-from valerix_cli.errors import UnreachableError, WaitedTooLongError
+from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
+from valerix_cli.journal import JournalWriter
 
 PAGE = 500
 _WORTH_A_RETRY = {"request-in-flight", "rate-limited", "queue-full", "database-unavailable"}
@@ -23,8 +24,13 @@ _LONGEST_PAUSE = 5.0
 class OrderClient:
     """Orders, the breaker and the queue."""
 
-    def __init__(self, replicas: Replicas) -> None:
+    def __init__(self, replicas: Replicas, journal: JournalWriter | None = None) -> None:
         self._replicas = replicas
+        self._journal = journal
+
+    def recorded(self, journal: JournalWriter) -> "OrderClient":
+        """The same, writing each order it sends, and each answer, into a journal."""
+        return OrderClient(self._replicas, journal)
 
     def place(self, wanted: Wanted, *, retries: int = 0) -> Sent:
         """Send an order, and send it again with the same key while that may help, up to `retries` times."""
@@ -41,6 +47,27 @@ class OrderClient:
         return self._send(wanted, retries + 1)
 
     def _send(self, wanted: Wanted, attempt: int) -> Sent:
+        if self._journal is None:
+            return self._post_order(wanted, attempt)
+        self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
+        try:
+            sent = self._post_order(wanted, attempt)
+        except CliError as error:
+            self._journal.unknown(wanted.key, str(error))
+            raise
+        order, problem = sent.order, sent.problem
+        order_id = str(order.order_id) if order else problem.order_id if problem else None
+        self._journal.answered(
+            wanted.key,
+            sent.status,
+            order_id,
+            order.status if order else None,
+            problem.slug if problem else None,
+            replayed=sent.replayed,
+        )
+        return sent
+
+    def _post_order(self, wanted: Wanted, attempt: int) -> Sent:
         sent_at, started = datetime.now(UTC), time.perf_counter()
         response = self._replicas.send(
             "POST",

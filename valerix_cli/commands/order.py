@@ -1,6 +1,7 @@
 """valerix order: place, replay, get, list, watch, trace."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,6 +15,7 @@ from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.place import place_all
 from valerix_cli.commands.replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
+from valerix_cli.journal import JournalWriter
 from valerix_cli.output import follow, show
 from valerix_cli.polling import poll, until
 from valerix_cli.session import Session
@@ -26,7 +28,7 @@ _SHOWN = 20
 
 
 @app.command("place")
-def place(
+def place(  # noqa: PLR0913 - a parameter per option
     ctx: typer.Context,
     items: Annotated[list[str] | None, typer.Argument(metavar="ITEM[:QTY]...", help="What to order.")] = None,
     *,
@@ -38,12 +40,19 @@ def place(
     ] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Sends at a time.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until each order is settled.")] = False,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal", metavar="FILE", help="Record what is sent and answered, for valerix audit --journal."
+        ),
+    ] = None,
 ) -> None:
     """Place orders. Several items are several orders, each with a key of its own."""
     session: Session = ctx.obj
     wanted = _wanted(items or [], file, key)
     session.guard(f"place {len(wanted)} order{'s' if len(wanted) > 1 else ''}")
-    place_all(session, wanted, retries=retries, concurrency=concurrency, wait=wait)
+    with JournalWriter(journal, "order place") if journal else nullcontext() as record:
+        place_all(session, wanted, retries=retries, concurrency=concurrency, wait=wait, journal=record)
 
 
 @app.command("replay")

@@ -13,6 +13,7 @@ from valerix_cli.clients.problems import error_of
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import FINAL, Order
 from valerix_cli.errors import CliError, DomainError, UnreachableError
+from valerix_cli.journal import JournalWriter
 from valerix_cli.options import Format
 from valerix_cli.output import show, talk, write_line
 from valerix_cli.polling import poll, until
@@ -21,15 +22,26 @@ from valerix_cli.session import Session
 from valerix_cli.views.orders import placed_view
 
 
-def place_all(session: Session, wanted: list[Wanted], *, retries: int, concurrency: int, wait: bool) -> None:
+def place_all(
+    session: Session,
+    wanted: list[Wanted],
+    *,
+    retries: int,
+    concurrency: int,
+    wait: bool,
+    journal: JournalWriter | None = None,
+) -> None:
     """Place each order and show what came of it, also of those before an error that ends the run.
+
+    With a `journal`, each send and each answer is on disk before the next step.
 
     Raises DomainError when an order was refused, another CliError when one could not be placed.
     """
     line_by_line = session.output.format is Format.JSONL
     done: list[Sent] = []
     try:
-        for one in _each(session, wanted, retries, concurrency):
+        orders = session.orders.recorded(journal) if journal else session.orders
+        for one in _each(orders, wanted, retries, concurrency):
             sent = _with_stock(session, _settled(session, one) if wait else one)
             done.append(sent)
             if line_by_line:
@@ -56,8 +68,8 @@ def error_among(done: list[Sent]) -> CliError | None:
     return type(first)(f"{len(errors)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
 
 
-def _each(session: Session, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
-    place = partial(_place, session.orders, retries=retries)
+def _each(orders: OrderClient, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
+    place = partial(_place, orders, retries=retries)
     if concurrency == 1:
         yield from map(place, wanted)
         return

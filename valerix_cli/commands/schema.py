@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from valerix_cli import results
+from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
@@ -15,6 +16,7 @@ from valerix_cli.session import Session
 from valerix_cli.views import toolbox as views
 
 SHAPES: dict[str, Any] = {
+    "audit": Audit,
     "breaker-history": list[wire.BreakerTransition],
     "breaker-status": wire.Breaker,
     "chaos-off": wire.Ended,

@@ -3,10 +3,9 @@
 from psycopg import Connection, Error, connect, conninfo, sql
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.state import Secrets
+from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB, Secrets
 
-AUDITOR = "auditor"
-OWNERS = {"order_service": "order_db", "inventory_service": "inventory_db"}
+OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
 """Each service's role and the database it owns; the other service may not even connect to it."""
 
 _ENCRYPTION = b"scram-sha-256"

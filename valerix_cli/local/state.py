@@ -56,6 +56,12 @@ class Stack(msgspec.Struct, frozen=True):
     version: Literal[1] = 1
 
 
+AUDITOR = "auditor"
+"""The role that may read both databases, and nothing else."""
+ORDER_DB = "order_db"
+INVENTORY_DB = "inventory_db"
+
+
 class Secrets(msgspec.Struct, frozen=True):
     """The generated tokens and passwords of one state directory, all safe inside a URL."""
 
@@ -70,6 +76,14 @@ class Secrets(msgspec.Struct, frozen=True):
     @classmethod
     def generate(cls) -> "Secrets":
         return cls(**{name: secrets.token_urlsafe(24) for name in cls.__struct_fields__})
+
+
+def auditor_url(stack: Stack, secrets: Secrets, database: str) -> str | None:
+    """How the auditor gets at one of the databases; None while it is not known where they are."""
+    server = stack.databases.get("postgres")
+    if server is None:
+        return None
+    return f"postgresql://{AUDITOR}:{secrets.auditor_password}@{server.host}:{server.port}/{database}"
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:

@@ -90,9 +90,9 @@ def _cell(value: RenderableType) -> RenderableType:
     return Text(printable(value)) if isinstance(value, str) else value  # a text is no markup
 
 
-def coloured(word: str) -> Text:
-    """A status or a state in the colour it has everywhere."""
-    return Text(word, style=_COLOURS.get(word, ""))
+def coloured(word: str, like: str | None = None) -> Text:
+    """A status or a state in the colour it has everywhere; or other words in that of a status they are `like`."""
+    return Text(word, style=_COLOURS.get(word if like is None else like, ""))
 
 
 def clock(at: datetime) -> str:

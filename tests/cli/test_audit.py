@@ -1,0 +1,97 @@
+"""The proof from the command line."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from tests.cli.conftest import Valerix
+from valerix_cli.local.state import read_secrets, read_stack
+
+
+def spoil(valerix: Valerix, statement: LiteralString) -> None:
+    """Change inventory_db behind everybody's back."""
+    directory = valerix.directory / "state"
+    stack, secrets = read_stack(directory), read_secrets(directory)
+    assert stack is not None
+    assert secrets is not None
+    port, password = stack.databases["postgres"].port, secrets.postgres_admin_password
+    with psycopg.connect(f"postgresql://postgres:{password}@127.0.0.1:{port}/inventory_db") as conn:
+        assert conn.execute(statement).rowcount == 1
+
+
+@pytest.fixture
+def miscounted(valerix: Valerix) -> Iterator[Valerix]:
+    """The platform with one chair too many, put right once a test is over."""
+    spoil(valerix, "UPDATE inventory SET quantity = quantity + 1 WHERE item_id = 'chair'")
+    yield valerix
+    spoil(valerix, "UPDATE inventory SET quantity = quantity - 1 WHERE item_id = 'chair'")
+
+
+def test_orders_with_a_journal_are_audited_clean(valerix: Valerix, tmp_path: Path) -> None:
+    journal = str(tmp_path / "client.jsonl")
+    valerix("order", "place", "monitor", "monitor:2", "--journal", journal)
+    valerix("order", "place", "monitor:1000", "--journal", journal, code=5)
+    done = valerix("audit", "--journal", journal)
+    assert "Clean" in done.out
+    told = next(line for line in done.out.splitlines() if line.startswith("acknowledged-not-lost"))
+    assert told.split() == ["acknowledged-not-lost", "ok", "3", "keys", "0"]
+    found = valerix.json("audit", "--journal", journal)
+    assert (found["verdict"], found["compared"]["journal_keys"]) == ("clean", 3)
+
+
+def test_a_broken_invariant_ends_with_11_and_names_the_row(miscounted: Valerix) -> None:
+    done = miscounted("audit", code=11)
+    assert "stock-conserved           VIOLATED" in done.out
+    assert "chair: its quantity is" in done.out
+    what, why, hint = done.err.splitlines()
+    assert what == "Error: An invariant is broken."
+    assert "stock-conserved (1); first: chair" in why
+    assert "valerix explain stock-conserved" in hint
+    assert miscounted.json("audit", code=11)["verdict"] == "violated"
+
+
+def test_a_watched_audit_prints_a_line_per_change_until_it_is_interrupted(valerix: Valerix) -> None:
+    watching = valerix.start("audit", "--watch", "--every", "200ms")
+    assert watching.stdout is not None
+    first = [watching.stdout.readline() for _ in range(9)]
+    assert first[0].startswith("one-order-per-key ok")
+    spoil(valerix, "UPDATE inventory SET quantity = quantity + 1 WHERE item_id = 'chair'")
+    assert watching.stdout.readline().startswith("stock-conserved VIOLATED")
+    spoil(valerix, "UPDATE inventory SET quantity = quantity - 1 WHERE item_id = 'chair'")
+    assert watching.stdout.readline().startswith("stock-conserved ok")
+    assert valerix.end(watching, signal.SIGINT).code == 130
+
+
+def test_what_is_no_journal_is_bad_usage(valerix: Valerix, tmp_path: Path) -> None:
+    assert "cannot be read" in valerix("audit", "--journal", str(tmp_path / "nowhere"), code=2).err
+    assert "--watch and --repair" in valerix("audit", "--watch", "--repair", code=2).err
+
+
+def test_a_platform_whose_databases_are_not_known_is_refused_with_what_to_set(valerix: Valerix) -> None:
+    (valerix.directory / "config.toml").write_text(
+        '[contexts.staging]\norder = ["http://127.0.0.1:9"]\ninventory = ["http://127.0.0.1:9"]\n'
+    )
+    assert "order_database_env" in valerix("audit", "--context", "staging", code=4).err
+
+
+def test_a_repair_asks_again_for_a_deduction_that_was_lost_and_never_edits_stock(valerix: Valerix) -> None:
+    valerix("order", "place", "webcam", "--key", "restored")
+    spoil(
+        valerix,
+        """
+        WITH lost AS (
+            DELETE FROM inventory_transactions WHERE item_id = 'webcam' AND transaction_type = 'deduct'
+            RETURNING item_id, quantity_change
+        )
+        UPDATE inventory SET quantity = quantity - quantity_change FROM lost WHERE lost.item_id = inventory.item_id
+        """,
+    )
+    assert "confirmed-means-deducted" in valerix("audit", code=11).err
+    done = valerix("audit", "--repair")
+    assert "the deduction of 1 x webcam" in done.err
+    assert "Clean" in done.out
+    assert valerix("audit", "--repair").err.strip() == "Driven again: 0."

@@ -1,0 +1,1 @@
+"""The audit, on databases that tests fill and spoil."""

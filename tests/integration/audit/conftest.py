@@ -1,0 +1,10 @@
+"""Books with nothing wrong in them."""
+
+import pytest
+
+from tests.integration.audit.books import Books
+
+
+@pytest.fixture
+def books(order_database: str, inventory_database: str) -> Books:
+    return Books(order_database, inventory_database)

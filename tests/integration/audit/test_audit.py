@@ -1,0 +1,198 @@
+"""What was spoiled by hand is found and named, and what is in order is not."""
+
+import itertools
+import threading
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.audit.books import Books, examples, named
+from valerix_cli.audit import Sources, audit
+from valerix_cli.audit.sources import snapshots
+from valerix_cli.errors import UnreachableError
+
+HOUR = timedelta(hours=1)
+
+
+def test_honest_books_are_clean_and_it_says_what_was_compared_and_what_was_not(books: Books) -> None:
+    for number in range(30):
+        books.order(f"confirmed-{number}", "confirmed", quantity=2)
+    books.order("failed", "queued", "failed")
+    books.order("again", "queued", "dead", "queued", "confirmed")
+    found = books.audit()
+    assert found.verdict == "clean"
+    assert {one.name for one in found.invariants if one.verdict != "held"} == {"acknowledged-not-lost"}
+    assert (found.compared.orders, found.compared.deductions) == ({"confirmed": 31, "failed": 1}, 31)
+    assert named(found, "confirmed-means-deducted").checked == 31
+    assert any("--journal" in left for left in found.not_checked)
+
+
+def test_empty_books_are_clean(books: Books) -> None:
+    assert books.audit().verdict == "clean"
+
+
+def test_a_deleted_ledger_line_is_named(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.order("two", "confirmed")
+    books.inventory("DELETE FROM inventory_transactions WHERE order_id = %s", [order_id])
+    assert books.broken() == {"stock-conserved": ["ps5"], "confirmed-means-deducted": [str(order_id)]}
+
+
+def test_a_changed_quantity_is_named_wherever_it_is(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.inventory("UPDATE inventory SET quantity = quantity + 1")
+    assert books.broken() == {"stock-conserved": ["ps5"]}
+    books.inventory("UPDATE inventory SET quantity = quantity - 1")
+    books.orders("UPDATE orders SET quantity = 2")
+    assert books.broken() == {
+        "confirmed-means-deducted": [str(order_id)],
+        "deducted-means-ordered": [str(order_id)],
+    }
+    assert examples(books.audit(), "confirmed-means-deducted")[0].wrong == (
+        "it is confirmed, 2 x ps5, and the ledger has 1 x ps5 for it"
+    )
+
+
+def test_a_copied_order_is_named(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.orders("ALTER TABLE orders DROP CONSTRAINT orders_idempotency_key_key, DROP CONSTRAINT orders_order_id_key")
+    books.orders(
+        """
+        INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
+        SELECT order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token FROM orders
+        """
+    )
+    assert books.broken()["one-order-per-key"] == ["one", str(order_id)]
+
+
+def test_a_copy_under_a_new_key_has_no_deduction_and_no_history(books: Books) -> None:
+    books.order("one", "confirmed")
+    books.orders(
+        """
+        INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
+        SELECT gen_random_uuid(), item_id, quantity, status, 'two', fingerprint, attempts, lease_token FROM orders
+        """
+    )
+    assert set(books.broken()) == {"confirmed-means-deducted", "terminal-stays"}
+
+
+def test_a_dropped_order_leaves_its_deduction_and_its_history(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.orders("DELETE FROM orders")
+    assert books.broken() == {"deducted-means-ordered": [str(order_id)], "terminal-stays": [str(order_id)]}
+
+
+def test_a_failed_order_that_took_stock_is_named(books: Books) -> None:
+    order_id = books.order("one", "failed")
+    books.book("ps5", -1, "deduct", order_id)
+    assert books.broken() == {"deducted-means-ordered": [str(order_id)], "one-outcome-per-order": [str(order_id)]}
+
+
+def test_an_order_deducted_twice_is_named(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.inventory("DROP INDEX one_transaction_per_order_and_type")
+    books.book("ps5", -1, "deduct", order_id)
+    assert books.broken()["confirmed-means-deducted"] == [str(order_id)]
+
+
+def test_stock_given_back_is_named(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.book("ps5", 1, "release", order_id)
+    assert books.broken() == {"confirmed-means-deducted": [str(order_id)]}
+
+
+def test_an_item_below_nothing_is_named(books: Books) -> None:
+    books.inventory("ALTER TABLE inventory DROP CONSTRAINT inventory_quantity_check")
+    books.order("one", "confirmed", quantity=101)
+    assert books.broken() == {"no-oversell": ["ps5"]}
+
+
+@pytest.mark.parametrize(
+    "path", [("confirmed", "queued", "confirmed"), ("failed", "queued", "failed"), ("confirmed", "failed", "confirmed")]
+)
+def test_a_final_status_that_was_left_is_named(books: Books, path: tuple[str, ...]) -> None:
+    order_id = books.order("one", *path)
+    assert set(books.broken()["terminal-stays"]) == {str(order_id)}
+
+
+def test_a_status_that_was_changed_without_a_transition_is_named(books: Books) -> None:
+    order_id = books.order("one", "confirmed")
+    books.orders("UPDATE orders SET status = 'queued'")
+    assert books.broken()["terminal-stays"] == [str(order_id)]
+
+
+def test_a_transition_that_does_not_begin_where_the_one_before_ended_is_named(books: Books) -> None:
+    order_id = books.order("one", "queued", "confirmed")
+    books.event(order_id, "pending", "confirmed")
+    assert books.broken()["terminal-stays"] == [str(order_id)]
+
+
+def test_an_old_unfinished_order_is_unsettled_and_not_a_violation(books: Books) -> None:
+    order_id = books.order("old", "queued", age=HOUR)
+    books.order("young", "queued")
+    found = books.audit()
+    assert found.verdict == "unsettled"
+    assert [example.subject for example in examples(found, "settled")] == [str(order_id)]
+
+
+def test_an_order_in_somebodys_hands_is_not_unsettled_unless_it_is_leased_for_ever(books: Books) -> None:
+    books.order("old", "queued", age=HOUR)
+    books.orders("UPDATE orders SET lease_until = now() + interval '10 s', updated_at = now()")
+    assert books.audit().verdict == "clean"
+    books.orders("UPDATE orders SET lease_until = now() + interval '1 h'")
+    assert books.audit().verdict == "unsettled"
+
+
+def test_the_age_of_a_requeued_order_counts_from_its_requeueing(books: Books) -> None:
+    order_id = books.order("old", "queued", "dead", age=HOUR)
+    assert books.audit().verdict == "clean"
+    books.event(order_id, "dead", "queued")
+    books.orders("UPDATE orders SET status = 'queued'")
+    assert books.audit().verdict == "clean"
+
+
+def test_a_violation_outweighs_what_is_unsettled(books: Books) -> None:
+    books.order("old", "queued", age=HOUR)
+    books.inventory("UPDATE inventory SET quantity = quantity + 1")
+    assert books.audit().verdict == "violated"
+
+
+def test_of_many_that_are_wrong_all_are_counted_and_ten_shown(books: Books) -> None:
+    for number in range(25):
+        books.order(f"key-{number}", "confirmed")
+    books.inventory("DELETE FROM inventory_transactions WHERE transaction_type = 'deduct'")
+    found = named(books.audit(), "confirmed-means-deducted")
+    assert (found.broken, len(found.examples)) == (25, 10)
+
+
+def test_a_server_that_is_not_there_and_a_database_that_is_not_ours_are_told_apart(books: Books) -> None:
+    with pytest.raises(UnreachableError, match="could not be finished"):
+        audit(Sources("postgresql://auditor@127.0.0.1:9/order_db", books.sources.inventory))
+    with pytest.raises(UnreachableError, match="cannot be audited"):
+        audit(Sources(books.sources.inventory, books.sources.inventory))
+
+
+def test_orders_in_flight_are_never_taken_for_violations(books: Books) -> None:
+    enough = threading.Event()
+    books.stock("cheap", 1_000_000)
+
+    def keep_ordering() -> None:
+        for number in itertools.count():
+            if enough.is_set():
+                return
+            books.order(f"live-{number}", "confirmed" if number % 2 else "failed", item="cheap")
+
+    ordering = threading.Thread(target=keep_ordering)
+    ordering.start()
+    try:
+        found = [books.audit() for _ in range(8)]
+    finally:
+        enough.set()
+        ordering.join()
+    assert [one for audit in found for one in audit.invariants if one.broken] == []
+    assert found[0].compared.orders != found[-1].compared.orders
+
+
+def test_an_audit_can_only_read(books: Books) -> None:
+    with pytest.raises(UnreachableError, match="read-only"), snapshots(books.sources) as moments:
+        moments.after.execute("DELETE FROM orders")

@@ -1,0 +1,118 @@
+"""What a client was told, held against the databases."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.integration.audit.books import Books, named
+from valerix_cli.errors import BadUsageError
+from valerix_cli.journal import Answered, Began, JournalReader, JournalWriter, Sent, Unknown
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "client.jsonl"
+
+
+def test_what_was_told_and_is_there_is_clean(books: Books, path: Path) -> None:
+    confirmed, failed = books.order("run-1", "confirmed"), books.order("run-2", "failed")
+    with JournalWriter(path, "run", "run-") as journal:
+        for key in ("run-1", "run-2", "run-3"):
+            journal.sent(key, "ps5", 1)
+        journal.answered("run-1", 202, str(confirmed), "queued")
+        journal.answered("run-1", 201, str(confirmed), "confirmed", replayed=True)
+        journal.answered("run-1", 422, str(confirmed), problem="idempotency-key-reused")
+        journal.answered("run-2", 409, str(failed), problem="insufficient-stock")
+        journal.unknown("run-3", "ReadTimeout")
+    found = books.audit(path)
+    assert found.verdict == "clean"
+    assert (found.compared.journal_keys, named(found, "acknowledged-not-lost").checked) == (3, 2)
+
+
+def test_an_acknowledged_order_that_is_gone_is_named(books: Books, path: Path) -> None:
+    order_id = books.order("run-1", "confirmed")
+    with JournalWriter(path, "run", "run-") as journal:
+        journal.sent("run-1", "ps5", 1)
+        journal.answered("run-1", 201, str(order_id), "confirmed")
+    for statement in ("DELETE FROM orders", "DELETE FROM order_events"):
+        books.orders(statement)
+    books.inventory("DELETE FROM inventory_transactions WHERE transaction_type = 'deduct'")
+    books.inventory("UPDATE inventory SET quantity = 100")
+    assert books.broken() == {}, "the databases alone cannot tell"
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
+def test_one_key_told_two_orders_is_named(books: Books, path: Path) -> None:
+    order_id, other = books.order("run-1", "confirmed"), books.order("run-2", "confirmed")
+    with JournalWriter(path, "run") as journal:
+        journal.answered("run-1", 202, str(order_id), "queued")
+        journal.answered("run-1", 201, str(other), "confirmed")
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
+def test_an_outcome_that_was_told_and_is_not_so_is_named(books: Books, path: Path) -> None:
+    order_id = books.order("run-1", "failed")
+    with JournalWriter(path, "run") as journal:
+        journal.answered("run-1", 201, str(order_id), "confirmed")
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
+def test_an_order_that_was_never_sent_is_named_where_the_keys_are_this_clients_alone(books: Books, path: Path) -> None:
+    books.order("run-9", "confirmed")
+    books.order("other-1", "confirmed")
+    with JournalWriter(path, "run", "run-"):
+        pass
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-9"]}
+
+
+def test_lines_are_read_as_written_and_again_from_where_the_last_reading_ended(path: Path) -> None:
+    with JournalWriter(path, "run", "p-") as journal:
+        journal.sent("p-1", "ps5", 2)
+        reader = JournalReader(path)
+        began, sent = reader.entries()
+        assert isinstance(began, Began)
+        assert isinstance(sent, Sent)
+        assert (began.key_prefix, sent.key, sent.quantity) == ("p-", "p-1", 2)
+        assert list(reader.entries()) == []
+        journal.answered("p-1", 201, "id", "confirmed")
+        journal.unknown("p-2", "gone")
+        assert [type(entry) for entry in reader.entries()] == [Answered, Unknown]
+
+
+def test_a_line_that_was_cut_short_is_passed_over_and_gone_when_the_journal_goes_on(path: Path) -> None:
+    with JournalWriter(path, "first") as journal:
+        journal.sent("a", "ps5", 1)
+    with path.open("ab") as file:
+        file.write(b'{"event":"sent","key":"b","ite')
+    assert len(list(JournalReader(path).entries())) == 2
+    with JournalWriter(path, "second") as journal:
+        journal.sent("c", "ps5", 1)
+    entries = list(JournalReader(path).entries())
+    assert [entry.key for entry in entries if isinstance(entry, Sent)] == ["a", "c"]
+    assert [entry.run for entry in entries if isinstance(entry, Began)] == ["first", "second"]
+
+
+def test_threads_do_not_cut_into_each_others_lines(path: Path) -> None:
+    with JournalWriter(path, "run") as journal:
+
+        def send(name: str) -> None:
+            for number in range(20):
+                journal.sent(f"{name}-{number}", "ps5", 1)
+
+        threads = [threading.Thread(target=send, args=(f"t{number}",)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(list(JournalReader(path).entries())) == 81
+
+
+def test_what_is_no_journal_is_named_with_its_line(books: Books, path: Path) -> None:
+    path.write_text("not json\n")
+    with pytest.raises(BadUsageError, match="line 1"):
+        books.audit(path)
+    with pytest.raises(BadUsageError, match="cannot be read"):
+        books.audit(path / "nowhere")
+    with pytest.raises(BadUsageError, match="cannot be written"):
+        JournalWriter(path / "nowhere", "run")

@@ -1,0 +1,87 @@
+"""What a client was told, held against what the database says."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from valerix_cli.audit.lines import Tally
+from valerix_cli.audit.model import Found
+from valerix_cli.journal import Answered, Began, JournalReader, Sent
+
+_OUTCOMES = {"confirmed": "confirmed", "failed": "failed"}
+_REFUSALS = {"insufficient-stock": "failed", "unknown-item": "failed"}  # with an id: the order was stored, and failed
+
+
+class Told(msgspec.Struct):
+    """What a client was told of one key: the ids of its order, and how it ended."""
+
+    order_ids: list[str] = []
+    outcomes: list[str] = []
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The order that a key has in the database."""
+
+    key: str
+    order_id: str
+    status: str
+
+
+class Client:
+    """A journal as far as it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = JournalReader(path)
+        self.told: dict[str, Told] = {}
+        self.sent: set[str] = set()
+        self.prefixes: set[str] = set()
+
+    def read_on(self) -> None:
+        """Take in what has been added. Raises BadUsageError when it is no journal."""
+        for entry in self._reader.entries():
+            match entry:
+                case Began(key_prefix=str(prefix)):
+                    self.prefixes.add(prefix)
+                case Sent(key=key):
+                    self.sent.add(key)
+                case Answered(key=key, order_id=str(order_id)):
+                    told = self.told.setdefault(key, Told())
+                    _note(told.order_ids, order_id)
+                    _note(told.outcomes, _OUTCOMES.get(entry.order_status or "") or _REFUSALS.get(entry.problem or ""))
+
+
+def compare(told: Mapping[str, Told], rows: Iterable[Row]) -> Found:
+    """Hold what was told of each key against its row."""
+    tally = Tally()
+    tally.checked = len(told)
+    missing = dict(told)
+    for row in rows:
+        known = missing.pop(row.key, None)
+        if known is not None:
+            _compare_one(tally, row, known)
+    for key, known in missing.items():
+        tally.add(key, f"the client was told of order {' and '.join(known.order_ids)}, and there is none")
+    return tally.found
+
+
+def strangers(rows: Iterable[Row]) -> Found:
+    """Orders whose keys belong to a client that never sent them."""
+    tally = Tally()
+    for row in rows:
+        tally.add(row.key, f"order {row.order_id} is there, and the client never sent this key")
+    return tally.found
+
+
+def _compare_one(tally: Tally, row: Row, told: Told) -> None:
+    if told.order_ids != [row.order_id]:
+        tally.add(row.key, f"the client was told of order {' and '.join(told.order_ids)}, and it is {row.order_id}")
+    elif any(outcome != row.status for outcome in told.outcomes):
+        tally.add(
+            row.key, f"the client was told {' and '.join(told.outcomes)}, and order {row.order_id} is {row.status}"
+        )
+
+
+def _note(known: list[str], new: str | None) -> None:
+    if new is not None and new not in known:
+        known.append(new)

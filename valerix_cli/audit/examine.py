@@ -1,0 +1,120 @@
+"""The audit itself: reads both databases as they were at three moments, and judges each rule."""
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+
+from valerix_cli.audit import acknowledged, model, queries
+from valerix_cli.audit.acknowledged import Client, Row
+from valerix_cli.audit.lines import Bucket, Comparison
+from valerix_cli.audit.model import Audit, Compared, Found, Invariant
+from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.sources import Snapshots, Sources, snapshots
+
+SETTLE_LIMIT = 60.0  # seconds
+KEYS_AT_ONCE = 10_000
+
+
+def audit(sources: Sources, journal: Path | None = None, settle_limit: float = SETTLE_LIMIT) -> Audit:
+    """Say whether each key had exactly one effect, and, with a client's journal, whether the client was told so.
+
+    Reads only, and is sound while orders are in flight. `settle_limit` is in seconds.
+    Raises UnreachableError, and BadUsageError for a file that is no journal.
+    """
+    began, at = time.monotonic(), datetime.now(UTC)
+    client = Client(journal) if journal else None
+    if client:
+        client.read_on()  # what was told before the snapshots must be in them
+    with snapshots(sources) as moments, ThreadPoolExecutor(max_workers=1) as beside:
+        history = beside.submit(queries.broken_histories, moments.history)
+        comparison = compare(moments)
+        orders = queries.orders_by_status(moments.after)
+        ledger_lines = queries.ledger_lines(moments.inventory)
+        settled = queries.unsettled(moments.after, settle_limit)
+        invariants = [
+            model.ONE_ORDER_PER_KEY.judge(queries.doubled_keys(moments.after).plus(comparison.ids.found)),
+            *_of_stock(moments.inventory),
+            model.CONFIRMED_MEANS_DEDUCTED.judge(comparison.confirmed.found.plus(queries.releases(moments.inventory))),
+            model.DEDUCTED_MEANS_ORDERED.judge(comparison.deducted.found),
+            refusals := model.ONE_OUTCOME_PER_ORDER.judge(queries.refused_and_deducted(moments.inventory)),
+            transitions := model.TERMINAL_STAYS.judge(history.result()),
+            model.SETTLED.judge(settled),
+            _of_client(client, moments.after) if client else model.ACKNOWLEDGED_NOT_LOST.unchecked(),
+        ]
+    compared = Compared(
+        orders=orders,
+        events=transitions.checked,
+        deductions=comparison.deducted.checked,
+        refusals=refusals.checked,
+        items=invariants[1].checked,
+        ledger_lines=ledger_lines,
+        journal_keys=len(client.sent) if client else None,
+    )
+    return Audit(
+        verdict=model.conclude(invariants),
+        at=at,
+        seconds=round(time.monotonic() - began, 3),
+        settle_limit_seconds=settle_limit,
+        compared=compared,
+        invariants=invariants,
+        not_checked=_not_checked(client),
+    )
+
+
+def compare(moments: Snapshots) -> Comparison:
+    """Have the databases sort their lines side by side, then compare what comes."""
+    streams = (
+        queries.confirmed_orders(moments.before),
+        queries.deductions(moments.inventory),
+        queries.living_orders(moments.after),
+    )
+    comparison = Comparison()
+    with ThreadPoolExecutor(max_workers=len(streams)) as side_by_side:
+        comparison.run(*side_by_side.map(_begun, streams))
+    return comparison
+
+
+def _begun(stream: Iterator[Bucket]) -> Iterable[Bucket]:
+    """The same stream once its first bucket is there, which is most of the database's work."""
+    return chain(list(islice(stream, 1)), stream)
+
+
+def _of_stock(conn: Connection) -> list[Invariant]:
+    return [
+        model.NO_OVERSELL.judge(queries.oversold(conn)),
+        model.STOCK_CONSERVED.judge(queries.unbalanced(conn)),
+    ]
+
+
+def _of_client(client: Client, conn: Connection) -> Invariant:
+    told = dict(client.told)
+    keys = list(told)
+    rows = [
+        row
+        for first in range(0, len(keys), KEYS_AT_ONCE)
+        for row in queries.orders_of(conn, keys[first : first + KEYS_AT_ONCE])
+    ]
+    return model.ACKNOWLEDGED_NOT_LOST.judge(_with_strangers(acknowledged.compare(told, rows), client, conn))
+
+
+def _with_strangers(found: Found, client: Client, conn: Connection) -> Found:
+    """Add the orders that nobody sent. A line stands in the journal before its order is sent, so it is read again."""
+    unknown = [
+        row for prefix in client.prefixes for row in queries.keys_beginning(conn, prefix) if row.key not in client.sent
+    ]
+    if unknown:
+        client.read_on()
+    strangers: list[Row] = [row for row in unknown if row.key not in client.sent]
+    return found.plus(acknowledged.strangers(strangers))
+
+
+def _not_checked(client: Client | None) -> list[str]:
+    left = ["that what was deducted has left the warehouse: Valerix sees its own books only"]
+    if client is None:
+        left.append("that no acknowledged order is lost: only the client knows; give its journal with --journal")
+    elif not client.prefixes:
+        left.append("that every order was sent by this client: its journal claims no keys for itself alone")
+    return left

@@ -1,0 +1,133 @@
+"""Comparing what two databases say of the same orders, line by line and bucket by bucket. Pure.
+
+A line is `order id, item, quantity`; a bucket holds the sorted lines of all orders whose ids begin alike. Equal buckets
+are equal as text, so a million orders are compared in some thousand steps, and only what differs is looked into.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from valerix_cli.audit.model import SHOWN, Example, Found
+
+KEPT = 1000
+"""Orders without their deduction that are kept for a repair; the next one takes the next."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """Sorted lines, one per row, and how many different orders they are of."""
+
+    name: str
+    rows: int
+    orders: int
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.split("\n") if self.text else []
+
+
+class Tally:
+    """Counts what is wrong and keeps the first examples."""
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.broken = 0
+        self.examples: list[Example] = []
+
+    def add(self, subject: str, wrong: str) -> None:
+        self.broken += 1
+        if len(self.examples) < SHOWN:
+            self.examples.append(Example(subject, wrong))
+
+    @property
+    def found(self) -> Found:
+        return Found(self.checked, self.broken, self.examples)
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A confirmed order for which nothing at all is deducted."""
+
+    order_id: str
+    item_id: str
+    quantity: int
+
+
+class Comparison:
+    """Confirmed orders ⊆ deductions ⊆ orders that have not failed, as three snapshots in this order of time."""
+
+    def __init__(self) -> None:
+        self.missing: list[Missing] = []
+        self.confirmed = Tally()
+        self.deducted = Tally()
+        self.ids = Tally()
+
+    def run(self, confirmed: Iterable[Bucket], deducted: Iterable[Bucket], living: Iterable[Bucket]) -> None:
+        """Compare three streams of buckets, each sorted by name."""
+        for sure, taken, alive in _together(confirmed, deducted, living):
+            self.confirmed.checked += sure.rows
+            self.deducted.checked += taken.rows
+            self.ids.checked += alive.rows
+            self._repeated(taken, alive)
+            if sure.text != taken.text:
+                self._confirmed_but_not_deducted(sure, taken)
+            if taken.text != alive.text:
+                self._deducted_but_not_ordered(taken, alive)
+
+    def _repeated(self, taken: Bucket, alive: Bucket) -> None:
+        if taken.rows != taken.orders:
+            for order_id, times in _more_than_once(taken):
+                self.confirmed.add(order_id, f"{times} deductions stand in the ledger for it")
+        if alive.rows != alive.orders:
+            for order_id, times in _more_than_once(alive):
+                self.ids.add(order_id, f"{times} orders have this id")
+
+    def _confirmed_but_not_deducted(self, sure: Bucket, taken: Bucket) -> None:
+        there = _by_order(taken.lines)
+        for line in sorted(set(sure.lines) - set(taken.lines)):
+            order_id, item, quantity = _fields(line)
+            instead = there.get(order_id)
+            if instead is None and len(self.missing) < KEPT:
+                self.missing.append(Missing(order_id, item, int(quantity)))
+            found = f"the ledger has {_what(instead)} for it" if instead else "nothing is deducted for it"
+            self.confirmed.add(order_id, f"it is confirmed, {quantity} x {item}, and {found}")
+
+    def _deducted_but_not_ordered(self, taken: Bucket, alive: Bucket) -> None:
+        there = _by_order(alive.lines)
+        for line in sorted(set(taken.lines) - set(alive.lines)):
+            order_id, item, quantity = _fields(line)
+            instead = there.get(order_id)
+            found = f"the order is for {_what(instead)}" if instead else "no order that has not failed has this id"
+            self.deducted.add(order_id, f"{quantity} x {item} were deducted, and {found}")
+
+
+def _together(*streams: Iterable[Bucket]) -> Iterator[Sequence[Bucket]]:
+    """The buckets of one name from each stream, an empty one where a stream has none."""
+    iterators = [iter(stream) for stream in streams]
+    heads = [next(iterator, None) for iterator in iterators]
+    while any(heads):
+        name = min(head.name for head in heads if head)
+        yield [head if head and head.name == name else Bucket(name, 0, 0, "") for head in heads]
+        for number, head in enumerate(heads):
+            if head and head.name == name:
+                heads[number] = next(iterators[number], None)
+
+
+def _fields(line: str) -> tuple[str, str, str]:
+    order_id, item, quantity = line.split("\t")
+    return order_id, item, quantity
+
+
+def _by_order(lines: Iterable[str]) -> dict[str, str]:
+    return {line.partition("\t")[0]: line for line in lines}
+
+
+def _what(line: str) -> str:
+    _, item, quantity = _fields(line)
+    return f"{quantity} x {item}"
+
+
+def _more_than_once(bucket: Bucket) -> list[tuple[str, int]]:
+    counts = Counter(line.partition("\t")[0] for line in bucket.lines)
+    return sorted((order_id, times) for order_id, times in counts.items() if times > 1)

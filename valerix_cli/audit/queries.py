@@ -1,0 +1,229 @@
+"""The SQL of an audit: one function, one question. All of it reads."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, LiteralString, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from valerix_cli.audit.acknowledged import Row
+from valerix_cli.audit.lines import Bucket
+from valerix_cli.audit.model import SHOWN, Example, Found
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+
+
+def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+               string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
+        FROM orders WHERE status = 'confirmed' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def living_orders(conn: Connection) -> Iterator[Bucket]:
+    """Every order that has not failed."""
+    return _buckets(
+        conn,
+        """
+        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+               string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
+        FROM orders WHERE status <> 'failed' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def deductions(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+               string_agg(order_id || E'\\t' || item_id || E'\\t' || -quantity_change, E'\\n' ORDER BY order_id)
+        FROM inventory_transactions WHERE transaction_type = 'deduct' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def _buckets(conn: Connection, query: LiteralString) -> Iterator[Bucket]:
+    """Row by row as they come, so that a million orders take no room here."""
+    with conn.cursor() as cursor:
+        for row in cursor.stream(query):
+            yield Bucket(*row)
+
+
+def releases(conn: Connection) -> Found:
+    """Stock given back. No part of Valerix does that."""
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('%%s x %%s were given back (ledger line %%s)', quantity_change, item_id, id),
+               count(*) OVER ()
+        FROM inventory_transactions WHERE transaction_type = 'release' ORDER BY id LIMIT %(shown)s
+        """,
+    )
+
+
+def doubled_keys(conn: Connection) -> Found:
+    return _examples(
+        conn,
+        """
+        SELECT idempotency_key, format('%%s orders have this key: %%s', count(*), string_agg(order_id::text, ', ')),
+               count(*) OVER ()
+        FROM orders GROUP BY idempotency_key HAVING count(*) > 1 ORDER BY idempotency_key LIMIT %(shown)s
+        """,
+    )
+
+
+def oversold(conn: Connection) -> Found:
+    return _examples(
+        conn,
+        """
+        SELECT item_id, format('its quantity is %%s, its reserved quantity %%s', quantity, reserved_quantity),
+               count(*) OVER ()
+        FROM inventory WHERE quantity < 0 OR reserved_quantity < 0 ORDER BY item_id LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM inventory",
+    )
+
+
+def unbalanced(conn: Connection) -> Found:
+    """Items whose quantity is not the sum of their ledger lines, and ledger lines of items that are not there."""
+    return _examples(
+        conn,
+        """
+        SELECT item_id,
+               format('its quantity is %%s, and its ledger lines add up to %%s',
+                      coalesce(quantity::text, 'none'), coalesce(booked, 0)),
+               count(*) OVER ()
+        FROM inventory
+        FULL JOIN (
+            SELECT item_id, sum(quantity_change) AS booked FROM inventory_transactions GROUP BY item_id
+        ) AS ledger USING (item_id)
+        WHERE quantity IS DISTINCT FROM coalesce(booked, 0) ORDER BY item_id LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM inventory",
+    )
+
+
+def refused_and_deducted(conn: Connection) -> Found:
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('it was refused (%%s), and %%s x %%s were deducted', reason, -quantity_change,
+                                      t.item_id), count(*) OVER ()
+        FROM refusals JOIN inventory_transactions t USING (order_id)
+        WHERE transaction_type = 'deduct' ORDER BY order_id LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM refusals",
+    )
+
+
+def broken_histories(conn: Connection) -> Found:
+    """Transitions that leave a final status, do not begin where the last one ended, or do not end where the order is.
+
+    Ids of transitions of one order follow each other in time: they are given while its row is locked.
+    """
+    return _examples(
+        conn,
+        """
+        SELECT coalesce(step.order_id, o.order_id)::text,
+               CASE
+                   WHEN step.order_id IS NULL THEN format('it is %%s, and has no history', status)
+                   WHEN "from" IS DISTINCT FROM before
+                       THEN format('a transition at %%s leads from %%s to %%s, and the one before ended in %%s', at,
+                                   coalesce("from", 'nothing'), "to", coalesce(before, 'nothing'))
+                   WHEN "from" IN ('confirmed', 'failed', 'dead')
+                       THEN format('it left its final status %%s for %%s at %%s', "from", "to", at)
+                   WHEN o.order_id IS NULL THEN format('its history ends in %%s, and there is no such order', "to")
+                   ELSE format('its history ends in %%s, and it is %%s', "to", status)
+               END,
+               count(*) OVER ()
+        FROM (
+            SELECT order_id, at, "from", "to", detail->>'cause' AS cause, lag("to") OVER life AS before,
+                   lead("to") OVER life IS NULL AS is_last
+            FROM order_events WINDOW life AS (PARTITION BY order_id ORDER BY id)
+        ) AS step
+        FULL JOIN orders o ON o.order_id = step.order_id AND step.is_last
+        WHERE step.order_id IS NULL
+           OR "from" IS DISTINCT FROM before
+           OR "from" IN ('confirmed', 'failed')
+           OR ("from" = 'dead' AND NOT ("to" = 'queued' AND cause = 'requeued'))
+           OR (is_last AND "to" IS DISTINCT FROM status)
+        LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM order_events",
+    )
+
+
+def unsettled(conn: Connection, limit: float) -> Found:
+    """Unfinished orders older than `limit` seconds that nobody has in hand, or that are leased for longer than that.
+
+    The age of one that was requeued counts from there.
+    """
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('it is %%s for %%s s now, reason %%s, attempts %%s, lease until %%s', status,
+                                      round(extract(epoch FROM now() - created_at)), coalesce(reason, 'none'), attempts,
+                                      coalesce(lease_until::text, 'none')), count(*) OVER ()
+        FROM orders
+        WHERE status IN ('pending', 'queued') AND created_at < now() - make_interval(secs => %(limit)s)
+          AND (lease_until IS NULL OR lease_until <= now()
+               OR lease_until > updated_at + make_interval(secs => %(limit)s))
+          AND NOT EXISTS (SELECT FROM order_events e WHERE e.order_id = orders.order_id AND e."from" = 'dead'
+                          AND e.at > now() - make_interval(secs => %(limit)s))
+        ORDER BY created_at LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM orders",
+        limit=limit,
+    )
+
+
+def orders_by_status(conn: Connection) -> dict[str, int]:
+    return dict(conn.execute("SELECT status, count(*) FROM orders GROUP BY status ORDER BY status").fetchall())
+
+
+def ledger_lines(conn: Connection) -> int:
+    return _count(conn, "SELECT count(*) FROM inventory_transactions")
+
+
+def orders_of(conn: Connection, keys: Sequence[str]) -> list[Row]:
+    found = conn.execute(
+        "SELECT idempotency_key, order_id::text, status FROM orders WHERE idempotency_key = ANY(%s)", [list(keys)]
+    )
+    return [Row(*row) for row in found]
+
+
+def keys_beginning(conn: Connection, prefix: str) -> Iterator[Row]:
+    """Every order whose key begins so."""
+    with conn.cursor() as cursor:
+        for row in cursor.stream(
+            "SELECT idempotency_key, order_id::text, status FROM orders WHERE starts_with(idempotency_key, %s)",
+            [prefix],
+        ):
+            yield Row(*row)
+
+
+def is_ours(conn: Connection, table: str) -> bool:
+    """Whether the schema of a Valerix service is there, and may be read."""
+    row = conn.execute(
+        "SELECT to_regclass(%(table)s) IS NOT NULL AND has_table_privilege(%(table)s, 'SELECT')", {"table": table}
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _examples(
+    conn: Connection, query: LiteralString, population: LiteralString | None = None, **parameters: Any
+) -> Found:
+    """Rows of subject, what is wrong, and how many there are altogether."""
+    rows = conn.execute(query, {"shown": SHOWN, **parameters}).fetchall()
+    checked = _count(conn, population) if population else 0
+    return Found(checked, rows[0][2] if rows else 0, [Example(row[0], row[1]) for row in rows])
+
+
+def _count(conn: Connection, query: LiteralString) -> int:
+    row = conn.execute(query).fetchone()
+    return int(row[0]) if row else 0

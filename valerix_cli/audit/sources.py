@@ -1,0 +1,71 @@
+"""Where an audit reads: both databases, as they were at three moments."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from valerix_cli.audit import queries
+from valerix_cli.audit.queries import Connection
+from valerix_cli.errors import CliError, UnreachableError
+
+_SESSION = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel_workers_per_gather=0 -c timezone=UTC"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The connection strings of order_db and inventory_db; the `auditor` may read both, and nothing else."""
+
+    orders: str
+    inventory: str
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Orders, then inventory, then orders again, each a transaction that sees its database as it was at that moment.
+
+    What was confirmed in the first must be deducted in the second, and what is deducted in the second must be ordered
+    in the third, however many orders are in flight. `history` sees what `after` sees, on a connection of its own.
+    """
+
+    before: Connection
+    inventory: Connection
+    after: Connection
+    history: Connection
+
+
+@contextmanager
+def snapshots(sources: Sources) -> Iterator[Snapshots]:
+    """Take the snapshots one after the other. Raises UnreachableError, also where a database is none of ours."""
+    with ExitStack() as stack:
+        before = stack.enter_context(_reading(sources.orders, "orders"))
+        inventory = stack.enter_context(_reading(sources.inventory, "inventory_transactions"))
+        after = stack.enter_context(_reading(sources.orders, "orders"))
+        name = after.execute("SELECT pg_export_snapshot()").fetchone()
+        history = stack.enter_context(_reading(sources.orders, "orders", snapshot=name[0] if name else None))
+        yield Snapshots(before, inventory, after, history)
+
+
+@contextmanager
+def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Connection]:
+    try:
+        with psycopg.connect(url, options=_SESSION, connect_timeout=5, application_name="valerix-audit") as conn:
+            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            if snapshot:
+                conn.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(psycopg.sql.Literal(snapshot)))
+            if not queries.is_ours(conn, table):  # also the first statement, which takes the snapshot
+                raise UnreachableError(
+                    f"Database {conn.info.dbname} cannot be audited.",
+                    f"{conn.info.user} finds no table {table} there that it may read",
+                    "valerix up, which makes the databases and the auditor",
+                )
+            yield conn
+    except psycopg.Error as error:
+        raise failed(error) from error
+
+
+def failed(error: psycopg.Error) -> CliError:
+    return UnreachableError(
+        "The audit could not be finished.", str(error).strip() or type(error).__name__, "valerix status"
+    )

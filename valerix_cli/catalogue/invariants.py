@@ -1,0 +1,62 @@
+"""The rules that an audit checks, explained."""
+
+from valerix_cli.catalogue.entry import Entry
+
+
+def _rule(
+    code: str, meaning: str, why: str, do: str = "keep the databases as they are; valerix order trace ID"
+) -> Entry:
+    return Entry("invariant", code, meaning, why, do)
+
+
+INVARIANTS = (
+    _rule(
+        "one-order-per-key",
+        "A key stands for one order.",
+        "broken when a unique constraint is gone, or rows were written by hand",
+    ),
+    _rule(
+        "no-oversell",
+        "No item has less than nothing.",
+        "broken when the check on the quantity is gone, or stock was written by hand",
+        "valerix stock list",
+    ),
+    _rule(
+        "stock-conserved",
+        "An item's quantity is the sum of its ledger lines.",
+        "broken when stock or the ledger was changed without the other",
+        "keep the databases as they are; valerix stock list",
+    ),
+    _rule(
+        "confirmed-means-deducted",
+        "A confirmed order has exactly one deduction, of its item and quantity.",
+        "broken when ledger lines were lost (a restored backup), doubled, or given back",
+        "valerix order trace ID; where lines were lost: valerix audit --repair",
+    ),
+    _rule(
+        "deducted-means-ordered",
+        "A deduction has an order, which has not failed.",
+        "broken when an order was lost, or an unknown outcome was taken for a failure",
+    ),
+    _rule(
+        "one-outcome-per-order",
+        "No order is both refused and deducted.",
+        "broken when inventory forgot what it had answered",
+    ),
+    _rule(
+        "terminal-stays",
+        "A final status is left only by requeueing a dead order, and an order's history has no gap.",
+        "broken when somebody whose lease had ended wrote all the same, or rows were written by hand",
+    ),
+    _rule(
+        "settled",
+        "No order is left unfinished for longer than the settling limit.",
+        "not so while no worker runs, or inventory is away; it proves nothing either way",
+        "valerix status; valerix queue status",
+    ),
+    _rule(
+        "acknowledged-not-lost",
+        "What a client was told is so, and nothing is there that it never sent.",
+        "broken when an acknowledged order is gone; checked only with --journal",
+    ),
+)

@@ -1,0 +1,128 @@
+"""valerix audit: the proof, read from the databases themselves."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources
+from valerix_cli.audit import audit as examine
+from valerix_cli.audit.model import Invariant
+from valerix_cli.audit.repair import Deduct, drive_again
+from valerix_cli.contexts import Context
+from valerix_cli.durations import parse_duration
+from valerix_cli.errors import BadUsageError, CliError, GuardError, InconclusiveError, InvariantError
+from valerix_cli.output import busy, follow, show, talk
+from valerix_cli.polling import poll
+from valerix_cli.session import Session
+from valerix_cli.views import audit as views
+
+_EVERY = 5.0  # seconds
+_AGAIN = 0.5  # seconds between looks at whether a repair has settled
+
+
+def audit(
+    ctx: typer.Context,
+    *,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="What a client sent and was told, to hold against it."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Audit again and again, until Ctrl-C.")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option("--every", metavar="DURATION", parser=parse_duration, help="How often with --watch; 5s."),
+    ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            "--settle", metavar="DURATION", parser=parse_duration, help="How long an order may stay unfinished; 60s."
+        ),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First drive again what can be, and wait until it has settled.")
+    ] = False,
+) -> None:
+    """Prove from both databases that each key had exactly one effect; exit 11 when not, 12 while unsettled."""
+    session: Session = ctx.obj
+    sources, limit = find_sources(session.context), settle or SETTLE_LIMIT
+    if watch and repair:
+        raise BadUsageError(
+            "It is not clear what to do.", "both --watch and --repair were given", "valerix audit --help"
+        )
+    if watch:
+        follow(
+            poll(lambda: examine(sources, journal, limit), session.output, every=every or _EVERY),
+            screen=views.audit_view,
+            changes=changed,
+            line=views.invariant_line,
+            output=session.output,
+        )
+        return
+    repaired = _repair(session, sources, limit) if repair else []
+    with busy("auditing", session.output):
+        found = examine(sources, journal, limit)
+    show(msgspec.structs.replace(found, repaired=repaired), views.audit_view, session.output)
+    if error := error_of(found):
+        raise error
+
+
+def find_sources(context: Context) -> Sources:
+    """Where the auditor of `context` reads. Raises GuardError where that is not known."""
+    if context.order_database and context.inventory_database:
+        return Sources(context.order_database, context.inventory_database)
+    if context.is_local:
+        raise GuardError(
+            "Not audited.", f"the auditor's password: {context.token_origin}", "run it as whoever ran valerix up"
+        )
+    raise GuardError(
+        "Not audited.",
+        f"it is not known how the auditor reads the databases of `{context.name}`",
+        f"set order_database_env and inventory_database_env of [contexts.{context.name}]",
+    )
+
+
+def changed(before: Audit | None, now: Audit) -> list[Invariant]:
+    """The invariants that are new or judged otherwise."""
+    known = {one.name: (one.verdict, one.broken) for one in before.invariants} if before else {}
+    return [one for one in now.invariants if known.get(one.name) != (one.verdict, one.broken)]
+
+
+def error_of(found: Audit) -> CliError | None:
+    """What the command ends with: None when all is well."""
+    if found.verdict == "clean":
+        return None
+    wrong = [one for one in found.invariants if one.verdict == found.verdict]
+    named = ", ".join(f"{one.name} ({one.broken})" for one in wrong)
+    example = wrong[0].examples[0]
+    why = f"{named}; first: {example.subject}: {example.wrong}"
+    if found.verdict == "violated":
+        return InvariantError(
+            "An invariant is broken.", why, f"valerix explain {wrong[0].name}; keep the databases as they are"
+        )
+    return InconclusiveError(
+        "Not everything has settled, so this proves nothing yet.", why, "valerix queue status; valerix audit again"
+    )
+
+
+def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
+    """Drive again what can be, and wait until nothing is unfinished, or the time is up: the audit will tell."""
+    session.guard("requeue dead orders and ask for missing deductions")
+    done = drive_again(sources, session.orders, _deducting(session))
+    for sentence in done:
+        talk(sentence, session.output)
+    talk(f"Driven again: {len(done)}.", session.output)
+    deadline = time.monotonic() + min(settle, session.wait)
+    with busy("waiting until all is settled", session.output):
+        while done and session.orders.queue().depth and time.monotonic() < deadline:
+            time.sleep(_AGAIN)
+    return done
+
+
+def _deducting(session: Session) -> Deduct | None:
+    token = session.context.service_token
+    if token is None:
+        return None
+    return lambda order: session.inventory.deduct(order.order_id, order.item_id, order.quantity, token)

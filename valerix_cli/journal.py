@@ -1,0 +1,161 @@
+"""A client's own record of what it sent and was told: JSON lines, each on disk before the client goes on.
+
+A lost *acknowledged* order cannot be seen from the databases alone, so whoever sends load keeps one of these, and
+`valerix audit --journal FILE` holds it against them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import msgspec
+
+from valerix_cli.errors import BadUsageError
+
+
+class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
+    """A run. Where it has a `key_prefix`, nobody else sends under keys that begin so."""
+
+    at: datetime
+    run: str
+    key_prefix: str | None
+
+
+class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
+    """Written before an order is sent."""
+
+    at: datetime
+    key: str
+    item_id: str
+    quantity: int
+
+
+class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
+    """What came back: an order, or the slug of a problem, and the order's id where either names one."""
+
+    at: datetime
+    key: str
+    http_status: int
+    order_id: str | None
+    order_status: str | None
+    problem: str | None
+    replayed: bool
+
+
+class Unknown(msgspec.Struct, frozen=True, tag_field="event", tag="unknown"):
+    """No answer came, so there is no telling what became of it."""
+
+    at: datetime
+    key: str
+    error: str
+
+
+Entry: TypeAlias = Began | Sent | Answered | Unknown
+
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Began | Sent | Answered | Unknown)
+_encoder = msgspec.json.Encoder()
+
+
+class JournalWriter:
+    """Appends to the journal at `path`; each call returns once its line is on disk.
+
+    Opening a journal whose last line was cut short, because its writer was killed, removes that line: an order is sent
+    only after its line is whole, and an answer that was not written down whole counts as one that never came.
+    Raises BadUsageError when the file cannot be written.
+    """
+
+    def __init__(self, path: Path, run: str, key_prefix: str | None = None) -> None:
+        try:
+            self._file = _open_after_last_line(path)
+        except OSError as error:
+            why = f"{path}: {error.strerror}"
+            raise BadUsageError("The journal cannot be written.", why, "name a file in a directory of yours") from error
+        self._write(Began(datetime.now(UTC), run, key_prefix))
+        _sync_directory(path.parent)
+
+    def sent(self, key: str, item_id: str, quantity: int) -> None:
+        self._write(Sent(datetime.now(UTC), key, item_id, quantity))
+
+    def answered(
+        self,
+        key: str,
+        http_status: int,
+        order_id: str | None = None,
+        order_status: str | None = None,
+        problem: str | None = None,
+        *,
+        replayed: bool = False,
+    ) -> None:
+        self._write(Answered(datetime.now(UTC), key, http_status, order_id, order_status, problem, replayed))
+
+    def unknown(self, key: str, error: str) -> None:
+        self._write(Unknown(datetime.now(UTC), key, error))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, entry: Entry) -> None:
+        os.write(self._file, _encoder.encode(entry) + b"\n")  # one write, appended: threads do not cut into each other
+        os.fsync(self._file)
+
+
+class JournalReader:
+    """Reads a journal that may still be growing: each `entries` goes on where the one before ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._line = 0
+
+    def entries(self) -> Iterator[Entry]:
+        """What has been added, up to the last whole line. Raises BadUsageError naming a line that is none of ours."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    self._offset += len(line)
+                    self._line += 1
+                    yield self._decode(line)
+        except OSError as error:
+            raise BadUsageError(
+                "The journal cannot be read.", f"{self._path}: {error.strerror}", "valerix audit --help"
+            ) from error
+
+    def _decode(self, line: bytes) -> Entry:
+        try:
+            return _decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise BadUsageError(
+                "That is not a journal.", f"{self._path}, line {self._line}: {error}", "valerix audit --help"
+            ) from error
+
+
+def _open_after_last_line(path: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with suppress(ValueError):  # an empty file has no last line
+        content = path.read_bytes()
+        os.ftruncate(file, content.rindex(b"\n") + 1 if b"\n" in content else 0)
+    return file
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new file's name as durable as what is in it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,77 @@
+"""What an audit found."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.audit.model import Audit, Invariant
+from valerix_cli.durations import say_duration
+from valerix_cli.output import printable
+from valerix_cli.views.tables import coloured, table
+
+_MARKS = {"held": "ok", "violated": "VIOLATED", "unsettled": "unsettled", "not-checked": "not checked"}
+_CONCLUSIONS = {
+    "clean": "Clean: every key had exactly one effect, as far as was checked.",
+    "violated": "Violated.",
+    "unsettled": "Unsettled: not everything is finished, so this proves nothing yet.",
+}
+
+
+_LIKE = {"clean": "confirmed", "held": "confirmed", "violated": "dead", "unsettled": "queued", "not-checked": ""}
+"""The status whose colour a verdict has."""
+
+
+def audit_view(audit: Audit) -> RenderableType:
+    parts: list[RenderableType] = [_rules(audit), Text()]
+    parts += [Text(line) for one in audit.invariants for line in _examples(one)]
+    parts += [Text(f"Compared: {_compared(audit)} in {say_duration(audit.seconds)}.")]
+    parts += [Text(f"Not checked: {left}.") for left in audit.not_checked]
+    parts += [coloured(_CONCLUSIONS[audit.verdict], _LIKE[audit.verdict])]
+    return Group(*parts)
+
+
+def invariant_line(one: Invariant) -> str:
+    """One invariant that is judged otherwise than before, in a line."""
+    first = f": {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
+    return f"{one.name} {_MARKS[one.verdict]}, {one.checked} {one.of} checked, {one.broken} broken{first}"
+
+
+def _rules(audit: Audit) -> RenderableType:
+    return table(
+        "invariant",
+        "verdict",
+        "checked",
+        "of",
+        "broken",
+        right=("checked", "broken"),
+        rows=[
+            [one.name, _verdict(one), f"{one.checked:,}" if one.verdict != "not-checked" else "", one.of, _broken(one)]
+            for one in audit.invariants
+        ],
+    )
+
+
+def _verdict(one: Invariant) -> Text:
+    return coloured(_MARKS[one.verdict], _LIKE[one.verdict])
+
+
+def _broken(one: Invariant) -> str:
+    return "" if one.verdict == "not-checked" else f"{one.broken:,}"
+
+
+def _examples(one: Invariant) -> list[str]:
+    if not one.examples:
+        return []
+    more = one.broken - len(one.examples)
+    shown = [f"  {printable(example.subject)}: {printable(example.wrong)}" for example in one.examples]
+    return [f"{one.name}: {one.rule}", *shown, *([f"  and {more:,} more"] if more > 0 else []), ""]
+
+
+def _compared(audit: Audit) -> str:
+    seen = audit.compared
+    orders = ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()) or "none"
+    journal = "" if seen.journal_keys is None else f", {seen.journal_keys:,} keys of the journal"
+    return (
+        f"{sum(seen.orders.values()):,} orders ({orders}), {seen.events:,} transitions, "
+        f"{seen.deductions:,} deductions, {seen.refusals:,} refusals, {seen.items:,} items, "
+        f"{seen.ledger_lines:,} ledger lines{journal}"
+    )
