@@ -25,9 +25,11 @@ STOCK = {"ps5": 200_000, "xbox": 200_000, "switch": 200_000, "laptop": 300, "cha
 """What has to be on the shelf: of the last three there is not enough for everybody."""
 
 TRIES = 5
+AT_ONCE = 128  # requests under way; others wait, unsent: with a thousand the client itself takes seconds for each
 TIMEOUT = 4.0  # seconds per request: a little more than the order service takes to say that it cannot say
 PAUSE = (0.1, 0.8)  # seconds between two tries
 LATEST = 5  # of the earlier keys, which half of all repeats are of: their first requests may still be under way
+WRITERS = 16  # threads for the journal: lines that wait for the disk side by side share its writes
 TWINS = 0.08  # of the new keys, which are sent twice at once
 SHOWN = 20
 
@@ -108,13 +110,21 @@ class Load:
         self._seed = seed
         self._sends = plan(seed, rate, seconds, prefix)
         self._clock = clock
-        self._writing = ThreadPoolExecutor(1, "journal")  # one, so that lines stand in the order of what happened
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._writing = ThreadPoolExecutor(WRITERS, "journal")
         self._sent: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
         self._fates: dict[str, Fate] = {}
         self._witness = Witness()
 
-    async def run(self) -> Tally:
+    @property
+    def tally(self) -> Tally:
+        """What has happened so far."""
+        return Tally(
+            dict(self._sent), dict(self._answers.most_common()), dict(self._fates), list(self._witness.contradictions)
+        )
+
+    async def run(self) -> None:
         """Send everything, and return when each order is answered or given up."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
         began = time.monotonic()
@@ -126,12 +136,6 @@ class Load:
                 for send in self._sends:
                     await asyncio.sleep(max(0.0, began + send.at - time.monotonic()))
                     under_way.create_task(self._send(client, send))
-        return Tally(
-            dict(self._sent),
-            dict(self._answers.most_common()),
-            self._fates,
-            self._witness.contradictions,
-        )
 
     async def _send(self, client: httpx.AsyncClient, send: Send) -> None:
         """Send one order until it is answered for good, or often enough."""
@@ -141,7 +145,8 @@ class Load:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(dice.uniform(*PAUSE))
-            answer = await self._try(client, send, self._urls[(send.number + attempt) % len(self._urls)])
+            async with self._turn:
+                answer = await self._try(client, send, self._urls[(send.number + attempt) % len(self._urls)])
             if answer is not None:
                 if fate.answered_at is None and answer != _REUSED:
                     fate.answered_at, fate.answer = self._clock(), answer

@@ -41,7 +41,7 @@ PAST_THE_LEASE = (2.2, 4.5)  # seconds
 SERVER_WITHIN = 30.0  # seconds for a database to be back, on its port and with its data
 SERVICE_WITHIN = 30.0  # seconds for a service to be ready once everything it needs is there
 SETTLED_WITHIN = 120.0  # seconds
-TAIL = 60.0  # seconds for the last requests to be answered or given up
+TAIL = 120.0  # seconds for the last requests to be answered or given up
 TWO_AT_ONCE = 0.35  # of the times
 A_WHILE = (0.5, 4.0)  # seconds
 
@@ -404,16 +404,22 @@ def run(directory: Path, *, seed: int, seconds: float, rate: float, progress: Ca
         sending = stack.enter_context(LoopThread("load"))
         nemesis = Nemesis(platform, seed, progress)
         urls = [order.url for order in platform.shop.orders]
-        load = sending.submit(Load(urls, writer, seed=seed, rate=rate, seconds=seconds, prefix=prefix).run())
+        load = Load(urls, writer, seed=seed, rate=rate, seconds=seconds, prefix=prefix)
+        under_way = sending.submit(load.run())
         nemesis.rage(seconds)
         progress("all faults are over; waiting for the last answers, and for every order to settle")
         orders = stack.enter_context(psycopg.connect(platform.orders_url, autocommit=True))
         healed_at: datetime = _one(orders, b"SELECT now()")
         nemesis.heal()
-        tally = load.result(TAIL)
+        try:
+            under_way.result(TAIL)
+        except TimeoutError:
+            nemesis.trouble(f"clients still wait for answers {TAIL:.0f} s after the last fault")
+            under_way.cancel()
         requeued = _settled(platform, orders, nemesis)
         settling = _settling(orders, healed_at)
         found = audit(Sources(platform.orders_url, platform.inventory_url), journal, settle_limit=0.0)
+    tally = load.tally
     return NemesisReport(
         verdict=_verdict(found, tally, nemesis.troubles, nemesis.fired),
         seed=seed,
