@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -204,23 +206,35 @@ def test_what_is_refused_with_enough_on_the_shelf_is_wrong() -> None:
     assert wrongs(selling(stock=1), [], [sold(status="failed", quantity=1)], 1) != []
 
 
-def run_campaign(directory: Path, *more: str) -> subprocess.Popen[bytes]:
-    """A campaign of one crash point, seed 7, in a process of its own."""
+@contextmanager
+def running_campaign(directory: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A campaign of one crash point in a process of its own, told to end with the block if it has not."""
     command = [sys.executable, "-m", "tests.faults.campaign", "--only", "trials", "--lanes", "1"]
-    return subprocess.Popen([*command, "--match", "order/after-accept/kill", "--directory", str(directory), *more])
+    with subprocess.Popen(
+        [*command, "--match", "order/after-accept/kill", "--directory", str(directory), *more]
+    ) as run:
+        try:
+            yield run
+        finally:
+            run.send_signal(signal.SIGINT)
+
+
+def exit_code(directory: Path, *more: str) -> int:
+    with running_campaign(directory, *more) as run:
+        return run.wait(60)
 
 
 def test_a_campaign_that_is_interrupted_leaves_nothing_running_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    campaign = run_campaign(tmp_path, "--seed", "7", "--trials", "100")
     results = tmp_path / "trials.jsonl"
-    eventually(lambda: results.exists() and results.read_bytes().count(b"\n"), 60, "the first trial")
-    started = psutil.Process(campaign.pid).children(recursive=True)
-    campaign.send_signal(signal.SIGINT)
-    assert campaign.wait(30) == 130
+    with running_campaign(tmp_path, "--seed", "7", "--trials", "100") as run:
+        eventually(lambda: results.exists() and b'"held"' in results.read_bytes(), 120, "the first trial")
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
     assert [process for process in psutil.wait_procs(started, 5)[1] if process.is_running()] == []
 
-    assert run_campaign(tmp_path, "--seed", "8", "--trials", "1", "--resume").wait(30) == 2
+    assert exit_code(tmp_path, "--seed", "8", "--trials", "1", "--resume") == 2
     kept = results.read_bytes()
-    assert run_campaign(tmp_path, "--seed", "7", "--trials", "1", "--resume").wait(30) == 0
+    assert exit_code(tmp_path, "--seed", "7", "--trials", "1", "--resume") == 0
     assert results.read_bytes() == kept  # the first trial was over
     assert "**HELD**" in (tmp_path / "receipt.md").read_text()

@@ -169,9 +169,10 @@ def _run(stage: Stage, scenario: Scenario, customers: Customers, course: Course,
         clock.until(bought.done, SETTLE_LIMIT)
     if not clock.until(lambda: _all_final(stage, scenario), SETTLE_LIMIT):
         course.troubles.append(f"not settled within {SETTLE_LIMIT} s")
-    if course.fired and (ends := [row.updated_at for row in stage.rows(scenario.item_id)]):
-        course.settled_after = round(max(0.0, (max(ends) - strike_at).total_seconds()), 3)
-    _ask_again(stage, scenario, customers, clock)
+    if course.fired:  # else it is still armed, and asking might take it past its point
+        ends = [row.updated_at for row in stage.rows(scenario.item_id)]
+        course.settled_after = round(max((max(ends, default=strike_at) - strike_at).total_seconds(), 0.0), 3)
+        _ask_again(stage, scenario, customers, clock)
     leave(struck)  # so that whatever it still had in hand is done before anybody looks
 
 
