@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TypeAlias
 
 import psycopg
@@ -82,10 +84,17 @@ async def _check(pool: Pool) -> None:
         await pool.check()
 
 
-async def ping(pool: Pool) -> None:
-    """Raise unless the database answers a query within a second."""
+class OutdatedSchema(Exception):  # noqa: N818 - named for the reason, as the house does
+    """The database has not been brought to what this code expects."""
+
+
+async def check_schema(pool: Pool, package: str) -> None:
+    """Raise unless the database answers within a second, and has every migration of `package`; it may have more."""
     async with asyncio.timeout(1), pool.connection() as conn:
-        await conn.execute("SELECT 1")
+        cursor = await conn.execute("SELECT max(version) FROM schema_migrations")
+        (version,) = await cursor.fetchone() or (None,)
+    if (version or 0) < (expected := _version(_migrations(package)[-1])):
+        raise OutdatedSchema(f"it is at version {version or 0}, this code needs {expected}: run {package}.migrate")
 
 
 LOCK = 0x76616C65  # "vale": one advisory lock per database, whoever migrates it
@@ -104,19 +113,26 @@ def migrate(url: str, package: str) -> list[str]:
 
     Returns the names applied. Safe to run from many processes at once.
     """
-    files = sorted(
-        (file for file in (resources.files(package) / "schema").iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         conn.execute(_TABLE)
         done = {row[0] for row in conn.execute("SELECT version FROM schema_migrations")}
-        fresh = [file for file in files if int(file.name[:4]) not in done]
+        fresh = [file for file in _migrations(package) if _version(file) not in done]
         for file in fresh:
             with conn.transaction():
                 conn.execute(file.read_bytes())
                 conn.execute(
-                    "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [int(file.name[:4]), file.name]
+                    "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [_version(file), file.name]
                 )
     return [file.name for file in fresh]
+
+
+@functools.cache
+def _migrations(package: str) -> list[Traversable]:
+    """The numbered files of a package, first one first."""
+    folder = resources.files(package) / "schema"
+    return sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+
+
+def _version(migration: Traversable) -> int:
+    return int(migration.name[:4])

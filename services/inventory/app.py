@@ -92,7 +92,7 @@ def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
     """What this service cannot do without, and what it can."""
 
     async def database() -> None:
-        await postgres.ping(pool)
+        await postgres.check_schema(pool, "services.inventory")
 
     async def gremlins() -> None:
         await redis.ping(client)

@@ -1,10 +1,15 @@
 """`python -m services.order.migrate`: bring order_db to the schema this code expects."""
 
-import os
-import sys
+from collections.abc import Iterator
 
+from services.common.migrate import run
 from services.common.postgres import migrate
 
+
+def work(url: str) -> Iterator[str]:
+    for name in migrate(url, "services.order"):
+        yield f"applied {name}"
+
+
 if __name__ == "__main__":
-    for name in migrate(os.environ["VALERIX_DATABASE_URL"], "services.order"):
-        print(f"applied {name}", file=sys.stderr)  # noqa: T201 - a command, its talk belongs on stderr
+    run(work)

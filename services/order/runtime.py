@@ -62,7 +62,7 @@ def own_probes(runtime: Runtime) -> dict[str, Probe]:
     """What this process cannot do without, and what it can."""
 
     async def database() -> None:
-        await postgres.ping(runtime.pool)
+        await postgres.check_schema(runtime.pool, "services.order")
 
     async def cache() -> None:
         await redis.ping(runtime.redis.client)

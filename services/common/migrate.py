@@ -1,0 +1,30 @@
+"""The whole of a service's `migrate` command."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import psycopg
+
+from services.common.settings import PREFIX
+
+
+def run(work: Callable[[str], Iterator[str]]) -> None:
+    """Do `work` on the database that VALERIX_DATABASE_URL names, and say on stderr each thing that it has done.
+
+    Without that variable it ends with exit 2, where the database cannot be reached with 3.
+    """
+    url = os.environ.get(f"{PREFIX}DATABASE_URL", "").strip()
+    if not url:
+        _say(f"{PREFIX}DATABASE_URL is not set")
+        sys.exit(2)
+    try:
+        for done in work(url):
+            _say(done)
+    except psycopg.OperationalError as error:
+        _say(f"the database cannot be reached: {error}")
+        sys.exit(3)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201 - a command, its talk belongs on stderr
