@@ -211,14 +211,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "Leases are reckoned by each process's own clock, and two order services' are an hour ahead",
         breaks="settled",
         edits=_clock_off_by("+ interval '1 hour'"),
-        only=("order-1", "order-3"),
+        only=("order-1", "order-4"),
     ),
     Mutant(
         "lease-by-process-clock-behind",
         "Leases are reckoned by each process's own clock, and two order services' are an hour behind",
         breaks="a-lease-is-kept",
         edits=_clock_off_by("- interval '1 hour'"),
-        only=("order-1", "order-3"),
+        only=("order-1", "order-4"),
     ),
     Mutant(
         "fresh-order-id-on-retry",
