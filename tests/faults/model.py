@@ -55,8 +55,13 @@ class Key:
 
     @property
     def bodies(self) -> list[Body]:
-        """What it may stand for: one body, once its order was told."""
+        """What it may stand for: one body, once it is decided."""
         return sorted(self._candidates)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is known to be one order with one body."""
+        return self.order_id is not None and len(self._candidates) == 1
 
     def sent(self, body: Body) -> None:
         """Note that `body` is on its way: while nobody was told of an order, it may become the one."""
@@ -74,7 +79,7 @@ class Key:
             case Answer(409, "request-in-flight", problem):
                 self._is(body, problem["order_id"], None)
             case Answer(422, "unknown-item", {"item_id": body.item_id}) if "order_id" not in answer.content:
-                assert self.order_id is None or body not in self._candidates, self  # nothing was stored
+                assert self.order_id is None or self._candidates != {body}, self  # nothing of it was stored
             case Answer(409, "insufficient-stock", problem) | Answer(422, "unknown-item", problem):
                 assert Body(problem["item_id"], problem["requested"]) == body, self
                 self._is(body, problem["order_id"], {name: problem[name] for name in WHY_REFUSED})
@@ -95,6 +100,7 @@ class Key:
         assert self.order_id in {None, order_id}, self
         self._candidates.discard(body)
         assert self._candidates, self
+        self.order_id = order_id
 
 
 class Restock(NamedTuple):

@@ -282,12 +282,13 @@ class Story(RuleBasedStateMachine):
         return Answer.of(response)
 
     def _insist(self, key: Key) -> None:
-        """Repeat a key, as clients do, until it is told what it stands for; what no item exists for needs no order."""
+        """Repeat a key, as clients do, until it is known what it stands for: nothing, if there is no such item."""
 
-        def told() -> bool:
-            return any(self._send(key, body, 0).is_final for body in key.bodies) or key.order_id is not None
+        def decided() -> bool:
+            answers = [self._send(key, body, 0) for body in key.bodies]
+            return key.is_decided or (key.order_id is None and all(answer.is_final for answer in answers))
 
-        eventually(told, what=f"an answer to {key}")
+        eventually(decided, what=f"an answer to {key}")
 
     def _restock(self, restock: Restock) -> int | None:
         """Book goods, which may have been booked before; None when inventory is not there."""
