@@ -29,6 +29,7 @@ SETTINGS = {
     "DATABASE_CONNECTIONS": "3",
 }
 READY_WITHIN = 60.0  # seconds, on a machine that has more to do
+LAST_NUMBER = 15  # of Valkey's databases
 NOWHERE = "http://127.0.0.1:9"
 SETTLE_LIMIT = 30.0  # seconds
 
@@ -85,8 +86,7 @@ class Stage:
             leave(standing_in)
         leave(struck)
         if scenario.cell.process == "worker":
-            with redis.Redis.from_url(self._valkey) as valkey:
-                valkey.flushdb()  # so that no wake-up from an earlier trial strikes this one's worker
+            _empty(self._valkey)  # so that no wake-up from an earlier trial strikes this one's worker
         present = [self.inventories[0], *self.orders, self.workers[0]]
         present += [self.blind_order] if scenario.way == "unreachable" else []
         missing = [service for service in present if service is not struck and not service.is_alive]
@@ -207,13 +207,14 @@ class Grounds:
 
     @contextmanager
     def stage(self, lane: int, key_prefix: str) -> Iterator[Stage]:
-        """A stage on databases that no other had before, and on the lane's own numbered database of Valkey."""
+        """A stage on databases that no other had before, and on the lane's own numbered database of Valkey, emptied."""
         name = f"lane-{lane}-{secrets.token_hex(4)}"
         directory = self._directory / name
         directory.mkdir()
         order_database = self._databases.make(f"{name}_orders", "order_template")
         inventory_database = self._databases.make(f"{name}_inventory", "inventory_template")
-        valkey = self._valkey.url(lane)
+        valkey = self._valkey.url(LAST_NUMBER - lane)  # shops of other tests are given the first numbers
+        _empty(valkey)
         with processes(directory, order_database, inventory_database, valkey) as services:
             stage = Stage(
                 services, (order_database, inventory_database), valkey, (self._journals / f"{name}.jsonl", key_prefix)
@@ -238,6 +239,11 @@ def grounds(journals: Path) -> Iterator[Grounds]:
             for service in ("order", "inventory"):
                 migrate(databases.make(f"{service}_template"), f"services.{service}")
             yield Grounds(databases, valkey, directory / "lanes", journals)
+
+
+def _empty(valkey: str) -> None:
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
 
 
 def leave(service: Service) -> None:
