@@ -80,7 +80,10 @@ def conclude(results: Results, report: NemesisReport | None) -> Receipt:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if not any(asked.match in str(cell) for cell in CELLS):
+        parser.error(f"nothing matches {asked.match!r}; there are {', '.join(map(str, CELLS))}")
     seed = secrets.randbelow(2**31) if asked.seed is None else asked.seed
     directory = asked.directory or Path(tempfile.mkdtemp(prefix="valerix-faults-"))
     console = Console(stderr=True)

@@ -99,7 +99,7 @@ def write_up(campaign: Campaign, trials: Sequence[Trial], nemesis: NemesisReport
     unsettled = [_of_trial(trial) for trial in trials if trial.outcome == "unsettled"]
     if nemesis is not None and nemesis.verdict != "clean":
         (violations if nemesis.verdict == "violated" else unsettled).append(_of_nemesis(nemesis))
-    faults = Counter(SIGNALS[trial.cell.strike] + f" at a {trial.cell.process}'s step" for trial in fired)
+    faults = Counter(f"{SIGNALS[trial.cell.strike]} at a step of {trial.cell.process}" for trial in fired)
     return Receipt(
         seed=campaign.seed,
         versions=campaign.versions,
@@ -115,7 +115,7 @@ def write_up(campaign: Campaign, trials: Sequence[Trial], nemesis: NemesisReport
         nemesis=nemesis,
         violations=violations,
         unsettled=unsettled,
-        bound=bound(len(fired)) if not violations else None,
+        bound=bound(sum(trial.outcome == "held" for trial in trials)) if not violations else None,
         repeat=campaign.repeat,
     )
 

@@ -17,7 +17,7 @@ def versions() -> dict[str, str]:
         "commit": _commit(),
         "Python": platform.python_version(),
         "PostgreSQL": ".".join(map(str, postgres_version(embedded_postgres(None, Path())))),
-        "Valkey": _said_by(str(embedded_valkey()), "--version"),
+        "Valkey": _said_by(str(embedded_valkey()), "--version").partition("v=")[2].partition(" ")[0],
         "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} processors",
     }
     return {name: version for name, version in found.items() if version}
