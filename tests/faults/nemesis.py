@@ -258,7 +258,8 @@ class Nemesis:
             try:
                 eventually(partial(_is_well, service.url), SERVICE_WITHIN)
             except AssertionError:
-                self.trouble(f"{service.name} is not well {SERVICE_WITHIN:.0f} s after the last fault")
+                said = _health(service.url)
+                self.trouble(f"{service.name} is not well {SERVICE_WITHIN:.0f} s after the last fault: {said}")
 
     def look_around(self) -> None:
         """Note whom the gremlins hit, and who is dead without having been killed; raise those."""
@@ -467,12 +468,15 @@ def _settled(platform: Platform, orders: psycopg.Connection, nemesis: Nemesis) -
 
 def _is_well(url: str) -> bool:
     """Whether a service has all that it needs, Redis too."""
-    try:
-        told: dict[str, Any] = httpx.get(f"{url}/health/ready", timeout=3).json()
+    return _health(url).get("status") == "ok"
 
-    except httpx.HTTPError:
-        return False
-    return bool(told["status"] == "ok")
+
+def _health(url: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = httpx.get(f"{url}/health/ready", timeout=3).json()
+    except httpx.HTTPError as error:
+        return {"error": repr(error)}
+    return said
 
 
 def _migrated(server: PostgresServer, service: str) -> str:
