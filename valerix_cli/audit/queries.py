@@ -152,7 +152,7 @@ def broken_histories(conn: Connection) -> Found:
            OR "from" IN ('confirmed', 'failed')
            OR ("from" = 'dead' AND NOT ("to" = 'queued' AND cause = 'requeued'))
            OR (is_last AND "to" IS DISTINCT FROM status)
-        LIMIT %(shown)s
+        ORDER BY 1 LIMIT %(shown)s
         """,
         "SELECT count(*) FROM order_events",
     )

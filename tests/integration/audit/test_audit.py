@@ -54,7 +54,7 @@ def test_a_changed_quantity_is_named_wherever_it_is(books: Books) -> None:
 
 
 def test_a_copied_order_is_named(books: Books) -> None:
-    order_id = books.order("one", "confirmed")
+    books.order("one", "confirmed")
     books.orders("ALTER TABLE orders DROP CONSTRAINT orders_idempotency_key_key, DROP CONSTRAINT orders_order_id_key")
     books.orders(
         """
@@ -62,7 +62,7 @@ def test_a_copied_order_is_named(books: Books) -> None:
         SELECT order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token FROM orders
         """
     )
-    assert books.broken()["one-order-per-key"] == ["one", str(order_id)]
+    assert books.broken()["one-order-per-key"] == ["one"]
 
 
 def test_a_copy_under_a_new_key_has_no_deduction_and_no_history(books: Books) -> None:
