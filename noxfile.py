@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed")
+    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed and not long")
     session.run("pytest", "-m", "timed")
 
 
@@ -68,6 +68,8 @@ def faults(session: nox.Session) -> None:
     Arguments after `--` go to tests.faults.campaign; results are kept in a directory that it names.
     """
     install(session, *DEVELOPMENT)
+    if not session.posargs:
+        session.run("pytest", "-m", "long")
     # Ctrl-C reaches the campaign itself, which ends every process and says how to go on.
     session.run("python", "-m", "tests.faults.campaign", *session.posargs, interrupt_timeout=None)
 

@@ -22,6 +22,7 @@ from typing import TypeVar
 import httpx
 
 from valerix_cli.local.ports import free_port
+from valerix_cli.local.probe import is_ready
 
 SERVICE_TOKEN = "s-4f1c9a7be2d05836"
 OPERATOR_TOKEN = "o-93be07d1c6a8f245"
@@ -117,11 +118,8 @@ class Service:
 
     def _is_ready(self) -> bool:
         assert self.is_alive, f"{self.name} ended: {self.log.read_text()[-2000:]}"
-        try:
-            answer = httpx.get(f"{self.url}/health/live", timeout=1)
-            return answer.is_success and answer.json()["pid"] == self.process.pid  # not whoever had the port before
-        except httpx.TransportError:
-            return False
+        assert self.process.pid is not None
+        return is_ready(self.url, self.process.pid, path="/health/live")
 
 
 class Processes:

@@ -19,6 +19,7 @@ from services.common.auth import Level, only, operator_only, service_only
 from services.common.idempotency import parse_key
 from services.common.postgres import OUTAGES, Pool
 from services.common.rate_limit import public
+from services.common.refusals import DatabaseUnavailable
 from services.inventory import store, usecases, wire
 from services.inventory.domain import (
     Contradicted,
@@ -36,6 +37,7 @@ from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer,
 
 log = structlog.get_logger()
 
+UNAVAILABLE: tuple[type[Exception], ...] = (*OUTAGES, DatabaseUnavailable)
 NDJSON = "application/x-ndjson"
 
 Answers: TypeAlias = set[asyncio.Task[LineAnswer | None]]
@@ -183,7 +185,7 @@ async def _next_answers(pending: Answers) -> tuple[bytes, Answers]:
 async def _answer(state: State, body: DeductBody) -> LineAnswer | None:
     try:
         return wire.answer(body.order_id, await usecases.serve(state.deductions, state.leases, body.line, body.attempt))
-    except OUTAGES:
+    except UNAVAILABLE:
         return LineAnswer(body.order_id, 503, reason="database-unavailable")
     except Exception:
         log.exception("a line failed")

@@ -76,7 +76,7 @@ class Processing:
         """
         if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
             return Placement(order, replayed=True)
-        match await self._admit(wanted):
+        match await _in_time(self._admit(wanted), COMMIT_LIMIT):
             case Process(claim):
                 crash_point("after-accept")
                 order = await self.process(claim, COMMIT_LIMIT)
@@ -85,8 +85,8 @@ class Processing:
             case Replay(order):
                 self._remember(order)
                 return Placement(order, replayed=True)
-            case QueueFull() as full:
-                raise full
+            case QueueFull() | UnknownItem() as refusal:
+                raise refusal
             case refusal:
                 CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
                 raise refusal
@@ -117,12 +117,18 @@ class Processing:
             await asyncio.wait(self._afterwards)
 
     async def _admit(self, wanted: NewOrder) -> Process | Replay | Refusal:
+        refusal = await self._reason_to_refuse(wanted)
+        if refusal is None:
+            return await self._accepting.submit(wanted)
+        return await usecases.recall(self._pool, wanted) or refusal  # whatever its key stands for, it stands for
+
+    async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
+        """Why a new key would be refused at the door, with nothing stored."""
         if self._backlog.is_full:
-            known = await usecases.recall(self._pool, wanted)
-            return known or QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
+            return QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
         if await self._inventory.lacks(wanted.item_id):
-            raise UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
-        return await _in_time(self._accepting.submit(wanted), COMMIT_LIMIT)
+            return UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
+        return None
 
     async def _attempt(self, claim: Claim) -> Outcome:
         outcome: Outcome = Unknown("attempts-exhausted")

@@ -224,6 +224,7 @@ def exit_code(directory: Path, *more: str) -> int:
         return run.wait(60)
 
 
+@pytest.mark.long
 def test_a_campaign_that_is_interrupted_leaves_nothing_running_and_can_be_gone_on_with(tmp_path: Path) -> None:
     results = tmp_path / "trials.jsonl"
     with running_campaign(tmp_path, "--seed", "7", "--trials", "100") as run:

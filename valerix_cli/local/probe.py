@@ -26,9 +26,9 @@ class _Health(msgspec.Struct, frozen=True):
     pid: int
 
 
-def is_ready(url: str, pid: int) -> bool:
+def is_ready(url: str, pid: int, path: str = "/health/ready") -> bool:
     """Whether process `pid` answers there and may take traffic: another platform may have its port."""
-    answer = ask(url, "/health/ready")
+    answer = ask(url, path)
     if answer is None or answer[0] != 200:  # noqa: PLR2004 - HTTP's OK
         return False
     try:
