@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.common.postgres import OUTAGES, Pool, migrate, open_pool
+from services.common.postgres import OUTAGES, Pool, check_schema, migrate, open_pool
 from services.common.redis import BestEffort
 from services.common.refusals import DatabaseUnavailable
 from tests.integration.order.replica import Replica
