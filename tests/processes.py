@@ -1,16 +1,11 @@
 """Real services as real processes, on databases that a test names; every one is gone when the test ends.
 
-They are forked from a process that has already imported the libraries, which is most of the work of starting one; what
-they do from there is what `python -m` does. tests/platform starts them the way users do.
+They are forked (see tests.forks); tests/platform starts them the way users do.
 """
 
-import multiprocessing
 import os
-import pkgutil
-import runpy
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +16,7 @@ from typing import TypeVar
 
 import httpx
 
+from tests.forks import FORKS, be_module
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
 
@@ -32,14 +28,6 @@ SERVICE = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 T = TypeVar("T")
 
 ROOM = 2 * 1024**3  # bytes that a run may need
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        *("services.common.app", "services.common.rate_limit", "services.common.server", "httpx"),
-        *("valerix_cli.app", "rich.console", "rich.table", "rich.live"),
-    ]
-)
 
 
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
@@ -90,7 +78,7 @@ class Service:
         more = {f"VALERIX_{name}": value for name, value in environ.items()}
         path = {"PATH": os.environ.get("PATH", "")}
         self.log.touch()
-        self._process = FORKS.Process(target=_become, args=(self.module, path | self.environ | more, self.log))
+        self._process = FORKS.Process(target=be_module, args=(self.module, path | self.environ | more, self.log))
         self._process.start()
 
     def wait_ready(self, within: float = 20.0) -> None:
@@ -179,18 +167,6 @@ def processes(directory: Path, order_database: str, inventory_database: str, red
         yield made
     finally:
         made.end()
-
-
-def _become(module: str, environ: dict[str, str], log: Path) -> None:
-    """Be that module, with nothing of ours but what it is told, which may be to call a function before."""
-    with log.open("ab") as output:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(output.fileno(), stream.fileno())
-    os.environ.clear()
-    os.environ.update(environ)
-    if prelude := environ.get("VALERIX_PRELUDE"):  # tests.faults breaks services on purpose
-        pkgutil.resolve_name(prelude)()
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _pointing_at(inventory: tuple[Service | str, ...]) -> dict[str, str]:

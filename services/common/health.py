@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
+import structlog
 from litestar import Response, get
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
+
+log = structlog.get_logger()
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -73,6 +76,7 @@ async def _check(probe: Probe) -> Check:
     except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
         status: Status = "down" if probe.vital else "degraded"
         remark = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        log.warning("a dependency is not well", vital=probe.vital, why=remark)
     else:
         status = "degraded" if remark else "ok"
     return Check(status, round((time.perf_counter() - began) * 1000, 2), remark)

@@ -23,13 +23,13 @@ REST = 1.0  # seconds that Redis is left alone after a failure, so that its call
 FAILURES = (RedisError, OSError, TimeoutError)
 
 
-def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT) -> Redis:
+def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT, connect_timeout: float = LIMIT) -> Redis:
     """A client without retries: the library's own (10 of them) stall a caller for seconds and repeat writes."""
     return redis_asyncio.from_url(
         url,
         client_name=name,
         socket_timeout=socket_timeout,
-        socket_connect_timeout=LIMIT,
+        socket_connect_timeout=connect_timeout,
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
     )
@@ -38,16 +38,17 @@ def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT) -> Redis:
 class BestEffort:
     """Runs Redis operations that may as well not happen: on any failure the caller gets the fallback."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, limit: float = LIMIT) -> None:
         self.client = client
+        self._limit = limit
         self._rested_at = 0.0
 
     async def __call__(self, operation: Callable[[Redis], Awaitable[T]], fallback: T) -> T:
-        """Return what `operation` returns within 0.3 s, else `fallback`; at once while Redis rests."""
+        """Return what `operation` returns within the limit, else `fallback`; at once while Redis rests."""
         if time.monotonic() < self._rested_at:
             return fallback
         try:
-            async with asyncio.timeout(LIMIT):
+            async with asyncio.timeout(self._limit):
                 return await operation(self.client)
         except FAILURES as error:
             self._rested_at = time.monotonic() + REST

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.processes import FORKS, open_directory
+from tests.forks import FORKS, be_valerix
+from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
 PATIENCE = 60
@@ -42,8 +42,7 @@ class Valerix:
     def __call__(self, *typed: str, code: int = 0, stdin: str = "", **environ: str) -> Done:
         """Run a command to its end, which must be exit code `code`.
 
-        It is forked from a process that has imported the libraries already, like the services in tests.processes; `up`,
-        whose children must be its own alone, and what goes on are started as a shell would.
+        It is forked (see tests.forks); `up`, whose children must be its own alone, is started as a shell would.
         """
         arguments = (typed, self.directory, self.environ | environ)
         ran = self.as_a_shell_would(*arguments, stdin) if "up" in typed else self._fork(*arguments, stdin)
@@ -68,7 +67,7 @@ class Valerix:
     def _fork(typed: tuple[str, ...], directory: Path, environ: dict[str, str], stdin: str) -> Done:
         with open_directory("command") as streams:
             (streams / "0").write_text(stdin)
-            command = FORKS.Process(target=_become, args=(typed, directory, environ, streams))
+            command = FORKS.Process(target=be_valerix, args=(typed, directory, environ, streams))
             command.start()
             command.join(PATIENCE)
             assert command.exitcode is not None, f"valerix {' '.join(typed)} did not end"
@@ -99,18 +98,6 @@ class Valerix:
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
         return Done(process.returncode, out, err)
-
-
-def _become(typed: tuple[str, ...], directory: Path, environ: dict[str, str], streams: Path) -> None:
-    """Be `valerix`, with the files called 0, 1 and 2 for its standard streams."""
-    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
-        os.dup2(os.open(streams / str(number), mode), number)
-    sys.stdin = os.fdopen(0)
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environ)
-    sys.argv = [PROGRAM, *typed]
-    pkgutil.resolve_name("valerix_cli.main:run")()
 
 
 @pytest.fixture(scope="session")

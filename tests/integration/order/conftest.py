@@ -9,6 +9,8 @@ from services.common.postgres import Pool, open_pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from tests.integration.order.replica import Replica, Start
 
+PATIENCE = 5.0  # seconds
+
 
 @pytest.fixture
 async def pool(order_database: str) -> AsyncIterator[Pool]:
@@ -19,15 +21,23 @@ async def pool(order_database: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
-    """A client with the time limits of the request path."""
-    opened = open_redis(redis_url, name="test")
+    """A client with all the time that a busy machine may take."""
+    opened = open_redis(redis_url, name="test", socket_timeout=PATIENCE, connect_timeout=PATIENCE)
     async with closing(opened):
         yield opened
 
 
 @pytest.fixture
 def redis(client: Redis) -> BestEffort:
-    return BestEffort(client)
+    return BestEffort(client, PATIENCE)
+
+
+@pytest.fixture
+async def hasty(redis_url: str) -> AsyncIterator[BestEffort]:
+    """Redis with the time limits of the request path, for tests of these."""
+    opened = open_redis(redis_url, name="hasty")
+    async with closing(opened):
+        yield BestEffort(opened)
 
 
 @pytest.fixture

@@ -22,6 +22,11 @@ def answers(redis: BestEffort) -> Answers:
 
 
 @pytest.fixture
+def hasty_answers(hasty: BestEffort) -> Answers:
+    return Answers(hasty)
+
+
+@pytest.fixture
 async def nowhere() -> AsyncIterator[BestEffort]:
     """A Redis that is not there."""
     opened = open_redis("redis://127.0.0.1:1", name="test")
@@ -116,27 +121,27 @@ async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> No
 
 @pytest.mark.timed
 async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothing_for_a_while(
-    answers: Answers, client: Redis
+    hasty_answers: Answers, client: Redis
 ) -> None:
-    await answers.keep(order())
+    await hasty_answers.keep(order())
     await pause(client, 0.8)
     began = time.monotonic()
-    found = await asyncio.gather(*(answers.find("key-1", PS5) for _ in range(50)))
+    found = await asyncio.gather(*(hasty_answers.find("key-1", PS5) for _ in range(50)))
     assert found == [None] * 50
     assert LIMIT - 0.1 < time.monotonic() - began < LIMIT + 0.3
     began = time.monotonic()
-    assert await answers.find("key-1", PS5) is None
+    assert await hasty_answers.find("key-1", PS5) is None
     assert time.monotonic() - began < 0.1
 
 
-async def test_when_redis_is_back_it_is_asked_again(answers: Answers, client: Redis, redis: BestEffort) -> None:
-    await answers.keep(order())
+async def test_when_redis_is_back_it_is_asked_again(hasty_answers: Answers, client: Redis, hasty: BestEffort) -> None:
+    await hasty_answers.keep(order())
     await pause(client, 0.5)
-    assert await answers.find("key-1", PS5) is None
+    assert await hasty_answers.find("key-1", PS5) is None
     async with asyncio.timeout(REST + 2):
-        while await answers.find("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+        while await hasty_answers.find("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0)
-    assert await redis(lambda client: client.ping(), fallback=False)
+    assert await hasty(lambda client: client.ping(), fallback=False)
 
 
 async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(client: Redis) -> None:

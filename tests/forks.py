@@ -1,0 +1,46 @@
+"""Starting our own programs by forking from a process that has imported the libraries, which is most of their start.
+
+What they do from there is what `python -m MODULE` and `valerix` do. This module is imported in the process they are
+forked from, so it imports next to nothing itself.
+"""
+
+import multiprocessing
+import os
+import pkgutil
+import runpy
+import sys
+from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "__main__",  # or each child would import pytest anew
+        "tests.forks",
+        *("services.common.app", "services.common.rate_limit", "services.common.server", "httpx", "pybreaker"),
+        *("valerix_cli.main", "valerix_cli.polling", "rich.console", "rich.table", "rich.live"),
+    ]
+)
+
+
+def be_module(module: str, environ: dict[str, str], log: Path) -> None:
+    """Be that module, with nothing of ours but what it is told, which may be to call a function before."""
+    with log.open("ab") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environ)
+    if prelude := environ.get("VALERIX_PRELUDE"):  # tests.faults breaks services on purpose
+        pkgutil.resolve_name(prelude)()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def be_valerix(typed: tuple[str, ...], directory: Path, environ: dict[str, str], streams: Path) -> None:
+    """Be `valerix`, with the files called 0, 1 and 2 in `streams` for its standard streams."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
+        os.dup2(os.open(streams / str(number), mode), number)
+    sys.stdin = os.fdopen(0)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = ["valerix", *typed]
+    pkgutil.resolve_name("valerix_cli.main:run")()
