@@ -1,12 +1,14 @@
 """Whatever goes wrong is answered with one problem document that says no more than it should."""
 
 import io
+from typing import Any
 
 import httpx
 import pytest
+from litestar.types import Message
 
 from tests.unit.common.logs import events
-from tests.unit.common.shell import SECRET, client
+from tests.unit.common.shell import SECRET, build, client
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:
@@ -149,3 +151,37 @@ async def test_head_and_options_are_answered_too() -> None:
     async with client() as things:
         assert (await things.head("/nothing")).status_code == 404
         assert (await things.options("/things")).status_code == 204
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_no_bug_of_ours(log: io.StringIO) -> None:
+    sent: list[Message] = []
+    incoming: list[Any] = [
+        {"type": "http.request", "body": b'{"name":', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with client() as opened:
+        request = opened.build_request("POST", "/things", headers={"Content-Type": "application/json"}, content=b"{}")
+    scope: Any = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/things",
+        "raw_path": b"/things",
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": ("127.0.0.1", 1),
+        "server": ("things", 80),
+    }
+    await build()(scope, receive, send)
+    assert sent[0]["type"] == "http.response.start"
+    assert sent[0]["status"] == 400
+    assert log.getvalue() == ""
