@@ -124,7 +124,8 @@ def refused_and_deducted(conn: Connection) -> Found:
 def broken_histories(conn: Connection) -> Found:
     """Transitions that leave a final status, do not begin where the last one ended, or do not end where the order is.
 
-    Ids of transitions of one order follow each other in time: they are given while its row is locked.
+    Ids of transitions of one order follow each other in time: they are given while its row is locked. OFFSET 0 keeps
+    the details out of what is sorted, which takes twice as long with them.
     """
     return _examples(
         conn,
@@ -142,9 +143,13 @@ def broken_histories(conn: Connection) -> Found:
                END,
                count(*) OVER ()
         FROM (
-            SELECT order_id, at, "from", "to", detail->>'cause' AS cause, lag("to") OVER life AS before,
+            SELECT order_id, at, "from", "to", cause, lag("to") OVER life AS before,
                    lead("to") OVER life IS NULL AS is_last
-            FROM order_events WINDOW life AS (PARTITION BY order_id ORDER BY id)
+            FROM (
+                SELECT order_id, id, at, "from", "to", CASE WHEN "from" = 'dead' THEN detail->>'cause' END AS cause
+                FROM order_events OFFSET 0
+            ) AS event
+            WINDOW life AS (PARTITION BY order_id ORDER BY id)
         ) AS step
         FULL JOIN orders o ON o.order_id = step.order_id AND step.is_last
         WHERE step.order_id IS NULL
