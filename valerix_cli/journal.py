@@ -35,10 +35,15 @@ class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
 
 
 class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
-    """What came back: an order, or the slug of a problem, and the order's id where either names one."""
+    """What came back: an order, or the slug of a problem, and the order's id where either names one.
+
+    What was asked for is said again: one key may be sent with several bodies at the same time.
+    """
 
     at: datetime
     key: str
+    item_id: str
+    quantity: int
     http_status: int
     order_id: str | None
     order_status: str | None
@@ -77,12 +82,15 @@ class JournalWriter:
         self._write(Began(datetime.now(UTC), run, key_prefix))
         _sync_directory(path.parent)
 
-    def sent(self, key: str, item_id: str, quantity: int) -> None:
-        self._write(Sent(datetime.now(UTC), key, item_id, quantity))
+    def sent(self, key: str, item_id: str, quantity: int) -> Sent:
+        """Return the entry, which the answer is to be written down for."""
+        entry = Sent(datetime.now(UTC), key, item_id, quantity)
+        self._write(entry)
+        return entry
 
     def answered(
         self,
-        key: str,
+        sent: Sent,
         http_status: int,
         order_id: str | None = None,
         order_status: str | None = None,
@@ -90,10 +98,11 @@ class JournalWriter:
         *,
         replayed: bool = False,
     ) -> None:
-        self._write(Answered(datetime.now(UTC), key, http_status, order_id, order_status, problem, replayed))
+        now, asked = datetime.now(UTC), (sent.key, sent.item_id, sent.quantity)
+        self._write(Answered(now, *asked, http_status, order_id, order_status, problem, replayed))
 
-    def unknown(self, key: str, error: str) -> None:
-        self._write(Unknown(datetime.now(UTC), key, error))
+    def unknown(self, sent: Sent, error: str) -> None:
+        self._write(Unknown(datetime.now(UTC), sent.key, error))
 
     def close(self) -> None:
         os.close(self._file)

@@ -17,6 +17,8 @@ _CAUSES = {
     "insufficient-stock": "there was not enough in stock",
     "unknown-item": "nobody sells this item",
     "requeued": "an operator asked for it",
+    "due": "it was due",
+    "lease-ended": "whoever had it before let the lease end",
 }
 
 
@@ -53,6 +55,8 @@ def _of_event(event: OrderEvent, order: Order) -> str:
             told = f"failed the order{nth}: {cause}{_available(event)}"
         case "dead", "queued":
             told = f"queued the dead order again: {cause}"
+        case _ if "lease_seconds" in event.detail:
+            told = f"took the order in hand{nth}{_lease(event)}: {cause}"
         case "queued", "queued":
             told = f"tried{nth} and left it queued: {cause}{_next(event)}"
         case _, "queued":
@@ -67,6 +71,10 @@ def _cause(event: OrderEvent) -> str:
     if cause.isdecimal():
         return f"inventory answered {cause}, so the outcome is not known"
     return f"{_CAUSES[cause]} ({cause})" if cause in _CAUSES else cause
+
+
+def _lease(event: OrderEvent) -> str:
+    return f" for {say_duration(float(event.detail['lease_seconds']))}"
 
 
 def _available(event: OrderEvent) -> str:

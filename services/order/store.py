@@ -13,7 +13,7 @@ from services.order.domain import Claim, NewOrder, Order, Settlement, Status, St
 
 
 class Event(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """One transition of an order."""
+    """One step of an order: a transition, or a claim, which leaves the status as it is."""
 
     at: datetime
     from_: str | None
@@ -54,7 +54,8 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
         ), logged AS (
             INSERT INTO order_events (order_id, "from", "to", detail)
             SELECT order_id, NULL, 'pending',
-                   jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1, 'request_id', r.request_id)
+                   jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1, 'request_id', r.request_id,
+                                      'lease_seconds', extract(epoch FROM %(lease)s::interval)::float8)
             FROM inserted
             JOIN unnest(%(order_ids)s::uuid[], %(request_ids)s::text[]) AS r (order_id, request_id) USING (order_id)
         )
@@ -140,27 +141,39 @@ async def by_ids(conn: Connection, order_ids: list[uuid.UUID]) -> dict[uuid.UUID
 
 
 async def claim_due(
-    conn: Connection, lease: timedelta, limit: int, among: list[uuid.UUID] | None = None
+    conn: Connection, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None
 ) -> list[Claim]:
-    """Lease up to `limit` orders that are due and in nobody's hands, oldest due first; only those `among`, if given."""
+    """Lease up to `limit` orders that are due and in nobody's hands, oldest due first; only those `among`, if given.
+
+    Each claim is written into its order's history, so that it can be shown that no lease was cut short.
+    """
     cursor = await conn.execute(
         """
         WITH due AS (
-            SELECT id FROM orders
+            SELECT id, lease_until IS NOT NULL AS abandoned FROM orders
             WHERE status IN ('pending', 'queued') AND next_attempt_at <= now()
               AND (lease_until IS NULL OR lease_until <= now())
               AND (%(among)s::uuid[] IS NULL OR order_id = ANY(%(among)s::uuid[]))
             ORDER BY next_attempt_at
             LIMIT %(limit)s
             FOR UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE orders o
+            SET lease_until = now() + %(lease)s, next_attempt_at = now() + %(lease)s,
+                lease_token = o.lease_token + 1, attempts = o.attempts + 1, updated_at = now()
+            FROM due WHERE o.id = due.id
+            RETURNING o.order_id, o.item_id, o.quantity, o.status, o.attempts, o.lease_token, due.abandoned
+        ), logged AS (
+            INSERT INTO order_events (order_id, "from", "to", detail)
+            SELECT order_id, status, status,
+                   jsonb_build_object('by', %(by)s::text, 'attempt', attempts, 'token', lease_token,
+                                      'cause', CASE WHEN abandoned THEN 'lease-ended' ELSE 'due' END,
+                                      'lease_seconds', extract(epoch FROM %(lease)s::interval)::float8)
+            FROM claimed
         )
-        UPDATE orders o
-        SET lease_until = now() + %(lease)s, next_attempt_at = now() + %(lease)s,
-            lease_token = o.lease_token + 1, attempts = o.attempts + 1, updated_at = now()
-        FROM due WHERE o.id = due.id
-        RETURNING o.order_id, o.item_id, o.quantity, o.status, o.attempts, o.lease_token
+        SELECT order_id, item_id, quantity, status, attempts, lease_token FROM claimed
         """,
-        {"lease": lease, "limit": limit, "among": among},
+        {"lease": lease, "by": by, "limit": limit, "among": among},
     )
     return [Claim(*row) for row in await cursor.fetchall()]
 

@@ -56,10 +56,10 @@ async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Ord
     return [written.get(s.claim.order_id) or found[s.claim.order_id] for s in settlements]
 
 
-async def claim(pool: Pool, lease: timedelta, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
+async def claim(pool: Pool, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
     """Take up to `limit` orders that are due and in nobody's hands."""
     async with pool.connection() as conn:
-        return await store.claim_due(conn, lease, limit, among)
+        return await store.claim_due(conn, lease, by, limit, among)
 
 
 async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.UUID]:
@@ -84,7 +84,7 @@ async def show(pool: Pool, order_id: uuid.UUID) -> Order:
 
 
 async def history(pool: Pool, order_id: uuid.UUID) -> list[Event]:
-    """Return each transition of one order, oldest first. Raises OrderNotFound."""
+    """Return each step of one order, oldest first. Raises OrderNotFound."""
     async with pool.connection() as conn:
         events = await store.events_of(conn, order_id)
     if not events:

@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, settings: OrderSettings, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._lease, self._by = timedelta(seconds=settings.lease_seconds), settings.replica
         self._in_hand = 0
         self._ending = False
         self._work: set[asyncio.Task[None]] = set()
@@ -105,7 +105,7 @@ class Worker:
         claims: list[Claim] = []
         self._in_hand += room  # promised, so that the sweeper and the listener together keep to the limit
         try:
-            claims = await usecases.claim(self._runtime.pool, self._lease, room, among)
+            claims = await usecases.claim(self._runtime.pool, self._lease, self._by, room, among)
         except OUTAGES as error:
             log.warning("cannot claim, the database is away", error=repr(error))
         finally:

@@ -79,17 +79,17 @@ class Customers:
 
     async def _try(self, client: httpx.AsyncClient, url: str, request: Request) -> Told | None:
         body = {"item_id": self._item_id, "quantity": request.quantity}
-        self._journal.sent(request.key, self._item_id, request.quantity)
+        entry = self._journal.sent(request.key, self._item_id, request.quantity)
         self.sent += 1
         try:
             answer = await client.post(f"{url}/api/orders", json=body, headers={"Idempotency-Key": request.key})
         except httpx.TransportError as error:
-            self._journal.unknown(request.key, repr(error))
+            self._journal.unknown(entry, repr(error))
             self.unanswered += 1
             return None
         told = _read(request, answer)
         self._journal.answered(
-            told.key,
+            entry,
             told.http_status,
             told.order_id,
             told.order_status,

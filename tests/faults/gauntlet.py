@@ -4,7 +4,7 @@
     result.caught_by
 
 What the script does next never depends on what it is told, so that no mutant can lead it astray; it writes that into a
-journal, and leaves the judging to the audit and to the few checks here that the audit has no means for.
+journal, and leaves the judging to the audit.
 """
 
 import itertools
@@ -26,6 +26,7 @@ from tests.faults.mutants import Mutant
 from tests.integration.life.shop import Shop
 from tests.processes import Service, eventually, open_directory, processes
 from valerix_cli.audit import Audit, Sources, audit
+from valerix_cli.audit.model import Invariant
 from valerix_cli.journal import JournalWriter
 from valerix_cli.local.servers import ValkeyServer, running
 
@@ -46,15 +47,6 @@ SETTINGS = {
 _numbers = itertools.count(1)
 
 
-class Caught(msgspec.Struct, frozen=True):
-    """A rule that is broken, by whose account, how often, and the first example."""
-
-    by: str
-    rule: str
-    times: int
-    example: str
-
-
 class Result(msgspec.Struct, frozen=True):
     """What one run showed. `missed` names the faults that did not come about, which leaves a run without meaning."""
 
@@ -62,25 +54,17 @@ class Result(msgspec.Struct, frozen=True):
     seconds: float
     sent: int
     audit: Audit
-    checks: list[Caught]
     missed: list[str]
 
     @property
-    def caught_by(self) -> list[Caught]:
-        """Every rule that was found broken, the audit's first."""
-        broken = [rule for rule in self.audit.invariants if rule.verdict not in {"held", "not-checked"}]
-        return [
-            *(
-                Caught("audit", rule.name, rule.broken, " ".join(f"{e.subject}: {e.wrong}" for e in rule.examples[:1]))
-                for rule in broken
-            ),
-            *self.checks,
-        ]
+    def broken(self) -> list[Invariant]:
+        """Every rule that was found broken."""
+        return [rule for rule in self.audit.invariants if rule.broken]
 
     @property
     def is_clean(self) -> bool:
         """Nothing was found although every fault came about."""
-        return self.audit.verdict == "clean" and not self.checks and not self.missed
+        return self.audit.verdict == "clean" and not self.missed
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -101,16 +85,16 @@ class Buyers:
 
     def send(self, wanted: Send) -> httpx.Response | None:
         """Send one order. None when no answer came."""
-        self._journal.sent(wanted.key, wanted.item, wanted.quantity)
+        entry = self._journal.sent(wanted.key, wanted.item, wanted.quantity)
         self.sent += 1
         try:
             response = self._shop.place(wanted.item, wanted.quantity, key=wanted.key, at=wanted.at)
         except httpx.TransportError as error:
-            self._journal.unknown(wanted.key, repr(error))
+            self._journal.unknown(entry, repr(error))
             return None
         told: dict[str, Any] = response.json()
         self._journal.answered(
-            wanted.key,
+            entry,
             response.status_code,
             told.get("order_id"),
             told.get("status") if response.is_success else None,
@@ -132,13 +116,13 @@ class Gauntlet:
     def __init__(self, shop: Shop, redis_url: str, buyers: Buyers, prefix: str) -> None:
         self.shop, self.redis_url, self.buyers, self.prefix = shop, redis_url, buyers, prefix
         self.missed: list[str] = []
-        self.taken_for_others: list[str] = []
 
     def play(self, seed: int) -> None:
         early = self.keys("early", 8)
         racing = self.keys("racing", 24)
         wanting = self.keys("scarce", 36)
         unlucky = self.keys("unlucky", 24)
+        refused = self.keys("refused", 6)
         stopped = self.keys("stopped", 6)
         self.buyers.send_all(self.each(early))
         self.buyers.send_all(send for key in racing for send in self.each([key] * 4))
@@ -147,11 +131,13 @@ class Gauntlet:
         self.forget()
         self.buyers.send_all(self.each(early, shift=1))
         self.lose_answers(unlucky, seed)
+        self.lose_refusals(refused, seed)
         self.stop_past_the_lease(stopped, seed)
         self.kill_at_an_accept(self.keys("accepted", BUYERS))
         self.heal()
         self.buyers.send_all(self.each(early + racing + unlucky + stopped, shift=1))
         self.buyers.send_all(self.each(wanting, "scarce", shift=1))
+        self.buyers.send_all(self.each(refused, "rare", shift=1))
         self.expect(lambda: not self.unfinished(), "everything settled after the last repeats", 3 * LEASE)
 
     def keys(self, name: str, count: int) -> list[str]:
@@ -164,12 +150,7 @@ class Gauntlet:
     def change_bodies(self, keys: Sequence[str]) -> None:
         """Ask for something else under keys that are taken."""
         others = [Send(key, "plenty", 2, number % 2) for number, key in enumerate(keys)]
-        answers = self.buyers.send_all(others)
-        self.taken_for_others += [
-            f"{send.key}: {answer.status_code} for another quantity than the first"
-            for send, answer in zip(others, answers, strict=True)
-            if answer is not None and answer.is_success
-        ]
+        self.buyers.send_all(others)
 
     def forget(self) -> None:
         """Take from Redis all that it holds."""
@@ -194,6 +175,18 @@ class Gauntlet:
 
     def some_are_tried_again(self) -> bool:
         return bool(self.shop.order_rows(b"SELECT FROM orders WHERE attempts > 2"))
+
+    def lose_refusals(self, keys: Sequence[str], seed: int) -> None:
+        """Keep refusals back, and put more on the shelf before anybody asks again."""
+        self.shop.chaos(partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
+        refusals = self.refusals()
+        self.buyers.send_all(self.each(keys, "rare"))
+        self.expect(lambda: self.refusals() > refusals, "refusals that nobody hears of")
+        self.shop.restock("rare", 100)
+        self.shop.calm()
+
+    def refusals(self) -> int:
+        return len(self.shop.inventory_rows(b"SELECT FROM refusals"))
 
     def stop_past_the_lease(self, keys: Sequence[str], seed: int) -> None:
         """Have an order service stop before it settles what it got no answer for; wake it when others have settled."""
@@ -254,41 +247,12 @@ def run(databases: Databases, directory: Path, mutant: Mutant | None, seed: int)
             round(time.monotonic() - began, 1),
             gauntlet.buyers.sent,
             audit(sources, journal=journal, settle_limit=SETTLE_LIMIT),
-            [*_check("a-key-keeps-its-body", gauntlet.taken_for_others), *_check("a-lease-is-kept", stolen(shop))],
             gauntlet.missed,
         )
 
 
 def is_stopped(service: Service) -> bool:
     return bool(psutil.Process(service.process.pid).status() == psutil.STATUS_STOPPED)
-
-
-def stolen(shop: Shop) -> list[str]:
-    """Orders that somebody settled under a claim made while the claim before was still in force.
-
-    An order's history tells the token of each settlement. Each claim raises it by one, and needs the lease before to
-    have ended, unless the order was given out of hand by being queued.
-    """
-    rows = shop.order_rows(
-        b"""
-        SELECT order_id, extract(epoch FROM at - before)
-        FROM (
-            SELECT order_id, at, (detail->>'token')::int AS token, lag("to") OVER life AS was,
-                   lag(at) OVER life AS before, lag((detail->>'token')::int) OVER life AS earlier
-            FROM order_events WINDOW life AS (PARTITION BY order_id ORDER BY id)
-        ) AS step
-        WHERE at - before < make_interval(secs => (token - earlier - CASE was WHEN 'queued' THEN 1 ELSE 0 END) * %s)
-        """,
-        [LEASE],
-    )
-    return [
-        f"{order_id}: settled under a later claim {seconds:.2f} s after one whose lease lasts {LEASE:g} s"
-        for order_id, seconds in rows
-    ]
-
-
-def _check(rule: str, broken: Sequence[str]) -> list[Caught]:
-    return [Caught("gauntlet", rule, len(broken), broken[0])] if broken else []
 
 
 @contextmanager
@@ -308,6 +272,7 @@ def _shop(databases: Databases, directory: Path, mutant: Mutant | None) -> Itera
         everyone = [*shop.everyone, services.worker(shop.inventory, **SETTINGS)]
         shop.stock("plenty", 1000)
         shop.stock("scarce", 12)
+        shop.stock("rare", 1)
         if mutant is not None:
             _break(shop, mutant, everyone)
         services.start(*everyone)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from typing import Literal, ParamSpec, TypeAlias
+from typing import Literal, ParamSpec, TypeAlias, TypeVar
 
 import httpx
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from valerix_cli.journal import JournalWriter
 
 P = ParamSpec("P")
+T = TypeVar("T")
 Kind: TypeAlias = Literal["new", "twin", "repeat", "changed"]
 """A key of its own; the same once more at the same moment; the same later; a key that is taken, with another body."""
 
@@ -154,7 +155,7 @@ class Load:
 
     async def _try(self, client: httpx.AsyncClient, send: Send, url: str) -> str | None:
         """Send one request. Return what it was answered for good; None when that is still open."""
-        await self._write(self._journal.sent, send.key, send.item_id, send.quantity)
+        entry = await self._write(self._journal.sent, send.key, send.item_id, send.quantity)
         asked = time.monotonic()
         try:
             response = await client.post(
@@ -165,7 +166,7 @@ class Load:
             body = msgspec.json.decode(response.content, type=Body)
         except (httpx.HTTPError, msgspec.DecodeError) as error:
             self._answers[type(error).__name__] += 1
-            await self._write(self._journal.unknown, send.key, repr(error))
+            await self._write(self._journal.unknown, entry, repr(error))
             return None
         order_status = body.status if isinstance(body.status, str) else None
         problem = body.type.removeprefix(_PROBLEM) if body.type else None
@@ -174,7 +175,7 @@ class Load:
         self._witness.hear(send, said, body, asked)
         await self._write(
             self._journal.answered,
-            send.key,
+            entry,
             response.status_code,
             body.order_id,
             order_status,
@@ -185,8 +186,8 @@ class Load:
             self._fates[send.key].order_id = body.order_id
         return said if said in {*_DONE, "queued", "pending", _REUSED} else None
 
-    async def _write(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writing, lambda: write(*args, **kwargs))
+    async def _write(self, write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writing, lambda: write(*args, **kwargs))
 
 
 class Told(msgspec.Struct):
@@ -240,22 +241,17 @@ class Witness:
 
 
 def plan(seed: int, rate: float, seconds: float, prefix: str) -> Iterator[Send]:
-    """Say what is sent when, in order of time: about `rate` orders a second, at random moments."""
+    """Say what is sent when, in order of time: `rate` orders a second on average, at random moments."""
     dice = Random(seed)  # noqa: S311 - a seed is the point
     earlier: list[Send] = []
-    at, number = dice.expovariate(rate), 0
-    while at < seconds:
+    moments = iter(enumerate(sorted(dice.uniform(0, seconds) for _ in range(round(rate * seconds)))))
+    for number, at in moments:
         send = _next(dice, earlier, number, at, prefix)
         yield send
-        number += 1
         if send.kind == "new":
             earlier.append(send)
-        if send.kind != "new" or dice.random() >= TWINS:
-            at += dice.expovariate(rate)
-            continue
-        yield msgspec.structs.replace(send, number=number, kind="twin")
-        number += 1
-        at += dice.expovariate(rate) + dice.expovariate(rate)
+            if dice.random() < TWINS and (twin := next(moments, None)):
+                yield msgspec.structs.replace(send, number=twin[0], kind="twin")
 
 
 def _next(dice: Random, earlier: list[Send], number: int, at: float, prefix: str) -> Send:

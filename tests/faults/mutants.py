@@ -91,6 +91,12 @@ def _clock_off_by(interval: str) -> tuple[Edit, ...]:
     )
 
 
+FORGET_DEDUCTIONS = Edit(
+    "services.inventory.store:lock_and_recall",
+    # It would otherwise recall the first deduction with the item locked, and the index have nothing to do.
+    {"AND transaction_type = 'deduct'": "AND false"},
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "unique-key-dropped",
@@ -103,11 +109,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "Inventory deducts whatever it is asked to, as often as it is asked",
         breaks="confirmed-means-deducted",
         edits=(
-            Edit(
-                "services.inventory.store:lock_and_recall",
-                # It would otherwise recall the first deduction with the item locked, and the index have nothing to do.
-                {"AND transaction_type = 'deduct'": "AND false"},
-            ),
+            FORGET_DEDUCTIONS,
             Edit(
                 "services.inventory.store:write_outcomes",
                 {"ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL DO NOTHING": ""},
@@ -121,6 +123,33 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="no-oversell",
         edits=(Edit("services.inventory.domain:_take", {"if available < line.quantity:": "if False:"}),),
         inventory_statements=("ALTER TABLE inventory DROP CONSTRAINT inventory_quantity_check",),
+    ),
+    Mutant(
+        "ledger-upserted",
+        "Inventory writes a repeated deduction over the first one, and takes the stock for it once more",
+        breaks="stock-conserved",
+        edits=(
+            FORGET_DEDUCTIONS,
+            Edit(
+                "services.inventory.store:write_outcomes",
+                {
+                    "WHERE order_id IS NOT NULL DO NOTHING": (
+                        "WHERE order_id IS NOT NULL DO UPDATE SET quantity_change = excluded.quantity_change"
+                    )
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals-forgotten",
+        "Inventory decides anew about an order that it has refused",
+        breaks="one-outcome-per-order",
+        edits=(
+            Edit(
+                "services.inventory.store:lock_and_recall",
+                {"FROM refusals\n            WHERE order_id": "FROM refusals\n            WHERE false AND order_id"},
+            ),
+        ),
     ),
     Mutant(
         "timeout-taken-for-failure",
@@ -154,7 +183,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "body-not-compared",
         "A key that is known is answered with its order, whatever is asked for under it",
-        breaks="a-key-keeps-its-body",
+        breaks="acknowledged-not-lost",
         edits=(
             Edit("services.order.answers:_stands_for", {"answer.fingerprint == wanted and ": ""}),
             Edit("services.order.domain:admit", {"if stored.fingerprint != wanted.fingerprint:": "if False:"}),
@@ -185,8 +214,8 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.usecases:claim",
                 {
-                    "return await store.claim_due(conn, lease, limit, among)": (
-                        "return await store.claim_due(conn, lease, limit, among) if among else []"
+                    "return await store.claim_due(conn, lease, by, limit, among)": (
+                        "return await store.claim_due(conn, lease, by, limit, among) if among else []"
                     )
                 },
             ),
@@ -216,7 +245,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "lease-by-process-clock-behind",
         "Leases are reckoned by each process's own clock, and two order services' are an hour behind",
-        breaks="a-lease-is-kept",
+        breaks="leases-kept",
         edits=_clock_off_by("- interval '1 hour'"),
         only=("order-1", "order-4"),
     ),

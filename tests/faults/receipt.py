@@ -254,8 +254,8 @@ def _nemesis(report: NemesisReport | None) -> list[str]:
         return []
     after = "never" if report.settled_after is None else f"{report.settled_after:.1f} s after the last fault"
     said = (
-        f"{report.verdict}: {report.seconds:.0f} s at {report.rate:g} orders a second,"
-        f" {report.acknowledged} acknowledged, {report.unknown} unknown;"
+        f"{report.verdict}: {sum(report.sent.values())} orders sent in {report.seconds:.0f} s under"
+        f" {report.acknowledged + report.unknown} keys, of which {report.acknowledged} were acknowledged;"
         f" the last order settled {after}. Repeat it: `{report.command}`"
     )
     return ["## Nemesis", said]

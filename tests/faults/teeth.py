@@ -36,7 +36,7 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def caught(self) -> bool:
-        return any(caught.rule == self.breaks for caught in self.result.caught_by)
+        return any(rule.name == self.breaks for rule in self.result.broken)
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def document(table: Table) -> bytes:
             "mistake": row.mistake,
             "breaks": row.breaks,
             "caught": row.caught,
-            "caught_by": row.result.caught_by,
+            "caught_by": [rule.name for rule in row.result.broken],
             "result": row.result,
         }
         for row in table.rows
@@ -137,16 +137,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _found(result: Result) -> str:
-    found = ", ".join(f"{caught.rule} ({caught.times})" for caught in result.caught_by)
-    return f"{found or 'nothing found'}{''.join(f'; {what}' for what in result.missed)}"
+    return f"{_rules(result)}{''.join(f'; {what}' for what in result.missed)}"
 
 
 def _rules(result: Result) -> str:
-    return ", ".join(f"{caught.by}: {caught.rule} ({caught.times})" for caught in result.caught_by) or "nothing"
+    return ", ".join(f"{rule.name} ({rule.broken})" for rule in result.broken) or "nothing"
 
 
 def _example(row: Row) -> str:
-    example = next((caught.example for caught in row.result.caught_by if caught.rule == row.breaks), "NOT CAUGHT")
+    examples = [example for rule in row.result.broken if rule.name == row.breaks for example in rule.examples]
+    example = f"{examples[0].subject}: {examples[0].wrong}" if examples else "NOT CAUGHT"
     return example.replace("|", "\\|").replace("\n", " ")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -11,13 +12,20 @@ from valerix_cli.journal import Answered, Began, JournalReader, Sent
 
 _OUTCOMES = {"confirmed": "confirmed", "failed": "failed"}
 _REFUSALS = {"insufficient-stock": "failed", "unknown-item": "failed"}  # with an id: the order was stored, and failed
+_REUSED = "idempotency-key-reused"
+
+T = TypeVar("T")
+Body: TypeAlias = tuple[str, int]
+"""What an order is for: an item, and how many."""
 
 
 class Told(msgspec.Struct):
-    """What a client was told of one key: the ids of its order, and how it ended."""
+    """What a client was told of one key: the ids of its order, how it ended, and for which bodies it stands or not."""
 
     order_ids: list[str] = []
     outcomes: list[str] = []
+    bodies: list[Body] = []
+    others: list[Body] = []
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -26,6 +34,8 @@ class Row(msgspec.Struct, frozen=True):
     key: str
     order_id: str
     status: str
+    item_id: str
+    quantity: int
 
 
 class Client:
@@ -49,6 +59,7 @@ class Client:
                     told = self.told.setdefault(key, Told())
                     _note(told.order_ids, order_id)
                     _note(told.outcomes, _OUTCOMES.get(entry.order_status or "") or _REFUSALS.get(entry.problem or ""))
+                    _note(told.others if entry.problem == _REUSED else told.bodies, (entry.item_id, entry.quantity))
 
 
 def compare(told: Mapping[str, Told], rows: Iterable[Row]) -> Found:
@@ -74,14 +85,26 @@ def strangers(rows: Iterable[Row]) -> Found:
 
 
 def _compare_one(tally: Tally, row: Row, told: Told) -> None:
+    is_for = (row.item_id, row.quantity)
+    wrong = [body for body in told.bodies if body != is_for]
     if told.order_ids != [row.order_id]:
         tally.add(row.key, f"the client was told of order {' and '.join(told.order_ids)}, and it is {row.order_id}")
     elif any(outcome != row.status for outcome in told.outcomes):
         tally.add(
             row.key, f"the client was told {' and '.join(told.outcomes)}, and order {row.order_id} is {row.status}"
         )
+    elif wrong:
+        asked = " and ".join(_what(body) for body in wrong)
+        tally.add(row.key, f"{asked} was answered with order {row.order_id}, which is for {_what(is_for)}")
+    elif is_for in told.others:
+        tally.add(row.key, f"{_what(is_for)} was refused as another body, and order {row.order_id} is for just that")
 
 
-def _note(known: list[str], new: str | None) -> None:
+def _what(body: Body) -> str:
+    item_id, quantity = body
+    return f"{quantity} x {item_id}"
+
+
+def _note(known: list[T], new: T | None) -> None:
     if new is not None and new not in known:
         known.append(new)

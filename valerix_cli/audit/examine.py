@@ -30,6 +30,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         client.read_on()  # what was told before the snapshots must be in them
     with snapshots(sources) as moments, ThreadPoolExecutor(max_workers=1) as beside:
         history = beside.submit(queries.broken_histories, moments.history)
+        leases = beside.submit(queries.broken_leases, moments.history)
         comparison = compare(moments)
         orders = queries.orders_by_status(moments.after)
         ledger_lines = queries.ledger_lines(moments.inventory)
@@ -41,6 +42,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
             model.DEDUCTED_MEANS_ORDERED.judge(comparison.deducted.found),
             refusals := model.ONE_OUTCOME_PER_ORDER.judge(queries.refused_and_deducted(moments.inventory)),
             transitions := model.TERMINAL_STAYS.judge(history.result()),
+            model.LEASES_KEPT.judge(leases.result()),
             model.SETTLED.judge(settled),
             _of_client(client, moments.after) if client else model.ACKNOWLEDGED_NOT_LOST.unchecked(),
         ]

@@ -99,7 +99,10 @@ CONFIRMED_MEANS_DEDUCTED = Rule(
 DEDUCTED_MEANS_ORDERED = Rule("deducted-means-ordered", "A deduction has an order, which has not failed.", "deductions")
 ONE_OUTCOME_PER_ORDER = Rule("one-outcome-per-order", "No order is both refused and deducted.", "refusals")
 TERMINAL_STAYS = Rule(
-    "terminal-stays", "A final status is left only by requeueing, and an order's history has no gap.", "transitions"
+    "terminal-stays", "A final status is left only by requeueing, and an order's history has no gap.", "steps"
+)
+LEASES_KEPT = Rule(
+    "leases-kept", "An order is claimed once nobody has it in hand, and settled by whoever has.", "claims"
 )
 SETTLED = Rule("settled", "No order is left unfinished for longer than the settling limit.", "orders", "unsettled")
 ACKNOWLEDGED_NOT_LOST = Rule(

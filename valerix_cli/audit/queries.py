@@ -163,6 +163,46 @@ def broken_histories(conn: Connection) -> Found:
     )
 
 
+def broken_leases(conn: Connection) -> Found:
+    """Claims made while the lease before was in force, and settlements by somebody whose claim was not.
+
+    Who takes an order in hand, by accepting or claiming it, writes down the token and the length of the lease; a
+    settlement gives it out of hand under the token in force, a requeueing under a new one. Orders that were accepted,
+    settled and never claimed are left out: there, that is all that can have happened.
+    """
+    return _examples(
+        conn,
+        """
+        WITH step AS (
+            SELECT order_id, at, "from", "to", detail->>'by' AS by, (detail->>'token')::bigint AS token,
+                   (detail->>'lease_seconds')::float8 AS lease,
+                   lag((detail->>'token')::bigint) OVER life AS held,
+                   lag(at + make_interval(secs => (detail->>'lease_seconds')::float8)) OVER life AS held_until
+            FROM order_events WHERE order_id IN (SELECT order_id FROM order_events WHERE "from" = "to")
+            WINDOW life AS (PARTITION BY order_id ORDER BY id)
+        )
+        SELECT order_id::text,
+               CASE
+                   WHEN lease IS NOT NULL AND token = held + 1
+                       THEN format('%%s took it at %%s under token %%s, and it was leased under token %%s until %%s',
+                                   by, at, token, held, held_until)
+                   ELSE format('%%s moved it from %%s to %%s at %%s under token %%s, after token %%s%%s', by, "from",
+                               "to", at, token, held, CASE WHEN held_until IS NULL THEN ', which nobody held' END)
+               END,
+               count(*) OVER ()
+        FROM step
+        WHERE "from" IS NOT NULL
+          AND CASE
+                  WHEN lease IS NOT NULL THEN token IS DISTINCT FROM held + 1 OR at < held_until
+                  WHEN "from" = 'dead' THEN token IS DISTINCT FROM held + 1
+                  ELSE token IS DISTINCT FROM held OR held_until IS NULL
+              END
+        ORDER BY order_id LIMIT %(shown)s
+        """,
+        """SELECT count(*) FROM order_events WHERE "from" = "to" AND detail ? 'lease_seconds'""",
+    )
+
+
 def unsettled(conn: Connection, limit: float) -> Found:
     """Unfinished orders older than `limit` seconds that nobody has in hand, or that are leased for longer than that.
 
@@ -197,7 +237,8 @@ def ledger_lines(conn: Connection) -> int:
 
 def orders_of(conn: Connection, keys: Sequence[str]) -> list[Row]:
     found = conn.execute(
-        "SELECT idempotency_key, order_id::text, status FROM orders WHERE idempotency_key = ANY(%s)", [list(keys)]
+        "SELECT idempotency_key, order_id::text, status, item_id, quantity FROM orders WHERE idempotency_key = ANY(%s)",
+        [list(keys)],
     )
     return [Row(*row) for row in found]
 
@@ -206,7 +247,10 @@ def keys_beginning(conn: Connection, prefix: str) -> Iterator[Row]:
     """Every order whose key begins so."""
     with conn.cursor() as cursor:
         for row in cursor.stream(
-            "SELECT idempotency_key, order_id::text, status FROM orders WHERE starts_with(idempotency_key, %s)",
+            """
+            SELECT idempotency_key, order_id::text, status, item_id, quantity FROM orders
+            WHERE starts_with(idempotency_key, %s)
+            """,
             [prefix],
         ):
             yield Row(*row)

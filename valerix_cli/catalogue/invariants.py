@@ -49,6 +49,11 @@ INVARIANTS = (
         "broken when somebody whose lease had ended wrote all the same, or rows were written by hand",
     ),
     _rule(
+        "leases-kept",
+        "An order is claimed once nobody has it in hand, and settled by whoever has.",
+        "broken when leases are reckoned by clocks that differ, or a fencing token was ignored",
+    ),
+    _rule(
         "settled",
         "No order is left unfinished for longer than the settling limit.",
         "not so while no worker runs, or inventory is away; it proves nothing either way",

@@ -49,16 +49,16 @@ class OrderClient:
     def _send(self, wanted: Wanted, attempt: int) -> Sent:
         if self._journal is None:
             return self._post_order(wanted, attempt)
-        self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
+        entry = self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
         try:
             sent = self._post_order(wanted, attempt)
         except CliError as error:
-            self._journal.unknown(wanted.key, str(error))
+            self._journal.unknown(entry, str(error))
             raise
         order, problem = sent.order, sent.problem
         order_id = str(order.order_id) if order else problem.order_id if problem else None
         self._journal.answered(
-            wanted.key,
+            entry,
             sent.status,
             order_id,
             order.status if order else None,

@@ -71,7 +71,7 @@ def _compared(audit: Audit) -> str:
     orders = ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()) or "none"
     journal = "" if seen.journal_keys is None else f", {seen.journal_keys:,} keys of the journal"
     return (
-        f"{sum(seen.orders.values()):,} orders ({orders}), {seen.events:,} transitions, "
+        f"{sum(seen.orders.values()):,} orders ({orders}), {seen.events:,} steps, "
         f"{seen.deductions:,} deductions, {seen.refusals:,} refusals, {seen.items:,} items, "
         f"{seen.ledger_lines:,} ledger lines{journal}"
     )

@@ -1,25 +1,49 @@
 """Both databases as honest services would have left them, and ways to spoil them by hand."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, LiteralString
 
+import msgspec
 import psycopg
+from psycopg.types.json import Jsonb
 
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.audit.model import Example, Invariant
+from valerix_cli.audit.queries import Connection
 
 _EVENT: LiteralString = """
-INSERT INTO order_events (order_id, at, "from", "to", detail)
-VALUES (%s, now() - %s, %s, %s, jsonb_build_object('cause', %s::text))
+INSERT INTO order_events (order_id, at, "from", "to", detail) VALUES (%s, now() - %s::interval, %s, %s, %s)
 """
+LEASE = timedelta(seconds=10)
 
 
-def _cause(before: str) -> str:
-    return "requeued" if before == "dead" else "timeout"
+class Step(msgspec.Struct, frozen=True):
+    """One line of an order's history."""
+
+    before: str | None
+    after: str
+    detail: dict[str, Any]
+
+
+def claim(status: str, token: int) -> Step:
+    return Step(status, status, {"cause": "due", "token": token, "lease_seconds": LEASE.total_seconds()})
+
+
+def walk(path: Sequence[str]) -> Iterator[Step]:
+    """The steps from pending along `path`: what is queued is claimed before it is settled."""
+    token = 1
+    yield Step(None, "pending", {"token": token, "lease_seconds": LEASE.total_seconds()})
+    for before, after in pairwise(["pending", *path]):
+        if before == "queued":
+            token += 1
+            yield claim(before, token)
+        if before == "dead":
+            token += 1
+        yield Step(before, after, {"cause": "requeued" if before == "dead" else "timeout", "token": token})
 
 
 class Books:
@@ -51,19 +75,17 @@ class Books:
     ) -> uuid.UUID:
         """An order that went along `path` from pending: accepted, then deducted or refused, then settled."""
         order_id = uuid.uuid5(uuid.NAMESPACE_OID, key)
-        self.orders(
-            """
-            WITH accepted AS (
+        accepted, *later = walk(path)
+        with psycopg.connect(self.sources.orders) as conn:
+            conn.execute(
+                """
                 INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts,
                                     lease_token, created_at, updated_at)
                 VALUES (%(id)s, %(item)s, %(quantity)s, 'pending', %(key)s, '', 1, 1, now() - %(age)s, now() - %(age)s)
-                RETURNING order_id, created_at
+                """,
+                {"id": order_id, "item": item, "quantity": quantity, "key": key, "age": age},
             )
-            INSERT INTO order_events (order_id, at, "from", "to", detail)
-            SELECT order_id, created_at, NULL, 'pending', '{}' FROM accepted
-            """,
-            {"id": order_id, "item": item, "quantity": quantity, "key": key, "age": age},
-        )
+            _write(conn, order_id, accepted, age)
         if "confirmed" in path:
             self.book(item, -quantity, "deduct", order_id)
         if "failed" in path:
@@ -71,20 +93,21 @@ class Books:
                 "INSERT INTO refusals (order_id, item_id, quantity, reason) VALUES (%s, %s, %s, 'insufficient-stock')",
                 [order_id, item, quantity],
             )
-        if path:
-            self.settle(order_id, ["pending", *path], age)
+        if later:
+            self.live(order_id, later, age)
         return order_id
 
-    def settle(self, order_id: uuid.UUID, path: Sequence[str], age: timedelta) -> None:
-        """Write all transitions along `path`, and the status it ends in, at once."""
+    def live(self, order_id: uuid.UUID, steps: Iterable[Step], age: timedelta = timedelta()) -> None:
+        """Write steps of an order, and the status they end in, at once."""
         with psycopg.connect(self.sources.orders) as conn:
-            for before, after in pairwise(path):
-                conn.execute(_EVENT, [order_id, age, before, after, _cause(before)])
-            conn.execute("UPDATE orders SET status = %s WHERE order_id = %s", [path[-1], order_id])
+            for step in steps:
+                _write(conn, order_id, step, age)
+                conn.execute("UPDATE orders SET status = %s WHERE order_id = %s", [step.after, order_id])
 
-    def event(self, order_id: uuid.UUID, before: str, after: str) -> None:
-        """Write a transition and nothing else."""
-        self.orders(_EVENT, [order_id, timedelta(), before, after, _cause(before)])
+    def event(self, order_id: uuid.UUID, step: Step) -> None:
+        """Write a step and nothing else."""
+        with psycopg.connect(self.sources.orders) as conn:
+            _write(conn, order_id, step, timedelta())
 
     def orders(self, statement: LiteralString, parameters: Any = None) -> None:
         with psycopg.connect(self.sources.orders) as conn:
@@ -104,6 +127,10 @@ class Books:
             for one in self.audit(journal).invariants
             if one.broken
         }
+
+
+def _write(conn: Connection, order_id: uuid.UUID, step: Step, age: timedelta) -> None:
+    conn.execute(_EVENT, [order_id, age, step.before, step.after, Jsonb(step.detail)])
 
 
 def named(found: Audit, name: str) -> Invariant:

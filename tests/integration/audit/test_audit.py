@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.audit.books import Books, examples, named
+from tests.integration.audit.books import LEASE, Books, Step, claim, examples, named
 from valerix_cli.audit import Sources, audit
 from valerix_cli.audit.sources import snapshots
 from valerix_cli.errors import UnreachableError
@@ -123,8 +123,33 @@ def test_a_status_that_was_changed_without_a_transition_is_named(books: Books) -
 
 def test_a_transition_that_does_not_begin_where_the_one_before_ended_is_named(books: Books) -> None:
     order_id = books.order("one", "queued", "confirmed")
-    books.event(order_id, "pending", "confirmed")
+    books.event(order_id, Step("pending", "confirmed", {}))
     assert books.broken()["terminal-stays"] == [str(order_id)]
+
+
+def test_a_claim_that_cut_the_lease_before_it_short_is_named(books: Books) -> None:
+    taken_early, in_time = books.order("one", age=LEASE / 2), books.order("two", age=LEASE)
+    for order_id in (taken_early, in_time):
+        books.live(order_id, [claim("pending", 2)])
+    assert books.broken() == {"leases-kept": [str(taken_early)]}
+    assert "under token 2, and it was leased under token 1 until" in examples(books.audit(), "leases-kept")[0].wrong
+
+
+def test_a_claim_of_what_was_queued_need_not_wait_and_may_not_be_cut_short_either(books: Books) -> None:
+    order_id = books.order("one", "queued")
+    books.live(order_id, [claim("queued", 2)])
+    assert books.broken() == {}
+    books.live(order_id, [claim("queued", 3)])
+    assert books.broken() == {"leases-kept": [str(order_id)]}
+
+
+@pytest.mark.parametrize("token", [1, 2, 4, None], ids=["before-last", "last", "not-yet-given", "none"])
+def test_a_settlement_by_somebody_who_does_not_have_the_order_is_named(books: Books, token: int | None) -> None:
+    order_id = books.order("one", "queued", "queued", age=2 * LEASE)
+    if token != 2:
+        books.live(order_id, [claim("queued", 3)])
+    books.live(order_id, [Step("queued", "dead", {"token": token})])
+    assert books.broken() == {"leases-kept": [str(order_id)]}
 
 
 def test_an_old_unfinished_order_is_unsettled_and_not_a_violation(books: Books) -> None:
@@ -146,8 +171,7 @@ def test_an_order_in_somebodys_hands_is_not_unsettled_unless_it_is_leased_for_ev
 def test_the_age_of_a_requeued_order_counts_from_its_requeueing(books: Books) -> None:
     order_id = books.order("old", "queued", "dead", age=HOUR)
     assert books.audit().verdict == "clean"
-    books.event(order_id, "dead", "queued")
-    books.orders("UPDATE orders SET status = 'queued'")
+    books.live(order_id, [Step("dead", "queued", {"cause": "requeued", "token": 3})])
     assert books.audit().verdict == "clean"
 
 

@@ -18,13 +18,14 @@ def path(tmp_path: Path) -> Path:
 def test_what_was_told_and_is_there_is_clean(books: Books, path: Path) -> None:
     confirmed, failed = books.order("run-1", "confirmed"), books.order("run-2", "failed")
     with JournalWriter(path, "run", "run-") as journal:
-        for key in ("run-1", "run-2", "run-3"):
-            journal.sent(key, "ps5", 1)
-        journal.answered("run-1", 202, str(confirmed), "queued")
-        journal.answered("run-1", 201, str(confirmed), "confirmed", replayed=True)
-        journal.answered("run-1", 422, str(confirmed), problem="idempotency-key-reused")
-        journal.answered("run-2", 409, str(failed), problem="insufficient-stock")
-        journal.unknown("run-3", "ReadTimeout")
+        first, second, third = (journal.sent(key, "ps5", 1) for key in ("run-1", "run-2", "run-3"))
+        changed = journal.sent("run-1", "ps5", 2)
+        journal.answered(first, 202, str(confirmed), "queued")
+        journal.answered(first, 409, str(confirmed), problem="request-in-flight")
+        journal.answered(first, 201, str(confirmed), "confirmed", replayed=True)
+        journal.answered(changed, 422, str(confirmed), problem="idempotency-key-reused")
+        journal.answered(second, 409, str(failed), problem="insufficient-stock")
+        journal.unknown(third, "ReadTimeout")
     found = books.audit(path)
     assert found.verdict == "clean"
     assert (found.compared.journal_keys, named(found, "acknowledged-not-lost").checked) == (3, 2)
@@ -33,8 +34,7 @@ def test_what_was_told_and_is_there_is_clean(books: Books, path: Path) -> None:
 def test_an_acknowledged_order_that_is_gone_is_named(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "confirmed")
     with JournalWriter(path, "run", "run-") as journal:
-        journal.sent("run-1", "ps5", 1)
-        journal.answered("run-1", 201, str(order_id), "confirmed")
+        journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
     for statement in ("DELETE FROM orders", "DELETE FROM order_events"):
         books.orders(statement)
     books.inventory("DELETE FROM inventory_transactions WHERE transaction_type = 'deduct'")
@@ -46,15 +46,27 @@ def test_an_acknowledged_order_that_is_gone_is_named(books: Books, path: Path) -
 def test_one_key_told_two_orders_is_named(books: Books, path: Path) -> None:
     order_id, other = books.order("run-1", "confirmed"), books.order("run-2", "confirmed")
     with JournalWriter(path, "run") as journal:
-        journal.answered("run-1", 202, str(order_id), "queued")
-        journal.answered("run-1", 201, str(other), "confirmed")
+        sent = journal.sent("run-1", "ps5", 1)
+        journal.answered(sent, 202, str(order_id), "queued")
+        journal.answered(sent, 201, str(other), "confirmed")
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
 
 
 def test_an_outcome_that_was_told_and_is_not_so_is_named(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "failed")
     with JournalWriter(path, "run") as journal:
-        journal.answered("run-1", 201, str(order_id), "confirmed")
+        journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
+@pytest.mark.parametrize(("quantity", "problem"), [(2, None), (2, "request-in-flight"), (1, "idempotency-key-reused")])
+def test_a_key_that_was_answered_for_another_body_or_refused_for_its_own_is_named(
+    books: Books, path: Path, quantity: int, problem: str | None
+) -> None:
+    order_id = books.order("run-1", "confirmed", quantity=1)
+    with JournalWriter(path, "run") as journal:
+        sent = journal.sent("run-1", "ps5", quantity)
+        journal.answered(sent, 409 if problem else 201, str(order_id), None if problem else "confirmed", problem)
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
 
 
@@ -75,9 +87,12 @@ def test_lines_are_read_as_written_and_again_from_where_the_last_reading_ended(p
         assert isinstance(sent, Sent)
         assert (began.key_prefix, sent.key, sent.quantity) == ("p-", "p-1", 2)
         assert list(reader.entries()) == []
-        journal.answered("p-1", 201, "id", "confirmed")
-        journal.unknown("p-2", "gone")
-        assert [type(entry) for entry in reader.entries()] == [Answered, Unknown]
+        journal.answered(sent, 201, "id", "confirmed")
+        journal.unknown(sent, "gone")
+        answered, unknown = reader.entries()
+        assert isinstance(answered, Answered)
+        assert (answered.key, answered.item_id, answered.quantity) == ("p-1", "ps5", 2)
+        assert isinstance(unknown, Unknown)
 
 
 def test_a_line_that_was_cut_short_is_passed_over_and_gone_when_the_journal_goes_on(path: Path) -> None:

@@ -49,6 +49,15 @@ class Shop:
                 [item_id, quantity],
             )
 
+    def restock(self, item_id: str, quantity: int) -> None:
+        """Put more of an item on the shelf."""
+        response = self.operator.post(
+            f"{self.inventory.url}/api/inventory/{item_id}/restock",
+            json={"quantity": quantity},
+            headers={"Idempotency-Key": new_key()},
+        )
+        assert response.is_success, response.text
+
     def new_item(self, quantity: int = 100) -> str:
         """Put an item that only this test knows on the shelf."""
         item_id = f"item-{next(_keys)}"

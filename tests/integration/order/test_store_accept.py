@@ -44,7 +44,13 @@ async def test_acceptance_is_the_first_line_of_an_orders_history(pool: Pool) -> 
     (claim,) = await accepted(pool, "key-1")
     (event,) = await usecases.history(pool, claim.order_id)
     assert (event.from_, event.to) == (None, "pending")
-    assert event.detail == {"by": REPLICA, "attempt": 1, "token": 1, "request_id": "request-of-key-1"}
+    assert event.detail == {
+        "by": REPLICA,
+        "attempt": 1,
+        "token": 1,
+        "request_id": "request-of-key-1",
+        "lease_seconds": LEASE.total_seconds(),
+    }
 
 
 async def test_racing_accepts_of_the_same_keys_give_each_key_to_one(pool: Pool) -> None:

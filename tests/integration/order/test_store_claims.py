@@ -26,7 +26,7 @@ async def test_each_due_order_is_taken_once_across_concurrent_claimers(pool: Poo
 
     async def take() -> list[Claim]:
         taken: list[Claim] = []
-        while claims := await usecases.claim(pool, LEASE, 7):
+        while claims := await usecases.claim(pool, LEASE, "worker-1", 7):
             assert len(claims) <= 7
             taken += claims
         return taken
@@ -39,19 +39,29 @@ async def test_each_due_order_is_taken_once_across_concurrent_claimers(pool: Poo
 
 async def test_a_claim_leases_the_order_by_the_databases_clock(pool: Pool) -> None:
     await queued(pool, "key-1")
-    await usecases.claim(pool, timedelta(seconds=7), 1)
+    await usecases.claim(pool, timedelta(seconds=7), "worker-1", 1)
     assert await rows(
         pool, b"SELECT lease_until - updated_at, next_attempt_at - updated_at, lease_until > now() FROM orders"
     ) == [(timedelta(seconds=7), timedelta(seconds=7), True)]
 
 
+async def test_each_claim_is_a_line_of_history_and_says_whether_somebody_let_a_lease_end(pool: Pool) -> None:
+    (claim,) = await queued(pool, "key-1")
+    await usecases.claim(pool, LEASE, "worker-1", 1)
+    await end_leases(pool)
+    await usecases.claim(pool, timedelta(milliseconds=1500), "worker-2", 1)
+    _, _, due, left = await usecases.history(pool, claim.order_id)
+    assert (due.from_, due.to, due.detail["cause"], due.detail["by"]) == ("queued", "queued", "due", "worker-1")
+    assert left.detail == {"by": "worker-2", "attempt": 3, "token": 3, "cause": "lease-ended", "lease_seconds": 1.5}
+
+
 async def test_an_order_in_somebodys_hands_is_not_taken_until_the_lease_ends(pool: Pool) -> None:
     await accepted(pool, "fresh")
     await queued(pool, "claimed")
-    assert len(await usecases.claim(pool, LEASE, 10)) == 1
-    assert await usecases.claim(pool, LEASE, 10) == []
+    assert len(await usecases.claim(pool, LEASE, "worker-1", 10)) == 1
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
     await end_leases(pool)
-    again = await usecases.claim(pool, LEASE, 10)
+    again = await usecases.claim(pool, LEASE, "worker-1", 10)
     assert {(claim.status, claim.token) for claim in again} == {("pending", 2), ("queued", 3)}
 
 
@@ -65,7 +75,7 @@ async def test_an_order_in_somebodys_hands_is_not_taken_until_the_lease_ends(poo
 async def test_both_the_lease_and_the_wait_must_be_over(pool: Pool, not_yet: bytes) -> None:
     await queued(pool, "key-1")
     await rows(pool, not_yet)
-    assert await usecases.claim(pool, LEASE, 10) == []
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
 
 
 async def test_the_one_that_has_been_due_longest_comes_first(pool: Pool) -> None:
@@ -78,7 +88,7 @@ async def test_the_one_that_has_been_due_longest_comes_first(pool: Pool) -> None
             age,
             name,
         )
-    taken = [(await usecases.claim(pool, LEASE, 1))[0].order_id for _ in names]
+    taken = [(await usecases.claim(pool, LEASE, "worker-1", 1))[0].order_id for _ in names]
     assert taken == [wanted(name).order_id for name in reversed(names)]
 
 
@@ -88,19 +98,19 @@ async def test_a_wake_up_takes_only_the_orders_it_names_and_only_if_they_are_due
     (done,) = await accepted(pool, "done")
     await usecases.settle(pool, REPLICA, [settlement(done, "confirmed")])
     named = [due.order_id, leased.order_id, done.order_id, wanted("nobody").order_id, due.order_id]
-    (taken,) = await usecases.claim(pool, LEASE, 10, named)
+    (taken,) = await usecases.claim(pool, LEASE, "worker-1", 10, named)
     assert taken.order_id == due.order_id
-    assert await usecases.claim(pool, LEASE, 10, []) == []
-    (taken,) = await usecases.claim(pool, LEASE, 10)
+    assert await usecases.claim(pool, LEASE, "worker-1", 10, []) == []
+    (taken,) = await usecases.claim(pool, LEASE, "worker-1", 10)
     assert taken.order_id == other.order_id
 
 
 async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) -> None:
     await queued(pool, *keys(10))
     async with pool.connection() as slow:
-        first = await store.claim_due(slow, LEASE, 4)
+        first = await store.claim_due(slow, LEASE, "worker-1", 4)
         async with asyncio.timeout(2):
-            second = await usecases.claim(pool, LEASE, 10)
+            second = await usecases.claim(pool, LEASE, "worker-1", 10)
     assert len(first) == 4
     assert len(second) == 6
     assert not {claim.order_id for claim in first} & {claim.order_id for claim in second}
@@ -109,9 +119,9 @@ async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) ->
 async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Pool) -> None:
     await queued(pool, "key-1")
     async with pool.connection() as conn:
-        await store.claim_due(conn, LEASE, 1)
+        await store.claim_due(conn, LEASE, "worker-1", 1)
         await conn.rollback()
-    (claim,) = await usecases.claim(pool, LEASE, 1)
+    (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     assert (claim.token, claim.attempt) == (2, 2)
 
 
@@ -119,7 +129,7 @@ async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monke
     """A process whose clock is a year ahead takes nothing that is leased, and its own leases end no later."""
     monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
     await accepted(pool, "key-1")
-    assert await usecases.claim(pool, LEASE, 10) == []
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
     assert await rows(pool, b"SELECT lease_until < now() + interval '11 s' FROM orders") == [(True,)]
 
 

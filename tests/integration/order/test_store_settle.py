@@ -26,7 +26,7 @@ async def reclaimed(pool: Pool, *names: str) -> tuple[list[Claim], list[Claim]]:
     """Accepted orders whose leases have ended and that another took: the stale claims and those in force, by key."""
     stale = await accepted(pool, *names)
     await end_leases(pool)
-    fresh = {claim.order_id: claim for claim in await usecases.claim(pool, LEASE, len(names))}
+    fresh = {claim.order_id: claim for claim in await usecases.claim(pool, LEASE, "worker-1", len(names))}
     return stale, [fresh[claim.order_id] for claim in stale]
 
 
@@ -38,7 +38,7 @@ async def test_a_settled_order_is_in_nobodys_hands_and_never_due(pool: Pool, sta
     assert await rows(pool, b"SELECT status, reason, lease_until, next_attempt_at FROM orders") == [
         (status, "why", None, None)
     ]
-    assert await usecases.claim(pool, LEASE, 10) == []
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
 
 
 async def test_a_queued_order_is_due_after_its_delay_by_the_databases_clock(pool: Pool) -> None:
@@ -48,23 +48,31 @@ async def test_a_queued_order_is_due_after_its_delay_by_the_databases_clock(pool
         pool,
         b"""SELECT status, reason, lease_until, extract(epoch FROM next_attempt_at - updated_at)::float8 FROM orders""",
     ) == [("queued", "timeout", None, 2.5)]
-    assert await usecases.claim(pool, LEASE, 10) == []
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
     await end_leases(pool)
-    assert len(await usecases.claim(pool, LEASE, 10)) == 1
+    assert len(await usecases.claim(pool, LEASE, "worker-1", 10)) == 1
 
 
 async def test_each_settlement_is_a_line_of_history_with_its_facts(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, "order-9", [settlement(claim, "queued", delay=0)])
-    (claim,) = await usecases.claim(pool, LEASE, 1)
+    (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     await usecases.settle(pool, "worker-1", [settlement(claim, "confirmed")])
     history = await usecases.history(pool, claim.order_id)
     assert [(event.from_, event.to, event.detail["by"]) for event in history] == [
         (None, "pending", REPLICA),
         ("pending", "queued", "order-9"),
+        ("queued", "queued", "worker-1"),
         ("queued", "confirmed", "worker-1"),
     ]
-    assert history[2].detail == {"by": "worker-1", "attempt": 2, "token": 2}
+    assert history[2].detail == {
+        "by": "worker-1",
+        "attempt": 2,
+        "token": 2,
+        "cause": "due",
+        "lease_seconds": LEASE.total_seconds(),
+    }
+    assert history[3].detail == {"by": "worker-1", "attempt": 2, "token": 2}
     assert [event.at for event in history] == sorted(event.at for event in history)
 
 
@@ -75,7 +83,7 @@ async def test_a_stale_token_settles_nothing_and_is_told_what_the_row_says(pool:
     await usecases.settle(pool, "worker-1", [settlement(fresh, "confirmed")])
     (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
     assert (told.status, told.reason) == ("confirmed", None)
-    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "confirmed")]
+    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
 async def test_a_stale_token_does_not_end_the_lease_of_the_one_in_force(pool: Pool) -> None:
@@ -102,7 +110,7 @@ async def test_a_claim_is_used_up_by_settling_also_when_the_order_is_queued(pool
     (claim,) = await queued(pool, "key-1")
     (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
     assert told.status == "queued"
-    (fresh,) = await usecases.claim(pool, LEASE, 1)
+    (fresh,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
     assert told.status == "queued"
     (told,) = await usecases.settle(pool, REPLICA, [settlement(fresh, "confirmed")])
@@ -137,7 +145,7 @@ async def test_both_holders_of_one_order_in_one_batch_are_told_what_the_one_in_f
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
     told = await usecases.settle(pool, REPLICA, [settlement(stale, "failed"), settlement(fresh, "confirmed")])
     assert [order.status for order in told] == ["confirmed", "confirmed"]
-    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "confirmed")]
+    assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
 async def test_a_claim_and_a_late_settlement_that_race_never_both_win(pool: Pool) -> None:
@@ -147,7 +155,8 @@ async def test_a_claim_and_a_late_settlement_that_race_never_both_win(pool: Pool
         (claim,) = await accepted(pool, f"lap-{lap}")
         await end_leases(pool)
         (told,), claims = await asyncio.gather(
-            usecases.settle(pool, "order-1", [settlement(claim, "confirmed")]), usecases.claim(pool, LEASE, 10)
+            usecases.settle(pool, "order-1", [settlement(claim, "confirmed")]),
+            usecases.claim(pool, LEASE, "worker-1", 10),
         )
         assert (told.status == "confirmed") == (not claims)
         won["claimed" if claims else "settled"] += 1
@@ -174,7 +183,7 @@ async def test_a_dead_order_is_requeued_with_all_its_attempts_due_now(pool: Pool
     order = await usecases.show(pool, claim.order_id)
     assert (order.status, order.reason, order.attempts) == ("queued", "requeued", 0)
     assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", "dead"), ("dead", "queued")]
-    (fresh,) = await usecases.claim(pool, LEASE, 10)
+    (fresh,) = await usecases.claim(pool, LEASE, "worker-1", 10)
     assert (fresh.attempt, fresh.token) == (1, 3)
 
 

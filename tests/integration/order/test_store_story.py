@@ -18,6 +18,7 @@ LAWFUL = {
     *(("queued", to) for to in ("queued", "confirmed", "failed", "dead")),
     ("dead", "queued"),
 }
+CLAIMS = {("pending", "pending"), ("queued", "queued")}
 
 
 class Somebody:
@@ -39,7 +40,7 @@ class Somebody:
         self._held += [admission.claim for admission in admissions if isinstance(admission, Process)]
 
     async def _claim(self) -> None:
-        self._held += await usecases.claim(self._pool, LEASE, self._dice.randint(1, 6))
+        self._held += await usecases.claim(self._pool, LEASE, self._name, self._dice.randint(1, 6))
 
     async def _settle(self) -> None:
         """Settle some of what it ever held; most of that is stale by then."""
@@ -67,20 +68,20 @@ async def test_however_processes_interleave_every_history_is_one_unbroken_line(p
     assert await rows(pool, b"SELECT count(*) FROM orders") == [(len(names),)]
     lines = await rows(
         pool,
-        b"""SELECT order_id, "from", "to", (detail ->> 'token')::bigint,
-                   lag("to") OVER mine, lag((detail ->> 'token')::bigint) OVER mine
+        b"""SELECT order_id, "from", "to", detail ? 'lease_seconds', (detail ->> 'token')::bigint,
+                   lag("to") OVER mine, coalesce(lag((detail ->> 'token')::bigint) OVER mine, 0)
             FROM order_events WINDOW mine AS (PARTITION BY order_id ORDER BY id)""",
     )
     assert len(lines) > 4 * len(names)
-    for order_id, before, after, token, previous, previous_token in lines:
+    for order_id, before, after, taken, token, previous, previous_token in lines:
         assert before == previous, order_id
-        assert (before, after) in LAWFUL, order_id
-        assert token >= (previous_token or 1), order_id
+        assert (before, after) in (CLAIMS if taken and before else LAWFUL), order_id
+        assert token == previous_token + (taken or before == "dead"), order_id
     last = await rows(
         pool,
-        b"""SELECT status, "to", lease_token >= (detail ->> 'token')::bigint
+        b"""SELECT status, "to", lease_token = (detail ->> 'token')::bigint
             FROM orders JOIN (SELECT DISTINCT ON (order_id) * FROM order_events ORDER BY order_id, id DESC) AS last
                  USING (order_id)""",
     )
     assert len(last) == len(names)
-    assert all(status == to and not_ahead for status, to, not_ahead in last)
+    assert all(status == to and is_the_last for status, to, is_the_last in last)

@@ -204,7 +204,7 @@ async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_
     await until(lambda: asyncio.sleep(0, loop.time() > due))
     await replica.worker.catch_up()
     assert await statuses(pool) == {"key-1": "queued"}
-    assert len(await usecases.claim(pool, LEASE, 1)) == 1
+    assert len(await usecases.claim(pool, LEASE, "worker-1", 1)) == 1
 
 
 async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, start: Start) -> None:

@@ -49,6 +49,17 @@ def test_a_refusal_of_inventory_is_a_step() -> None:
             "order-1 queued the order on attempt 1: inventory did not answer in time (timeout); next attempt in 1.2 s",
         ),
         (
+            event(0, "queued", "queued", attempt=2, cause="due", lease_seconds=10.0),
+            "order-1 took the order in hand on attempt 2 for 10 s: it was due (due)",
+        ),
+        (
+            event(0, "pending", "pending", attempt=2, cause="lease-ended", lease_seconds=10.0),
+            (
+                "order-1 took the order in hand on attempt 2 for 10 s: whoever had it before let the lease end "
+                "(lease-ended)"
+            ),
+        ),
+        (
             event(0, "queued", "queued", cause="breaker-open"),
             "order-1 tried and left it queued: the breaker is open, so nothing was sent (breaker-open)",
         ),

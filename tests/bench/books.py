@@ -1,0 +1,110 @@
+"""`python -m tests.bench.books [--orders N]` fills both databases with N orders and reports what an audit takes.
+
+All are confirmed; one in twenty was queued once, and claimed by a worker.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+from collections.abc import Sequence
+from typing import LiteralString
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.faults.teeth import templates
+from valerix_cli.audit import Sources, audit
+
+_ORDERS: LiteralString = """
+INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
+SELECT md5(i::text)::uuid, 'item-' || i %% 1000, 1 + i %% 3, 'confirmed', 'load-' || i, sha256(i::text::bytea), 1, 1
+FROM generate_series(1, %s) AS i
+"""
+_STEP: LiteralString = """
+INSERT INTO order_events (order_id, "from", "to", detail)
+SELECT md5(i::text)::uuid, %(before)s, %(then)s,
+       jsonb_build_object('by', 'order-1', 'attempt', 1, 'request_id', md5(i::text)) || %(facts)s
+FROM generate_series(1, %(orders)s) AS i WHERE %(queued)s::boolean IS NULL OR (i %% 20 = 0) = %(queued)s
+"""
+_ITEMS: LiteralString = """
+INSERT INTO inventory (item_id, item_name, quantity) SELECT 'item-' || i, '', 1000000 FROM generate_series(0, 999) AS i
+"""
+_SEED: LiteralString = """
+INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type)
+SELECT item_id, quantity, 'seed' FROM inventory
+"""
+_DEDUCTIONS: LiteralString = """
+INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
+SELECT 'item-' || i %% 1000, md5(i::text)::uuid, -(1 + i %% 3), 'deduct' FROM generate_series(1, %s) AS i
+"""
+_STOCK: LiteralString = """
+UPDATE inventory SET quantity = booked
+FROM (SELECT item_id, sum(quantity_change) AS booked FROM inventory_transactions GROUP BY item_id) AS ledger
+WHERE ledger.item_id = inventory.item_id
+"""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What one audit took: of wall-clock time by its own account, and of memory at most."""
+
+    verdict: str
+    orders: int
+    steps: int
+    seconds: float
+    megabytes: int
+
+
+def fill(sources: Sources, orders: int) -> None:
+    """Write the books of so many orders."""
+    with psycopg.connect(sources.orders, autocommit=True) as conn:
+        conn.execute(_ORDERS, [orders])
+        for before, then, queued, facts in (
+            (None, "pending", None, {"token": 1, "lease_seconds": 10.0}),
+            ("pending", "queued", True, {"token": 1, "cause": "timeout"}),
+            ("queued", "queued", True, {"token": 2, "cause": "due", "lease_seconds": 10.0}),
+            ("queued", "confirmed", True, {"token": 2, "repeated": True}),
+            ("pending", "confirmed", False, {"token": 1, "repeated": False}),
+        ):
+            conn.execute(
+                _STEP, {"before": before, "then": then, "queued": queued, "facts": Jsonb(facts), "orders": orders}
+            )
+        conn.execute("VACUUM ANALYZE")
+    with psycopg.connect(sources.inventory, autocommit=True) as conn:
+        conn.execute(_ITEMS)
+        conn.execute(_SEED)
+        conn.execute(_DEDUCTIONS, [orders])
+        conn.execute(_STOCK)
+        conn.execute("VACUUM ANALYZE")
+
+
+def measure(sources: Sources) -> Figures:
+    """Audit, in a process of its own so that its memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, [sources])
+
+
+def _measure(sources: Sources) -> Figures:
+    found = audit(sources)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Figures(found.verdict, sum(found.compared.orders.values()), found.compared.events, found.seconds, peak)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.books", description=__doc__)
+    parser.add_argument("--orders", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=3)
+    asked = parser.parse_args(arguments)
+    with templates() as databases:
+        sources = Sources(
+            databases.make("books_orders", "order_template"), databases.make("books_inventory", "inventory_template")
+        )
+        fill(sources, asked.orders)
+        for _ in range(asked.times):
+            print(msgspec.json.encode(measure(sources)).decode(), flush=True)  # noqa: T201 - it is a command
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
