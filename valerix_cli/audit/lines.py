@@ -18,7 +18,7 @@ KEPT = 1000
 class Bucket(msgspec.Struct, frozen=True):
     """Sorted lines, one per row, and how many different orders they are of."""
 
-    name: str
+    number: int
     rows: int
     orders: int
     text: str
@@ -64,7 +64,7 @@ class Comparison:
         self.ids = Tally()
 
     def run(self, confirmed: Iterable[Bucket], deducted: Iterable[Bucket], living: Iterable[Bucket]) -> None:
-        """Compare three streams of buckets, each sorted by name."""
+        """Compare three streams of buckets, each sorted by number."""
         for sure, taken, alive in _together(confirmed, deducted, living):
             self.confirmed.checked += sure.rows
             self.deducted.checked += taken.rows
@@ -103,15 +103,15 @@ class Comparison:
 
 
 def _together(*streams: Iterable[Bucket]) -> Iterator[Sequence[Bucket]]:
-    """The buckets of one name from each stream, an empty one where a stream has none."""
+    """The buckets of one number from each stream, an empty one where a stream has none."""
     iterators = [iter(stream) for stream in streams]
     heads = [next(iterator, None) for iterator in iterators]
     while any(heads):
-        name = min(head.name for head in heads if head)
-        yield [head if head and head.name == name else Bucket(name, 0, 0, "") for head in heads]
-        for number, head in enumerate(heads):
-            if head and head.name == name:
-                heads[number] = next(iterators[number], None)
+        least = min(head.number for head in heads if head)
+        yield [head if head and head.number == least else Bucket(least, 0, 0, "") for head in heads]
+        for place, head in enumerate(heads):
+            if head and head.number == least:
+                heads[place] = next(iterators[place], None)
 
 
 def _fields(line: str) -> tuple[str, str, str]:

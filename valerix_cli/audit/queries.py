@@ -17,7 +17,8 @@ def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
     return _buckets(
         conn,
         """
-        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
                string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
         FROM orders WHERE status = 'confirmed' GROUP BY bucket ORDER BY bucket
         """,
@@ -29,7 +30,8 @@ def living_orders(conn: Connection) -> Iterator[Bucket]:
     return _buckets(
         conn,
         """
-        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
                string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
         FROM orders WHERE status <> 'failed' GROUP BY bucket ORDER BY bucket
         """,
@@ -40,7 +42,8 @@ def deductions(conn: Connection) -> Iterator[Bucket]:
     return _buckets(
         conn,
         """
-        SELECT left(order_id::text, 3) AS bucket, count(*), count(DISTINCT order_id),
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
                string_agg(order_id || E'\\t' || item_id || E'\\t' || -quantity_change, E'\\n' ORDER BY order_id)
         FROM inventory_transactions WHERE transaction_type = 'deduct' GROUP BY bucket ORDER BY bucket
         """,
@@ -70,9 +73,13 @@ def doubled_keys(conn: Connection) -> Found:
     return _examples(
         conn,
         """
+        WITH doubled AS MATERIALIZED (
+            SELECT idempotency_key FROM orders GROUP BY idempotency_key HAVING count(*) > 1
+        )
         SELECT idempotency_key, format('%%s orders have this key: %%s', count(*), string_agg(order_id::text, ', ')),
                count(*) OVER ()
-        FROM orders GROUP BY idempotency_key HAVING count(*) > 1 ORDER BY idempotency_key LIMIT %(shown)s
+        FROM orders JOIN doubled USING (idempotency_key)
+        GROUP BY idempotency_key ORDER BY idempotency_key LIMIT %(shown)s
         """,
     )
 
@@ -174,11 +181,13 @@ def broken_leases(conn: Connection) -> Found:
         conn,
         """
         WITH step AS (
-            SELECT order_id, at, "from", "to", detail->>'by' AS by, (detail->>'token')::bigint AS token,
-                   (detail->>'lease_seconds')::float8 AS lease,
-                   lag((detail->>'token')::bigint) OVER life AS held,
-                   lag(at + make_interval(secs => (detail->>'lease_seconds')::float8)) OVER life AS held_until
-            FROM order_events WHERE order_id IN (SELECT order_id FROM order_events WHERE "from" = "to")
+            SELECT *, lag(token) OVER life AS held, lag(at + make_interval(secs => lease)) OVER life AS held_until
+            FROM (SELECT DISTINCT order_id FROM order_events WHERE "from" = "to") AS claimed
+            CROSS JOIN LATERAL (
+                SELECT id, at, "from", "to", detail->>'by' AS by, (detail->>'token')::bigint AS token,
+                       (detail->>'lease_seconds')::float8 AS lease
+                FROM order_events e WHERE e.order_id = claimed.order_id OFFSET 0
+            ) AS event
             WINDOW life AS (PARTITION BY order_id ORDER BY id)
         )
         SELECT order_id::text,
