@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed and not long")
-    session.run("pytest", "-m", "timed")
+    session.run("pytest", "--numprocesses", "2", "--dist", "loadfile", "-m", "timed")
 
 
 @nox.session

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
@@ -47,6 +48,13 @@ class Databases:
     def _admin(self, statement: str) -> None:
         with psycopg.connect(self._server.url("postgres"), autocommit=True) as conn:
             conn.execute(statement.encode())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Without this, structlog draws each traceback with all local variables, and the event loop stands for seconds."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import psycopg
 from prometheus_client import Histogram
@@ -15,7 +15,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from services.common.background import beside, forever
+from services.common.refusals import DatabaseUnavailable
 
+T = TypeVar("T")
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 OUTAGES: tuple[type[Exception], ...] = (
@@ -76,6 +78,18 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
             yield pool
     finally:
         await pool.close()
+
+
+async def in_time(committed: Awaitable[T], limit: float | None) -> T:
+    """Wait for a commit, but not for one that waits for others that wait for a database that is away.
+
+    Raises DatabaseUnavailable after `limit` seconds; with None it waits as long as it takes.
+    """
+    try:
+        async with asyncio.timeout(limit):
+            return await committed
+    except TimeoutError:
+        raise DatabaseUnavailable("The database took too long; repeat the same request", retry_after=1) from None
 
 
 async def _check(pool: Pool) -> None:

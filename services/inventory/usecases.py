@@ -1,8 +1,6 @@
 """What the warehouse does. Each `async with pool.connection()` is one transaction."""
 
-import asyncio
 import contextlib
-from collections.abc import Awaitable
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,8 +10,7 @@ import psycopg.errors
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.common.idempotency import IdempotencyKeyReused
-from services.common.postgres import Pool
-from services.common.refusals import DatabaseUnavailable
+from services.common.postgres import Pool, in_time
 from services.inventory import domain, gremlins, store
 from services.inventory.domain import ItemNotFound, Line, Outcome
 from services.inventory.gremlins import Fault
@@ -55,24 +52,15 @@ async def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int
     """
     lease = leases.live()
     if lease is None:
-        return await _in_time(deductions.submit(line))
+        return await in_time(deductions.submit(line), COMMIT_LIMIT)
     if lease.roll("crash", line.order_id, attempt):
         return gremlins.crash(lease.activation, line.order_id, attempt)
-    outcome = await _in_time(deductions.submit(line))
+    outcome = await in_time(deductions.submit(line), COMMIT_LIMIT)
     late = lease.roll("latency", line.order_id, attempt)
     lost = lease.roll("partial_failure", line.order_id, attempt)  # before the wait, which the caller may well cut short
     if late:
         await lease.linger()
     return gremlins.loss(lease.activation, line.order_id, attempt) if lost else outcome
-
-
-async def _in_time(committed: Awaitable[Outcome]) -> Outcome:
-    """Wait for a commit, but not for one that waits for others that wait for a database that is away."""
-    try:
-        async with asyncio.timeout(COMMIT_LIMIT):
-            return await committed
-    except TimeoutError:
-        raise DatabaseUnavailable("The database took too long; repeat for the same order", retry_after=1) from None
 
 
 async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:

@@ -4,19 +4,18 @@ Each step is a group commit: whatever arrives while one batch is being written g
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import TypeVar
 
 import msgspec
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
-from services.common.postgres import OUTAGES, Pool
+from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.redis import BestEffort
-from services.common.refusals import DatabaseUnavailable, Refusal
+from services.common.refusals import Refusal
 from services.order import usecases, wakeups
 from services.order.answers import Answers
 from services.order.backlog import Backlog
@@ -37,8 +36,6 @@ from services.order.domain import (
 from services.order.inventory import Inventory
 from services.order.metrics import CONFLICTS, CREATED
 from services.order.settings import OrderSettings
-
-T = TypeVar("T")
 
 LANES = 2  # commits of one step that may be in flight at once
 COMMIT_LIMIT = 2.5  # seconds that a caller waits for its order to be stored, and again for it to be settled
@@ -76,7 +73,7 @@ class Processing:
         """
         if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
             return Placement(order, replayed=True)
-        match await _in_time(self._admit(wanted), COMMIT_LIMIT):
+        match await in_time(self._admit(wanted), COMMIT_LIMIT):
             case Process(claim):
                 crash_point("after-accept")
                 order = await self.process(claim, COMMIT_LIMIT)
@@ -100,7 +97,7 @@ class Processing:
         crash_point("after-answer", "after-deduct")
         settlement = conclude(claim, outcome, self._random)
         crash_point("before-settle")
-        order = await _in_time(self._settling.submit(settlement), patience)
+        order = await in_time(self._settling.submit(settlement), patience)
         crash_point("after-settle")
         if order.status == "queued" and settlement.delay is not None:
             self._backlog.note_queued()
@@ -151,11 +148,3 @@ class Processing:
         task = asyncio.create_task(work)
         self._afterwards.add(task)
         task.add_done_callback(self._afterwards.discard)
-
-
-async def _in_time(committed: Awaitable[T], limit: float | None) -> T:
-    try:
-        async with asyncio.timeout(limit):
-            return await committed
-    except TimeoutError:
-        raise DatabaseUnavailable("The database took too long; repeat with the same key", retry_after=1) from None

@@ -7,20 +7,27 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 
 from tests.cli.conftest import Valerix
+from tests.processes import eventually
+from valerix_cli.catalogue.invariants import INVARIANTS
 from valerix_cli.local.state import read_secrets, read_stack
 
 
 def spoil(valerix: Valerix, statement: LiteralString) -> None:
-    """Change inventory_db behind everybody's back."""
+    """Change one row of inventory_db behind everybody's back."""
+    with database(valerix, "inventory_db") as conn:
+        assert conn.execute(statement).rowcount == 1
+
+
+def database(valerix: Valerix, name: str) -> psycopg.Connection[TupleRow]:
     directory = valerix.directory / "state"
     stack, secrets = read_stack(directory), read_secrets(directory)
     assert stack is not None
     assert secrets is not None
     port, password = stack.databases["postgres"].port, secrets.postgres_admin_password
-    with psycopg.connect(f"postgresql://postgres:{password}@127.0.0.1:{port}/inventory_db") as conn:
-        assert conn.execute(statement).rowcount == 1
+    return psycopg.connect(f"postgresql://postgres:{password}@127.0.0.1:{port}/{name}", autocommit=True)
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def test_a_broken_invariant_ends_with_11_and_names_the_row(miscounted: Valerix) 
 def test_a_watched_audit_prints_a_line_per_change_until_it_is_interrupted(valerix: Valerix) -> None:
     watching = valerix.start("audit", "--watch", "--every", "200ms")
     assert watching.stdout is not None
-    first = [watching.stdout.readline() for _ in range(9)]
+    first = [watching.stdout.readline() for _ in INVARIANTS]
     assert first[0].startswith("one-order-per-key ok")
     spoil(valerix, "UPDATE inventory SET quantity = quantity + 1 WHERE item_id = 'chair'")
     assert watching.stdout.readline().startswith("stock-conserved VIOLATED")
@@ -95,3 +102,25 @@ def test_a_repair_asks_again_for_a_deduction_that_was_lost_and_never_edits_stock
     assert "the deduction of 1 x webcam" in done.err
     assert "Clean" in done.out
     assert valerix("audit", "--repair").err.strip() == "Driven again: 0."
+
+
+def test_a_repair_requeues_dead_orders_which_then_settle(valerix: Valerix) -> None:
+    valerix("chaos", "on", "crash", "--ttl", "25s")
+    [placed] = valerix.json("order", "place", "keyboard")
+    with database(valerix, "order_db") as conn:
+        eventually(lambda: is_dead_after_its_last_attempt(conn, placed["order_id"]), 20)
+    valerix("chaos", "off")
+    done = valerix("audit", "--repair")
+    assert f"order {placed['order_id']} was dead and is queued again" in done.err
+    assert valerix("order", "watch", placed["order_id"]).out.rstrip().endswith("confirmed")
+    assert valerix.json("audit")["verdict"] == "clean"
+
+
+def is_dead_after_its_last_attempt(conn: psycopg.Connection[TupleRow], order_id: str) -> bool:
+    """Leave an order that nobody has in hand one attempt, due now; say whether it is dead."""
+    conn.execute(
+        """UPDATE orders SET attempts = 9, next_attempt_at = now()
+           WHERE order_id = %s AND status = 'queued' AND lease_until IS NULL""",
+        [order_id],
+    )
+    return bool(conn.execute("SELECT FROM orders WHERE order_id = %s AND status = 'dead'", [order_id]).rowcount)

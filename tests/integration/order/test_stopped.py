@@ -73,6 +73,7 @@ def test_an_inventory_stopped_in_mid_call_deducts_once_when_it_wakes(services: P
     shop.assert_exactly_one_effect()
 
 
+@pytest.mark.long
 async def test_whoever_is_stopped_and_woken_at_random_every_key_has_one_effect(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:

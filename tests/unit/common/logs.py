@@ -17,13 +17,13 @@ from services.common import logging as our_logging
 def recorded(level: str = "info") -> Iterator[io.StringIO]:
     """Send the log into what is yielded, and leave logging as it was."""
     root = logging.getLogger()
-    before = (root.handlers, root.level, sys.stderr)
+    before, structured = (root.handlers, root.level, sys.stderr), structlog.get_config()
     sys.stderr = io.StringIO()
     try:
         our_logging.configure("order", "order-1", level)
         yield sys.stderr
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**structured)
         root.handlers, level_before, sys.stderr = before
         root.setLevel(level_before)
 

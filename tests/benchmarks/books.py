@@ -1,4 +1,4 @@
-"""`python -m tests.bench.books [--orders N]` fills both databases with N orders and reports what an audit takes.
+"""`python -m tests.benchmarks.books [--orders N]` fills both databases with N orders and reports what an audit takes.
 
 All are confirmed; one in twenty was queued once, and claimed by a worker.
 """
@@ -92,7 +92,7 @@ def _measure(sources: Sources) -> Figures:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.books", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.books", description=__doc__)
     parser.add_argument("--orders", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=3)
     asked = parser.parse_args(arguments)
