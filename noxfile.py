@@ -10,6 +10,7 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.needs_version = ">=2025.2"
 
 SOURCES = ("valerix_cli", "services", "tests", "docs/picture.py", "noxfile.py")
+TIMED = ("tests/integration", "tests/cli")  # folders with tests that say how long something may take
 DEVELOPMENT = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
 
 
@@ -51,7 +52,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed and not long")
-    session.run("pytest", "--numprocesses", "2", "--dist", "loadfile", "-m", "timed")
+    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "timed", *TIMED)
 
 
 @nox.session
