@@ -7,7 +7,6 @@ The seed decides what is sent and which fault follows which; how many there is t
 
 import argparse
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, NoReturn
 
 import httpx
 import msgspec
@@ -26,177 +25,20 @@ import psutil
 import psycopg
 import redis
 
-from services.common.postgres import migrate
-from tests.faults.load import STOCK, Load, Tally
-from tests.faults.proxy import Kind, LoopThread, Proxy
-from tests.integration.life.shop import Shop
-from tests.processes import OPERATOR, Processes, Service, eventually, processes
-from valerix_cli.audit import Audit, Sources, audit
+from tests.faults.load import Load
+from tests.faults.platform import Mortal, Platform
+from tests.faults.proxy import Kind, LoopThread
+from tests.faults.report import NemesisReport, settling_of, verdict_of
+from tests.processes import Service, eventually
+from valerix_cli.audit import Sources, audit
 from valerix_cli.journal import JournalWriter
-from valerix_cli.local.servers import PostgresServer, Server, ValkeyServer
 
-PASSWORD = "only-for-this-run"
-SETTINGS = {"LEASE_SECONDS": "2", "BREAKER_OPEN_SECONDS": "2", "INVENTORY_TIMEOUT_SECONDS": "1"}
 PAST_THE_LEASE = (2.2, 4.5)  # seconds
-SERVER_WITHIN = 30.0  # seconds for a database to be back, on its port and with its data
 SERVICE_WITHIN = 30.0  # seconds for a service to be ready once everything it needs is there
 SETTLED_WITHIN = 120.0  # seconds
 TAIL = 120.0  # seconds for the last requests to be answered or given up
 TWO_AT_ONCE = 0.35  # of the times
 A_WHILE = (0.5, 4.0)  # seconds
-
-Verdict = Literal["clean", "violated", "unsettled", "inconclusive"]
-
-
-class NemesisReport(msgspec.Struct, frozen=True):
-    """What was done to the platform and what it made of it.
-
-    `violated`: two answers contradict each other, or the audit found an effect that may not be. `unsettled`: an order
-    did not come to its end, or a process did not recover. `inconclusive`: no fault fired, or no order was acknowledged.
-    `faults` counts those that really hit, `sent` orders by kind, `answers` requests by what came back. Times are in
-    seconds; `settled_after` is what the orders placed under faults took to settle once these were over, None if one
-    never did.
-    """
-
-    verdict: Verdict
-    seed: int
-    seconds: float
-    rate: float
-    sent: dict[str, int]
-    answers: dict[str, int]
-    faults: dict[str, int]
-    acknowledged: int
-    unknown: int
-    statuses: dict[str, int]
-    requeued: int
-    settled_after: float | None
-    settling_p50: float | None
-    settling_p99: float | None
-    contradictions: list[str]
-    troubles: list[str]
-    audit: Audit
-    command: str
-
-
-class Mortal:
-    """A database server that may be killed and started again, on the same port and with the same data."""
-
-    def __init__(self, server: Server, log: Path) -> None:
-        self.server = server
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        if making := self.server.making():
-            with self._log.open("ab") as output:
-                process = making.start(output)
-            assert process.wait(SERVER_WITHIN) == 0, self._log.read_text()[-2000:]
-            self.server.made()
-        try:
-            self.start()
-        except BaseException:
-            self.kill(signal.SIGKILL)
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill(self.server.stop_signal)
-
-    def start(self) -> None:
-        """Return once it answers. A try may fail: the last of its predecessor's processes may still be on its way out.
-
-        To be called by the main thread: the server dies with the thread that started it.
-        """
-        eventually(self._is_up, SERVER_WITHIN, f"{self.server.name} up; its log: {self._log}")
-
-    def kill(self, number: signal.Signals) -> bool:
-        """Have it end by a signal, and wait for that. Return whether it was alive."""
-        if self._process is None or self._process.poll() is not None:
-            return False
-        self._process.send_signal(number)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        return True
-
-    def _is_up(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            with self._log.open("ab") as output:
-                self._process = self.server.running().start(output)
-        return self.server.answers()
-
-
-class Platform:
-    """One inventory, two order replicas, two workers, with a proxy on each way from one process to the next."""
-
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        for name in ("postgres", "valkey", "logs"):
-            (directory / name).mkdir()
-        logs = directory / "logs"
-        database = PostgresServer.at(directory / "postgres", password=PASSWORD)
-        self.postgres = stack.enter_context(Mortal(database, logs / "postgres.log"))
-        cache = ValkeyServer.at(directory / "valkey", password=PASSWORD)
-        self.valkey = stack.enter_context(Mortal(cache, logs / "valkey.log"))
-        self.redis = stack.enter_context(redis.Redis.from_url(cache.url(), socket_timeout=2))
-        self.orders_url, self.inventory_url = _migrated(database, "order"), _migrated(database, "inventory")
-        self._processes = stack.enter_context(processes(logs, self.orders_url, self.inventory_url, cache.url()))
-        self._stack = stack
-        self.proxies: list[Proxy] = []
-        self.shop = Wired(self._processes, self.orders_url, self.inventory_url, self._proxied)
-        for item_id, quantity in STOCK.items():
-            self.shop.stock(item_id, quantity)
-        self._processes.start(*self.services)
-
-    @property
-    def services(self) -> list[Service]:
-        return self.shop.everyone
-
-    def chaos(self, method: str, **wish: Any) -> dict[str, Any]:
-        """Ask for gremlins; what comes back when inventory is there to say something, else empty."""
-        url = f"{self.shop.inventory.url}/api/admin/chaos"
-        try:
-            answer = httpx.request(method, url, json=wish or None, headers=OPERATOR, timeout=3)
-            answer.raise_for_status()
-        except httpx.HTTPError:
-            return {}
-        said: dict[str, Any] = answer.json()
-        return said
-
-    def _proxied(self, name: str, port: int) -> int:
-        proxy = self._stack.enter_context(Proxy(port, name=name))
-        self.proxies.append(proxy)
-        return proxy.port
-
-
-class Wired(Shop):
-    """A shop whose processes find each other and their databases through proxies."""
-
-    def __init__(
-        self, services: Processes, order_database: str, inventory_database: str, proxied: Callable[[str, int], int]
-    ) -> None:
-        self.order_database, self.inventory_database = order_database, inventory_database
-        self.services = services
-        self.client, self.operator = services.client, services.operator
-
-        def database(url: str, name: str) -> str:
-            port = httpx.URL(url).port
-            assert port is not None
-            return url.replace(f":{port}/", f":{proxied(f'{name} to postgres', port)}/")
-
-        def caller(make: Callable[..., Service], name: str) -> Service:
-            inventory = f"http://127.0.0.1:{proxied(f'{name} to inventory', self.inventory.port)}"
-            return make(inventory, **SETTINGS, DATABASE_URL=database(order_database, name))
-
-        self.inventory = services.inventory(**SETTINGS, DATABASE_URL=database(inventory_database, "inventory-1"))
-        self.orders = [caller(services.order, name) for name in ("order-1", "order-2")]
-        self.workers = [caller(services.worker, name) for name in ("worker-1", "worker-2")]
-        self.worker = self.workers[0]
-
-    @property
-    def everyone(self) -> list[Service]:
-        return [self.inventory, *self.orders, *self.workers]
 
 
 class Deed(msgspec.Struct, frozen=True):
@@ -418,11 +260,11 @@ def run(directory: Path, *, seed: int, seconds: float, rate: float, progress: Ca
             nemesis.trouble(f"clients still wait for answers {TAIL:.0f} s after the last fault")
             under_way.cancel()
         requeued = _settled(platform, orders, nemesis)
-        settling = _settling(orders, healed_at)
+        settling = settling_of(orders, healed_at)
         found = audit(Sources(platform.orders_url, platform.inventory_url), journal, settle_limit=0.0)
     tally = load.tally
     return NemesisReport(
-        verdict=_verdict(found, tally, nemesis.troubles, nemesis.fired),
+        verdict=verdict_of(found, tally, nemesis.troubles, nemesis.fired),
         seed=seed,
         seconds=seconds,
         rate=rate,
@@ -477,51 +319,6 @@ def _health(url: str) -> dict[str, Any]:
     except httpx.HTTPError as error:
         return {"error": repr(error)}
     return said
-
-
-def _migrated(server: PostgresServer, service: str) -> str:
-    """The URL of a new database with the tables of that service."""
-    name = f"{service}_db"
-    with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}".encode())
-    migrate(server.url(name), f"services.{service}")
-    return server.url(name)
-
-
-class Settling(msgspec.Struct, frozen=True):
-    """What the orders came to, and how long that took: since the healing, and each since it was accepted."""
-
-    statuses: dict[str, int]
-    after: float | None
-    p50: float | None
-    p99: float | None
-
-
-def _settling(orders: psycopg.Connection, healed_at: datetime) -> Settling:
-    statuses: dict[str, int] = dict(orders.execute("SELECT status, count(*) FROM orders GROUP BY status").fetchall())
-    last = orders.execute(
-        "SELECT extract(epoch FROM max(updated_at) - %(at)s)::float8 FROM orders WHERE created_at < %(at)s",
-        {"at": healed_at},
-    ).fetchone()
-    each = orders.execute(
-        """
-        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY took), percentile_cont(0.99) WITHIN GROUP (ORDER BY took)
-        FROM (SELECT extract(epoch FROM updated_at - created_at)::float8 AS took
-              FROM orders WHERE status IN ('confirmed', 'failed')) AS final
-        """
-    ).fetchone()
-    assert last is not None
-    assert each is not None
-    unfinished = statuses.keys() & {"pending", "queued"}
-    return Settling(statuses, None if unfinished or last[0] is None else round(max(0.0, last[0]), 2), *each)
-
-
-def _verdict(found: Audit, tally: Tally, troubles: list[str], faults: dict[str, int]) -> Verdict:
-    if found.verdict == "violated" or tally.contradictions:
-        return "violated"
-    if found.verdict == "unsettled" or troubles:
-        return "unsettled"
-    return "clean" if faults and tally.acknowledged else "inconclusive"
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tests.faults.nemesis import NemesisReport
+from tests.faults.report import NemesisReport
 from tests.faults.scenarios import Cell
 from tests.faults.trials import Trial
 

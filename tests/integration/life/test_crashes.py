@@ -1,7 +1,7 @@
 """Processes killed at each named step: every accepted order ends, with exactly one effect."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import httpx
 import pytest
@@ -11,6 +11,15 @@ from services.order.worker import CRASH_POINTS as WORKER_POINTS
 from tests.integration.life.conftest import Builder
 from tests.integration.life.shop import Shop, new_key
 from tests.processes import Processes, eventually
+
+DAILY = {"after-accept", "before-settle", "after-claim", "after-deduct", "before-commit", "after-commit"}
+"""The steps that are tried each time; the others take their turn with the campaign, which strikes each fifty times."""
+
+
+def points(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "point", [name if name in DAILY else pytest.param(name, marks=pytest.mark.long) for name in sorted(names)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,7 @@ def place_at(shop: Shop, item: str, keys: list[str]) -> None:
             return
 
 
-@pytest.mark.parametrize("point", sorted(ORDER_POINTS))
+@points(ORDER_POINTS)
 def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: Shop, point: str) -> None:
     shop, item, keys = backstage, backstage.new_item(), [new_key() for _ in range(3)]
     shop.order.start(CRASH_AT=point)
@@ -66,7 +75,7 @@ def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: 
     assert shop.order.stop() == 0
 
 
-@pytest.mark.parametrize("point", sorted(WORKER_POINTS))
+@points(WORKER_POINTS)
 def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, point: str) -> None:
     shop, item = frontstage, frontstage.new_item()
     accepted = [shop.place(item).json()["order_id"] for _ in range(3)]  # inventory is not to be found: they are queued
@@ -82,7 +91,7 @@ def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, p
     assert shop.worker.stop() == 0
 
 
-@pytest.mark.parametrize("point", ["after-insert", "before-commit", "after-commit"])
+@points({"after-insert", "before-commit", "after-commit"})
 def test_an_inventory_killed_in_mid_deduction_loses_and_doubles_nothing(
     services: Processes, quick_shop: Shop, point: str
 ) -> None:
