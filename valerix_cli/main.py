@@ -31,6 +31,7 @@ TARGETS = [
     _target("status", PLATFORM, "Show what runs and how it is.", alone=True),
     _target("logs", PLATFORM, "Show what the services log.", alone=True),
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
+    _target("load", ORDERS, "Send many orders and measure what comes back.", alone=True),
     _target("stock", ORDERS, "Show, restock and watch what is left."),
     _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
     _target("breaker", FAULTS, "Show and force the circuit breaker."),

@@ -97,6 +97,22 @@ def explain(text: str, output: Output) -> None:
         _say(text, dim=True)
 
 
+def progress(
+    snapshots: Iterable[T], screen: "Callable[[T], RenderableType]", line: Callable[[T], str], output: Output
+) -> None:
+    """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each."""
+    if output.quiet or not is_terminal(sys.stderr):
+        for snapshot in snapshots:
+            talk(line(snapshot), output)
+        return
+    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
+    from rich.live import Live  # noqa: PLC0415 - the same
+
+    with Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True) as live:
+        for snapshot in snapshots:
+            live.update(screen(snapshot), refresh=True)
+
+
 @contextmanager
 def busy(what: str, output: Output) -> Iterator[None]:
     """Show on a terminal that something goes on that takes a while; nothing elsewhere, and nothing with `-q`."""

@@ -10,6 +10,7 @@ from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
 from valerix_cli.errors import BadUsageError
+from valerix_cli.load.model import LoadResult
 from valerix_cli.options import Format
 from valerix_cli.output import show
 from valerix_cli.session import Session
@@ -25,6 +26,7 @@ SHAPES: dict[str, Any] = {
     "context-list": list[results.ContextLine],
     "context-show": list[results.OriginLine],
     "explain": list[results.Explanation],
+    "load": LoadResult,
     "order-get": wire.Order,
     "order-list": list[wire.Order],
     "order-place": list[results.Placed],

@@ -108,6 +108,19 @@ def test_a_line_that_was_cut_short_is_passed_over_and_gone_when_the_journal_goes
     assert [entry.run for entry in entries if isinstance(entry, Began)] == ["first", "second"]
 
 
+@pytest.mark.parametrize("cut", [1, 70_000, 200_000])
+def test_however_long_the_line_is_that_was_cut_short_only_it_is_removed(path: Path, cut: int) -> None:
+    with JournalWriter(path, "first"):
+        pass
+    whole = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(b"x" * cut)
+    with JournalWriter(path, "second"):
+        pass
+    assert path.read_bytes().startswith(whole)
+    assert [type(entry) for entry in JournalReader(path).entries()] == [Began, Began]
+
+
 def test_threads_do_not_cut_into_each_others_lines(path: Path) -> None:
     with JournalWriter(path, "run") as journal:
 
@@ -131,3 +144,5 @@ def test_what_is_no_journal_is_named_with_its_line(books: Books, path: Path) -> 
         books.audit(path / "nowhere")
     with pytest.raises(BadUsageError, match="cannot be written"):
         JournalWriter(path / "nowhere", "run")
+    with pytest.raises(BadUsageError, match="no regular file"):
+        JournalWriter(Path("/dev/full"), "run")

@@ -1,0 +1,1 @@
+"""Load against real services, and against servers that misbehave."""

@@ -1,0 +1,109 @@
+"""Load against the real services: what is counted is what happened."""
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.life.shop import Shop
+from tests.processes import OPERATOR_TOKEN, Processes, eventually
+from valerix_cli.audit import Sources, audit
+from valerix_cli.gates import parse
+from valerix_cli.journal import Answered, JournalReader, JournalWriter
+from valerix_cli.load import Load, LoadResult, Plan
+from valerix_cli.load.model import METRICS
+
+_loads = itertools.count(1)
+HEADERS = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+
+
+@pytest.fixture
+def shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
+    shop = Shop(services, order_database, inventory_database, orders=2)
+    for item in ("ps5", "xbox"):
+        shop.stock(item, 100_000)
+    services.start(*shop.everyone)
+    return shop
+
+
+def plan(**wanted: Any) -> Plan:
+    wanted = {"rate": None, "clients": None, "seconds": 1.0, "items": ["ps5", "xbox"], "mix": "uniform", **wanted}
+    return Plan(seed=1, key_prefix=f"load-{next(_loads)}-", **wanted)
+
+
+async def run(shop: Shop, asked: Plan, *require: str, journal: JournalWriter | None = None) -> LoadResult:
+    gates = [parse(text, METRICS) for text in require]
+    return await Load(asked, [order.url for order in shop.orders], HEADERS, gates=gates, journal=journal).run()
+
+
+async def test_a_rate_is_kept_and_each_order_is_placed_once(shop: Shop) -> None:
+    result = await run(shop, plan(rate=60.0), "error_rate < 1%", "p95 < 30s", "throughput > 20/s", "p999 < 30s")
+    assert (result.orders, result.requests, result.outcomes) == (60, 60, {"confirmed": 60})
+    assert [check.held for check in result.checks] == [True, True, True, None], "sixty are too few for a p999"
+    assert result.latency.p50 is not None
+    assert result.latency.max is not None
+    assert 0 < result.latency.p50 <= result.latency.max
+    assert len(shop.statuses()) == 60
+    shop.assert_exactly_one_effect()
+
+
+async def test_clients_repeat_keys_and_a_repeat_is_no_second_order(shop: Shop) -> None:
+    result = await run(shop, plan(clients=8, repeats=0.4, retries=3))
+    orders = len(shop.statuses())
+    assert result.orders > orders > 0
+    assert result.replayed > 0
+    assert set(result.outcomes) == {"confirmed"}
+    shop.assert_exactly_one_effect()
+
+
+async def test_what_is_sent_and_told_stands_in_the_journal_and_the_audit_agrees(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "load.jsonl"
+    asked = plan(clients=16, repeats=0.2, retries=3)
+    with JournalWriter(path, "load", asked.key_prefix) as journal:
+        result = await run(shop, asked, journal=journal)
+    answers = [entry for entry in JournalReader(path).entries() if isinstance(entry, Answered)]
+    assert len(answers) == result.requests
+    shop.wait_settled()
+    found = audit(Sources(shop.order_database, shop.inventory_database), path)
+    assert found.verdict == "clean"
+    assert found.compared.journal_keys == len(shop.statuses())
+
+
+async def test_a_journal_that_cannot_be_written_any_more_ends_the_load(shop: Shop, tmp_path: Path) -> None:
+    journal = JournalWriter(tmp_path / "load.jsonl", "load")
+    journal.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await run(shop, plan(clients=4), journal=journal)
+    assert shop.statuses() == {}, "nothing is sent that is not written down before"
+
+
+async def test_refusals_are_answers_and_a_service_that_is_gone_is_an_error(shop: Shop) -> None:
+    shop.stock("rare", 3)
+    refused = await run(shop, plan(rate=20.0, items=["rare"]))
+    assert refused.outcomes == {"insufficient-stock": 17, "confirmed": 3}
+    assert refused.error_rate == 0
+    shop.orders[1].kill()
+    halved = await run(shop, plan(rate=20.0), "error_rate < 10%")
+    assert halved.outcomes["connection-refused"] == 10
+    assert (halved.error_rate, halved.checks[0].held) == (0.5, False)
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_key(shop: Shop) -> None:
+    shop.orders[1].kill()
+    result = await run(shop, plan(rate=20.0, retries=4))
+    assert result.outcomes == {"confirmed": 20}
+    assert result.retried >= 10
+    assert len(shop.statuses()) == 20
+
+
+async def test_a_stop_ends_it_and_what_was_under_way_is_counted(shop: Shop) -> None:
+    load = Load(plan(rate=50.0, seconds=600.0), [shop.order.url], HEADERS)
+    running = asyncio.create_task(load.run())
+    await asyncio.to_thread(eventually, lambda: load.look().orders >= 10, 20)
+    load.stop()
+    result = await running
+    assert result.interrupted
+    assert result.orders == len(shop.statuses())
+    assert 10 <= result.orders < 600

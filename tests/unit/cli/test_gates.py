@@ -1,0 +1,54 @@
+"""Requirements: read strictly, judged honestly."""
+
+import pytest
+
+from valerix_cli.errors import BadUsageError
+from valerix_cli.gates import judge, parse
+from valerix_cli.load.model import METRICS
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "comparison", "limit"),
+    [
+        ("p95 < 300ms", "p95", "<", 0.3),
+        ("p99<=1.5s", "p99", "<=", 1.5),
+        (" error_rate  <  1% ", "error_rate", "<", 0.01),
+        ("throughput >= 200/s", "throughput", ">=", 200.0),
+        ("throughput > 600/m", "throughput", ">", 10.0),
+    ],
+)
+def test_a_requirement_is_a_metric_a_comparison_and_a_value(
+    text: str, metric: str, comparison: str, limit: float
+) -> None:
+    gate = parse(text, METRICS)
+    assert (gate.metric, gate.comparison) == (metric, comparison)
+    assert gate.limit == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("p95", "is not a requirement"),
+        ("p95 < fast", "is not a requirement"),
+        ("eror_rate < 1%", "perhaps error_rate"),
+        ("thruput > 5/s", "perhaps throughput"),
+        ("p95 < 300", "takes us or ms or s or m"),
+        ("error_rate < 5ms", "takes %"),
+    ],
+)
+def test_what_is_none_is_refused_with_what_would_be(text: str, told: str) -> None:
+    with pytest.raises(BadUsageError) as refused:
+        parse(text, METRICS)
+    assert told in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
+
+
+def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
+    gates = [parse(text, METRICS) for text in ("p95 < 300ms", "p95 <= 300ms", "p95 > 300ms", "p95 >= 300ms")]
+    assert [check.held for check in judge(gates, {"p95": 0.3})] == [False, True, False, True]
+    assert judge(gates, {"p95": 0.3})[0].why == "p95 was 300.0 ms"
+
+
+def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:
+    (check,) = judge([parse("p99 < 1s", METRICS)], {"p99": None})
+    assert (check.held, check.measured) == (None, None)
+    assert "too few" in check.why

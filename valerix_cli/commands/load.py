@@ -1,0 +1,197 @@
+"""valerix load: orders at a rate or by so many clients, measured, and held against what is required."""
+
+import asyncio
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from valerix_cli.durations import parse_duration, say_duration
+from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
+from valerix_cli.gates import Gate, parse
+from valerix_cli.journal import JournalWriter
+from valerix_cli.load import Load, LoadResult, Plan
+from valerix_cli.load.model import METRICS, Snapshot
+from valerix_cli.load.orders import Mix
+from valerix_cli.output import is_terminal, progress, show, talk
+from valerix_cli.session import Session
+from valerix_cli.views import load as views
+
+_RATE = 50.0  # orders per second, where neither a rate nor clients are asked for
+_FOR = 10.0  # seconds
+_TIMEOUT = 10.0  # seconds per request
+_LOOK_EVERY, _SAY_EVERY = 0.5, 2.0  # seconds: on a terminal, and elsewhere
+_PER = {"s": 1.0, "m": 60.0}
+
+
+def parse_rate(text: str) -> float:
+    """Orders per second in `500/s`, `3000/m` or a bare number of them."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(s|m))?", text)
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"{text!r} is not a rate; write 500/s or 3000/m.")
+    return float(found[1]) / _PER[found[2] or "s"]
+
+
+def parse_share(text: str) -> float:
+    """A share from 0 to 1 in `20%` or `0.2`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
+    share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{text!r} is not a share; write 20% or 0.2.")
+    return share
+
+
+def load(  # noqa: PLR0913 - each is an option
+    ctx: typer.Context,
+    *,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="RATE", parser=parse_rate, help="Orders a second, whatever comes back; 50/s."),
+    ] = None,
+    clients: Annotated[
+        int | None, typer.Option("--clients", min=1, max=10_000, help="Clients that each wait for their answer.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--for", metavar="DURATION", parser=parse_duration, help="How long to send; 10s.")
+    ] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", metavar="ITEM", help="What to order; several times. All there is.")
+    ] = None,
+    mix: Annotated[
+        str, typer.Option("--mix", metavar="|".join(get_args(Mix)), help="The first item, each alike, or by rank.")
+    ] = "uniform",
+    quantity: Annotated[int, typer.Option("--quantity", min=1, max=1000, help="Of each order.")] = 1,
+    repeats: Annotated[
+        float | None,
+        typer.Option("--repeats", metavar="SHARE", parser=parse_share, help="Share of keys that were sent before; 0."),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, help="Send again, with the same key, while that may help.")
+    ] = 0,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, max=10_000, help="At most so many at once, with --rate.")
+    ] = 256,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides what is ordered; random, and said.")] = None,
+    key_prefix: Annotated[
+        str | None, typer.Option("--key-prefix", help="What keys begin with; the same again sends the same orders.")
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Write down each send and answer; valerix audit reads it."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option("--require", metavar="GATE", help='Exit 10 unless it holds, such as "p95 < 300ms".'),
+    ] = None,
+) -> None:
+    """Send orders at a rate or by so many clients, and measure from when each was due."""
+    session: Session = ctx.obj
+    if rate and clients:
+        raise BadUsageError(
+            "It is not clear how to send.", "both --rate and --clients were given", "valerix load --help"
+        )
+    if mix not in get_args(Mix):
+        raise BadUsageError(f"There is no mix called `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
+    gates = [parse(text, METRICS) for text in require or []]
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    plan = Plan(
+        rate=None if clients else rate or _RATE,
+        clients=clients,
+        seconds=duration or _FOR,
+        seed=seed,
+        key_prefix=f"load-{secrets.token_hex(4)}-" if key_prefix is None else key_prefix,
+        items=item or [found.item_id for found in session.inventory.items()],
+        mix=mix,  # type: ignore[arg-type]  # looked up above
+        quantity=quantity,
+        repeats=repeats or 0.0,
+        retries=retries,
+        timeout=float(session.settings.setting("timeout").value or _TIMEOUT),
+        connections=connections,
+    )
+    session.replicas("order").send("GET", "/health")  # nobody there is better said once than a thousand times
+    session.guard(f"place orders at {views.pace(plan)} for {say_duration(plan.seconds)}")
+    talk(f"{views.pace(plan)} for {say_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output)
+    result = run(session, plan, gates, journal)
+    show(result, views.result_view, session.output)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if error := error_of(result):
+        raise error
+
+
+def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -> LoadResult:
+    """Run a load and show on stderr how it goes. After one Ctrl-C it sends no more and waits for what is under way."""
+    context = session.context
+    headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
+    with JournalWriter(journal, "load", plan.key_prefix) if journal else nullcontext() as record:
+        going = Load(plan, context.services["order"], headers, gates=gates, journal=record)
+        result = _beside(going)
+        while True:
+            try:
+                progress(_looks(going, result), views.snapshot_view, views.snapshot_line, session.output)
+                return result.result()
+            except KeyboardInterrupt:
+                if going.is_stopped:
+                    raise
+                going.stop()
+                talk("Sending no more; waiting for what is under way. Ctrl-C again leaves at once.", session.output)
+            except OSError as error:
+                raise CliError(
+                    "The load was broken off.", f"{journal}: {error.strerror}", "valerix load --journal FILE"
+                ) from error
+
+
+def error_of(result: LoadResult) -> CliError | None:
+    """What the command ends with: None when nothing was required, or all of it held."""
+    if not result.orders:
+        return InconclusiveError("No order was sent.", "the load ended before the first one", "valerix load --for 10s")
+    missed = [check for check in result.checks if check.held is False]
+    unclear = [check for check in result.checks if check.held is None]
+    if missed:
+        why = "; ".join(f"{check.require}: {check.why}" for check in missed)
+        return ExpectationError(
+            f"{len(missed)} of {len(result.checks)} requirements were missed.", why, "valerix status"
+        )
+    if unclear:
+        why = "; ".join(check.why for check in unclear)
+        return InconclusiveError("There is not enough to say.", why, "valerix load with a longer --for")
+    if result.error_rate == 1:
+        why = ", ".join(f"{count} {said}" for said, count in result.outcomes.items())
+        return CliError("Not one order was taken.", why, "valerix status")
+    return None
+
+
+def _beside(load: Load) -> "Future[LoadResult]":
+    """Run a load in a thread of its own, which ends with the process."""
+    result: Future[LoadResult] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(_run(load))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
+            result.set_exception(error)
+
+    threading.Thread(target=work, name="load", daemon=True).start()
+    return result
+
+
+def _run(load: Load) -> LoadResult:
+    try:
+        import uvloop  # noqa: PLC0415 - not everywhere, and it costs less per order where it is
+    except ImportError:
+        return asyncio.run(load.run())
+    return uvloop.run(load.run())
+
+
+def _looks(load: Load, result: "Future[LoadResult]") -> Iterator[Snapshot]:
+    """A look now and then, until the load is over."""
+    every = _LOOK_EVERY if is_terminal(sys.stderr) else _SAY_EVERY
+    while not wait([result], every).done:
+        yield load.look()
