@@ -81,6 +81,7 @@ def doubled_keys(conn: Connection) -> Found:
         FROM orders JOIN doubled USING (idempotency_key)
         GROUP BY idempotency_key ORDER BY idempotency_key LIMIT %(shown)s
         """,
+        "SELECT count(*) FROM orders",
     )
 
 
