@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Self, cast
 from urllib.parse import urlsplit
 
@@ -152,10 +153,9 @@ class Client:
         self._turn = 0
 
     async def post(self, wanted: Wanted) -> Answer:
-        """Send an order to the next replica. Raises Unanswered."""
+        """Send an order to the next replica, or the one after where that cannot be reached. Raises Unanswered."""
         async with self._room:
-            self._turn = turn = (self._turn + 1) % len(self._addresses)
-            connection = await self._connection(turn)
+            turn, connection = await self._reach()
             answer = await connection.post(_request(self._addresses[turn], wanted), self._timeout)
             if connection.is_open:
                 self._idle[turn].append(connection)
@@ -164,6 +164,15 @@ class Client:
     def close(self) -> None:
         for connection in (one for idle in self._idle for one in idle):
             connection.close()
+
+    async def _reach(self) -> tuple[int, Connection]:
+        """The next replica that can be reached, and a connection to it."""
+        for _ in self._addresses[1:]:
+            self._turn = turn = (self._turn + 1) % len(self._addresses)
+            with suppress(Unanswered):
+                return turn, await self._connection(turn)
+        self._turn = turn = (self._turn + 1) % len(self._addresses)
+        return turn, await self._connection(turn)
 
     async def _connection(self, turn: int) -> Connection:
         while self._idle[turn]:

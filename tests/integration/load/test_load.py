@@ -21,7 +21,8 @@ HEADERS = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 
 @pytest.fixture
 def shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
-    shop = Shop(services, order_database, inventory_database, orders=2)
+    patient = {"INVENTORY_TIMEOUT_SECONDS": "20", "LEASE_SECONDS": "30"}  # a busy machine queues nothing here
+    shop = Shop(services, order_database, inventory_database, orders=2, **patient)
     for item in ("ps5", "xbox"):
         shop.stock(item, 100_000)
     services.start(*shop.everyone)
@@ -84,17 +85,17 @@ async def test_refusals_are_answers_and_a_service_that_is_gone_is_an_error(shop:
     refused = await run(shop, plan(rate=20.0, items=["rare"]))
     assert refused.outcomes == {"insufficient-stock": 17, "confirmed": 3}
     assert refused.error_rate == 0
-    shop.orders[1].kill()
-    halved = await run(shop, plan(rate=20.0), "error_rate < 10%")
-    assert halved.outcomes["connection-refused"] == 10
-    assert (halved.error_rate, halved.checks[0].held) == (0.5, False)
+    for order in shop.orders:
+        order.kill()
+    gone = await run(shop, plan(rate=20.0, retries=1), "error_rate < 10%")
+    assert gone.outcomes == {"connection-refused": 20}
+    assert (gone.error_rate, gone.retried, gone.checks[0].held) == (1.0, 20, False)
 
 
-async def test_a_lost_answer_is_asked_for_again_with_the_same_key(shop: Shop) -> None:
+async def test_where_one_replica_is_gone_the_other_takes_every_order(shop: Shop) -> None:
     shop.orders[1].kill()
-    result = await run(shop, plan(rate=20.0, retries=4))
+    result = await run(shop, plan(rate=20.0))
     assert result.outcomes == {"confirmed": 20}
-    assert result.retried >= 10
     assert len(shop.statuses()) == 20
 
 

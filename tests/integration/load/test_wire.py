@@ -135,19 +135,22 @@ async def test_an_answer_that_comes_too_late_is_never_the_next_ones() -> None:
         sender.close()
 
 
-async def test_replicas_are_asked_in_turn_and_one_that_is_gone_is_said_to_be() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await request(reader)
-            writer.write(response())
+async def test_replicas_are_asked_in_turn_and_one_that_is_gone_is_passed_over() -> None:
+    asked: list[int] = []
 
-    async with serving(talk) as url:
-        sender = client(url, "http://127.0.0.1:9")
-        outcomes = []
-        for _ in range(4):
-            try:
-                outcomes.append((await sender.post(WANTED)).said)
-            except Unanswered as error:
-                outcomes.append(str(error))
+    def replica(number: int) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await request(reader)
+                asked.append(number)
+                writer.write(response())
+
+        return talk
+
+    async with serving(replica(1)) as one, serving(replica(2)) as two:
+        sender = client(one, two, "http://127.0.0.1:9")
+        assert [(await sender.post(WANTED)).said for _ in range(6)] == ["confirmed"] * 6
         sender.close()
-    assert sorted(outcomes) == ["confirmed", "confirmed", "connection-refused", "connection-refused"]
+    assert set(asked) == {1, 2}
+    with pytest.raises(Unanswered, match="connection-refused"):
+        await client("http://127.0.0.1:9", "http://127.0.0.1:9").post(WANTED)
