@@ -99,6 +99,7 @@ def load(  # noqa: PLR0913 - each is an option
         )
     if mix not in get_args(Mix):
         raise BadUsageError(f"There is no mix called `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
+    _refuse_strange(key_prefix or "", item or [])
     gates = [parse(text, METRICS) for text in require or []]
     seed = secrets.randbelow(2**31) if seed is None else seed
     plan = Plan(
@@ -124,6 +125,15 @@ def load(  # noqa: PLR0913 - each is an option
         raise KeyboardInterrupt
     if error := error_of(result):
         raise error
+
+
+def _refuse_strange(key_prefix: str, items: list[str]) -> None:
+    """Requests are put together from these as they are. Raises BadUsageError for what no key or item may be."""
+    if not re.fullmatch(r"[!-~]{0,200}", key_prefix):
+        why = f"{key_prefix!r} has to be at most 200 printable ASCII characters without spaces"
+        raise BadUsageError("No key begins like that.", why, "--key-prefix rehearsal-")
+    for strange in (item for item in items if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", item)):
+        raise BadUsageError("There is no such item.", f"{strange!r} is no name of an item", "valerix stock list")
 
 
 def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -> LoadResult:
