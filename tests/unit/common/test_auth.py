@@ -50,7 +50,7 @@ async def test_each_level_is_let_in_where_it_belongs(path: str, public: int, ser
 async def test_a_token_that_is_not_in_force_is_401_everywhere(authorization: str | bytes) -> None:
     async with client() as things:
         for path in ("/public", "/service", "/operator", "/either"):
-            answer = await things.get(path, headers=[("Authorization", authorization)])  # type: ignore[arg-type]
+            answer = await things.get(path, headers=[("Authorization", authorization)])  # type: ignore[arg-type]  # bytes are headers too
             assert answer.status_code == 401, path
             assert answer.headers["www-authenticate"] == 'Bearer realm="valerix"'
             assert SERVICE not in answer.text
