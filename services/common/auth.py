@@ -2,7 +2,7 @@
 
 import enum
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from litestar.connection import ASGIConnection
@@ -12,7 +12,8 @@ from services.common.refusals import Forbidden, Unauthorized
 from services.common.settings import ServiceSettings
 
 AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
-Guard: TypeAlias = Callable[[AnyConnection, BaseRouteHandler], None]
+Guard: TypeAlias = Callable[[AnyConnection, BaseRouteHandler], Awaitable[None]]
+"""Always asynchronous: Litestar has one that is not wait for a thread of its own, at each request."""
 
 
 class Level(enum.Enum):
@@ -56,7 +57,7 @@ def only(*allowed: Level) -> Guard:
     """A guard that lets the named levels pass: 401 without a token, 403 with another level's."""
     names = " or ".join(level.value for level in allowed)
 
-    def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
         level = level_of(connection)
         if level is Level.PUBLIC:
             raise Unauthorized(f"This needs the {names} token")

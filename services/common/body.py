@@ -29,12 +29,12 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise InvalidBody("The body is not UTF-8") from None
 
 
-def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: refuse a body that does not say it is JSON (415)."""
     _insist(connection, "application/json")
 
 
-def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: refuse a body that does not say it is NDJSON (415)."""
     _insist(connection, "application/x-ndjson")
 

@@ -9,7 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from services.common import context
-from services.common.telemetry import IN_FLIGHT, REQUEST_DURATION
+from services.common.telemetry import IN_FLIGHT, request_duration
 
 log = structlog.get_logger()
 
@@ -70,6 +70,6 @@ def _note(scope: HTTPScope, status: int, seconds: float) -> None:
         return
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     route = str(scope.get("path_template") or "unrouted")
-    REQUEST_DURATION.labels(method, route, status).observe(seconds)
+    request_duration(method, route, status).observe(seconds)
     if status >= 500:  # noqa: PLR2004 - HTTP's server errors
         log.warning("request failed", method=method, route=route, status=status, seconds=round(seconds, 4))

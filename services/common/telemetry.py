@@ -1,15 +1,21 @@
 """What every service measures about its HTTP, and the page Prometheus reads."""
 
+import functools
+
 from litestar import Response, get
 from prometheus_client import REGISTRY, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-REQUEST_DURATION = Histogram(
-    "http_request_duration_seconds",
-    "Time to answer a request, health and metrics aside",
-    ["method", "route", "status"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+request_duration = functools.cache(
+    Histogram(
+        "http_request_duration_seconds",
+        "Time to answer a request, health and metrics aside",
+        ["method", "route", "status"],
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    ).labels
 )
+"""The histogram of a method, a route template and a status. Finding one costs more than observing: it is done once."""
+
 IN_FLIGHT = Gauge("http_requests_in_flight", "Requests being served")
 
 

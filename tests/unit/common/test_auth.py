@@ -1,9 +1,12 @@
 """Three levels, told apart by tokens: who is let in where."""
 
+import inspect
+
 import httpx
 import pytest
 
-from services.common.auth import Access, Level
+from services.common import body, rate_limit
+from services.common.auth import Access, Guard, Level, only, operator_only, service_only
 from services.common.refusals import Unauthorized
 from tests.unit.common.environ import TOKENS
 from tests.unit.common.shell import client, settings
@@ -15,6 +18,13 @@ async def knock(path: str, authorization: str | bytes | None) -> httpx.Response:
     headers = [] if authorization is None else [("Authorization", authorization)]
     async with client() as things:
         return await things.get(path, headers=headers)  # type: ignore[arg-type]  # bytes are headers too
+
+
+@pytest.mark.parametrize(
+    "guard", [only(Level.SERVICE), operator_only, service_only, body.json_only, body.ndjson_only, rate_limit.public]
+)
+def test_no_guard_costs_a_request_a_thread(guard: Guard) -> None:
+    assert inspect.iscoroutinefunction(guard)
 
 
 @pytest.mark.parametrize(
