@@ -11,7 +11,7 @@ import structlog
 from services.common.background import forever
 from services.common.redis import BestEffort, Redis
 from services.order.breaker import Breaker, Forced, State, Transition
-from services.order.metrics import BREAKER_CALLS, BREAKER_STATE, BREAKER_TRANSITIONS, STATES
+from services.order.metrics import BREAKER_STATE, BREAKER_TRANSITIONS, STATES, breaker_calls
 from services.order.settings import OrderSettings
 from services.order.window import failure_percent, failures
 
@@ -88,7 +88,7 @@ class Fleet:
             threshold_percent=settings.breaker_threshold_percent,
             open_seconds=settings.breaker_open_seconds,
             on_transition=self._note,
-            on_call=lambda outcome: BREAKER_CALLS.labels(outcome).inc(),
+            on_call=lambda outcome: breaker_calls(outcome).inc(),
         )
 
     def own_view(self) -> ReplicaView:
