@@ -23,13 +23,18 @@ BATCH_SIZE = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
+LOOKS = (
+    10  # at those who wait, within the time that one may: so that it is not long before who no longer waits is let go
+)
+
 
 class GroupCommit(Generic[T, R]):
     """Collects items into batches and hands each submitter the result of its own item.
 
     `flush` takes a batch and returns one result per item, in order. Up to `lanes` flushes run at once.
     When a batch of several fails, each item is tried alone, so that one bad item fails alone; unless the
-    failure is one of `outages`, where trying again would only multiply the wait.
+    failure is one of `outages`, where trying again would only multiply the wait. A result that takes longer than
+    `patience` seconds becomes a TimeoutError; its item may still be flushed.
     """
 
     def __init__(
@@ -40,31 +45,57 @@ class GroupCommit(Generic[T, R]):
         lanes: int = 1,
         limit: int = 256,
         outages: tuple[type[Exception], ...] = (),
+        patience: float | None = None,
     ) -> None:
         self._flush = flush
         self._lanes = lanes
         self._limit = limit
         self._outages = outages
+        self._patience = patience
+        self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of what was submitted lately, oldest first
+        self._next_look: asyncio.TimerHandle | None = None
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._size = BATCH_SIZE.labels(step)
 
-    async def submit(self, item: T) -> R:
-        """Return the result of `item`, or raise what its flush raised.
+    def submit(self, item: T) -> "asyncio.Future[R]":
+        """The result of `item`, or what its flush raised.
 
-        Cancelling the caller does not undo an item whose flush has begun.
+        Cancelling it does not undo an item whose flush has begun.
         """
-        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, result))
+        if self._patience is not None:
+            self._deadlines.append((loop.time() + self._patience, result))
+            if self._next_look is None:
+                self._give_up(self._patience)
         if len(self._running) < self._lanes:
             # A context of its own: a flush works for many requests, and speaks for none of them in the log.
             self._running.add(asyncio.create_task(self._drain(), context=contextvars.Context()))
-        return await result
+        return result
 
     async def close(self) -> None:
         """Wait until all that was submitted has its result."""
         while self._running:
             await asyncio.wait(self._running)
+
+    def _give_up(self, patience: float) -> None:
+        """Tell those who have waited too long, and look again while anybody waits.
+
+        One timer for all: one each would cost more than all else that an item is put through here.
+        """
+        loop, self._next_look = asyncio.get_running_loop(), None
+        now = loop.time()
+        while self._deadlines:
+            deadline, result = self._deadlines[0]
+            if not result.done():
+                if deadline > now:
+                    look_at = min(deadline, now + patience / LOOKS)
+                    self._next_look = loop.call_at(look_at, self._give_up, patience)
+                    return
+                result.set_exception(TimeoutError())
+            self._deadlines.popleft()
 
     async def _drain(self) -> None:
         """Flush until nothing waits. Whoever submits after that finds the lane gone and starts one of its own."""

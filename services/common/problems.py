@@ -120,6 +120,13 @@ def of_bug(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     return document(500, "internal-error", "A bug on our side", "The request id finds it in the log.")
 
 
+def of(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Map whatever was raised, by the nearest of its classes, as Litestar does."""
+    kind = next(kind for kind in type(error).__mro__ if kind in EXCEPTION_HANDLERS)
+    problem: Response[bytes] = EXCEPTION_HANDLERS[kind](request, error)
+    return problem
+
+
 def _is_about_body(error: HTTPException) -> bool:
     extra = error.extra if isinstance(error.extra, list) else []
     return isinstance(error, ValidationException) and any(

@@ -17,9 +17,8 @@ from services.common import body as bodies
 from services.common import problems
 from services.common.auth import Level, only, operator_only, service_only
 from services.common.idempotency import parse_key
-from services.common.postgres import OUTAGES, Pool
+from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.rate_limit import public
-from services.common.refusals import DatabaseUnavailable
 from services.inventory import store, usecases, wire
 from services.inventory.domain import (
     Contradicted,
@@ -27,6 +26,7 @@ from services.inventory.domain import (
     InsufficientStock,
     ItemNotFound,
     OrderIdReused,
+    Outcome,
     Refused,
     UnknownItem,
 )
@@ -37,10 +37,10 @@ from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer,
 
 log = structlog.get_logger()
 
-UNAVAILABLE: tuple[type[Exception], ...] = (*OUTAGES, DatabaseUnavailable)
+UNAVAILABLE: tuple[type[BaseException], ...] = (*OUTAGES, TimeoutError)
 NDJSON = "application/x-ndjson"
 
-Answers: TypeAlias = set[asyncio.Task[LineAnswer | None]]
+Pending: TypeAlias = dict["asyncio.Future[Outcome | Fault]", UUID]
 
 _deduct_body = msgspec.json.Decoder(DeductBody)
 _restock_body = msgspec.json.Decoder(RestockBody)
@@ -61,7 +61,7 @@ class Items(msgspec.Struct, frozen=True):
 async def deduct(state: State, body: RawBody) -> Response[Any]:
     """Take one order's goods out of stock, once however often it is asked."""
     wanted = bodies.decode(body, _deduct_body)
-    match await usecases.serve(state.deductions, state.leases, wanted.line, wanted.attempt):
+    match await in_time(usecases.serve(state.deductions, state.leases, wanted.line, wanted.attempt)):
         case Deducted(remaining, repeated):
             return Response(Deduction(wanted.order_id, wanted.item_id, wanted.quantity, repeated, remaining))
         case Refused("insufficient-stock", available):
@@ -106,7 +106,10 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
 )
 async def deduct_many(state: State, body: RawBody) -> Response[Any]:
     """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
-    pending = {asyncio.create_task(_answer(state, line)) for line in wire.decode_lines(body)}
+    pending: Pending = {
+        usecases.serve(state.deductions, state.leases, line.line, line.attempt): line.order_id
+        for line in wire.decode_lines(body)
+    }
     known, pending = await _next_answers(pending)
     if not pending:  # as it is without gremlins, and a good deal cheaper than a stream of one piece
         return Response(known, media_type=NDJSON)
@@ -166,7 +169,7 @@ async def restock(
     return await usecases.restock(request.app.state.pool, item_id, quantity, key)
 
 
-async def _stream(known: bytes, pending: Answers) -> AsyncIterator[bytes]:
+async def _stream(known: bytes, pending: Pending) -> AsyncIterator[bytes]:
     """Yield the answers in order of completion, those that are known together in one piece."""
     if known:
         yield known
@@ -176,17 +179,18 @@ async def _stream(known: bytes, pending: Answers) -> AsyncIterator[bytes]:
             yield known
 
 
-async def _next_answers(pending: Answers) -> tuple[bytes, Answers]:
+async def _next_answers(pending: Pending) -> tuple[bytes, Pending]:
     """Wait until something is known; return it with what is still to come. Lost answers leave nothing behind."""
-    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-    return wire.encode_answers(task.result() for task in done), pending
+    done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    answers = [_answer(order_id, future) for future, order_id in pending.items() if future in done]
+    return wire.encode_answers(answers), {future: of for future, of in pending.items() if future not in done}
 
 
-async def _answer(state: State, body: DeductBody) -> LineAnswer | None:
-    try:
-        return wire.answer(body.order_id, await usecases.serve(state.deductions, state.leases, body.line, body.attempt))
-    except UNAVAILABLE:
-        return LineAnswer(body.order_id, 503, reason="database-unavailable")
-    except Exception:
-        log.exception("a line failed")
-        return LineAnswer(body.order_id, 500, reason="internal-error")
+def _answer(order_id: UUID, done: "asyncio.Future[Outcome | Fault]") -> LineAnswer | None:
+    failure = done.exception()
+    if failure is None:
+        return wire.answer(order_id, done.result())
+    if isinstance(failure, UNAVAILABLE):
+        return LineAnswer(order_id, 503, reason="database-unavailable")
+    log.error("a line failed", exc_info=failure)
+    return LineAnswer(order_id, 500, reason="internal-error")

@@ -56,7 +56,11 @@ async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[
         postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
     ):
         deductions: Deductions = GroupCommit(
-            "deduct", functools.partial(usecases.deduct, pool), lanes=LANES, outages=postgres.OUTAGES
+            "deduct",
+            functools.partial(usecases.deduct, pool),
+            lanes=LANES,
+            outages=postgres.OUTAGES,
+            patience=usecases.COMMIT_LIMIT,
         )
         leases = Leases(client, settings.replica, uuid.uuid4().hex[:8])
         app.state.update(

@@ -4,8 +4,11 @@ Never the authority: a miss, an error or a slow Redis reads PostgreSQL, and what
 is checked there.
 """
 
+import asyncio
+
 import msgspec
 
+from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.common.redis import BestEffort, Redis
 from services.order.domain import FINAL, Order, fingerprint
@@ -19,7 +22,11 @@ class _Answer(msgspec.Struct, frozen=True):
     order: Order
 
 
+_KEEP_ALL = "for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 1], 'EX', ARGV[1]) end"
+"""Many keys by one command: a pipeline of SETs costs the client ten times as much."""
+
 _decoder = msgspec.json.Decoder(_Answer)
+_encoder = msgspec.json.Encoder()
 
 
 class Answers:
@@ -39,10 +46,12 @@ class Answers:
         CACHE_HITS.inc()
         return answer.order
 
-    async def keep(self, order: Order) -> None:
-        await self._writes.submit(_Answer(fingerprint(order.item_id, order.quantity), order))
+    def keep(self, order: Order) -> "asyncio.Future[None]":
+        """Remember a finished order soon; done once Redis has it, or does without."""
+        return self._writes.submit(_Answer(fingerprint(order.item_id, order.quantity), order))
 
     async def close(self) -> None:
+        """Wait until all that is to be remembered is."""
         await self._writes.close()
 
     async def _read(self, keys: list[str]) -> list[_Answer | None]:
@@ -53,13 +62,14 @@ class Answers:
         return [_decode(raw) for raw in await self._redis(fetch, nothing)]
 
     async def _write(self, answers: list[_Answer]) -> list[None]:
+        keys = [f"idempotency:{answer.order.idempotency_key}" for answer in answers]
+        values = [_encoder.encode(answer) for answer in answers]
+
         async def store(redis: Redis) -> None:
-            async with redis.pipeline(transaction=False) as pipe:
-                for answer in answers:
-                    pipe.set(f"idempotency:{answer.order.idempotency_key}", msgspec.json.encode(answer), ex=KEPT)
-                await pipe.execute()
+            await redis.eval(_KEEP_ALL, len(keys), *keys, KEPT, *values)
 
         await self._redis(store, None)
+        crash_point("after-cache")
         return [None] * len(answers)
 
 

@@ -4,10 +4,10 @@ import base64
 import binascii
 import time
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter, RawBody
@@ -20,11 +20,16 @@ from services.common.rate_limit import public
 from services.common.refusals import Refusal
 from services.order import store, usecases
 from services.order.domain import ITEM_ID, Order, OrderBody, Status, new_order, refusal_of
-from services.order.metrics import PROCESSING
+from services.order.metrics import processing_duration
 from services.order.processing import Placement, Processing
+from services.order.shortcut import Answer, AnyRequest
 from services.order.store import Event
 
+PLACE = "/api/orders"
+PLACE_GUARDS = (public, bodies.json_only)
+
 _order_body = msgspec.json.Decoder(OrderBody)
+_encoder = msgspec.json.Encoder()
 
 
 class InvalidParameter(Refusal):
@@ -44,18 +49,19 @@ class OrderEvents(msgspec.Struct, frozen=True):
 
 
 @post(
-    "/api/orders",
+    PLACE,
     tags=["orders"],
-    guards=[public, bodies.json_only],
+    guards=PLACE_GUARDS,
     operation_class=bodies.described(OrderBody),
     status_code=201,
     responses={
+        201: ResponseSpec(Order, description="Confirmed: the goods are the caller's."),
         202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location says where to look."),
         **problems.responses(400, 401, 409, 413, 415, 422, 429, 503),
     },
 )
 async def place_order(
-    request: Request[Any, Any, State],
+    request: AnyRequest,
     body: RawBody,
     idempotency_key: Annotated[  # noqa: ARG001 - declared for the OpenAPI document; read raw, since it may come twice
         str | None,
@@ -65,15 +71,20 @@ async def place_order(
             required=False,
         ),
     ] = None,
-) -> Response[Order]:
+) -> Response[bytes]:
     """Place one order, exactly once per Idempotency-Key."""
+    return (await place(request, body)).as_response()
+
+
+async def place(request: AnyRequest, body: bytes) -> Answer:
+    """Place the order that a request asks for. Raises the refusal that it comes to."""
     began = time.perf_counter()
     key = parse_key(request.headers.getall("idempotency-key", []))
     wanted = new_order(key, bodies.decode(body, _order_body), context.request_id.get(), context.traceparent.get())
     processing: Processing = request.app.state.processing
     placement = await processing.place(wanted)
     if not placement.replayed:
-        PROCESSING.labels(placement.order.status).observe(time.perf_counter() - began)
+        processing_duration(placement.order.status).observe(time.perf_counter() - began)
     return _answer(placement)
 
 
@@ -125,7 +136,7 @@ async def list_orders(
     return OrderPage([order for _, order in found], more)
 
 
-def _answer(placement: Placement) -> Response[Order]:
+def _answer(placement: Placement) -> Answer:
     """201 when confirmed, 202 while it is not finished, the stored problem when it failed."""
     order = placement.order
     headers = {"Idempotent-Replayed": "true"} if placement.replayed else {}
@@ -133,8 +144,8 @@ def _answer(placement: Placement) -> Response[Order]:
         refusal = refusal_of(order)
         refusal.headers.update(headers)
         raise refusal
-    headers["Location"] = f"/api/orders/{order.order_id}"
-    return Response(order, status_code=201 if order.status == "confirmed" else 202, headers=headers)
+    headers["Location"] = f"{PLACE}/{order.order_id}"
+    return Answer(201 if order.status == "confirmed" else 202, headers, _encoder.encode(order))
 
 
 def _cursor(position: int) -> str:

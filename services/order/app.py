@@ -15,6 +15,7 @@ from services.common.rate_limit import RateLimit
 from services.order import admin, api
 from services.order.runtime import downstream_probes, identity, own_probes, running
 from services.order.settings import OrderSettings
+from services.order.shortcut import Shortcut
 
 CRASH_POINTS = frozenset(
     {"after-accept", "before-send", "after-answer", "before-settle", "after-settle", "after-cache"}
@@ -54,4 +55,5 @@ def build(settings: OrderSettings) -> ASGIApp:
         admin.requeue,
     ]
     state = {"access": Access(settings), "replica": settings.replica}
-    return Edge(build_app("Valerix orders", handlers, [lifespan], state))
+    app = build_app("Valerix orders", handlers, [lifespan], state)
+    return Edge(Shortcut(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place))

@@ -113,6 +113,8 @@ class Claim(msgspec.Struct, frozen=True):
     status: Status
     attempt: int
     token: int
+    idempotency_key: str
+    created_at: datetime
     traceparent: str | None = None
 
 
@@ -219,6 +221,22 @@ def conclude(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
             return _settlement(claim, "queued", cause, delay=delay, attempts=claim.attempt - 1)
         case NothingThere():
             return _settlement(claim, "dead", "attempts-exhausted")
+
+
+def settled(settlement: Settlement, at: datetime) -> Order:
+    """The order as it stands once a settlement has been written."""
+    claim = settlement.claim
+    return Order(
+        order_id=claim.order_id,
+        item_id=claim.item_id,
+        quantity=claim.quantity,
+        status=settlement.status,
+        reason=settlement.reason,
+        idempotency_key=claim.idempotency_key,
+        attempts=settlement.attempts,
+        created_at=claim.created_at,
+        updated_at=at,
+    )
 
 
 def _settlement(

@@ -1,13 +1,14 @@
 """Calls to the inventory service: deductions in bulk through the breaker, and two look-ups.
 
 Lines that arrive while a call is on its way out go into the next one. A call is over for its line as soon as
-that line is answered, and lets the next call go as soon as its first line is, so a slow line holds up no other.
+that line is answered, and lets the next call go as soon as its first line is, or has been waited for long enough,
+so a slow line holds up no other.
 """
 
 import asyncio
 import itertools
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import msgspec
@@ -20,7 +21,9 @@ from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcom
 
 log = structlog.get_logger()
 
-LANES = 8  # calls that may wait for their first answer at once
+LANES = 2  # calls that may wait for their first answer at once
+PATIENCE = 0.05  # seconds that the next call waits for the first answer of one: then that one is slow, and on its own
+CALLS = 256  # under way at once: more than there can be within their limit
 LINES = 256  # per call: well under the body limit of 64 KiB
 LOOKUP_LIMIT = 1.0  # seconds
 
@@ -56,11 +59,12 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 class _Sent(msgspec.Struct):
-    """A line under way."""
+    """A line under way. `first` is done once any line of its call has an outcome."""
 
     claim: Claim
     ticket: Ticket
     outcome: asyncio.Future[Outcome]
+    first: asyncio.Future[None]
 
 
 _encoder = msgspec.json.Encoder()
@@ -103,12 +107,16 @@ class Inventory:
             return Deducted(repeated=True)
         return Refused(ledger.refusal.reason) if ledger.refusal else NothingThere()
 
+    def knows(self, item_id: str) -> bool:
+        """Whether inventory has said before that there is such an item; known items never vanish."""
+        return item_id in self._known_items
+
     async def lacks(self, item_id: str) -> bool:
-        """Whether inventory says that there is no such item. Known items never vanish, so each is asked for once.
+        """Whether inventory says that there is no such item; each is asked for once.
 
         While inventory does not answer nobody is refused: the order will find out.
         """
-        if item_id in self._known_items or self._breaker.shown != "closed":
+        if self.knows(item_id) or self._breaker.shown != "closed":
             return False
         try:
             response = await self._get(f"/api/inventory/{item_id}")
@@ -143,15 +151,16 @@ class Inventory:
         return self._urls[first:] + self._urls[:first]
 
     async def _send(self, claims: list[Claim]) -> list[asyncio.Future[Outcome]]:
-        """Start one call with all the lines the breaker admits; return when its first line is answered or it ended."""
+        """Start one call with all the lines the breaker admits; return when its first line is answered, or is slow."""
         loop = asyncio.get_running_loop()
+        first: asyncio.Future[None] = loop.create_future()
         outcomes: list[asyncio.Future[Outcome]] = []
         sent: list[_Sent] = []
         for claim in claims:
             outcome: asyncio.Future[Outcome] = loop.create_future()
             outcomes.append(outcome)
             try:
-                sent.append(_Sent(claim, self._breaker.admit(), outcome))
+                sent.append(_Sent(claim, self._breaker.admit(), outcome, first))
             except Rejected as rejected:
                 outcome.set_result(NotSent("breaker-open", rejected.retry_in))
         if sent:
@@ -159,8 +168,7 @@ class Inventory:
             call = asyncio.create_task(self._call(sent))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-            first: list[asyncio.Future[Any]] = [call, *(line.outcome for line in sent)]
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([first], timeout=PATIENCE)
         return outcomes
 
     async def _call(self, lines: list[_Sent]) -> None:
@@ -262,3 +270,5 @@ def _hold_back(waiting: dict[uuid.UUID, list[_Sent]], *, sent: bool = False) -> 
 def _resolve(line: _Sent, outcome: Outcome) -> None:
     if not line.outcome.done():
         line.outcome.set_result(outcome)
+    if not line.first.done():
+        line.first.set_result(None)

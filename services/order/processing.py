@@ -4,7 +4,6 @@ Each step is a group commit: whatever arrives while one batch is being written g
 """
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -34,7 +33,7 @@ from services.order.domain import (
     conclude,
 )
 from services.order.inventory import Inventory
-from services.order.metrics import CONFLICTS, CREATED
+from services.order.metrics import CONFLICTS, created
 from services.order.settings import OrderSettings
 
 LANES = 2  # commits of one step that may be in flight at once
@@ -52,19 +51,30 @@ class Processing:
     """The steps of an order, wired to one process's connections."""
 
     def __init__(
-        self, settings: OrderSettings, pool: Pool, redis: BestEffort, inventory: Inventory, backlog: Backlog
+        self,
+        settings: OrderSettings,
+        pool: Pool,
+        redis: BestEffort,
+        inventory: Inventory,
+        backlog: Backlog,
+        patience: float | None,
     ) -> None:
+        """`patience` is for how many seconds to wait for the database, None as long as it takes."""
         lease, by = timedelta(seconds=settings.lease_seconds), settings.replica
         self._pool = pool
+        self._patience = patience
         self._inventory = inventory
         self._backlog = backlog
         self._max_attempts = settings.max_attempts
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._answers = Answers(redis)
-        self._accepting = GroupCommit("accept", partial(usecases.accept, pool, lease, by), lanes=LANES, outages=OUTAGES)
-        self._settling = GroupCommit("settle", partial(usecases.settle, pool, by), lanes=LANES, outages=OUTAGES)
+        self._accepting = GroupCommit(
+            "accept", partial(usecases.accept, pool, lease, by), lanes=LANES, outages=OUTAGES, patience=patience
+        )
+        self._settling = GroupCommit(
+            "settle", partial(usecases.settle, pool, by), lanes=LANES, outages=OUTAGES, patience=patience
+        )
         self._announcing = GroupCommit("announce", partial(wakeups.announce, redis))
-        self._afterwards: set[asyncio.Task[None]] = set()
 
     async def place(self, wanted: NewOrder) -> Placement:
         """Answer a request for an order: place it, or say what its key already stands for.
@@ -73,11 +83,11 @@ class Processing:
         """
         if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
             return Placement(order, replayed=True)
-        match await in_time(self._admit(wanted), COMMIT_LIMIT):
+        match await in_time(self._admit(wanted)):
             case Process(claim):
                 crash_point("after-accept")
-                order = await self.process(claim, COMMIT_LIMIT)
-                CREATED.labels(order.status).inc()
+                order = await self.process(claim)
+                created(order.status).inc()
                 return Placement(order, replayed=False)
             case Replay(order):
                 self._remember(order)
@@ -88,20 +98,20 @@ class Processing:
                 CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
                 raise refusal
 
-    async def process(self, claim: Claim, patience: float | None = None) -> Order:
+    async def process(self, claim: Claim) -> Order:
         """Try one claimed order and write down what came of it. Returns the order as it stands then.
 
-        Raises DatabaseUnavailable when writing it down takes longer than `patience` seconds.
+        Raises DatabaseUnavailable when writing it down takes longer than we have patience.
         """
         outcome = await self._attempt(claim)
         crash_point("after-answer", "after-deduct")
         settlement = conclude(claim, outcome, self._random)
         crash_point("before-settle")
-        order = await in_time(self._settling.submit(settlement), patience)
+        order = await in_time(self._settling.submit(settlement))
         crash_point("after-settle")
         if order.status == "queued" and settlement.delay is not None:
             self._backlog.note_queued()
-            self._later(self._announcing.submit((order.order_id, settlement.delay)))
+            self._announcing.submit((order.order_id, settlement.delay))  # which nobody waits for, but closing does
         self._remember(order)
         return order
 
@@ -110,14 +120,18 @@ class Processing:
         await self._accepting.close()
         await self._inventory.close()
         await self._settling.close()
-        while self._afterwards:
-            await asyncio.wait(self._afterwards)
+        await self._announcing.close()
+        await self._answers.close()
 
     async def _admit(self, wanted: NewOrder) -> Process | Replay | Refusal:
-        refusal = await self._reason_to_refuse(wanted)
-        if refusal is None:
-            return await self._accepting.submit(wanted)
-        return await usecases.recall(self._pool, wanted) or refusal  # whatever its key stands for, it stands for
+        """Store an order, unless there is a reason not to. Raises TimeoutError when all of it takes too long."""
+        if self._inventory.knows(wanted.item_id) and not self._backlog.is_full:
+            return await self._accepting.submit(wanted)  # has the same patience, and a timer for many
+        async with asyncio.timeout(self._patience):
+            refusal = await self._reason_to_refuse(wanted)
+            if refusal is None:
+                return await self._accepting.submit(wanted)
+            return await usecases.recall(self._pool, wanted) or refusal  # whatever its key stands for, it stands for
 
     async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
         """Why a new key would be refused at the door, with nothing stored."""
@@ -137,14 +151,4 @@ class Processing:
 
     def _remember(self, order: Order) -> None:
         if order.status in FINAL:
-            self._later(self._keep(order))
-
-    async def _keep(self, order: Order) -> None:
-        await self._answers.keep(order)
-        crash_point("after-cache")
-
-    def _later(self, work: Coroutine[None, None, None]) -> None:
-        """Do what nobody waits for, but do it before closing."""
-        task = asyncio.create_task(work)
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+            self._answers.keep(order)

@@ -13,8 +13,8 @@ from services.common.background import beside
 from services.common.health import Identity, Probe
 from services.order.backlog import Backlog
 from services.order.fleet import Fleet
-from services.order.inventory import Inventory
-from services.order.processing import Processing
+from services.order.inventory import CALLS, Inventory
+from services.order.processing import COMMIT_LIMIT, Processing
 from services.order.settings import OrderSettings
 
 
@@ -34,10 +34,12 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
     """Connect everything; on leaving, finish what is in hand, flush, and close in the opposite order."""
     name = f"valerix-{settings.replica}"
     client = redis.open_redis(settings.redis_url, name=name)
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    limits = httpx.Limits(max_connections=CALLS, max_keepalive_connections=16)
     async with (
         redis.closing(client),
-        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
+        postgres.open_pool(
+            settings.database_url, name=name, size=settings.database_connections, autocommit=True
+        ) as pool,
         httpx.AsyncClient(limits=limits, trust_env=False) as http,
     ):
         best_effort = redis.BestEffort(client)
@@ -46,7 +48,8 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
             http, settings.inventory_url, settings.service_tokens[0], settings.inventory_timeout_seconds, fleet.breaker
         )
         backlog = Backlog(pool, settings.backlog_cap)
-        processing = Processing(settings, pool, best_effort, inventory, backlog)
+        patience = COMMIT_LIMIT if role == "order" else None
+        processing = Processing(settings, pool, best_effort, inventory, backlog, patience)
         async with beside(fleet.keep_in_touch(), backlog.keep_looking()):
             try:
                 yield Runtime(pool, best_effort, fleet, inventory, backlog, processing)

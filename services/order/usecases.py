@@ -1,7 +1,10 @@
-"""The life of an order, step by step: each function is one transaction over a list."""
+"""The life of an order, step by step: each function writes one statement over a list, which is its transaction.
+
+What it reads after that need not be of the same one: a key that is taken, and an order that is settled, stay so.
+"""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.common.postgres import Pool
 from services.order import store
@@ -16,6 +19,7 @@ from services.order.domain import (
     Settlement,
     Stored,
     admit,
+    settled,
 )
 from services.order.store import Event
 
@@ -29,11 +33,11 @@ async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) 
     for new in wanted:
         first.setdefault(new.key, new)
     async with pool.connection() as conn:
-        inserted = set(await store.insert_new(conn, list(first.values()), lease, by))
+        inserted = await store.insert_new(conn, list(first.values()), lease, by)
         contested = {new.key for new in wanted if new.order_id not in inserted or new is not first[new.key]}
         stored = await store.by_keys(conn, list(contested)) if contested else {}
     return [
-        Process(_first_claim(new))
+        Process(_first_claim(new, inserted[new.order_id]))
         if new is first[new.key] and new.order_id in inserted
         else admit(new, stored[new.key])
         for new in wanted
@@ -50,10 +54,13 @@ async def recall(pool: Pool, wanted: NewOrder) -> Admission | None:
 async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Order]:
     """Write each outcome whose claim is still in force; of the others, report what the row says now."""
     async with pool.connection() as conn:
-        written = {order.order_id: order for order in await store.settle(conn, settlements, by)}
-        lost = [s.claim.order_id for s in settlements if s.claim.order_id not in written]
+        written = await store.settle(conn, settlements, by)
+        at = [written.get((s.claim.order_id, s.claim.token)) for s in settlements]
+        lost = [s.claim.order_id for s, when in zip(settlements, at, strict=True) if when is None]
         found = await store.by_ids(conn, lost) if lost else {}
-    return [written.get(s.claim.order_id) or found[s.claim.order_id] for s in settlements]
+    return [
+        found[s.claim.order_id] if when is None else settled(s, when) for s, when in zip(settlements, at, strict=True)
+    ]
 
 
 async def claim(pool: Pool, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
@@ -92,5 +99,15 @@ async def history(pool: Pool, order_id: uuid.UUID) -> list[Event]:
     return events
 
 
-def _first_claim(new: NewOrder) -> Claim:
-    return Claim(new.order_id, new.item_id, new.quantity, "pending", attempt=1, token=1, traceparent=new.traceparent)
+def _first_claim(new: NewOrder, created_at: datetime) -> Claim:
+    return Claim(
+        order_id=new.order_id,
+        item_id=new.item_id,
+        quantity=new.quantity,
+        status="pending",
+        attempt=1,
+        token=1,
+        idempotency_key=new.key,
+        created_at=created_at,
+        traceparent=new.traceparent,
+    )

@@ -170,11 +170,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._admit(wanted), COMMIT_LIMIT):": """\
+                    "    match await in_time(self._admit(wanted)):": """\
     mark = f"taken:{wanted.key}"
     if not await self._answers._redis(lambda redis: redis.set(mark, b"", nx=True), True):
         raise RequestInFlight("Try again in a moment with the same key", retry_after=1)
-    match await in_time(self._admit(wanted), COMMIT_LIMIT):"""
+    match await in_time(self._admit(wanted)):"""
                 },
             ),
         ),
@@ -197,11 +197,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._admit(wanted), COMMIT_LIMIT):": f"""\
+                    "    match await in_time(self._admit(wanted)):": f"""\
     from {__name__} import acknowledge_early
     if (early := await acknowledge_early(self, wanted)) is not None:
         return early
-    match await in_time(self._admit(wanted), COMMIT_LIMIT):"""
+    match await in_time(self._admit(wanted)):"""
                 },
             ),
         ),

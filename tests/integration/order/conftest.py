@@ -14,7 +14,7 @@ PATIENCE = 5.0  # seconds
 
 @pytest.fixture
 async def pool(order_database: str) -> AsyncIterator[Pool]:
-    async with open_pool(order_database, name="test", size=8) as opened:
+    async with open_pool(order_database, name="test", size=8, autocommit=True) as opened:
         await opened.wait(10)
         yield opened
 

@@ -9,7 +9,7 @@ from services.common.redis import BestEffort
 from services.common.settings import read
 from services.order.backlog import Backlog
 from services.order.fleet import Fleet
-from services.order.processing import Processing
+from services.order.processing import COMMIT_LIMIT, Processing
 from services.order.runtime import Runtime
 from services.order.settings import OrderSettings
 from services.order.worker import Worker
@@ -20,7 +20,9 @@ from tests.unit.order.warehouse import Warehouse
 class Replica:
     """The parts of one process, as it wires them. Settings are named without their prefix."""
 
-    def __init__(self, pool: Pool, redis: BestEffort, *, patient: bool = False, **settings: str) -> None:
+    def __init__(
+        self, pool: Pool, redis: BestEffort, *, patient: bool = False, patience: float = COMMIT_LIMIT, **settings: str
+    ) -> None:
         told = ENVIRON | {f"VALERIX_{name}": value for name, value in settings.items()}
         self.settings = read(OrderSettings, told)
         self.fleet = Fleet(self.settings, "order", redis)
@@ -29,7 +31,7 @@ class Replica:
         )
         self.warehouse.responses["/api/inventory/ps5"] = httpx.Response(200, json={"item_id": "ps5"})
         self.backlog = Backlog(pool, self.settings.backlog_cap)
-        self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog)
+        self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog, patience)
         runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
         self.worker = Worker(self.settings, runtime)
 
@@ -43,4 +45,4 @@ class Replica:
 class Start(Protocol):
     """Starts a replica with these settings, in front of an inventory that answers at once, or when it is told to."""
 
-    def __call__(self, *, patient: bool = False, **settings: str) -> Replica: ...
+    def __call__(self, *, patient: bool = False, patience: float = COMMIT_LIMIT, **settings: str) -> Replica: ...

@@ -153,7 +153,7 @@ async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, st
 
 async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, start: Start) -> None:
     backlog = start(BACKLOG_CAP="1").backlog
-    async with pool.connection() as blocker:
+    async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         looking = [asyncio.create_task(backlog.look()) for _ in range(2)]
         await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
@@ -283,14 +283,13 @@ AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; EN
 
 @pytest.mark.timed
 async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_settled(
-    pool: Pool, start: Start, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, start: Start
 ) -> None:
     """The order is stored, and its lease will end; the caller may ask again with the same key."""
-    monkeypatch.setattr("services.order.processing.COMMIT_LIMIT", 0.3)
-    replica = start(patient=True)
+    replica = start(patient=True, patience=0.3)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
-    async with pool.connection() as blocker:
+    async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
         replica.warehouse.release_all()
         async with asyncio.timeout(1):
@@ -303,11 +302,10 @@ async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the
 
 @pytest.mark.timed
 async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_stored(
-    pool: Pool, start: Start, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, start: Start
 ) -> None:
-    monkeypatch.setattr("services.order.processing.COMMIT_LIMIT", 0.2)
-    replica = start()
-    async with pool.connection() as blocker:
+    replica = start(patience=0.2)
+    async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
         async with asyncio.timeout(1):
             with pytest.raises(DatabaseUnavailable):

@@ -94,7 +94,7 @@ async def test_overlapping_batches_in_any_order_do_not_deadlock(pool: Pool) -> N
 
 
 async def test_a_racer_waits_for_the_other_to_commit_and_then_sees_its_order(pool: Pool) -> None:
-    async with pool.connection() as first:
+    async with pool.connection() as first, first.transaction():
         await store.insert_new(first, [wanted("key-1")], LEASE, REPLICA)
         second = asyncio.create_task(usecases.accept(pool, LEASE, "order-2", [wanted("key-1", quantity=2)]))
         await until_someone_waits(pool)
@@ -104,11 +104,10 @@ async def test_a_racer_waits_for_the_other_to_commit_and_then_sees_its_order(poo
 
 
 async def test_a_racer_takes_the_key_when_the_other_rolls_back(pool: Pool) -> None:
-    async with pool.connection() as first:
+    async with pool.connection() as first, first.transaction(force_rollback=True):
         await store.insert_new(first, [wanted("key-1")], LEASE, REPLICA)
         second = asyncio.create_task(usecases.accept(pool, LEASE, "order-2", [wanted("key-1", quantity=2)]))
         await until_someone_waits(pool)
-        await first.rollback()
     (admission,) = await second
     assert isinstance(admission, Process)
     assert await rows(pool, b"SELECT quantity FROM orders") == [(2,)]
@@ -249,6 +248,7 @@ async def test_a_lease_may_be_as_short_as_one_likes(pool: Pool) -> None:
 async def test_who_was_stopped_for_too_long_in_mid_transaction_is_told_of_an_outage(pool: Pool) -> None:
     """Not of a bug: nothing was stored, and the same key may simply be sent again."""
     conn = await pool.getconn()
+    await conn.execute("BEGIN")
     await store.insert_new(conn, [wanted("key-1")], LEASE, REPLICA)
     session = conn.info.backend_pid
     await until(lambda: rows(pool, b"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", session))
@@ -259,7 +259,7 @@ async def test_who_was_stopped_for_too_long_in_mid_transaction_is_told_of_an_out
 
 
 async def test_a_database_that_only_reads_is_an_outage(pool: Pool) -> None:
-    async with pool.connection() as conn:
-        await conn.set_read_only(True)
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("SET TRANSACTION READ ONLY")
         with pytest.raises(OUTAGES):
             await store.insert_new(conn, [wanted("key-1")], LEASE, REPLICA)

@@ -107,7 +107,7 @@ async def test_a_wake_up_takes_only_the_orders_it_names_and_only_if_they_are_due
 
 async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) -> None:
     await queued(pool, *keys(10))
-    async with pool.connection() as slow:
+    async with pool.connection() as slow, slow.transaction():
         first = await store.claim_due(slow, LEASE, "worker-1", 4)
         async with asyncio.timeout(2):
             second = await usecases.claim(pool, LEASE, "worker-1", 10)
@@ -118,9 +118,8 @@ async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) ->
 
 async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Pool) -> None:
     await queued(pool, "key-1")
-    async with pool.connection() as conn:
+    async with pool.connection() as conn, conn.transaction(force_rollback=True):
         await store.claim_due(conn, LEASE, "worker-1", 1)
-        await conn.rollback()
     (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     assert (claim.token, claim.attempt) == (2, 2)
 

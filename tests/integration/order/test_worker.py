@@ -111,7 +111,7 @@ async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start:
 async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(10))
     replica = start()
-    async with pool.connection() as blocker:
+    async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
         for _ in range(IN_HAND // 256 + 1):
             sweeping = asyncio.create_task(replica.worker.sweep())

@@ -54,8 +54,8 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-def start(group: GroupCommit[int, Any], *items: int) -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(group.submit(item)) for item in items]
+def start(group: GroupCommit[int, Any], *items: int) -> list[asyncio.Future[Any]]:
+    return [group.submit(item) for item in items]
 
 
 async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
@@ -66,6 +66,42 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
     assert desk.batches == [[1]]
     desk.release_all()
     assert await only == 10
+
+
+async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, patience=0.05)
+    (slow,) = start(group, 1)
+    await asyncio.wait([slow], timeout=5)
+    assert isinstance(slow.exception(), TimeoutError)
+    (waits,) = start(group, 2)
+    desk.release_all()
+    assert await waits == 20
+    assert desk.batches == [[1], [2]]
+
+
+async def test_who_has_run_out_of_patience_before_a_flush_began_is_not_flushed() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, patience=0.05)
+    tasks = start(group, 1)
+    await turns()
+    tasks += start(group, 2)
+    await asyncio.wait(tasks, timeout=5)
+    desk.release_all()
+    await group.close()
+    assert [type(task.exception()) for task in tasks] == [TimeoutError, TimeoutError]
+    assert desk.batches == [[1]]
+
+
+async def test_nobody_looks_at_the_clock_while_nobody_waits() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, patience=0.02)
+    desk.release_all()
+    assert await asyncio.gather(*start(group, *range(5))) == [0, 10, 20, 30, 40]
+    async with asyncio.timeout(5):
+        while group._next_look is not None:  # noqa: SLF001 - a timer that stays is seen by nothing else
+            await turns()
+    assert not group._deadlines  # noqa: SLF001 - nor what keeps its items alive
 
 
 async def test_items_that_arrive_during_a_flush_share_the_next() -> None:

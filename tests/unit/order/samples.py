@@ -24,4 +24,4 @@ def stored(status: Status = "confirmed", *, is_leased: bool = False, quantity: i
 
 
 def claim(attempt: int = 1, token: int = 1, status: Status = "queued") -> Claim:
-    return Claim(uuid.UUID(int=7), "ps5", 1, status, attempt, token)
+    return Claim(uuid.UUID(int=7), "ps5", 1, status, attempt, token, "key-7", NOON)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from services.order.breaker import Breaker
 from services.order.domain import Claim
 from services.order.inventory import Inventory
 
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LIMIT = 5.0  # seconds: longer than any test, unless it is about the limit
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | bytes | None]
@@ -97,7 +99,10 @@ class Warehouse:
 
 
 def claims(count: int, *, first: int = 1) -> list[Claim]:
-    return [Claim(uuid.UUID(int=number), "ps5", 1, "pending", 1, 1) for number in range(first, first + count)]
+    return [
+        Claim(uuid.UUID(int=number), "ps5", 1, "pending", 1, 1, f"key-{number}", NOON)
+        for number in range(first, first + count)
+    ]
 
 
 async def together(deduct: Callable[[Claim], Awaitable[Any]], wanted: list[Claim]) -> list[Any]:
