@@ -52,6 +52,7 @@ class GroupCommit(Generic[T, R]):
         self._limit = limit
         self._outages = outages
         self._patience = patience
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it is a system call, for each item
         self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of what was submitted lately, oldest first
         self._next_look: asyncio.TimerHandle | None = None
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
@@ -63,7 +64,7 @@ class GroupCommit(Generic[T, R]):
 
         Cancelling it does not undo an item whose flush has begun.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, result))
         if self._patience is not None:
@@ -72,7 +73,7 @@ class GroupCommit(Generic[T, R]):
                 self._give_up(self._patience)
         if len(self._running) < self._lanes:
             # A context of its own: a flush works for many requests, and speaks for none of them in the log.
-            self._running.add(asyncio.create_task(self._drain(), context=contextvars.Context()))
+            self._running.add(loop.create_task(self._drain(), context=contextvars.Context()))
         return result
 
     async def close(self) -> None:

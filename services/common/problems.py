@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, SerializationException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from services.common import context
+from services.common import body, context
 from services.common.postgres import OUTAGES
 from services.common.refusals import DatabaseUnavailable, InvalidBody, Refusal
 
@@ -99,15 +99,12 @@ BY_STATUS = {
     413: ("body-too-large", "The body is too large"),
 }
 
-GONE = "client disconnected prematurely"
-"""What Litestar says where a caller hangs up in the middle of its body: no bug, and nobody is there to hear of it."""
-
 
 def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Map what Litestar itself refuses. A body it cannot decode is 422 `invalid-body`."""
     if isinstance(error.__cause__, SerializationException) or _is_about_body(error):
         return of_refusal(request, InvalidBody(_first_message(error)))
-    if isinstance(error, InternalServerException) and error.detail == GONE:
+    if isinstance(error, InternalServerException) and error.detail == body.GONE:
         return document(400, *BY_STATUS[400], "The caller left before its body had arrived")
     if error.status_code not in BY_STATUS:
         return of_bug(request, error)

@@ -5,6 +5,7 @@ and ends; at most `GRACE` seconds later it ends in any case.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 GRACE = 15.0  # seconds
 BACKLOG = 1024  # connections waiting to be accepted
+YOUNG = 50_000  # objects made before the collector of cycles looks at them, for Python's 700
 S = TypeVar("S", bound=ServiceSettings)
 
 
@@ -62,9 +64,20 @@ async def serve(app: ASGIApp, listening: socket.socket) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    _spare_the_collector()
     log.info("serving", host=host, port=port, pid=os.getpid())
     await server.serve()
     log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """Have the collector of cycles leave alone what was loaded by now, and look at young objects less often.
+
+    It took a fifth of the order service's time under load, and found next to nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 
 def _give_up() -> None:

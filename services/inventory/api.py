@@ -19,6 +19,7 @@ from services.common.auth import Level, only, operator_only, service_only
 from services.common.idempotency import parse_key
 from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.rate_limit import public
+from services.common.shortcut import AnyRequest
 from services.inventory import store, usecases, wire
 from services.inventory.domain import (
     Contradicted,
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 
 UNAVAILABLE: tuple[type[BaseException], ...] = (*OUTAGES, TimeoutError)
 NDJSON = "application/x-ndjson"
+DEDUCTIONS = "/api/inventory/deductions"
+DEDUCTIONS_GUARDS = (service_only, bodies.ndjson_only)
 
 Pending: TypeAlias = dict["asyncio.Future[Outcome | Fault]", UUID]
 
@@ -94,9 +97,9 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
 
 
 @post(
-    "/api/inventory/deductions",
+    DEDUCTIONS,
     tags=["deductions"],
-    guards=[service_only, bodies.ndjson_only],
+    guards=DEDUCTIONS_GUARDS,
     operation_class=bodies.described(DeductBody, NDJSON),
     status_code=200,
     responses={
@@ -104,8 +107,14 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
         **problems.responses(401, 403, 413, 415, 422),
     },
 )
-async def deduct_many(state: State, body: RawBody) -> Response[Any]:
+async def deduct_many(request: AnyRequest, body: RawBody) -> Response[Any]:
     """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
+    return await deduct_lines(request, body)
+
+
+async def deduct_lines(request: AnyRequest, body: bytes) -> Response[Any]:
+    """Deduct what each line of a body asks for."""
+    state = request.app.state
     pending: Pending = {
         usecases.serve(state.deductions, state.leases, line.line, line.attempt): line.order_id
         for line in wire.decode_lines(body)

@@ -17,6 +17,7 @@ from services.common.group_commit import GroupCommit
 from services.common.health import Identity, Probe, health_routes
 from services.common.postgres import Pool
 from services.common.rate_limit import RateLimit
+from services.common.shortcut import Shortcut
 from services.inventory import admin, api, usecases
 from services.inventory.leases import Leases
 from services.inventory.metrics import STOCK
@@ -43,7 +44,8 @@ def build(settings: InventorySettings) -> ASGIApp:
     if settings.chaos_allowed:
         handlers.append(admin.routes)
     lifespan = functools.partial(_running, settings)
-    return Edge(build_app("Valerix inventory", handlers, [lifespan], {"access": Access(settings)}))
+    app = build_app("Valerix inventory", handlers, [lifespan], {"access": Access(settings)})
+    return Edge(Shortcut(app, "POST", api.DEDUCTIONS, api.DEDUCTIONS_GUARDS, api.deduct_lines))
 
 
 @contextlib.asynccontextmanager

@@ -18,11 +18,11 @@ from services.common.idempotency import KEY, parse_key
 from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
+from services.common.shortcut import AnyRequest
 from services.order import store, usecases
 from services.order.domain import ITEM_ID, Order, OrderBody, Status, new_order, refusal_of
 from services.order.metrics import processing_duration
 from services.order.processing import Placement, Processing
-from services.order.shortcut import Answer, AnyRequest
 from services.order.store import Event
 
 PLACE = "/api/orders"
@@ -73,10 +73,10 @@ async def place_order(
     ] = None,
 ) -> Response[bytes]:
     """Place one order, exactly once per Idempotency-Key."""
-    return (await place(request, body)).as_response()
+    return await place(request, body)
 
 
-async def place(request: AnyRequest, body: bytes) -> Answer:
+async def place(request: AnyRequest, body: bytes) -> Response[bytes]:
     """Place the order that a request asks for. Raises the refusal that it comes to."""
     began = time.perf_counter()
     key = parse_key(request.headers.getall("idempotency-key", []))
@@ -136,7 +136,7 @@ async def list_orders(
     return OrderPage([order for _, order in found], more)
 
 
-def _answer(placement: Placement) -> Answer:
+def _answer(placement: Placement) -> Response[bytes]:
     """201 when confirmed, 202 while it is not finished, the stored problem when it failed."""
     order = placement.order
     headers = {"Idempotent-Replayed": "true"} if placement.replayed else {}
@@ -145,7 +145,8 @@ def _answer(placement: Placement) -> Answer:
         refusal.headers.update(headers)
         raise refusal
     headers["Location"] = f"{PLACE}/{order.order_id}"
-    return Answer(201 if order.status == "confirmed" else 202, headers, _encoder.encode(order))
+    status = 201 if order.status == "confirmed" else 202
+    return Response(_encoder.encode(order), status_code=status, headers=headers, media_type="application/json")
 
 
 def _cursor(position: int) -> str:

@@ -12,10 +12,10 @@ from services.common.auth import Access
 from services.common.edge import Edge
 from services.common.health import health_routes
 from services.common.rate_limit import RateLimit
+from services.common.shortcut import Shortcut
 from services.order import admin, api
 from services.order.runtime import downstream_probes, identity, own_probes, running
 from services.order.settings import OrderSettings
-from services.order.shortcut import Shortcut
 
 CRASH_POINTS = frozenset(
     {"after-accept", "before-send", "after-answer", "before-settle", "after-settle", "after-cache"}
