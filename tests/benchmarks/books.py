@@ -17,27 +17,33 @@ from psycopg.types.json import Jsonb
 from tests.faults.teeth import templates
 from valerix_cli.audit import Sources, audit
 
+ITEMS = [f"item-{number}" for number in range(1000)]
+
 _ORDERS: LiteralString = """
 INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
 SELECT md5(i::text)::uuid, 'item-' || i %% 1000, 1 + i %% 3, 'confirmed', 'load-' || i, sha256(i::text::bytea), 1, 1
-FROM generate_series(1, %s) AS i
+FROM generate_series(%(first)s::int, %(last)s::int) AS i
 """
 _STEP: LiteralString = """
 INSERT INTO order_events (order_id, "from", "to", detail)
 SELECT md5(i::text)::uuid, %(before)s, %(then)s,
        jsonb_build_object('by', 'order-1', 'attempt', 1, 'request_id', md5(i::text)) || %(facts)s
-FROM generate_series(1, %(orders)s) AS i WHERE %(queued)s::boolean IS NULL OR (i %% 20 = 0) = %(queued)s
+FROM generate_series(%(first)s::int, %(last)s::int) AS i
+WHERE %(queued)s::boolean IS NULL OR (i %% 20 = 0) = %(queued)s
 """
-_ITEMS: LiteralString = """
-INSERT INTO inventory (item_id, item_name, quantity) SELECT 'item-' || i, '', 1000000 FROM generate_series(0, 999) AS i
-"""
-_SEED: LiteralString = """
+_SHELVE: LiteralString = """
+WITH shelved AS (
+    INSERT INTO inventory (item_id, item_name, quantity)
+    SELECT item_id, item_id, %(quantity)s FROM unnest(%(items)s::text[]) AS item_id
+    RETURNING item_id, quantity
+)
 INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type)
-SELECT item_id, quantity, 'seed' FROM inventory
+SELECT item_id, quantity, 'seed' FROM shelved
 """
 _DEDUCTIONS: LiteralString = """
 INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
-SELECT 'item-' || i %% 1000, md5(i::text)::uuid, -(1 + i %% 3), 'deduct' FROM generate_series(1, %s) AS i
+SELECT 'item-' || i %% 1000, md5(i::text)::uuid, -(1 + i %% 3), 'deduct'
+FROM generate_series(%(first)s::int, %(last)s::int) AS i
 """
 _STOCK: LiteralString = """
 UPDATE inventory SET quantity = booked
@@ -56,10 +62,17 @@ class Figures(msgspec.Struct, frozen=True):
     megabytes: int
 
 
-def fill(sources: Sources, orders: int) -> None:
-    """Write the books of so many orders."""
+def shelve(inventory: str, items: Sequence[str], quantity: int) -> None:
+    """Put so many of each item, all of them new, into stock and its ledger; `inventory` is a connection string."""
+    with psycopg.connect(inventory, autocommit=True) as conn:
+        conn.execute(_SHELVE, {"items": items, "quantity": quantity})
+
+
+def fill(sources: Sources, orders: int, *, already: int = 0) -> None:
+    """Write the books of so many orders of ITEMS, which are in stock; the first `already` have been written before."""
+    numbers = {"first": already + 1, "last": orders}
     with psycopg.connect(sources.orders, autocommit=True) as conn:
-        conn.execute(_ORDERS, [orders])
+        conn.execute(_ORDERS, numbers)
         for before, then, queued, facts in (
             (None, "pending", None, {"token": 1, "lease_seconds": 10.0}),
             ("pending", "queued", True, {"token": 1, "cause": "timeout"}),
@@ -67,14 +80,10 @@ def fill(sources: Sources, orders: int) -> None:
             ("queued", "confirmed", True, {"token": 2, "repeated": True}),
             ("pending", "confirmed", False, {"token": 1, "repeated": False}),
         ):
-            conn.execute(
-                _STEP, {"before": before, "then": then, "queued": queued, "facts": Jsonb(facts), "orders": orders}
-            )
+            conn.execute(_STEP, {"before": before, "then": then, "queued": queued, "facts": Jsonb(facts), **numbers})
         conn.execute("VACUUM ANALYZE")
     with psycopg.connect(sources.inventory, autocommit=True) as conn:
-        conn.execute(_ITEMS)
-        conn.execute(_SEED)
-        conn.execute(_DEDUCTIONS, [orders])
+        conn.execute(_DEDUCTIONS, numbers)
         conn.execute(_STOCK)
         conn.execute("VACUUM ANALYZE")
 
@@ -100,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sources = Sources(
             databases.make("books_orders", "order_template"), databases.make("books_inventory", "inventory_template")
         )
+        shelve(sources.inventory, ITEMS, 1_000_000)
         fill(sources, asked.orders)
         for _ in range(asked.times):
             print(msgspec.json.encode(measure(sources)).decode(), flush=True)  # noqa: T201 - it is a command
