@@ -1,0 +1,30 @@
+"""What sends orders: wrk where it is installed, which takes least of the cores it shares, else `valerix load`."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.benchmarks import loads, wrk
+from tests.benchmarks.broken import Broken
+from tests.benchmarks.closed import Closed
+from tests.benchmarks.live import Live
+from tests.benchmarks.results import Sample
+
+
+@dataclass(frozen=True)
+class Driver:
+    """`send` runs a closed-loop load; `name` is what it is called, with its version."""
+
+    name: str
+    send: Callable[[Live, Closed], Sample]
+
+
+def choose(wanted: str | None) -> Driver:
+    """`wrk` or `load` if one is `wanted`. Raises Broken where it is not there."""
+    if wanted == "load" or (wanted is None and shutil.which("wrk") is None):
+        return Driver("valerix load", loads.closed)
+    if shutil.which("wrk") is None:
+        raise Broken("There is no wrk.", "it is not on PATH", "install Debian's package wrk, or leave --driver away")
+    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)  # noqa: S607 - as on PATH
+    return Driver(" ".join(said.stdout.split()[:2]), wrk.closed)

@@ -1,0 +1,54 @@
+"""How much memory the processes of a platform take."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import psutil
+
+from tests.benchmarks.live import Live
+
+_EVERY = 5.0  # seconds
+
+
+def of(shop: Live) -> dict[str, float]:
+    """Megabytes resident of each process, by name; of PostgreSQL all its processes, memory they share counted once."""
+    return {name: round(_bytes(name, pid) / 1e6, 1) for name, pid in shop.pids.items()}
+
+
+@contextmanager
+def watched(shop: Live) -> Iterator[tuple[list[float], dict[str, list[float]]]]:
+    """Look every five seconds during the block: (seconds since its beginning, megabytes of each process)."""
+    times: list[float] = []
+    seen: dict[str, list[float]] = {name: [] for name in shop.pids}
+    over, began = Event(), time.monotonic()
+
+    def look() -> None:
+        while not over.is_set():
+            for name, megabytes in of(shop).items():
+                seen[name].append(megabytes)
+            times.append(round(time.monotonic() - began, 1))
+            over.wait(_EVERY)
+
+    looking = Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield times, seen
+    finally:
+        over.set()
+        looking.join()
+
+
+def _bytes(name: str, pid: int) -> int:
+    process = psutil.Process(pid)
+    if name != "postgres":
+        return int(process.memory_info().rss)
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            info = one.memory_full_info()
+        except psutil.NoSuchProcess:  # a connection that ended meanwhile
+            continue
+        total += getattr(info, "pss", info.rss)  # Linux says how much of what is shared is whose
+    return total
