@@ -81,6 +81,17 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how fast Valerix is, beside PostgreSQL doing the same one by one; `-- --quick` in a minute, else an hour.
+
+    Arguments after `--` go to tests.benchmarks; `-- --write` writes docs/performance.md anew.
+    """
+    install(session, *DEVELOPMENT)
+    # Ctrl-C reaches the benchmark itself, which stops and wipes the platforms it started.
+    session.run("python", "-m", "tests.benchmarks", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
 def up(session: nox.Session) -> None:
     """Start the whole platform here and run it until Ctrl-C. Arguments after `--` go to `valerix up`."""
     install(session)

@@ -1,0 +1,49 @@
+"""docs/performance.md: prose by hand, and between two markers what a run came to."""
+
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks.broken import Broken
+from tests.benchmarks.plots import plots
+from tests.benchmarks.results import Result
+from tests.benchmarks.tables import markdown
+
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+def write(result: Result, docs: Path = DOCS) -> list[Path]:
+    """Write the tables, the pictures and the figures. Returns the files. Raises Broken where the markers are not."""
+    document = docs / "performance.md"
+    contents = {document: between(document.read_text(), markdown(result)), docs / "performance.json": encoded(result)}
+    contents |= {docs / "images" / name: picture for name, picture in plots(result).items()}
+    for path, content in contents.items():
+        path.write_text(content)
+    return list(contents)
+
+
+def between(document: str, generated: str) -> str:
+    """The document with what is between its markers replaced."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise Broken("The tables have no place.", f"{BEGIN} and {END} are not both there", "put them back")
+    return f"{before}{BEGIN}\n{generated}{END}{after}"
+
+
+def encoded(result: Result) -> str:
+    """As JSON, a line per field."""
+    fields = [
+        f"{msgspec.json.encode(name).decode()}:{msgspec.json.encode(value).decode()}"
+        for name, value in msgspec.to_builtins(result).items()
+    ]
+    return "{" + ",\n".join(fields) + "}\n"
+
+
+def decoded(path: Path) -> Result:
+    """A result that was written before. Raises Broken."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Result)
+    except (OSError, msgspec.DecodeError) as error:
+        raise Broken(f"{path} holds no result.", str(error), "--from docs/performance.json") from error

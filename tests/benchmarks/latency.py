@@ -1,0 +1,15 @@
+"""Latency at a rate: orders come when they come, whatever became of those before."""
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.live import Live
+
+RATES = (100, 500, 1000, 2000)
+FULL = "hot/256"
+
+
+def measure(bench: Bench, shop: Live) -> None:
+    """`rate/500` and so on, and `rate/half` of what 256 clients get, which is measured unless it has been."""
+    for rate in RATES:
+        bench.rate(shop, f"rate/{rate}", rate)
+    full = bench.cases[FULL][-1] if FULL in bench.cases else bench.clients(shop, FULL, 256)
+    bench.rate(shop, "rate/half", round(full.per_second / 2))

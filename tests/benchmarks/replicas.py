@@ -1,0 +1,21 @@
+"""What more replicas of the order service give on one machine."""
+
+from pathlib import Path
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.live import live
+
+NUMBERS = (1, 2, 4)
+CLIENTS = (64, 256)
+
+
+def measure(bench: Bench, directory: Path, rounds: int) -> None:
+    """`replicas/2/64` and so on; the clients are spread evenly over the replicas' addresses."""
+    with live(directory / "replicas") as shop:
+        for _ in range(rounds):
+            for number in NUMBERS:
+                shop.valerix("down")
+                shop.up("--replicas", f"order={number}")
+                bench.warm_up(shop)
+                for clients in CLIENTS:
+                    bench.clients(shop, f"replicas/{number}/{clients}", clients)

@@ -1,0 +1,38 @@
+"""What orders that were placed before cost those placed now."""
+
+from pathlib import Path
+
+from tests.benchmarks.bench import Bench, checkpoint
+from tests.benchmarks.books import fill
+from tests.benchmarks.live import Live, live
+from valerix_cli.audit import Sources
+from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+
+CLIENTS = (64, 256)
+ROUNDS = 3  # at least: the difference looked for is as large as that between two runs of the same
+
+
+def measure(bench: Bench, directory: Path, rows: list[int], rounds: int) -> None:
+    """Two platforms side by side, one empty and one filled further and further, loaded in turn.
+
+    Cases are `rows/1000000/empty/64` and `rows/1000000/full/64`.
+    """
+    with live(directory / "empty") as empty, live(directory / "full") as full:
+        already = 0
+        for number in sorted(rows):
+            bench.say(f"writing the books of {number:,} orders")
+            fill(Sources(full.url(ORDER_DB), full.url(INVENTORY_DB)), number, already=already)
+            already = number
+            for shop in (empty, full):
+                bench.warm_up(shop)
+            for turn in range(max(rounds, ROUNDS)):
+                _one_round(bench, {"empty": empty, "full": full}, number, turn)
+        bench.audit(full, f"{already:,} orders and more")
+
+
+def _one_round(bench: Bench, shops: dict[str, Live], rows: int, turn: int) -> None:
+    """Each first in its turn, so that neither always comes second."""
+    for clients in CLIENTS:
+        for name in sorted(shops, reverse=bool(turn % 2)):
+            checkpoint(shops[name])
+            bench.clients(shops[name], f"rows/{rows}/{name}/{clients}", clients)

@@ -1,0 +1,71 @@
+"""A result as Markdown: a table per subject, each with the settings that its numbers depend on."""
+
+from collections.abc import Callable, Iterator
+
+from tests.benchmarks import subjects
+from tests.benchmarks.plots import plots
+from tests.benchmarks.results import Result
+from tests.benchmarks.subjects import Rows
+
+
+def markdown(result: Result) -> str:
+    """Everything that was measured."""
+    pictures = plots(result)
+    sections: list[tuple[str, Callable[[Result], Rows], str]] = [
+        ("What is required", subjects.required, ""),
+        ("Orders one by one, by pgbench", subjects.bound, ""),
+        ("New orders by clients, closed loop", subjects.throughput, "performance-throughput.svg"),
+        ("Replays of finished orders", subjects.replays, ""),
+        ("Latency at a rate, open loop", subjects.rates, "performance-latency.svg"),
+        ("Under gremlins, 64 clients", subjects.gremlins, ""),
+        ("Backlog", subjects.drains, "performance-drain.svg"),
+        ("Orders already stored", subjects.rows, ""),
+        ("Replicas of the order service", subjects.replicas, ""),
+        ("Memory", subjects.memory, "performance-memory.svg"),
+        ("What was sent and checked", subjects.sent, ""),
+    ]
+    parts = [_head(result)]
+    for title, table, picture in sections:
+        if len(rows := table(result)) > 1:
+            parts.append(f"### {title}\n\n{_table(rows)}\n\n{_settings(result)}")
+            parts += [f"![{title}](images/{picture})"] if picture in pictures else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(result: Result) -> str:
+    machine, changed = result.machine, ", ".join(f"{name}={value}" for name, value in result.settings.items())
+    scripts = "\n\n".join(f"-- {name}\n{script.strip()}" for name, script in result.scripts.items())
+    return f"""\
+Measured on {result.started:%Y-%m-%d} by `{result.command}`: each case {result.rounds} times,
+{result.seconds:g} s long (open loop: twice that), in turn. A figure is the median, with the extremes in brackets; a
+ratio is made of two figures of one round. Times are in milliseconds.
+
+- machine: {machine.processor}, {machine.cores} cores, {machine.memory:g} GB, {machine.system}, Python {machine.python};
+  databases on {machine.filesystem}; load, services and servers share the cores
+- closed-loop load: {result.driver}; open-loop load: valerix load
+- PostgreSQL: {", ".join(f"{name} {value}" for name, value in result.server.items())}
+- Valerix as `valerix up` starts it, but for {changed or "nothing"}
+
+<details><summary>What pgbench runs, statements prepared</summary>
+
+```sql
+{scripts}
+```
+
+</details>"""
+
+
+def _settings(result: Result) -> str:
+    durable = ", ".join(f"{name} {result.server.get(name, '?')}" for name in ("fsync", "synchronous_commit"))
+    return f"<sub>{durable}; {result.machine.cores} cores; {result.driver}; `{result.command}`</sub>"
+
+
+def _table(rows: Rows) -> str:
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: Rows) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+        if not number:
+            yield "|" + "---|" * len(row)

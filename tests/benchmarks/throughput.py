@@ -1,0 +1,33 @@
+"""Throughput by clients, of new orders and of replays."""
+
+from collections.abc import Sequence
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.live import Live
+
+CLIENTS = (1, 4, 16, 64, 256, 1000)
+REPLAYS = (64, 256)
+MANY = 1000  # items
+_KNOWN_AT_MOST = 5000  # keys that are replayed
+
+
+def new_orders(bench: Bench, shop: Live, clients: Sequence[int] = CLIENTS) -> None:
+    """Of the hot item: `hot/64`."""
+    for number in clients:
+        bench.clients(shop, f"hot/{number}", number)
+
+
+def many_items(bench: Bench, shop: Live, clients: Sequence[int] = CLIENTS) -> None:
+    """Of a thousand items, each alike: `items/64`."""
+    for number in clients:
+        bench.clients(shop, f"items/{number}", number, items=MANY)
+
+
+def replays(bench: Bench, shop: Live, clients: Sequence[int] = REPLAYS) -> None:
+    """`new/64`, and right after it `replays/64` of its keys."""
+    for number in clients:
+        prefix = bench.prefix()
+        new = bench.clients(shop, f"new/{number}", number, prefix=prefix)
+        finished = sum(new.statuses.values()) - number  # the last of each client may have been broken off
+        known = max(1, min(finished, _KNOWN_AT_MOST))
+        bench.clients(shop, f"replays/{number}", number, prefix=prefix, known=known)
