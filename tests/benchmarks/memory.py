@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 import psutil
@@ -14,7 +14,11 @@ _EVERY = 5.0  # seconds
 
 def of(shop: Live) -> dict[str, float]:
     """Megabytes resident of each process, by name; of PostgreSQL all its processes, memory they share counted once."""
-    return {name: round(_bytes(name, pid) / 1e6, 1) for name, pid in shop.pids.items()}
+    found = {}
+    for name, pid in shop.pids.items():
+        with suppress(psutil.NoSuchProcess):  # it ended, and is being started again
+            found[name] = round(_bytes(name, pid) / 1e6, 1)
+    return found
 
 
 @contextmanager
@@ -26,9 +30,10 @@ def watched(shop: Live) -> Iterator[tuple[list[float], dict[str, list[float]]]]:
 
     def look() -> None:
         while not over.is_set():
-            for name, megabytes in of(shop).items():
-                seen[name].append(megabytes)
-            times.append(round(time.monotonic() - began, 1))
+            if (found := of(shop)).keys() == seen.keys():
+                times.append(round(time.monotonic() - began, 1))
+                for name, megabytes in found.items():
+                    seen[name].append(megabytes)
             over.wait(_EVERY)
 
     looking = Thread(target=look, daemon=True)
@@ -46,9 +51,7 @@ def _bytes(name: str, pid: int) -> int:
         return int(process.memory_info().rss)
     total = 0
     for one in [process, *process.children(recursive=True)]:
-        try:
+        with suppress(psutil.NoSuchProcess):  # a connection that ended meanwhile
             info = one.memory_full_info()
-        except psutil.NoSuchProcess:  # a connection that ended meanwhile
-            continue
-        total += getattr(info, "pss", info.rss)  # Linux says how much of what is shared is whose
+            total += getattr(info, "pss", info.rss)  # Linux says how much of what is shared is whose
     return total

@@ -65,8 +65,8 @@ class Drain(msgspec.Struct, frozen=True):
 class Ordeal(msgspec.Struct, frozen=True):
     """A load before and under gremlins, and what came after.
 
-    `statuses` and `unanswered` count everything since they went live, also before the breaker opened, which took
-    `opened_after` seconds (None: it is not meant to, or did not). `audit` is the verdict once all had drained.
+    `statuses` and `unanswered` count everything since they went live, also before the breaker was found open, which was
+    `opened_after` seconds (None: it is not meant to open, or did not). `audit` is the verdict once all had drained.
     """
 
     calm: Sample

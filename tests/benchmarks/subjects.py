@@ -84,17 +84,8 @@ def rates(result: Result) -> Rows:
 
 
 def gremlins(result: Result) -> Rows:
-    head = [
-        "gremlin",
-        "orders/s in calm",
-        "under it",
-        "p50 / p95 / p99",
-        "answers",
-        "breaker open after",
-        "drained (95 % to 5 %)",
-        "drained, in all",
-        "audit",
-    ]
+    head = ["gremlin", "orders/s in calm", "under it", "p50 / p95 / p99", "answers", "breaker open within"]
+    head += ["backlog", "orders/s while 95 % to 5 % of it are left", "all gone after", "audit"]
     rows = [
         [
             name,
@@ -103,8 +94,9 @@ def gremlins(result: Result) -> Rows:
             times([one.live for one in found]),
             statuses([one.live for one in found]),
             said([one.opened_after for one in found if one.opened_after is not None], " s"),
-            said([one.drain.per_second for one in found], "/s"),
-            said([one.drain.per_second_in_all for one in found], "/s"),
+            said([one.drain.orders for one in found]),
+            said([one.drain.per_second for one in found]),
+            said([one.drain.last for one in found], " s"),
             ", ".join(sorted({one.audit for one in found})),
         ]
         for name, found in result.ordeals.items()
