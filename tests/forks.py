@@ -16,7 +16,7 @@ FORKS.set_forkserver_preload(
     [
         "__main__",  # or each child would import pytest anew
         "tests.forks",
-        *("services.common.app", "services.common.rate_limit", "services.common.server", "httpx", "pybreaker"),
+        *("services.common.app", "services.common.rate_limit", "services.common.server", "aiohttp", "pybreaker"),
         *("valerix_cli.main", "valerix_cli.polling", "rich.console", "rich.table", "rich.live"),
     ]
 )

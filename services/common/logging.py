@@ -41,7 +41,7 @@ def configure(service: str, replica: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "_granian", "granian", "asyncio"):
+    for chatty in ("_granian", "granian", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

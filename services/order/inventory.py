@@ -8,11 +8,15 @@ so a slow line holds up no other.
 import asyncio
 import itertools
 import uuid
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Annotated
 
-import httpx
+import aiohttp
 import msgspec
 import structlog
+from multidict import CIMultiDict
+from yarl import URL
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
@@ -26,9 +30,20 @@ PATIENCE = 0.05  # seconds that the next call waits for the first answer of one:
 CALLS = 256  # under way at once: more than there can be within their limit
 LINES = 256  # per call: well under the body limit of 64 KiB
 LOOKUP_LIMIT = 1.0  # seconds
+KEPT_ALIVE = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
 
-UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout)
+LINE_LIMIT = 64 * 1024  # bytes: of a line that has no end we keep no more
+
+FAILURES = (aiohttp.ClientError, TimeoutError)
+UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)  # nothing was sent, then
 TIMEOUT, LOST, UNREACHABLE = "timeout", "lost answer", "connection error"
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    order_id: uuid.UUID
+    item_id: str
+    quantity: int
+    attempt: int
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -58,6 +73,20 @@ class _Problem(msgspec.Struct, frozen=True):
     type: str
 
 
+class _Replica(msgspec.Struct, frozen=True):
+    url: str
+    deductions: URL
+
+
+class _Response(msgspec.Struct, frozen=True):
+    status: int
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return _is_success(self.status)
+
+
 class _Sent(msgspec.Struct):
     """A line under way. `first` is done once any line of its call has an outcome."""
 
@@ -73,22 +102,45 @@ _ledger = msgspec.json.Decoder(_Ledger)
 _problem = msgspec.json.Decoder(_Problem)
 
 
+def open_session() -> aiohttp.ClientSession:
+    """A client that sends what it is told to and nothing else: no cookies, no headers of its own, no proxies.
+
+    It limits neither time nor connections; whoever calls does. Names are looked up for each connection.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        timeout=aiohttp.ClientTimeout(total=None),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+class NotReadyError(Exception):
+    """Inventory answers, but not that it is ready."""
+
+
 class Inventory:
     """The inventory service as this process sees it. `limit` is the time a deduction may take, in seconds."""
 
     def __init__(
-        self, http: httpx.AsyncClient, urls: tuple[str, ...], token: str, limit: float, breaker: Breaker
+        self, session: aiohttp.ClientSession, urls: tuple[str, ...], token: str, limit: float, breaker: Breaker
     ) -> None:
-        self._http = http
-        self._urls = [url.rstrip("/") for url in urls]
-        self._turn = itertools.cycle(range(len(urls)))
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._session = session
+        bases = [url.rstrip("/") for url in urls]
+        replicas = [_Replica(base, URL(f"{base}/api/inventory/deductions")) for base in bases]
+        self._turns = itertools.cycle([replicas[first:] + replicas[:first] for first in range(len(replicas))])
+        self._headers = CIMultiDict(Authorization=f"Bearer {token}")
+        self._deduction_headers = CIMultiDict(self._headers, **{"Content-Type": "application/x-ndjson"})
         self._limit = limit
-        # Reaching a replica and having a connection to spare end well before our own limit, which would hide why.
-        self._timeout = httpx.Timeout(limit, connect=limit / 3, pool=limit / 3)
+        # Reaching a replica ends well before our own limit, so that the next one still has time.
+        self._reach = aiohttp.ClientTimeout(connect=limit / 3)
+        self._lookup_reach = aiohttp.ClientTimeout(connect=LOOKUP_LIMIT / 3)
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
+        self._reading: dict[asyncio.Future[None], aiohttp.StreamReader] = {}  # what was read last, by its connection
         self._lanes = GroupCommit("deduct", self._send, lanes=LANES, limit=LINES)
 
     async def deduct(self, claim: Claim) -> Outcome:
@@ -98,10 +150,11 @@ class Inventory:
     async def look_up(self, order_id: uuid.UUID) -> Outcome:
         """Ask what became of an order: Deducted, Refused, NothingThere, or Unknown when there is no answer."""
         try:
-            response = await self._get(f"/api/inventory/transactions/{order_id}")
-            response.raise_for_status()
-            ledger = _ledger.decode(response.content)
-        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            answer = await self._get(f"/api/inventory/transactions/{order_id}")
+            if not answer.is_success:
+                return Unknown(f"look-up failed: {answer.status}")
+            ledger = _ledger.decode(answer.content)
+        except (*FAILURES, msgspec.DecodeError) as error:
             return Unknown(f"look-up failed: {type(error).__name__}")
         if any(movement.transaction_type == "deduct" for movement in ledger.transactions):
             return Deducted(repeated=True)
@@ -119,16 +172,18 @@ class Inventory:
         if self.knows(item_id) or self._breaker.shown != "closed":
             return False
         try:
-            response = await self._get(f"/api/inventory/{item_id}")
-        except httpx.HTTPError:
+            answer = await self._get(f"/api/inventory/{item_id}")
+        except FAILURES:
             return False
-        if response.is_success:
+        if answer.is_success:
             self._known_items.add(item_id)
-        return response.status_code == httpx.codes.NOT_FOUND and _is_about_the_item(response.content)
+        return answer.status == HTTPStatus.NOT_FOUND and _is_about_the_item(answer.content)
 
     async def ping(self) -> None:
         """Raise unless one replica says that it is ready."""
-        (await self._get("/health/ready")).raise_for_status()
+        answer = await self._get("/health/ready")
+        if not answer.is_success:
+            raise NotReadyError(f"inventory answers {answer.status}")
 
     async def close(self) -> None:
         """Wait until each line under way has its outcome."""
@@ -136,19 +191,22 @@ class Inventory:
         while self._calls:
             await asyncio.wait(self._calls)
 
-    async def _get(self, path: str) -> httpx.Response:
+    async def _get(self, path: str) -> _Response:
         """Ask one replica, and the next when that one cannot be reached."""
-        *others, last = self._in_turn()
-        for url in others:
-            try:
-                return await self._http.get(url + path, headers=self._headers, timeout=LOOKUP_LIMIT)
-            except UNREACHED:
-                continue
-        return await self._http.get(last + path, headers=self._headers, timeout=LOOKUP_LIMIT)
+        *others, last = next(self._turns)
+        async with asyncio.timeout(LOOKUP_LIMIT):
+            for replica in others:
+                try:
+                    return await self._get_from(replica, path)
+                except UNREACHED:
+                    continue
+            return await self._get_from(last, path)
 
-    def _in_turn(self) -> list[str]:
-        first = next(self._turn)
-        return self._urls[first:] + self._urls[:first]
+    async def _get_from(self, replica: _Replica, path: str) -> _Response:
+        async with self._session.get(
+            replica.url + path, headers=self._headers, timeout=self._lookup_reach, allow_redirects=False
+        ) as response:
+            return _Response(response.status, await response.read())
 
     async def _send(self, claims: list[Claim]) -> list[asyncio.Future[Outcome]]:
         """Start one call with all the lines the breaker admits; return when its first line is answered, or is slow."""
@@ -163,7 +221,9 @@ class Inventory:
                 sent.append(_Sent(claim, self._breaker.admit(), outcome, first))
             except Rejected as rejected:
                 outcome.set_result(NotSent("breaker-open", rejected.retry_in))
-        if sent:
+        if len(self._calls) >= CALLS:
+            _hold_back(sent, NotSent("connections used up", 1.0))
+        elif sent:
             crash_point("before-send")
             call = asyncio.create_task(self._call(sent))
             self._calls.add(call)
@@ -179,62 +239,92 @@ class Inventory:
         cause = LOST
         try:
             async with asyncio.timeout(self._limit):
-                await self._exchange(lines, waiting)
-        except httpx.PoolTimeout:
-            _hold_back(waiting)
+                cause = await self._exchange(lines, waiting)
         except UNREACHED:
             cause = UNREACHABLE
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             cause = TIMEOUT
-        except httpx.HTTPStatusError as error:
-            cause = str(error.response.status_code)
-        except (httpx.HTTPError, msgspec.DecodeError):
+        except (aiohttp.ClientError, msgspec.DecodeError):
             cause = LOST
         except Exception:
             log.exception("a call to inventory failed in a way nobody foresaw")
         except asyncio.CancelledError:
-            _hold_back(waiting, sent=True)
+            _hold_back(itertools.chain.from_iterable(waiting.values()), Unknown("cancelled"))
+            waiting.clear()
             raise
         finally:
             for unanswered in itertools.chain.from_iterable(waiting.values()):
                 unanswered.ticket.failed(cause)
                 _resolve(unanswered, Unknown(cause))
 
-    async def _exchange(self, lines: list[_Sent], waiting: dict[uuid.UUID, list[_Sent]]) -> None:
-        content = b"\n".join(_encode(line.claim) for line in lines)
-        headers = self._headers | {"Content-Type": "application/x-ndjson", "X-Request-ID": uuid.uuid4().hex}
+    async def _exchange(self, lines: list[_Sent], waiting: dict[uuid.UUID, list[_Sent]]) -> str:
+        """Take what is answered out of `waiting`; return why the rest is not."""
+        content = _encoder.encode_lines([_wanted(line.claim) for line in lines])
+        headers = self._deduction_headers.copy()
+        headers["X-Request-ID"] = uuid.uuid4().hex
         if traceparent := next((line.claim.traceparent for line in lines if line.claim.traceparent), None):
             headers["traceparent"] = traceparent
-        *others, last = self._in_turn()
-        for url in others:
+        *others, last = next(self._turns)
+        for replica in others:
             try:
-                return await self._post(url, content, headers, waiting)
+                return await self._post(replica, content, headers, waiting)
             except UNREACHED:  # so nothing was sent: the next replica may have it
                 continue
         return await self._post(last, content, headers, waiting)
 
     async def _post(
-        self, url: str, content: bytes, headers: dict[str, str], waiting: dict[uuid.UUID, list[_Sent]]
-    ) -> None:
-        async with self._http.stream(
-            "POST", f"{url}/api/inventory/deductions", content=content, headers=headers, timeout=self._timeout
+        self, replica: _Replica, content: bytes, headers: CIMultiDict[str], waiting: dict[uuid.UUID, list[_Sent]]
+    ) -> str:
+        async with self._session.post(
+            replica.deductions, data=content, headers=headers, timeout=self._reach, allow_redirects=False
         ) as response:
-            response.raise_for_status()
-            async for text in response.aiter_lines():
-                answer = _line.decode(text)
-                for line in waiting.pop(answer.order_id, []):
-                    _answer(line, answer)
+            if not _is_success(response.status):
+                return str(response.status)
+            self._tell_when_closed(response)
+            rest = b""
+            async for piece in response.content.iter_any():  # by lines it would take four times as long
+                *whole, rest = (rest + piece).split(b"\n")
+                for text in whole:
+                    _take(text, waiting)
+                if len(rest) > LINE_LIMIT:
+                    return LOST
+            if rest:
+                _take(rest, waiting)
+        return LOST
+
+    def _tell_when_closed(self, response: aiohttp.ClientResponse) -> None:
+        """Let whoever reads `response` hear at once that its connection is closed.
+
+        aiohttp (3.14) closes it when the rest of an answer is not HTTP, and leaves its reader waiting.
+        """
+        protocol = None if response.connection is None else response.connection.protocol
+        closed = None if protocol is None else protocol.closed
+        if closed is None:  # all of the answer is here
+            return
+
+        def tell(closed: "asyncio.Future[None]") -> None:
+            closed.exception()  # else it would be logged as never retrieved
+            content = self._reading.pop(closed)
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(aiohttp.ClientPayloadError("the connection is closed"))
+
+        if closed not in self._reading:  # it is the connection's, which has answered others before
+            closed.add_done_callback(tell)
+        self._reading[closed] = response.content
 
 
-def _encode(claim: Claim) -> bytes:
-    return _encoder.encode(
-        {
-            "order_id": claim.order_id,
-            "item_id": claim.item_id,
-            "quantity": claim.quantity,
-            "attempt": claim.attempt,
-        }
-    )
+def _wanted(claim: Claim) -> _Wanted:
+    return _Wanted(claim.order_id, claim.item_id, claim.quantity, claim.attempt)
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status <= 299  # noqa: PLR2004 - HTTP's
+
+
+def _take(text: bytes, waiting: dict[uuid.UUID, list[_Sent]]) -> None:
+    answer = _line.decode(text)
+    for line in waiting.pop(answer.order_id, ()):
+        _answer(line, answer)
 
 
 def _is_about_the_item(content: bytes) -> bool:
@@ -259,12 +349,11 @@ def _answer(line: _Sent, answer: _Line) -> None:
             _resolve(line, Unknown(cause))
 
 
-def _hold_back(waiting: dict[uuid.UUID, list[_Sent]], *, sent: bool = False) -> None:
-    """End lines whose call says nothing about inventory: our own pool was used up, or we are being cancelled."""
-    for line in itertools.chain.from_iterable(waiting.values()):
+def _hold_back(lines: Iterable[_Sent], outcome: Outcome) -> None:
+    """End lines in a way that says nothing about inventory: too many are under way, or we are being cancelled."""
+    for line in lines:
         line.ticket.withdrawn()
-        _resolve(line, Unknown("cancelled") if sent else NotSent("connections used up", 1.0))
-    waiting.clear()
+        _resolve(line, outcome)
 
 
 def _resolve(line: _Sent, outcome: Outcome) -> None:

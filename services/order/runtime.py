@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Literal
 
-import httpx
 import msgspec
 
 from services.common import postgres, redis
@@ -13,7 +12,7 @@ from services.common.background import beside
 from services.common.health import Identity, Probe
 from services.order.backlog import Backlog
 from services.order.fleet import Fleet
-from services.order.inventory import CALLS, Inventory
+from services.order.inventory import Inventory, open_session
 from services.order.processing import COMMIT_LIMIT, Processing
 from services.order.settings import OrderSettings
 
@@ -34,19 +33,17 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
     """Connect everything; on leaving, finish what is in hand, flush, and close in the opposite order."""
     name = f"valerix-{settings.replica}"
     client = redis.open_redis(settings.redis_url, name=name)
-    limits = httpx.Limits(max_connections=CALLS, max_keepalive_connections=16)
     async with (
         redis.closing(client),
         postgres.open_pool(
             settings.database_url, name=name, size=settings.database_connections, autocommit=True
         ) as pool,
-        httpx.AsyncClient(limits=limits, trust_env=False) as http,
+        open_session() as session,
     ):
         best_effort = redis.BestEffort(client)
         fleet = Fleet(settings, role, best_effort)
-        inventory = Inventory(
-            http, settings.inventory_url, settings.service_tokens[0], settings.inventory_timeout_seconds, fleet.breaker
-        )
+        limit, token = settings.inventory_timeout_seconds, settings.service_tokens[0]
+        inventory = Inventory(session, settings.inventory_url, token, limit, fleet.breaker)
         backlog = Backlog(pool, settings.backlog_cap)
         patience = COMMIT_LIMIT if role == "order" else None
         processing = Processing(settings, pool, best_effort, inventory, backlog, patience)

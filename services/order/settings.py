@@ -6,7 +6,9 @@ import msgspec
 
 from services.common.settings import Seconds, ServiceSettings
 
-BaseUrl = Annotated[str, msgspec.Meta(pattern=r"^https?://[^/\s]")]
+BaseUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$")
+]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 

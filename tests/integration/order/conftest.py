@@ -8,8 +8,16 @@ import pytest
 from services.common.postgres import Pool, open_pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from tests.integration.order.replica import Replica, Start
+from tests.unit.order.warehouse import Warehouse
 
 PATIENCE = 5.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+async def closed_warehouses() -> AsyncIterator[None]:
+    """Nothing by itself: what the test opened is closed after it."""
+    yield
+    await Warehouse.close_all()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-import httpx
-
 from services.common.postgres import Pool
 from services.common.redis import BestEffort
 from services.common.settings import read
@@ -14,7 +12,7 @@ from services.order.runtime import Runtime
 from services.order.settings import OrderSettings
 from services.order.worker import Worker
 from tests.unit.common.environ import ENVIRON
-from tests.unit.order.warehouse import Warehouse
+from tests.unit.order.warehouse import Warehouse, reply
 
 
 class Replica:
@@ -29,7 +27,7 @@ class Replica:
         self.warehouse = Warehouse(
             patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.fleet.breaker
         )
-        self.warehouse.responses["/api/inventory/ps5"] = httpx.Response(200, json={"item_id": "ps5"})
+        self.warehouse.responses["/api/inventory/ps5"] = reply(200, {"item_id": "ps5"})
         self.backlog = Backlog(pool, self.settings.backlog_cap)
         self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog, patience)
         runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
@@ -39,7 +37,6 @@ class Replica:
         self.warehouse.release_all()
         await self.worker.finish()
         await self.processing.close()
-        await self.warehouse.http.aclose()
 
 
 class Start(Protocol):

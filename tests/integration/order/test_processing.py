@@ -1,11 +1,9 @@
 """An order from its request to its end, and what becomes of it when somebody is stopped on the way."""
 
 import asyncio
-import json
 import uuid
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
@@ -32,6 +30,7 @@ from tests.integration.order.rows import (
     until,
     wanted,
 )
+from tests.unit.order.warehouse import Fault, Reply, reply
 
 DEDUCTIONS = "/api/inventory/deductions"
 
@@ -69,13 +68,13 @@ async def test_racing_repeats_place_one_order_and_send_it_once(start: Start) -> 
 
 
 @pytest.mark.parametrize(
-    "failure", [httpx.Response(500), httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")]
+    ("failure", "limit"), [(Reply(500), "3"), (Fault.RESET, "3"), (Fault.SILENT, "0.2"), (Fault.REFUSED, "3")]
 )
 async def test_an_unknown_outcome_is_queued_and_announced(
-    start: Start, client: Redis, failure: httpx.Response | Exception
+    start: Start, client: Redis, failure: Reply | Fault, limit: str
 ) -> None:
-    replica = start()
-    replica.warehouse.responses[DEDUCTIONS] = failure
+    replica = start(INVENTORY_TIMEOUT_SECONDS=limit)
+    replica.warehouse.script(DEDUCTIONS, failure)
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.order.attempts) == ("queued", 1)
     await until(lambda: client.xlen(STREAM))
@@ -95,9 +94,7 @@ async def test_an_order_that_was_not_sent_keeps_its_attempt(start: Start) -> Non
 
 async def test_an_unknown_item_is_refused_before_anything_is_stored(pool: Pool, start: Start) -> None:
     replica = start()
-    replica.warehouse.responses["/api/inventory/unicorn"] = httpx.Response(
-        404, json={"type": "urn:valerix:problem:item-not-found"}
-    )
+    replica.warehouse.responses["/api/inventory/unicorn"] = reply(404, {"type": "urn:valerix:problem:item-not-found"})
     with pytest.raises(UnknownItem):
         await replica.processing.place(wanted("key-1", "unicorn"))
     assert await statuses(pool) == {}
@@ -232,10 +229,10 @@ async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_t
     pool: Pool, start: Start, ledger: dict[str, Any] | None, status: Status
 ) -> None:
     replica = start(MAX_ATTEMPTS="2")
-    replica.warehouse.responses[DEDUCTIONS] = httpx.Response(500)
+    replica.warehouse.responses[DEDUCTIONS] = Reply(500)
     order_id = wanted("key-1").order_id
     replica.warehouse.responses[f"/api/inventory/transactions/{order_id}"] = (
-        httpx.Response(503) if ledger is None else httpx.Response(200, content=json.dumps(ledger))
+        Reply(503) if ledger is None else reply(200, ledger)
     )
     await queued(pool, "key-1")
     (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)
@@ -245,7 +242,7 @@ async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_t
 
 async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again(pool: Pool, start: Start) -> None:
     replica = start(MAX_ATTEMPTS="1")
-    replica.warehouse.responses[f"/api/inventory/transactions/{wanted('key-1').order_id}"] = httpx.Response(503)
+    replica.warehouse.responses[f"/api/inventory/transactions/{wanted('key-1').order_id}"] = Reply(503)
     await queued(pool, "key-1")
     for attempt in (2, 3, 4):
         (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -17,6 +16,7 @@ from services.order.wakeups import BLOCK_MS, GROUP, STREAM, announce
 from services.order.worker import IN_HAND, Worker
 from tests.integration.order.replica import Replica, Start
 from tests.integration.order.rows import LEASE, end_leases, keys, queued, rows, statuses, until, wanted
+from tests.unit.order.warehouse import Fault
 
 DEDUCTIONS = "/api/inventory/deductions"
 
@@ -210,7 +210,7 @@ async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_
 async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(30))
     replica = start(BREAKER_MINIMUM_CALLS="1000")
-    replica.warehouse.responses[DEDUCTIONS] = httpx.ReadError("reset")
+    replica.warehouse.responses[DEDUCTIONS] = Fault.RESET
     for _ in range(3):
         await replica.worker.sweep()
         await replica.worker.catch_up()

@@ -21,6 +21,7 @@ def recorded(level: str = "info") -> Iterator[io.StringIO]:
     sys.stderr = io.StringIO()
     try:
         our_logging.configure("order", "order-1", level)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it is the tests that ask, and would be heard as well
         yield sys.stderr
     finally:
         structlog.configure(**structured)

@@ -48,6 +48,13 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["http://a", "https://a.b.example/", "http://10.0.0.1:3002/behind/a/path", "http://[fd00::1]:3002"]
+)
+def test_inventory_may_be_anywhere_that_a_url_can_say(url: str) -> None:
+    assert told(INVENTORY_URL=url).inventory_url == (url,)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("PORT", "0"),
@@ -71,6 +78,9 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_matter() -> None:
         ("BREAKER_OPEN_SECONDS", "-1"),
         ("INVENTORY_URL", "inventory:3002"),
         ("INVENTORY_URL", "http://a:1,b:2"),
+        ("INVENTORY_URL", "http://a:http"),
+        ("INVENTORY_URL", "http://somebody:password@a:1"),
+        ("INVENTORY_URL", "http://a:1/?of=mine"),
         ("INVENTORY_URL", ","),
     ],
 )

@@ -1,24 +1,38 @@
 """Calls to inventory: what each line's fate says of the order, and what it says of inventory."""
 
 import asyncio
-import json
+import gc
+import io
 from typing import Any
 
-import httpx
+import aiohttp
+import msgspec
 import pytest
 
+from services.order import inventory as module
 from services.order.breaker import Breaker, Rejected
 from services.order.domain import Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
-from services.order.inventory import Inventory
-from tests.unit.order.warehouse import Warehouse, claims, together
+from services.order.inventory import NotReadyError
+from tests.unit.common.logs import events
+from tests.unit.order.warehouse import LIMIT, Fault, Reply, Warehouse, claims, reply, together, until
 
 DEDUCTIONS = "/api/inventory/deductions"
-NO_SUCH_ITEM = httpx.Response(404, json={"type": "urn:valerix:problem:item-not-found"})
+NO_SUCH_ITEM = reply(404, {"type": "urn:valerix:problem:item-not-found"})
+LINE = b'{"order_id":"00000000-0000-0000-0000-000000000001","status":200'
+SHORT = 0.1  # seconds: the limit of calls that are not answered
+BUG = RuntimeError("a bug of the client library")
 
 
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+def make_happen(failure: Reply | Fault | Exception, warehouse: Warehouse, path: str, patch: pytest.MonkeyPatch) -> None:
+    """Let this be what comes of asking for `path`."""
+    if isinstance(failure, Exception):
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise failure
+
+        patch.setattr(aiohttp.ClientSession, "post", fail)
+    else:
+        warehouse.script(path, failure)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +46,8 @@ async def turns(count: int = 20) -> None:
         ({"status": 503, "reason": "database-unavailable"}, Unknown("503"), "503"),
         (None, Unknown("lost answer"), "lost answer"),
         (b"{not json}\n", Unknown("lost answer"), "lost answer"),
+        (LINE + b"}", Deducted(repeated=False), "success"),
+        (LINE + b" " * 1_000_000 + b"}\n", Unknown("lost answer"), "lost answer"),
         (b'{"status":200}\n', Unknown("lost answer"), "lost answer"),
         (b'{"order_id":"00000000-0000-0000-0000-00000000ffff","status":200}\n', Unknown("lost answer"), "lost answer"),
         ({"status": "200"}, Unknown("lost answer"), "lost answer"),
@@ -42,7 +58,7 @@ async def turns(count: int = 20) -> None:
     ],
 )
 async def test_what_a_line_is_answered_is_what_becomes_of_it(
-    answer: dict[str, Any] | bytes | None, outcome: Outcome, counted: str
+    answer: dict[str, Any] | bytes | None, outcome: Outcome, counted: str, log: io.StringIO
 ) -> None:
     """A refusal is a success of inventory; whatever is not understood is unknown, and a failure."""
     warehouse = Warehouse()
@@ -50,6 +66,7 @@ async def test_what_a_line_is_answered_is_what_becomes_of_it(
     (claim,) = claims(1)
     assert await warehouse.inventory.deduct(claim) == outcome
     assert warehouse.breaker.window.outcomes() == {counted: 1}
+    assert log.getvalue() == ""
 
 
 async def test_a_line_says_all_that_inventory_has_to_know() -> None:
@@ -59,6 +76,24 @@ async def test_a_line_says_all_that_inventory_has_to_know() -> None:
     assert warehouse.batches == [[{"order_id": str(claim.order_id), "item_id": "ps5", "quantity": 1, "attempt": 1}]]
     assert warehouse.headers[0]["authorization"] == "Bearer token-of-the-service"
     assert warehouse.headers[0]["content-type"] == "application/x-ndjson"
+    assert warehouse.headers[0].keys() == {"host", "authorization", "content-type", "x-request-id", "content-length"}
+
+
+async def test_a_call_carries_the_trace_of_one_of_its_orders() -> None:
+    warehouse = Warehouse()
+    plain, traced = claims(2)
+    traced = msgspec.structs.replace(traced, traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    await together(warehouse.inventory.deduct, [plain, traced])
+    assert warehouse.headers[0]["traceparent"] == traced.traceparent
+
+
+async def test_inventory_may_be_behind_a_path() -> None:
+    warehouse = Warehouse(path="/behind/")
+    (claim,) = claims(1)
+    assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
+    await warehouse.inventory.look_up(claim.order_id)
+    behind = f"{warehouse.urls[0]}api/inventory"
+    assert warehouse.asked == [f"{behind}/deductions", f"{behind}/transactions/{claim.order_id}"]
 
 
 async def test_every_line_gets_its_own_answer_whatever_happens_to_the_others() -> None:
@@ -95,33 +130,92 @@ async def test_what_was_answered_before_a_garbled_line_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "cause"),
+    "fault", [Fault.RESET, Fault.CLOSED, Fault.TORN, Fault.GARBLED], ids=lambda fault: str(fault.value)
+)
+async def test_what_was_answered_before_an_answer_broke_off_stands(fault: Fault, log: io.StringIO) -> None:
+    warehouse = Warehouse(patient=True)
+    wanted = claims(3)
+    warehouse.answer = lambda line: fault if line["order_id"] == str(wanted[1].order_id) else {"status": 200}
+    answered, *unanswered = [asyncio.create_task(warehouse.inventory.deduct(claim)) for claim in wanted]
+    warehouse.release(wanted[0])
+    assert await answered == Deducted(repeated=False)
+    assert not any(task.done() for task in unanswered)
+    warehouse.release(wanted[1])
+    assert await asyncio.gather(*unanswered) == [Unknown("lost answer")] * 2
+    assert warehouse.breaker.window.outcomes() == {"success": 1, "lost answer": 2}
+    assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause", "limit"),
     [
-        (httpx.Response(500), "500"),
-        (httpx.Response(503), "503"),
-        (httpx.Response(401), "401"),
-        (httpx.Response(302), "302"),
-        (httpx.ReadError("reset"), "lost answer"),
-        (httpx.RemoteProtocolError("closed"), "lost answer"),
-        (httpx.WriteError("broken pipe"), "lost answer"),
-        (httpx.ReadTimeout("slow"), "timeout"),
-        (httpx.WriteTimeout("slow"), "timeout"),
-        (httpx.ConnectTimeout("slow"), "connection error"),
-        (httpx.ConnectError("refused"), "connection error"),
-        (RuntimeError("a bug of the client library"), "lost answer"),
+        (Reply(500), "500", LIMIT),
+        (Reply(503), "503", LIMIT),
+        (Reply(401), "401", LIMIT),
+        (Reply(302, headers={"Location": "/api/inventory/elsewhere"}), "302", LIMIT),
+        (Reply(307, headers={"Location": "/api/inventory/elsewhere"}), "307", LIMIT),
+        (Fault.RESET, "lost answer", LIMIT),
+        (Fault.CLOSED, "lost answer", LIMIT),
+        (Fault.GARBLED, "lost answer", LIMIT),
+        (Fault.SILENT, "timeout", SHORT),
+        (Fault.REFUSED, "connection error", LIMIT),
     ],
 )
 async def test_a_call_that_fails_leaves_all_its_lines_unknown_and_counts_each(
-    failure: httpx.Response | Exception, cause: str
+    failure: Reply | Fault, cause: str, limit: float, log: io.StringIO
 ) -> None:
-    warehouse = Warehouse()
-    warehouse.responses[DEDUCTIONS] = failure
+    warehouse = Warehouse(limit=limit)
+    warehouse.script(DEDUCTIONS, failure)
     assert await together(warehouse.inventory.deduct, claims(3)) == [Unknown(cause)] * 3
     assert warehouse.breaker.window.outcomes() == {cause: 3}
+    assert set(warehouse.asked) <= {warehouse.urls[0] + DEDUCTIONS}
+    assert log.getvalue() == ""
+
+
+async def test_a_bug_leaves_all_lines_of_its_call_unknown_counts_each_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    warehouse = Warehouse()
+    make_happen(BUG, warehouse, DEDUCTIONS, monkeypatch)
+    assert await together(warehouse.inventory.deduct, claims(3)) == [Unknown("lost answer")] * 3
+    assert warehouse.breaker.window.outcomes() == {"lost answer": 3}
+    (logged,) = events(log)
+    assert str(BUG) in logged["exception"]
+
+
+async def test_calls_one_after_the_other_share_a_connection() -> None:
+    warehouse = Warehouse()
+    for claim in claims(5):
+        await warehouse.inventory.deduct(claim)
+    assert warehouse.connections == 1
+
+
+async def test_an_idle_connection_that_inventory_has_closed_loses_no_answer() -> None:
+    warehouse = Warehouse()
+    for claim in claims(5):
+        assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
+        await warehouse.hang_up()
+    assert warehouse.connections == 5
+
+
+async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.StringIO) -> None:
+    """Not even the event loop's, which complains of failures that nobody has looked at."""
+    warehouse = Warehouse(patient=True)
+    for round_ in range(3):
+        wanted = claims(2, first=2 * round_ + 1)
+        answered = [asyncio.create_task(warehouse.inventory.deduct(claim)) for claim in wanted]
+        for claim, task in zip(wanted, answered, strict=True):
+            warehouse.release(claim)
+            assert await task == Deducted(repeated=False)
+    await warehouse.hang_up(reset=True)
+    await until(lambda: not warehouse.inventory._reading)  # noqa: SLF001 - what it keeps is for connections that live
+    assert warehouse.connections == 1
+    gc.collect()
+    assert log.getvalue() == ""
 
 
 async def test_a_line_that_is_not_answered_in_time_is_unknown_and_the_others_are_not() -> None:
-    warehouse = Warehouse(patient=True, limit=0.05)
+    warehouse = Warehouse(patient=True, limit=0.2)
     wanted = claims(3)
     warehouse.release(wanted[1])
     assert await together(warehouse.inventory.deduct, wanted) == [
@@ -153,36 +247,54 @@ async def test_one_order_twice_in_a_call_gets_the_answer_twice() -> None:
     assert warehouse.breaker.window.outcomes() == {"success": 2}
 
 
-@pytest.mark.parametrize("gone", [httpx.ConnectError("refused"), httpx.ConnectTimeout("its machine is gone")])
-async def test_a_replica_that_cannot_be_reached_is_passed_over(gone: Exception) -> None:
-    warehouse = Warehouse(urls=("http://one", "http://two", "http://three"))
-    warehouse.away, warehouse.gone = {"http://one", "http://three"}, gone
-    warehouse.responses["/health/ready"] = httpx.Response(200)
+async def test_a_replica_that_cannot_be_reached_is_passed_over() -> None:
+    warehouse = Warehouse(replicas=3)
+    one, two, three = warehouse.urls
+    warehouse.leave(one, three)
+    warehouse.responses["/health/ready"] = Reply(200)
     for claim in claims(6):
         assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
     assert warehouse.breaker.window.outcomes() == {"success": 6}
     for _ in range(3):
         await warehouse.inventory.ping()
-    assert set(warehouse.asked) == {f"http://two{DEDUCTIONS}", "http://two/health/ready"}
+    assert set(warehouse.asked) == {f"{two}{DEDUCTIONS}", f"{two}/health/ready"}
 
 
-async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next_still_has_time() -> None:
-    warehouse = Warehouse(limit=3)
+async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next_still_has_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machines of two are gone, and do not even refuse."""
+    monkeypatch.setattr(module, "LOOKUP_LIMIT", 0.6)
+    warehouse = Warehouse(replicas=3, limit=0.6)
+    one, two, three = warehouse.urls
+    warehouse.vanish(one, two)
+    warehouse.responses["/health/ready"] = Reply(200)
     (claim,) = claims(1)
-    await warehouse.inventory.deduct(claim)
-    assert warehouse.timeouts == [{"connect": 1.0, "read": 3, "write": 3, "pool": 1.0}]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
+    assert loop.time() - began > 0.4
+    await warehouse.inventory.ping()
+    assert warehouse.asked == [f"{three}{DEDUCTIONS}", f"{three}/health/ready"]
+
+
+async def test_when_no_machine_answers_any_more_it_is_unknown() -> None:
+    warehouse = Warehouse(limit=0.3)
+    warehouse.vanish()
+    (claim,) = claims(1)
+    assert await warehouse.inventory.deduct(claim) == Unknown("connection error")
 
 
 async def test_calls_take_turns_among_replicas() -> None:
-    warehouse = Warehouse(urls=("http://one", "http://two"))
+    warehouse = Warehouse(replicas=2)
     for claim in claims(4):
         await warehouse.inventory.deduct(claim)
-    assert sorted(warehouse.asked) == [f"http://one{DEDUCTIONS}"] * 2 + [f"http://two{DEDUCTIONS}"] * 2
+    assert sorted(warehouse.asked) == sorted(f"{url}{DEDUCTIONS}" for url in warehouse.urls * 2)
 
 
 async def test_when_nothing_listens_anywhere_it_is_unknown() -> None:
-    warehouse = Warehouse(urls=("http://one", "http://two"))
-    warehouse.away = {"http://one", "http://two"}
+    warehouse = Warehouse(replicas=2)
+    warehouse.leave()
     (claim,) = claims(1)
     assert await warehouse.inventory.deduct(claim) == Unknown("connection error")
 
@@ -211,15 +323,14 @@ async def test_of_a_batch_one_line_is_the_trial_and_the_others_are_held_back() -
     assert warehouse.breaker.state_name == "closed"
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [httpx.Response(500), httpx.ReadError("reset"), httpx.ConnectError("refused"), RuntimeError("a bug")],
-)
-async def test_however_a_trial_ends_its_slot_is_not_lost(failure: httpx.Response | Exception) -> None:
+@pytest.mark.parametrize("failure", [Reply(500), Fault.RESET, Fault.REFUSED, BUG])
+async def test_however_a_trial_ends_its_slot_is_not_lost(
+    failure: Reply | Fault | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     warehouse = Warehouse()
     open_up(warehouse.breaker)
     warehouse.breaker.half_open()
-    warehouse.responses[DEDUCTIONS] = failure
+    make_happen(failure, warehouse, DEDUCTIONS, monkeypatch)
     (claim,) = claims(1)
     assert isinstance(await warehouse.inventory.deduct(claim), Unknown)
     assert warehouse.breaker.state_name == "open"
@@ -231,9 +342,9 @@ async def test_a_caller_that_goes_away_leaves_the_others_and_the_breaker_as_they
     warehouse.breaker.half_open()
     (claim,) = claims(1)
     leaving = asyncio.create_task(warehouse.inventory.deduct(claim))
-    await turns()
+    await until(lambda: warehouse.batches)
     leaving.cancel()
-    await turns()
+    await asyncio.wait([leaving])
     with pytest.raises(Rejected, match="a trial call is under way"):
         warehouse.breaker.admit()
     warehouse.release(claim)
@@ -246,36 +357,59 @@ async def test_closing_waits_for_every_line_under_way() -> None:
     warehouse = Warehouse(patient=True)
     wanted = claims(3)
     tasks = [asyncio.create_task(warehouse.inventory.deduct(claim)) for claim in wanted]
-    await turns()
-    warehouse.release(wanted[0])
+    await until(lambda: warehouse.batches)
     closing = asyncio.create_task(warehouse.inventory.close())
-    await turns()
+    warehouse.release(wanted[0])
+    await tasks[0]
     assert not closing.done()
     warehouse.release(*wanted)
     await closing
     assert await asyncio.gather(*tasks) == [Deducted(repeated=False)] * 3
 
 
-async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory() -> None:
-    """On a real pool of one connection, which the first call keeps until its time is up."""
+async def test_a_process_that_is_cancelled_decides_nothing_about_inventory() -> None:
+    warehouse = Warehouse(patient=True)
+    open_up(warehouse.breaker)
+    warehouse.breaker.half_open()
+    (claim,) = claims(1)
+    deducting = asyncio.create_task(warehouse.inventory.deduct(claim))
+    await until(lambda: warehouse.batches)
+    for call in list(warehouse.inventory._calls):  # noqa: SLF001 - as the end of the event loop does
+        call.cancel()
+    assert await deducting == Unknown("cancelled")
+    assert warehouse.breaker.window.outcomes() == {}
+    warehouse.breaker.admit()
 
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
-        await reader.read()
-        writer.close()
 
-    connected = asyncio.Event()
-    breaker = Breaker()
-    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as http:
-            inventory = Inventory(http, (f"http://127.0.0.1:{port}",), "token", 0.4, breaker)
-            first, second = claims(2)
-            holding = asyncio.create_task(inventory.deduct(first))
-            await connected.wait()
-            assert await inventory.deduct(second) == NotSent("connections used up", 1.0)
-            assert await holding == Unknown("timeout")
-    assert breaker.window.outcomes() == {"timeout": 1}
+async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two may be under way, and both are kept waiting until their time is up."""
+    monkeypatch.setattr(module, "CALLS", 2)
+    warehouse = Warehouse(patient=True, limit=0.5)
+    first, second, third, fourth = claims(4)
+    holding = [asyncio.create_task(warehouse.inventory.deduct(first))]
+    await until(lambda: len(warehouse.batches) == 1)
+    holding.append(asyncio.create_task(warehouse.inventory.deduct(second)))
+    await until(lambda: len(warehouse.batches) == 2)
+    assert await together(warehouse.inventory.deduct, [third, fourth]) == [NotSent("connections used up", 1.0)] * 2
+    assert await asyncio.gather(*holding) == [Unknown("timeout")] * 2
+    assert warehouse.breaker.window.outcomes() == {"timeout": 2}
+    warehouse.release(third)
+    assert await warehouse.inventory.deduct(third) == Deducted(repeated=False)
+
+
+async def test_a_trial_for_which_there_is_no_connection_leaves_its_slot_to_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warehouse = Warehouse()
+    open_up(warehouse.breaker)
+    warehouse.breaker.half_open()
+    monkeypatch.setattr(module, "CALLS", 0)
+    (claim,) = claims(1)
+    assert await warehouse.inventory.deduct(claim) == NotSent("connections used up", 1.0)
+    assert warehouse.breaker.state_name == "half-open"
+    warehouse.breaker.admit()
 
 
 @pytest.mark.parametrize(
@@ -295,28 +429,32 @@ async def test_a_look_up_tells_what_the_ledger_says(ledger: dict[str, Any], outc
     warehouse = Warehouse()
     (claim,) = claims(1)
     path = f"/api/inventory/transactions/{claim.order_id}"
-    warehouse.responses[path] = httpx.Response(200, content=json.dumps(ledger))
+    warehouse.responses[path] = reply(200, ledger)
     assert await warehouse.inventory.look_up(claim.order_id) == outcome
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        httpx.Response(404),
-        httpx.Response(401),
-        httpx.Response(500),
-        httpx.Response(200, content=b"garbled"),
-        httpx.Response(200, content=b"{}"),
-        httpx.ReadTimeout("slow"),
-        httpx.ConnectError("refused"),
+        Reply(404),
+        Reply(401),
+        Reply(500),
+        Reply(302, headers={"Location": "/api/inventory/elsewhere"}),
+        Reply(200, b"garbled"),
+        Reply(200, b"{}"),
+        Fault.RESET,
+        Fault.GARBLED,
+        Fault.SILENT,
+        Fault.REFUSED,
     ],
 )
 async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
-    failure: httpx.Response | Exception,
+    failure: Reply | Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
     (claim,) = claims(1)
-    warehouse.responses[f"/api/inventory/transactions/{claim.order_id}"] = failure
+    warehouse.script(f"/api/inventory/transactions/{claim.order_id}", failure)
     assert isinstance(await warehouse.inventory.look_up(claim.order_id), Unknown)
     assert warehouse.breaker.window.outcomes() == {}
 
@@ -324,29 +462,41 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
 @pytest.mark.parametrize(
     ("answer", "lacks"),
     [
-        (httpx.Response(200, json={}), False),
+        (reply(200, {}), False),
         (NO_SUCH_ITEM, True),
-        (httpx.Response(404, json={"type": "urn:valerix:problem:not-found"}), False),
-        (httpx.Response(404, json=[]), False),
-        (httpx.Response(404, text="default backend - 404"), False),
-        (httpx.Response(429), False),
-        (httpx.Response(500), False),
-        (httpx.ReadTimeout("slow"), False),
-        (httpx.ConnectError("refused"), False),
+        (reply(404, {"type": "urn:valerix:problem:not-found"}), False),
+        (reply(404, []), False),
+        (Reply(404, b"default backend - 404"), False),
+        (Reply(429), False),
+        (Reply(500), False),
+        (Fault.SILENT, False),
+        (Fault.REFUSED, False),
     ],
 )
 async def test_only_a_clear_no_means_that_there_is_no_such_item(
-    answer: httpx.Response | Exception, *, lacks: bool
+    answer: Reply | Fault, monkeypatch: pytest.MonkeyPatch, *, lacks: bool
 ) -> None:
     """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
+    monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
-    warehouse.responses["/api/inventory/ps5"] = answer
+    warehouse.script("/api/inventory/ps5", answer)
     assert await warehouse.inventory.lacks("ps5") is lacks
+
+
+@pytest.mark.parametrize("answer", [Reply(503), Fault.RESET, Fault.REFUSED])
+async def test_inventory_is_ready_when_it_says_so(answer: Reply | Fault) -> None:
+    warehouse = Warehouse()
+    warehouse.responses["/health/ready"] = Reply(200)
+    await warehouse.inventory.ping()
+    warehouse.script("/health/ready", answer)
+    await warehouse.hang_up()
+    with pytest.raises((NotReadyError, aiohttp.ClientError)):
+        await warehouse.inventory.ping()
 
 
 async def test_an_item_once_seen_is_not_asked_for_again() -> None:
     warehouse = Warehouse()
-    warehouse.responses["/api/inventory/ps5"] = httpx.Response(200, json={})
+    warehouse.responses["/api/inventory/ps5"] = reply(200, {})
     for _ in range(3):
         assert await warehouse.inventory.lacks("ps5") is False
     assert len(warehouse.asked) == 1
