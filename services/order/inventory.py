@@ -15,7 +15,6 @@ from typing import Annotated
 import aiohttp
 import msgspec
 import structlog
-from multidict import CIMultiDict
 from yarl import URL
 
 from services.common.crash_points import crash_point
@@ -131,8 +130,8 @@ class Inventory:
         bases = [url.rstrip("/") for url in urls]
         replicas = [_Replica(base, URL(f"{base}/api/inventory/deductions")) for base in bases]
         self._turns = itertools.cycle([replicas[first:] + replicas[:first] for first in range(len(replicas))])
-        self._headers = CIMultiDict(Authorization=f"Bearer {token}")
-        self._deduction_headers = CIMultiDict(self._headers, **{"Content-Type": "application/x-ndjson"})
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._deduction_headers = self._headers | {"Content-Type": "application/x-ndjson"}
         self._limit = limit
         # Reaching a replica ends well before our own limit, so that the next one still has time.
         self._reach = aiohttp.ClientTimeout(connect=limit / 3)
@@ -260,8 +259,7 @@ class Inventory:
     async def _exchange(self, lines: list[_Sent], waiting: dict[uuid.UUID, list[_Sent]]) -> str:
         """Take what is answered out of `waiting`; return why the rest is not."""
         content = _encoder.encode_lines([_wanted(line.claim) for line in lines])
-        headers = self._deduction_headers.copy()
-        headers["X-Request-ID"] = uuid.uuid4().hex
+        headers = self._deduction_headers | {"X-Request-ID": uuid.uuid4().hex}
         if traceparent := next((line.claim.traceparent for line in lines if line.claim.traceparent), None):
             headers["traceparent"] = traceparent
         *others, last = next(self._turns)
@@ -273,7 +271,7 @@ class Inventory:
         return await self._post(last, content, headers, waiting)
 
     async def _post(
-        self, replica: _Replica, content: bytes, headers: CIMultiDict[str], waiting: dict[uuid.UUID, list[_Sent]]
+        self, replica: _Replica, content: bytes, headers: dict[str, str], waiting: dict[uuid.UUID, list[_Sent]]
     ) -> str:
         async with self._session.post(
             replica.deductions, data=content, headers=headers, timeout=self._reach, allow_redirects=False

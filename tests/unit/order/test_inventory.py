@@ -215,7 +215,7 @@ async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.
 
 
 async def test_a_line_that_is_not_answered_in_time_is_unknown_and_the_others_are_not() -> None:
-    warehouse = Warehouse(patient=True, limit=0.2)
+    warehouse = Warehouse(patient=True, limit=0.3)
     wanted = claims(3)
     warehouse.release(wanted[1])
     assert await together(warehouse.inventory.deduct, wanted) == [
@@ -264,8 +264,8 @@ async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The machines of two are gone, and do not even refuse."""
-    monkeypatch.setattr(module, "LOOKUP_LIMIT", 0.6)
-    warehouse = Warehouse(replicas=3, limit=0.6)
+    monkeypatch.setattr(module, "LOOKUP_LIMIT", 0.9)
+    warehouse = Warehouse(replicas=3, limit=0.9)
     one, two, three = warehouse.urls
     warehouse.vanish(one, two)
     warehouse.responses["/health/ready"] = Reply(200)
@@ -273,7 +273,7 @@ async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next
     loop = asyncio.get_running_loop()
     began = loop.time()
     assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
-    assert loop.time() - began > 0.4
+    assert loop.time() - began > 0.59
     await warehouse.inventory.ping()
     assert warehouse.asked == [f"{three}{DEDUCTIONS}", f"{three}/health/ready"]
 
@@ -384,17 +384,19 @@ async def test_a_process_that_is_cancelled_decides_nothing_about_inventory() -> 
 async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two may be under way, and both are kept waiting until their time is up."""
+    """Two may be under way, and two are."""
     monkeypatch.setattr(module, "CALLS", 2)
-    warehouse = Warehouse(patient=True, limit=0.5)
+    warehouse = Warehouse(patient=True)
     first, second, third, fourth = claims(4)
     holding = [asyncio.create_task(warehouse.inventory.deduct(first))]
     await until(lambda: len(warehouse.batches) == 1)
     holding.append(asyncio.create_task(warehouse.inventory.deduct(second)))
     await until(lambda: len(warehouse.batches) == 2)
     assert await together(warehouse.inventory.deduct, [third, fourth]) == [NotSent("connections used up", 1.0)] * 2
-    assert await asyncio.gather(*holding) == [Unknown("timeout")] * 2
-    assert warehouse.breaker.window.outcomes() == {"timeout": 2}
+    assert warehouse.breaker.window.outcomes() == {}
+    warehouse.release_all()
+    assert await asyncio.gather(*holding) == [Deducted(repeated=False)] * 2
+    await warehouse.inventory.close()
     warehouse.release(third)
     assert await warehouse.inventory.deduct(third) == Deducted(repeated=False)
 
@@ -451,7 +453,8 @@ async def test_a_look_up_tells_what_the_ledger_says(ledger: dict[str, Any], outc
 async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
     failure: Reply | Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
+    if failure is Fault.SILENT:
+        monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
     (claim,) = claims(1)
     warehouse.script(f"/api/inventory/transactions/{claim.order_id}", failure)
@@ -477,7 +480,8 @@ async def test_only_a_clear_no_means_that_there_is_no_such_item(
     answer: Reply | Fault, monkeypatch: pytest.MonkeyPatch, *, lacks: bool
 ) -> None:
     """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
-    monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
+    if answer is Fault.SILENT:
+        monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
     warehouse.script("/api/inventory/ps5", answer)
     assert await warehouse.inventory.lacks("ps5") is lacks
