@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+import msgspec
 from prometheus_client import Histogram
 
 T = TypeVar("T")
@@ -28,6 +29,13 @@ LOOKS = (
 )
 
 
+class Flushed(msgspec.Struct, Generic[R], frozen=True):
+    """The results of a batch, given out at once, and what its lane waits for before it takes the next batch."""
+
+    results: list[R]
+    free: Awaitable[object]
+
+
 class GroupCommit(Generic[T, R]):
     """Collects items into batches and hands each submitter the result of its own item.
 
@@ -40,7 +48,7 @@ class GroupCommit(Generic[T, R]):
     def __init__(
         self,
         step: str,
-        flush: Callable[[list[T]], Awaitable[list[R]]],
+        flush: Callable[[list[T]], Awaitable[list[R] | Flushed[R]]],
         *,
         lanes: int = 1,
         limit: int = 256,
@@ -122,7 +130,8 @@ class GroupCommit(Generic[T, R]):
 
     async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            results = await self._flush([item for item, _ in batch])
+            flushed = await self._flush([item for item, _ in batch])
+            results = flushed.results if isinstance(flushed, Flushed) else flushed
             answered = list(zip(batch, results, strict=True))
         except Exception as error:  # noqa: BLE001 - handed to the submitters, who know what it means
             if len(batch) == 1 or isinstance(error, self._outages):
@@ -136,3 +145,5 @@ class GroupCommit(Generic[T, R]):
         for (_, future), result in answered:
             if not future.done():
                 future.set_result(result)
+        if isinstance(flushed, Flushed):
+            await flushed.free

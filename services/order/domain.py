@@ -194,7 +194,7 @@ def new_order(key: str, body: OrderBody, request_id: str, traceparent: str | Non
     )
 
 
-def admit(wanted: NewOrder, stored: Stored) -> Admission:
+def admit(wanted: NewOrder, stored: Stored) -> Replay | Refusal:
     """Say what a key that is taken stands for: a repeat, one still in flight, or somebody else's order."""
     if stored.fingerprint != wanted.fingerprint:
         return IdempotencyKeyReused(

@@ -18,7 +18,7 @@ import structlog
 from yarl import URL
 
 from services.common.crash_points import crash_point
-from services.common.group_commit import GroupCommit
+from services.common.group_commit import Flushed, GroupCommit
 from services.order.breaker import Breaker, Rejected, Ticket
 from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
 
@@ -84,6 +84,17 @@ class _Response(msgspec.Struct, frozen=True):
     @property
     def is_success(self) -> bool:
         return _is_success(self.status)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call that has been started, with the outcome that each of its lines will have. `first` is done with one."""
+
+    outcomes: list[asyncio.Future[Outcome]]
+    first: asyncio.Future[None]
+
+    async def answered(self) -> None:
+        """Wait for the first answer, unless it is slow: then this call is on its own."""
+        await asyncio.wait([self.first], timeout=PATIENCE)
 
 
 class _Sent(msgspec.Struct):
@@ -207,8 +218,8 @@ class Inventory:
         ) as response:
             return _Response(response.status, await response.read())
 
-    async def _send(self, claims: list[Claim]) -> list[asyncio.Future[Outcome]]:
-        """Start one call with all the lines the breaker admits; return when its first line is answered, or is slow."""
+    def begin(self, claims: list[Claim]) -> Call:
+        """Start one call with all the lines that the breaker admits."""
         loop = asyncio.get_running_loop()
         first: asyncio.Future[None] = loop.create_future()
         outcomes: list[asyncio.Future[Outcome]] = []
@@ -219,7 +230,7 @@ class Inventory:
             try:
                 sent.append(_Sent(claim, self._breaker.admit(), outcome, first))
             except Rejected as rejected:
-                outcome.set_result(NotSent("breaker-open", rejected.retry_in))
+                _settle(outcome, first, NotSent("breaker-open", rejected.retry_in))
         if len(self._calls) >= CALLS:
             _hold_back(sent, NotSent("connections used up", 1.0))
         elif sent:
@@ -227,8 +238,11 @@ class Inventory:
             call = asyncio.create_task(self._call(sent))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-            await asyncio.wait([first], timeout=PATIENCE)
-        return outcomes
+        return Call(outcomes, first)
+
+    async def _send(self, claims: list[Claim]) -> Flushed[asyncio.Future[Outcome]]:
+        call = self.begin(claims)
+        return Flushed(call.outcomes, call.answered())
 
     async def _call(self, lines: list[_Sent]) -> None:
         """Send `lines` and give each its outcome, whatever happens."""
@@ -355,7 +369,11 @@ def _hold_back(lines: Iterable[_Sent], outcome: Outcome) -> None:
 
 
 def _resolve(line: _Sent, outcome: Outcome) -> None:
-    if not line.outcome.done():
-        line.outcome.set_result(outcome)
-    if not line.first.done():
-        line.first.set_result(None)
+    _settle(line.outcome, line.first, outcome)
+
+
+def _settle(line: asyncio.Future[Outcome], first: asyncio.Future[None], outcome: Outcome) -> None:
+    if not line.done():
+        line.set_result(outcome)
+    if not first.done():
+        first.set_result(None)

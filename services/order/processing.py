@@ -7,11 +7,12 @@ import asyncio
 from datetime import timedelta
 from functools import partial
 from random import Random
+from typing import TypeAlias
 
 import msgspec
 
 from services.common.crash_points import crash_point
-from services.common.group_commit import GroupCommit
+from services.common.group_commit import Flushed, GroupCommit
 from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.redis import BestEffort
 from services.common.refusals import Refusal
@@ -47,6 +48,16 @@ class Placement(msgspec.Struct, frozen=True):
     replayed: bool
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A new order that has been stored, and what inventory will say to it."""
+
+    claim: Claim
+    outcome: asyncio.Future[Outcome]
+
+
+Accepted: TypeAlias = Begun | Replay | Refusal
+
+
 class Processing:
     """The steps of an order, wired to one process's connections."""
 
@@ -60,7 +71,7 @@ class Processing:
         patience: float | None,
     ) -> None:
         """`patience` is for how many seconds to wait for the database, None as long as it takes."""
-        lease, by = timedelta(seconds=settings.lease_seconds), settings.replica
+        self._lease, self._by = timedelta(seconds=settings.lease_seconds), settings.replica
         self._pool = pool
         self._patience = patience
         self._inventory = inventory
@@ -68,11 +79,11 @@ class Processing:
         self._max_attempts = settings.max_attempts
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._answers = Answers(redis)
-        self._accepting = GroupCommit(
-            "accept", partial(usecases.accept, pool, lease, by), lanes=LANES, outages=OUTAGES, patience=patience
+        self._accepting: GroupCommit[NewOrder, Accepted] = GroupCommit(
+            "accept", self._accept, lanes=LANES, outages=OUTAGES, patience=patience
         )
         self._settling = GroupCommit(
-            "settle", partial(usecases.settle, pool, by), lanes=LANES, outages=OUTAGES, patience=patience
+            "settle", partial(usecases.settle, pool, self._by), lanes=LANES, outages=OUTAGES, patience=patience
         )
         self._announcing = GroupCommit("announce", partial(wakeups.announce, redis))
 
@@ -84,9 +95,8 @@ class Processing:
         if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
             return Placement(order, replayed=True)
         match await in_time(self._admit(wanted)):
-            case Process(claim):
-                crash_point("after-accept")
-                order = await self.process(claim)
+            case Begun(claim, outcome):
+                order = await self._finish(claim, await outcome)
                 created(order.status).inc()
                 return Placement(order, replayed=False)
             case Replay(order):
@@ -103,7 +113,14 @@ class Processing:
 
         Raises DatabaseUnavailable when writing it down takes longer than we have patience.
         """
-        outcome = await self._attempt(claim)
+        outcome: Outcome = Unknown("attempts-exhausted")
+        if claim.attempt <= self._max_attempts:
+            outcome = await self._inventory.deduct(claim)
+        return await self._finish(claim, outcome)
+
+    async def _finish(self, claim: Claim, outcome: Outcome) -> Order:
+        if isinstance(outcome, Unknown) and claim.attempt >= self._max_attempts:
+            outcome = await self._inventory.look_up(claim.order_id)
         crash_point("after-answer", "after-deduct")
         settlement = conclude(claim, outcome, self._random)
         crash_point("before-settle")
@@ -123,7 +140,25 @@ class Processing:
         await self._announcing.close()
         await self._answers.close()
 
-    async def _admit(self, wanted: NewOrder) -> Process | Replay | Refusal:
+    async def _accept(self, wanted: list[NewOrder]) -> list[Accepted] | Flushed[Accepted]:
+        """Store a batch of orders, and send what is new of it to inventory as one call, which the next batch waits for.
+
+        So a batch stays together: the deductions of one commit are one call, and mostly one commit of inventory's.
+        """
+        admissions = await usecases.accept(self._pool, self._lease, self._by, wanted)
+        crash_point("after-accept")
+        claims = [admission.claim for admission in admissions if isinstance(admission, Process)]
+        if not claims:
+            return [admission for admission in admissions if not isinstance(admission, Process)]
+        call = self._inventory.begin(claims)
+        outcomes = iter(call.outcomes)
+        accepted: list[Accepted] = [
+            Begun(admission.claim, next(outcomes)) if isinstance(admission, Process) else admission
+            for admission in admissions
+        ]
+        return Flushed(accepted, call.answered())
+
+    async def _admit(self, wanted: NewOrder) -> Accepted:
         """Store an order, unless there is a reason not to. Raises TimeoutError when all of it takes too long."""
         if self._inventory.knows(wanted.item_id) and not self._backlog.is_full:
             return await self._accepting.submit(wanted)  # has the same patience, and a timer for many
@@ -140,14 +175,6 @@ class Processing:
         if await self._inventory.lacks(wanted.item_id):
             return UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
         return None
-
-    async def _attempt(self, claim: Claim) -> Outcome:
-        outcome: Outcome = Unknown("attempts-exhausted")
-        if claim.attempt <= self._max_attempts:
-            outcome = await self._inventory.deduct(claim)
-        if isinstance(outcome, Unknown) and claim.attempt >= self._max_attempts:
-            return await self._inventory.look_up(claim.order_id)
-        return outcome
 
     def _remember(self, order: Order) -> None:
         if order.status in FINAL:

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from services.common.postgres import Pool
+from services.common.refusals import Refusal
 from services.order import store
 from services.order.domain import (
     Admission,
@@ -16,6 +17,7 @@ from services.order.domain import (
     OrderNotDead,
     OrderNotFound,
     Process,
+    Replay,
     Settlement,
     Stored,
     admit,
@@ -44,7 +46,7 @@ async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) 
     ]
 
 
-async def recall(pool: Pool, wanted: NewOrder) -> Admission | None:
+async def recall(pool: Pool, wanted: NewOrder) -> Replay | Refusal | None:
     """Say what a key stands for without taking it; None when it is free."""
     async with pool.connection() as conn:
         stored: dict[str, Stored] = await store.by_keys(conn, [wanted.key])

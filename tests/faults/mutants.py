@@ -271,7 +271,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="confirmed-means-deducted",
         edits=(
             Edit(
-                "services.order.processing:Processing.process",
+                "services.order.processing:Processing._finish",
                 {
                     "    settlement = conclude(": f"""\
     if isinstance(outcome, Unknown) and claim.attempt > 1:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common import context
-from services.common.group_commit import GroupCommit
+from services.common.group_commit import Flushed, GroupCommit
 
 
 class BadItem(Exception):  # noqa: N818 - what a flush says of one item
@@ -66,6 +66,23 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
     assert desk.batches == [[1]]
     desk.release_all()
     assert await only == 10
+
+
+async def test_results_are_given_out_at_once_though_the_way_of_their_batch_is_not_free_yet() -> None:
+    free, batches = asyncio.Event(), []
+
+    async def flush(items: list[int]) -> Flushed[int]:
+        batches.append(items)
+        return Flushed([item * 10 for item in items], free.wait())
+
+    group = GroupCommit("test", flush)
+    assert await asyncio.gather(*start(group, 1, 2)) == [10, 20]
+    waiting = start(group, 3, 4)
+    await turns()
+    assert batches == [[1, 2]]
+    free.set()
+    assert await asyncio.gather(*waiting) == [30, 40]
+    await group.close()
 
 
 async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not() -> None:
