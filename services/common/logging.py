@@ -41,8 +41,15 @@ def configure(service: str, replica: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("_granian", "granian", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(logging.ERROR)  # below, it tells of every caller that does not speak HTTP
+    server.addFilter(_is_unintended)
+
+
+def _is_unintended(record: logging.LogRecord) -> bool:
+    """An answer that breaks off does so on purpose; whatever else the server complains of is a bug."""
+    return "without completing response" not in str(record.msg)
 
 
 class _Origin:

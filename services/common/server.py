@@ -1,24 +1,24 @@
-"""Serve one application from one process: granian inside our own event loop.
+"""Serve one application from one process: uvicorn inside our own event loop.
 
 On SIGTERM or SIGINT it stops accepting, finishes what is in flight, lets the application flush and close,
 and ends; at most `GRACE` seconds later it ends in any case.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import structlog
+import uvicorn
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.net import SocketHolder  # type: ignore[attr-defined]  # it is there, and what it pickles by
-from granian.server.embed import Server
 from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.common import logging
 from services.common.settings import ServiceSettings, SettingsError, read
@@ -27,46 +27,68 @@ log = structlog.get_logger()
 
 GRACE = 15.0  # seconds
 BACKLOG = 1024  # connections waiting to be accepted
+KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than any client of ours uses it again
+HEAD_LIMIT = 65_536  # bytes of a request before its body
 YOUNG = 50_000  # objects made before the collector of cycles looks at them, for Python's 700
 S = TypeVar("S", bound=ServiceSettings)
 
 
-class _Server(Server):
-    """granian's, on a socket of ours: its own shares the port with whoever asks (SO_REUSEPORT), callers included."""
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, but for requests whose head has no end: it would keep all of it."""
 
-    def __init__(self, listening: socket.socket, app: ASGIApp) -> None:
-        super().__init__(
-            app,
-            interface=Interfaces.ASGI,
-            http=HTTPModes.http1,
-            websockets=False,
-            backlog=BACKLOG,
-            backpressure=4096,
-            log_enabled=False,
-        )
-        self._listening = listening
+    _in_head = True
+    _head = 0  # bytes of one that is not complete
 
-    def _init_shared_socket(self) -> None:
-        holder: Any = SocketHolder  # its stub leaves out what it is made of: descriptor, whether a Unix socket, backlog
-        self._ssp, self._shd = None, holder(self._listening.detach(), False, self.backlog)  # noqa: FBT003 - no keywords
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._head = self._head + len(data) if self._in_head else 0
+        if self._head > HEAD_LIMIT:
+            self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def serve(app: ASGIApp, listening: socket.socket) -> None:
     """Serve `app` until a signal asks to stop."""
     host, port = listening.getsockname()[:2]
-    server = _Server(listening, app)
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
+    server = _Server(config)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         log.info("stopping")
         loop.call_later(GRACE, _give_up)
-        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+        server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     _spare_the_collector()
     log.info("serving", host=host, port=port, pid=os.getpid())
-    await server.serve()
+    await server.serve(sockets=[listening])
     log.info("stopped")
 
 

@@ -58,7 +58,7 @@ class LineAnswer(msgspec.Struct, frozen=True):
 class NoAnswer(Response[None]):
     """Promises a body and closes the connection instead, so the caller never learns what happened.
 
-    granian closes a connection whose application returns in the middle of a body, and says nothing about it.
+    uvicorn closes a connection whose application returns in the middle of a body.
     """
 
     def __init__(self) -> None:

@@ -73,8 +73,8 @@ def _on(cores: list[int]) -> Iterator[None]:
 def _nothing() -> Iterator[str]:
     """The address of the server that does nothing, once it answers."""
     port = free_port()
-    options = ["--interface", "asginl", "--port", str(port), "--no-ws", "--log-level", "error"]
-    with subprocess.Popen([sys.executable, "-m", "granian", *options, "tests.benchmarks.nop:app"]) as server:
+    options = ["--lifespan", "off", "--port", str(port), "--no-access-log", "--log-level", "error"]
+    with subprocess.Popen([sys.executable, "-m", "uvicorn", *options, "tests.benchmarks.nop:app"]) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_for(url)

@@ -1,13 +1,23 @@
 """How each service begins and ends, whatever it serves."""
 
+import contextlib
 import json
+import re
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.processes import Processes, Service, eventually
+
+
+def rss(service: Service) -> int:
+    """Bytes of memory that it has."""
+    resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{service.process.pid}/status").read_text())
+    assert resident is not None
+    return int(resident[1]) * 1024
 
 
 def last_line(service: Service) -> dict[str, Any]:
@@ -42,3 +52,34 @@ def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connecti
             service.signal(number)
             assert service.wait_killed() == 0
         assert eventually(lambda: last_line(service)["event"] == "stopped")  # noqa: B023 - called before the next turn
+
+
+def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    for endless in (b"x: " + b"y" * 1000, b"x: y\r\n" * 150):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=5) as caller:
+            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+            with contextlib.suppress(ConnectionError):  # it does not have to hear all of it
+                for _ in range(2000):
+                    caller.sendall(endless)
+            with contextlib.suppress(ConnectionError):
+                assert caller.recv(4096)[:12] in {b"HTTP/1.1 400", b""}
+        assert httpx.get(f"{service.url}/health/live").status_code == 200
+        assert rss(service) < 150_000_000
+
+
+def test_large_heads_and_many_requests_on_one_connection_are_fine(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    with httpx.Client(base_url=service.url, headers={"X-Large": "y" * 30_000}) as client:
+        assert {client.get("/health/live").status_code for _ in range(10)} == {200}
+
+
+def test_what_is_not_http_is_refused_and_not_logged(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as stranger:
+        stranger.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert stranger.recv(4096).startswith(b"HTTP/1.1 400")
+    assert {json.loads(line)["level"] for line in service.log.read_text().splitlines()} == {"info"}
