@@ -34,6 +34,11 @@ def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
     _armed = None if name is None else _Strike(name, number, settings.crash_skip + 1)
 
 
+def is_armed() -> bool:
+    """Whether there is one: then what stands before it must have happened, and not only be on its way."""
+    return _armed is not None
+
+
 def crash_point(*names: str) -> None:
     """Die here, with no chance to clean up, if one of `names` is armed; or stop, once, until somebody sends SIGCONT."""
     if _armed is not None and _armed.at in names:

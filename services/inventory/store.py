@@ -37,6 +37,17 @@ class StoredRefusal(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class _Refused(msgspec.Struct, frozen=True):
+    order_id: UUID
+    item_id: str
+    quantity: int
+    reason: str
+    available: int | None
+
+
+_encoder = msgspec.json.Encoder()
+
+
 async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict[str, int], dict[UUID, Answered]]:
     """Lock the items of `lines` until the transaction ends; return their stock, and what the orders were answered.
 
@@ -72,46 +83,36 @@ async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict
     return stock, answered
 
 
-async def write_outcomes(conn: Connection, changes: Changes) -> int:
-    """Store new deductions and refusals, and take the deductions out of stock. Returns how many orders were new.
+async def write_outcomes(conn: Connection, changes: Changes) -> None:
+    """Store new deductions and refusals, and take the deductions out of stock.
 
-    Stock changes by what was really inserted, never by what was meant to be.
+    Raises psycopg's UniqueViolation, at the latest with the commit, when an order has been answered at the same instant
+    for another item, whose lock we do not hold. Stock changes by what was inserted, never by what was meant to be.
     """
     taken = sorted(changes.deductions, key=lambda line: line.order_id.int)  # one order of locking for all batches
-    refused = sorted(changes.refusals, key=lambda entry: entry[0].order_id.int)
-    cursor = await conn.execute(
+    refused = [
+        _Refused(line.order_id, line.item_id, line.quantity, refusal.reason, refusal.available)
+        for line, refusal in sorted(changes.refusals, key=lambda entry: entry[0].order_id.int)
+    ]
+    await conn.execute(
         """
         WITH deducted AS (
             INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
             SELECT item_id, order_id, -quantity, 'deduct'
-            FROM unnest(%s::text[], %s::uuid[], %s::bigint[]) AS line (item_id, order_id, quantity)
-            ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL DO NOTHING
+            FROM json_to_recordset(%s::json) AS line (item_id text, order_id uuid, quantity bigint)
             RETURNING item_id, quantity_change
         ), refused AS (
             INSERT INTO refusals (order_id, item_id, quantity, reason, available)
-            SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
-            ON CONFLICT (order_id) DO NOTHING
-            RETURNING order_id
-        ), taken AS (
-            UPDATE inventory SET quantity = inventory.quantity + change.total, updated_at = now()
-            FROM (SELECT item_id, sum(quantity_change) AS total FROM deducted GROUP BY item_id) AS change
-            WHERE inventory.item_id = change.item_id
+            SELECT order_id, item_id, quantity, reason, available
+            FROM json_to_recordset(%s::json)
+                AS line (order_id uuid, item_id text, quantity bigint, reason text, available bigint)
         )
-        SELECT (SELECT count(*) FROM deducted) + (SELECT count(*) FROM refused)
+        UPDATE inventory SET quantity = inventory.quantity + change.total, updated_at = now()
+        FROM (SELECT item_id, sum(quantity_change) AS total FROM deducted GROUP BY item_id) AS change
+        WHERE inventory.item_id = change.item_id
         """,
-        [
-            [line.item_id for line in taken],
-            [line.order_id for line in taken],
-            [line.quantity for line in taken],
-            [line.order_id for line, _ in refused],
-            [line.item_id for line, _ in refused],
-            [line.quantity for line, _ in refused],
-            [refusal.reason for _, refusal in refused],
-            [refusal.available for _, refusal in refused],
-        ],
+        [_encoder.encode(taken).decode(), _encoder.encode(refused).decode()],
     )
-    (count,) = await cursor.fetchone() or (0,)
-    return int(count)
 
 
 async def items(conn: Connection) -> list[Item]:

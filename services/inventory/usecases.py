@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 import psycopg.errors
 
+from services.common import crash_points
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.common.idempotency import IdempotencyKeyReused
@@ -23,10 +24,6 @@ Deductions: TypeAlias = GroupCommit[Line, Outcome]
 
 TRIES = 5
 COMMIT_LIMIT = 2.5  # seconds that a caller waits for its order to be decided
-
-
-class Interference(Exception):  # noqa: N818 - named for the reason, as the house does
-    """One of our orders was answered at the same instant for another item, whose lock we do not hold."""
 
 
 class Restocked(msgspec.Struct, frozen=True):
@@ -71,7 +68,7 @@ async def _haunted(deductions: Deductions, lease: Lease, line: Line, attempt: in
 async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
     """Give each line what it asks for, once per order, or refuse it for good. One outcome per line, in order."""
     for _ in range(TRIES - 1):
-        with contextlib.suppress(Interference, psycopg.errors.DeadlockDetected):
+        with contextlib.suppress(psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
             return await _deduct(pool, lines)
     return await _deduct(pool, lines)
 
@@ -81,12 +78,14 @@ async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
         stock, answered = await store.lock_and_recall(conn, lines)
         outcomes = domain.decide(stock, answered, lines)
         changes = domain.changes(lines, outcomes)
-        if changes.deductions or changes.refusals:
-            stored = await store.write_outcomes(conn, changes)
-            crash_point("after-insert")
-            if stored != len(changes.deductions) + len(changes.refusals):
-                raise Interference
-        crash_point("before-commit")
+        async with conn.pipeline() as pipeline:  # the commit goes out with what it commits
+            if changes.deductions or changes.refusals:
+                await store.write_outcomes(conn, changes)
+                if crash_points.is_armed():
+                    await pipeline.sync()
+                crash_point("after-insert")
+            crash_point("before-commit")
+            await conn.commit()
     crash_point("after-commit")
     DEDUCTIONS.inc(len(changes.deductions))
     return outcomes

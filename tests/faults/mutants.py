@@ -108,13 +108,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "ledger-uniqueness-dropped",
         "Inventory deducts whatever it is asked to, as often as it is asked",
         breaks="confirmed-means-deducted",
-        edits=(
-            FORGET_DEDUCTIONS,
-            Edit(
-                "services.inventory.store:write_outcomes",
-                {"ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL DO NOTHING": ""},
-            ),
-        ),
+        edits=(FORGET_DEDUCTIONS,),
         inventory_statements=("DROP INDEX one_transaction_per_order_and_type",),
     ),
     Mutant(
@@ -133,8 +127,10 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.inventory.store:write_outcomes",
                 {
-                    "WHERE order_id IS NOT NULL DO NOTHING": (
-                        "WHERE order_id IS NOT NULL DO UPDATE SET quantity_change = excluded.quantity_change"
+                    "AS line (item_id text, order_id uuid, quantity bigint)\n": (
+                        "AS line (item_id text, order_id uuid, quantity bigint)"
+                        " ON CONFLICT (order_id, transaction_type) WHERE order_id IS NOT NULL"
+                        " DO UPDATE SET quantity_change = excluded.quantity_change "
                     )
                 },
             ),
