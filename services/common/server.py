@@ -73,6 +73,7 @@ async def serve(app: ASGIApp, listening: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # services.common.rate_limit knows which of them to believe
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.processes import Processes, Service, eventually
+from tests.processes import SERVICE_TOKEN, Processes, Service, eventually
 
 
 def rss(service: Service) -> int:
@@ -83,3 +83,27 @@ def test_what_is_not_http_is_refused_and_not_logged(services: Processes) -> None
         stranger.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert stranger.recv(4096).startswith(b"HTTP/1.1 400")
     assert {json.loads(line)["level"] for line in service.log.read_text().splitlines()} == {"info"}
+
+
+def test_a_caller_that_waits_to_be_told_to_go_on_is_told(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as careful:
+        careful.sendall(
+            b"POST /api/inventory/deduct HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+            b"Content-Type: application/json\r\nAuthorization: Bearer " + SERVICE_TOKEN.encode() + b"\r\n\r\n"
+        )
+        assert careful.recv(4096).startswith(b"HTTP/1.1 100 ")
+        careful.sendall(b"{}")
+        assert careful.recv(4096).startswith(b"HTTP/1.1 422 ")
+
+
+def test_an_answer_without_a_body_is_sent_too(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    for method in ("HEAD", "OPTIONS"):
+        response = httpx.request(method, f"{service.url}/health/live", timeout=5)
+        assert (response.status_code in {200, 204, 405}, response.headers["x-content-type-options"]) == (
+            True,
+            "nosniff",
+        )
