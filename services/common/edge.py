@@ -1,8 +1,8 @@
 """The outermost layer of each service: request ids, security headers, timing. Sees unrouted paths too."""
 
+import os
 import re
 import time
-import uuid
 
 import structlog
 from litestar.enums import ScopeType
@@ -38,7 +38,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or uuid.uuid4().hex
+        request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or os.urandom(16).hex()
         context.request_id.set(request_id)
         context.traceparent.set(_well_formed(headers.get(b"traceparent"), TRACEPARENT))
         extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
