@@ -9,18 +9,19 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
 import aiohttp
 import msgspec
 import structlog
-from yarl import URL
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import Flushed, GroupCommit
 from services.order.breaker import Breaker, Rejected, Ticket
 from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
+from services.order.replicas import FAILURES, UNREACHED, Replicas
 
 log = structlog.get_logger()
 
@@ -28,13 +29,6 @@ LANES = 2  # calls that may wait for their first answer at once
 PATIENCE = 0.05  # seconds that the next call waits for the first answer of one: then that one is slow, and on its own
 CALLS = 256  # under way at once: more than there can be within their limit
 LINES = 256  # per call: well under the body limit of 64 KiB
-LOOKUP_LIMIT = 1.0  # seconds
-KEPT_ALIVE = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
-
-LINE_LIMIT = 64 * 1024  # bytes: of a line that has no end we keep no more
-
-FAILURES = (aiohttp.ClientError, TimeoutError)
-UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)  # nothing was sent, then
 TIMEOUT, LOST, UNREACHABLE = "timeout", "lost answer", "connection error"
 
 
@@ -72,20 +66,6 @@ class _Problem(msgspec.Struct, frozen=True):
     type: str
 
 
-class _Replica(msgspec.Struct, frozen=True):
-    url: str
-    deductions: URL
-
-
-class _Response(msgspec.Struct, frozen=True):
-    status: int
-    content: bytes
-
-    @property
-    def is_success(self) -> bool:
-        return _is_success(self.status)
-
-
 class Call(msgspec.Struct, frozen=True):
     """A call that has been started, with the outcome that each of its lines will have. `first` is done with one."""
 
@@ -112,21 +92,6 @@ _ledger = msgspec.json.Decoder(_Ledger)
 _problem = msgspec.json.Decoder(_Problem)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """A client that sends what it is told to and nothing else: no cookies, no headers of its own, no proxies.
-
-    It limits neither time nor connections; whoever calls does. Names are looked up for each connection.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,
-        trust_env=False,
-    )
-
-
 class NotReadyError(Exception):
     """Inventory answers, but not that it is ready."""
 
@@ -137,20 +102,11 @@ class Inventory:
     def __init__(
         self, session: aiohttp.ClientSession, urls: tuple[str, ...], token: str, limit: float, breaker: Breaker
     ) -> None:
-        self._session = session
-        bases = [url.rstrip("/") for url in urls]
-        replicas = [_Replica(base, URL(f"{base}/api/inventory/deductions")) for base in bases]
-        self._turns = itertools.cycle([replicas[first:] + replicas[:first] for first in range(len(replicas))])
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._deduction_headers = self._headers | {"Content-Type": "application/x-ndjson"}
+        self._replicas = Replicas(session, urls, token, limit)
         self._limit = limit
-        # Reaching a replica ends well before our own limit, so that the next one still has time.
-        self._reach = aiohttp.ClientTimeout(connect=limit / 3)
-        self._lookup_reach = aiohttp.ClientTimeout(connect=LOOKUP_LIMIT / 3)
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        self._reading: dict[asyncio.Future[None], aiohttp.StreamReader] = {}  # what was read last, by its connection
         self._lanes = GroupCommit("deduct", self._send, lanes=LANES, limit=LINES)
 
     async def deduct(self, claim: Claim) -> Outcome:
@@ -160,7 +116,7 @@ class Inventory:
     async def look_up(self, order_id: uuid.UUID) -> Outcome:
         """Ask what became of an order: Deducted, Refused, NothingThere, or Unknown when there is no answer."""
         try:
-            answer = await self._get(f"/api/inventory/transactions/{order_id}")
+            answer = await self._replicas.get(f"/api/inventory/transactions/{order_id}")
             if not answer.is_success:
                 return Unknown(f"look-up failed: {answer.status}")
             ledger = _ledger.decode(answer.content)
@@ -182,7 +138,7 @@ class Inventory:
         if self.knows(item_id) or self._breaker.shown != "closed":
             return False
         try:
-            answer = await self._get(f"/api/inventory/{item_id}")
+            answer = await self._replicas.get(f"/api/inventory/{item_id}")
         except FAILURES:
             return False
         if answer.is_success:
@@ -191,7 +147,7 @@ class Inventory:
 
     async def ping(self) -> None:
         """Raise unless one replica says that it is ready."""
-        answer = await self._get("/health/ready")
+        answer = await self._replicas.get("/health/ready")
         if not answer.is_success:
             raise NotReadyError(f"inventory answers {answer.status}")
 
@@ -200,23 +156,6 @@ class Inventory:
         await self._lanes.close()
         while self._calls:
             await asyncio.wait(self._calls)
-
-    async def _get(self, path: str) -> _Response:
-        """Ask one replica, and the next when that one cannot be reached."""
-        *others, last = next(self._turns)
-        async with asyncio.timeout(LOOKUP_LIMIT):
-            for replica in others:
-                try:
-                    return await self._get_from(replica, path)
-                except UNREACHED:
-                    continue
-            return await self._get_from(last, path)
-
-    async def _get_from(self, replica: _Replica, path: str) -> _Response:
-        async with self._session.get(
-            replica.url + path, headers=self._headers, timeout=self._lookup_reach, allow_redirects=False
-        ) as response:
-            return _Response(response.status, await response.read())
 
     def begin(self, claims: list[Claim]) -> Call:
         """Start one call with all the lines that the breaker admits."""
@@ -273,67 +212,18 @@ class Inventory:
     async def _exchange(self, lines: list[_Sent], waiting: dict[uuid.UUID, list[_Sent]]) -> str:
         """Take what is answered out of `waiting`; return why the rest is not."""
         content = _encoder.encode_lines([_wanted(line.claim) for line in lines])
-        headers = self._deduction_headers | {"X-Request-ID": uuid.uuid4().hex}
+        headers = {"X-Request-ID": uuid.uuid4().hex}
         if traceparent := next((line.claim.traceparent for line in lines if line.claim.traceparent), None):
             headers["traceparent"] = traceparent
-        *others, last = next(self._turns)
-        for replica in others:
-            try:
-                return await self._post(replica, content, headers, waiting)
-            except UNREACHED:  # so nothing was sent: the next replica may have it
-                continue
-        return await self._post(last, content, headers, waiting)
-
-    async def _post(
-        self, replica: _Replica, content: bytes, headers: dict[str, str], waiting: dict[uuid.UUID, list[_Sent]]
-    ) -> str:
-        async with self._session.post(
-            replica.deductions, data=content, headers=headers, timeout=self._reach, allow_redirects=False
-        ) as response:
-            if not _is_success(response.status):
-                return str(response.status)
-            self._tell_when_closed(response)
-            rest = b""
-            async for piece in response.content.iter_any():  # by lines it would take four times as long
-                *whole, rest = (rest + piece).split(b"\n")
-                for text in whole:
-                    _take(text, waiting)
-                if len(rest) > LINE_LIMIT:
-                    return LOST
-            if rest:
-                _take(rest, waiting)
-        return LOST
-
-    def _tell_when_closed(self, response: aiohttp.ClientResponse) -> None:
-        """Let whoever reads `response` hear at once that its connection is closed.
-
-        aiohttp (3.14) closes it when the rest of an answer is not HTTP, and leaves its reader waiting.
-        """
-        protocol = None if response.connection is None else response.connection.protocol
-        closed = None if protocol is None else protocol.closed
-        if closed is None:  # all of the answer is here
-            return
-
-        def tell(closed: "asyncio.Future[None]") -> None:
-            closed.exception()  # else it would be logged as never retrieved
-            content = self._reading.pop(closed)
-            if not content.is_eof() and content.exception() is None:
-                content.set_exception(aiohttp.ClientPayloadError("the connection is closed"))
-
-        if closed not in self._reading:  # it is the connection's, which has answered others before
-            closed.add_done_callback(tell)
-        self._reading[closed] = response.content
+        status = await self._replicas.deduct(content, headers, partial(_take, waiting))
+        return LOST if status is None else str(status)
 
 
 def _wanted(claim: Claim) -> _Wanted:
     return _Wanted(claim.order_id, claim.item_id, claim.quantity, claim.attempt)
 
 
-def _is_success(status: int) -> bool:
-    return 200 <= status <= 299  # noqa: PLR2004 - HTTP's
-
-
-def _take(text: bytes, waiting: dict[uuid.UUID, list[_Sent]]) -> None:
+def _take(waiting: dict[uuid.UUID, list[_Sent]], text: bytes) -> None:
     answer = _line.decode(text)
     for line in waiting.pop(answer.order_id, ()):
         _answer(line, answer)

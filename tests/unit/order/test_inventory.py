@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from services.order import inventory as module
+from services.order import replicas
 from services.order.breaker import Breaker, Rejected
 from services.order.domain import Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
 from services.order.inventory import NotReadyError
@@ -208,7 +209,7 @@ async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.
             warehouse.release(claim)
             assert await task == Deducted(repeated=False)
     await warehouse.hang_up(reset=True)
-    await until(lambda: not warehouse.inventory._reading)  # noqa: SLF001 - what it keeps is for connections that live
+    await until(lambda: not warehouse.inventory._replicas._reading)  # noqa: SLF001 - what it keeps is for connections that live
     assert warehouse.connections == 1
     gc.collect()
     assert log.getvalue() == ""
@@ -264,7 +265,7 @@ async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The machines of two are gone, and do not even refuse."""
-    monkeypatch.setattr(module, "LOOKUP_LIMIT", 0.9)
+    monkeypatch.setattr(replicas, "LOOKUP_LIMIT", 0.9)
     warehouse = Warehouse(replicas=3, limit=0.9)
     one, two, three = warehouse.urls
     warehouse.vanish(one, two)
@@ -454,7 +455,7 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
     failure: Reply | Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if failure is Fault.SILENT:
-        monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
+        monkeypatch.setattr(replicas, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
     (claim,) = claims(1)
     warehouse.script(f"/api/inventory/transactions/{claim.order_id}", failure)
@@ -481,7 +482,7 @@ async def test_only_a_clear_no_means_that_there_is_no_such_item(
 ) -> None:
     """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
     if answer is Fault.SILENT:
-        monkeypatch.setattr(module, "LOOKUP_LIMIT", SHORT)
+        monkeypatch.setattr(replicas, "LOOKUP_LIMIT", SHORT)
     warehouse = Warehouse()
     warehouse.script("/api/inventory/ps5", answer)
     assert await warehouse.inventory.lacks("ps5") is lacks
