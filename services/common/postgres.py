@@ -40,9 +40,15 @@ CHECK_EVERY = (
     0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
 )
 WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
-_SESSION = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c timezone=UTC"
+_SESSION = (
+    "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c timezone=UTC"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+)
 """Our transactions never idle unless their process was stopped. The database ends such a one well before the
-statements of others that wait for its locks reach their own limit, so those go on instead of failing with it."""
+statements of others that wait for its locks reach their own limit, so those go on instead of failing with it.
+
+What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
+kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
 
 _VANISHED = {"tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """A server that vanishes without a word (its machine is gone) is noticed within seconds, not a quarter of an hour."""

@@ -49,7 +49,7 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
         """
         WITH wanted AS (
             SELECT * FROM json_to_recordset(%(wanted)s::json)
-                AS w (order_id uuid, item_id text, quantity int, key text, fingerprint text, request_id text)
+                AS w (order_id uuid, item_id text, quantity int, key text, fingerprint text)
         ), inserted AS (
             INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint,
                                 attempts, lease_token, lease_until, next_attempt_at)
@@ -62,13 +62,19 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
         ), logged AS (
             INSERT INTO order_events (order_id, "from", "to", detail)
             SELECT order_id, NULL, 'pending',
-                   jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1, 'request_id', request_id,
+                   jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1,
+                                      'request_id', %(requests)s::jsonb->>order_id::text,
                                       'lease_seconds', extract(epoch FROM %(lease)s::interval)::float8)
-            FROM inserted JOIN wanted USING (order_id)
+            FROM inserted
         )
         SELECT order_id, created_at FROM inserted
         """,
-        {"lease": lease, "by": by, "wanted": _json(wanted)},
+        {
+            "lease": lease,
+            "by": by,
+            "wanted": _json(wanted),
+            "requests": _encoder.encode({new.order_id: new.request_id for new in wanted}).decode(),
+        },
     )
     return dict(await cursor.fetchall())
 
@@ -90,6 +96,9 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> di
 
     Settling gives the order out of hand, so a claim settles once; a lease that has ended does as long as nobody
     else has claimed the order.
+
+    Unfinished is said by what it is not: else PostgreSQL looks through the index of unfinished orders, in which those
+    that have just been finished are still, instead of looking each order up by its id.
     """
     cursor = await conn.execute(
         """
@@ -103,8 +112,8 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> di
             SET status = w.status, reason = w.reason, attempts = w.attempts, lease_until = NULL, updated_at = now(),
                 next_attempt_at = now() + make_interval(secs => w.delay)
             FROM wanted w
-            WHERE o.order_id = w.order_id AND o.lease_token = w.token AND o.status IN ('pending', 'queued')
-              AND o.lease_until IS NOT NULL
+            WHERE o.order_id = w.order_id AND o.lease_token = w.token
+              AND o.status NOT IN ('confirmed', 'failed', 'dead') AND o.lease_until IS NOT NULL
             RETURNING o.order_id, w.token, o.updated_at, w.from_status, w.status, w.detail
         ), logged AS (
             INSERT INTO order_events (order_id, "from", "to", detail)

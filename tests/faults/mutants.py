@@ -225,8 +225,8 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.store:settle",
                 {
-                    " AND o.lease_token = w.token AND o.status IN ('pending', 'queued')": "",
-                    "AND o.lease_until IS NOT NULL": "",
+                    " AND o.lease_token = w.token": "",
+                    "AND o.status NOT IN ('confirmed', 'failed', 'dead') AND o.lease_until IS NOT NULL": "",
                 },
             ),
         ),
