@@ -201,7 +201,7 @@ class Breaker(pybreaker.CircuitBreaker):
 
     def _succeed(self) -> None:
         was = self.state_name
-        if was == "closed":  # pybreaker would do nothing, in more time than a whole order has here
+        if was == "closed":  # pybreaker would do nothing, for each order anew
             return
         self.state._handle_success()  # noqa: SLF001 - pybreaker's own step after a call, without its call()
         if self.state_name != was:
