@@ -1,8 +1,8 @@
 """Group commit: whatever arrived while the last commit was in flight goes into the next one.
 
-No timer and no sleep, so one item alone waits for nobody; under load the batch grows to what the
-commit's own duration lets in. The idea is old: DeWitt et al., "Implementation Techniques for Main
-Memory Database Systems", SIGMOD 1984.
+No timer, so one item alone waits for nobody; under load the batch grows to what the commit's own duration
+lets in, and to what the event loop brings as long as each of its passes brings more. The idea is old: DeWitt
+et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.
 """
 
 import asyncio
@@ -24,9 +24,12 @@ BATCH_SIZE = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
-LOOKS = (
-    10  # at those who wait, within the time that one may: so that it is not long before who no longer waits is let go
-)
+LIMIT = 128
+"""Items of a batch. Those who were answered together come back together, and two such crowds that take turns keep
+more of a machine busy than one that is twice as large."""
+
+LOOKS = 10
+"""At those who wait, within the time that one may: so that it is not long before who no longer waits is let go."""
 
 
 class Flushed(msgspec.Struct, Generic[R], frozen=True):
@@ -51,7 +54,7 @@ class GroupCommit(Generic[T, R]):
         flush: Callable[[list[T]], Awaitable[list[R] | Flushed[R]]],
         *,
         lanes: int = 1,
-        limit: int = 256,
+        limit: int = LIMIT,
         outages: tuple[type[Exception], ...] = (),
         patience: float | None = None,
     ) -> None:
@@ -112,13 +115,24 @@ class GroupCommit(Generic[T, R]):
         assert lane is not None  # noqa: S101 - a lane is a task
         batch: list[tuple[T, asyncio.Future[R]]] = []
         try:
-            while batch := self._take():
+            while batch := await self._gather():
                 self._size.observe(len(batch))
                 await self._settle(batch)
         finally:
             self._running.discard(lane)
             for _, future in batch:  # empty unless the lane was cancelled: then so are those who wait for it
                 future.cancel()
+
+    async def _gather(self) -> list[tuple[T, asyncio.Future[R]]]:
+        """Take what waits, once a pass of the loop has brought nothing more to it.
+
+        Who was answered together comes back together, but over several passes; each batch costs as much as many items.
+        """
+        seen = 0
+        while seen < len(self._waiting) < self._limit:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
+        return self._take()
 
     def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch: list[tuple[T, asyncio.Future[R]]] = []

@@ -62,7 +62,7 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush)
     (only,) = start(group, 1)
-    await turns(2)  # one for the submitter, one for its lane
+    await turns(3)  # one for the submitter, two for its lane, which looks whether more are coming
     assert desk.batches == [[1]]
     desk.release_all()
     assert await only == 10
@@ -134,6 +134,31 @@ async def test_items_that_arrive_during_a_flush_share_the_next() -> None:
     assert desk.batches == [[1], [2, 3, 4]]
     desk.release_all()
     assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
+
+
+async def test_items_that_the_loop_brings_one_pass_after_the_other_share_a_batch() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, lanes=2)
+    tasks = start(group, 1)
+    for item in range(2, 9):
+        await turns(1)
+        tasks += start(group, item)
+    await turns()
+    assert desk.batches == [[1, 2, 3, 4, 5, 6, 7, 8]]
+    desk.release_all()
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(1, 9)]
+
+
+async def test_a_batch_that_is_full_waits_for_no_more_however_many_come() -> None:
+    desk = Desk()
+    group = GroupCommit("test", desk.flush, limit=3)
+    tasks = []
+    for item in range(6):
+        tasks += start(group, item)
+        await turns(1)
+    assert desk.batches == [[0, 1, 2]]
+    desk.release_all()
+    assert await asyncio.gather(*tasks) == [item * 10 for item in range(6)]
 
 
 async def test_as_many_flushes_run_at_once_as_there_are_lanes() -> None:
