@@ -109,3 +109,26 @@ class Explanation(msgspec.Struct, frozen=True):
     meaning: str
     why: str
     do: str
+
+
+class DrillLine(msgspec.Struct, frozen=True):
+    """One drill: for how many seconds it sends orders, what goes wrong meanwhile, what one learns, and its file."""
+
+    name: str
+    load_seconds: float
+    faults: list[str]
+    teaches: str
+    file: str
+
+
+class RunLine(msgspec.Struct, frozen=True):
+    """One run whose receipt is kept."""
+
+    run: str
+    drill: str
+    seed: int
+    started_at: datetime
+    outcome: str
+    exit_code: int
+    injected: int
+    orders: int

@@ -1,10 +1,8 @@
 """valerix load: orders at a rate or by so many clients, measured, and held against what is required."""
 
-import asyncio
 import re
 import secrets
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
@@ -20,6 +18,7 @@ from valerix_cli.journal import JournalWriter
 from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import METRICS, Snapshot
 from valerix_cli.load.orders import Mix
+from valerix_cli.load.thread import beside
 from valerix_cli.output import is_terminal, progress, show, talk
 from valerix_cli.session import Session
 from valerix_cli.views import load as views
@@ -142,7 +141,7 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
     headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
     with JournalWriter(journal, "load", plan.key_prefix) if journal else nullcontext() as record:
         going = Load(plan, context.services["order"], headers, gates=gates, journal=record)
-        result = _beside(going)
+        result = beside(going)
         while True:
             try:
                 progress(_looks(going, result), views.snapshot_view, views.snapshot_line, session.output)
@@ -176,28 +175,6 @@ def error_of(result: LoadResult) -> CliError | None:
         why = ", ".join(f"{count} {said}" for said, count in result.outcomes.items())
         return CliError("Not one order was taken.", why, "valerix status")
     return None
-
-
-def _beside(load: Load) -> "Future[LoadResult]":
-    """Run a load in a thread of its own, which ends with the process."""
-    result: Future[LoadResult] = Future()
-
-    def work() -> None:
-        try:
-            result.set_result(_run(load))
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
-            result.set_exception(error)
-
-    threading.Thread(target=work, name="load", daemon=True).start()
-    return result
-
-
-def _run(load: Load) -> LoadResult:
-    try:
-        import uvloop  # noqa: PLC0415 - not everywhere, and it costs less per order where it is
-    except ImportError:
-        return asyncio.run(load.run())
-    return uvloop.run(load.run())
 
 
 def _looks(load: Load, result: "Future[LoadResult]") -> Iterator[Snapshot]:

@@ -9,6 +9,8 @@ import typer
 from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
+from valerix_cli.drills import model as drill_file
+from valerix_cli.drills.receipt import Comparison, Receipt
 from valerix_cli.errors import BadUsageError
 from valerix_cli.load.model import LoadResult
 from valerix_cli.options import Format
@@ -25,6 +27,12 @@ SHAPES: dict[str, Any] = {
     "chaos-status": wire.Chaos,
     "context-list": list[results.ContextLine],
     "context-show": list[results.OriginLine],
+    "drill-compare": Comparison,
+    "drill-list": list[results.DrillLine],
+    "drill-list-runs": list[results.RunLine],
+    "drill-replay": Receipt,
+    "drill-run": Receipt,
+    "drill-validate": list[results.DrillLine],
     "explain": list[results.Explanation],
     "load": LoadResult,
     "order-get": wire.Order,
@@ -41,19 +49,22 @@ SHAPES: dict[str, Any] = {
     "stock-watch": results.StockChange,
     "version": results.Version,
 }
+DRILL_FILE = "drill-file"
+"""Not what a command prints but what one reads."""
 
 
 def schema(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Without one, all are listed.")] = None,
 ) -> None:
-    """Print the JSON Schema of what a command prints with -o json; for a watch, of each line."""
+    """Print the JSON Schema of what a command prints with -o json, for a watch of each line; or of a drill file."""
     session: Session = ctx.obj
     if name is None:
-        show(list(SHAPES), views.names_view, session.output)
+        show(sorted([*SHAPES, DRILL_FILE]), views.names_view, session.output)
         return
-    if name not in SHAPES:
+    if name != DRILL_FILE and name not in SHAPES:
         raise BadUsageError(f"There is no schema called {name!r}.", "it is named for its command", "valerix schema")
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(SHAPES[name])}
+    shape = drill_file.schema() if name == DRILL_FILE else msgspec.json.schema(SHAPES[name])
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
     wanted = Format.JSON if session.output.format is Format.TABLE else session.output.format
     show(document, str, replace(session.output, format=wanted))  # a schema has no other look

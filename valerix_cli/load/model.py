@@ -58,6 +58,22 @@ class Latency(msgspec.Struct, frozen=True):
     max: float | None
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """One order, answered for good or given up: `due` and `over` so many seconds after the load began.
+
+    `said` is an order status, a problem or a reason for having no answer.
+    """
+
+    key: str
+    due: float
+    over: float
+    said: str
+
+    @property
+    def latency(self) -> float:
+        return self.over - self.due
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """How a load goes: since its beginning, and `recent_throughput` orders a second since the last look."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from valerix_cli.clients.sends import Wanted
@@ -11,7 +11,7 @@ from valerix_cli.gates import Gate, judge
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load.diary import Diary
 from valerix_cli.load.histogram import Histogram
-from valerix_cli.load.model import PERCENTILES, Latency, LoadResult, Plan, Snapshot
+from valerix_cli.load.model import PERCENTILES, Latency, LoadResult, Plan, Seen, Snapshot
 from valerix_cli.load.orders import sequence
 from valerix_cli.load.wire import Answer, Client, Unanswered
 
@@ -38,8 +38,11 @@ class Load:
         *,
         gates: Sequence[Gate] = (),
         journal: JournalWriter | None = None,
+        watch: Callable[[Seen], None] | None = None,
     ) -> None:
+        """`watch` hears of each order when it is over, from the thread that runs the load."""
         self.plan = plan
+        self._watch = watch
         self._gates = gates
         self._urls, self._headers = urls, headers
         self._diary = Diary(journal) if journal else None
@@ -50,11 +53,20 @@ class Load:
         self._retried = self._replayed = self._in_flight = 0
         self._began = self._ended = 0.0
         self._last_look = (0.0, 0)
-        self.is_stopped = False
+        self.is_stopped = self._is_full = False
 
     def stop(self) -> None:
-        """Send no more; what is under way is still waited for."""
-        self.is_stopped = True
+        """Send no more, not again either; what is under way is still waited for."""
+        self.is_stopped = self._is_full = True
+
+    def finish(self) -> None:
+        """Begin no more orders, and see those under way through, as often as they would be sent again."""
+        self._is_full = True
+
+    @property
+    def began(self) -> float | None:
+        """When it began, by the performance counter; None before."""
+        return self._began or None
 
     async def run(self) -> LoadResult:
         """Send everything, wait for the last answers, and add up. Raises OSError when the journal cannot be written."""
@@ -93,7 +105,7 @@ class Load:
                     await asyncio.sleep(wait)
                 elif number % 64 == 0:
                     await asyncio.sleep(0)  # behind its plan: whoever has an answer gets a turn all the same
-                if self.is_stopped:
+                if self._is_full:
                     return
                 self._behind.record(max(0.0, time.perf_counter() - due))
                 under_way.create_task(self._order(client, next(orders), due))
@@ -104,7 +116,7 @@ class Load:
         until = self._began + self.plan.seconds
 
         async def one_after_the_other() -> None:
-            while not self.is_stopped and (now := time.perf_counter()) < until:
+            while not self._is_full and (now := time.perf_counter()) < until:
                 await self._order(client, next(orders), now)
 
         async with asyncio.TaskGroup() as clients:
@@ -124,8 +136,11 @@ class Load:
                 said = await self._send(client, wanted)
         finally:
             self._in_flight -= 1
-        self._latency.record(time.perf_counter() - due)
-        self._outcomes[said.said if isinstance(said, Answer) else str(said)] += 1
+        over, word = time.perf_counter(), said.said if isinstance(said, Answer) else str(said)
+        self._latency.record(over - due)
+        self._outcomes[word] += 1
+        if self._watch is not None:
+            self._watch(Seen(wanted.key, due - self._began, over - self._began, word))
 
     async def _send(self, client: Client, wanted: Wanted) -> Answer | Unanswered:
         if self._diary is not None:
@@ -159,7 +174,7 @@ class Load:
         orders = self._latency.count
         took = max(self._ended - self._began, 1e-9)
         good = sum(count for said, count in self._outcomes.items() if said in ACCEPTED | REFUSED)
-        measured = _measured(self._latency, self._outcomes, orders / took)
+        measured = measure(self._latency, self._outcomes, orders / took)
         behind, used = self._behind.at(99) or 0.0, cpu / took
         return LoadResult(
             plan=self.plan,
@@ -188,7 +203,7 @@ def _may_change(said: Answer | Unanswered) -> bool:
     return said.http_status >= _SERVER_ERROR or said.problem in _WORTH_A_RETRY
 
 
-def _measured(latency: Histogram, outcomes: Mapping[str, int], throughput: float) -> dict[str, float | None]:
+def measure(latency: Histogram, outcomes: Mapping[str, int], throughput: float) -> dict[str, float | None]:
     """What requirements are held against; None where too few orders were answered to say."""
     orders = latency.count
 

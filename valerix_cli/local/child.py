@@ -54,11 +54,15 @@ class Charge:
 
 @dataclass(frozen=True)
 class Household:
-    """What all children of one supervisor share: who hears of them, and the descriptors they inherit."""
+    """What all children of one supervisor share: who hears of them, and the descriptors they inherit.
+
+    `held_for` says for how many seconds more a process is to stay down, by its name.
+    """
 
     journal: Journal
     changed: Callable[[], None]
     inherited: tuple[int, ...]
+    held_for: Callable[[str], float] = lambda _: 0.0
 
 
 class Child:
@@ -138,6 +142,8 @@ class Child:
             self._turn("backing-off")
             self._household.journal.warning(f"{self.charge.name} {how}; starting it again in {pause:g} s")
             await asyncio.sleep(pause)
+            while (left := self._household.held_for(self.charge.name)) > 0:  # noqa: ASYNC110 - a file tells no one
+                await asyncio.sleep(min(left, WATCH))
             try:
                 return self._spawn(), crashes
             except OSError as error:  # no room for its log, no processes left

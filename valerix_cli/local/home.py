@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from valerix_cli.errors import CliError, GuardError, UnreachableError
+from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
 from valerix_cli.local.state import SECRETS_FILE, STACK_FILE
 
@@ -20,7 +21,7 @@ PROGRAMS = "bin"
 
 ROOM_TO_BEGIN = 200 * 2**20  # bytes: a new PostgreSQL with its first log segments takes 60 MB
 ROOM_TO_GO_ON = 20 * 2**20
-_OURS = (POSTGRES, VALKEY, PROGRAMS, LOGS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
+_OURS = (POSTGRES, VALKEY, PROGRAMS, LOGS, HOLDS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
 _NOBODYS = {"lost+found"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
-from valerix_cli.local import home, plan, schema
+from valerix_cli.local import holds, home, plan, schema
 from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
@@ -71,7 +71,9 @@ class Supervisor:
         self._state: Literal["starting", "running", "stopping"] = "starting"
         self._started_at = datetime.now(UTC)
         self._fleet: list[tuple[plan.Replica, Child]] = []
-        self._household = Household(journal, self._changed, inherited=(lock,))
+        self._household = Household(
+            journal, self._changed, inherited=(lock,), held_for=partial(holds.held_for, directory)
+        )
         self._backends = Backends(directory, keep_secrets(directory), self._household)
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()

@@ -1,0 +1,254 @@
+"""Drills against a real platform: each way they end, and that nothing of a fault is left on any of them."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import psycopg
+import pytest
+
+from tests.cli.conftest import Valerix
+from tests.processes import eventually, open_directory
+from valerix_cli.local.holds import hold, release
+
+DRILL = """\
+name: small
+seed: 7
+platform: {{stock_at_least: {{monitor: 2000}}}}
+load: {{rate: 40/s, for: {seconds}s, items: [monitor], retry: {{times: 3}}}}
+steady: {{window: 500ms, require: ["{steady}"]}}
+faults:
+  - {{at: 500ms, {fault}}}
+expect: ["{expect}"]
+recover: {{within: 30s, require: ["breaker closed", "backlog == 0"]}}
+drain: 30s
+"""
+CRASH = "gremlin: crash, rate: 30%, ttl: 1s"
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Valerix]:
+    """A platform that drills may break, with short open periods of the breaker."""
+    with open_directory("drills") as directory:
+        valerix = Valerix(directory)
+        valerix.environ["VALERIX_RECEIPTS_DIR"] = str(directory / "receipts")
+        valerix("up", "--detach")
+        try:
+            yield valerix
+        finally:
+            valerix("down")
+
+
+def written(
+    directory: Path,
+    *,
+    fault: str = CRASH,
+    seconds: float = 2,
+    steady: str = "error_rate < 1%",
+    expect: str = "error_rate < 1%",
+) -> str:
+    """A drill file."""
+    path = directory / "drill.yaml"
+    path.write_text(DRILL.format(fault=fault, seconds=seconds, steady=steady, expect=expect))
+    return str(path)
+
+
+def receipt(valerix: Valerix) -> Any:
+    """That of the last run."""
+    return valerix.json("drill", "show", "last")
+
+
+def verdicts(found: Any, phase: str) -> dict[str, str]:
+    return {check["require"]: check["verdict"] for check in found["checks"] if check["phase"] == phase}
+
+
+def started(valerix: Valerix, drill: str, said: str) -> subprocess.Popen[str]:
+    """A drill that goes on, and has said this."""
+    running = valerix.start("drill", "run", drill)
+    assert running.stderr is not None
+    while said not in (line := running.stderr.readline()):
+        assert line, "the drill has ended"
+    return running
+
+
+def is_calm(valerix: Valerix) -> Callable[[], bool]:
+    return lambda: valerix.json("chaos", "status")["live"] is None
+
+
+def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(own: Valerix, tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("drill.xml", "drill.html", "drill.md")]
+    documents = [part for pair in zip(("--junit", "--html", "--md"), files, strict=True) for part in pair]
+    done = own("drill", "run", written(tmp_path), *documents)
+    assert "Passed" in done.out
+    found = receipt(own)
+    (injection,) = found["injections"]
+    assert 0 < injection["hits"] < injection["rolls"]
+    assert found["outcome"] == "passed"
+    assert set(verdicts(found, "audit").values()) == {"held"}
+    assert verdicts(found, "roll-back") == {"all faults are off": "held"}
+    assert found["audit"]["compared"]["journal_keys"] == found["orders"]
+    assert ET.parse(files[0]).getroot()[0].get("failures") == "0"  # noqa: S314 - our own
+    assert "<svg" in Path(files[1]).read_text()
+    assert Path(files[2]).read_text().startswith("# Drill small: passed")
+    assert is_calm(own)()
+
+
+def test_a_gremlin_aimed_at_nothing_is_inconclusive(own: Valerix, tmp_path: Path) -> None:
+    done = own("drill", "run", written(tmp_path, fault="gremlin: crash, rate: 0%, ttl: 2s"), code=12)
+    assert "injected 0 of" in done.err
+
+
+def test_a_gate_that_cannot_be_held_is_missed_by_so_much(own: Valerix, tmp_path: Path) -> None:
+    done = own("drill", "run", written(tmp_path, expect="throughput > 5000/s"), code=10)
+    assert "throughput > 5000/s: throughput was " in done.err
+
+
+def test_without_a_steady_state_nothing_is_broken_on_purpose(own: Valerix, tmp_path: Path) -> None:
+    done = own("drill", "run", written(tmp_path, steady="p50 < 1us"), code=12)
+    assert "there is no steady state to break" in done.err
+    assert receipt(own)["injections"] == []
+
+
+def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> None:
+    drill = written(tmp_path, seconds=60)
+    with Path(drill).open("a") as file:
+        file.write('abort: ["injected >= 0 for 2s"]\n')
+    done = own("drill", "run", drill, code=10)
+    assert "abort: injected >= 0 for 2s" in done.err
+    assert is_calm(own)()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_drill_turns_its_faults_off_first(
+    own: Valerix, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    running = started(
+        own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 300s", seconds=301), "crash on 30 %"
+    )
+    eventually(lambda: not is_calm(own)(), 10, "the gremlin")
+    done = own.end(running, number)
+    assert done.code == code, done.err
+    assert is_calm(own)()
+    assert (found := receipt(own))["outcome"] == "interrupted"
+    assert verdicts(found, "roll-back") == {"all faults are off": "held"}
+
+
+def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: Valerix, tmp_path: Path) -> None:
+    running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 4s", seconds=10), "crash on 30 %")
+    eventually(lambda: not is_calm(own)(), 10, "the gremlin")
+    own.end(running, signal.SIGKILL)
+    eventually(is_calm(own), 6, "the end of the lease")
+
+
+def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valerix, tmp_path: Path) -> None:
+    own("drill", "run", written(tmp_path, fault="kill: worker, restart_after: 2s"))
+    (injection,) = receipt(own)["injections"]
+    (struck,) = injection["struck"]
+    assert struck["name"] == "worker-1"
+    assert 2 <= struck["back_after"] < 20
+
+
+def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Valerix, tmp_path: Path) -> None:
+    running = started(own, written(tmp_path, fault="stop: worker, for: 2s", seconds=10), "worker stopped")
+    worker = own.stack()["services"]["worker"][0]["pid"]
+    eventually(lambda: state_of(worker) == "T", 5, "the worker to be stopped")
+    own.end(running, signal.SIGKILL)
+    eventually(lambda: state_of(worker) != "T", 5, "the worker to go on")
+
+
+def state_of(pid: int) -> str:
+    """`T` for a process that is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_replica_that_is_restarted_and_a_redis_that_is_flushed_are_noted(own: Valerix, tmp_path: Path) -> None:
+    own("drill", "run", written(tmp_path, fault="restart: inventory"))
+    assert [one["struck"][0]["name"] for one in receipt(own)["injections"]] == ["inventory-1"]
+    own("drill", "run", written(tmp_path, fault="flush: redis"))
+    assert receipt(own)["injections"][0]["hits"] > 0
+
+
+def test_a_roll_back_that_cannot_be_confirmed_ends_with_13(own: Valerix, tmp_path: Path) -> None:
+    """Inventory is gone, and with it the only one to say that the gremlins are."""
+    state = own.directory / "state"
+    drill = written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 60s", seconds=61)
+    running = started(own, drill, "crash on 30 %")
+    eventually(lambda: not is_calm(own)(), 10, "the gremlin")
+    hold(state, "inventory-1", 60)
+    try:
+        os.kill(own.stack()["services"]["inventory"][0]["pid"], signal.SIGKILL)
+        done = own.end(running, signal.SIGINT)
+    finally:
+        release(state, "inventory-1")
+    assert done.code == 13, done.err
+    assert "faults may be live" in done.err
+    assert receipt(own)["outcome"] == "not-rolled-back"
+    eventually(lambda: own("chaos", "off", code=None) is not None and is_calm(own)(), 30, "inventory back and calm")
+
+
+def test_drills_are_listed_shown_written_and_checked_without_a_platform(own: Valerix, tmp_path: Path) -> None:
+    assert {one["name"] for one in own.json("drill", "list")} >= {"seed-chaos", "flash-sale"}
+    assert own("drill", "show", "schrodinger").out.startswith("name: schrodinger")
+    file = tmp_path / "mine.yaml"
+    own("drill", "init", str(file), "--like", "flash-sale")
+    assert own.json("drill", "validate", str(file))[0]["name"] == "flash-sale"
+    assert "was left as it is" in own("drill", "init", str(file), code=2).err
+    file.write_text(file.read_text().replace("load:", "lode:"))
+    assert "perhaps `load`" in own("drill", "validate", str(file), code=2).err
+    assert json.loads(own("schema", "drill-file").out)["$ref"].endswith("Drill")
+
+
+def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix) -> None:
+    runs = [one["run"] for one in own.json("drill", "list", "--runs") if one["outcome"] == "passed"]
+    found = own.json("drill", "compare", runs[0], runs[0], "--tolerance", "0%")
+    assert {one["worse"] for one in found["differences"]} == {False}
+    assert "There is no run called" in own("drill", "compare", "last", "nothing", code=2).err
+
+
+def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) -> None:
+    drill = Path(written(tmp_path))
+    drill.write_text(drill.read_text().replace("{stock_at", "{replicas: {order: 9}, stock_at"))
+    assert "needs 9 replicas of order" in own("drill", "run", str(drill), code=3).err
+    own("chaos", "on", "crash", "--rate", "1%", "--ttl", "30s")
+    assert "a gremlin is live" in own("drill", "run", written(tmp_path), code=3).err
+    own("chaos", "off")
+    own("breaker", "open")
+    assert "forced open" in own("drill", "run", written(tmp_path), code=4).err
+    own("breaker", "auto")
+
+
+def test_broken_idempotency_is_found_and_named_in_red(own: Valerix, tmp_path: Path) -> None:
+    """The last test of this platform: the database lets one order be deducted twice, and does it."""
+    with psycopg.connect(admin_url(own), autocommit=True) as conn:
+        conn.execute("DROP INDEX one_transaction_per_order_and_type")
+        conn.execute(DEDUCT_TWICE)
+    junit = tmp_path / "drill.xml"
+    done = own("drill", "run", written(tmp_path), "--junit", str(junit), code=11)
+    assert "confirmed-means-deducted" in done.err
+    red = ET.parse(junit).getroot().findall(".//testcase/failure/..")  # noqa: S314 - our own
+    assert "confirmed-means-deducted" in {case.get("name") for case in red}
+
+
+DEDUCT_TWICE = b"""
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.transaction_type = 'deduct' AND pg_trigger_depth() = 1 THEN
+        INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
+        VALUES (NEW.item_id, NEW.order_id, NEW.quantity_change, 'deduct');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER twice AFTER INSERT ON inventory_transactions FOR EACH ROW EXECUTE FUNCTION twice();
+"""
+
+
+def admin_url(valerix: Valerix) -> str:
+    secrets = json.loads((valerix.directory / "state" / "secrets.json").read_text())
+    server = valerix.stack()["databases"]["postgres"]
+    password = secrets["postgres_admin_password"]
+    return f"postgresql://postgres:{password}@{server['host']}:{server['port']}/inventory_db"

@@ -1,0 +1,73 @@
+"""Receipts as documents: what a pipeline reads, what a reviewer reads, what anybody may open."""
+
+import re
+from html.parser import HTMLParser
+from typing import ClassVar
+from xml.etree import ElementTree as ET
+
+from tests.unit.drills.samples import HELD, receipt
+from valerix_cli.drills import documents
+from valerix_cli.drills.receipt import Check
+from valerix_cli.drills.verdict import concluded
+
+NASTY = Check("audit", "no-oversell", "violated", "1 of 12: <script>alert(1)</script> | \x1b[31m & \ud800 \x00")
+BAD = concluded(receipt(HELD, NASTY, Check("faults", "fired", "not-measured", "injected 0 of 9")), None, None)
+
+
+class Strict(HTMLParser):
+    """Notes what is opened and never closed, and everything that might be fetched."""
+
+    VOID: ClassVar = {"meta", "br", "hr", "rect", "path"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.fetched += [(name, value) for name, value in attrs if name in {"src", "href", "srcset", "action"}]
+        if tag in {"script", "link", "iframe", "img", "object"}:
+            self.fetched.append((tag, None))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_a_case_per_check_says_why_and_a_broken_invariant_is_named_in_red() -> None:
+    root = ET.fromstring(documents.junit([receipt(), BAD]))  # noqa: S314 - our own
+    good, bad = root.findall("testsuite")
+    assert (good.get("tests"), good.get("failures"), good.get("errors")) == ("2", "0", "0")
+    assert (bad.get("tests"), bad.get("failures"), bad.get("errors"), bad.get("skipped")) == ("4", "1", "1", "1")
+    (red,) = [case for case in bad.findall("testcase") if case.find("failure") is not None]
+    assert (red.get("classname"), red.get("name")) == ("slow-inventory.audit", "no-oversell")
+    assert good.find(".//property[@name='again']").get("value") == "valerix drill run slow-inventory --seed 42"  # type: ignore[union-attr]  # else the test fails as it should
+
+
+def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
+    page = documents.html(BAD)
+    reader = Strict()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    assert reader.fetched == []
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src 'none'" in page
+    assert "width=device-width" in page
+    assert len(page.encode("utf-8", "replace")) < 100_000
+
+
+def test_what_comes_from_elsewhere_is_text_in_every_document() -> None:
+    assert "<script>" not in documents.html(BAD)
+    assert "&lt;script>" in documents.markdown(BAD)
+    cells = re.findall(r"^\| audit .*$", documents.markdown(BAD), re.MULTILINE)
+    assert [line.count(" | ") for line in cells] == [3]
+
+
+def test_each_document_says_the_outcome_the_injection_and_how_to_run_it_again() -> None:
+    for text in (documents.html(BAD), documents.markdown(BAD)):
+        for said in ("VIOLATED", "latency of 5.0 s on 100 %", "180", "valerix drill run slow-inventory --seed 42"):
+            assert said in text

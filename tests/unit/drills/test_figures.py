@@ -1,0 +1,82 @@
+"""What orders come to over a stretch of time, and what is required of it."""
+
+import pytest
+
+from valerix_cli.drills import judging
+from valerix_cli.drills.figures import by_the_second, due_between, figures, over_between
+from valerix_cli.drills.judging import Evidence
+from valerix_cli.drills.requirements import Requirement
+from valerix_cli.drills.watching import Sighting
+from valerix_cli.load.model import Seen
+
+
+def orders(*outcomes: str, latency: float = 0.02, first: float = 0.0) -> list[Seen]:
+    """One every tenth of a second."""
+    return [
+        Seen(f"key-{number}", due := first + number / 10, due + latency, said) for number, said in enumerate(outcomes)
+    ]
+
+
+def looked(at: float, **changes: object) -> Sighting:
+    known: dict[str, object] = {
+        "breakers": {"order-1": "closed"},
+        "held_back": False,
+        "backlog": 0,
+        "backlog_age": 0.0,
+        "dead": 0,
+        "injected": {},
+    }
+    return Sighting(at=at, **(known | changes))  # type: ignore[arg-type]  # as a test wants them
+
+
+def test_orders_are_counted_by_what_they_came_to() -> None:
+    seen = figures(orders(*["confirmed"] * 6, "queued", "insufficient-stock", "timeout", "internal-error"), 2.0)
+    assert (seen["orders"], seen["confirmed"], seen["refused"], seen["errors"]) == (10, 6, 1, 2)
+    assert (seen["throughput"], seen["queued_rate"]) == (5.0, 0.1)
+    assert seen["error_rate"] == pytest.approx(0.2)
+    assert seen["p95"] is None  # ten orders cannot say
+    assert seen["p50"] == pytest.approx(0.02, rel=0.01)
+
+
+def test_without_orders_nothing_is_measured_and_nothing_holds() -> None:
+    seen = figures([], 1.0)
+    assert (seen["throughput"], seen["error_rate"], seen["p50"]) == (None, None, None)
+    (check,) = judging.judge("steady", [Requirement.parse("error_rate < 1%")], Evidence(seen))
+    assert check.verdict == "not-measured"
+
+
+def test_windows_are_by_when_orders_were_due_or_over() -> None:
+    slow = orders(*["confirmed"] * 30, latency=1.0)
+    assert [seen.key for seen in due_between(slow, 0.95, 1.15)] == ["key-10", "key-11"]
+    assert [seen.key for seen in over_between(slow, 1.95, 2.15)] == ["key-11", "key-10"]
+
+
+@pytest.mark.parametrize(
+    ("require", "evidence", "verdict"),
+    [
+        ("breaker opened within 10s", Evidence({}, opened_after=9.0), "held"),
+        ("breaker opened within 10s", Evidence({}, opened_after=11.0), "missed"),
+        ("breaker opened", Evidence({}, opened_after=None), "missed"),
+        ("breaker stayed closed", Evidence({}, opened_after=None), "held"),
+        ("breaker stayed closed", Evidence({}, opened_after=1.0), "missed"),
+        ("breaker closed", Evidence({}, is_closed=True), "held"),
+        ("breaker closed", Evidence({}, is_closed=False), "missed"),
+        ("breaker closed", Evidence({}, is_closed=None), "not-measured"),
+        ("backlog == 0", Evidence({"backlog": 0.0}), "held"),
+        ("backlog == 0", Evidence({"backlog": 3.0}), "missed"),
+        ("injected >= 1", Evidence({"injected": 0.0}), "missed"),
+    ],
+)
+def test_a_requirement_is_held_against_what_was_seen(require: str, evidence: Evidence, verdict: str) -> None:
+    (check,) = judging.judge("faults", [Requirement.parse(require)], evidence)
+    assert (check.require, check.verdict) == (require, verdict)
+    assert check.why
+
+
+def test_a_run_is_told_second_by_second_with_the_worst_breaker() -> None:
+    looks = [looked(0.5), looked(1.5, breakers={"order-1": "closed", "order-2": "open"}, backlog=7)]
+    first, second, third = by_the_second(orders(*["confirmed"] * 21), [*looks, looked(-1.0)])
+    assert (first.outcomes, first.breaker) == ({"confirmed": 10}, "closed")
+    assert (second.breaker, second.backlog) == ("open", 7)
+    assert (third.outcomes, third.breaker) == ({"confirmed": 1}, None)
+    assert third.p50 == pytest.approx(0.02, rel=0.01)

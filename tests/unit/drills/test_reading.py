@@ -1,0 +1,114 @@
+"""Drill files: what is well written is read, what is not is an error with its line and the nearest name."""
+
+import jsonschema
+import pytest
+import yaml
+
+from valerix_cli.drills import model, reading
+from valerix_cli.errors import BadUsageError
+
+GOOD = """\
+name: checkout-survives-slow-inventory
+seed: 42
+load: {rate: 50/s, for: 30s, retry: {times: 3, same_key: true}}
+steady: {window: 10s, require: ["error_rate < 1%", "p95 < 300ms"]}
+faults:
+  - {at: 10s, gremlin: latency, delay: 5s, rate: 1.0, ttl: 15s}
+  - {at: 12s, kill: inventory, restart_after: 2s}
+expect: ["breaker opened within 10s", "error_rate < 1%", "p95 < 3s"]
+recover: {within: 30s, require: ["breaker closed", "backlog == 0", "p95 < 300ms"]}
+invariants: all
+abort: ["error_rate > 60% for 5s"]
+"""
+
+SLIPS = [
+    ("gremlin: latency", "gremlim: latency", 6, "no field `gremlim`; perhaps `gremlin`"),
+    ("times: 3", "tmes: 3", 3, "no field `tmes`; perhaps `times`"),
+    ("name: ", "nme: ", 1, "no field `nme`; perhaps `name`"),
+    ("kill: inventory", "kill: inventori", 7, "order, inventory, worker"),
+    ("p95 < 300ms", "p96 < 300ms", 4, "perhaps p99"),
+    ("error_rate < 1%", "error_rate < 1s", 4, "takes %"),
+    ("breaker closed", "breaker shut", 9, "perhaps breaker closed"),
+    ("opened within 10s", "opened within ages", 8, "not a length of time"),
+    ("delay: 5s", "delay: fast", 6, "not a length of time"),
+    ("rate: 1.0", "rate: 1.5", 6, "no share"),
+    ("rate: 50/s", "rate: 50", 3, "no rate"),
+    ("rate: 50/s", "rate: 50/s, clients: 5", 3, "either a `rate` or `clients`"),
+    (", ttl: 15s", ", ttl: 16m", 6, "at most 900 s"),
+    (", ttl: 15s", ", kill: order", 6, "this is gremlin and kill"),
+    ("kill: inventory, restart_after: 2s", "stop: inventory", 7, "`stop` needs `for`"),
+    ("at: 10s", "at: 40s", 1, "never comes"),
+    ("at: 10s", "at: 9s", 1, "falls into the steady window"),
+    ("invariants: all", "invariants: [settld]", 10, "perhaps `settled`"),
+    ("seed: 42", "seed: -1", 2, ">= 0"),
+    ("same_key: true", "same_key: false", 3, "keeps its key"),
+    ("gremlin: latency", "gremlin: latncy", 6, "perhaps `latency`"),
+    ("faults:\n", "faults: [\n", 6, "expected"),
+]
+
+
+def test_a_drill_is_read_with_its_figures_in_seconds_and_shares() -> None:
+    drill = reading.parse(GOOD, "good.yaml")
+    assert (drill.load.rate, drill.load.seconds, drill.load.retry.times) == (50.0, 30.0, 3)
+    latency, kill = drill.faults
+    assert (latency.kind, latency.target, latency.at, latency.delay, latency.rate, latency.ttl) == (
+        "gremlin",
+        "latency",
+        10.0,
+        5.0,
+        1.0,
+        15.0,
+    )
+    assert (kill.kind, kill.target, kill.restart_after) == ("kill", "inventory", 2.0)
+    opened, errors, _ = drill.expect
+    assert (opened.breaker, opened.within) == ("opened", 10.0)
+    assert errors.gate is not None
+    assert (errors.gate.metric, errors.gate.limit) == ("error_rate", 0.01)
+    assert drill.abort[0].lasting == 5
+    assert drill.is_local
+
+
+@pytest.mark.parametrize(("right", "wrong", "line", "why"), SLIPS, ids=[wrong for _, wrong, _, _ in SLIPS])
+def test_a_slip_is_told_with_its_line_and_what_was_meant(right: str, wrong: str, line: int, why: str) -> None:
+    text = GOOD.replace(right, wrong, 1)
+    assert text != GOOD
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(text, "drill.yaml")
+    assert refused.value.what == "drill.yaml is no drill."
+    assert refused.value.why.startswith(f"line {line}: ")
+    assert why in refused.value.why
+
+
+@pytest.mark.parametrize("text", ["", "[]", "name", "42", "a: b: c", "\t", "name: x\nname: y", "{}"])
+def test_what_is_no_drill_at_all_is_refused_and_not_a_bug(text: str) -> None:
+    with pytest.raises(BadUsageError, match="is no drill"):
+        reading.parse(text, "drill.yaml")
+
+
+def test_every_shipped_drill_is_read_teaches_something_and_is_named_like_its_file() -> None:
+    shipped = [*reading.shipped()]
+    assert {file.origin.removesuffix(".yaml") for file in shipped} == {file.drill.name for file in shipped}
+    assert {file.drill.name for file in shipped} == {
+        *("slow-inventory", "crashing-inventory", "schrodinger", "seed-chaos", "redis-gone"),
+        *("database-restart", "worker-killed", "flash-sale", "zero-downtime"),
+    }
+    assert all(len(file.drill.teaches) > 100 and file.drill.expect for file in shipped)
+
+
+def test_the_published_schema_takes_every_shipped_drill_and_refuses_what_the_reader_refuses() -> None:
+    schema = model.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for file in reading.shipped():
+        jsonschema.validate(yaml.safe_load(file.text), schema)
+    for wrong in ("gremlim: latency", "tmes: 3", "kill: inventori", "delay: fast"):
+        right = next(right for right, slip, _, _ in SLIPS if slip == wrong)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(GOOD.replace(right, wrong, 1)), schema)
+
+
+def test_a_drill_that_nobody_knows_is_told_with_the_nearest_name() -> None:
+    with pytest.raises(BadUsageError, match="There is no drill called `flash-sail`") as refused:
+        reading.find("flash-sail")
+    assert refused.value.hint == "valerix drill show flash-sale"
+    with pytest.raises(BadUsageError, match="No such file"):
+        reading.find("nowhere/drill.yaml")

@@ -1,0 +1,308 @@
+"""valerix drill: chaos drills with gates, and receipts that say why they passed."""
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from valerix_cli import __version__
+from valerix_cli.app import App
+from valerix_cli.commands.audit import find_sources
+from valerix_cli.commands.load import parse_share
+from valerix_cli.drills import comparing, documents, fresh, reading, verdict
+from valerix_cli.drills.faults import say
+from valerix_cli.drills.reading import DrillFile
+from valerix_cli.drills.receipt import Receipt
+from valerix_cli.drills.runner import Runner, Wanted
+from valerix_cli.drills.shelf import Shelf
+from valerix_cli.errors import BadUsageError, CliError, ExitCode, RegressionError
+from valerix_cli.local.state import state_dir
+from valerix_cli.output import Output, show, talk
+from valerix_cli.results import DrillLine, RunLine
+from valerix_cli.session import Session
+from valerix_cli.views import drills as views
+
+app = App("Run chaos drills: faults under load, gates, an audit, a receipt.")
+
+_TEMPLATE = "slow-inventory"
+_HINTS = {
+    "missed": "the receipt says by how much: valerix drill show",
+    "violated": "keep the databases as they are; valerix audit",
+    "inconclusive": "run it again for longer, or see why: valerix status",
+    "not-rolled-back": "valerix chaos off; valerix status",
+    "worse": "valerix drill compare",
+}
+
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the file's: other orders are hit.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="On a platform of its own, made for it and thrown away.")]
+Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a case per check.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page with plots.")]
+Md = Annotated[Path | None, typer.Option("--md", metavar="FILE", help="Write Markdown.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", metavar="SHARE", parser=parse_share, help="How much worse a figure may be; 25%."),
+]
+
+
+@app.command("list")
+def list_drills(
+    ctx: typer.Context,
+    *,
+    runs: Annotated[bool, typer.Option("--runs", help="The receipts that are kept, instead.")] = False,
+) -> None:
+    """List the drills that come with Valerix, or the runs whose receipts are kept."""
+    session: Session = ctx.obj
+    if runs:
+        shelf = Shelf.of()
+        show([_run_line(shelf.find(name)) for name in shelf.runs()], views.runs_view, session.output)
+        return
+    show([_line(file) for file in reading.shipped()], views.drills_view, session.output)
+
+
+@app.command("show")
+def show_drill(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(help="A drill, a run, or `last` for the last run.")]
+) -> None:
+    """Show what is in a drill's file, or a run's receipt."""
+    session: Session = ctx.obj
+    shelf = Shelf.of()
+    if name == "last" or name in shelf.runs():
+        show(shelf.find(name), views.receipt_view, session.output)
+        return
+    show(reading.find(name).text.rstrip("\n"), str, session.output)
+
+
+@app.command("init")
+def init(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("drill.yaml"),
+    *,
+    like: Annotated[str, typer.Option("--like", help="The drill to begin with.")] = _TEMPLATE,
+) -> None:
+    """Write a drill file to begin with."""
+    session: Session = ctx.obj
+    text = reading.find(like).text
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        raise BadUsageError(
+            f"{file} was left as it is.", "it is there already", "valerix drill init OTHER.yaml"
+        ) from None
+    except OSError as error:
+        raise BadUsageError(f"{file} was not written.", str(error.strerror), "valerix drill init FILE") from error
+    show(str(file), str, session.output)
+    talk(f"Next: valerix drill validate {file}; valerix drill run {file}", session.output)
+
+
+@app.command("validate")
+def validate(
+    ctx: typer.Context, files: Annotated[list[str], typer.Argument(help="Drill files, or names of drills.")]
+) -> None:
+    """Check drill files without running anything."""
+    session: Session = ctx.obj
+    show([_line(reading.find(file)) for file in files], views.drills_view, session.output)
+
+
+@app.command("run")
+def run(  # noqa: PLR0913 - each is an option
+    ctx: typer.Context,
+    drills: Annotated[list[str], typer.Argument(metavar="DRILL...", help="Files, or names of drills.")],
+    *,
+    seed: Seed = None,
+    on_fresh: Fresh = False,
+    junit: Junit = None,
+    html: Html = None,
+    md: Md = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="RUN", help="End with 14 where a figure is worse than in it.")
+    ] = None,
+    tolerance: Tolerance = None,
+) -> None:
+    """Run drills one after the other; the exit code is that of the gravest outcome."""
+    session: Session = ctx.obj
+    shelf = Shelf.of()
+    files = [_with_seed(reading.find(name), seed) for name in drills]
+    against = shelf.find(baseline) if baseline else None
+    if not on_fresh:
+        session.guard(f"run {', '.join(file.drill.name for file in files)}")
+    receipts = []
+    try:
+        for file in files:
+            again = _again(file, on_fresh=on_fresh)
+            receipt = _run(session, shelf, file, on_fresh=on_fresh, again=again)
+            if against:
+                receipt = _compared(receipt, against, tolerance)
+                shelf.keep(receipt)
+            receipts.append(receipt)
+            if receipt.outcome == "interrupted":
+                break
+    finally:
+        _write(receipts, junit, html, md)
+    _finish(session, receipts)
+
+
+@app.command("replay")
+def replay(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run, a receipt's file, or `last`.")],
+    *,
+    junit: Junit = None,
+    html: Html = None,
+    md: Md = None,
+) -> None:
+    """Run a receipt's drill again, on a platform of its own, with exactly the faults that were injected then."""
+    session: Session = ctx.obj
+    shelf = Shelf.of()
+    before = shelf.find(run)
+    if not before.hits_complete:
+        raise BadUsageError(
+            f"{before.run} cannot be repeated exactly.",
+            "its receipt does not know every attempt that was hit",
+            before.again,
+        )
+    file = _with_seed(DrillFile(reading.parse(before.text, before.source), before.text, before.source), before.seed)
+    again = f"valerix drill replay {before.run}"
+    receipt = _run(session, shelf, file, on_fresh=True, again=again, before=before)
+    receipt = verdict.held_against(receipt, before)
+    shelf.keep(receipt)
+    _write([receipt], junit, html, md)
+    _finish(session, [receipt])
+
+
+@app.command("compare")
+def compare(
+    ctx: typer.Context,
+    baseline: Annotated[str, typer.Argument(help="A run, a receipt's file, or `last`.")],
+    run: Annotated[str, typer.Argument(help="The same, for what is held against it.")],
+    *,
+    tolerance: Tolerance = None,
+) -> None:
+    """Hold one run against another, figure by figure; exit 14 where one is worse."""
+    session: Session = ctx.obj
+    shelf = Shelf.of()
+    found = comparing.compare(
+        shelf.find(baseline), shelf.find(run), comparing.TOLERANCE if tolerance is None else tolerance
+    )
+    show(found, views.comparison_view, session.output)
+    if worse := [one.metric for one in found.differences if one.worse]:
+        why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
+        raise RegressionError(f"{found.run} is worse than {found.baseline}.", why, f"valerix drill show {found.run}")
+
+
+def _run(
+    session: Session, shelf: Shelf, file: DrillFile, *, on_fresh: bool, again: str, before: Receipt | None = None
+) -> Receipt:
+    """Run one drill and keep its receipt. Raises CliError where its preflight fails."""
+    tell = _teller(session.output)
+    run = shelf.begin(file.drill.name, datetime.now(UTC))
+    wanted = Wanted(
+        file=file,
+        run=run,
+        journal=shelf.journal(run),
+        again=again,
+        directory=state_dir(),
+        key_prefix=before.key_prefix if before else None,
+        script=before.hits if before else None,
+        replays=before.run if before else None,
+    )
+    tell(f"drill {file.drill.name}, seed {file.drill.seed}, run {run}")
+    if on_fresh:
+        with fresh.platform(file.drill.platform.replicas, tell) as directory:
+            wanted = msgspec.structs.replace(wanted, directory=directory)
+            receipt = _here(session.with_option("context", "local"), wanted, tell)
+    else:
+        receipt = _here(session, wanted, tell)
+    path = shelf.keep(receipt)
+    talk(f"Receipt: {path}", session.output)
+    return receipt
+
+
+def _here(session: Session, wanted: Wanted, tell: Callable[[str], None]) -> Receipt:
+    sources = find_sources(session.context)
+    versions = {"valerix": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}
+    return Runner(session, sources, wanted, versions, tell).run()
+
+
+def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
+    if seed is None:
+        return file
+    return msgspec.structs.replace(file, drill=msgspec.structs.replace(file.drill, seed=seed))
+
+
+def _again(file: DrillFile, *, on_fresh: bool) -> str:
+    known = any(one.drill.name == file.drill.name and one.text == file.text for one in reading.shipped())
+    name = file.drill.name if known else file.origin
+    return f"valerix drill run {name} --seed {file.drill.seed}" + (" --fresh" if on_fresh else "")
+
+
+def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Receipt:
+    found = comparing.compare(against, receipt, comparing.TOLERANCE if tolerance is None else tolerance)
+    return verdict.with_baseline(receipt, found)
+
+
+def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, md: Path | None) -> None:
+    """Write the documents that were asked for. Raises CliError where one cannot be written."""
+    wanted: list[tuple[Path | None, Callable[[], bytes]]] = [
+        (junit, lambda: documents.junit(receipts)),
+        (html, lambda: _bytes(map(documents.html, receipts))),
+        (md, lambda: _bytes(map(documents.markdown, receipts))),
+    ]
+    for path, make in wanted:
+        if path is None or not receipts:
+            continue
+        try:
+            path.write_bytes(make())
+        except OSError as error:
+            raise CliError(f"{path} was not written.", str(error.strerror), "valerix drill show last") from error
+
+
+def _bytes(texts: Iterable[str]) -> bytes:
+    return "\n".join(texts).encode("utf-8", "replace")
+
+
+def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
+    """Show what came of it, and end with the code of the gravest. Raises CliError, KeyboardInterrupt or SystemExit."""
+    if len(receipts) == 1:
+        show(receipts[0], views.receipt_view, session.output)
+    else:
+        show([*receipts], lambda found: views.runs_view([*map(_run_line, found)]), session.output)
+    gravest = verdict.gravest(receipts)
+    if gravest.exit_code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if gravest.exit_code == ExitCode.TERMINATED:
+        raise SystemExit(ExitCode.TERMINATED)
+    if gravest.exit_code:
+        conclusion = views.CONCLUSIONS[gravest.outcome].partition(".")[0] + "."
+        error = CliError(conclusion, "; ".join(gravest.why[:5]), _HINTS[gravest.outcome])
+        error.code = ExitCode(gravest.exit_code)
+        raise error
+
+
+def _line(file: DrillFile) -> DrillLine:
+    drill = file.drill
+    return DrillLine(
+        drill.name, float(drill.load.seconds), [*map(say, drill.faults)], drill.teaches.strip(), file.origin
+    )
+
+
+def _run_line(receipt: Receipt) -> RunLine:
+    injected = sum(injection.hits for injection in receipt.injections)
+    return RunLine(
+        receipt.run,
+        receipt.drill,
+        receipt.seed,
+        receipt.started_at,
+        receipt.outcome,
+        receipt.exit_code,
+        injected,
+        receipt.orders,
+    )
+
+
+def _teller(output: Output) -> Callable[[str], None]:
+    return lambda text: talk(text, output)

@@ -1,0 +1,38 @@
+"""A receipt as Markdown, for a pull request or a job's summary."""
+
+from collections.abc import Iterable, Sequence
+
+from valerix_cli.drills.receipt import Receipt
+from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
+
+
+def markdown(receipt: Receipt) -> str:
+    parts = [f"# Drill {receipt.drill}: {receipt.outcome}", CONCLUSIONS[receipt.outcome]]
+    if receipt.teaches:
+        parts.append("> " + " ".join(receipt.teaches.split()))
+    parts.append(_table(("", ""), summary(receipt)))
+    if receipt.injections:
+        rows = [(one.says, _times(one.began, one.ended), f"{one.hits:,}", struck(one)) for one in receipt.injections]
+        parts += ["## Injected", _table(("fault", "from, to", "injected", "of"), rows)]
+    checks = [(one.phase, one.require, MARKS[one.verdict], one.why) for one in receipt.checks]
+    parts += ["## Required", _table(("phase", "require", "verdict", "why"), checks)]
+    if receipt.comparison:
+        rows = [
+            (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
+            for one in receipt.comparison.differences
+        ]
+        parts += [f"## Against {receipt.comparison.baseline}", _table(("metric", "baseline", "now", "verdict"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _times(began: float, ended: float | None) -> str:
+    return f"{began:.1f} s, " + ("not over" if ended is None else f"{ended:.1f} s")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

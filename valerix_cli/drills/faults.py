@@ -1,0 +1,252 @@
+"""Makes the faults of a drill happen, each at its time, and ends them."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+
+from valerix_cli.clients.inventory import InventoryClient
+from valerix_cli.drills.model import Drill, Fault
+from valerix_cli.drills.processes import Process, Processes
+from valerix_cli.drills.receipt import Hit, Injection, Struck
+from valerix_cli.durations import say_duration
+from valerix_cli.errors import CliError
+from valerix_cli.views.tables import percent
+
+T = TypeVar("T")
+_TRIES = 10.0  # seconds that turning gremlins off is tried again for
+
+
+class Faults:
+    """The faults of one run. `clock` gives seconds since the load began; `tell` hears what happens.
+
+    With `script`, gremlins get at exactly those attempts, instead of rolling dice.
+    """
+
+    def __init__(
+        self,
+        drill: Drill,
+        inventory: InventoryClient,
+        processes: Processes | None,
+        *,
+        clock: Callable[[], float],
+        tell: Callable[[str], None],
+        script: Sequence[Hit] | None = None,
+    ) -> None:
+        self.injections: dict[int, Injection] = {}
+        self.failures: list[CliError] = []
+        self._drill, self._inventory, self._processes = drill, inventory, processes
+        self._clock, self._tell, self._script = clock, tell, script
+        self._pending = sorted(range(len(drill.faults)), key=lambda number: drill.faults[number].at)
+        self._gremlins: dict[int, float] = {}  # those that are live, and when each ends
+        self._at_work: list[threading.Thread] = []
+        self._stopped: list[Process] = []
+        self._held: set[str] = set()
+
+    @property
+    def first_began(self) -> float | None:
+        return min((injection.began for injection in self.injections.values()), default=None)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether all have been, and nothing of them is left."""
+        return not self._pending and not self._gremlins and not any(thread.is_alive() for thread in self._at_work)
+
+    def step(self) -> None:
+        """Do what is due. Raises CliError when a fault cannot be made to happen."""
+        now = self._clock()
+        over = [number for number, end in self._gremlins.items() if now >= end]
+        due = [number for number in self._pending if self._drill.faults[number].at <= now]
+        self._pending = [number for number in self._pending if number not in due]
+        for number in over:
+            del self._gremlins[number]
+            self._end(number)
+        for number in due:
+            fault = self._drill.faults[number]
+            self._begin(number)
+            if fault.kind == "gremlin":
+                self._gremlins[number] = now + (fault.ttl or self._drill.load.seconds - fault.at)
+            else:
+                self._in_the_background(number, fault)
+        if over or any(self._drill.faults[number].kind == "gremlin" for number in due):
+            self._unleash()
+
+    def end_gremlins(self) -> None:
+        """End those that are live before their time."""
+        for number in list(self._gremlins):
+            del self._gremlins[number]
+            self._end(number)
+        self._unleash()
+
+    def wait(self) -> None:
+        """Wait until processes that were struck are back."""
+        for thread in self._at_work:
+            thread.join()
+
+    def roll_back(self) -> list[str]:
+        """End whatever is still wrong. Returns what could not be confirmed; nothing is left where that is empty."""
+        self._pending, left = [], []
+        for number in [*self._gremlins]:
+            del self._gremlins[number]
+            self._end(number)
+        if self._processes:
+            for name in self._held:
+                self._processes.release(name)
+            for process in self._stopped:
+                with suppress(CliError):  # it has ended meanwhile
+                    self._processes.go_on(process)
+            self.wait()
+        if self._drill.faults and (why := self._calm()):
+            left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
+        if self._processes and not self._processes.all_run():
+            left.append("not every process runs again")
+        return left
+
+    def count(self, injected: dict[str, dict[str, tuple[int, int]]]) -> None:
+        """Take over what the gremlins of each activation have hit."""
+        for number, injection in self.injections.items():
+            counts = [injected.get(one, {}).get(_api_name(injection.target), (0, 0)) for one in injection.activations]
+            if injection.activations:
+                rolls, hits = (sum(column) for column in zip(*counts, strict=True))
+                self.injections[number] = msgspec.structs.replace(injection, rolls=rolls, hits=hits)
+
+    def _calm(self) -> str:
+        """Turn gremlins off until nobody says that one is live. Returns why not, where that cannot be had."""
+        deadline, why = time.monotonic() + _TRIES, ""
+        while time.monotonic() < deadline:
+            try:
+                self._inventory.calm()
+                if self._inventory.chaos().live is None:
+                    return ""
+            except CliError as error:
+                why = str(error)
+            time.sleep(0.2)
+        return why or "one was turned on again"
+
+    def _unleash(self) -> None:
+        if not self._gremlins:
+            self._inventory.calm()
+            return
+        live = {number: self._drill.faults[number] for number in self._gremlins}
+        activation = self._inventory.unleash(self._wish(live))
+        for number in live:
+            injection = self.injections[number]
+            self.injections[number] = msgspec.structs.replace(
+                injection, activations=[*injection.activations, str(activation.id)]
+            )
+
+    def _wish(self, live: dict[int, Fault]) -> dict[str, Any]:
+        """The request for all gremlins that are to be live now; its lease ends with the first of them."""
+        left = min(self._gremlins.values()) - self._clock()
+        wish: dict[str, Any] = {
+            "latency": False,
+            "seed": self._drill.seed,
+            "ttl_seconds": max(1, math.ceil(left)),
+            "reason": f"drill {self._drill.name}",
+        }
+        for fault in live.values():
+            if fault.gremlin == "latency":
+                wish |= {"latency": True, "latency_ms": round(fault.delay * 1000), "latency_rate": float(fault.rate)}
+            else:
+                wish[f"{_api_name(fault.target)}_rate"] = float(fault.rate)
+        if self._script is not None:
+            wish["only"] = [
+                {"gremlin": hit.gremlin, "order_id": hit.order_id, "attempt": hit.attempt} for hit in self._script
+            ]
+        return wish
+
+    def _begin(self, number: int) -> None:
+        fault = self._drill.faults[number]
+        said = say(fault)
+        self.injections[number] = Injection(kind=fault.kind, target=fault.target, says=said, began=self._clock())
+        self._tell(said)
+
+    def _end(self, number: int, struck: Sequence[Struck] = (), hits: int | None = None) -> None:
+        injection = self.injections[number]
+        hits = injection.hits if hits is None else hits
+        self.injections[number] = msgspec.structs.replace(
+            injection, ended=self._clock(), struck=[*struck], rolls=max(injection.rolls, hits), hits=hits
+        )
+        self._tell(f"over: {injection.says}")
+
+    def _in_the_background(self, number: int, fault: Fault) -> None:
+        """What strikes processes takes its time, and the gremlins' times go on."""
+
+        def work() -> None:
+            try:
+                self._strike(number, fault)
+            except CliError as error:
+                self.failures.append(error)
+                self._end(number)
+
+        thread = threading.Thread(target=work, name=f"fault {number}", daemon=True)
+        self._at_work.append(thread)
+        thread.start()
+
+    def _strike(self, number: int, fault: Fault) -> None:
+        assert self._processes is not None  # noqa: S101 - the preflight saw to it
+        if fault.kind == "flush":
+            self._end(number, hits=self._processes.flush_redis())
+            return
+        targets = self._processes.of(fault.target)
+        struck = self._restart(targets) if fault.kind == "restart" else self._together(fault, targets)
+        self._end(number, struck, len(struck))
+
+    def _restart(self, targets: Sequence[Process]) -> list[Struck]:
+        """One after the other, each only when the one before is back."""
+        struck = []
+        for process in targets:
+            began = time.monotonic()
+            self._processes.ask_to_end(process)  # type: ignore[union-attr]  # as above
+            self._processes.until_back(process)  # type: ignore[union-attr]
+            struck.append(Struck(process.name, process.pid or 0, round(time.monotonic() - began, 2)))
+        return struck
+
+    def _together(self, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
+        processes = self._processes
+        assert processes is not None  # noqa: S101 - as above
+        began = time.monotonic()
+        if fault.kind == "kill":
+            for process in targets:
+                if fault.restart_after:
+                    self._held.add(process.name)
+                processes.kill(process, fault.restart_after)
+            for process in targets:
+                processes.until_back(process)
+        else:
+            seconds = fault.lasting or 0.0
+            for process in targets:
+                processes.stop(process, seconds)
+                self._stopped.append(process)
+            time.sleep(seconds)
+            for process in targets:
+                processes.go_on(process)
+                self._stopped.remove(process)
+        after = round(time.monotonic() - began, 2)
+        return [Struck(process.name, process.pid or 0, after) for process in targets]
+
+
+def say(fault: Fault) -> str:
+    """A fault in a few words."""
+    match fault.kind:
+        case "gremlin":
+            delay = f" of {say_duration(fault.delay)}" if fault.gremlin == "latency" else ""
+            lasts = f" for {say_duration(fault.ttl)}" if fault.ttl else ""
+            return f"{fault.gremlin}{delay} on {percent(fault.rate)}{lasts}"
+        case "kill":
+            after = f", back after {say_duration(fault.restart_after)}" if fault.restart_after else ""
+            return f"kill -9 of {fault.kill}{after}"
+        case "stop":
+            return f"{fault.stop} stopped for {say_duration(fault.lasting or 0)}"
+        case "restart":
+            return f"rolling restart of {fault.restart}"
+        case "flush":
+            return "Redis flushed"
+
+
+def _api_name(gremlin: str) -> str:
+    return gremlin.replace("-", "_")

@@ -1,0 +1,102 @@
+"""What has to be so before a drill touches anything."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from valerix_cli.clients.inventory import InventoryClient
+from valerix_cli.clients.orders import OrderClient
+from valerix_cli.contexts import Context
+from valerix_cli.drills.model import Drill
+from valerix_cli.drills.processes import Processes
+from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.session import Session
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What the preflight found out: the prefix of keys that nobody has used yet."""
+
+    key_prefix: str
+
+
+def preflight(session: Session, drill: Drill, directory: Path, key_prefix: str | None) -> Ready:
+    """Raises CliError, with nothing touched but stock, where the drill cannot be run or would prove nothing."""
+    context, orders, inventory = session.context, session.orders, session.inventory
+    if drill.is_local and not context.is_local:
+        raise GuardError(
+            "Not run.", f"it strikes processes, and `{context.name}` is not on this machine", "valerix --context local"
+        )
+    _replicas(context, drill)
+    _no_gremlins(inventory)
+    _calm(orders)
+    if drill.is_local:
+        _all_run(Processes(directory))
+    _stock(drill, inventory, f"drill-{drill.name}-{drill.seed}")
+    if key_prefix is None:
+        return Ready(_unused(drill, lambda key: orders.by_key(key) is not None))
+    if orders.by_key(f"{key_prefix}0") is not None:
+        raise GuardError(
+            "Not run.", f"the keys {key_prefix}… have been used here, so nothing would happen again", "add --fresh"
+        )
+    return Ready(key_prefix)
+
+
+def _replicas(context: Context, drill: Drill) -> None:
+    for service, wanted in drill.platform.replicas.items():
+        found = len(context.services.get(service, ()))
+        if found < wanted and service in context.services:
+            raise UnreachableError(
+                f"{drill.name} needs {wanted} replicas of {service}.",
+                f"there is {found}",
+                f"valerix down; valerix up --detach --replicas {service}={wanted}; or valerix drill run --fresh",
+            )
+
+
+def _no_gremlins(inventory: InventoryClient) -> None:
+    chaos = inventory.chaos()
+    if chaos.halted:
+        raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
+    if chaos.live is not None:
+        raise UnreachableError("There is no calm to begin with.", "a gremlin is live", "valerix chaos off")
+
+
+def _calm(orders: OrderClient) -> None:
+    queue, breaker = orders.queue(), orders.breaker()
+    if queue.depth:
+        raise UnreachableError(
+            "There is no calm to begin with.", f"{queue.depth} orders are queued", "valerix queue status --watch"
+        )
+    for one in breaker.replicas:
+        if one.forced:
+            raise GuardError("Not run.", f"{one.replica}'s breaker is forced {one.forced}", "valerix breaker auto")
+        if one.role == "order" and one.state != "closed":
+            raise UnreachableError(
+                "There is no calm to begin with.", f"{one.replica}'s breaker is {one.state}", "valerix breaker status"
+            )
+
+
+def _all_run(processes: Processes) -> None:
+    if not processes.all_run():
+        raise UnreachableError("There is no calm to begin with.", "not every process runs", "valerix status")
+
+
+def _stock(drill: Drill, inventory: InventoryClient, key: str) -> None:
+    """Have as much of each item as the drill needs; what is too much cannot be taken away."""
+    for item_id, wanted in drill.platform.stock_at_least.items():
+        if (found := inventory.item(item_id).quantity) < wanted:
+            inventory.restock(item_id, wanted - found, f"{key}-{item_id}-{found}-{wanted}")
+    for item_id, wanted in drill.platform.stock_exactly.items():
+        if (found := inventory.item(item_id).quantity) > wanted:
+            raise UnreachableError(
+                f"{drill.name} needs exactly {wanted} of {item_id}.", f"there are {found}", "valerix drill run --fresh"
+            )
+        if found < wanted:
+            inventory.restock(item_id, wanted - found, f"{key}-{item_id}-{found}-{wanted}")
+
+
+def _unused(drill: Drill, is_used: Callable[[str], bool]) -> str:
+    """The first prefix made of name, seed and round that no order has: the same on each fresh platform."""
+    prefixes = (f"drill.{drill.name}.{drill.seed}.{number}." for number in count(1))
+    return next(prefix for prefix in prefixes if not is_used(f"{prefix}0"))

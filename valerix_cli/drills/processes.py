@@ -1,0 +1,135 @@
+"""Striking the processes of the platform on this machine, so that each stroke undoes itself if we are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
+from valerix_cli.local import holds
+from valerix_cli.local.claim import running
+from valerix_cli.local.state import Stack, read_secrets
+
+BACK_WITHIN = 60.0  # seconds that a process may take to be back
+_GLANCE = 0.05  # seconds
+_SERVERS = ("redis", "postgres")
+_GENTLY = {"postgres": signal.SIGINT}  # its own "fast" shutdown; SIGTERM would wait for every client to leave
+
+_WAKE = "import os,signal,sys,time; time.sleep(float(sys.argv[1])); os.kill(int(sys.argv[2]), signal.SIGCONT)"
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process as the supervisor sees it; `pid` is None while it does not run."""
+
+    name: str
+    pid: int | None
+    is_running: bool
+
+
+class Processes:
+    """The processes of the platform that runs from `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def of(self, target: str) -> list[Process]:
+        """The replicas of a service, one of them, or a server. Raises UnreachableError when there are none."""
+        found = [one for one in self._all() if one.name == target or one.name.rpartition("-")[0] == target]
+        if not found:
+            raise UnreachableError(
+                f"There is no {target} to strike.",
+                f"it is not run by the platform in {self._directory}",
+                "valerix status",
+            )
+        return found
+
+    def kill(self, process: Process, down_for: float | None) -> None:
+        """End it at once; it stays down for so many seconds, or comes back as soon as the supervisor starts it."""
+        if down_for:
+            holds.hold(self._directory, process.name, down_for)
+        _signal(process, signal.SIGKILL)
+
+    def stop(self, process: Process, seconds: float) -> None:
+        """Stop it in its tracks; a process of its own lets it go on after so many seconds, whatever becomes of us."""
+        wake = [sys.executable, "-I", "-S", "-c", _WAKE, str(seconds), str(process.pid)]
+        subprocess.Popen(wake, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - the argv is ours
+        _signal(process, signal.SIGSTOP)
+
+    def go_on(self, process: Process) -> None:
+        _signal(process, signal.SIGCONT)
+
+    def ask_to_end(self, process: Process) -> None:
+        """Have it finish what it has in hand and end; the supervisor starts it again."""
+        _signal(process, _GENTLY.get(process.name, signal.SIGTERM))
+
+    def release(self, name: str) -> None:
+        """Let it be started again."""
+        holds.release(self._directory, name)
+
+    def is_back(self, before: Process) -> bool:
+        """Whether there is another process of that name by now, which is ready."""
+        return any(one.name == before.name and one.is_running and one.pid != before.pid for one in self._all())
+
+    def until_back(self, before: Process) -> None:
+        """Raises WaitedTooLongError."""
+        _until(lambda: self.is_back(before), f"{before.name} is not back.")
+
+    def all_run(self) -> bool:
+        return all(one.is_running for one in self._all())
+
+    def flush_redis(self) -> int:
+        """Lose everything that is in Redis. Returns how many keys that was."""
+        from redis import Redis, RedisError  # noqa: PLC0415 - few drills need it
+
+        stack, secrets = self._stack(), read_secrets(self._directory)
+        server = stack.databases["redis"]
+        password = secrets.redis_password if secrets and server.kind != "external" else None
+        try:
+            with Redis(server.host, server.port, password=password, socket_timeout=5) as client:
+                keys = int(client.dbsize())
+                client.flushall()
+        except RedisError as error:
+            raise UnreachableError("Redis was not flushed.", str(error), "valerix status") from error
+        return keys
+
+    def _all(self) -> list[Process]:
+        stack = self._stack()
+        services = [one for replicas in stack.services.values() for one in replicas]
+        servers = [(name, stack.databases[name]) for name in _SERVERS if name in stack.databases]
+        return [Process(one.name, one.pid, one.state == "running") for one in services] + [
+            Process(name, one.pid, one.state == "running") for name, one in servers if one.kind != "external"
+        ]
+
+    def _stack(self) -> Stack:
+        stack = running(self._directory)
+        if stack is None:
+            raise UnreachableError(
+                "No platform runs here.", f"nothing runs from {self._directory}", "valerix up --detach"
+            )
+        return stack
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    if process.pid is None:
+        raise CliError(f"{process.name} was not struck.", "it does not run", "valerix status")
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError as error:
+        raise CliError(f"{process.name} was not struck.", "it has just ended", "valerix status") from error
+    except PermissionError as error:
+        raise CliError(
+            f"{process.name} was not struck.", "it belongs to another user", "run it as whoever ran valerix up"
+        ) from error
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + BACK_WITHIN
+    while not condition():
+        if time.monotonic() > deadline:
+            raise WaitedTooLongError(what, f"{BACK_WITHIN:g} s were not enough", "valerix status; valerix logs")
+        time.sleep(_GLANCE)

@@ -1,0 +1,75 @@
+"""What a drill may require: `p95 < 300ms`, `breaker opened within 10s`, `error_rate > 60% for 5s`. Pure."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Literal, Self, TypeAlias
+
+from valerix_cli.drills.units import Seconds
+from valerix_cli.errors import BadUsageError
+from valerix_cli.gates import COUNT, DURATION, Gate, parse
+from valerix_cli.load.model import METRICS as LOAD_METRICS
+
+METRICS: Mapping[str, str] = {
+    **LOAD_METRICS,
+    "orders": COUNT,
+    "confirmed": COUNT,
+    "refused": COUNT,
+    "errors": COUNT,
+    "backlog": COUNT,
+    "backlog_age": DURATION,
+    "dead": COUNT,
+    "injected": COUNT,
+}
+"""What a requirement may be on besides the breaker, and of which kind it is."""
+
+BreakerEvent: TypeAlias = Literal["opened", "closed", "stayed closed"]
+
+_BREAKER = re.compile(r"breaker (opened|closed|stayed closed)(?: within (\S+))?")
+_LASTING = re.compile(r"(.+?) for (\S+)")
+_BREAKER_SAYS = "opened, closed and stayed closed"
+
+
+class Requirement:
+    """One line of a drill: a figure that has to be so, or something the breaker has to do.
+
+    `within` is in seconds after the first fault, `lasting` in seconds without a break; None where nothing is said.
+    """
+
+    PATTERN = r"^(breaker (opened|closed|stayed closed)( within \S+)?|\w+ *(<=|>=|==|<|>) *\d\S*( for \S+)?)$"
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        gate: Gate | None = None,
+        breaker: BreakerEvent | None = None,
+        within: float | None = None,
+        lasting: float | None = None,
+    ) -> None:
+        self.text, self.gate, self.breaker, self.within, self.lasting = text, gate, breaker, within, lasting
+
+    def __repr__(self) -> str:
+        return f"Requirement({self.text!r})"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, which names the nearest metric or what fits."""
+        text = " ".join(text.split())
+        if text.startswith("breaker"):
+            return cls._of_breaker(text)
+        lasting = _LASTING.fullmatch(text)
+        try:
+            gate = parse(lasting[1] if lasting else text, METRICS)
+        except BadUsageError as error:
+            raise ValueError(f"{error.what} {error.why}; {error.hint}") from None
+        return cls(text, gate=gate, lasting=Seconds.parse(lasting[2]) if lasting else None)
+
+    @classmethod
+    def _of_breaker(cls, text: str) -> Self:
+        found = _BREAKER.fullmatch(text)
+        if found is None:
+            near = get_close_matches(text, ["breaker opened", "breaker closed", "breaker stayed closed"], n=1, cutoff=0)
+            raise ValueError(f"{text!r}: a breaker may have {_BREAKER_SAYS}; perhaps {near[0]}")
+        event: BreakerEvent = found[1]  # type: ignore[assignment]  # one of those in the pattern
+        return cls(text, breaker=event, within=Seconds.parse(found[2]) if found[2] else None)

@@ -1,0 +1,391 @@
+"""Runs a drill: preflight, steady state, faults under load, recovery, drain, audit, roll-back, receipt.
+
+Whatever happens on the way, Ctrl-C included, the faults are rolled back and a receipt is made.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from valerix_cli.audit import Audit, Sources, audit
+from valerix_cli.drills import judging, verdict
+from valerix_cli.drills.faults import Faults
+from valerix_cli.drills.figures import by_the_second, due_between, figures, of_platform, over_between
+from valerix_cli.drills.judging import Evidence
+from valerix_cli.drills.model import Drill
+from valerix_cli.drills.preflight import preflight
+from valerix_cli.drills.processes import Processes
+from valerix_cli.drills.reading import DrillFile
+from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt, Verdict
+from valerix_cli.drills.requirements import Requirement
+from valerix_cli.drills.watching import Sighting, Watcher
+from valerix_cli.durations import say_duration
+from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.journal import JournalWriter
+from valerix_cli.load import Load, LoadResult, Plan
+from valerix_cli.load.model import Seen
+from valerix_cli.load.thread import beside
+from valerix_cli.session import Session
+
+_GLANCE = 0.05  # seconds
+_RECENT = 5.0  # seconds of the load that recovering is judged by
+_DRAINED = 0.5  # seconds between two looks that both have to find nothing queued
+_GRACE = 0.3  # seconds that the last orders of the steady window may still take
+_SAY_EVERY = 5.0  # seconds
+
+Tell = Callable[[str], None]
+
+
+class Broken(Exception):  # noqa: N818 - a reason to stop, not a mistake
+    """The drill is over before its time, and this is why."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is to be run, under which name, and where its journal goes.
+
+    `key_prefix` and `script` are those of a run that is to be repeated; None for a new one.
+    """
+
+    file: DrillFile
+    run: str
+    journal: Path
+    again: str
+    directory: Path
+    key_prefix: str | None = None
+    script: list[Hit] | None = None
+    replays: str | None = None
+
+
+class Runner:
+    """One run. `tell` hears what goes on, line by line."""
+
+    def __init__(
+        self, session: Session, sources: Sources, wanted: Wanted, versions: dict[str, str], tell: Tell
+    ) -> None:
+        self._session, self._sources, self._wanted, self._versions = session, sources, wanted, versions
+        self._say = tell
+        self._drill: Drill = wanted.file.drill
+        self._orders: list[Seen] = []
+        self._checks: list[Check] = []
+        self._events: list[Event] = []
+        self._figures: list[Figures] = []
+        self._audit: Audit | None = None
+        self._recovered_after: float | None = None
+        self._load: Load | None = None
+        self._interrupted: ExitCode | None = None
+        self._broken: str | None = None
+        self._last_said = 0.0
+
+    def run(self) -> Receipt:
+        """Raises CliError where the preflight fails; after that every way ends with a receipt."""
+        began, started_at = time.monotonic(), datetime.now(UTC)
+        ready = preflight(self._session, self._drill, self._wanted.directory, self._wanted.key_prefix)
+        audit(self._sources)  # if it cannot be read, better now than at the end
+        processes = Processes(self._wanted.directory) if self._drill.is_local else None
+        with (
+            JournalWriter(self._wanted.journal, f"drill {self._drill.name}", ready.key_prefix) as journal,
+            Watcher(self._session, self._clock) as watcher,
+        ):
+            self._watcher = watcher
+            self._faults = Faults(
+                self._drill,
+                self._session.inventory,
+                processes,
+                clock=self._clock,
+                tell=self._tell,
+                script=self._wanted.script,
+            )
+            self._load = load = self._make_load(ready.key_prefix, journal)
+            result = beside(load)
+            try:
+                self._through_the_phases(load, result)
+            except (KeyboardInterrupt, SystemExit) as end:
+                self._interrupted = ExitCode.TERMINATED if isinstance(end, SystemExit) else ExitCode.INTERRUPTED
+                self._tell("interrupted: rolling back")
+            except Broken as why:
+                self._broken = str(why)
+                self._tell(f"giving up: {why}")
+            except CliError as error:
+                self._broken = f"{error.what} {error.why}"
+                self._tell(f"giving up: {self._broken}")
+            with _undisturbed():
+                self._end_well(load, result)
+                watcher.look()
+        receipt = self._receipt(result, ready.key_prefix, started_at, time.monotonic() - began)
+        return verdict.concluded(receipt, self._interrupted, self._broken)
+
+    def _through_the_phases(self, load: Load, result: "Future[LoadResult]") -> None:
+        while load.began is None and not result.done():
+            time.sleep(_GLANCE)
+        if self._drill.steady and not self._is_steady():
+            raise Broken("there is no steady state to break")
+        self._break_things()
+        self._recover()
+        load.finish()
+        self._drain(result)
+
+    def _is_steady(self) -> bool:
+        steady = self._drill.steady
+        assert steady is not None  # noqa: S101 - asked for before
+        self._tell(f"steady state for {say_duration(steady.window)}")
+        self._pass(lambda: self._clock() >= steady.window + _GRACE, in_peace=True)
+        checks = self._hold("steady", steady.require, 0.0, steady.window)
+        return all(check.verdict == "held" for check in checks)
+
+    def _break_things(self) -> None:
+        drill = self._drill
+        self._pass(lambda: self._clock() >= drill.load.seconds)
+        self._faults.end_gremlins()
+        self._pass(lambda: self._faults.are_over)
+
+    def _recover(self) -> None:
+        recover, ended = self._drill.recover, self._last_fault_over()
+        if recover is None:
+            return
+        self._tell(f"recovering, within {say_duration(recover.within)}")
+        deadline = self._clock() + recover.within
+        self._pass(lambda: self._clock() >= deadline or judging.holds(recover.require, self._evidence_now()))
+        evidence = self._evidence_now()
+        checks = judging.judge("recover", recover.require, evidence)
+        self._checks += checks
+        self._figures.append(Figures(phase="recover", seconds=_RECENT, measured=dict(evidence.measured)))
+        if all(check.verdict == "held" for check in checks):
+            self._recovered_after = round(self._clock() - ended, 2)
+            self._tell(f"recovered after {say_duration(self._recovered_after)}")
+
+    def _drain(self, result: "Future[LoadResult]") -> None:
+        """Wait until every order is answered and none is queued."""
+        self._tell("draining")
+        deadline = time.monotonic() + self._drill.drain
+        while not result.done() and time.monotonic() < deadline:
+            time.sleep(_GLANCE)
+        empty = 0
+        while time.monotonic() < deadline and empty < 2:  # noqa: PLR2004 - once may be between two claims
+            empty = empty + 1 if self._watcher.look().backlog == 0 else 0
+            time.sleep(_DRAINED)
+        seen = self._watcher.last
+        left = seen.backlog if seen else None
+        drained: Verdict = "held" if empty else "missed" if left is not None else "not-measured"
+        why = "nothing is queued" if empty else f"{left} orders are queued after {say_duration(self._drill.drain)}"
+        self._checks.append(Check("drain", "every order is finished", drained, why, left))
+
+    def _end_well(self, load: Load, result: "Future[LoadResult]") -> None:
+        """Roll back, see the load off, judge what is left to judge, audit: on every way out."""
+        load.finish() if self._interrupted is None else load.stop()
+        left = self._faults.roll_back()
+        self._checks.append(
+            Check(
+                "roll-back",
+                "all faults are off",
+                "held" if not left else "missed",
+                "; ".join(left) or "no gremlin is live" + (", every process runs" if self._drill.is_local else ""),
+            )
+        )
+        self._tell("rolled back: all faults are off" if not left else f"NOT rolled back: {'; '.join(left)}")
+        deadline = time.monotonic() + self._drill.load.timeout + 5
+        while not result.done() and time.monotonic() < deadline:
+            time.sleep(_GLANCE)
+        injected = self._watcher.look().injected
+        if injected:
+            self._faults.count(injected)
+        if self._interrupted is None:
+            self._judge_faults()
+            self._prove()
+
+    def _judge_faults(self) -> None:
+        began = self._faults.first_began
+        if self._broken and began is None:
+            return
+        begin = 0.0 if began is None else began
+        self._hold("faults", self._drill.expect, begin, self._drill.load.seconds)
+        for injection in self._faults.injections.values():
+            fired: Verdict = "held" if injection.hits else "not-measured"
+            why = f"injected {injection.hits}" + (f" of {injection.rolls}" if injection.kind == "gremlin" else "")
+            self._checks.append(Check("faults", f"fired: {injection.says}", fired, why, injection.hits))
+
+    def _prove(self) -> None:
+        self._tell("auditing")
+        try:
+            self._audit = found = audit(self._sources, self._wanted.journal, float(self._drill.drain))
+        except CliError as error:
+            self._checks.append(Check("audit", "the audit", "not-measured", str(error)))
+            return
+        asked = self._drill.invariants
+        for one in found.invariants:
+            if asked == "all" or one.name in asked:
+                first = f"; {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
+                why = f"{one.broken:,} of {one.checked:,} {one.of} break it{first}"
+                self._checks.append(Check("audit", one.name, _OF_AUDIT[one.verdict], why, one.broken))
+
+    def _hold(self, phase: Phase, require: Sequence[Requirement], begin: float, end: float) -> list[Check]:
+        """Hold requirements against the orders that were due in that time, and keep the figures."""
+        orders = due_between(self._orders, begin, end)
+        measured = figures(orders, end - begin) | self._platform_now()
+        checks = judging.judge(phase, require, self._evidence(measured))
+        self._checks += checks
+        self._figures.append(Figures(phase=phase, seconds=round(end - begin, 3), measured=measured))
+        return checks
+
+    def _pass(self, enough: Callable[[], bool], *, in_peace: bool = False) -> None:
+        """Let time pass until it is enough, make faults happen, and give up where the drill says so."""
+        while not enough():
+            if not in_peace:
+                self._faults.step()
+            if self._faults.failures:
+                raise self._faults.failures[0]
+            for requirement in self._drill.abort:
+                if self._calls_for_an_end(requirement):
+                    raise Broken(f"abort: {requirement.text}")
+            self._say_now_and_then()
+            time.sleep(_GLANCE)
+
+    def _calls_for_an_end(self, requirement: Requirement) -> bool:
+        """Whether something holds that a drill is to be given up for; figures are over as long as it has to last."""
+        now, over = self._clock(), requirement.lasting or _RECENT
+        if now < over:
+            return False
+        measured = figures(over_between(self._orders, now - over, now), over) | self._platform_now()
+        (check,) = judging.judge("faults", [requirement], self._evidence(measured))
+        return check.verdict == "held"
+
+    def _evidence_now(self) -> Evidence:
+        now = self._clock()
+        return self._evidence(figures(over_between(self._orders, now - _RECENT, now), _RECENT) | self._platform_now())
+
+    def _evidence(self, measured: dict[str, float | None]) -> Evidence:
+        seen = self._watcher.last
+        is_closed = None
+        if seen is not None and seen.breakers is not None:
+            is_closed = not seen.held_back and all(state == "closed" for state in seen.breakers.values())
+        return Evidence(measured, self._opened_after(), is_closed)
+
+    def _platform_now(self) -> dict[str, float | None]:
+        hits: float = sum(injection.hits for injection in self._faults.injections.values())
+        return of_platform(self._watcher.last) | {"injected": hits}
+
+    def _opened_after(self) -> float | None:
+        """Seconds from the first fault until a breaker was seen to be open, or said to have become so."""
+        first = self._faults.first_began
+        if first is None:
+            return None
+        at = [seen.at for seen in self._watcher.sightings if _any_open(seen)]
+        at += [
+            (moment - self._load_began_at()).total_seconds()
+            for (_, moment), (to, _) in list(self._watcher.transitions.items())
+            if to == "open"
+        ]
+        later = [when - first for when in at if when >= first]
+        return round(min(later), 2) if later else None
+
+    def _load_began_at(self) -> datetime:
+        return datetime.fromtimestamp(time.time() - self._clock(), UTC)
+
+    def _last_fault_over(self) -> float:
+        ends = [injection.ended for injection in self._faults.injections.values() if injection.ended is not None]
+        return max(ends, default=self._clock())
+
+    def _clock(self) -> float:
+        """Seconds since the load began; below 0 before."""
+        began = self._load.began if self._load else None
+        return -1.0 if began is None else time.perf_counter() - began
+
+    def _make_load(self, key_prefix: str, journal: JournalWriter) -> Load:
+        wanted, context = self._drill.load, self._session.context
+        extra = self._drill.recover.within + _RECENT if self._drill.recover else 0.0
+        plan = Plan(
+            rate=wanted.rate,
+            clients=wanted.clients,
+            seconds=wanted.seconds + extra,
+            seed=self._drill.seed,
+            key_prefix=key_prefix,
+            items=wanted.items,
+            mix=wanted.mix,
+            quantity=wanted.quantity,
+            repeats=wanted.repeats,
+            retries=wanted.retry.times,
+            timeout=wanted.timeout,
+        )
+        headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
+        return Load(plan, context.services["order"], headers, journal=journal, watch=self._orders.append)
+
+    def _tell(self, what: str) -> None:
+        at = max(0.0, self._clock())
+        self._events.append(Event(round(at, 2), what))
+        self._say(f"{at:6.1f} s  {what}")
+
+    def _say_now_and_then(self) -> None:
+        now = self._clock()
+        if now - self._last_said < _SAY_EVERY:
+            return
+        self._last_said = now
+        recent, seen = figures(over_between(self._orders, now - _SAY_EVERY, now), _SAY_EVERY), self._watcher.last
+        self._say(f"{now:6.1f} s  {verdict.in_short(recent, seen)}")
+
+    def _receipt(self, result: "Future[LoadResult]", key_prefix: str, started_at: datetime, seconds: float) -> Receipt:
+        hits, complete = self._hits()
+        load = result.result() if result.done() and not result.exception() else None
+        file = self._wanted.file
+        return Receipt(
+            run=self._wanted.run,
+            drill=self._drill.name,
+            teaches=self._drill.teaches,
+            source=file.origin,
+            text=file.text,
+            seed=self._drill.seed,
+            key_prefix=key_prefix,
+            started_at=started_at,
+            seconds=round(seconds, 2),
+            context=self._session.context.name,
+            versions=self._versions,
+            again=self._wanted.again,
+            outcome="passed",
+            exit_code=0,
+            why=[],
+            checks=self._checks,
+            injections=[*self._faults.injections.values()],
+            hits=hits,
+            hits_complete=complete,
+            opened_after=self._opened_after(),
+            recovered_after=self._recovered_after,
+            orders=len(self._orders),
+            requests=load.requests if load else 0,
+            outcomes=load.outcomes if load else {},
+            figures=self._figures,
+            events=self._events,
+            timeline=by_the_second(self._orders, self._watcher.sightings),
+            audit=self._audit,
+            journal=str(self._wanted.journal),
+            replays=self._wanted.replays,
+        )
+
+    def _hits(self) -> tuple[list[Hit], bool]:
+        return [], False
+
+
+_OF_AUDIT: dict[str, Verdict] = {
+    "held": "held",
+    "violated": "violated",
+    "unsettled": "not-measured",
+    "not-checked": "not-measured",
+}
+
+
+def _any_open(seen: Sighting) -> bool:
+    return seen.breakers is not None and "open" in seen.breakers.values()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Rolling back is not broken off by a second Ctrl-C: it is what the first one asked for."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,32 @@
+"""Processes that are to stay down for a while: a file for each, which the supervisor respects until its time is up.
+
+So a process that was killed on purpose comes back even if whoever killed it is gone.
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from valerix_cli.local.state import write_atomically
+
+HOLDS = "holds"
+LONGEST = 900.0  # seconds
+
+
+def hold(directory: Path, name: str, seconds: float) -> None:
+    """Keep `name` from being started again for so long."""
+    folder = directory / HOLDS
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / name, f"{time.time() + seconds:.3f}\n".encode(), mode=0o644)
+
+
+def release(directory: Path, name: str) -> None:
+    (directory / HOLDS / name).unlink(missing_ok=True)
+
+
+def held_for(directory: Path, name: str) -> float:
+    """For how many seconds more `name` is to stay down: 0 without a file, or with one that makes no sense."""
+    with suppress(OSError, ValueError):
+        until = float((directory / HOLDS / name).read_text())
+        return max(0.0, min(until - time.time(), LONGEST))
+    return 0.0
