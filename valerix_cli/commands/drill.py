@@ -1,7 +1,7 @@
 """valerix drill: chaos drills with gates, and receipts that say why they passed."""
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -249,8 +249,8 @@ def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, m
     """Write the documents that were asked for. Raises CliError where one cannot be written."""
     wanted: list[tuple[Path | None, Callable[[], bytes]]] = [
         (junit, lambda: documents.junit(receipts)),
-        (html, lambda: _bytes(map(documents.html, receipts))),
-        (md, lambda: _bytes(map(documents.markdown, receipts))),
+        (html, lambda: documents.html(receipts).encode("utf-8", "replace")),
+        (md, lambda: "\n".join(map(documents.markdown, receipts)).encode("utf-8", "replace")),
     ]
     for path, make in wanted:
         if path is None or not receipts:
@@ -259,10 +259,6 @@ def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, m
             path.write_bytes(make())
         except OSError as error:
             raise CliError(f"{path} was not written.", str(error.strerror), "valerix drill show last") from error
-
-
-def _bytes(texts: Iterable[str]) -> bytes:
-    return "\n".join(texts).encode("utf-8", "replace")
 
 
 def _finish(session: Session, receipts: Sequence[Receipt]) -> None:

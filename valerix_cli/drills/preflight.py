@@ -4,8 +4,6 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import msgspec
-
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.contexts import Context
@@ -15,14 +13,11 @@ from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.session import Session
 
 
-class Ready(msgspec.Struct, frozen=True):
-    """What the preflight found out: the prefix of keys that nobody has used yet."""
+def preflight(session: Session, drill: Drill, run: str, directory: Path, key_prefix: str | None) -> str:
+    """Return the prefix of this run's keys: nobody has used it, so that no order is a repeat of another run's.
 
-    key_prefix: str
-
-
-def preflight(session: Session, drill: Drill, directory: Path, key_prefix: str | None) -> Ready:
-    """Raises CliError, with nothing touched but stock, where the drill cannot be run or would prove nothing."""
+    Raises CliError, with nothing touched but stock, where the drill cannot be run or would prove nothing.
+    """
     context, orders, inventory = session.context, session.orders, session.inventory
     if drill.is_local and not context.is_local:
         raise GuardError(
@@ -33,14 +28,14 @@ def preflight(session: Session, drill: Drill, directory: Path, key_prefix: str |
     _calm(orders)
     if drill.is_local:
         _all_run(Processes(directory))
-    _stock(drill, inventory, f"drill-{drill.name}-{drill.seed}")
+    _stock(drill, inventory, run)
     if key_prefix is None:
-        return Ready(_unused(drill, lambda key: orders.by_key(key) is not None))
+        return _unused(drill, lambda key: orders.by_key(key) is not None)
     if orders.by_key(f"{key_prefix}0") is not None:
         raise GuardError(
             "Not run.", f"the keys {key_prefix}… have been used here, so nothing would happen again", "add --fresh"
         )
-    return Ready(key_prefix)
+    return key_prefix
 
 
 def _replicas(context: Context, drill: Drill) -> None:
@@ -82,18 +77,18 @@ def _all_run(processes: Processes) -> None:
         raise UnreachableError("There is no calm to begin with.", "not every process runs", "valerix status")
 
 
-def _stock(drill: Drill, inventory: InventoryClient, key: str) -> None:
+def _stock(drill: Drill, inventory: InventoryClient, run: str) -> None:
     """Have as much of each item as the drill needs; what is too much cannot be taken away."""
     for item_id, wanted in drill.platform.stock_at_least.items():
         if (found := inventory.item(item_id).quantity) < wanted:
-            inventory.restock(item_id, wanted - found, f"{key}-{item_id}-{found}-{wanted}")
+            inventory.restock(item_id, wanted - found, f"{run}-{item_id}")
     for item_id, wanted in drill.platform.stock_exactly.items():
         if (found := inventory.item(item_id).quantity) > wanted:
             raise UnreachableError(
                 f"{drill.name} needs exactly {wanted} of {item_id}.", f"there are {found}", "valerix drill run --fresh"
             )
         if found < wanted:
-            inventory.restock(item_id, wanted - found, f"{key}-{item_id}-{found}-{wanted}")
+            inventory.restock(item_id, wanted - found, f"{run}-{item_id}")
 
 
 def _unused(drill: Drill, is_used: Callable[[str], bool]) -> str:

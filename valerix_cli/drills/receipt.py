@@ -7,7 +7,7 @@ import msgspec
 
 from valerix_cli.audit.model import Audit
 
-Phase = Literal["preflight", "steady", "faults", "recover", "drain", "audit", "roll-back", "baseline"]
+Phase = Literal["steady", "faults", "recover", "drain", "audit", "roll-back", "baseline"]
 Verdict = Literal["held", "missed", "violated", "not-measured"]
 Outcome = Literal["passed", "missed", "violated", "inconclusive", "not-rolled-back", "worse", "interrupted"]
 

@@ -85,11 +85,12 @@ class Runner:
     def run(self) -> Receipt:
         """Raises CliError where the preflight fails; after that every way ends with a receipt."""
         began, started_at = time.monotonic(), datetime.now(UTC)
-        ready = preflight(self._session, self._drill, self._wanted.directory, self._wanted.key_prefix)
+        wanted = self._wanted
+        prefix = preflight(self._session, self._drill, wanted.run, wanted.directory, wanted.key_prefix)
         audit(self._sources)  # if it cannot be read, better now than at the end
         processes = Processes(self._wanted.directory) if self._drill.is_local else None
         with (
-            JournalWriter(self._wanted.journal, f"drill {self._drill.name}", ready.key_prefix) as journal,
+            JournalWriter(self._wanted.journal, f"drill {self._drill.name}", prefix) as journal,
             Watcher(self._session, self._clock) as watcher,
         ):
             self._watcher = watcher
@@ -101,7 +102,7 @@ class Runner:
                 tell=self._tell,
                 script=self._wanted.script,
             )
-            self._load = load = self._make_load(ready.key_prefix, journal)
+            self._load = load = self._make_load(prefix, journal)
             result = beside(load)
             try:
                 self._through_the_phases(load, result)
@@ -117,7 +118,7 @@ class Runner:
             with _undisturbed():
                 self._end_well(load, result)
                 watcher.look()
-        receipt = self._receipt(result, ready.key_prefix, started_at, time.monotonic() - began)
+        receipt = self._receipt(result, prefix, started_at, time.monotonic() - began)
         return verdict.concluded(receipt, self._interrupted, self._broken)
 
     def _through_the_phases(self, load: Load, result: "Future[LoadResult]") -> None:
@@ -347,7 +348,7 @@ class Runner:
             outcome="passed",
             exit_code=0,
             why=[],
-            checks=self._checks,
+            checks=sorted(self._checks, key=lambda check: _IN_TURN.index(check.phase)),
             injections=[*self._faults.injections.values()],
             hits=hits,
             hits_complete=complete,
@@ -368,6 +369,7 @@ class Runner:
         return [], False
 
 
+_IN_TURN: tuple[Phase, ...] = ("steady", "faults", "recover", "drain", "audit", "roll-back")
 _OF_AUDIT: dict[str, Verdict] = {
     "held": "held",
     "violated": "violated",

@@ -47,7 +47,7 @@ def test_a_case_per_check_says_why_and_a_broken_invariant_is_named_in_red() -> N
 
 
 def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
-    page = documents.html(BAD)
+    page = documents.html([receipt(), BAD])
     reader = Strict()
     reader.feed(page)
     reader.close()
@@ -61,13 +61,13 @@ def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
 
 
 def test_what_comes_from_elsewhere_is_text_in_every_document() -> None:
-    assert "<script>" not in documents.html(BAD)
+    assert "<script>" not in documents.html([receipt(), BAD])
     assert "&lt;script>" in documents.markdown(BAD)
     cells = re.findall(r"^\| audit .*$", documents.markdown(BAD), re.MULTILINE)
     assert [line.count(" | ") for line in cells] == [3]
 
 
 def test_each_document_says_the_outcome_the_injection_and_how_to_run_it_again() -> None:
-    for text in (documents.html(BAD), documents.markdown(BAD)):
+    for text in (documents.html([receipt(), BAD]), documents.markdown(BAD)):
         for said in ("VIOLATED", "latency of 5.0 s on 100 %", "180", "valerix drill run slow-inventory --seed 42"):
             assert said in text

@@ -1,10 +1,10 @@
 """A receipt as one HTML page that asks nobody for anything, and reads as well on a phone as on a wall."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from valerix_cli.drills.documents.plots import backlog_plot, latency_plot, volume_plot
-from valerix_cli.drills.receipt import Receipt
+from valerix_cli.drills.receipt import Comparison, Receipt
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -15,6 +15,7 @@ _STYLE = """
 --wait:#f0b849;--bad:#ff7b82;--calm:#7ea6ff;--fault:#ff7b822b}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1.2rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+article+article{border-top:2px solid var(--rule);margin-top:3rem}
 h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
 .verdict{font-weight:600;border-left:.4rem solid;padding:.4rem .8rem;margin:.8rem 0}
 .passed,.ok{color:var(--good)}.inconclusive,.interrupted,.measured{color:var(--wait)}.no{color:var(--bad)}
@@ -34,7 +35,18 @@ i.calm{background:var(--calm)}pre{overflow-x:auto;background:var(--fault);paddin
 _COLOUR = {"held": "ok", "not-measured": "measured"}
 
 
-def html(receipt: Receipt) -> str:
+def html(receipts: Sequence[Receipt]) -> str:
+    title = ", ".join(f"{receipt.drill}: {receipt.outcome}" for receipt in receipts)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(map(_article, receipts))}</body></html>\n"
+    )
+
+
+def _article(receipt: Receipt) -> str:
     colour = receipt.outcome if receipt.outcome in {"passed", "inconclusive", "interrupted"} else "no"
     parts = [
         f"<h1>Drill {escape(receipt.drill)}</h1>",
@@ -46,41 +58,53 @@ def html(receipt: Receipt) -> str:
         volume_plot(receipt.timeline, receipt.injections),
         latency_plot(receipt.timeline, receipt.injections),
         backlog_plot(receipt.timeline, receipt.injections),
+        *_injected(receipt),
+        *_required(receipt),
+        *_compared(receipt.comparison),
+        "<h2>Step by step</h2>",
+        _table((), [(f"{event.at:.1f} s", event.what) for event in receipt.events]),
+        f"<h2>The drill file</h2><pre><code>{escape(receipt.text)}</code></pre>",
     ]
+    return f"<article>{''.join(parts)}</article>"
+
+
+def _injected(receipt: Receipt) -> Iterator[str]:
     if receipt.injections:
-        rows = [
-            (
-                one.says,
-                f"{one.began:.1f} s",
-                "" if one.ended is None else f"{one.ended:.1f} s",
-                f"{one.hits:,}",
-                struck(one),
-            )
-            for one in receipt.injections
-        ]
-        parts += ["<h2>What was injected</h2>", _table(("fault", "from", "to", "injected", "of"), rows)]
-    checks = [
-        (check.phase, check.require, _mark(MARKS[check.verdict], _COLOUR.get(check.verdict, "no")), check.why)
-        for check in receipt.checks
-    ]
-    parts += ["<h2>What was required</h2>", _table(("phase", "require", "verdict", "why"), checks)]
-    if receipt.comparison:
-        compared = [
-            (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
-            for one in receipt.comparison.differences
-        ]
-        title = f"<h2>Against {escape(receipt.comparison.baseline)}</h2>"
-        parts += [title, _table(("metric", "baseline", "now", "verdict"), compared)]
-    events = [(f"{event.at:.1f} s", event.what) for event in receipt.events]
-    parts += ["<h2>Step by step</h2>", _table((), events)]
-    parts += ["<h2>The drill file</h2>", f"<pre><code>{escape(receipt.text)}</code></pre>"]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(receipt.drill)}: {receipt.outcome}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
+        yield "<h2>What was injected</h2>"
+        yield _table(
+            ("fault", "from", "to", "injected", "of"),
+            [
+                (one.says, f"{one.began:.1f} s", _until(one.ended), f"{one.hits:,}", struck(one))
+                for one in receipt.injections
+            ],
+        )
+
+
+def _until(ended: float | None) -> str:
+    return "" if ended is None else f"{ended:.1f} s"
+
+
+def _required(receipt: Receipt) -> Iterator[str]:
+    yield "<h2>What was required</h2>"
+    yield _table(
+        ("phase", "require", "verdict", "why"),
+        [
+            (check.phase, check.require, _mark(MARKS[check.verdict], _COLOUR.get(check.verdict, "no")), check.why)
+            for check in receipt.checks
+        ],
     )
+
+
+def _compared(found: Comparison | None) -> Iterator[str]:
+    if found:
+        yield f"<h2>Against {escape(found.baseline)}</h2>"
+        yield _table(
+            ("metric", "baseline", "now", "verdict"),
+            [
+                (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
+                for one in found.differences
+            ],
+        )
 
 
 class _Markup(str):
