@@ -40,6 +40,9 @@ def up(
         Postgres | None,
         typer.Option(help="Run the PostgreSQL that comes with Valerix, or the one installed on this machine."),
     ] = None,
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Listen on any free ports, and leave 3000 to 3002 to others.")
+    ] = False,
 ) -> None:
     """Start the platform on this machine.
 
@@ -54,7 +57,7 @@ def up(
 
     session: Session = ctx.obj
     limit = session.settings.setting("timeout").value
-    wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None)
+    wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None, free_ports)
     directory = state_dir()
     with home.told_plainly(directory):
         home.prepare(directory)

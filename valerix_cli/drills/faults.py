@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from valerix_cli.clients.inventory import InventoryClient
-from valerix_cli.drills.model import Drill, Fault
+from valerix_cli.drills.model import LONGEST, Drill, Fault
 from valerix_cli.drills.processes import Process, Processes
 from valerix_cli.drills.receipt import Hit, Injection, Struck
 from valerix_cli.durations import say_duration
@@ -24,7 +24,8 @@ _TRIES = 10.0  # seconds that turning gremlins off is tried again for
 class Faults:
     """The faults of one run. `clock` gives seconds since the load began; `tell` hears what happens.
 
-    With `script`, gremlins get at exactly those attempts, instead of rolling dice.
+    With `script`, gremlins get at exactly those attempts, instead of rolling dice. They are live from the beginning to
+    the end then: what is listed says what is hit, and when an attempt takes place is another matter.
     """
 
     def __init__(
@@ -53,14 +54,15 @@ class Faults:
 
     @property
     def are_over(self) -> bool:
-        """Whether all have been, and nothing of them is left."""
-        return not self._pending and not self._gremlins and not any(thread.is_alive() for thread in self._at_work)
+        """Whether all have been, and nothing of them is left; gremlins that follow a script go on."""
+        live = self._gremlins and self._script is None
+        return not self._pending and not live and not any(thread.is_alive() for thread in self._at_work)
 
     def step(self) -> None:
         """Do what is due. Raises CliError when a fault cannot be made to happen."""
         now = self._clock()
         over = [number for number, end in self._gremlins.items() if now >= end]
-        due = [number for number in self._pending if self._drill.faults[number].at <= now]
+        due = [number for number in self._pending if self._begins(number) <= now]
         self._pending = [number for number in self._pending if number not in due]
         for number in over:
             del self._gremlins[number]
@@ -69,14 +71,16 @@ class Faults:
             fault = self._drill.faults[number]
             self._begin(number)
             if fault.kind == "gremlin":
-                self._gremlins[number] = now + (fault.ttl or self._drill.load.seconds - fault.at)
+                self._gremlins[number] = now + self._lasts(fault)
             else:
                 self._in_the_background(number, fault)
         if over or any(self._drill.faults[number].kind == "gremlin" for number in due):
             self._unleash()
 
     def end_gremlins(self) -> None:
-        """End those that are live before their time."""
+        """End those that are live before their time, but for those that follow a script."""
+        if self._script is not None:
+            return
         for number in list(self._gremlins):
             del self._gremlins[number]
             self._end(number)
@@ -114,6 +118,15 @@ class Faults:
                 rolls, hits = (sum(column) for column in zip(*counts, strict=True))
                 self.injections[number] = msgspec.structs.replace(injection, rolls=rolls, hits=hits)
 
+    def _begins(self, number: int) -> float:
+        fault = self._drill.faults[number]
+        return 0.0 if fault.kind == "gremlin" and self._script is not None else fault.at
+
+    def _lasts(self, fault: Fault) -> float:
+        if self._script is not None:
+            return LONGEST
+        return fault.ttl or self._drill.load.seconds - fault.at
+
     def _calm(self) -> str:
         """Turn gremlins off until nobody says that one is live. Returns why not, where that cannot be had."""
         deadline, why = time.monotonic() + _TRIES, ""
@@ -145,7 +158,7 @@ class Faults:
         wish: dict[str, Any] = {
             "latency": False,
             "seed": self._drill.seed,
-            "ttl_seconds": max(1, math.ceil(left)),
+            "ttl_seconds": max(1, math.ceil(min(left, LONGEST))),
             "reason": f"drill {self._drill.name}",
         }
         for fault in live.values():

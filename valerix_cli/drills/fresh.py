@@ -31,7 +31,7 @@ def platform(replicas: Mapping[str, int], tell: Callable[[str], None]) -> Iterat
     directory = Path(tempfile.mkdtemp(prefix="valerix-drill-"))
     ours = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     wanted = [f"--replicas={name}={number}" for name, number in replicas.items()]
-    command = (sys.executable, "-P", "-c", _RUN, "up", "--quiet", *wanted)
+    command = (sys.executable, "-P", "-c", _RUN, "up", "--quiet", "--free-ports", *wanted)
     launch = Launch(command, directory.parent, ours | {"VALERIX_STATE_DIR": str(directory)}, on_death=signal.SIGTERM)
     log = directory.with_suffix(".log")
     tell("starting a platform of its own")

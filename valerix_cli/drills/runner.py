@@ -236,7 +236,7 @@ class Runner:
     def _pass(self, enough: Callable[[], bool], *, in_peace: bool = False) -> None:
         """Let time pass until it is enough, make faults happen, and give up where the drill says so."""
         while not enough():
-            if not in_peace:
+            if not in_peace or self._wanted.script is not None:  # a script hits nothing before its time
                 self._faults.step()
             if self._faults.failures:
                 raise self._faults.failures[0]
@@ -366,7 +366,19 @@ class Runner:
         )
 
     def _hits(self) -> tuple[list[Hit], bool]:
-        return [], False
+        """Every attempt that gremlins got at, and whether that is all."""
+        activations = [one for injection in self._faults.injections.values() for one in injection.activations]
+        hits: set[Hit] = set()
+        complete = True
+        for activation in dict.fromkeys(activations):
+            try:
+                found = self._session.inventory.hits(activation)
+            except CliError:
+                complete = False
+                continue
+            hits |= {Hit(str(hit.order_id), hit.attempt, hit.gremlin) for hit in found.hits}
+            complete = complete and found.complete
+        return sorted(hits), complete
 
 
 _IN_TURN: tuple[Phase, ...] = ("steady", "faults", "recover", "drain", "audit", "roll-back")

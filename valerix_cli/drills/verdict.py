@@ -11,7 +11,7 @@ from valerix_cli.errors import ExitCode
 from valerix_cli.gates import say
 from valerix_cli.load.model import METRICS
 
-_CODES: dict[Outcome, ExitCode] = {
+CODES: dict[Outcome, ExitCode] = {
     "passed": ExitCode.DONE,
     "not-rolled-back": ExitCode.ROLLBACK,
     "violated": ExitCode.INVARIANT,
@@ -33,7 +33,7 @@ def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None
         found.add("missed" if broken.startswith("abort:") else "inconclusive")
         why.insert(0, broken)
     outcome = next(one for one in _GRAVEST if one in found or one == "passed")
-    code = _CODES[outcome]
+    code = CODES[outcome]
     if interrupted is not None and outcome != "not-rolled-back":
         outcome, code = "interrupted", interrupted
     return msgspec.structs.replace(receipt, outcome=outcome, exit_code=int(code), why=why)

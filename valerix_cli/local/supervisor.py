@@ -150,7 +150,7 @@ class Supervisor:
         chosen: list[plan.Replica] = []
         for kind in plan.KINDS:
             for number in range(1, self._wishes.replicas.get(kind.name, 1) + 1):
-                wanted = kind.port if number == 1 else None
+                wanted = kind.port if number == 1 and not self._wishes.free_ports else None
                 port = free_port(wanted=wanted, but=frozenset(disputed | {replica.port for replica in chosen}))
                 chosen.append(plan.Replica(kind, number, port))
                 if wanted and port != wanted:
