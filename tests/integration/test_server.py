@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ def rss(service: Service) -> int:
     resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{service.process.pid}/status").read_text())
     assert resident is not None
     return int(resident[1]) * 1024
+
+
+def is_refused(port: int) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def last_line(service: Service) -> dict[str, Any]:
@@ -52,6 +62,24 @@ def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connecti
             service.signal(number)
             assert service.wait_killed() == 0
         assert eventually(lambda: last_line(service)["event"] == "stopped")  # noqa: B023 - called before the next turn
+
+
+def test_a_request_that_was_on_its_way_when_a_service_was_told_to_stop_is_answered_and_told_to_be_the_last(
+    services: Processes,
+) -> None:
+    service = services.inventory()
+    services.start(service)
+    busy = HTTPConnection("127.0.0.1", service.port, timeout=5)
+    with contextlib.closing(busy):
+        busy.request("GET", "/health/live")
+        first = busy.getresponse()
+        assert (first.status, first.getheader("connection"), first.read() != b"") == (200, None, True)
+        service.signal(signal.SIGTERM)
+        assert eventually(lambda: is_refused(service.port))
+        busy.request("GET", "/health/live")
+        last = busy.getresponse()
+        assert (last.status, last.getheader("connection")) == (200, "close")
+    assert service.wait_killed() == 0
 
 
 def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None:

@@ -106,6 +106,7 @@ class Comparison(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it.
 
+    `outcomes` counts what `orders` came to, `answers` what each of `requests` did, some of which were sent again.
     `outcome` is the gravest of what `checks` say, `exit_code` what the command ended with. `hits` is the list of
     attempts that gremlins got at, `hits_complete` false where some are missing from it.
     """
@@ -135,6 +136,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     requests: int
     outcomes: dict[str, int]
+    answers: dict[str, int]
     figures: list[Figures]
     events: list[Event]
     timeline: list[Second]

@@ -357,6 +357,7 @@ class Runner:
             orders=len(self._orders),
             requests=load.requests if load else 0,
             outcomes=load.outcomes if load else {},
+            answers=load.answers if load else {},
             figures=self._figures,
             events=self._events,
             timeline=by_the_second(self._orders, self._watcher.sightings),

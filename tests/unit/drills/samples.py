@@ -58,6 +58,7 @@ def receipt(*checks: Check, **changes: Any) -> Receipt:
         orders=1750,
         requests=1760,
         outcomes={"confirmed": 1200, "queued": 550},
+        answers={"201 confirmed": 1200, "202 queued": 550, "timeout": 10},
         figures=[Figures(phase="faults", seconds=27.0, measured={"p50": 0.01, "p95": 3.0, "throughput": 50.0})],
         events=[Event(8.0, "latency of 5.0 s on 100 % for 20 s")],
         timeline=[
