@@ -28,7 +28,12 @@ class Process(msgspec.Struct, frozen=True):
 
     name: str
     pid: int | None
-    is_running: bool
+    state: str | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is ready: one that has just ended may be called running for another moment."""
+        return self.state == "running" and self.pid is not None
 
 
 class Processes:
@@ -101,8 +106,8 @@ class Processes:
         stack = self._stack()
         services = [one for replicas in stack.services.values() for one in replicas]
         servers = [(name, stack.databases[name]) for name in _SERVERS if name in stack.databases]
-        return [Process(one.name, one.pid, one.state == "running") for one in services] + [
-            Process(name, one.pid, one.state == "running") for name, one in servers if one.kind != "external"
+        return [Process(one.name, one.pid, one.state) for one in services] + [
+            Process(name, one.pid, one.state) for name, one in servers if one.kind != "external"
         ]
 
     def _stack(self) -> Stack:

@@ -167,12 +167,13 @@ class Client:
 
     async def _reach(self) -> tuple[int, Connection]:
         """The next replica that can be reached, and a connection to it."""
-        for _ in self._addresses[1:]:
-            self._turn = turn = (self._turn + 1) % len(self._addresses)
+        number = len(self._addresses)
+        self._turn = first = (self._turn + 1) % number
+        *others, last = ((first + step) % number for step in range(number))  # whatever turns others take meanwhile
+        for turn in others:
             with suppress(Unanswered):
                 return turn, await self._connection(turn)
-        self._turn = turn = (self._turn + 1) % len(self._addresses)
-        return turn, await self._connection(turn)
+        return last, await self._connection(last)
 
     async def _connection(self, turn: int) -> Connection:
         while self._idle[turn]:

@@ -135,6 +135,19 @@ async def test_an_answer_that_comes_too_late_is_never_the_next_ones() -> None:
         sender.close()
 
 
+async def test_one_that_is_gone_is_passed_over_by_all_who_are_sent_to_it_at_once() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request(reader)
+            writer.write(response())
+
+    async with serving(talk) as url:
+        sender = client("http://127.0.0.1:1", url, connections=64)
+        answers = await asyncio.gather(*(sender.post(WANTED) for _ in range(64)), return_exceptions=True)
+        sender.close()
+    assert answers == [answered(201, order_status="confirmed")] * 64
+
+
 async def test_replicas_are_asked_in_turn_and_one_that_is_gone_is_passed_over() -> None:
     asked: list[int] = []
 
