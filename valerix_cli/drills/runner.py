@@ -146,18 +146,27 @@ class Runner:
         self._pass(lambda: self._faults.are_over)
 
     def _recover(self) -> None:
-        recover, ended = self._drill.recover, self._last_fault_over()
+        """Wait until all that was asked of a recovery holds at once, which may have been so before."""
+        recover = self._drill.recover
         if recover is None:
             return
-        self._tell(f"recovering, within {say_duration(recover.within)}")
         deadline = self._clock() + recover.within
+        if self._recovered_after is None:
+            self._tell(f"recovering, within {say_duration(recover.within)}")
         self._pass(lambda: self._clock() >= deadline or judging.holds(recover.require, self._evidence_now()))
         evidence = self._evidence_now()
         checks = judging.judge("recover", recover.require, evidence)
         self._checks += checks
         self._figures.append(Figures(phase="recover", seconds=_RECENT, measured=dict(evidence.measured)))
-        if all(check.verdict == "held" for check in checks):
-            self._recovered_after = round(self._clock() - ended, 2)
+        self._note_recovery()
+
+    def _note_recovery(self) -> None:
+        """Take down when everything held for the first time after the last fault."""
+        recover, over = self._drill.recover, self._last_fault_over()
+        if recover is None or over is None or self._recovered_after is not None:
+            return
+        if judging.holds(recover.require, self._evidence_now()):
+            self._recovered_after = round(self._clock() - over, 2)
             self._tell(f"recovered after {say_duration(self._recovered_after)}")
 
     def _drain(self, result: "Future[LoadResult]") -> None:
@@ -244,6 +253,8 @@ class Runner:
                 if self._calls_for_an_end(requirement):
                     raise Broken(f"abort: {requirement.text}")
             self._say_now_and_then()
+            if not in_peace:
+                self._note_recovery()
             time.sleep(_GLANCE)
 
     def _calls_for_an_end(self, requirement: Requirement) -> bool:
@@ -256,8 +267,10 @@ class Runner:
         return check.verdict == "held"
 
     def _evidence_now(self) -> Evidence:
-        now = self._clock()
-        return self._evidence(figures(over_between(self._orders, now - _RECENT, now), _RECENT) | self._platform_now())
+        """What the last seconds say, by orders that no fault has met: those were due before it was over."""
+        now, calm = self._clock(), self._last_fault_over() or 0.0
+        orders = [seen for seen in over_between(self._orders, now - _RECENT, now) if seen.due >= calm]
+        return self._evidence(figures(orders, min(_RECENT, now - calm)) | self._platform_now())
 
     def _evidence(self, measured: dict[str, float | None]) -> Evidence:
         seen = self._watcher.last
@@ -287,9 +300,11 @@ class Runner:
     def _load_began_at(self) -> datetime:
         return datetime.fromtimestamp(time.time() - self._clock(), UTC)
 
-    def _last_fault_over(self) -> float:
-        ends = [injection.ended for injection in self._faults.injections.values() if injection.ended is not None]
-        return max(ends, default=self._clock())
+    def _last_fault_over(self) -> float | None:
+        """When the last fault was over; None before, without any, and while gremlins follow a script to the end."""
+        ends = [injection.ended for injection in self._faults.injections.values()]
+        known = [end for end in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) and self._faults.are_over else None
 
     def _clock(self) -> float:
         """Seconds since the load began; below 0 before."""
