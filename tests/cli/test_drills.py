@@ -36,7 +36,8 @@ def own() -> Iterator[Valerix]:
     """A platform that drills may break, with short open periods of the breaker."""
     with open_directory("drills") as directory:
         valerix = Valerix(directory)
-        valerix.environ["VALERIX_RECEIPTS_DIR"] = str(directory / "receipts")
+        (directory / "tmp").mkdir()
+        valerix.environ |= {"VALERIX_RECEIPTS_DIR": str(directory / "receipts"), "TMPDIR": str(directory / "tmp")}
         valerix("up", "--detach")
         try:
             yield valerix
@@ -96,6 +97,19 @@ def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(ow
     assert "<svg" in Path(files[1]).read_text()
     assert Path(files[2]).read_text().startswith("# Drill small: passed")
     assert is_calm(own)()
+
+
+def test_a_replay_hits_exactly_what_was_hit_then_on_a_platform_of_its_own(own: Valerix, tmp_path: Path) -> None:
+    own("drill", "run", written(tmp_path), "--fresh")
+    before = receipt(own)
+    assert before["hits_complete"]
+    assert len(before["hits"]) == before["injections"][0]["hits"] > 0
+    own("drill", "replay", "last")
+    again = receipt(own)
+    assert again["hits"] == before["hits"]
+    assert again["replays"] == before["run"]
+    assert verdicts(again, "faults")["the same attempts were hit"] == "held"
+    assert [*Path(own.environ["TMPDIR"]).iterdir()] == []
 
 
 def test_a_gremlin_aimed_at_nothing_is_inconclusive(own: Valerix, tmp_path: Path) -> None:

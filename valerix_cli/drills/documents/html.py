@@ -21,16 +21,18 @@ h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:1.8rem 0 .5rem}p
 .passed,.ok{color:var(--good)}.inconclusive,.interrupted,.measured{color:var(--wait)}.no{color:var(--bad)}
 .teaches{color:var(--quiet)}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--rule)}
-th{font-weight:500;color:var(--quiet)}td.n{text-align:right;font-variant-numeric:tabular-nums}
+th{font-weight:500;color:var(--quiet)}
 figure{margin:1rem 0}figcaption{font-weight:500;display:flex;flex-wrap:wrap;gap:.2rem 1rem}
-.keys span{font-weight:400;color:var(--quiet);margin-right:.8rem}.keys i{display:inline-block;width:.7em;height:.7em;
+.keys span{white-space:nowrap;font-weight:400;color:var(--quiet);margin-right:.8rem}
+.keys i{display:inline-block;width:.7em;height:.7em;
 margin-right:.3em}svg{width:100%;height:auto}text{font:11px system-ui,sans-serif;fill:var(--quiet)}
 .axis{fill:none;stroke:var(--rule)}.line{fill:none;stroke-width:1.6}rect.good{fill:var(--good)}rect.wait{fill:var(--wait)}
 rect.bad{fill:var(--bad)}rect.calm{fill:var(--calm)}rect.fault{fill:var(--fault)}.line.bad{stroke:var(--bad)}
 .line.calm{stroke:var(--calm)}i.good{background:var(--good)}i.wait{background:var(--wait)}i.bad{background:var(--bad)}
 i.calm{background:var(--calm)}pre{overflow-x:auto;background:var(--fault);padding:.8rem}code{font-size:.9rem}
 @media(max-width:40rem){.stack thead{display:none}.stack td{display:block;border:0;padding:.05rem 0}
-.stack tr{display:block;border-bottom:1px solid var(--rule);padding:.4rem 0}td.n{text-align:left}}
+.stack tr{display:block;border-bottom:1px solid var(--rule);padding:.4rem 0}
+.stack td:not([data-name=""])::before{content:attr(data-name) " ";color:var(--quiet)}}
 """
 _COLOUR = {"held": "ok", "not-measured": "measured"}
 
@@ -119,9 +121,11 @@ def _mark(word: str, colour: str) -> _Markup:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = f"<thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in heads)}</tr></thead>" if heads else ""
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    names = heads or ("", "")
+    body = "".join(f"<tr>{''.join(map(_cell, names, row))}</tr>" for row in rows)
     return f'<div class="wide"><table class="stack">{head}<tbody>{body}</tbody></table></div>'
 
 
-def _cell(text: str) -> str:
-    return f"<td>{text if isinstance(text, _Markup) else escape(text)}</td>"
+def _cell(name: str, text: str) -> str:
+    """`name` is shown where the table has become a list, for want of width."""
+    return f'<td data-name="{escape(name)}">{text if isinstance(text, _Markup) else escape(text)}</td>'
