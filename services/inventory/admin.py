@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import State
-from litestar.params import RawBody
+from litestar.params import FromPath, RawBody
 
 from services.common import body as bodies
 from services.common.auth import operator_only
@@ -16,7 +16,7 @@ from services.common.redis import FAILURES
 from services.inventory import chaos
 from services.inventory.chaos import ChaosUnavailable
 from services.inventory.gremlins import Wish
-from services.inventory.registry import ActivationView, ChaosView
+from services.inventory.registry import ActivationView, ChaosView, HitsView
 
 
 class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +37,12 @@ _halt = msgspec.json.Decoder(HaltBody)
 async def get_chaos(state: State) -> ChaosView:
     """The gremlins that are live, those that ended, and what they hit, over all replicas."""
     return await chaos.view(state.redis, state.leases)
+
+
+@get("/{activation_id:str}/hits", responses=responses(401, 403, 404, 503))
+async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
+    """Every attempt that an activation hit, by order, over all replicas."""
+    return await chaos.hits(state.redis, state.leases, activation_id)
 
 
 @post(
@@ -77,7 +83,7 @@ def _of_outage(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]
 
 routes = Router(
     "/api/admin/chaos",
-    route_handlers=[get_chaos, unleash, calm, halt],
+    route_handlers=[get_chaos, get_hits, unleash, calm, halt],
     guards=[operator_only],
     tags=["admin"],
     exception_handlers=dict.fromkeys(FAILURES, _of_outage),

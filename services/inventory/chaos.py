@@ -5,7 +5,7 @@ from services.common.refusals import Refusal
 from services.inventory import registry
 from services.inventory.gremlins import Wish, grant
 from services.inventory.leases import Leases
-from services.inventory.registry import ActivationView, ChaosView
+from services.inventory.registry import ActivationView, ChaosView, HitsView
 
 
 class ChaosHalted(Refusal):
@@ -14,6 +14,10 @@ class ChaosHalted(Refusal):
 
 class ChaosUnavailable(Refusal):
     slug, status, title = "chaos-unavailable", 503, "Gremlins live in Redis, which does not answer"
+
+
+class ActivationNotFound(Refusal):
+    slug, status, title = "activation-not-found", 404, "Nobody remembers such gremlins"
 
 
 async def unleash(redis: Redis, leases: Leases, wish: Wish, activation_id: str, drawn_seed: int) -> ActivationView:
@@ -49,6 +53,15 @@ async def halt(redis: Redis, leases: Leases, *, halted: bool) -> None:
 async def view(redis: Redis, leases: Leases) -> ChaosView:
     await leases.sync()  # so that at least our own counts are of this moment
     return await registry.view(redis)
+
+
+async def hits(redis: Redis, leases: Leases, activation_id: str) -> HitsView:
+    """List what an activation hit. Raises ActivationNotFound."""
+    await leases.sync()  # as above
+    found = await registry.hits(redis, activation_id)
+    if found is None:
+        raise ActivationNotFound("They never were, or ended more than a day ago", activation_id=activation_id)
+    return found
 
 
 async def _seen(redis: Redis, activation_id: str) -> ActivationView:

@@ -21,6 +21,15 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 Ttl = Annotated[int, msgspec.Meta(ge=1, le=TTL_LIMIT)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=SEED_LIMIT)]
 Words = Annotated[str, msgspec.Meta(max_length=200)]
+Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class Hit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One attempt of one order that a gremlin hit."""
+
+    gremlin: Gremlin
+    order_id: UUID
+    attempt: Attempt
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import structlog
 from services.common.background import forever
 from services.common.redis import FAILURES, LIMIT, Redis
 from services.inventory import gremlins, registry
-from services.inventory.gremlins import GREMLINS, Activation, Gremlin
+from services.inventory.gremlins import GREMLINS, Activation, Gremlin, Hit
 from services.inventory.metrics import CHAOS_ENABLED, CHAOS_EVENTS
 from services.inventory.registry import Counts, Report, Seen
 
@@ -22,17 +22,21 @@ log = structlog.get_logger()
 
 LOOK_EVERY = 0.1  # seconds
 FOLLOWED_WITHIN = 1.0  # seconds that setting or ending waits for the replicas
-REMEMBERED = 20  # leases whose counts are told again when Redis forgot them
+REMEMBERED = 20  # leases whose counts and hits are told again when Redis forgot them
+HITS_KEPT = 10_000  # of one lease
+TOLD_AT_ONCE = 2000  # hits: some milliseconds of work
 
 
 class Lease:
-    """One activation as followed here, with what was counted here."""
+    """One activation as followed here, with what was counted and hit here."""
 
     def __init__(self, activation: Activation, deadline: float) -> None:
         self.activation = activation
         self.deadline = deadline
         self.counts = Counts()
-        self.told: Counts | None = None
+        self.hits: list[Hit] = []
+        self._told: Counts | None = None
+        self._hits_told = 0
         self._ended = asyncio.Event()
 
     @property
@@ -48,7 +52,7 @@ class Lease:
         self._ended.clear()
 
     def roll(self, gremlin: Gremlin, order_id: UUID, attempt: int) -> bool:
-        """Say whether `gremlin` hits this attempt, and count it. An ended lease hits nothing."""
+        """Say whether `gremlin` hits this attempt, count it, and note whom it hit. An ended lease hits nothing."""
         if not self.activation.rate(gremlin) or not self.is_live:
             return False
         tally: registry.Tally = getattr(self.counts, gremlin)
@@ -56,6 +60,8 @@ class Lease:
         if not gremlins.hits(self.activation, gremlin, order_id, attempt):
             return False
         tally.hits += 1
+        if len(self.hits) < HITS_KEPT:
+            self.hits.append(Hit(gremlin, order_id, attempt))
         CHAOS_EVENTS[gremlin].inc()
         return True
 
@@ -67,6 +73,22 @@ class Lease:
                 await self._ended.wait()
         except TimeoutError:
             return
+
+    @property
+    def has_news(self) -> bool:
+        return self._told != self.counts or self._hits_told < len(self.hits)
+
+    def report(self, most: int) -> Report:
+        """Return what is to be told: the counts, and at `most` so many of the hits not told yet."""
+        first = self._hits_told
+        return Report(self.activation, copy.deepcopy(self.counts), first, self.hits[first : first + most])
+
+    def note_told(self, report: Report) -> None:
+        self._told = report.counts
+        self._hits_told = report.first + len(report.hits)
+
+    def note_forgotten(self) -> None:
+        self._told, self._hits_told = None, 0
 
 
 class Leases:
@@ -80,33 +102,34 @@ class Leases:
         self._current: Lease | None = None
         self._one_at_a_time = asyncio.Lock()
         self._redis_answers = True
-        self._tell_all = False
 
     def live(self) -> Lease | None:
         """Return the lease in force now, if any."""
         return self._current if self._current is not None and self._current.is_live else None
 
     async def follow(self) -> None:
-        """Keep in step with Redis until cancelled; on the way out tell the last counts and let go of held answers."""
+        """Keep in step with Redis until cancelled; on the way out let go of held answers and tell what is untold."""
         try:
             await forever("follow the gremlins", self._step, LOOK_EVERY)
         finally:
             self._replace(None)
             await self._step()
+            while self._redis_answers and self._has_news:
+                await self._step()
 
     async def sync(self) -> None:
-        """Look what is live, and tell what was counted. Raises what Redis raises."""
+        """Look what is live, and tell what was counted and hit. Raises what Redis raises."""
         async with self._one_at_a_time, asyncio.timeout(LIMIT):
             asked = time.monotonic()
             seen = await registry.look(self._redis, self._replica, self._process, self._following)
             told = self._following
             self._take_in(seen, asked)
-            again = seen.forgotten or self._tell_all
-            reports = self._reports(again=again)
-            if reports or again or told != self._following:
-                known = await registry.report(self._redis, self._replica, self._process, self._following, reports)
-                self._tell_all = not known and not again  # it was flushed since we looked
-                self._note_told(reports)
+            if seen.forgotten:
+                self._note_forgotten()
+            if self._has_news or seen.forgotten or told != self._following:
+                known = await self._report()
+                if not known and not seen.forgotten:  # it was flushed since we looked
+                    self._note_forgotten()
             self._show()
 
     async def until_followed(self, activation_id: str | None) -> None:
@@ -155,17 +178,26 @@ class Leases:
             log.info("gremlins ended", activation=self._current.activation.id)
         self._current = lease
 
-    def _reports(self, *, again: bool) -> list[Report]:
-        return [
-            Report(lease.activation, copy.deepcopy(lease.counts))
-            for lease in self._leases.values()
-            if again or lease.told != lease.counts
-        ]
+    @property
+    def _has_news(self) -> bool:
+        return any(lease.has_news for lease in self._leases.values())
 
-    def _note_told(self, reports: list[Report]) -> None:
+    async def _report(self) -> bool:
+        """Tell what is news, the newest lease first, at most so many hits. Returns whether Redis still knew of us."""
+        room = TOLD_AT_ONCE
+        reports: list[Report] = []
+        for lease in reversed(self._leases.values()):
+            if lease.has_news:
+                reports.append(lease.report(room))
+                room -= len(reports[-1].hits)
+        known = await registry.report(self._redis, self._replica, self._process, self._following, reports)
         for report in reports:
-            if lease := self._leases.get(report.activation.id):
-                lease.told = report.counts
+            self._leases[report.activation.id].note_told(report)
+        return known
+
+    def _note_forgotten(self) -> None:
+        for lease in self._leases.values():
+            lease.note_forgotten()
 
     def _show(self) -> None:
         lease = self.live()

@@ -7,12 +7,13 @@ they counted.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
 
 from services.common.redis import Redis
-from services.inventory.gremlins import TTL_LIMIT, Activation
+from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit
 
 log = structlog.get_logger()
 
@@ -35,6 +36,10 @@ class Counts(msgspec.Struct):
     crash: Tally = msgspec.field(default_factory=Tally)
     partial_failure: Tally = msgspec.field(default_factory=Tally)
 
+    @property
+    def hits(self) -> int:
+        return self.latency.hits + self.crash.hits + self.partial_failure.hits
+
 
 class ActivationView(Activation, frozen=True, kw_only=True):
     """An activation as all replicas together see it; `remaining_seconds` is 0 once it ended."""
@@ -52,6 +57,18 @@ class ChaosView(msgspec.Struct, frozen=True):
     recent: list[ActivationView]
 
 
+class HitsView(msgspec.Struct, frozen=True):
+    """Every attempt that an activation hit, over all replicas.
+
+    Not `complete`: more was counted than is listed, since a process keeps so many hits and no more, or has yet to tell
+    the last of them.
+    """
+
+    activation_id: str
+    hits: list[Hit]
+    complete: bool
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What a process found: the live activation and the seconds it has left.
 
@@ -64,14 +81,17 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one process counted during one activation, from its beginning."""
+    """What one process counted during one activation, from its beginning, and what it hit after its `first` hits."""
 
     activation: Activation
     counts: Counts
+    first: int
+    hits: list[Hit]
 
 
 _activation = msgspec.json.Decoder(Activation)
 _counts = msgspec.json.Decoder(Counts)
+_told_hit = msgspec.json.Decoder(tuple[str, int, Gremlin, UUID, int])  # by whom, its number there, and the hit itself
 
 
 async def look(redis: Redis, replica: str, process: str, following: str | None) -> Seen:
@@ -86,17 +106,22 @@ async def look(redis: Redis, replica: str, process: str, following: str | None) 
 
 
 async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> bool:
-    """Say what `process` of `replica` follows and what it counted. Telling the same twice changes nothing.
+    """Say what `process` of `replica` follows, counted and hit. Telling the same twice changes nothing.
 
     Returns whether Redis still knew of the report before this one.
     """
+    who = f"{replica}/{process}"
     async with redis.pipeline() as pipe:
         pipe.set(_reported_key(replica, process), "1", ex=KEPT, get=True)
         _say_alive(pipe, replica, following)
         for told in reports:
+            counts, hits = _counts_key(told.activation.id), _hits_key(told.activation.id)
             _remember(pipe, told.activation)
-            pipe.hset(_counts_key(told.activation.id), f"{replica}/{process}", msgspec.json.encode(told.counts))
-            pipe.expire(_counts_key(told.activation.id), KEPT)
+            pipe.hset(counts, who, msgspec.json.encode(told.counts))
+            pipe.expire(counts, KEPT)
+            if told.hits:
+                pipe.sadd(hits, *_members(who, told))
+            pipe.expire(hits, KEPT)
         return (await pipe.execute())[0] is not None
 
 
@@ -168,6 +193,20 @@ async def view(redis: Redis) -> ChaosView:
     return ChaosView(bool(halted), None if live is None else views[0], views if live is None else views[1:])
 
 
+async def hits(redis: Redis, activation_id: str) -> HitsView | None:
+    """Return what all processes together hit, each attempt once, by order; None when nobody followed such a thing."""
+    async with redis.pipeline() as pipe:
+        pipe.hgetall(_counts_key(activation_id))
+        pipe.smembers(_hits_key(activation_id))
+        table, members = await pipe.execute()
+    if not table:
+        return None
+    counted = sum(_counts.decode(raw).hits for raw in table.values())
+    found = {Hit(gremlin, order_id, attempt) for _, _, gremlin, order_id, attempt in map(_told_hit.decode, members)}
+    listed = sorted(found, key=lambda hit: (hit.order_id.int, hit.attempt, hit.gremlin))
+    return HitsView(activation_id, listed, complete=len(members) >= counted)
+
+
 def _read_live(pipe: Any) -> None:
     pipe.get(LIVE)
     pipe.pttl(LIVE)
@@ -182,6 +221,12 @@ def _say_alive(pipe: Any, replica: str, following: str | None) -> None:
 def _remember(pipe: Any, activation: Activation) -> None:
     pipe.zadd(RECENT, {msgspec.json.encode(activation): activation.set_at.timestamp()})
     pipe.expire(RECENT, KEPT)
+
+
+def _members(who: str, told: Report) -> Iterable[bytes]:
+    """Each hit with its number there: an attempt that came twice and was hit twice was counted twice as well."""
+    for number, hit in enumerate(told.hits, told.first):
+        yield msgspec.json.encode((who, number, hit.gremlin, hit.order_id, hit.attempt))
 
 
 def _live(raw: bytes | None, ttl: int, halted: int) -> tuple[Activation | None, float]:
@@ -228,6 +273,10 @@ def _text(raw: bytes | str) -> str:
 
 def _counts_key(activation_id: str) -> str:
     return f"chaos:counts:{activation_id}"
+
+
+def _hits_key(activation_id: str) -> str:
+    return f"chaos:hits:{activation_id}"
 
 
 def _reported_key(replica: str, process: str) -> str:

@@ -10,12 +10,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.common.refusals import InvalidBody
 from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
-from services.inventory.gremlins import Fault
+from services.inventory.gremlins import Attempt, Fault
 
 # Wide on purpose: one line refused here refuses its whole batch, so it is the order service that is strict.
 ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class DeductBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

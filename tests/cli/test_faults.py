@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.cli.conftest import Valerix
+from valerix_cli.local.state import read_secrets
 
 
 @pytest.fixture
@@ -40,6 +42,37 @@ def test_a_second_gremlin_keeps_the_first(calm: Valerix) -> None:
     status = calm.json("chaos", "status")
     assert status["live"] is None
     assert status["recent"][0]["reason"] == "a rehearsal"
+
+
+def test_what_gremlins_hit_is_listed_live_or_ended_or_by_id(calm: Valerix) -> None:
+    calm("chaos", "on", "partial-failure", "--ttl", "60s")
+    [placed] = calm.json("order", "place", "monitor")
+    live = calm.json("chaos", "hits")
+    assert live["hits"][0] == {"gremlin": "partial_failure", "order_id": placed["order_id"], "attempt": 1}
+    assert live["complete"] is True
+    calm("chaos", "off")
+    ended = calm("chaos", "hits")
+    assert ended.out.splitlines()[0].split() == ["GREMLIN", "ORDER", "ATTEMPT"]
+    assert ended.out.splitlines()[1].split() == ["partial-failure", placed["order_id"], "1"]
+    assert ended.err == ""
+    calm("chaos", "on", "crash", "--rate", "0")
+    assert calm("chaos", "hits").out == "No attempt was hit.\n"
+    assert calm.json("chaos", "hits", live["activation_id"])["activation_id"] == live["activation_id"]
+    assert "valerix chaos status" in calm("chaos", "hits", "0123456789ab", code=1).err
+
+
+def test_an_incomplete_list_says_so_on_stderr(calm: Valerix) -> None:
+    calm("chaos", "on", "partial-failure", "--ttl", "60s")
+    calm("order", "place", "monitor")
+    calm("chaos", "off")
+    last = calm.json("chaos", "hits")["activation_id"]
+    server, secrets = calm.stack()["databases"]["redis"], read_secrets(calm.directory / "state")
+    assert secrets is not None
+    with redis.Redis(server["host"], server["port"], password=secrets.redis_password) as client:
+        client.delete(f"chaos:hits:{last}")
+    incomplete = calm("chaos", "hits", "-o", "json")
+    assert (json.loads(incomplete.out)["hits"], json.loads(incomplete.out)["complete"]) == ([], False)
+    assert incomplete.err.startswith("The list is incomplete: ")
 
 
 def test_a_halt_ends_gremlins_and_refuses_new_ones_until_it_is_lifted(valerix: Valerix) -> None:

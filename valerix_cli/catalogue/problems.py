@@ -136,6 +136,13 @@ PROBLEMS = (
         "valerix status",
     ),
     _problem(
+        "activation-not-found",
+        CliError,
+        "Nobody remembers gremlins with that id.",
+        "they never were, or ended more than a day ago; Redis may have lost them",
+        "valerix chaos status",
+    ),
+    _problem(
         "order-id-reused",
         DomainError,
         "The order was answered before, for another item or quantity; nothing was changed.",

@@ -1,12 +1,13 @@
 """What the inventory service does for the command line: stock, the ledger, gremlins."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 
 from valerix_cli.clients.http import Replicas, decode
-from valerix_cli.clients.wire import Activation, Chaos, Ended, Item, Items, Ledger, Restocked
+from valerix_cli.clients.wire import Activation, Chaos, Ended, Hits, Item, Items, Ledger, Restocked
 
 
 class InventoryClient:
@@ -52,6 +53,11 @@ class InventoryClient:
     def chaos(self) -> Chaos:
         self._replicas.operator_only("see the gremlins")
         return self._replicas.get("/api/admin/chaos", Chaos)
+
+    def hits(self, activation_id: str) -> Hits:
+        """Every attempt that these gremlins hit."""
+        self._replicas.operator_only("see what gremlins hit")
+        return self._replicas.get(f"/api/admin/chaos/{quote(activation_id, safe='')}/hits", Hits)
 
     def unleash(self, gremlins: dict[str, Any]) -> Activation:
         """Turn gremlins on, instead of those that are; returns once the replicas know."""

@@ -149,6 +149,22 @@ class Activation(msgspec.Struct, frozen=True):
     counts: dict[str, Count] = {}
 
 
+class Hit(msgspec.Struct, frozen=True):
+    """One attempt of one order that a gremlin hit."""
+
+    gremlin: str
+    order_id: UUID
+    attempt: int
+
+
+class Hits(msgspec.Struct, frozen=True):
+    """What an activation hit, by order; not `complete` when more was counted than is listed."""
+
+    activation_id: str
+    hits: list[Hit]
+    complete: bool
+
+
 class Chaos(msgspec.Struct, frozen=True):
     halted: bool
     live: Activation | None

@@ -1,4 +1,4 @@
-"""valerix chaos: on, off, status, halt."""
+"""valerix chaos: on, off, status, hits, halt."""
 
 import math
 from enum import StrEnum
@@ -9,8 +9,8 @@ import typer
 from valerix_cli.app import App
 from valerix_cli.clients.wire import Activation, Chaos, Ended
 from valerix_cli.durations import parse_duration, say_duration
-from valerix_cli.errors import BadUsageError
-from valerix_cli.output import follow, show, talk
+from valerix_cli.errors import BadUsageError, CliError
+from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 from valerix_cli.views import chaos as views
@@ -105,6 +105,21 @@ def status(
     )
 
 
+@app.command("hits")
+def hits(
+    ctx: typer.Context,
+    activation_id: Annotated[
+        str | None, typer.Argument(metavar="[ACTIVATION_ID]", help="The live one, else the last.")
+    ] = None,
+) -> None:
+    """List every attempt that gremlins hit."""
+    session: Session = ctx.obj
+    listed = session.inventory.hits(activation_id or latest(session.inventory.chaos()))
+    show(listed, views.hits_view, session.output)
+    if not listed.complete:
+        warn("The list is incomplete: more hits were counted than are kept, or not all are told yet.", session.output)
+
+
 @app.command("halt")
 def halt(
     ctx: typer.Context,
@@ -146,6 +161,13 @@ def merged(
     given = {"seed": seed, "reason": reason}
     wanted |= {name: value for name, value in given.items() if value is not None}
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def latest(chaos: Chaos) -> str:
+    """The id of what is live, else of what ended last. Raises CliError when there is none."""
+    for activation in [*filter(None, [chaos.live]), *chaos.recent]:
+        return str(activation.id)
+    raise CliError("There is nothing to list.", "no gremlin was live within the last day", "valerix chaos on crash")
 
 
 def again(ended: Activation) -> list[str]:

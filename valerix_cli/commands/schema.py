@@ -22,6 +22,7 @@ SHAPES: dict[str, Any] = {
     "audit": Audit,
     "breaker-history": list[wire.BreakerTransition],
     "breaker-status": wire.Breaker,
+    "chaos-hits": wire.Hits,
     "chaos-off": wire.Ended,
     "chaos-on": wire.Activation,
     "chaos-status": wire.Chaos,

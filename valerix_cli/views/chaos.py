@@ -1,9 +1,9 @@
-"""Gremlins: which are live, how hard they hit, how long they still have."""
+"""Gremlins: which are live, how hard they hit, whom they hit, how long they still have."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.clients.wire import Activation, Chaos
+from valerix_cli.clients.wire import Activation, Chaos, Hits
 from valerix_cli.durations import say_duration
 from valerix_cli.views.tables import clock, facts, percent, table
 
@@ -70,6 +70,13 @@ def chaos_line(chaos: Chaos) -> str:
     if chaos.live is None:
         return "halted" if chaos.halted else "no gremlin is live"
     return f"live: {summary(chaos.live)}; hits {_hits(chaos.live)}"
+
+
+def hits_view(hits: Hits) -> RenderableType:
+    if not hits.hits:
+        return Text("No attempt was hit.")
+    rows = [[hit.gremlin.replace("_", "-"), str(hit.order_id), str(hit.attempt)] for hit in hits.hits]
+    return table("gremlin", "order", "attempt", rows=rows, right=("attempt",))
 
 
 def _hits(activation: Activation) -> str:

@@ -173,6 +173,7 @@ def test_bodies_too_large_or_of_another_type_are_refused(warehouse: Warehouse) -
         ("GET", f"/api/inventory/transactions/{ANY}", [SERVICE, OPERATOR]),
         ("POST", "/api/inventory/ps5/restock", [OPERATOR]),
         ("GET", "/api/admin/chaos", [OPERATOR]),
+        ("GET", f"/api/admin/chaos/{ANY}/hits", [OPERATOR]),
         ("POST", "/api/admin/chaos", [OPERATOR]),
         ("DELETE", "/api/admin/chaos", [OPERATOR]),
         ("POST", "/api/admin/chaos/halt", [OPERATOR]),

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from services.inventory import gremlins
-from services.inventory.gremlins import Activation
+from services.inventory.gremlins import GREMLINS, Activation
 from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
 from tests.processes import OPERATOR, SERVICE, eventually
 
@@ -45,6 +45,18 @@ def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
 def is_slow(activation: dict[str, Any], wanted: Line) -> bool:
     terms = msgspec.convert(activation, Activation)
     return gremlins.hits(terms, "latency", uuid.UUID(wanted["order_id"]), wanted["attempt"])
+
+
+def foretell_hits(activation: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
+    """Say what of these attempts is hit by what: nothing comes after a crash."""
+    terms = msgspec.convert(activation, Activation)
+    hits = []
+    for each in sorted(lines, key=lambda each: (each["order_id"], each["attempt"])):
+        attempt = (uuid.UUID(each["order_id"]), each["attempt"])
+        met = [gremlin for gremlin in GREMLINS if gremlins.hits(terms, gremlin, *attempt)]
+        met = ["crash"] if "crash" in met else met
+        hits += [{"gremlin": gremlin, "order_id": each["order_id"], "attempt": each["attempt"]} for gremlin in met]
+    return hits
 
 
 async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_in_bulk(
@@ -317,3 +329,62 @@ def test_a_wish_out_of_bounds_is_refused_and_changes_nothing(warehouse: Warehous
     response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", json=wrong, headers=OPERATOR)
     assert (response.status_code, response.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
     assert warehouse.chaos()["live"] is None
+
+
+async def test_what_was_hit_is_listed_and_is_exactly_what_the_seed_says(warehouse: Warehouse) -> None:
+    item = warehouse.add_item(1000)
+    alone, in_bulk = lines_of("alone", item, 40), lines_of("in bulk", item, 40)
+    again = [each | {"attempt": 2} for each in alone]
+    terms: dict[str, Any] = {"latency": True, "latency_ms": 1, "latency_rate": 0.3, "partial_failure_rate": 0.3}
+    activation = warehouse.unleash(**terms, crash_rate=0.3, seed=42)
+    assert warehouse.hits(activation["id"]) == {"activation_id": activation["id"], "hits": [], "complete": True}
+    await warehouse.fates(alone, 10)
+    await warehouse.fates(again, 10, at=1)
+    warehouse.deduct_many(in_bulk, at=1)
+    ended = warehouse.calm()
+    foretold = foretell_hits(activation, alone + again + in_bulk)
+    assert {hit["gremlin"] for hit in foretold} == set(GREMLINS)
+    for at in (0, 1):
+        listed = warehouse.hits(activation["id"], at)
+        assert (listed["hits"], listed["complete"]) == (foretold, True)
+    assert ended is not None
+    assert sum(tally["hits"] for tally in ended["counts"].values()) == len(foretold)
+
+
+async def test_a_flush_doubles_and_loses_nothing_of_what_was_hit(warehouse: Warehouse) -> None:
+    lines = lines_of("flushed", warehouse.add_item(1000), 60)
+    activation = warehouse.unleash(crash_rate=0.5, seed=42)
+    await warehouse.fates(lines[:30], 10)
+    await warehouse.fates(lines[30:], 10, at=1)
+    foretold = foretell_hits(activation, lines)
+    with redis.Redis.from_url(warehouse.redis_url) as client:
+        client.flushall()
+
+    def told_again() -> bool:
+        url = f"{warehouse.url}/api/admin/chaos/{activation['id']}/hits"
+        return bool(warehouse.http.get(url, headers=OPERATOR).json().get("hits") == foretold)
+
+    eventually(told_again, 2)
+    assert warehouse.hits(activation["id"])["complete"]
+
+
+def test_more_hits_than_are_kept_make_an_incomplete_list(warehouse: Warehouse) -> None:
+    item = warehouse.add_item(1)
+    activation = warehouse.unleash(crash_rate=1.0)
+    for number in range(21):
+        warehouse.deduct_many(lines_of(f"too many, {number}", item, 480))
+    ended = warehouse.calm()
+    assert ended is not None
+    assert ended["counts"]["crash"]["hits"] == 21 * 480 > 10_000
+
+    def all_told() -> bool:
+        return len(warehouse.hits(activation["id"])["hits"]) == 10_000
+
+    eventually(all_told, 2)
+    assert not warehouse.hits(activation["id"])["complete"]
+
+
+def test_of_gremlins_that_never_were_there_is_no_list(warehouse: Warehouse) -> None:
+    url = f"{warehouse.url}/api/admin/chaos/0123456789ab/hits"
+    response = warehouse.http.get(url, headers=OPERATOR)
+    assert (response.status_code, response.json()["type"]) == (404, "urn:valerix:problem:activation-not-found")

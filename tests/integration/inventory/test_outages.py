@@ -114,7 +114,7 @@ def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_w
     with Warehouse(inventory_database, redis_url, [allowed, other]) as warehouse, ThreadPoolExecutor() as other_thread:
         warehouse.unleash(latency=True, latency_ms=1000)
         assert warehouse.deduct(line(item), at=1).elapsed.total_seconds() < 0.9
-        for method, path in (("GET", ""), ("POST", ""), ("DELETE", ""), ("POST", "/halt")):
+        for method, path in (("GET", ""), ("GET", "/0/hits"), ("POST", ""), ("DELETE", ""), ("POST", "/halt")):
             for headers in ({}, OPERATOR):
                 hidden = warehouse.http.request(method, f"{other.url}/api/admin/chaos{path}", headers=headers)
                 assert (hidden.status_code, hidden.json()["type"]) == (404, "urn:valerix:problem:not-found")
@@ -123,3 +123,19 @@ def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_w
         eventually(lambda: warehouse.quantity(item) == 8)
         assert allowed.stop() == 0
         assert asking.result().status_code == 200
+
+
+def test_asked_to_end_it_tells_whom_its_gremlins_hit(
+    services: Processes, inventory_database: str, redis_url: str
+) -> None:
+    item = add_item(inventory_database, 10)
+    ending, other = services.inventory(), services.inventory()
+    services.start(ending, other)
+    with Warehouse(inventory_database, redis_url, [ending, other]) as warehouse:
+        activation = warehouse.unleash(crash_rate=1.0)
+        lines = [line(item) for _ in range(400)]
+        warehouse.deduct_many(lines)
+        assert ending.stop() == 0
+        listed = warehouse.hits(activation["id"], at=1)
+    assert [hit["order_id"] for hit in listed["hits"]] == sorted(each["order_id"] for each in lines)
+    assert listed["complete"]

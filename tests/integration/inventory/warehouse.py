@@ -121,6 +121,13 @@ class Warehouse:
         view: dict[str, Any] = response.json()
         return view
 
+    def hits(self, activation_id: str, at: int = 0) -> dict[str, Any]:
+        url = f"{self.replicas[at].url}/api/admin/chaos/{activation_id}/hits"
+        response = self.http.get(url, headers=OPERATOR)
+        assert response.status_code == 200, response.text
+        view: dict[str, Any] = response.json()
+        return view
+
     def calm(self) -> dict[str, Any] | None:
         response = self.http.delete(f"{self.url}/api/admin/chaos", headers=OPERATOR)
         assert response.status_code == 200, response.text

@@ -7,7 +7,8 @@ import typer
 
 from tests.unit.cli.samples import activation
 from valerix_cli.clients.wire import Activation, Chaos, Count
-from valerix_cli.commands.chaos import Gremlin, again, changed, merged, parse_rate
+from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_rate
+from valerix_cli.errors import CliError
 from valerix_cli.views.chaos import notice
 
 
@@ -67,3 +68,11 @@ def test_time_that_passes_is_no_change_but_a_hit_is() -> None:
 def test_the_notice_says_which_how_hard_how_long_and_how_to_end_it() -> None:
     live = activation(crash_rate=0.3, latency_rate=0.5)
     assert notice(live) == "A gremlin is live: latency 5.0 s on 50 %, crash 30 %; 30 s left. Off: valerix chaos off"
+
+
+def test_hits_are_those_of_what_is_live_else_of_what_ended_last() -> None:
+    recent = [activation(id="two"), activation(id="three")]
+    assert latest(Chaos(halted=False, live=activation(), recent=recent)) == "one"
+    assert latest(Chaos(halted=False, live=None, recent=recent)) == "two"
+    with pytest.raises(CliError, match="nothing to list"):
+        latest(Chaos(halted=False, live=None))

@@ -6,8 +6,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from tests.unit.cli.samples import activation, order, sent
-from valerix_cli.clients.wire import Chaos
+from tests.unit.cli.samples import ORDER_ID, activation, order, sent
+from valerix_cli.clients.wire import Chaos, Hit, Hits
 from valerix_cli.commands.replay import judge
 from valerix_cli.commands.schema import SHAPES
 from valerix_cli.results import Placed
@@ -19,6 +19,7 @@ EXAMPLES: dict[str, Any] = {
     "order-place": [Placed.of(sent(order()))],
     "order-replay": judge("a-key", [sent(order())], mutated=False, deductions=1),
     "order-trace": tell(order(), [], None),
+    "chaos-hits": Hits("one", [Hit("crash", ORDER_ID, 1)], complete=True),
     "chaos-on": activation(),
     "chaos-status": Chaos(halted=False, live=None, recent=[activation()]),
 }

@@ -1,0 +1,191 @@
+"""Two processes that follow the gremlins in one real Redis, without HTTP: what they hit is told, once and all of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+import pytest
+
+from services.common.background import beside
+from services.common.redis import Redis, open_redis
+from services.inventory import gremlins, registry
+from services.inventory.gremlins import Activation, Gremlin, Hit, Wish, grant
+from services.inventory.leases import HITS_KEPT, TOLD_AT_ONCE, Lease, Leases
+
+ORDERS = [uuid5(UUID(int=0), str(number)) for number in range(HITS_KEPT + 1)]
+ALL: dict[str, Any] = {"latency": True, "latency_rate": 0.3, "crash_rate": 0.3, "partial_failure_rate": 0.3}
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = open_redis(redis_url, name="test", socket_timeout=5)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def replicas(redis: Redis) -> list[Leases]:
+    return [Leases(redis, f"inventory-{number}", f"process-{number}") for number in (1, 2)]
+
+
+async def begin(redis: Redis, *replicas: Leases, **wish: Any) -> Activation:
+    """Have the replicas follow what is wished for."""
+    activation = grant(msgspec.convert(wish, Wish), "a1", 7, datetime.now(UTC))
+    await registry.activate(redis, activation)
+    for leases in replicas:
+        await leases.sync()
+    return activation
+
+
+def lease_of(leases: Leases) -> Lease:
+    lease = leases.live()
+    assert lease is not None
+    return lease
+
+
+def roll(leases: Leases, orders: list[UUID], attempt: int = 1) -> list[Hit]:
+    """Give each gremlin its chance at each order, and return what it hit."""
+    lease = lease_of(leases)
+    return [
+        Hit(gremlin, order, attempt)
+        for order in orders
+        for gremlin in gremlins.GREMLINS
+        if lease.roll(gremlin, order, attempt)
+    ]
+
+
+async def listed(redis: Redis, activation: Activation) -> tuple[list[Hit], bool]:
+    found = await registry.hits(redis, activation.id)
+    assert found is not None
+    return found.hits, found.complete
+
+
+def in_order(hits: list[Hit]) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (str(hit.order_id), hit.attempt, hit.gremlin))
+
+
+async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, replicas: list[Leases]) -> None:
+    activation = await begin(redis, *replicas, **ALL)
+    roll(replicas[0], ORDERS[:50])
+    roll(replicas[1], ORDERS[50:100], attempt=2)
+    for leases in replicas:
+        await leases.sync()
+    asked: list[tuple[Gremlin, UUID, int]] = [
+        (gremlin, order, 1 if number < 50 else 2)
+        for number, order in enumerate(ORDERS[:100])
+        for gremlin in gremlins.GREMLINS
+    ]
+    foretold = [Hit(*attempt) for attempt in asked if gremlins.hits(activation, *attempt)]
+    assert await listed(redis, activation) == (in_order(foretold), True)
+    assert 60 < len(foretold) < 120
+
+
+async def test_only_what_is_new_is_told(redis: Redis, replicas: list[Leases]) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, **ALL)
+    roll(first, ORDERS[:50])
+    await first.sync()
+    await redis.delete(f"chaos:hits:{activation.id}")
+    new = roll(first, ORDERS[50:100])
+    await first.sync()
+    assert await listed(redis, activation) == (in_order(new), False)  # the process still counts what was deleted
+
+
+async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: list[Leases]) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, **ALL)
+    hit = roll(first, ORDERS[:50])
+    told = lease_of(first).report(TOLD_AT_ONCE)
+    for _ in range(2):
+        await registry.report(redis, "inventory-1", "process-1", activation.id, [told])
+    await first.sync()
+    assert await listed(redis, activation) == (in_order(hit), True)
+
+
+async def test_after_a_flush_every_replica_tells_everything_again_and_nothing_twice(
+    redis: Redis, replicas: list[Leases]
+) -> None:
+    activation = await begin(redis, *replicas, **ALL)
+    hit = roll(replicas[0], ORDERS[:50]) + roll(replicas[1], ORDERS[50:100])
+    for _ in range(2):
+        await redis.flushall()
+        for leases in replicas:
+            await leases.sync()
+        assert await listed(redis, activation) == (in_order(hit), True)
+
+
+async def test_a_flush_in_the_middle_of_an_exchange_is_made_up_for_by_the_next(
+    redis: Redis, replicas: list[Leases], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, **ALL)
+    hit = roll(first, ORDERS[:50])
+    await first.sync()
+    hit += roll(first, ORDERS[50:100])
+    look = registry.look
+
+    async def look_and_flush(*args: Any) -> registry.Seen:
+        seen = await look(*args)
+        await redis.flushall()
+        return seen
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "look", look_and_flush)
+        await first.sync()
+    assert not (await listed(redis, activation))[1]
+    await first.sync()
+    assert await listed(redis, activation) == (in_order(hit), True)
+
+
+async def test_an_attempt_that_was_hit_on_both_replicas_is_listed_once_and_nothing_is_missing(
+    redis: Redis, replicas: list[Leases]
+) -> None:
+    activation = await begin(redis, *replicas, **ALL)
+    hit = [roll(leases, ORDERS[:50]) for leases in replicas for _ in range(2)]
+    for leases in replicas:
+        await leases.sync()
+    assert hit == [hit[0]] * 4
+    assert await listed(redis, activation) == (in_order(hit[0]), True)
+
+
+async def test_beyond_the_bound_the_list_is_incomplete_and_until_all_is_told(
+    redis: Redis, replicas: list[Leases]
+) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, crash_rate=1.0)
+    hit = roll(first, ORDERS[:HITS_KEPT])
+    steps = []
+    for _ in range(HITS_KEPT // TOLD_AT_ONCE):
+        await first.sync()
+        hits, complete = await listed(redis, activation)
+        steps.append((len(hits), complete))
+    assert steps == [(2000, False), (4000, False), (6000, False), (8000, False), (10_000, True)]
+    assert roll(first, ORDERS[HITS_KEPT:]) != []
+    await first.sync()
+    assert await listed(redis, activation) == (in_order(hit), False)
+
+
+async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(redis: Redis, replicas: list[Leases]) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, crash_rate=1.0)
+    async with beside(first.follow()):
+        await asyncio.sleep(0)  # it begins its first step
+        await first.sync()  # and has ended it
+        hit = roll(first, ORDERS[: TOLD_AT_ONCE * 2 + 1])  # no other comes between this and the end
+    assert await listed(redis, activation) == (in_order(hit), True)
+
+
+async def test_counts_and_hits_expire(redis: Redis, replicas: list[Leases]) -> None:
+    first, _ = replicas
+    activation = await begin(redis, first, crash_rate=1.0)
+    roll(first, ORDERS[:2])
+    await first.sync()
+    for kept in ("counts", "hits"):
+        assert registry.KEPT - 10 < await redis.ttl(f"chaos:{kept}:{activation.id}") <= registry.KEPT
+
+
+async def test_of_an_activation_that_nobody_followed_there_is_no_list(redis: Redis) -> None:
+    assert await registry.hits(redis, "a1") is None
