@@ -38,7 +38,10 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Watcher:
-    """`clock` gives seconds since the load began. Everything it saw is kept; transitions by when each was."""
+    """`clock` gives seconds since the load began. Everything it saw is kept.
+
+    `transitions` are those of the order service's breakers, by replica and when each was: to what, and why.
+    """
 
     def __init__(self, session: Session, clock: Callable[[], float]) -> None:
         self.sightings: list[Sighting] = []
@@ -93,8 +96,10 @@ class Watcher:
         found = _or_none(self._orders.breaker)
         if found is None:
             return None
+        taking_orders = {one.replica for one in found.replicas if one.role == "order"}
         for moved in found.history:
-            self.transitions[moved.replica, moved.at] = (moved.to, moved.reason or "")
+            if moved.replica in taking_orders:
+                self.transitions[moved.replica, moved.at] = (moved.to, moved.reason or "")
         return found.replicas
 
     def _run(self) -> None:
