@@ -70,15 +70,25 @@ def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None
 
 def described(body_type: Any, media_type: str = "application/json") -> type[Operation]:
     """An OpenAPI operation that says which body the handler takes."""
-    (schema,), components = msgspec.json.schema_components([body_type], ref_template="#/components/schemas/{name}")
-    inline = components[body_type.__name__] if "$ref" in schema else schema
+    (schema,), components = msgspec.json.schema_components([body_type])
+    inline = _inlined(schema, components)
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
-            self.request_body = RequestBody(
-                content={media_type: OpenAPIMediaType(schema=inline)},  # type: ignore[arg-type]  # a schema as plain JSON
-                required=True,
-            )
+            self.request_body = RequestBody(content={media_type: OpenAPIMediaType(schema=inline)}, required=True)
 
     return Described
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """`schema` with what it refers to in the place of each reference."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return _inlined(components[reference.rpartition("/")[2]], components)
+        case dict():
+            return {name: _inlined(part, components) for name, part in schema.items()}
+        case list():
+            return [_inlined(part, components) for part in schema]
+        case _:
+            return schema

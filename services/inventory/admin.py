@@ -7,16 +7,19 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, delete, get, post
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RawBody
 
 from services.common import body as bodies
 from services.common.auth import operator_only
-from services.common.problems import of_refusal, responses
+from services.common.problems import PROBLEM_JSON, Problem, of_refusal, responses
 from services.common.redis import FAILURES
 from services.inventory import chaos
 from services.inventory.chaos import ChaosUnavailable
 from services.inventory.gremlins import Wish
 from services.inventory.registry import ActivationView, ChaosView, HitsView
+
+WISH_LIMIT = 1_048_576  # bytes: as much as a script of 10,000 hits takes, blanks and all
 
 
 class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,8 +51,12 @@ async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
 @post(
     guards=[bodies.json_only],
     operation_class=bodies.described(Wish),
+    request_max_body_size=WISH_LIMIT,
     status_code=201,
-    responses=responses(401, 403, 409, 413, 415, 422, 503),
+    responses={
+        **responses(401, 403, 409, 415, 422, 503),
+        413: ResponseSpec(Problem, description="The body is over 1 MiB.", media_type=PROBLEM_JSON),
+    },
 )
 async def unleash(state: State, body: RawBody) -> ActivationView:
     """Let gremlins loose, instead of those that are; answered once the live replicas follow."""

@@ -26,7 +26,7 @@ async def unleash(redis: Redis, leases: Leases, wish: Wish, activation_id: str, 
     if halted:
         raise ChaosHalted("Lift the halt first: POST /api/admin/chaos/halt with halted false")
     activation = grant(wish, activation_id, drawn_seed, now)
-    await registry.activate(redis, activation)
+    await registry.activate(redis, activation, wish.only)
     await leases.sync()
     await leases.until_followed(activation_id)
     return await _seen(redis, activation_id)

@@ -1,6 +1,7 @@
 """Gremlins: faults made on purpose. Whether one hits is a pure function of the seed, the order and its attempt.
 
-So a drill replays the same faults on the same orders, whatever the concurrency and however many replicas.
+So a drill replays the same faults on the same orders, whatever the concurrency and however many replicas. Which
+attempts take place is up to time and to the breaker, so a script may say instead, attempt by attempt, what is hit.
 """
 
 from datetime import datetime
@@ -15,6 +16,7 @@ GREMLINS: tuple[Gremlin, ...] = get_args(Gremlin)
 
 TTL_LIMIT = 900  # seconds
 SEED_LIMIT = 2**53 - 1  # what survives a reader whose numbers are doubles
+SCRIPT_LIMIT = 10_000  # hits
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
@@ -25,15 +27,22 @@ Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Hit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One attempt of one order that a gremlin hit."""
+    """One attempt of one order that a gremlin hit, or is to hit."""
 
     gremlin: Gremlin
     order_id: UUID
     attempt: Attempt
 
 
+Script: TypeAlias = frozenset[Hit]
+NO_HITS: Script = frozenset()
+
+
 class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator asks for. Without a seed one is drawn."""
+    """What an operator asks for. Without a seed one is drawn.
+
+    With `only`, the dice decide nothing: a gremlin that is on (any rate above 0) hits what is listed for it, no more.
+    """
 
     latency: bool = False
     latency_ms: Milliseconds = 5000
@@ -43,10 +52,14 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: Seed | None = None
     ttl_seconds: Ttl = 60
     reason: Words | None = None
+    only: Annotated[list[Hit], msgspec.Meta(max_length=SCRIPT_LIMIT)] | None = None
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish that was granted, for `ttl_seconds` from `set_at`."""
+    """A wish that was granted, for `ttl_seconds` from `set_at`.
+
+    `scripted` is how many hits its script lists, which is kept apart from it; null where the dice decide.
+    """
 
     id: str
     latency: bool
@@ -58,6 +71,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     ttl_seconds: Ttl
     reason: Words | None
     set_at: datetime
+    scripted: int | None = None
 
     def rate(self, gremlin: Gremlin) -> float:
         """Return the share of orders that `gremlin` hits, 0 when it is off."""
@@ -83,15 +97,26 @@ LOSSES = (Fault("partial_failure", 500), Fault("partial_failure", None))
 
 def grant(wish: Wish, activation_id: str, drawn: int, now: datetime) -> Activation:
     """Turn a wish into an activation that begins now, with its own seed or the one drawn for it."""
-    seed = drawn if wish.seed is None else wish.seed
-    return msgspec.convert(
-        msgspec.structs.asdict(wish) | {"id": activation_id, "seed": seed, "set_at": now}, Activation
-    )
+    terms = msgspec.structs.asdict(wish)
+    only = terms.pop("only")
+    granted = {
+        "id": activation_id,
+        "seed": drawn if wish.seed is None else wish.seed,
+        "set_at": now,
+        "scripted": None if only is None else len(only),
+    }
+    return msgspec.convert(terms | granted, Activation)
 
 
-def hits(activation: Activation, gremlin: Gremlin, order_id: UUID, attempt: int) -> bool:
-    """Say whether `gremlin` hits this attempt of this order."""
-    return chance(activation.seed, gremlin, order_id, attempt) < activation.rate(gremlin)
+def hits(activation: Activation, gremlin: Gremlin, order_id: UUID, attempt: int, script: Script = NO_HITS) -> bool:
+    """Say whether `gremlin` hits this attempt of this order.
+
+    The dice decide, or, for a scripted activation, `script` alone: one that is lost hits nothing.
+    """
+    rate = activation.rate(gremlin)
+    if activation.scripted is not None:
+        return rate > 0 and Hit(gremlin, order_id, attempt) in script
+    return chance(activation.seed, gremlin, order_id, attempt) < rate
 
 
 def crash(activation: Activation, order_id: UUID, attempt: int) -> Fault:

@@ -14,7 +14,7 @@ import structlog
 from services.common.background import forever
 from services.common.redis import FAILURES, LIMIT, Redis
 from services.inventory import gremlins, registry
-from services.inventory.gremlins import GREMLINS, Activation, Gremlin, Hit
+from services.inventory.gremlins import GREMLINS, NO_HITS, Activation, Gremlin, Hit, Script
 from services.inventory.metrics import CHAOS_ENABLED, CHAOS_EVENTS
 from services.inventory.registry import Counts, Report, Seen
 
@@ -30,11 +30,12 @@ TOLD_AT_ONCE = 2000  # hits: some milliseconds of work
 class Lease:
     """One activation as followed here, with what was counted and hit here."""
 
-    def __init__(self, activation: Activation, deadline: float) -> None:
+    def __init__(self, activation: Activation, deadline: float, script: Script = NO_HITS) -> None:
         self.activation = activation
         self.deadline = deadline
         self.counts = Counts()
         self.hits: list[Hit] = []
+        self._script = script
         self._told: Counts | None = None
         self._hits_told = 0
         self._ended = asyncio.Event()
@@ -57,7 +58,7 @@ class Lease:
             return False
         tally: registry.Tally = getattr(self.counts, gremlin)
         tally.rolls += 1
-        if not gremlins.hits(self.activation, gremlin, order_id, attempt):
+        if not gremlins.hits(self.activation, gremlin, order_id, attempt, self._script):
             return False
         tally.hits += 1
         if len(self.hits) < HITS_KEPT:
@@ -119,15 +120,17 @@ class Leases:
 
     async def sync(self) -> None:
         """Look what is live, and tell what was counted and hit. Raises what Redis raises."""
-        async with self._one_at_a_time, asyncio.timeout(LIMIT):
+        async with self._one_at_a_time:
             asked = time.monotonic()
-            seen = await registry.look(self._redis, self._replica, self._process, self._following)
+            async with asyncio.timeout(LIMIT):
+                seen = await registry.look(self._redis, self._replica, self._process, self._following)
             told = self._following
-            self._take_in(seen, asked)
+            await self._take_in(seen, asked)
             if seen.forgotten:
                 self._note_forgotten()
             if self._has_news or seen.forgotten or told != self._following:
-                known = await self._report()
+                async with asyncio.timeout(LIMIT):
+                    known = await self._report()
                 if not known and not seen.forgotten:  # it was flushed since we looked
                     self._note_forgotten()
             self._show()
@@ -157,20 +160,30 @@ class Leases:
             self._redis_answers = True
         self._show()
 
-    def _take_in(self, seen: Seen, asked: float) -> None:
+    async def _take_in(self, seen: Seen, asked: float) -> None:
         if seen.live is None:
             self._replace(None)
             return
         deadline = asked + seen.remaining
         lease = self._leases.get(seen.live.id)
         if lease is None:
-            lease = self._leases[seen.live.id] = Lease(seen.live, deadline)
+            self._replace(None)  # it was replaced, even if the script of the new one does not come at once
+            lease = self._leases[seen.live.id] = Lease(seen.live, deadline, await self._script(seen.live))
             log.warning("gremlins are live", activation=seen.live.id, seconds=round(seen.remaining, 1))
             for oldest in list(self._leases)[:-REMEMBERED]:
                 del self._leases[oldest]
         else:
             lease.shorten(deadline)
         self._replace(lease)
+
+    async def _script(self, activation: Activation) -> Script:
+        if activation.scripted is None:
+            return NO_HITS
+        async with asyncio.timeout(LIMIT):
+            script = await registry.script(self._redis, activation.id)
+        if script is None:
+            log.warning("the script of the gremlins is lost, they hit nothing", activation=activation.id)
+        return script or NO_HITS
 
     def _replace(self, lease: Lease | None) -> None:
         if self._current is not None and self._current is not lease:

@@ -1,4 +1,4 @@
-"""What Redis holds about gremlins: the live activation under an expiry, the halt flag, who follows, what was hit.
+"""What Redis holds about gremlins: the live activation and its script, the halt flag, who follows, what was hit.
 
 Each function is one exchange. Losing all of it ends the gremlins and nothing else; the replicas tell again what
 they counted.
@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from services.common.redis import Redis
-from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit
+from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit, Script
 
 log = structlog.get_logger()
 
@@ -91,6 +91,7 @@ class Report(msgspec.Struct, frozen=True):
 
 _activation = msgspec.json.Decoder(Activation)
 _counts = msgspec.json.Decoder(Counts)
+_script = msgspec.json.Decoder(list[Hit])
 _told_hit = msgspec.json.Decoder(tuple[str, int, Gremlin, UUID, int])  # by whom, its number there, and the hit itself
 
 
@@ -134,14 +135,25 @@ async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds), bool(halted)
 
 
-async def activate(redis: Redis, activation: Activation) -> None:
-    """Make `activation` the live one until its time is up."""
+async def activate(redis: Redis, activation: Activation, only: list[Hit] | None) -> None:
+    """Make `activation` the live one until its time is up, and keep its script, if it has one, as long."""
     async with redis.pipeline() as pipe:
+        if only is not None:
+            pipe.set(_script_key(activation.id), msgspec.json.encode(only), ex=activation.ttl_seconds)
         pipe.set(LIVE, msgspec.json.encode(activation), ex=activation.ttl_seconds)
         _remember(pipe, activation)
         pipe.zremrangebyscore(RECENT, "-inf", activation.set_at.timestamp() - KEPT)
         pipe.zremrangebyrank(RECENT, 0, -REMEMBERED - 1)
         await pipe.execute()
+
+
+async def script(redis: Redis, activation_id: str) -> Script | None:
+    """Return what a scripted activation is to hit; None when Redis has lost it, or holds what makes no sense."""
+    raw = await redis.get(_script_key(activation_id))
+    try:
+        return None if raw is None else frozenset(_script.decode(raw))
+    except msgspec.DecodeError:
+        return None
 
 
 async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
@@ -277,6 +289,10 @@ def _counts_key(activation_id: str) -> str:
 
 def _hits_key(activation_id: str) -> str:
     return f"chaos:hits:{activation_id}"
+
+
+def _script_key(activation_id: str) -> str:
+    return f"chaos:script:{activation_id}"
 
 
 def _reported_key(replica: str, process: str) -> str:

@@ -75,8 +75,8 @@ PROBLEMS = (
     _problem(
         "body-too-large",
         BadUsageError,
-        "The body is larger than 64 KiB; it was not read.",
-        "one request holds one order",
+        "The body is larger than 64 KiB, or than 1 MiB where it turns gremlins on; it was not read.",
+        "one request holds one order, or what gremlins are to do",
         "several smaller requests",
     ),
     _problem(

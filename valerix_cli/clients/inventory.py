@@ -5,6 +5,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
+import msgspec
 
 from valerix_cli.clients.http import Replicas, decode
 from valerix_cli.clients.wire import Activation, Chaos, Ended, Hits, Item, Items, Ledger, Restocked
@@ -60,9 +61,13 @@ class InventoryClient:
         return self._replicas.get(f"/api/admin/chaos/{quote(activation_id, safe='')}/hits", Hits)
 
     def unleash(self, gremlins: dict[str, Any]) -> Activation:
-        """Turn gremlins on, instead of those that are; returns once the replicas know."""
+        """Turn gremlins on, instead of those that are; returns once the replicas know.
+
+        What `only` lists, as hits or as plain values, is hit and nothing else.
+        """
         self._replicas.operator_only("turn gremlins on")
-        return decode(self._replicas.send("POST", "/api/admin/chaos", json=gremlins), Activation)
+        wish = msgspec.to_builtins(gremlins)
+        return decode(self._replicas.send("POST", "/api/admin/chaos", json=wish), Activation)
 
     def calm(self) -> Activation | None:
         """Turn the gremlins off; returns what was on."""

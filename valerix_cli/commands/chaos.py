@@ -9,7 +9,7 @@ import typer
 from valerix_cli.app import App
 from valerix_cli.clients.wire import Activation, Chaos, Ended
 from valerix_cli.durations import parse_duration, say_duration
-from valerix_cli.errors import BadUsageError, CliError
+from valerix_cli.errors import BadUsageError, CliError, GuardError
 from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -67,6 +67,12 @@ def on(
         raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
     session.guard(f"turn {gremlin} on")
     live = session.inventory.chaos().live
+    if live is not None and live.scripted is not None:
+        raise GuardError(
+            f"{gremlin} was not turned on.",
+            "what is live follows a script, and no other gremlin goes beside that",
+            "valerix chaos off, then the same again",
+        )
     wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
     activation = session.inventory.unleash(wanted)
     show(activation, views.activation_view, session.output)
@@ -171,7 +177,9 @@ def latest(chaos: Chaos) -> str:
 
 
 def again(ended: Activation) -> list[str]:
-    """The commands that turn on what was turned off, with the same seed."""
+    """The commands that turn on what was turned off, with the same seed; there is none for a script."""
+    if ended.scripted is not None:
+        return ["none, its script ended with it"]
     common = f"--ttl {ended.ttl_seconds:g}s --seed {ended.seed}"
     commands = []
     if ended.latency:

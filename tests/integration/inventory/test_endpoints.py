@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -156,13 +157,36 @@ def test_a_bad_body_is_422_and_nothing_is_stored(warehouse: Warehouse, body: byt
     assert warehouse.ledger(ANY) == {"order_id": ANY, "transactions": [], "refusal": None}
 
 
-def test_bodies_too_large_or_of_another_type_are_refused(warehouse: Warehouse) -> None:
-    for path, right in (("deduct", "application/json"), ("deductions", "application/x-ndjson")):
-        url = f"{warehouse.url}/api/inventory/{path}"
-        large = warehouse.http.post(url, content=b" " * 66_560, headers=SERVICE | {"Content-Type": right})
-        assert (large.status_code, slug(large)) == (413, "body-too-large")
-        other = warehouse.http.post(url, content=b"{}", headers=SERVICE | {"Content-Type": "text/plain"})
-        assert (other.status_code, slug(other)) == (415, "unsupported-media-type")
+@pytest.mark.parametrize(
+    ("path", "token", "right", "limit"),
+    [
+        ("/api/inventory/deduct", SERVICE, "application/json", 65_536),
+        ("/api/inventory/deductions", SERVICE, "application/x-ndjson", 65_536),
+        ("/api/inventory/ps5/restock", OPERATOR | {"Idempotency-Key": "large"}, "application/json", 65_536),
+        ("/api/admin/chaos/halt", OPERATOR, "application/json", 65_536),
+        ("/api/admin/chaos", OPERATOR, "application/json", 1_048_576),
+    ],
+)
+def test_bodies_too_large_or_of_another_type_are_refused(
+    warehouse: Warehouse, path: str, token: dict[str, str], right: str, limit: int
+) -> None:
+    def post(content: bytes | Iterator[bytes], media_type: str) -> tuple[int, str]:
+        headers = token | {"Content-Type": media_type}
+        response = warehouse.http.post(warehouse.url + path, content=content, headers=headers)
+        return response.status_code, slug(response)
+
+    assert post(b" " * limit, right) == (422, "invalid-body")
+    assert post(b" " * (limit + 1), right) == (413, "body-too-large")
+    assert post(iter([b" " * limit, b" "]), right) == (413, "body-too-large")  # of a length that is not said
+    assert post(b"{}", "text/plain") == (415, "unsupported-media-type")
+
+
+def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Warehouse) -> None:
+    large = b" " * 1_048_577
+    for token, refusal in (({}, (401, "unauthorized")), (SERVICE, (403, "forbidden"))):
+        headers = token | {"Content-Type": "application/json"}
+        response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", content=large, headers=headers)
+        assert (response.status_code, slug(response)) == refusal
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,12 @@ import pytest
 import redis
 
 from services.inventory import gremlins
-from services.inventory.gremlins import GREMLINS, Activation
+from services.inventory.gremlins import GREMLINS, SCRIPT_LIMIT, Activation, Gremlin
 from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
-from tests.processes import OPERATOR, SERVICE, eventually
+from tests.processes import OPERATOR, OPERATOR_TOKEN, SERVICE, eventually
+from valerix_cli.clients.http import Replicas
+from valerix_cli.clients.inventory import InventoryClient
+from valerix_cli.contexts import Context
 
 JSON = SERVICE | {"Content-Type": "application/json"}
 NAMES = uuid.UUID(int=7)
@@ -388,3 +391,122 @@ def test_of_gremlins_that_never_were_there_is_no_list(warehouse: Warehouse) -> N
     url = f"{warehouse.url}/api/admin/chaos/0123456789ab/hits"
     response = warehouse.http.get(url, headers=OPERATOR)
     assert (response.status_code, response.json()["type"]) == (404, "urn:valerix:problem:activation-not-found")
+
+
+@pytest.mark.parametrize("rate", [0.001, 1.0])
+@pytest.mark.parametrize("gremlin", GREMLINS)
+async def test_a_script_is_followed_on_either_endpoint_whatever_the_rate(
+    warehouse: Warehouse, gremlin: Gremlin, rate: float
+) -> None:
+    item = warehouse.add_item(1000)
+    lines = lines_of(f"scripted {gremlin} {rate}", item, 40)
+    script = [{"gremlin": gremlin, "order_id": each["order_id"], "attempt": 1} for each in lines[::4]]
+    script += [{"gremlin": gremlin, "order_id": lines[1]["order_id"], "attempt": 2}]
+    rates = {f"{each}_rate": rate for each in GREMLINS}
+    wish: dict[str, Any] = {"latency": True, "latency_ms": 1, "seed": 42, "only": script, **rates}
+    activation = warehouse.unleash(**wish)
+    assert (activation["scripted"], "only" in activation) == (11, False)
+    alone = await warehouse.fates(lines, 10, at=1)
+    first = warehouse.hits(activation["id"], at=1)
+    in_bulk = warehouse.deduct_many([each | {"attempt": 2} for each in lines])
+    second = warehouse.calm()
+
+    kind = {"crash": gremlins.crash, "partial_failure": gremlins.loss}.get(gremlin)
+    terms = msgspec.convert(activation, Activation)
+    listed = {each["order_id"] for each in script if each["attempt"] == 1}
+    assert alone == {
+        each["order_id"]: (kind(terms, uuid.UUID(each["order_id"]), 1).status or "lost")
+        if kind and each["order_id"] in listed
+        else 200
+        for each in lines
+    }
+    assert {order: answer["status"] for order, answer in in_bulk.items() if order != lines[1]["order_id"]} == {
+        each["order_id"]: 200 for each in lines if each is not lines[1]
+    }
+    by_order = sorted(script, key=lambda hit: str(hit["order_id"]))
+    assert first["hits"] == [hit for hit in by_order if hit["attempt"] == 1]
+    assert warehouse.hits(activation["id"])["hits"] == by_order
+    assert second is not None
+    assert second["counts"][gremlin] == {"rolls": 80, "hits": 11}
+    assert sum(tally["hits"] for tally in second["counts"].values()) == 11
+
+
+async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_same_faults(
+    warehouse: Warehouse,
+) -> None:
+    lines = lines_of("repeated", warehouse.add_item(1000), 60)
+    terms: dict[str, Any] = {"crash_rate": 0.3, "partial_failure_rate": 0.3, "seed": 42}
+    diced = warehouse.unleash(**terms)
+    first = await warehouse.fates(lines, 10)
+    hits = warehouse.hits(diced["id"])["hits"]
+    scripted = warehouse.unleash(**terms | {"crash_rate": 0.9}, only=hits)
+    second = await warehouse.fates(lines, 10, at=1)
+    assert first == second
+    assert set(first.values()) == {200, 500, 503, "lost"}
+    assert warehouse.hits(scripted["id"], at=1)["hits"] == hits
+
+
+def test_a_gremlin_that_is_off_does_nothing_of_its_script(warehouse: Warehouse) -> None:
+    wanted = line(warehouse.add_item())
+    script = [{"gremlin": gremlin, "order_id": wanted["order_id"], "attempt": 1} for gremlin in GREMLINS]
+    activation = warehouse.unleash(only=script)
+    assert warehouse.deduct(wanted).status_code == 200
+    assert warehouse.hits(activation["id"])["hits"] == []
+
+
+def test_a_script_that_redis_lost_hits_nothing(warehouse: Warehouse) -> None:
+    def is_followed() -> bool:
+        return bool(warehouse.chaos()["live"]["acknowledged"] == ["inventory-1", "inventory-2"])
+
+    item = warehouse.add_item(1000)
+    script = [{"gremlin": "crash", "order_id": line(item)["order_id"], "attempt": 1}]
+    activation = warehouse.unleash(crash_rate=1.0, only=script)
+    without_script = activation | {"id": uuid.uuid4().hex[:12]}
+    with redis.Redis.from_url(warehouse.redis_url) as client:
+        client.set("chaos:live", json.dumps(without_script), ex=60)
+    eventually(is_followed, 2)
+    answers = {**warehouse.deduct_many(fresh_lines(item, 20)), **warehouse.deduct_many(fresh_lines(item, 20), at=1)}
+    assert [answer["status"] for answer in answers.values()] == [200] * 40
+    assert [warehouse.deduct(line(item), at).status_code for at in (0, 1)] == [200, 200]
+    ended = warehouse.calm()
+    assert ended is not None
+    assert (ended["id"], ended["counts"]["crash"]) == (without_script["id"], {"rolls": 42, "hits": 0})
+
+
+def test_a_long_script_is_taken_in_and_what_every_replica_reads_each_time_stays_small(warehouse: Warehouse) -> None:
+    wanted = line(warehouse.add_item(), attempt=7)
+    script = [{"gremlin": "partial_failure", "order_id": str(uuid.uuid4()), "attempt": 1}] * (SCRIPT_LIMIT - 1)
+    script.append({"gremlin": "crash", "order_id": wanted["order_id"], "attempt": 7})
+    body = json.dumps({"crash_rate": 1.0, "partial_failure_rate": 1.0, "only": script}).encode()
+    assert 900_000 < len(body) < 1_048_576
+    response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", content=body, headers=JSON | OPERATOR)
+    activation = response.json()
+    assert (response.status_code, activation["scripted"]) == (201, 10_000)
+    assert activation["acknowledged"] == ["inventory-1", "inventory-2"]
+    warehouse.deduct_many([wanted], at=1)
+    assert warehouse.hits(activation["id"], at=1)["hits"] == [script[-1]]
+    with redis.Redis.from_url(warehouse.redis_url) as client:
+        assert client.strlen("chaos:live") < 500
+        assert 0 < client.ttl(f"chaos:script:{activation['id']}") <= 60
+        assert max(map(len, client.zrange("chaos:recent", 0, -1))) < 500
+
+
+def test_the_command_line_gets_what_was_hit_and_may_give_it_back_as_a_script(warehouse: Warehouse) -> None:
+    urls = tuple(replica.url for replica in warehouse.replicas)
+    context = Context("local", {"inventory": urls}, OPERATOR_TOKEN, "a test", "a test")
+    replicas = Replicas(context, "inventory")
+    client = InventoryClient(replicas)
+    lines = fresh_lines(warehouse.add_item(), 20)
+    first = client.unleash({"crash_rate": 0.5})
+    warehouse.deduct_many(lines)
+    client.calm()
+    hit = client.hits(str(first.id))
+    assert (hit.activation_id, hit.complete, first.scripted) == (first.id, True, None)
+    assert 0 < len(hit.hits) < 20
+
+    second = client.unleash({"crash_rate": 0.1, "only": hit.hits})
+    warehouse.deduct_many(lines)
+    client.calm()
+    assert second.scripted == len(hit.hits)
+    assert client.hits(str(second.id)).hits == hit.hits
+    replicas._client.close()  # noqa: SLF001 - a command has no need to: it ends

@@ -8,6 +8,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 import pytest
+from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from services.common.background import beside
 from services.common.redis import Redis, open_redis
@@ -33,8 +35,9 @@ def replicas(redis: Redis) -> list[Leases]:
 
 async def begin(redis: Redis, *replicas: Leases, **wish: Any) -> Activation:
     """Have the replicas follow what is wished for."""
-    activation = grant(msgspec.convert(wish, Wish), "a1", 7, datetime.now(UTC))
-    await registry.activate(redis, activation)
+    wanted = msgspec.convert(wish, Wish)
+    activation = grant(wanted, "a1", 7, datetime.now(UTC))
+    await registry.activate(redis, activation, wanted.only)
     for leases in replicas:
         await leases.sync()
     return activation
@@ -178,13 +181,55 @@ async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(redis: Red
     assert await listed(redis, activation) == (in_order(hit), True)
 
 
-async def test_counts_and_hits_expire(redis: Redis, replicas: list[Leases]) -> None:
+async def test_counts_hits_and_the_script_expire(redis: Redis, replicas: list[Leases]) -> None:
     first, _ = replicas
-    activation = await begin(redis, first, crash_rate=1.0)
+    activation = await begin(redis, first, crash_rate=1.0, only=[Hit("crash", ORDERS[0], 1)], ttl_seconds=20)
     roll(first, ORDERS[:2])
     await first.sync()
     for kept in ("counts", "hits"):
         assert registry.KEPT - 10 < await redis.ttl(f"chaos:{kept}:{activation.id}") <= registry.KEPT
+    assert 10 < await redis.ttl(f"chaos:script:{activation.id}") <= 20
+
+
+async def test_a_script_is_known_to_who_follows_it(redis: Redis, replicas: list[Leases]) -> None:
+    script = [Hit("crash", ORDERS[1], 1), Hit("latency", ORDERS[2], 1), Hit("partial_failure", ORDERS[3], 1)]
+    activation = await begin(redis, *replicas, **ALL | {"only": script})
+    assert activation.scripted == 3
+    for leases in replicas:
+        assert roll(leases, ORDERS[:50]) == script
+        assert roll(leases, ORDERS[:50], attempt=2) == []
+
+
+async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(redis: Redis, replicas: list[Leases]) -> None:
+    activation = await begin(redis, **ALL | {"only": [Hit("crash", ORDERS[1], 1)]})
+    for lost in (None, b"no script"):
+        await redis.delete(key := f"chaos:script:{activation.id}")
+        if lost:
+            await redis.set(key, lost)
+        leases = replicas.pop()
+        with capture_logs() as logs:
+            await leases.sync()
+        assert [each["log_level"] for each in logs if "is lost" in each["event"]] == ["warning"]
+        assert roll(leases, ORDERS[:50]) == []
+        assert lease_of(leases).counts.crash.rolls == 50
+    assert set((await registry.followed(redis)).values()) == {activation.id}
+
+
+async def test_while_a_script_cannot_be_read_nobody_follows_it_nor_what_was_before(
+    redis: Redis, replicas: list[Leases]
+) -> None:
+    first, _ = replicas
+    await begin(redis, first, crash_rate=1.0)
+    wanted = Wish(crash_rate=1.0, only=[Hit("crash", ORDERS[1], 1)])
+    await registry.activate(redis, grant(wanted, "a2", 7, datetime.now(UTC)), wanted.only)
+    await redis.rename("chaos:script:a2", "aside")
+    await redis.rpush("chaos:script:a2", "a list, which GET refuses to read")
+    with pytest.raises(ResponseError):
+        await first.sync()
+    assert first.live() is None
+    await redis.rename("aside", "chaos:script:a2")
+    await first.sync()
+    assert roll(first, ORDERS[:3]) == wanted.only
 
 
 async def test_of_an_activation_that_nobody_followed_there_is_no_list(redis: Redis) -> None:

@@ -9,7 +9,7 @@ from tests.unit.cli.samples import activation
 from valerix_cli.clients.wire import Activation, Chaos, Count
 from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_rate
 from valerix_cli.errors import CliError
-from valerix_cli.views.chaos import notice
+from valerix_cli.views.chaos import chaos_line, notice
 
 
 def wanted(live: Activation | None, gremlin: Gremlin, rate: float | None = 0.3, **given: object) -> dict[str, object]:
@@ -68,6 +68,19 @@ def test_time_that_passes_is_no_change_but_a_hit_is() -> None:
 def test_the_notice_says_which_how_hard_how_long_and_how_to_end_it() -> None:
     live = activation(crash_rate=0.3, latency_rate=0.5)
     assert notice(live) == "A gremlin is live: latency 5.0 s on 50 %, crash 30 %; 30 s left. Off: valerix chaos off"
+
+
+def test_gremlins_that_follow_a_script_are_not_told_by_their_rates() -> None:
+    scripted = activation(crash_rate=0.3, scripted=12)
+    assert notice(scripted) == (
+        "A gremlin is live: scripted: 12 attempts (latency, crash); 30 s left. Off: valerix chaos off"
+    )
+    one = Chaos(halted=False, live=activation(scripted=1))
+    assert chaos_line(one) == "live: scripted: 1 attempt (latency); hits 0 of 0"
+
+
+def test_a_script_cannot_be_turned_on_again_by_rates() -> None:
+    assert again(activation(crash_rate=0.3, scripted=12)) == ["none, its script ended with it"]
 
 
 def test_hits_are_those_of_what_is_live_else_of_what_ended_last() -> None:

@@ -13,8 +13,10 @@ from services.inventory.gremlins import (
     CRASHES,
     GREMLINS,
     LOSSES,
+    SCRIPT_LIMIT,
     Activation,
     Gremlin,
+    Hit,
     Wish,
     chance,
     crash,
@@ -84,6 +86,52 @@ def test_latency_that_is_not_asked_for_has_no_rate() -> None:
     assert granted(latency=True).rate("latency") == 1
 
 
+@pytest.mark.parametrize("gremlin", GREMLINS)
+@pytest.mark.parametrize("rate", [0.01, 1.0])
+def test_a_script_says_what_is_hit_whatever_the_rate(gremlin: Gremlin, rate: float) -> None:
+    script = frozenset(Hit(gremlin, order, 1 + number % 2) for number, order in enumerate(ORDERS[:40]))
+    activation = granted(
+        latency=True, latency_rate=rate, crash_rate=rate, partial_failure_rate=rate, seed=42, only=[*script]
+    )
+    asked = [Hit(each, order, attempt) for each in GREMLINS for order in ORDERS[:80] for attempt in (1, 2)]
+    assert {hit for hit in asked if hits(activation, hit.gremlin, hit.order_id, hit.attempt, script)} == script
+
+
+def test_a_gremlin_that_is_off_hits_nothing_of_its_script() -> None:
+    script = [Hit(gremlin, ORDERS[0], 1) for gremlin in GREMLINS]
+    activation = granted(latency=False, crash_rate=0.5, only=script)
+    assert [each for each in GREMLINS if hits(activation, each, ORDERS[0], 1, frozenset(script))] == ["crash"]
+
+
+@pytest.mark.parametrize("only", [[], [Hit("crash", ORDERS[0], 1)]])
+def test_an_empty_script_or_one_that_is_lost_hits_nothing_rather_than_roll_dice(only: list[Hit]) -> None:
+    activation = granted(crash_rate=1.0, only=only)
+    assert activation.scripted == len(only)
+    assert not any(hits(activation, "crash", order, 1) for order in ORDERS[:100])
+
+
+def test_a_script_leaves_the_kinds_of_faults_to_the_seed() -> None:
+    scripted, diced = granted(crash_rate=1.0, seed=3, only=[]), granted(crash_rate=1.0, seed=3)
+    for order in ORDERS[:100]:
+        assert crash(scripted, order, 1) == crash(diced, order, 1)
+        assert loss(scripted, order, 1) == loss(diced, order, 1)
+
+
+def test_an_activation_stored_before_there_were_scripts_is_one_without() -> None:
+    stored = (
+        b'{"id":"a1","latency":false,"latency_ms":5000,"latency_rate":1.0,"crash_rate":1.0,'
+        b'"partial_failure_rate":0.0,"seed":7,"ttl_seconds":60,"reason":null,"set_at":"2026-01-01T00:00:00Z"}'
+    )
+    assert msgspec.json.decode(stored, type=Activation) == granted(crash_rate=1.0)
+
+
+A_HIT = {"gremlin": "crash", "order_id": str(ORDERS[0]), "attempt": 1}
+
+
+def test_a_script_may_list_ten_thousand_hits() -> None:
+    assert granted(only=[A_HIT] * SCRIPT_LIMIT).scripted == SCRIPT_LIMIT == 10_000
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -100,6 +148,13 @@ def test_latency_that_is_not_asked_for_has_no_rate() -> None:
         {"latency": 1},
         {"reason": "x" * 201},
         {"surprise": True},
+        {"only": A_HIT},
+        {"only": [A_HIT] * (SCRIPT_LIMIT + 1)},
+        {"only": [A_HIT | {"surprise": 1}]},
+        {"only": [A_HIT | {"gremlin": "gravity"}]},
+        {"only": [A_HIT | {"attempt": 0}]},
+        {"only": [A_HIT | {"order_id": "1"}]},
+        {"only": [{"gremlin": "crash", "order_id": str(ORDERS[0])}]},
     ],
 )
 def test_a_wish_out_of_bounds_is_refused(wrong: dict[str, object]) -> None:

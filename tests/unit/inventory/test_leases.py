@@ -7,14 +7,14 @@ from uuid import UUID
 
 import msgspec
 
-from services.inventory.gremlins import Hit, Wish, grant
+from services.inventory.gremlins import NO_HITS, Hit, Script, Wish, grant
 from services.inventory.leases import HITS_KEPT, Lease
 from services.inventory.registry import Counts, Tally
 
 
-def lease(**wish: Any) -> Lease:
+def lease(script: Script = NO_HITS, **wish: Any) -> Lease:
     activation = grant(msgspec.convert(wish, Wish), "a1", 7, datetime(2026, 1, 1, tzinfo=UTC))
-    return Lease(activation, time.monotonic() + 60)
+    return Lease(activation, time.monotonic() + 60, script)
 
 
 def test_each_roll_is_counted_and_each_hit_is_noted() -> None:
@@ -23,6 +23,23 @@ def test_each_roll_is_counted_and_each_hit_is_noted() -> None:
     assert 0 < len(hit) < 100
     assert diced.counts == Counts(crash=Tally(rolls=100, hits=len(hit)))
     assert diced.hits == [Hit("crash", order, 1) for order in hit]
+
+
+def test_a_script_is_followed_and_what_it_spares_is_a_roll_all_the_same() -> None:
+    second = Hit("latency", UUID(int=2), 1)
+    scripted = lease(frozenset([second]), latency=True, latency_rate=0.01, only=[second])
+    assert [scripted.roll("latency", UUID(int=number), 1) for number in (1, 2, 3)] == [False, True, False]
+    assert not scripted.roll("latency", second.order_id, 2)
+    assert scripted.counts == Counts(latency=Tally(rolls=4, hits=1))
+    assert scripted.hits == [second]
+
+
+def test_a_lease_that_ended_hits_nothing_of_its_script() -> None:
+    first = Hit("crash", UUID(int=1), 1)
+    scripted = lease(frozenset([first]), crash_rate=1.0, only=[first])
+    scripted.end()
+    assert not scripted.roll("crash", first.order_id, 1)
+    assert (scripted.counts, scripted.hits) == (Counts(), [])
 
 
 def test_beyond_the_bound_hits_are_counted_and_no_longer_kept() -> None:
