@@ -82,6 +82,8 @@ def _local(environ: Mapping[str, str]) -> Context:
             token_origin = str(directory / SECRETS_FILE)
     except PermissionError:
         token_origin = f"{directory / SECRETS_FILE} belongs to another user"
+    except UnreachableError as error:
+        token_origin = error.what.rstrip(".")
     services = {
         name: tuple(replica.url for replica in sorted(replicas, key=lambda one: one.state != "running") if replica.url)
         for name, replicas in stack.services.items()

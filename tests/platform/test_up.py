@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.platform.installation import Installation, as_another_user, installed
+from valerix_cli.local.home import prepare
 from valerix_cli.local.ports import LOOPBACK, is_free
 
 
@@ -81,6 +82,17 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> 
         assert refused.returncode == 4
         assert len(refused.stderr.splitlines()[-3:]) == 3
     assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_secrets_that_make_no_sense_are_named_and_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    prepare(state)
+    (state / "secrets.json").write_text("not mine")
+    refused = Installation(state).run("up", "--detach")
+    assert refused.returncode == 3
+    assert refused.stderr.splitlines()[-3] == f"Error: {state / 'secrets.json'} was not understood."
+    assert refused.stderr.splitlines()[-1].startswith("  try: put the old secrets.json back")
+    assert (state / "secrets.json").read_text() == "not mine"
 
 
 def test_somebody_who_is_not_root_runs_a_platform_too() -> None:

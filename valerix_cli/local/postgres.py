@@ -12,6 +12,7 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, postgres_version
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ports import LOOPBACK, free_port
+from valerix_cli.local.state import LOST_SECRETS
 
 ADMIN = "postgres"
 _HERE = Path("/proc/self/cwd")
@@ -133,7 +134,7 @@ class PostgresServer:
         return UnreachableError(
             "PostgreSQL does not take the password it was made with.",
             f"the secrets beside {self.data} are not those of its first start",
-            "put the old secrets.json back, or start anew: valerix down --wipe",
+            LOST_SECRETS,
         )
 
     @property

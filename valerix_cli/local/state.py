@@ -10,9 +10,12 @@ from typing import Literal
 
 import msgspec
 
+from valerix_cli.errors import UnreachableError
+
 MARKER = ".valerix-state"
 STACK_FILE = "stack.json"
 SECRETS_FILE = "secrets.json"
+LOST_SECRETS = f"put the old {SECRETS_FILE} back, or start anew: valerix down --wipe"
 
 ServiceState = Literal["starting", "running", "backing-off", "stopped"]
 
@@ -114,11 +117,17 @@ def write_stack(directory: Path, stack: Stack) -> None:
 
 
 def read_secrets(directory: Path) -> Secrets | None:
-    """The secrets kept in `directory`, or None before the first start. Raises PermissionError for other users."""
+    """The secrets kept in `directory`, or None before the first start.
+
+    Raises PermissionError for other users, UnreachableError when what is kept there was not understood.
+    """
+    file = directory / SECRETS_FILE
     try:
-        return msgspec.json.decode((directory / SECRETS_FILE).read_bytes(), type=Secrets)
+        return msgspec.json.decode(file.read_bytes(), type=Secrets)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except msgspec.DecodeError as error:
+        raise UnreachableError(f"{file} was not understood.", str(error), LOST_SECRETS) from error
 
 
 def keep_secrets(directory: Path) -> Secrets:
