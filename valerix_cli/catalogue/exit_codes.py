@@ -12,7 +12,7 @@ EXIT_CODES = (
     _exit(ExitCode.DONE, "done, held", "everything went as asked", "nothing"),
     _exit(ExitCode.FAILED, "tried and failed", "a service refused or broke on the way", "read the lines on stderr"),
     _exit(ExitCode.BAD_USAGE, "bad usage or file, nothing touched", "a typing or a file error", "COMMAND --help"),
-    _exit(ExitCode.UNREACHABLE, "unreachable, preflight failed", "no replica answers", "valerix status"),
+    _exit(ExitCode.UNREACHABLE, "unreachable, preflight failed", "no replica answers", "valerix doctor"),
     _exit(
         ExitCode.GUARD,
         "refused by a guard",

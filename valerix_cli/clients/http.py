@@ -74,6 +74,10 @@ class Replicas:
         """Decode what GET answers. Raises the error that belongs to its problem document."""
         return decode(self.send("GET", path, **request), shape)
 
+    def close(self) -> None:
+        """Let go of the connections; a command that ends need not."""
+        self._client.close()
+
     def operator_only(self, deed: str) -> None:
         """Say at once that `deed` needs a token when there is none. Raises GuardError."""
         if not self._context.operator_token:

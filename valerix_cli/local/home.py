@@ -40,14 +40,35 @@ def prepare(directory: Path) -> None:
         _refuse_other_owner(directory)
         marker.write_text("State of a Valerix platform; `valerix down --wipe` removes it.\n")
         (directory / LOGS).mkdir(exist_ok=True, mode=0o700)
-    free = shutil.disk_usage(directory).free
-    needed = ROOM_TO_GO_ON if (directory / POSTGRES).exists() else ROOM_TO_BEGIN
+    free, needed = shutil.disk_usage(directory).free, room_needed(directory)
     if free < needed:
         raise UnreachableError(
             f"There is not enough room in {directory}.",
             f"{free // 2**20} MB are free, {needed // 2**20} MB are needed",
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
+
+
+def room_needed(directory: Path) -> int:
+    """Bytes without which a start from `directory` is refused."""
+    return ROOM_TO_GO_ON if (directory / POSTGRES).exists() else ROOM_TO_BEGIN
+
+
+def has_data(directory: Path) -> bool:
+    """Whether an embedded PostgreSQL was made here, which takes no other passwords than those of its first start."""
+    return any((directory / POSTGRES).glob("[0-9]*/PG_VERSION"))
+
+
+def foreign(directory: Path) -> list[str]:
+    """What is in there, by name, unless it is the state of a platform."""
+    if (directory / MARKER).exists():
+        return []
+    return sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
+
+
+def nearest(directory: Path) -> Path:
+    """`directory`, or where it does not exist yet, what exists of the way to it."""
+    return next(place for place in (directory, *directory.parents) if os.access(place, os.F_OK))
 
 
 def wipe(directory: Path) -> list[str]:
@@ -105,11 +126,10 @@ def refused(directory: Path, error: OSError) -> CliError:
 
 
 def _refuse_foreign(directory: Path) -> None:
-    foreign = sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
-    if foreign:
+    if others := foreign(directory):
         raise GuardError(
             f"{directory} is not used as a state directory.",
-            f"it already holds something else ({', '.join(foreign[:3])}{', …' if len(foreign) > 3 else ''})",  # noqa: PLR2004 - three names are enough to recognise it
+            f"it already holds something else ({', '.join(others[:3])}{', …' if len(others) > 3 else ''})",  # noqa: PLR2004 - three names are enough to recognise it
             "set VALERIX_STATE_DIR to an empty directory, or to one that does not exist yet",
         )
 
@@ -119,12 +139,13 @@ def _refuse_other_owner(directory: Path) -> None:
     if owner != os.geteuid():
         raise UnreachableError(
             f"The state directory {directory} cannot be used.",
-            f"it belongs to {_user(owner)}, and you are {_user(os.geteuid())}",
+            f"it belongs to {user(owner)}, and you are {user(os.geteuid())}",
             "run this as its owner, or set VALERIX_STATE_DIR to a directory of your own",
         )
 
 
-def _user(uid: int) -> str:
+def user(uid: int) -> str:
+    """The name of an account, or its number where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from valerix_cli.local.plan import MIGRATIONS
+
+if TYPE_CHECKING:  # psycopg is loaded while the databases start
+    from psycopg import Connection
 
 
 def is_current(database_urls: Mapping[str, str]) -> bool:
@@ -12,21 +16,26 @@ def is_current(database_urls: Mapping[str, str]) -> bool:
 
     `database_urls` has the connection string of each service's role. Where it cannot be told the answer is no.
     """
-    return all(_numbered(kind.name) <= _applied(database_urls[kind.role]) for kind, _ in MIGRATIONS)
+    return all(numbered(kind.name) <= _applied_at(database_urls[kind.role]) for kind, _ in MIGRATIONS)
 
 
-def _numbered(service: str) -> set[int]:
+def numbered(service: str) -> set[int]:
     """The numbers of the service's files: services/<service>/schema/NNNN_*.sql. Nothing of it is imported."""
     package = find_spec("services")
     places = package.submodule_search_locations if package else None
     return {int(file.name[:4]) for place in places or () for file in Path(place, service, "schema").glob("[0-9]*.sql")}
 
 
-def _applied(url: str) -> set[int]:
+def applied(conn: "Connection[Any]") -> set[int]:
+    """The numbers that the database says were applied. Raises psycopg.Error, also where none ever was."""
+    return {version for (version,) in conn.execute("SELECT version FROM schema_migrations")}
+
+
+def _applied_at(url: str) -> set[int]:
     from psycopg import Error, connect  # noqa: PLC0415 - loaded while the databases start
 
     try:
         with connect(url, connect_timeout=5) as conn:
-            return {version for (version,) in conn.execute("SELECT version FROM schema_migrations")}
+            return applied(conn)
     except Error:
         return set()

@@ -1,0 +1,424 @@
+"""Set-ups broken for real: the doctor finds what is wrong, and the fix it says is the fix."""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, LiteralString
+
+import jsonschema
+import msgspec
+import pytest
+
+from tests.cli.conftest import PATIENCE, PROGRAM, Valerix
+from tests.cli.test_audit import database
+from tests.cli.test_toolbox import describe_staging
+from tests.processes import eventually, open_directory
+from valerix_cli.commands.schema import SHAPES
+from valerix_cli.doctor.examine import examine
+from valerix_cli.doctor.model import GROUPS, Check
+from valerix_cli.doctor.setup import Limits, read_setup, time_of_day
+from valerix_cli.local.home import prepare
+from valerix_cli.local.lock import take
+from valerix_cli.local.ports import LOOPBACK, free_port, is_free
+from valerix_cli.local.state import Stack, keep_secrets, read_stack, write_stack
+from valerix_cli.options import GlobalOptions
+from valerix_cli.settings import read_settings
+
+NOBODY = f"http://{LOOPBACK}:9"
+
+
+def diagnose(valerix: Valerix, *typed: str, code: int = 0, **environ: str) -> dict[str, dict[str, Any]]:
+    """Each check by its group and name, as the command tells it."""
+    told = json.loads(valerix("doctor", *typed, "-o", "json", code=code, **environ).out)
+    return {f"{check['group']}: {check['name']}": check for check in told["checks"]}
+
+
+def examined(valerix: Valerix, *, context: str | None = None, **changes: Any) -> dict[str, Check]:
+    """The same within this process, of a set-up with some `changes`."""
+    options = GlobalOptions(context=context)
+    setup = read_setup(read_settings(options, valerix.environ, valerix.directory), valerix.environ, Limits())
+    return {f"{one.check.group}: {one.check.name}": one.check for one in examine(replace(setup, **changes))}
+
+
+def in_a_shell(hint: str) -> None:
+    subprocess.run(hint, shell=True, check=True)  # noqa: S602 - a hint is there to be typed
+
+
+def describe(valerix: Valerix, name: str, **settings: Any) -> None:
+    """Make a context that is not local, at the end of the user's config."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    (valerix.directory / "config.toml").write_text("\n".join([f"[contexts.{name}]", *lines, ""]))
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory of its own, from which nothing runs."""
+    with open_directory("doctor") as parent:
+        prepare(parent / "state")
+        yield parent / "state"
+
+
+@pytest.fixture
+def left_behind(valerix: Valerix, state: Path) -> Stack:
+    """What a killed platform leaves in `state`: its secrets, and a stack.json whose supervisor is gone."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    stack = read_stack(valerix.directory / "state")
+    assert stack is not None
+    keep_secrets(state)
+    write_stack(state, msgspec.structs.replace(stack, supervisor_pid=gone.pid))
+    return stack
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process as if it hung, until the block ends or somebody continues it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def kept(file: Path) -> Iterator[None]:
+    """Put a file back as it was."""
+    content, mode = file.read_bytes(), file.stat().st_mode
+    try:
+        yield
+    finally:
+        file.write_bytes(content)
+        file.chmod(mode)
+
+
+def test_a_platform_that_is_well_fails_no_check_in_any_group(valerix: Valerix) -> None:
+    found = diagnose(valerix)
+    assert {check["group"] for check in found.values()} == set(GROUPS)
+    assert [name for name, check in found.items() if check["status"] == "failed"] == []
+    well = ["platform: supervisor", "databases: order_db", "databases: inventory_db durability", "redis: redis"]
+    well += ["services: order-2", "services: worker-1 heartbeat", "access: inventory-1", "schema: order_db"]
+    assert {found[name]["status"] for name in [*well, "clock: postgres", "clock: worker-1"]} == {"ok"}
+
+
+def test_what_the_doctor_prints_is_what_its_schema_says_in_every_format(valerix: Valerix) -> None:
+    told = json.loads(valerix("doctor", "-o", "jsonl").out)
+    jsonschema.validate(told, msgspec.json.schema(SHAPES["doctor"]))
+    table = valerix("doctor").out
+    assert "\x1b" not in table
+    assert "doctor" in valerix("schema").out
+
+
+def test_on_a_terminal_something_moves_while_it_looks_and_nothing_else_changes(valerix: Valerix, state: Path) -> None:
+    ours, theirs = pty.openpty()
+    environ = valerix.environ | {"TERM": "xterm", "VALERIX_STATE_DIR": str(state)}
+    command = [PROGRAM, "doctor"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=valerix.directory, env=environ
+    ) as process:
+        os.close(theirs)
+        said = b"".join(iter(lambda: read(ours), b"")).decode()
+        assert process.wait(PATIENCE) == 0
+    os.close(ours)
+    assert "examining this set-up" in said
+    assert "Output is UTF-8." in said
+    assert "\x1b[32mok" in said
+
+
+def read(terminal: int) -> bytes:
+    """What is said on a terminal next; nothing once everybody has left it."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def test_on_a_fresh_machine_nothing_failed_and_the_way_on_is_said(valerix: Valerix, state: Path) -> None:
+    shutil.rmtree(state)
+    found = diagnose(valerix, VALERIX_STATE_DIR=str(state))
+    supervisor = found["platform: supervisor"]
+    assert (supervisor["status"], supervisor["hint"]) == ("skipped", "valerix up --detach")
+    assert found["databases: postgres"]["found"] == "No platform runs here."
+    assert not state.exists(), "looking changes nothing"
+
+
+def test_a_state_directory_that_cannot_be_is_named(valerix: Valerix, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = valerix("doctor", code=3, VALERIX_STATE_DIR=str(tmp_path / "file" / "state"))
+    what, why, hint = done.err.splitlines()
+    assert what == "Error: A check failed."
+    assert why.startswith(f"  why: state directory: directory; first: {tmp_path / 'file' / 'state'} cannot be used:")
+    assert hint == '  try: export VALERIX_STATE_DIR="$HOME/valerix"'
+
+
+def test_a_state_directory_that_holds_something_else_is_named(valerix: Valerix, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    found = diagnose(valerix, "--fix", code=3, VALERIX_STATE_DIR=str(tmp_path))["state directory: directory"]
+    assert (found["status"], "thesis.tex" in found["found"]) == ("failed", True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_secrets_that_others_may_read_are_closed_by_the_hint_and_by_the_fix(valerix: Valerix) -> None:
+    secrets = valerix.directory / "state" / "secrets.json"
+    secrets.chmod(0o644)
+    found = diagnose(valerix, code=3)["state directory: secrets"]
+    assert (found["status"], found["fixable"]) == ("failed", True)
+    assert "mode 644" in found["found"]
+    first, second = found["hint"].split(", or ")
+    assert first == "valerix doctor --fix"
+    in_a_shell(second)
+    assert secrets.stat().st_mode & 0o777 == 0o600
+
+    secrets.chmod(0o640)
+    done = valerix("doctor", "--fix")
+    assert done.err == f"{secrets} had mode 640 and has 600 now.\n"
+    assert secrets.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_directory_that_others_may_write_to_is_closed(valerix: Valerix, state: Path) -> None:
+    state.chmod(0o777)
+    found = diagnose(valerix, VALERIX_STATE_DIR=str(state))["state directory: directory"]
+    assert (found["status"], found["hint"]) == ("warning", f"valerix doctor --fix, or chmod go-w {state}")
+    assert diagnose(valerix, "--fix", VALERIX_STATE_DIR=str(state))["state directory: directory"]["status"] == "ok"
+    assert state.stat().st_mode & 0o777 == 0o755
+
+
+def test_secrets_that_make_no_sense_are_named_and_the_old_ones_asked_for(valerix: Valerix) -> None:
+    secrets = valerix.directory / "state" / "secrets.json"
+    with kept(secrets):
+        secrets.write_text("{}")
+        found = examined(valerix)
+    assert found["state directory: secrets"].status == "failed"
+    assert found["state directory: secrets"].hint == "put the old secrets.json back, or start anew: valerix down --wipe"
+    assert found["access: token"].status == "failed"
+    assert found["databases: order_db"].status == "skipped"
+
+
+def test_secrets_that_are_gone_while_their_database_is_there_are_missed(valerix: Valerix) -> None:
+    secrets = valerix.directory / "state" / "secrets.json"
+    with kept(secrets):
+        secrets.unlink()
+        assert examined(valerix)["state directory: secrets"].status == "failed"
+
+
+def test_a_stack_that_makes_no_sense_is_removed(valerix: Valerix, state: Path) -> None:
+    (state / "stack.json").write_text("\0")
+    found = diagnose(valerix, VALERIX_STATE_DIR=str(state))["platform: stack.json"]
+    assert (found["status"], found["fixable"]) == ("warning", True)
+    assert found["hint"].startswith("valerix doctor --fix, ")
+    after = diagnose(valerix, "--fix", VALERIX_STATE_DIR=str(state))["platform: stack.json"]
+    assert after["found"] == "There is none while nothing runs."
+    assert not (state / "stack.json").exists()
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_the_stack_of_a_supervisor_that_was_killed_is_removed(valerix: Valerix, state: Path) -> None:
+    done = valerix("doctor", "--fix", "-o", "json", VALERIX_STATE_DIR=str(state))
+    assert json.loads(done.out)["fixed"] == [done.err.strip()]
+    assert done.err == f"{state / 'stack.json'} was removed: nothing runs that it could speak of.\n"
+    assert not (state / "stack.json").exists()
+    assert (state / "secrets.json").exists()
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_what_a_killed_supervisor_has_left_running_is_ended_by_the_hint(valerix: Valerix, state: Path) -> None:
+    lock = take(state)
+    assert lock is not None
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=(lock,)) as left:
+        os.close(lock)
+        try:
+            found = diagnose(valerix, "--fix", code=3, VALERIX_STATE_DIR=str(state))["platform: supervisor"]
+            assert (found["status"], found["hint"]) == ("failed", "valerix down")
+            assert f"processes {left.pid}" in found["found"]
+            assert left.poll() is None, "the doctor ends nobody"
+            valerix("down", VALERIX_STATE_DIR=str(state))
+            assert left.wait(10) == -signal.SIGKILL
+        finally:
+            left.kill()
+
+
+def test_a_running_platform_that_lost_its_stack_is_started_again(valerix: Valerix) -> None:
+    stack = valerix.directory / "state" / "stack.json"
+    with kept(stack):
+        stack.write_text("{")
+        found = examined(valerix)["platform: stack.json"]
+    assert (found.status, found.hint) == ("failed", "valerix down && valerix up --detach")
+
+
+def test_a_port_that_is_held_by_another_process_is_told_with_its_name(valerix: Valerix, state: Path) -> None:
+    with socket.create_server((LOOPBACK, 3001)) if is_free(3001) else nullcontext():
+        found = diagnose(valerix, VALERIX_STATE_DIR=str(state))["ports: 3001"]
+    assert found["status"] == "warning"
+    assert "(pid " in found["found"]
+    pid = found["found"].partition("(pid ")[2].partition(")")[0]
+    assert found["hint"].startswith(f"kill {pid} ")
+
+
+def test_a_service_that_hangs_is_found_and_the_hint_wakes_it(valerix: Valerix) -> None:
+    pid = valerix.stack()["services"]["order"][1]["pid"]
+    with stopped(pid):
+        began = time.monotonic()
+        found = diagnose(valerix, "--timeout", "2s", code=3)["services: order-2"]
+        assert time.monotonic() - began < 10
+        assert (found["status"], found["hint"]) == ("failed", f"kill -CONT {pid}")
+        in_a_shell(found["hint"])
+        assert examined(valerix)["services: order-2"].status == "ok"
+
+
+def test_a_redis_and_a_postgres_that_hang_are_found_and_the_hints_wake_them(valerix: Valerix) -> None:
+    databases = valerix.stack()["databases"]
+    with stopped(databases["redis"]["pid"]), stopped(databases["postgres"]["pid"]):
+        found = examined(valerix)
+        hung = {name: found[name] for name in ("redis: redis", "databases: order_db", "databases: inventory_db")}
+        assert {check.status for check in hung.values()} == {"failed"}
+        assert hung["redis: redis"].hint == f"kill -CONT {databases['redis']['pid']}"
+        assert hung["databases: order_db"].hint == f"kill -CONT {databases['postgres']['pid']}"
+        assert found["schema: order_db"].status == "skipped"
+        assert found["services: order-1"].status in {"warning", "failed"}, "its own dependency does not answer"
+        for check in hung.values():
+            in_a_shell(str(check.hint))
+
+    def is_well() -> bool:
+        found = examined(valerix)
+        return {found[name].status for name in (*hung, "services: order-1", "services: inventory-1")} == {"ok"}
+
+    eventually(is_well, 20)
+
+
+def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, state: Path) -> None:
+    urls = {"VALERIX_DATABASE_URL": f"postgresql://me@{LOOPBACK}:9/x", "VALERIX_REDIS_URL": f"redis://{LOOPBACK}:9"}
+    found = diagnose(valerix, code=3, VALERIX_STATE_DIR=str(state), **urls)
+    database, redis = found["databases: VALERIX_DATABASE_URL"], found["redis: redis"]
+    assert (database["status"], redis["status"]) == ("failed", "failed")
+    assert database["hint"].startswith("unset VALERIX_DATABASE_URL")
+    assert redis["hint"].startswith("unset VALERIX_REDIS_URL")
+    assert found["machine: postgres program"]["status"] == "skipped"
+
+
+def test_a_schema_that_is_behind_is_found_in_the_database_and_at_the_service(valerix: Valerix) -> None:
+    with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = 1"):
+        found = examined(valerix)
+    behind = found["schema: order_db"]
+    assert (behind.status, behind.hint) == ("failed", "valerix down && valerix up --detach")
+    assert behind.found.startswith("It lacks migration 0001:")
+    assert (found["services: order-1"].status, found["services: order-1"].hint) == ("failed", behind.hint)
+    assert found["schema: inventory_db"].status == "ok"
+
+
+def test_a_schema_that_is_ahead_is_a_warning(valerix: Valerix) -> None:
+    with changed_schema(valerix, "INSERT INTO schema_migrations (version, name) VALUES (9999, '9999_later.sql')"):
+        found = examined(valerix)["schema: order_db"]
+    assert found.status == "warning"
+    assert found.found.startswith("It has migration 9999,")
+
+
+@contextmanager
+def changed_schema(valerix: Valerix, statement: LiteralString) -> Iterator[None]:
+    with database(valerix, "order_db") as conn:
+        conn.execute("CREATE TEMPORARY TABLE before AS SELECT * FROM schema_migrations")
+        conn.execute(statement)
+        try:
+            yield
+        finally:
+            with conn.transaction():
+                conn.execute("DELETE FROM schema_migrations")
+                conn.execute("INSERT INTO schema_migrations SELECT * FROM before")
+
+
+def test_commits_that_are_not_durable_are_found_and_the_hint_makes_them_so(valerix: Valerix) -> None:
+    with database(valerix, "order_db") as admin:
+        admin.execute("ALTER ROLE order_service SET synchronous_commit = off")
+        found = examined(valerix)["databases: order_db durability"]
+        assert (found.status, "synchronous_commit is off" in found.found) == ("warning", True)
+        statement = str(found.hint).partition(' -c "')[2].rstrip('"')
+        assert statement == "ALTER ROLE order_service RESET synchronous_commit"
+        admin.execute(statement.encode())
+    assert examined(valerix)["databases: order_db durability"].status == "ok"
+
+
+def test_a_server_without_fsync_is_found(valerix: Valerix, order_database: str, inventory_database: str) -> None:
+    """The tests' own PostgreSQL is such a one."""
+    staging = {"order": [NOBODY], "inventory": [NOBODY], "operator_token_env": "STAGING_TOKEN"}
+    urls = {"STAGING_ORDERS": order_database, "STAGING_STOCK": inventory_database}
+    describe(valerix, "staging", order_database_env="STAGING_ORDERS", inventory_database_env="STAGING_STOCK", **staging)
+    told = valerix("doctor", "--context", "staging", "-o", "json", code=3, **urls).out
+    lax = [check for check in json.loads(told)["checks"] if check["name"] == "order_db durability"]
+    assert {check["status"] for check in lax} == {"warning"}
+    assert "start that PostgreSQL without -c fsync=off" in {check["hint"] for check in lax}
+
+
+def test_a_platform_elsewhere_that_nobody_answers_for_fails_and_this_machines_own_is_skipped(valerix: Valerix) -> None:
+    describe(valerix, "void", order=[NOBODY], inventory=[NOBODY])
+    found = diagnose(valerix, "--context", "void", code=3)
+    order = found[f"services: order {NOBODY}"]
+    assert (order["status"], order["hint"]) == ("failed", f"curl -sS {NOBODY}/health/ready")
+    assert {found[f"{name}"]["status"] for name in ("platform: supervisor", "ports: ports")} == {"skipped"}
+    assert found["state directory: directory"]["found"] == "`void` does not run on this machine."
+    assert found["access: token"]["hint"].startswith("set operator_token_env of [contexts.void] in ")
+
+
+def test_a_wrong_token_is_found_at_each_service_and_the_variable_to_correct_is_named(valerix: Valerix) -> None:
+    describe_staging(valerix)
+    found = diagnose(valerix, "--context", "staging", code=3, STAGING_TOKEN="not-the-operators")
+    refused = [check for name, check in found.items() if name.startswith("access: ") and check["status"] == "failed"]
+    assert len(refused) == 3, "two order services and inventory"
+    assert {check["hint"] for check in refused} == {"export STAGING_TOKEN=…, the operator's token of that platform"}
+    assert found["services: queue"]["status"] == "skipped"
+
+
+def test_somebody_who_accepts_and_never_answers_keeps_nobody_waiting(valerix: Valerix) -> None:
+    with socket.create_server((LOOPBACK, free_port())) as silent:
+        where = f"{LOOPBACK}:{silent.getsockname()[1]}"
+        describe(valerix, "mute", order=[f"http://{where}"], inventory=[NOBODY], order_database_env="MUTE")
+        began = time.monotonic()
+        found = diagnose(
+            valerix, "--context", "mute", "--timeout", "1s", code=3, MUTE=f"postgresql://auditor@{where}/order_db"
+        )
+        assert time.monotonic() - began < 10
+    assert found[f"services: order http://{where}"]["found"] == "It gives no answer within 500 ms."
+    assert found["databases: order_db"]["found"] == "There was no answer within 1.0 s."
+
+
+def test_gremlins_that_are_live_or_halted_are_found_and_the_hints_undo_it(valerix: Valerix) -> None:
+    valerix("chaos", "on", "crash", "--rate", "0.01", "--ttl", "60s")
+    live = examined(valerix)["services: gremlins"]
+    assert (live.status, live.hint) == ("warning", "valerix chaos off")
+    valerix("chaos", "off")
+    valerix("chaos", "halt")
+    halted = examined(valerix)["services: gremlins"]
+    assert (halted.status, halted.hint) == ("warning", "valerix chaos halt --resume")
+    valerix("chaos", "halt", "--resume")
+    assert examined(valerix)["services: gremlins"].status == "ok"
+
+
+def test_too_little_room_and_memory_are_found(valerix: Valerix) -> None:
+    found = examined(valerix, limits=Limits(room=2**60, memory=2**60, files=2**60))
+    room = found["state directory: room"]
+    assert room.status == "warning"
+    assert str(room.hint).startswith(f"df -h {valerix.directory / 'state'};")
+    assert (found["machine: memory"].status, found["machine: open files"].status) == ("warning", "warning")
+
+
+def test_a_clock_that_is_off_is_found_against_the_database_and_each_service(valerix: Valerix) -> None:
+    found = examined(valerix, now=lambda: time_of_day() - timedelta(seconds=60))
+    clocks = {name: check for name, check in found.items() if name.startswith("clock: ")}
+    assert len(clocks) == 5
+    assert {check.status for check in clocks.values()} == {"warning"}
+    assert all(" ahead of this machine's" in check.found for check in clocks.values())
+
+
+def test_a_program_of_an_older_version_is_found(valerix: Valerix) -> None:
+    stack = read_stack(valerix.directory / "state")
+    assert stack is not None
+    found = examined(valerix, stack=msgspec.structs.replace(stack, valerix_version="0.0.1"))["platform: version"]
+    assert (found.status, found.hint) == ("warning", "valerix down && valerix up --detach")

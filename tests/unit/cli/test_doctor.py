@@ -1,0 +1,135 @@
+"""How looks are run, and how what they find is concluded from and shown."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.samples import NOON
+from valerix_cli.commands.doctor import error_of
+from valerix_cli.doctor.examine import diagnosis, put_right
+from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.model import Diagnosis
+from valerix_cli.doctor.runner import run
+from valerix_cli.doctor.setup import Limits, Setup
+from valerix_cli.errors import UnreachableError
+from valerix_cli.output import Output, show
+from valerix_cli.views.doctor import diagnosis_view
+
+POSTGRES, CLOCK, PYTHON = Subject("databases", "postgres"), Subject("clock", "postgres"), Subject("machine", "python")
+FINE = PYTHON.ok("Python 3.11.7 on Linux x86_64.")
+
+
+def looking(look: Callable[[], Iterable[Finding]]) -> Examination:
+    return Examination(POSTGRES, look, "valerix logs postgres")
+
+
+def diagnosed(*findings: Finding, fixed: tuple[str, ...] = ()) -> Diagnosis:
+    return diagnosis(Setup("local", Path("/state"), {}, None), findings, list(fixed), at=NOON, seconds=0.4)
+
+
+def shown(found: Diagnosis, capsys: pytest.CaptureFixture[str]) -> str:
+    show(found, diagnosis_view, Output())
+    return capsys.readouterr().out
+
+
+def test_a_look_that_hangs_is_given_up_and_what_it_was_about_is_said() -> None:
+    forever = threading.Event()
+    began = time.monotonic()
+    hung, fine = looking(lambda: [FINE] if forever.wait() else []), Examination(PYTHON, lambda: [FINE], "")
+    first, second = run([hung, fine], within=0.1)
+    assert time.monotonic() - began < 2
+    assert first == FINE
+    assert second.check.status == "failed"
+    assert second.check.found == "There was no answer within 100 ms."
+    assert second.check.hint == "valerix logs postgres"
+    forever.set()
+
+
+def test_looks_are_taken_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def meet() -> list[Finding]:
+        both.wait()
+        return [FINE]
+
+    assert run([looking(meet), looking(meet)], within=10) == [FINE, FINE]
+
+
+def test_what_breaks_in_one_look_hides_nothing_that_others_find() -> None:
+    def trip() -> Iterator[Finding]:
+        yield FINE
+        raise ZeroDivisionError("a bug")
+
+    before, beside, broken = run([looking(trip), Examination(PYTHON, lambda: [FINE], "")], within=5)
+    assert (before, beside) == (FINE, FINE)
+    assert broken.check.found == "It could not be examined: ZeroDivisionError: a bug."
+
+
+def test_what_another_command_would_end_with_is_what_failed() -> None:
+    def refuse() -> list[Finding]:
+        raise UnreachableError("There is no Valkey.", "the wheels hold none", "set VALERIX_REDIS_URL")
+
+    [refused] = run([looking(refuse)], within=5)
+    assert (refused.check.status, refused.check.hint) == ("failed", "set VALERIX_REDIS_URL")
+    assert refused.check.found == "There is no Valkey: the wheels hold none."
+
+
+def test_findings_are_told_group_by_group_in_the_same_order_each_time() -> None:
+    late, early = looking(lambda: [CLOCK.ok("It agrees.")]), looking(lambda: [POSTGRES.ok("It answers."), FINE])
+    assert [one.check.group for one in run([late, early], within=5)] == ["machine", "databases", "clock"]
+
+
+def test_no_answer_is_waited_for_longer_than_half_a_look() -> None:
+    assert Limits.within(1).answer == 0.5
+    assert Limits.within(60).answer == Limits().answer == 2
+
+
+def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() -> None:
+    skipped, warning = CLOCK.skipped("Nobody tells."), CLOCK.warning("It is late.", "date -u")
+    failed = POSTGRES.failed("It does not answer.", "valerix logs postgres")
+    assert diagnosed(FINE, skipped).verdict == "ok"
+    assert diagnosed(FINE, warning).verdict == "warning"
+    assert error_of(diagnosed(FINE, skipped, warning)) is None
+    found = diagnosed(warning, failed, FINE)
+    error = error_of(found)
+    assert found.verdict == "failed"
+    assert error is not None
+    assert (error.code, error.hint) == (3, "valerix logs postgres")
+    assert error.why == "databases: postgres; first: It does not answer."
+
+
+def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
+    def cannot() -> str:
+        raise PermissionError(13, "Permission denied")
+
+    one = POSTGRES.failed("Others may read it.", "chmod 600", cannot)
+    other = CLOCK.warning("It is stale.", "rm", lambda: "It was removed.")
+    assert (one.check.fixable, FINE.check.fixable) == (True, False)
+    assert put_right([one, FINE, other]) == [
+        "postgres: not fixed, [Errno 13] Permission denied.",
+        "It was removed.",
+    ]
+
+
+def test_what_is_not_well_is_shown_with_what_to_type_and_how_it_is_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = POSTGRES.failed("It does not answer: \x1b[2J", "valerix logs postgres")
+    said = shown(diagnosed(FINE, failed), capsys).splitlines()
+    assert said[1:4] == [
+        "machine",
+        "  python    ok      Python 3.11.7 on Linux x86_64.",
+        "databases",
+    ]
+    assert said[4].split()[:3] == ["postgres", "failed", "It"]
+    assert said[5].strip() == "try: valerix logs postgres"
+    assert said[-1] == "1 ok, 1 failed, in 400 ms."
+    assert not any("\x1b" in line for line in said)
+
+
+def test_a_hint_is_said_once_for_all_that_is_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = [about.skipped("No platform runs here.", "valerix up --detach") for about in (POSTGRES, CLOCK)]
+    assert shown(diagnosed(*skipped), capsys).count("valerix up --detach") == 1
+    failed = [about.failed("It is old.", "valerix down") for about in (POSTGRES, CLOCK)]
+    assert shown(diagnosed(*failed), capsys).count("valerix down") == 2

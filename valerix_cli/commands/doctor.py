@@ -1,0 +1,67 @@
+"""valerix doctor: what is wrong with this set-up, and the fix."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valerix_cli.errors import CliError, UnreachableError
+from valerix_cli.output import busy, show, talk
+from valerix_cli.session import Session
+
+if TYPE_CHECKING:
+    from valerix_cli.doctor.model import Diagnosis
+
+
+def doctor(
+    ctx: typer.Context,
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Put right what can be without losing anything, and look again.")
+    ] = False,
+) -> None:
+    """Find what is wrong with this set-up, and say the fix; exit 3 when a check failed.
+
+    Looks at everything at once, for ten seconds at most (--timeout), and changes nothing without --fix.
+    """
+    session: Session = ctx.obj
+    with busy("examining this set-up", session.output):
+        found = examined(session, fix=fix)
+    from valerix_cli.views.doctor import diagnosis_view  # noqa: PLC0415 - --help must not pay for it
+
+    for sentence in found.fixed:
+        talk(sentence, session.output)
+    if fix and not found.fixed:
+        talk("There is nothing that can be fixed without you.", session.output)
+    show(found, diagnosis_view, session.output)
+    if error := error_of(found):
+        raise error
+
+
+def examined(session: Session, *, fix: bool) -> "Diagnosis":
+    """The diagnosis of the session's context; with `fix` after what can be put right was, if anything."""
+    from valerix_cli.doctor import examine  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.doctor.setup import Limits, read_setup, time_of_day  # noqa: PLC0415 - the same
+
+    limit = session.settings.setting("timeout").value
+    limits = Limits.within(limit) if limit else Limits()
+    at, began = time_of_day(), time.monotonic()
+    setup = read_setup(session.settings, os.environ, limits)
+    findings = examine.examine(setup)
+    fixed = examine.put_right(findings) if fix else []
+    if fixed:
+        setup = read_setup(session.settings, os.environ, limits)
+        findings = examine.examine(setup)
+    return examine.diagnosis(setup, findings, fixed, at=at, seconds=time.monotonic() - began)
+
+
+def error_of(found: "Diagnosis") -> CliError | None:
+    """What the command ends with: None when nothing failed."""
+    failed = [check for check in found.checks if check.status == "failed"]
+    if not failed:
+        return None
+    first = failed[0]
+    what = "A check failed." if len(failed) == 1 else f"{len(failed)} checks failed."
+    named = ", ".join(f"{check.group}: {check.name}" for check in failed)
+    return UnreachableError(what, f"{named}; first: {first.found}", first.hint or "valerix doctor")

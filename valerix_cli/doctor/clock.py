@@ -1,0 +1,50 @@
+"""Whether clocks agree: this machine's with the database's, whose time counts, and with each service's."""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from valerix_cli.audit.queries import Connection
+from valerix_cli.doctor.findings import Finding, Subject
+from valerix_cli.doctor.setup import Setup
+from valerix_cli.durations import say_duration
+
+_COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers make a new one once a second
+_SET_IT = "sudo timedatectl set-ntp true" if sys.platform == "linux" else "sudo sntp -sS time.apple.com"
+
+
+def of_database(conn: Connection, setup: Setup) -> Finding:
+    about = Subject("clock", "postgres")
+    before = setup.now()
+    [(theirs,)] = conn.execute("SELECT clock_timestamp()").fetchall()
+    return judge(about, ahead((theirs, theirs), (before, setup.now())), setup.limits.drift)
+
+
+def of_service(name: str, answer: httpx.Response, ours: tuple[datetime, datetime], limit: float) -> Iterator[Finding]:
+    """By the Date header of `answer`, which came between `ours`; nothing where it has none."""
+    try:
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+    except (KeyError, ValueError):
+        return
+    yield judge(Subject("clock", name), ahead((theirs, theirs + _COARSE), ours), limit)
+
+
+def ahead(theirs: tuple[datetime, datetime], ours: tuple[datetime, datetime]) -> float:
+    """Seconds by which their clock is ahead of ours at least (less than 0: behind); 0 where both may be the same.
+
+    Both times were read at the same moment, each somewhere between its two ends.
+    """
+    least, most = (theirs[0] - ours[1]).total_seconds(), (theirs[1] - ours[0]).total_seconds()
+    return max(least, 0.0) or min(most, 0.0)
+
+
+def judge(about: Subject, seconds: float, limit: float) -> Finding:
+    if abs(seconds) <= limit:
+        return about.ok(f"It agrees with this machine's to within {say_duration(limit)}.")
+    how = f"{say_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's"
+    return about.warning(
+        f"It is {how}; what both write down cannot be put in order.", f"{_SET_IT}, where date -u is wrong"
+    )

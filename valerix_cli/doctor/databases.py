@@ -1,0 +1,94 @@
+"""Both databases as the auditor sees them: reached, new enough, durable, readable; their schema and their clock."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+
+from valerix_cli.audit.queries import Connection, is_ours
+from valerix_cli.doctor import clock, durability, named, schema
+from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject, nothing_runs, one_line
+from valerix_cli.doctor.postgres import judge_version, reading
+from valerix_cli.doctor.processes import silent
+from valerix_cli.doctor.setup import Setup
+from valerix_cli.durations import say_duration
+from valerix_cli.local.external import DATABASE_URL
+from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+
+_POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
+_CLOCK = Subject("clock", "clock")
+_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreSQL says
+
+
+@dataclass(frozen=True)
+class Books:
+    """A service's database, a table that is there if it is ours, and where the auditor reads it."""
+
+    service: str
+    name: str
+    table: str
+    url: str | None
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    context = setup.context
+    if context is None:
+        url = setup.environ.get(DATABASE_URL)
+        rest = (_SCHEMA, _CLOCK)
+        return [named.examination(setup, url), nothing_runs(*rest)] if url else [nothing_runs(_POSTGRES, *rest)]
+    books = (
+        Books("order", ORDER_DB, "orders", context.order_database),
+        Books("inventory", INVENTORY_DB, "inventory_transactions", context.inventory_database),
+    )
+    return [
+        Examination(Subject("databases", one.name), partial(_look, setup, one), _given(setup, one)) for one in books
+    ]
+
+
+def _look(setup: Setup, books: Books) -> Iterator[Finding]:
+    about, about_schema = Subject("databases", books.name), Subject("schema", books.name)
+    if books.url is None:
+        if setup.directory:
+            yield about.skipped("The auditor's password cannot be read.")
+        else:
+            yield about.skipped("How to read it is not known.", _given(setup, books))
+        yield about_schema.skipped("It cannot be read.")
+        return
+    try:
+        with reading(books.url, setup.limits.answer) as conn:
+            yield _judge(conn, about, books)
+            yield from durability.look(conn, books.name)
+            yield schema.look(conn, setup, books.service, books.name)
+            if books.service == "order":
+                yield clock.of_database(conn, setup)
+    except psycopg.Error as error:
+        yield _unreachable(setup, about, books, error)
+        yield about_schema.skipped("It cannot be read.")
+
+
+def _judge(conn: Connection, about: Subject, books: Books) -> Finding:
+    began = time.monotonic()
+    if not is_ours(conn, books.table):
+        return about.failed(f"{conn.info.user} finds no table {books.table} there that it may read.", UP)
+    where = f"{conn.info.host}:{conn.info.port}, answered in {say_duration(time.monotonic() - began)}"
+    return judge_version(about, conn.info.server_version, where)
+
+
+def _given(setup: Setup, books: Books) -> str:
+    """How to say where the auditor reads, or what else there is to look at."""
+    if setup.directory:
+        return "valerix logs postgres"
+    return f"set {books.service}_database_env of [contexts.{setup.name}], and export the variable that it names"
+
+
+def _unreachable(setup: Setup, about: Subject, books: Books, error: psycopg.Error) -> Finding:
+    said = f"It cannot be read: {one_line(error)}"
+    server = setup.stack.databases.get("postgres") if setup.stack else None
+    if server is None:
+        return about.failed(said, _given(setup, books))
+    if _WRONG_PASSWORD in str(error):
+        return about.failed(said, AGAIN)  # a start gives the roles the passwords that are kept
+    elsewhere = f"pg_isready -h {server.host} -p {server.port}"
+    return silent(about, server.pid, said, elsewhere if server.kind == "external" else "valerix logs postgres")

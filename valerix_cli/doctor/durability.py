@@ -1,0 +1,52 @@
+"""Whether a commit that was acknowledged is on the disk: the guarantee rests on it (docs/guarantees.md)."""
+
+from collections.abc import Iterator
+
+from valerix_cli.audit.queries import Connection
+from valerix_cli.doctor.findings import Finding, Subject
+
+_OFF = "^synchronous_commit=(off|false|no|0)$"
+
+
+def look(conn: Connection, database: str) -> Iterator[Finding]:
+    """Each setting that gives durability away, for everybody or for one role; or that there is none."""
+    about = Subject("databases", f"{database} durability")
+    lax = [*_settings_off(conn), *_roles_off(conn)]
+    for name, whose in lax:
+        yield about.warning(
+            f"{name} is off ({whose}): a power failure may take acknowledged orders.", again(name, whose)
+        )
+    if not lax:
+        yield about.ok("A commit is on the disk before it is acknowledged.")
+
+
+def again(name: str, whose: str) -> str:
+    """What turns the setting on where it was turned off: `whose` is how pg_settings calls that, or `ROLE name`."""
+    if whose.startswith(("ROLE ", "DATABASE ")):
+        return _psql(f"ALTER {whose} RESET {name}")
+    if whose == "command line":
+        return f"start that PostgreSQL without -c {name}=off"
+    return f'{_psql(f"ALTER SYSTEM SET {name} = on")} -c "SELECT pg_reload_conf()"'
+
+
+def _psql(statement: str) -> str:
+    return f'psql "$VALERIX_DATABASE_URL" -c "{statement}"'
+
+
+def _settings_off(conn: Connection) -> list[tuple[str, str]]:
+    rows = conn.execute(
+        "SELECT name, CASE source WHEN 'database' THEN 'DATABASE ' || current_database() ELSE source END"
+        " FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'"
+    )
+    return [(name, whose) for name, whose in rows]
+
+
+def _roles_off(conn: Connection) -> list[tuple[str, str]]:
+    rows = conn.execute(
+        "SELECT 'synchronous_commit', 'ROLE ' || rolname FROM pg_db_role_setting"
+        " JOIN pg_roles ON pg_roles.oid = setrole, unnest(setconfig) AS setting"
+        " WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        " AND setting ~ %s ORDER BY rolname",
+        [_OFF],
+    )
+    return [(name, whose) for name, whose in rows]

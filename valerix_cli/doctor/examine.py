@@ -1,0 +1,48 @@
+"""The whole examination, and putting right what can be."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from valerix_cli.doctor import (
+    cluster,
+    databases,
+    directory,
+    machine,
+    operations,
+    ports,
+    programs,
+    redis,
+    services,
+    supervision,
+)
+from valerix_cli.doctor.findings import Finding, Fix
+from valerix_cli.doctor.model import Diagnosis, conclude
+from valerix_cli.doctor.runner import run
+from valerix_cli.doctor.setup import Setup
+
+_PARTS = (machine, programs, directory, supervision, ports, databases, redis, services, operations, cluster)
+
+
+def examine(setup: Setup) -> list[Finding]:
+    """Look at everything at once; takes as long as one look may take, and changes nothing."""
+    return run([one for part in _PARTS for one in part.examinations(setup)], setup.limits.look)
+
+
+def put_right(findings: Sequence[Finding]) -> list[str]:
+    """Do each fix there is; returns what was done, or why it was not, a sentence each."""
+    return [_do(finding.fix, finding.check.name) for finding in findings if finding.fix]
+
+
+def diagnosis(
+    setup: Setup, findings: Sequence[Finding], fixed: list[str], *, at: datetime, seconds: float
+) -> Diagnosis:
+    checks = [finding.check for finding in findings]
+    place = str(setup.directory) if setup.directory else None
+    return Diagnosis(conclude(checks), setup.name, place, at, round(seconds, 3), checks, fixed)
+
+
+def _do(fix: Fix, name: str) -> str:
+    try:
+        return fix()
+    except OSError as error:
+        return f"{name}: not fixed, {error}."

@@ -1,0 +1,69 @@
+"""How a check says what it found."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from valerix_cli.doctor.model import Check, Group, Status
+from valerix_cli.errors import CliError
+
+Fix = Callable[[], str]
+"""Puts something right without losing anything, and returns what it did, in a sentence. Raises OSError."""
+
+UP = "valerix up --detach"
+AGAIN = "valerix down && valerix up --detach"
+FIX = "valerix doctor --fix"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check, and how to put right what it found, where that can be done without losing anything."""
+
+    check: Check
+    fix: Fix | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check is about; makes what is said of it."""
+
+    group: Group
+    name: str
+
+    def ok(self, found: str) -> Finding:
+        return self._say("ok", found)
+
+    def warning(self, found: str, hint: str, fix: Fix | None = None) -> Finding:
+        return self._say("warning", found, hint, fix)
+
+    def failed(self, found: str, hint: str, fix: Fix | None = None) -> Finding:
+        return self._say("failed", found, hint, fix)
+
+    def skipped(self, why: str, hint: str | None = None) -> Finding:
+        return self._say("skipped", why, hint)
+
+    def refused(self, error: CliError) -> Finding:
+        """Failed, for the reason that another command would end with."""
+        return self.failed(f"{error.what.rstrip('.')}: {one_line(error.why)}", error.hint)
+
+    def _say(self, status: Status, found: str, hint: str | None = None, fix: Fix | None = None) -> Finding:
+        return Finding(Check(self.group, self.name, status, found, hint, fix is not None), fix)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A look that may take its time. Where its time is up, that is said `about` its subject, with what to type."""
+
+    about: Subject
+    look: Callable[[], Iterable[Finding]]
+    when_stuck: str
+
+
+def nothing_runs(*about: Subject) -> Examination:
+    """What is skipped for want of a platform."""
+    return Examination(about[0], lambda: [one.skipped("No platform runs here.", UP) for one in about], UP)
+
+
+def one_line(text: object) -> str:
+    """The same without line breaks, as a sentence: libraries like to end theirs with neither."""
+    line = " ".join(str(text).split()).rstrip(".")
+    return f"{line}."

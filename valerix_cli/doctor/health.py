@@ -1,0 +1,81 @@
+"""What a service says of itself: whether it is ready, who it is, and, of a worker, when it last looked for work."""
+
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import httpx
+import msgspec
+
+from valerix_cli import __version__
+from valerix_cli.doctor.findings import AGAIN, Finding, Subject, one_line
+from valerix_cli.doctor.setup import Replica, Setup
+from valerix_cli.durations import say_duration
+from valerix_cli.local.state import Service
+from valerix_cli.local.status import Check
+
+_HEARTBEAT = "worker_last_heartbeat_timestamp_seconds "
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The answer of /health/ready."""
+
+    status: Literal["ok", "degraded", "down"]
+    service: str
+    replica: str
+    version: str
+    pid: int
+    checks: dict[str, Check] = {}
+
+
+def more_about(setup: Setup, replica: Replica) -> str:
+    """How to learn more about a replica."""
+    return f"valerix logs {replica.name}" if setup.directory else f"curl -sS {replica.url}/health/ready"
+
+
+def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
+    """What `answer`, which took `seconds`, says: by whom, in which version, and what ails it."""
+    about, process = Subject("services", replica.name), replica.process
+    other_address = f"correct the addresses of [contexts.{setup.name}]; valerix context show --origins"
+    try:
+        ready = msgspec.json.decode(answer.content, type=Ready)
+    except msgspec.DecodeError:
+        found = f"Something else answers there (HTTP {answer.status_code})."
+        return about.failed(found, AGAIN if setup.directory else other_address)
+    if ready.service != replica.service:
+        return about.failed(f"The {ready.service} service answers there.", other_address)
+    if process and ready.pid != process.pid:
+        return about.failed(f"Process {ready.pid} answers there, and ours is {process.pid}.", AGAIN)
+    if ready.status != "ok":
+        return _ailing(setup, replica, ready)
+    if ready.version != __version__:
+        same = AGAIN if setup.directory else f"use valerix {ready.version} for it, or roll {__version__} out"
+        return about.warning(f"It is of version {ready.version}, this command of {__version__}.", same)
+    return about.ok(f"{ready.replica} is ready, answered in {say_duration(seconds)}{_restarts(process)}.")
+
+
+def _ailing(setup: Setup, replica: Replica, ready: Ready) -> Finding:
+    about = Subject("services", replica.name)
+    causes = [f"{name}: {one.detail or one.status}" for name, one in ready.checks.items() if one.status != "ok"]
+    said = f"{ready.replica} is {ready.status}: {one_line('; '.join(causes))}"
+    is_behind = any("OutdatedSchema" in cause for cause in causes)
+    cure = AGAIN if is_behind and setup.directory else more_about(setup, replica)
+    return about.failed(said, cure) if ready.status == "down" else about.warning(said, cure)
+
+
+def _restarts(process: Service | None) -> str:
+    if not process or not process.restarts:
+        return ""
+    return f"; started again {process.restarts} times, last exit {process.last_exit}"
+
+
+def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
+    """How long ago the worker called `name` looked for work, by its own clock; `answer` is its /metrics."""
+    about = Subject("services", f"{name} heartbeat")
+    beats = [float(line.split()[1]) for line in answer.text.splitlines() if line.startswith(_HEARTBEAT)]
+    if not beats or "Date" not in answer.headers:
+        return about.skipped("It does not tell when it last looked for work.")
+    ago = parsedate_to_datetime(answer.headers["Date"]).timestamp() - beats[0]
+    if ago > limit:
+        when = f"{say_duration(ago)} ago" if beats[0] else "never"
+        return about.failed(f"It last looked for work {when}.", f"valerix logs {name}")
+    return about.ok("It looks for work.")

@@ -1,0 +1,72 @@
+"""This machine: its Python, its memory, how many files may be open, and what its terminal can show."""
+
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.setup import Setup
+
+OLDEST_PYTHON = (3, 11)
+_PYTHON, _FILES = Subject("machine", "python"), Subject("machine", "open files")
+_LOCALE, _MEMORY = Subject("machine", "locale"), Subject("machine", "memory")
+_SPARE = 24  # open files that are no connections
+_WHO_HAS_IT = "ps -eo pid,rss,comm --sort=-rss | head" if sys.platform == "linux" else "ps -eo pid,rss,comm -m | head"
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    return [Examination(Subject("machine", "python"), lambda: _look(setup), "python3 --version")]
+
+
+def _look(setup: Setup) -> Iterator[Finding]:
+    yield judge_python(platform.python_version_tuple(), f"{platform.system()} {platform.machine()}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield judge_files(soft, hard, setup.limits.files)
+    yield judge_encoding(sys.__stdout__.encoding if sys.__stdout__ else "utf-8")  # sys.stdout may be one of Rich's
+    if setup.directory:
+        needed = setup.limits.memory if setup.stack is None else setup.limits.memory // 4
+        yield judge_memory(available_memory(), needed)
+
+
+def judge_python(version: tuple[str, str, str], system: str) -> Finding:
+    said = f"Python {'.'.join(version)} on {system}."
+    if (int(version[0]), int(version[1])) < OLDEST_PYTHON:
+        return _PYTHON.failed(f"{said} Valerix needs 3.11 or newer.", "uv venv --python 3.12, and install it there")
+    return _PYTHON.ok(said)
+
+
+def judge_files(soft: int, hard: int, needed: int) -> Finding:
+    """Whether as many files may be open as load wants: each client of `valerix load` is a connection."""
+    if soft == resource.RLIM_INFINITY:
+        return _FILES.ok("As many as one likes.")
+    if soft >= needed:
+        return _FILES.ok(f"{soft:,}, enough for some {soft - _SPARE:,} clients of `valerix load`.")
+    may_be = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    return _FILES.warning(f"{soft:,} at most; under load {needed:,} are wanted.", f"ulimit -n {may_be}")
+
+
+def judge_encoding(encoding: str) -> Finding:
+    if encoding.lower().replace("-", "") == "utf8":
+        return _LOCALE.ok("Output is UTF-8.")
+    return _LOCALE.warning(f"Output is {encoding}: some characters cannot be shown.", "export PYTHONUTF8=1")
+
+
+def judge_memory(available: int | None, needed: int) -> Finding:
+    """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
+    if available is None:
+        return _MEMORY.skipped("This system does not say how much is free.")
+    said = f"{available // 2**20:,} MB are free"
+    if available < needed:
+        return _MEMORY.warning(f"{said}, a platform wants {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can")
+    return _MEMORY.ok(f"{said}.")
+
+
+def available_memory(source: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that can be had without swapping, or None where the system does not tell (Linux does)."""
+    try:
+        lines = source.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

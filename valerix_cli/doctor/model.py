@@ -1,0 +1,55 @@
+"""What a doctor finds, as values."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, get_args
+
+import msgspec
+
+Status = Literal["ok", "warning", "failed", "skipped"]
+Group = Literal[
+    "machine",
+    "state directory",
+    "platform",
+    "ports",
+    "databases",
+    "redis",
+    "services",
+    "access",
+    "schema",
+    "clock",
+    "cluster",
+]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at: how it is, in a sentence, and what to type where it is not well.
+
+    `fixable`: `valerix doctor --fix` does it.
+    """
+
+    group: Group
+    name: str
+    status: Status
+    found: str
+    hint: str | None = None
+    fixable: bool = False
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """The whole of it. `failed` outweighs `warning`, which outweighs `ok`; `fixed` says what was put right before."""
+
+    verdict: Literal["ok", "warning", "failed"]
+    context: str
+    state_dir: str | None
+    at: datetime
+    seconds: float
+    checks: list[Check]
+    fixed: list[str] = []
+
+
+def conclude(checks: Sequence[Check]) -> Literal["ok", "warning", "failed"]:
+    """The worst counts; what was skipped does not."""
+    found = {check.status for check in checks}
+    return "failed" if "failed" in found else "warning" if "warning" in found else "ok"

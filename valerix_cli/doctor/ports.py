@@ -1,0 +1,67 @@
+"""The ports that people expect: free, ours, or held by whom."""
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.setup import Setup
+from valerix_cli.local.plan import KINDS
+from valerix_cli.local.ports import holder, is_free
+from valerix_cli.local.state import Service
+
+FRONTEND_PORT = 3000
+WANTED = {FRONTEND_PORT: "frontend", **{kind.port: kind.name for kind in KINDS if kind.port}}
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    if setup.directory is None:
+        about = Subject("ports", "ports")
+        return [Examination(about, lambda: [about.skipped(setup.elsewhere)], "valerix doctor --context local")]
+    return [
+        Examination(Subject("ports", str(port)), partial(_look, setup, port), _who_listens(port))
+        for port in sorted(WANTED)
+    ]
+
+
+def _look(setup: Setup, port: int) -> Iterator[Finding]:
+    services = [one for several in setup.stack.services.values() for one in several] if setup.stack else []
+    ours = next((one for one in services if one.port == port), None)
+    elsewhere = next((one for one in services if one.name == f"{WANTED[port]}-1"), None)
+    if is_free(port):
+        yield judge_free(port, ours)
+    else:
+        yield judge_taken(port, holder(port), ours, elsewhere)
+
+
+def judge_free(port: int, ours: Service | None) -> Finding:
+    about = Subject("ports", str(port))
+    if ours:
+        return about.warning(f"Nobody listens, though {ours.name} should.", f"valerix logs {ours.name}")
+    return about.ok(f"Free for {WANTED[port]}.")
+
+
+def judge_taken(port: int, who: str | None, ours: Service | None, elsewhere: Service | None) -> Finding:
+    """`who` is "python3 (pid 4711)" or None where that cannot be told; `elsewhere` is whom the port was meant for."""
+    about = Subject("ports", str(port))
+    pid = _pid(who)
+    if ours and (pid is None or pid == ours.pid):
+        return about.ok(f"{ours.name} listens.")
+    holding = f"{who or 'A process that cannot be named'} holds it"
+    hint = f"kill {pid} frees it, if it is yours to end" if pid else _who_listens(port)
+    if ours:
+        return about.failed(f"{holding}, so {ours.name} cannot have it.", hint)
+    if elsewhere:
+        return about.warning(f"{holding}; {elsewhere.name} listens on {elsewhere.port}.", f"valerix status; {hint}")
+    return about.warning(f"{holding}; `valerix up` takes another one for {WANTED[port]}.", hint)
+
+
+def _pid(who: str | None) -> int | None:
+    found = re.search(r"\(pid (\d+)\)$", who or "")
+    return int(found[1]) if found else None
+
+
+def _who_listens(port: int) -> str:
+    on_linux, elsewhere = f"sudo ss -ltnp 'sport = :{port}'", f"sudo lsof -nP -iTCP:{port} -sTCP:LISTEN"
+    return on_linux if sys.platform == "linux" else elsewhere

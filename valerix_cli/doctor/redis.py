@@ -1,0 +1,93 @@
+"""Redis: whether it answers, and what it does when it is full. Nothing is kept in it that may not be lost."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from valerix_cli.doctor.findings import UP, Examination, Finding, Subject, one_line
+from valerix_cli.doctor.processes import silent
+from valerix_cli.doctor.setup import Setup
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.external import REDIS_URL
+from valerix_cli.local.state import Database, read_secrets
+
+OLDEST = (6, 2)  # the first with XAUTOCLAIM
+_REDIS, _MEMORY = Subject("redis", "redis"), Subject("redis", "memory policy")
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    server = setup.stack.databases.get("redis") if setup.stack else None
+    url = setup.environ.get(REDIS_URL) if server is None or server.kind == "external" else _ours(setup, server)
+    if setup.directory and url:
+        return [Examination(_REDIS, partial(_look, setup, server, url), "valerix logs redis")]
+    return [Examination(_REDIS, lambda: [_unknown(setup, server)], UP)]
+
+
+def _unknown(setup: Setup, server: Database | None) -> Finding:
+    """Why it is not known how to reach it."""
+    if setup.directory is None:
+        return _REDIS.skipped("Its address is known to the services only: see what they say of it.")
+    if server is None:
+        return _REDIS.skipped("No platform runs here.", UP)
+    if server.kind == "external":
+        return _REDIS.skipped("It is named where valerix up was typed, not here.", f"export {REDIS_URL}=…, as there")
+    return _REDIS.skipped("Its password cannot be read.")
+
+
+def _ours(setup: Setup, server: Database) -> str | None:
+    try:
+        secrets = read_secrets(setup.directory) if setup.directory else None
+    except (OSError, UnreachableError):
+        return None
+    return f"redis://:{secrets.redis_password}@{server.host}:{server.port}/0" if secrets else None
+
+
+def _look(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
+    limit = setup.limits.answer
+    try:
+        client = Redis.from_url(url, socket_timeout=limit, socket_connect_timeout=limit, retry=Retry(NoBackoff(), 0))
+    except ValueError as error:
+        yield _REDIS.failed(
+            f"{REDIS_URL} was not understood: {one_line(error)}", f"export {REDIS_URL}=redis://HOST:6379/0"
+        )
+        return
+    with client:
+        try:
+            client.ping()
+            info: dict[str, Any] = client.info()
+        except RedisError as error:
+            yield _silent(server, f"It does not answer: {one_line(error)}")
+            return
+    yield judge_version(info)
+    yield judge_memory(int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy")))
+
+
+def _silent(server: Database | None, said: str) -> Finding:
+    if server is None or server.kind == "external":
+        return _REDIS.failed(said, f"unset {REDIS_URL}, for our own; or correct it")
+    return silent(_REDIS, server.pid, said, "valerix logs redis")
+
+
+def judge_version(info: dict[str, Any]) -> Finding:
+    """By the version of Redis it is compatible with, which Valkey tells besides its own."""
+    version = str(info["redis_version"])
+    said = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return _REDIS.failed(
+            f"{said} answers; it must be {OLDEST[0]}.{OLDEST[1]} or newer.", f"unset {REDIS_URL}, for our own"
+        )
+    return _REDIS.ok(f"{said} answers.")
+
+
+def judge_memory(limit: int, policy: str) -> Finding:
+    """`limit` in bytes, 0 for none. All we keep there may be evicted; a full one that evicts nothing refuses writes."""
+    if limit and policy == "noeviction":
+        return _MEMORY.warning(
+            f"It may use {limit // 2**20:,} MB and evicts nothing: once full, answers are not cached any more.",
+            "redis-cli config set maxmemory-policy allkeys-lru",
+        )
+    return _MEMORY.ok(f"It may use {limit // 2**20:,} MB and then goes by {policy}." if limit else "It has no limit.")

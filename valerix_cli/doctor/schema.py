@@ -1,0 +1,33 @@
+"""Whether each database is at the schema that this code was written for."""
+
+import psycopg
+
+from valerix_cli.audit.queries import Connection
+from valerix_cli.doctor.findings import AGAIN, Finding, Subject
+from valerix_cli.doctor.setup import Setup
+from valerix_cli.local.schema import applied, numbered
+
+
+def look(conn: Connection, setup: Setup, service: str, database: str) -> Finding:
+    try:
+        found = applied(conn)
+    except psycopg.errors.UndefinedTable:
+        found = set()
+    migrate = AGAIN if setup.directory else f"VALERIX_DATABASE_URL=… python -m services.{service}.migrate"
+    return judge(Subject("schema", database), numbered(service), found, migrate)
+
+
+def judge(about: Subject, expected: set[int], found: set[int], migrate: str) -> Finding:
+    """What is missing, what is more than expected, or that they are the same."""
+    if missing := expected - found:
+        return about.failed(f"It lacks migration {_named(missing)}: the service is not ready without.", migrate)
+    if more := found - expected:
+        return about.warning(
+            f"It has migration {_named(more)}, of which this valerix knows nothing: a newer one was here.",
+            "valerix version; use the one that made it",
+        )
+    return about.ok(f"At version {max(expected, default=0)}, as this code expects.")
+
+
+def _named(numbers: set[int]) -> str:
+    return ", ".join(f"{number:04}" for number in sorted(numbers))

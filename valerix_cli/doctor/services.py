@@ -1,0 +1,64 @@
+"""Each process of each service: ready or not and why, its clock, and whether it takes our token."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import httpx
+
+from valerix_cli.contexts import Context
+from valerix_cli.doctor import access, clock
+from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_runs, one_line
+from valerix_cli.doctor.health import judge, judge_heartbeat, more_about
+from valerix_cli.doctor.processes import silent
+from valerix_cli.doctor.setup import Replica, Setup
+from valerix_cli.durations import say_duration
+
+_UNREACHED = (httpx.HTTPError, httpx.InvalidURL)
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    context = setup.context
+    if context is None:
+        return [nothing_runs(Subject("services", "services"), Subject("access", "access"))]
+    looks = [
+        Examination(Subject("services", one.name), partial(_look, setup, context, one), more_about(setup, one))
+        for one in setup.replicas
+    ]
+    return [access.examination(context), *looks]
+
+
+def _look(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]:
+    try:
+        with _client(setup, replica) as http:
+            before, began = setup.now(), time.monotonic()
+            answer = http.get("/health/ready")
+            took, ours = time.monotonic() - began, (before, setup.now())
+            yield judge(setup, replica, answer, took)
+            yield from clock.of_service(replica.name, answer, ours, setup.limits.drift)
+            if replica.service == "worker":
+                yield judge_heartbeat(replica.name, http.get("/metrics"), setup.limits.heartbeat)
+            elif context.operator_token:
+                yield access.look(context, replica, http)
+    except _UNREACHED as error:
+        yield _unreached(setup, replica, error)
+
+
+def _client(setup: Setup, replica: Replica) -> httpx.Client:
+    return httpx.Client(
+        base_url=replica.url,
+        timeout=setup.limits.answer,
+        trust_env=setup.directory is None,  # a proxy has no business between us and our own machine
+        verify=replica.url.startswith("https:"),  # reading the certificates takes 50 ms
+    )
+
+
+def _unreached(setup: Setup, replica: Replica, error: Exception) -> Finding:
+    about, process = Subject("services", replica.name), replica.process
+    if process and process.state == "backing-off":
+        why = f"It ended (exit code {process.last_exit}) and is about to be started again."
+    elif isinstance(error, httpx.TimeoutException):
+        why = f"It gives no answer within {say_duration(setup.limits.answer)}."
+    else:
+        why = f"It cannot be reached: {one_line(error)}"
+    return silent(about, process.pid if process else None, why, more_about(setup, replica))

@@ -1,0 +1,89 @@
+"""What is examined, read once: which platform, where it keeps what it stores, and whom to ask."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from valerix_cli.contexts import Context, find_context
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.claim import running
+from valerix_cli.local.state import Service, Stack, state_dir
+from valerix_cli.settings import LOCAL, Settings
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is too late, too little or too far off: seconds, bytes and numbers of files."""
+
+    look: float = 10.0
+    answer: float = 2.0
+    room: int = 2**30
+    memory: int = 400 * 2**20
+    files: int = 1024
+    drift: float = 2.0
+    heartbeat: float = 10.0
+    waiting: float = 60.0
+
+    @classmethod
+    def within(cls, seconds: float) -> "Limits":
+        """Let no look take longer than that, and wait for each answer half as long at most."""
+        return cls(look=seconds, answer=min(cls.answer, seconds / 2))
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of a service; on this machine also what its supervisor says of it."""
+
+    service: str
+    name: str
+    url: str
+    process: Service | None = None
+
+
+def time_of_day() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """`directory` is None for a platform elsewhere, `context` while none runs here, `stack` in both cases."""
+
+    name: str
+    directory: Path | None
+    environ: Mapping[str, str]
+    context: Context | None
+    stack: Stack | None = None
+    limits: Limits = Limits()
+    now: Callable[[], datetime] = time_of_day
+
+    @property
+    def elsewhere(self) -> str:
+        """Why what concerns this machine's platform is skipped for another."""
+        return f"`{self.name}` does not run on this machine."
+
+    @property
+    def replicas(self) -> list[Replica]:
+        """Every process of every service that is known of."""
+        if self.stack:
+            return [
+                Replica(kind, one.name, one.url, one)
+                for kind, several in self.stack.services.items()
+                for one in several
+            ]
+        services = self.context.services if self.context else {}
+        return [Replica(kind, f"{kind} {url}", url.rstrip("/")) for kind, urls in services.items() for url in urls]
+
+
+def read_setup(settings: Settings, environ: Mapping[str, str], limits: Limits) -> Setup:
+    """The set-up of the context that the settings name. Raises BadUsageError when there is none of that name."""
+    name = settings.setting("context").value
+    if name != LOCAL:
+        return Setup(name, None, environ, find_context(settings, environ), limits=limits)
+    directory = state_dir(environ)
+    stack = context = None
+    with suppress(OSError, UnreachableError):  # a check says what is wrong there
+        stack = running(directory)
+        context = find_context(settings, environ) if stack else None
+    return Setup(name, directory, environ, context, stack if context else None, limits)

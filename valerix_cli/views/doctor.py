@@ -1,0 +1,54 @@
+"""What a doctor found, group by group, with what to type below what is not well."""
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.doctor.model import Check, Diagnosis, Status
+from valerix_cli.durations import say_duration
+from valerix_cli.output import printable
+from valerix_cli.views.tables import coloured, table
+
+_LIKE: dict[Status, str] = {"ok": "confirmed", "warning": "queued", "failed": "dead", "skipped": ""}
+"""The status whose colour a finding has."""
+
+
+def diagnosis_view(found: Diagnosis) -> RenderableType:
+    return Group(_checks(found.checks), Text(), coloured(_conclusion(found), _LIKE[found.verdict]))
+
+
+def _checks(checks: list[Check]) -> RenderableType:
+    rows: list[list[RenderableType]] = []
+    last, said = None, set[str | None]()
+    for check in checks:
+        if check.group != last:
+            rows.append([Text(check.group, style="bold"), "", ""])
+        again = check.status == "skipped" and check.hint in said
+        rows.append([f"  {check.name}", _status(check), _found(check, again=again)])
+        last = check.group
+        said.add(check.hint)
+    return table("check", "status", "found", rows=rows, wrap=("found",))
+
+
+def _status(check: Check) -> Text:
+    return coloured(check.status, _LIKE[check.status])
+
+
+def _found(check: Check, *, again: bool) -> Text:
+    """What was found, and on a line of its own what to type; that is not said `again` for what is only skipped."""
+    found = Text(printable(check.found), style="dim" if check.status == "skipped" else "")
+    if check.hint and not again:
+        found.append("\ntry: ", style="dim").append(printable(check.hint), style="bold")
+    return found
+
+
+def _conclusion(found: Diagnosis) -> str:
+    counts = Counter(check.status for check in found.checks)
+    several: dict[Status, str] = {"warning": "warnings"}
+    said = [
+        f"{count} {several.get(status, status) if count > 1 else status}"
+        for status in _LIKE
+        if (count := counts[status])
+    ]
+    return f"{', '.join(said)}, in {say_duration(found.seconds)}."
