@@ -44,6 +44,7 @@ class Faults:
         self._clock, self._tell, self._script = clock, tell, script
         self._pending = sorted(range(len(drill.faults)), key=lambda number: drill.faults[number].at)
         self._gremlins: dict[int, float] = {}  # those that are live, and when each ends
+        self._to_be_told = False  # what is live now, to inventory
         self._at_work: list[threading.Thread] = []
         self._stopped: list[Process] = []
         self._held: set[str] = set()
@@ -56,7 +57,7 @@ class Faults:
     def are_over(self) -> bool:
         """Whether all have been, and nothing of them is left; gremlins that follow a script go on."""
         live = self._gremlins and self._script is None
-        return not self._pending and not live and not any(thread.is_alive() for thread in self._at_work)
+        return not self._pending and not live and not self._to_be_told and not self._is_striking
 
     def step(self) -> None:
         """Do what is due. Raises CliError when a fault cannot be made to happen."""
@@ -75,7 +76,8 @@ class Faults:
             else:
                 self._in_the_background(number, fault)
         if over or any(self._drill.faults[number].kind == "gremlin" for number in due):
-            self._unleash()
+            self._to_be_told = True
+        self._tell_inventory()
 
     def end_gremlins(self) -> None:
         """End those that are live before their time, but for those that follow a script."""
@@ -84,7 +86,7 @@ class Faults:
         for number in list(self._gremlins):
             del self._gremlins[number]
             self._end(number)
-        self._unleash()
+            self._to_be_told = True
 
     def wait(self) -> None:
         """Wait until processes that were struck are back."""
@@ -139,6 +141,21 @@ class Faults:
                 why = str(error)
             time.sleep(0.2)
         return why or "one was turned on again"
+
+    def _tell_inventory(self) -> None:
+        """Have it know which gremlins are to be live; once more in a moment, where a fault of ours keeps it away."""
+        if not self._to_be_told:
+            return
+        try:
+            self._unleash()
+            self._to_be_told = False
+        except CliError:
+            if not self._is_striking:
+                raise
+
+    @property
+    def _is_striking(self) -> bool:
+        return any(thread.is_alive() for thread in self._at_work)
 
     def _unleash(self) -> None:
         if not self._gremlins:
