@@ -1,0 +1,1 @@
+"""`valerix top`: everything at once, live, and keys for the deeds that a demonstration needs."""

@@ -1,0 +1,260 @@
+"""The screen of `valerix top`: shows one snapshot after the other, and does what the keys say."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import ClassVar, TypeVar
+
+import msgspec
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from valerix_cli.audit.model import Audit
+from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.wire import Activation
+from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.output import printable
+from valerix_cli.top import board, words
+from valerix_cli.top.deeds import Deeds, is_live
+from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
+from valerix_cli.top.model import Seen, Snapshot
+from valerix_cli.top.panels import head
+from valerix_cli.top.widgets import Panel
+from valerix_cli.views.chaos import summary
+
+T = TypeVar("T")
+
+EVERY = 1.0  # seconds
+_TALL = 40  # lines
+_REMEMBERED = 50  # sends
+
+
+class TopApp(App[None]):
+    """`look` gives a snapshot and may take seconds; `where` names the platform, which is `local` or asked for more."""
+
+    CSS_PATH = "top.tcss"
+    TITLE = "valerix-top"
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - App says it is of instances
+        (0, "-low"),
+        (_TALL, "-tall"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "order", "order"),
+        Binding("a", "again", "again"),
+        Binding("g", "gremlin", "gremlin"),
+        Binding("x", "calm", "off"),
+        Binding("u", "audit", "audit"),
+        Binding("v", "view", "view"),
+        Binding("s", "save", "save"),
+        Binding("p", "pause", "pause"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+    ]
+
+    class Looked(Message):
+        """A snapshot has come."""
+
+        def __init__(self, snapshot: Snapshot) -> None:
+            super().__init__()
+            self.snapshot = snapshot
+
+    class Done(Message):
+        """Something that was done beside the screen has an outcome, with which to go on."""
+
+        def __init__(self, then: Callable[[], None]) -> None:
+            super().__init__()
+            self.then = then
+
+    def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, where: str, *, is_local: bool = True) -> None:
+        super().__init__()
+        self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
+        self._look, self._deeds = look, deeds
+        self._where, self._is_local = where, is_local
+        self._over = threading.Event()
+        self._snapshot: Snapshot | None = None
+        self._paused = False
+        self._chosen = 0
+        self._sends: tuple[Sent, ...] = ()
+        self._audit: Seen[Audit] = Seen()
+        self._auditing = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head", markup=False)
+        with Horizontal(id="columns"):
+            yield Vertical(*board.left(), id="left")
+            yield Vertical(*board.right(), id="right")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._choose(0)
+        self._show_head()
+        if not self.is_headless:
+            for number, code in ((signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
+        self._in_background(self._keep_looking)
+
+    def on_unmount(self) -> None:
+        self._over.set()
+
+    def on_top_app_looked(self, message: Looked) -> None:
+        if not self._paused:
+            self._snapshot = message.snapshot
+            self._show()
+
+    def on_top_app_done(self, message: Done) -> None:
+        message.then()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`v` is offered only where it does something."""
+        return not (action == "view" and self.size.height >= _TALL) and super().check_action(action, parameters)
+
+    def action_order(self) -> None:
+        stock = self._snapshot.stock.value if self._snapshot else None
+        form = OrderForm([item.item_id for item in stock or []], self._where)
+        self.push_screen(form, lambda wanted: self._send(wanted) if wanted else None)
+
+    def action_again(self) -> None:
+        if self._sends:
+            self._send(self._sends[-1].wanted)
+        else:
+            self._say("Nothing was sent from here yet: o places an order.")
+
+    def action_gremlin(self) -> None:
+        self.push_screen(GremlinChoice(self._is_live), lambda one: self._ask_toggle(one) if one else None)
+
+    def action_calm(self) -> None:
+        def calm() -> None:
+            self._do(self._deeds.calm, self._calmed)
+
+        self._ask(f"Turn all gremlins off on {self._where}?", calm, unless=self._is_local)
+
+    def action_audit(self) -> None:
+        if not self._auditing:
+            self._choose(board.CHOICES.index("audit"))
+            self._auditing = True
+            self._audit = Seen(self._audit.value, fault="Auditing …")
+            self._show()
+            self._do(self._deeds.audit, self._audited, self._not_audited)
+
+    def action_view(self) -> None:
+        self._choose((self._chosen + 1) % len(board.CHOICES))
+
+    def action_save(self) -> None:
+        name = f"{self.TITLE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}.svg"
+        try:
+            self.save_screenshot(name)
+        except OSError as error:
+            self._say(f"{name} cannot be written: {error.strerror}", wrong=True)
+        else:
+            self._say(f"Saved as {name}, in the directory where top was started.")
+
+    def action_pause(self) -> None:
+        self._paused = not self._paused
+        self._show_head()
+
+    def action_help(self) -> None:
+        self.push_screen(Help(words.HELP))
+
+    def action_interrupt(self) -> None:
+        self.exit(return_code=ExitCode.INTERRUPTED)
+
+    def _keep_looking(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            self._tell(self.Looked(self._look()))
+            self._over.wait(max(0.0, EVERY - (time.monotonic() - began)))
+
+    def _show(self) -> None:
+        self._show_head()
+        shown = self._snapshot or Snapshot(datetime.now(UTC))
+        shown = msgspec.structs.replace(shown, sends=self._sends, audit=self._audit)
+        for panel in self.screen_stack[0].query(Panel):
+            panel.show(shown)
+
+    def _show_head(self) -> None:
+        line = self.screen_stack[0].query_one("#head", Static)
+        line.update(head.draw(self._snapshot, self._where, paused=self._paused))
+
+    def _choose(self, number: int) -> None:
+        """Show that one of the panels a low screen has room for one of."""
+        self._chosen = number
+        for place, name in enumerate(board.CHOICES):
+            self.screen_stack[0].query_one(f"#{name}").set_class(place == number, "-chosen")
+
+    def _send(self, wanted: Wanted) -> None:
+        self._choose(board.CHOICES.index("feed"))
+        self._do(lambda: self._deeds.place(wanted), self._sent)
+
+    def _sent(self, sent: Sent) -> None:
+        self._sends = (*self._sends, sent)[-_REMEMBERED:]
+        self._say(words.told(sent), wrong=sent.order is None)
+        self._show()
+
+    def _is_live(self, gremlin: Gremlin) -> bool:
+        return self._snapshot is not None and is_live(gremlin, self._snapshot.chaos.value)
+
+    def _ask_toggle(self, gremlin: Gremlin) -> None:
+        question = words.ask_toggle(gremlin, self._where, live=self._is_live(gremlin))
+        self._ask(question, lambda: self._do(lambda: self._deeds.toggle(gremlin), self._toggled))
+
+    def _toggled(self, live: Activation | None) -> None:
+        self._say(f"Live now: {summary(live)}. Undo: x" if live else "No gremlin is live now.")
+
+    def _calmed(self, ended: Activation | None) -> None:
+        self._say(f"Off: {summary(ended)}." if ended else "No gremlin was live.")
+
+    def _audited(self, audit: Audit) -> None:
+        self._auditing, self._audit = False, Seen(audit)
+        self._show()
+
+    def _not_audited(self, error: CliError) -> None:
+        self._auditing, self._audit = False, Seen(None, fault=str(error))
+        self._show()
+
+    def _ask(self, question: str, deed: Callable[[], None], *, unless: bool = False) -> None:
+        if unless:
+            deed()
+        else:
+            self.push_screen(Question(question), lambda yes: deed() if yes else None)
+
+    def _do(
+        self, deed: Callable[[], T], then: Callable[[T], None], otherwise: Callable[[CliError], None] | None = None
+    ) -> None:
+        """Do it beside the screen, and go on with what came of it."""
+
+        def run() -> None:
+            try:
+                found = deed()
+            except CliError as error:
+                self._tell(self.Done(partial(otherwise or self._complain, error)))
+            else:
+                self._tell(self.Done(partial(then, found)))
+
+        self._in_background(run)
+
+    def _complain(self, error: CliError) -> None:
+        self._say(f"{error.what} {error.why}", wrong=True)
+
+    def _say(self, text: str, *, wrong: bool = False) -> None:
+        self.notify(printable(text), severity="error" if wrong else "information", markup=False)
+
+    def _tell(self, message: Message) -> None:
+        with suppress(RuntimeError):  # the screen is gone, and with it whoever wanted to know
+            self.post_message(message)
+
+    @staticmethod
+    def _in_background(work: Callable[[], None]) -> None:
+        """In a thread that nobody waits for: leaving must not take as long as the slowest answer."""
+        threading.Thread(target=work, daemon=True).start()

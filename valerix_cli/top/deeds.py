@@ -1,0 +1,88 @@
+"""What `valerix top` does to the platform: what the commands do, with their clients and their defaults."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from valerix_cli.audit import SETTLE_LIMIT, Audit
+from valerix_cli.audit import audit as examine
+from valerix_cli.clients.http import Replicas
+from valerix_cli.clients.inventory import InventoryClient
+from valerix_cli.clients.orders import OrderClient
+from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.wire import Activation, Chaos
+from valerix_cli.commands.audit import find_sources
+from valerix_cli.commands.chaos import Gremlin, merged
+from valerix_cli.contexts import Context
+
+
+class Deeds(Protocol):
+    """Each raises CliError, and may take seconds: they are for a thread."""
+
+    def place(self, wanted: Wanted) -> Sent: ...
+
+    def toggle(self, gremlin: Gremlin) -> Activation | None: ...
+
+    def calm(self) -> Activation | None: ...
+
+    def audit(self) -> Audit: ...
+
+
+class PlatformDeeds:
+    """`find` gives the context as it is now; `limit` is how many seconds an answer may take, None for the usual."""
+
+    def __init__(self, find: Callable[[], Context], limit: float | None = None) -> None:
+        self._find = find
+        self._limit = limit
+
+    def place(self, wanted: Wanted) -> Sent:
+        return OrderClient(self._replicas("order")).place(wanted)
+
+    def toggle(self, gremlin: Gremlin) -> Activation | None:
+        """Turn it on as `valerix chaos on` does, or off if it is live; the others stay. Returns what is live then."""
+        inventory = self._inventory()
+        live = inventory.chaos().live
+        wanted = toggled(live, gremlin)
+        if wanted is not None:
+            return inventory.unleash(wanted)
+        inventory.calm()
+        return None
+
+    def calm(self) -> Activation | None:
+        return self._inventory().calm()
+
+    def audit(self) -> Audit:
+        return examine(find_sources(self._find()), None, SETTLE_LIMIT)
+
+    def _inventory(self) -> InventoryClient:
+        return InventoryClient(self._replicas("inventory"))
+
+    def _replicas(self, service: str) -> Replicas:
+        return Replicas(self._find(), service, limit=self._limit)
+
+
+def is_live(gremlin: Gremlin, chaos: Chaos | None) -> bool:
+    return chaos is not None and chaos.live is not None and _is_on(chaos.live, gremlin)
+
+
+def toggled(live: Activation | None, gremlin: Gremlin) -> dict[str, Any] | None:
+    """The request that turns `gremlin` on beside what is live, or off without it; None when nothing is then left."""
+    if live is None or not _is_on(live, gremlin):
+        return merged(live, gremlin, rate=None, delay=None, ttl=None, seed=None, reason="valerix top")
+    others = [one for one in Gremlin if one is not gremlin and _is_on(live, one)]
+    if not others:
+        return None
+    ttl = max(1.0, math.ceil(live.remaining_seconds))
+    kept = merged(live, others[0], rate=_rate(live, others[0]), delay=None, ttl=ttl, seed=None, reason=None)
+    off: dict[str, Any] = (
+        {"latency": False} if gremlin is Gremlin.LATENCY else {f"{gremlin.replace('-', '_')}_rate": 0.0}
+    )
+    return kept | off
+
+
+def _is_on(live: Activation, gremlin: Gremlin) -> bool:
+    return live.latency if gremlin is Gremlin.LATENCY else _rate(live, gremlin) > 0
+
+
+def _rate(live: Activation, gremlin: Gremlin) -> float:
+    return float(getattr(live, f"{gremlin.replace('-', '_')}_rate"))

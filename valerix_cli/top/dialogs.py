@@ -1,0 +1,117 @@
+"""What is asked before anything is done, and the help."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+from uuid import uuid4
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Button, Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from valerix_cli.baskets import MOST
+from valerix_cli.clients.sends import Wanted
+from valerix_cli.commands.chaos import Gremlin
+
+_LEAVE: list[BindingType] = [Binding("escape", "dismiss", "Leave")]
+
+
+class Question(ModalScreen[bool]):
+    """A deed that wants a yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "answer(True)"), Binding("n,escape", "answer(False)")]
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label(self._text, markup=False)
+            with Horizontal():
+                yield Button("No (n)", id="no", compact=True)
+                yield Button("Yes (y)", id="yes", compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:  # noqa: FBT001 - how Textual calls it
+        self.dismiss(yes)
+
+
+class OrderForm(ModalScreen[Wanted | None]):
+    """Which item, and how many of it; the key is shown, since whoever has it may send the order again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*_LEAVE]
+
+    def __init__(self, items: Sequence[str], where: str) -> None:
+        super().__init__()
+        self._items = items
+        self._where = where
+        self._key = f"top-{uuid4()}"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label(f"Place an order on {self._where}", markup=False)
+            yield Label("Item (right arrow completes it)")
+            yield Input(
+                self._items[0] if self._items else "",
+                id="item",
+                compact=True,
+                suggester=SuggestFromList(self._items, case_sensitive=False),
+            )
+            yield Label("Quantity")
+            yield Input("1", id="quantity", compact=True, type="integer")
+            yield Label(f"Key {self._key}", markup=False)
+            yield Label("Enter places it, Escape leaves.", id="said", markup=False)
+
+    def on_input_submitted(self) -> None:
+        item, quantity = self.query_one("#item", Input).value.strip(), self.query_one("#quantity", Input).value
+        if not item:
+            self._say("Which item?")
+        elif not quantity.isdecimal() or not 1 <= int(quantity) <= MOST:
+            self._say(f"A quantity is a number from 1 to {MOST}.")
+        else:
+            self.dismiss(Wanted(item, int(quantity), self._key))
+
+    def _say(self, text: str) -> None:
+        self.query_one("#said", Label).update(text)
+
+
+class GremlinChoice(ModalScreen[Gremlin | None]):
+    """Which gremlin to turn on or off."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*_LEAVE]
+
+    def __init__(self, is_live: Callable[[Gremlin], bool]) -> None:
+        super().__init__()
+        self._is_live = is_live
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label("Which gremlin? Enter chooses, Escape leaves.")
+            yield OptionList(
+                *(Option(f"{one}: turn {'off' if self._is_live(one) else 'on'}", id=one) for one in Gremlin),
+                markup=False,
+                compact=True,
+            )
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(Gremlin(str(event.option_id)))
+
+
+class Help(ModalScreen[None]):
+    """The keys, and what figures mean."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", "Leave")]
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label(self._text, markup=False)

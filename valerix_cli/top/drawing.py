@@ -1,0 +1,53 @@
+"""Bars and lines made of characters; what they say is said without colours. Pure."""
+
+import math
+from collections.abc import Sequence
+
+_HEIGHTS = " ▁▂▃▄▅▆▇█"
+_LOWEST, _HIGHEST = 0.001, 10.0  # seconds: the ends of the scale, which is logarithmic
+
+
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """The last `width` values, each as high as it is beside the highest; a blank where there is none."""
+    shown = values[-width:] if width > 0 else []
+    top = max((value for value in shown if value is not None), default=0.0)
+    return "".join(_bar(None if value is None else value / top if top else 0.0) for value in shown).rjust(width)
+
+
+def latency_bar(seconds: float | None, limit: float, width: int) -> str:
+    """A bar on a logarithmic scale from 1 ms to 10 s, crossed where `limit` is."""
+    mark = min(width - 1, round(_place(limit) * width))
+    filled = 0 if seconds is None else max(1, round(_place(seconds) * width))
+    if seconds is not None:  # whatever rounding does, a bar is over the line exactly when its figure is
+        filled = max(filled, mark + 1) if seconds > limit else min(filled, mark)
+    bar = "━" * filled + " " * (width - filled)
+    return bar[:mark] + ("┃" if filled > mark else "│") + bar[mark + 1 :]
+
+
+def latency_chart(values: Sequence[float | None], limit: float, width: int, height: int) -> list[str]:
+    """The last `width` latencies, `height` lines high, on the same scale; the line of `limit` runs across."""
+    shown = ([None] * width + list(values))[-width:] if width > 0 else []
+    line = min(height - 1, int(_place(limit) * height))
+    rows = []
+    for row in reversed(range(height)):
+        blank = "╌" if row == line else " "
+        rows.append("".join(_part(value, row, height) or blank for value in shown))
+    return rows
+
+
+def _part(value: float | None, row: int, height: int) -> str:
+    """What of a value's bar is in that row, counted from below; nothing where it does not reach."""
+    if value is None:
+        return ""
+    eighths = math.ceil(_place(value) * height * 8) - row * 8
+    return _HEIGHTS[min(8, eighths)] if eighths > 0 else ""
+
+
+def _bar(share: float | None) -> str:
+    return " " if share is None else _HEIGHTS[max(1, math.ceil(share * 8))]
+
+
+def _place(seconds: float) -> float:
+    """Where on the scale, from 0 to 1."""
+    within = min(max(seconds, _LOWEST), _HIGHEST)
+    return math.log(within / _LOWEST) / math.log(_HIGHEST / _LOWEST)

@@ -1,0 +1,85 @@
+"""Orders as they come and change, newest first. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.wire import Order
+
+PAGE = 100
+"""Orders that one look reads."""
+_KEPT = 200  # lines
+_REMEMBERED = 1000  # orders
+
+
+class FeedLine(msgspec.Struct, frozen=True):
+    """One order that is new or has changed, or one send of ours that made neither.
+
+    `before` is the status it had when last seen. `ours` was sent from here, `replayed` answered from what is stored.
+    """
+
+    at: datetime
+    item_id: str
+    quantity: int
+    status: str
+    key: str
+    before: str | None = None
+    reason: str | None = None
+    ours: bool = False
+    replayed: bool = False
+
+
+class Feed(msgspec.Struct, frozen=True):
+    """`known` is what became of the orders seen last. `skipped`: more came between two looks than one look reads."""
+
+    lines: Sequence[FeedLine] = ()
+    known: Mapping[UUID, str] = {}
+    skipped: bool = False
+
+
+def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
+    """The feed with what is new among the newest `orders`."""
+    new = [order for order in orders if feed.known.get(order.order_id) != order.status]
+    lines = sorted((_line(order, feed.known.get(order.order_id)) for order in new), key=_at, reverse=True)
+    met_before = any(order.order_id in feed.known for order in orders)
+    known = {**feed.known, **{order.order_id: order.status for order in reversed(orders)}}
+    return Feed(
+        [*lines, *feed.lines][:_KEPT],
+        dict(list(known.items())[-_REMEMBERED:]),
+        skipped=bool(feed.known) and len(orders) >= PAGE and not met_before,
+    )
+
+
+def with_ours(lines: Iterable[FeedLine], sends: Sequence[Sent]) -> list[FeedLine]:
+    """The same, with what was sent from here marked; what made no new order has a line of its own."""
+    keys = {sent.wanted.key for sent in sends}
+    marked = [msgspec.structs.replace(line, ours=line.key in keys) for line in lines]
+    apart = [_of_send(sent) for sent in sends if sent.replayed or sent.order is None]
+    return sorted([*marked, *apart], key=_at, reverse=True)
+
+
+def _line(order: Order, before: str | None) -> FeedLine:
+    return FeedLine(
+        order.updated_at, order.item_id, order.quantity, order.status, order.idempotency_key, before, order.reason
+    )
+
+
+def _of_send(sent: Sent) -> FeedLine:
+    order, problem = sent.order, sent.problem
+    return FeedLine(
+        sent.sent_at,
+        sent.wanted.item_id,
+        sent.wanted.quantity,
+        order.status if order else "refused",
+        sent.wanted.key,
+        reason=problem.slug if problem else None,
+        ours=True,
+        replayed=sent.replayed,
+    )
+
+
+def _at(line: FeedLine) -> datetime:
+    return line.at

@@ -1,0 +1,64 @@
+"""What `valerix top` shows, as a value."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+from valerix_cli.audit.model import Audit
+from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.wire import Breaker, Chaos, Item, Queue
+from valerix_cli.top.feed import Feed
+from valerix_cli.top.rates import Traffic
+
+T = TypeVar("T")
+
+
+class Seen(msgspec.Struct, Generic[T], frozen=True):
+    """The last answer to one question, and how many seconds ago it came.
+
+    `fault` says why there is no newer one; None while there is nothing to complain of.
+    """
+
+    value: T | None = None
+    age: float = 0.0
+    fault: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One replica of a service, or a database.
+
+    What only the supervisor of this machine knows (`state`, `seconds`, `restarts`, `last_exit`) is None elsewhere.
+    A database says nothing of its health.
+    """
+
+    name: str
+    state: str | None
+    health: str | None
+    seconds: float | None = None
+    restarts: int | None = None
+    last_exit: int | None = None
+
+
+class Services(msgspec.Struct, frozen=True):
+    """Whether the platform runs, and each process of it."""
+
+    state: str
+    processes: list[Process]
+    seconds: float | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything the screen shows: what was asked, each part with its own age, and what was done from here."""
+
+    at: datetime
+    services: Seen[Services] = Seen()
+    traffic: Seen[Traffic] = Seen()
+    breaker: Seen[Breaker] = Seen()
+    chaos: Seen[Chaos] = Seen()
+    queue: Seen[Queue] = Seen()
+    stock: Seen[list[Item]] = Seen()
+    feed: Seen[Feed] = Seen()
+    sends: Sequence[Sent] = ()
+    audit: Seen[Audit] = Seen()

@@ -1,0 +1,1 @@
+"""What each panel shows, as a function of a snapshot: one module per subject."""

@@ -1,0 +1,31 @@
+"""What the last audit found."""
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from valerix_cli.audit.model import Audit, Invariant
+from valerix_cli.durations import say_duration
+from valerix_cli.output import printable
+from valerix_cli.top.panels.room import Room
+from valerix_cli.views.tables import coloured
+
+_LIKE = {"clean": "confirmed", "violated": "dead", "unsettled": "queued"}
+
+
+def draw(audit: Audit, _: Room) -> RenderableType:
+    held = sum(one.verdict == "held" for one in audit.invariants)
+    unchecked = sum(one.verdict == "not-checked" for one in audit.invariants)
+    orders = sum(audit.compared.orders.values())
+    return Text("\n").join(
+        [
+            Text.assemble(coloured(audit.verdict, _LIKE[audit.verdict]), f" at {audit.at.astimezone():%H:%M:%S}"),
+            Text(f"{orders:,} orders in {say_duration(audit.seconds)}: {held} rules held, {unchecked} not checked"),
+            *(_broken(one) for one in audit.invariants if one.examples),
+        ]
+    )
+
+
+def _broken(one: Invariant) -> Text:
+    """A rule that does not hold, and the first thing that breaks it."""
+    first = one.examples[0]
+    return Text(f"{one.name} ({one.verdict}, {one.broken:,}): {printable(f'{first.subject}: {first.wrong}')}")

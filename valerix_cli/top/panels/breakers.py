@@ -1,0 +1,44 @@
+"""What each replica's breaker did in the last minute, why, and when it tries again."""
+
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.clients.wire import Breaker, BreakerTransition, ReplicaBreaker
+from valerix_cli.durations import say_duration
+from valerix_cli.top.panels.room import Room
+from valerix_cli.top.timeline import MARKS, timeline
+from valerix_cli.views.breaker import why, window
+from valerix_cli.views.tables import coloured
+
+LEAST = 60.0
+"""Seconds that a timeline shows at least, however narrow it is."""
+
+
+def draw(breaker: Breaker, room: Room) -> RenderableType:
+    if not breaker.replicas:
+        return Text("No replica has said anything about its breaker yet.")
+    now = datetime.now(UTC)
+    return Group(*(line for one in breaker.replicas for line in _replica(one, breaker.history, now, room.width)))
+
+
+def stretch(width: int) -> float:
+    """How many seconds one character stands for: whole ones, and at least a minute in all."""
+    return 1.0 if width >= LEAST else 2.0
+
+
+def _replica(one: ReplicaBreaker, history: list[BreakerTransition], now: datetime, width: int) -> list[Text]:
+    head = Text.assemble(f"{one.replica}  ", coloured(one.state), _next(one), no_wrap=True, overflow="ellipsis")
+    cells = timeline(one, history, now, cells=width, seconds=stretch(width))
+    line = Text()
+    for state in cells:
+        line.append_text(coloured(MARKS[state], state or ""))
+    reason = Text(why(one) or window(one.window), style="dim", no_wrap=True, overflow="ellipsis")
+    return [head, line, reason]
+
+
+def _next(one: ReplicaBreaker) -> str:
+    if one.state == "half-open":
+        return ", one trial at a time"
+    return "" if one.retry_in_seconds is None else f", next trial in {say_duration(one.retry_in_seconds)}"

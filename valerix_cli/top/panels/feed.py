@@ -1,0 +1,41 @@
+"""Orders as they come and change, newest first."""
+
+from datetime import datetime
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from valerix_cli.output import printable
+from valerix_cli.top.feed import Feed, FeedLine
+from valerix_cli.top.panels.room import Room
+from valerix_cli.views.tables import coloured
+
+_LINES = 60
+
+
+def draw(feed: Feed, lines: list[FeedLine], room: Room) -> RenderableType:
+    if not lines:
+        return Text("No orders yet: o places one.")
+    skipped = [Text("More came than can be read; not all are here.", style="dim")] if feed.skipped else []
+    return Text("\n").join([*skipped, *(_line(one, room) for one in lines[:_LINES])])
+
+
+def _line(one: FeedLine, room: Room) -> Text:
+    """Time, what became of it, what it is of; where there is room also why, and its key."""
+    before = f"{one.before} → " if one.before and room.wide else "→ " if one.before else ""
+    marks = ", replayed" if one.replayed else ", sent here" if one.ours and room.wide else ""
+    line = Text.assemble(
+        (f"{_time(one.at)} ", "dim"),
+        "» " if one.ours else "  ",
+        coloured(f"{before}{one.status}{marks}", one.status),
+        f"  {one.quantity} x {printable(one.item_id)}",
+    )
+    if room.wide:
+        line.append(f"  {one.reason}" if one.reason else "")
+        line.append(f"  {printable(one.key)}", style="dim")
+    line.truncate(room.width, overflow="ellipsis")
+    return line
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone().strftime("%H:%M:%S")

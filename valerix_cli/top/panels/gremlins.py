@@ -1,0 +1,22 @@
+"""Which faults are live, for how long, and what they hit."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from valerix_cli.clients.wire import Activation, Chaos, Count
+from valerix_cli.durations import say_duration
+from valerix_cli.top.panels.room import Room
+from valerix_cli.views.chaos import gremlins
+from valerix_cli.views.tables import coloured
+
+
+def draw(chaos: Chaos, _: Room) -> RenderableType:
+    if chaos.live is None:
+        return Text("Halted: none can be turned on." if chaos.halted else "None is live.")
+    left = f"live for {say_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
+    return Group(coloured(left, "queued"), *(_line(chaos.live, name, what) for name, what in gremlins(chaos.live)))
+
+
+def _line(live: Activation, name: str, what: str) -> Text:
+    count = live.counts.get(name.replace("-", "_"), live.counts.get(name, Count()))
+    return Text(f"{name} {what}: {count.hits:,} of {count.rolls:,} hit", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,17 @@
+"""How much room a panel has."""
+
+from dataclasses import dataclass
+
+_WIDE = 60  # characters
+
+
+@dataclass(frozen=True)
+class Room:
+    """`width` in characters; `tall` where the whole screen is."""
+
+    width: int
+    tall: bool
+
+    @property
+    def wide(self) -> bool:
+        return self.width >= _WIDE

@@ -1,0 +1,44 @@
+"""What a breaker did lately, cell by cell. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from valerix_cli.clients.wire import BreakerTransition, ReplicaBreaker
+
+MARKS: dict[str | None, str] = {"closed": "▁", "half-open": "▄", "open": "█", None: " "}
+"""Each state has a height of its own, so that it is told apart without colours."""
+
+_SHOWN_FIRST = ("half-open", "open", "closed")  # a trial takes milliseconds, and is what one looks for
+
+
+def timeline(
+    replica: ReplicaBreaker, history: Iterable[BreakerTransition], now: datetime, *, cells: int, seconds: float
+) -> list[str | None]:
+    """The state of each of the last `cells` stretches of so many `seconds`, oldest first; None where it is not known.
+
+    A stretch with several states shows the one that is seldom and short.
+    """
+    changes = _changes(replica, history)
+    begin = now - timedelta(seconds=cells * seconds)
+    return [
+        _of_stretch(changes, begin + timedelta(seconds=cell * seconds), begin + timedelta(seconds=(cell + 1) * seconds))
+        for cell in range(cells)
+    ]
+
+
+def _changes(replica: ReplicaBreaker, history: Iterable[BreakerTransition]) -> list[tuple[datetime, str]]:
+    """When it came into each state, oldest first; what it said of itself last counts more than what was written."""
+    own = sorted((one for one in history if one.replica == replica.replica), key=lambda one: one.at)
+    changes = [(one.at, one.to) for one in own]
+    if own and own[0].from_:
+        changes.insert(0, (datetime.min.replace(tzinfo=own[0].at.tzinfo), own[0].from_))
+    if not own or own[-1].to != replica.state:
+        changes.append((replica.since, replica.state))
+    return changes
+
+
+def _of_stretch(changes: Sequence[tuple[datetime, str]], begin: datetime, end: datetime) -> str | None:
+    before = [state for at, state in changes if at <= begin]
+    during = [state for at, state in changes if begin < at < end]
+    states = {*before[-1:], *during}
+    return next((state for state in _SHOWN_FIRST if state in states), None)

@@ -1,0 +1,52 @@
+"""A panel on the screen: its title, which says when what it shows is old, and its text."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.markup import escape
+from textual.widgets import Static
+
+from valerix_cli.durations import say_duration
+from valerix_cli.output import printable
+from valerix_cli.top.model import Seen, Snapshot
+from valerix_cli.top.panels.room import Room
+
+Draw = Callable[[Snapshot, Room], RenderableType]
+Part = Callable[[Snapshot], Seen[Any]]
+
+
+class Panel(VerticalScroll, can_focus=True):
+    """`part` finds what it shows in a snapshot, `draw` draws it; `nothing` is said while there is nothing."""
+
+    def __init__(self, name: str, title: str, part: Part, draw: Draw, nothing: str = "asking …") -> None:
+        super().__init__(id=name)
+        self.border_title = title
+        self._title, self._part, self._draw, self._nothing = title, part, draw, nothing
+        self._body = Static(markup=False)
+        self._snapshot: Snapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._body
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw the panel anew."""
+        self._snapshot = snapshot
+        seen = self._part(snapshot)
+        old = f", {say_duration(seen.age)} old" if seen.fault and seen.age else ""
+        self.border_title = escape(self._title + old)
+        self._body.update(self._drawn(snapshot, seen))
+
+    def on_resize(self) -> None:
+        if self._snapshot is not None:
+            self.show(self._snapshot)
+
+    def _drawn(self, snapshot: Snapshot, seen: Seen[Any]) -> RenderableType:
+        fault = [Text(printable(seen.fault), style="yellow")] if seen.fault else []
+        if seen.value is None:
+            return fault[0] if fault else Text(self._nothing)
+        room = Room(self.scrollable_content_region.width, self.screen.has_class("-tall"))
+        return Group(*fault, self._draw(snapshot, room))

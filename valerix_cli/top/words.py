@@ -1,0 +1,47 @@
+"""What `valerix top` says beside its figures."""
+
+from valerix_cli.clients.sends import Sent
+from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.contexts import Context
+
+HELP = """\
+o  place an order               s  save the screen as SVG, here
+a  send the last order again    p  pause, go on
+g  turn a gremlin on or off     v  orders, stock or audit
+x  turn all gremlins off           (where the screen is low)
+u  audit both databases         q  quit (Ctrl-C: exit 130)
+Tab, arrows: move between panels, scroll
+
+Orders/s and errors/s count what all order replicas answered
+between two looks. Percentiles are of the last 10 s, read from
+the buckets of http_request_duration_seconds, so they are as
+fine as those. Replays/s are answers from the cache; whose they
+are is known only of what was sent here.
+Escape leaves."""
+
+_DOES = {
+    Gremlin.LATENCY: "answers come 5 s late",
+    Gremlin.CRASH: "calls end in 500, 503 or nothing, before any work",
+    Gremlin.PARTIAL_FAILURE: "stock is taken, then the answer is lost",
+}
+
+
+def where(context: Context) -> str:
+    """The platform by its name; one that is not local also by its addresses."""
+    if context.is_local:
+        return "`local`"
+    return f"`{context.name}` ({', '.join(context.services['order'])})"
+
+
+def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:
+    if live:
+        return f"Turn {gremlin} off on {place}?"
+    return f"Turn {gremlin} on, on {place}?\n{_DOES[gremlin]}: every call to inventory, for 60 s."
+
+
+def told(sent: Sent) -> str:
+    """What came of a send, in a line."""
+    what = f"{sent.wanted.quantity} x {sent.wanted.item_id}"
+    if sent.order is None:
+        return f"{what}: refused, {sent.problem.slug if sent.problem else sent.status}"
+    return f"{what}: {sent.order.status}" + (", replayed: the stored answer, no second order" if sent.replayed else "")
