@@ -19,7 +19,6 @@ def top(ctx: typer.Context) -> None:
     _need_a_terminal()
     _need_a_platform(session)
     from valerix_cli.contexts import find_context  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.top import words  # noqa: PLC0415 - the same
     from valerix_cli.top.app import TopApp  # noqa: PLC0415 - the same
     from valerix_cli.top.collecting import Collector  # noqa: PLC0415 - the same
     from valerix_cli.top.deeds import PlatformDeeds  # noqa: PLC0415 - the same
@@ -27,7 +26,7 @@ def top(ctx: typer.Context) -> None:
     find = partial(find_context, session.settings)
     collector = Collector(find)
     deeds = PlatformDeeds(find, session.settings.setting("timeout").value)
-    app = TopApp(collector.look, deeds, words.where(session.context), is_local=session.context.is_local)
+    app = TopApp(collector.look, deeds, session.context)
     app.run()
     collector.close()
     raise typer.Exit(app.return_code or 0)

@@ -21,6 +21,7 @@ from valerix_cli.audit.model import Audit
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation
 from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.contexts import Context
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.output import printable
 from valerix_cli.top import board, words
@@ -39,7 +40,7 @@ _REMEMBERED = 50  # sends
 
 
 class TopApp(App[None]):
-    """`look` gives a snapshot and may take seconds; `where` names the platform, which is `local` or asked for more."""
+    """`look` gives a snapshot and may take seconds; `context` is the platform's, as it was at the start."""
 
     CSS_PATH = "top.tcss"
     TITLE = "valerix-top"
@@ -77,11 +78,11 @@ class TopApp(App[None]):
             super().__init__()
             self.then = then
 
-    def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, where: str, *, is_local: bool = True) -> None:
+    def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, context: Context) -> None:
         super().__init__()
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
         self._look, self._deeds = look, deeds
-        self._where, self._is_local = where, is_local
+        self._platform, self._where = context, words.where(context)
         self._over = threading.Event()
         self._snapshot: Snapshot | None = None
         self._paused = False
@@ -138,7 +139,7 @@ class TopApp(App[None]):
         def calm() -> None:
             self._do(self._deeds.calm, self._calmed)
 
-        self._ask(f"Turn all gremlins off on {self._where}?", calm, unless=self._is_local)
+        self._ask(f"Turn all gremlins off for {self._where}?", calm, unless=self._platform.is_local)
 
     def action_audit(self) -> None:
         if not self._auditing:
@@ -185,13 +186,13 @@ class TopApp(App[None]):
 
     def _show_head(self) -> None:
         line = self.screen_stack[0].query_one("#head", Static)
-        line.update(head.draw(self._snapshot, self._where, paused=self._paused))
+        line.update(head.draw(self._snapshot, self._platform.name, paused=self._paused))
 
     def _choose(self, number: int) -> None:
         """Show that one of the panels a low screen has room for one of."""
         self._chosen = number
         for place, name in enumerate(board.CHOICES):
-            self.screen_stack[0].query_one(f"#{name}").set_class(place == number, "-chosen")
+            self.screen_stack[0].query(f"#right .{name}").set_class(place == number, "-chosen")
 
     def _send(self, wanted: Wanted) -> None:
         self._choose(board.CHOICES.index("feed"))

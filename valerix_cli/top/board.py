@@ -22,9 +22,10 @@ _LEGEND = " ".join(f"{mark} {state}" for state, mark in MARKS.items() if state)
 def left() -> list[Panel]:
     return [
         _panel("services", "Services", services.draw),
-        _panel("traffic", f"Orders answered, last {WINDOW} s  │ limit 1 s", traffic.draw, "counting …"),
+        _panel("traffic", f"Orders answered, last {WINDOW} s │ limit", traffic.draw, "counting …"),
         _panel("chaos", "Gremlins", gremlins.draw),
         _panel("queue", "Queue", queue.draw),
+        *_beside(),
     ]
 
 
@@ -32,6 +33,13 @@ def right() -> list[Panel]:
     return [
         _panel("breaker", f"Breakers  {_LEGEND}", breakers.draw),
         Panel("feed", "Orders  » sent here", lambda shown: shown.feed, _feed),
+        *_beside(),
+    ]
+
+
+def _beside() -> list[Panel]:
+    """On a low screen they take turns with the feed, on the right; on a tall one they are on the left."""
+    return [
         _panel("stock", "Stock, lowest first", stock.draw),
         _panel("audit", "Audit", audit.draw, "Not audited yet: u does it."),
     ]

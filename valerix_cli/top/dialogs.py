@@ -20,7 +20,9 @@ _LEAVE: list[BindingType] = [Binding("escape", "dismiss", "Leave")]
 
 
 class Question(ModalScreen[bool]):
-    """A deed that wants a yes."""
+    """A deed that wants a yes; who only presses Enter has said no."""
+
+    AUTO_FOCUS = "#no"
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "answer(True)"), Binding("n,escape", "answer(False)")]
 
@@ -44,6 +46,8 @@ class Question(ModalScreen[bool]):
 
 class OrderForm(ModalScreen[Wanted | None]):
     """Which item, and how many of it; the key is shown, since whoever has it may send the order again."""
+
+    AUTO_FOCUS = "#item"
 
     BINDINGS: ClassVar[list[BindingType]] = [*_LEAVE]
 
@@ -83,6 +87,8 @@ class OrderForm(ModalScreen[Wanted | None]):
 
 class GremlinChoice(ModalScreen[Gremlin | None]):
     """Which gremlin to turn on or off."""
+
+    AUTO_FOCUS = "OptionList"
 
     BINDINGS: ClassVar[list[BindingType]] = [*_LEAVE]
 

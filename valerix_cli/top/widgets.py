@@ -23,7 +23,7 @@ class Panel(VerticalScroll, can_focus=True):
     """`part` finds what it shows in a snapshot, `draw` draws it; `nothing` is said while there is nothing."""
 
     def __init__(self, name: str, title: str, part: Part, draw: Draw, nothing: str = "asking …") -> None:
-        super().__init__(id=name)
+        super().__init__(classes=name)
         self.border_title = title
         self._title, self._part, self._draw, self._nothing = title, part, draw, nothing
         self._body = Static(markup=False)

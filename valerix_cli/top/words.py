@@ -35,8 +35,8 @@ def where(context: Context) -> str:
 
 def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:
     if live:
-        return f"Turn {gremlin} off on {place}?"
-    return f"Turn {gremlin} on, on {place}?\n{_DOES[gremlin]}: every call to inventory, for 60 s."
+        return f"Turn {gremlin} off for {place}?"
+    return f"Turn {gremlin} on for {place}?\n{_DOES[gremlin]}: every call to inventory, for 60 s."
 
 
 def told(sent: Sent) -> str:

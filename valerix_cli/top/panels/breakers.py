@@ -34,7 +34,7 @@ def _replica(one: ReplicaBreaker, history: list[BreakerTransition], now: datetim
     line = Text()
     for state in cells:
         line.append_text(coloured(MARKS[state], state or ""))
-    reason = Text(why(one) or window(one.window), style="dim", no_wrap=True, overflow="ellipsis")
+    reason = Text(why(one) or window(one.window), style="dim")
     return [head, line, reason]
 
 

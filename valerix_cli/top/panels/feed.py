@@ -11,6 +11,7 @@ from valerix_cli.top.panels.room import Room
 from valerix_cli.views.tables import coloured
 
 _LINES = 60
+_STATUS = {False: len("→ confirmed"), True: len("confirmed, replayed")}
 
 
 def draw(feed: Feed, lines: list[FeedLine], room: Room) -> RenderableType:
@@ -22,19 +23,25 @@ def draw(feed: Feed, lines: list[FeedLine], room: Room) -> RenderableType:
 
 def _line(one: FeedLine, room: Room) -> Text:
     """Time, what became of it, what it is of; where there is room also why, and its key."""
-    before = f"{one.before} → " if one.before and room.wide else "→ " if one.before else ""
-    marks = ", replayed" if one.replayed else ", sent here" if one.ours and room.wide else ""
     line = Text.assemble(
         (f"{_time(one.at)} ", "dim"),
         "» " if one.ours else "  ",
-        coloured(f"{before}{one.status}{marks}", one.status),
-        f"  {one.quantity} x {printable(one.item_id)}",
+        coloured(f"{_became(one, room):<{_STATUS[room.wide]}}", one.status),
+        f" {one.quantity} x {printable(one.item_id)}",
     )
     if room.wide:
         line.append(f"  {one.reason}" if one.reason else "")
         line.append(f"  {printable(one.key)}", style="dim")
     line.truncate(room.width, overflow="ellipsis")
     return line
+
+
+def _became(one: FeedLine, room: Room) -> str:
+    """`queued → confirmed`, or as much of it as there is room for."""
+    if one.replayed:
+        return f"{one.status}, replayed" if room.wide else "replayed"
+    before = (f"{one.before} → " if room.wide else "→ ") if one.before else ""
+    return f"{before}{one.status}"
 
 
 def _time(at: datetime) -> str:

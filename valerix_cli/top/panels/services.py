@@ -38,7 +38,7 @@ def _row(one: Process) -> list[RenderableType]:
 
 def _how(one: Process) -> Text:
     running = one.state in {None, "running"}
-    word = one.health if running and one.health else one.state or ""
+    word = one.health or "" if running else one.state or ""
     return coloured(word, _LIKE.get(word.split(" ")[0], "queued" if word else ""))
 
 

@@ -16,10 +16,14 @@ _CHART = 8  # lines
 
 
 def draw(traffic: Traffic, room: Room) -> RenderableType:
-    rates = Text(f"{traffic.per_second:.1f} orders/s  {traffic.replays:.1f} replays/s  ")
-    errors = f"{traffic.errors:.1f} errors/s"
-    rates.append_text(coloured(errors, "failed") if traffic.errors else Text(errors))
-    lines = [rates, Text(sparkline(traffic.rates, room.width), style="cyan")]
+    errors = f"{_rate(traffic.errors)} errors"
+    rates = Text.assemble(
+        f"{_rate(traffic.per_second)} per s, {_rate(traffic.replays)} replayed, ",
+        coloured(errors, "failed" if traffic.errors else ""),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    lines = [rates, Text(f"per s {sparkline(traffic.rates, room.width - len('per s '))}")]
     lines += [_percentile(name, seconds, room.width) for name, seconds in traffic.latency.items()]
     return Group(*lines, *(_chart(traffic, room.width) if room.tall else []))
 
@@ -29,6 +33,11 @@ def _percentile(name: str, seconds: float | None, width: int) -> Text:
     bar = latency_bar(seconds, LIMIT, width - len(name) - len(_OVER) - 10)
     line = f"{name} {_say(seconds):>8} {bar}{_OVER if over else ''}"
     return coloured(line, "failed" if over else "")
+
+
+def _rate(per_second: float) -> str:
+    """`0`, `4.2`, `1,234`: below ten a tenth matters."""
+    return f"{per_second:.1f}" if 0 < per_second < 10 else f"{per_second:,.0f}"  # noqa: PLR2004 - see above
 
 
 def _say(seconds: float | None) -> str:
