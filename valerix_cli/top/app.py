@@ -79,7 +79,7 @@ class TopApp(App[None]):
             self.then = then
 
     def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, context: Context) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)  # said here too, or NO_COLOR would be black on black
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
         self._look, self._deeds = look, deeds
         self._platform, self._where = context, words.where(context)

@@ -9,8 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
-from textual.widgets import Button, Input, Label, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Button, Input, Label
 
 from valerix_cli.baskets import MOST
 from valerix_cli.clients.sends import Wanted
@@ -86,11 +85,12 @@ class OrderForm(ModalScreen[Wanted | None]):
 
 
 class GremlinChoice(ModalScreen[Gremlin | None]):
-    """Which gremlin to turn on or off."""
+    """Which gremlin to turn on or off, by its first letter."""
 
-    AUTO_FOCUS = "OptionList"
-
-    BINDINGS: ClassVar[list[BindingType]] = [*_LEAVE]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *_LEAVE,
+        *(Binding(one[0], f"choose('{one}')") for one in Gremlin),
+    ]
 
     def __init__(self, is_live: Callable[[Gremlin], bool]) -> None:
         super().__init__()
@@ -98,15 +98,12 @@ class GremlinChoice(ModalScreen[Gremlin | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Label("Which gremlin? Enter chooses, Escape leaves.")
-            yield OptionList(
-                *(Option(f"{one}: turn {'off' if self._is_live(one) else 'on'}", id=one) for one in Gremlin),
-                markup=False,
-                compact=True,
-            )
+            yield Label("Which gremlin? Escape leaves.")
+            for one in Gremlin:
+                yield Label(f"{one[0]}  turn {one} {'off' if self._is_live(one) else 'on'}")
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(Gremlin(str(event.option_id)))
+    def action_choose(self, name: str) -> None:
+        self.dismiss(Gremlin(name))
 
 
 class Help(ModalScreen[None]):

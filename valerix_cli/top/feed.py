@@ -12,6 +12,7 @@ from valerix_cli.clients.wire import Order
 PAGE = 100
 """Orders that one look reads."""
 _KEPT = 200  # lines
+_FIRST = 3  # lines of ours
 _REMEMBERED = 1000  # orders
 
 
@@ -54,11 +55,15 @@ def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
 
 
 def with_ours(lines: Iterable[FeedLine], sends: Sequence[Sent]) -> list[FeedLine]:
-    """The same, with what was sent from here marked; what made no new order has a line of its own."""
+    """The same, with what was sent from here marked; what made no new order has a line of its own.
+
+    The newest of ours come first: under load they would be gone before one has read them.
+    """
     keys = {sent.wanted.key for sent in sends}
     marked = [msgspec.structs.replace(line, ours=line.key in keys) for line in lines]
     apart = [_of_send(sent) for sent in sends if sent.replayed or sent.order is None]
-    return sorted([*marked, *apart], key=_at, reverse=True)
+    ours = sorted([*(line for line in marked if line.ours), *apart], key=_at, reverse=True)[:_FIRST]
+    return [*ours, *(line for line in marked if not line.ours)]
 
 
 def _line(order: Order, before: str | None) -> FeedLine:
