@@ -1,10 +1,12 @@
 """Which panels there are, and where each finds what it shows."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from rich.console import RenderableType
 
+from valerix_cli.clients.wire import Breaker
 from valerix_cli.top.feed import Feed, with_ours
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels import audit, breakers, feed, gremlins, queue, services, stock, traffic
@@ -22,7 +24,7 @@ _LEGEND = " ".join(f"{mark} {state}" for state, mark in MARKS.items() if state)
 def left() -> list[Panel]:
     return [
         _panel("services", "Services", services.draw),
-        _panel("traffic", f"Orders answered, last {WINDOW} s │ limit", traffic.draw, "counting …"),
+        _panel("traffic", f"Orders answered, last {WINDOW} s", traffic.draw, "counting …", legend="│ limit"),
         _panel("chaos", "Gremlins", gremlins.draw),
         _panel("queue", "Queue", queue.draw),
         *_beside(),
@@ -31,8 +33,8 @@ def left() -> list[Panel]:
 
 def right() -> list[Panel]:
     return [
-        _panel("breaker", f"Breakers  {_LEGEND}", breakers.draw),
-        Panel("feed", "Orders  » sent here", lambda shown: shown.feed, _feed),
+        Panel("breaker", "Breakers", lambda shown: shown.breaker, _breakers, legend=_LEGEND),
+        Panel("feed", "Orders", lambda shown: shown.feed, _feed, legend="» sent here"),
         *_beside(),
     ]
 
@@ -45,12 +47,19 @@ def _beside() -> list[Panel]:
     ]
 
 
-def _panel(name: str, title: str, draw: Callable[[Any, Room], RenderableType], nothing: str = "asking …") -> Panel:
+def _panel(
+    name: str, title: str, draw: Callable[[Any, Room], RenderableType], nothing: str = "asking …", *, legend: str = ""
+) -> Panel:
     def part(shown: Snapshot) -> Seen[Any]:
         found: Seen[Any] = getattr(shown, name)
         return found
 
-    return Panel(name, title, part, lambda shown, room: draw(part(shown).value, room), nothing)
+    return Panel(name, title, part, lambda shown, room: draw(part(shown).value, room), nothing, legend=legend)
+
+
+def _breakers(shown: Snapshot, room: Room) -> RenderableType:
+    found, age = shown.breaker.value or Breaker([], []), timedelta(seconds=shown.breaker.age)
+    return breakers.draw(found, shown.at - age, room)
 
 
 def _feed(shown: Snapshot, room: Room) -> RenderableType:

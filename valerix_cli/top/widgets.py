@@ -20,12 +20,17 @@ Part = Callable[[Snapshot], Seen[Any]]
 
 
 class Panel(VerticalScroll, can_focus=True):
-    """`part` finds what it shows in a snapshot, `draw` draws it; `nothing` is said while there is nothing."""
+    """`part` finds what it shows in a snapshot, `draw` draws it; `nothing` is said while there is nothing.
 
-    def __init__(self, name: str, title: str, part: Part, draw: Draw, nothing: str = "asking …") -> None:
+    `legend` says beside the title what a sign in it means.
+    """
+
+    def __init__(
+        self, name: str, title: str, part: Part, draw: Draw, nothing: str = "asking …", *, legend: str = ""
+    ) -> None:
         super().__init__(classes=name)
-        self.border_title = title
-        self._title, self._part, self._draw, self._nothing = title, part, draw, nothing
+        self._title, self._legend, self._part, self._draw, self._nothing = title, legend, part, draw, nothing
+        self.border_title = self._titled()
         self._body = Static(markup=False)
         self._snapshot: Snapshot | None = None
 
@@ -37,8 +42,11 @@ class Panel(VerticalScroll, can_focus=True):
         self._snapshot = snapshot
         seen = self._part(snapshot)
         old = f", {say_duration(seen.age)} old" if seen.fault and seen.age else ""
-        self.border_title = escape(self._title + old)
+        self.border_title = self._titled(old)
         self._body.update(self._drawn(snapshot, seen))
+
+    def _titled(self, old: str = "") -> str:
+        return escape(f"{self._title}{old}  {self._legend}".rstrip())
 
     def on_resize(self) -> None:
         if self._snapshot is not None:

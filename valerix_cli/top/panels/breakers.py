@@ -1,6 +1,6 @@
 """What each replica's breaker did in the last minute, why, and when it tries again."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -16,11 +16,11 @@ LEAST = 60.0
 """Seconds that a timeline shows at least, however narrow it is."""
 
 
-def draw(breaker: Breaker, room: Room) -> RenderableType:
+def draw(breaker: Breaker, at: datetime, room: Room) -> RenderableType:
+    """The minute before `at`, which is when the replicas were asked."""
     if not breaker.replicas:
         return Text("No replica has said anything about its breaker yet.")
-    now = datetime.now(UTC)
-    return Group(*(line for one in breaker.replicas for line in _replica(one, breaker.history, now, room.width)))
+    return Group(*(line for one in breaker.replicas for line in _replica(one, breaker.history, at, room.width)))
 
 
 def stretch(width: int) -> float:

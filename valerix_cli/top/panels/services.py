@@ -1,5 +1,7 @@
 """What runs and how it is."""
 
+from collections.abc import Callable
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -11,35 +13,39 @@ from valerix_cli.views.tables import coloured, table
 _LIKE = {"ok": "confirmed", "running": "confirmed", "down": "dead", "unreachable": "dead", "backing-off": "dead"}
 """The status whose colour a state or a health has; the rest that is not well looks like something that waits."""
 
+_Cell = Callable[[Process], RenderableType]
+
 
 def draw(services: Services, room: Room) -> RenderableType:
-    """Where there is no room for the state, it stands in the place of the health of what does not run."""
+    """Where there is no room for the state, it stands in the place of the health that nobody told."""
     if not services.processes:
         return Text("No platform runs here. Waiting for one: valerix up")
-    known = any(one.restarts is not None for one in services.processes)
-    columns = ("service", "state", "health", "for", "restarts") if known else ("address", "health")
+    supervised = any(one.restarts is not None for one in services.processes)
+    cells: dict[str, _Cell] = {
+        "service": lambda one: one.name,
+        **({"state": lambda one: _like(one.state or "")} if room.wide and supervised else {}),
+        "health": lambda one: _like(one.health or "") if room.wide and supervised else _like(_how(one)),
+        **({"for": _since, "restarts": _restarts} if supervised else {}),
+    }
     return table(
-        *columns,
-        rows=[_row(one)[: len(columns)] if known else [one.name, _how(one)] for one in services.processes],
+        *cells,
+        rows=[[cell(one) for cell in cells.values()] for one in services.processes],
         right=("for", "restarts"),
-        spare=() if room.wide else ("for", "state"),
+        spare=("for",),
     )
 
 
-def _row(one: Process) -> list[RenderableType]:
-    return [
-        one.name,
-        one.state or "",
-        _how(one),
-        "" if one.seconds is None else say_duration(one.seconds),
-        _restarts(one),
-    ]
-
-
-def _how(one: Process) -> Text:
+def _how(one: Process) -> str:
     running = one.state in {None, "running"}
-    word = one.health or "" if running else one.state or ""
-    return coloured(word, _LIKE.get(word.split(" ")[0], "queued" if word else ""))
+    return one.health if running and one.health else one.state or ""
+
+
+def _like(word: str) -> Text:
+    return coloured(word, _LIKE.get(word.partition(" ")[0], "queued" if word else ""))
+
+
+def _since(one: Process) -> str:
+    return "" if one.seconds is None else say_duration(one.seconds)
 
 
 def _restarts(one: Process) -> str:
