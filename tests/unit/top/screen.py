@@ -1,0 +1,112 @@
+"""`valerix top` without a terminal: given snapshots in, what stands on the screen out."""
+
+import html
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from textual.pilot import Pilot
+
+from tests.unit.cli.samples import activation, order, sent
+from tests.unit.top.samples import snapshot, violated
+from valerix_cli.audit import Audit
+from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.wire import Activation
+from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.contexts import Context
+from valerix_cli.errors import CliError
+from valerix_cli.top.app import TopApp
+from valerix_cli.top.model import Snapshot
+
+LOW, TALL = (80, 24), (160, 50)
+LOCAL = Context("local", {"order": ("http://127.0.0.1:3001",)}, None, "none", "a test")
+STAGING = Context("staging", {"order": ("https://orders.staging.example",)}, None, "none", "a test")
+
+_CELL = 12.2  # the width of a character in Textual's SVG
+_TEXT = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
+
+
+class Written:
+    """Deeds that are written down, and answered as they would be."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+        self.wrong: CliError | None = None
+
+    def place(self, wanted: Wanted) -> Sent:
+        self._do(wanted)
+        again = self.done.count(wanted) > 1
+        answer = order(item_id=wanted.item_id, quantity=wanted.quantity, idempotency_key=wanted.key)
+        return msgspec.structs.replace(sent(answer, replayed=again), wanted=wanted)
+
+    def toggle(self, gremlin: Gremlin) -> Activation | None:
+        self._do(gremlin)
+        return activation()
+
+    def calm(self) -> Activation | None:
+        self._do("calm")
+        return activation()
+
+    def audit(self) -> Audit:
+        self._do("audit")
+        return violated()
+
+    def _do(self, what: object) -> None:
+        self.done.append(what)
+        if self.wrong:
+            raise self.wrong
+
+
+class Screen:
+    """One run of it."""
+
+    def __init__(self, app: TopApp, pilot: Pilot[None], deeds: Written) -> None:
+        self.app, self._pilot, self.deeds = app, pilot, deeds
+
+    @property
+    def lines(self) -> list[str]:
+        rows: dict[float, str] = defaultdict(str)
+        for x, y, text in _TEXT.findall(self.app.export_screenshot()):
+            shown = html.unescape(text).replace("\xa0", " ").rstrip("\n")
+            rows[float(y)] = rows[float(y)].ljust(round(float(x) / _CELL)) + shown
+        return [rows[y] for y in sorted(rows)]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    async def press(self, *keys: str) -> None:
+        await self._pilot.press(*keys)
+
+    async def resize(self, width: int, height: int) -> None:
+        await self._pilot.resize_terminal(width, height)
+
+    async def until(self, look: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 10
+        while not look():
+            assert time.monotonic() < deadline, self.text
+            await self._pilot.pause()
+
+    async def until_shown(self, *words: str) -> None:
+        await self.until(lambda: all(word in self.text for word in words))
+
+
+@asynccontextmanager
+async def showing(
+    look: Snapshot | Callable[[], Snapshot] | None = None, size: tuple[int, int] = LOW, context: Context = LOCAL
+) -> AsyncIterator[Screen]:
+    """The screen once the first snapshot is on it."""
+    deeds, given = Written(), snapshot() if look is None else look
+    app = TopApp(given if callable(given) else lambda: given, deeds, context)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        screen = Screen(app, pilot, deeds)
+        await screen.until(lambda: "asking" not in screen.text)
+        yield screen
+
+
+def saved(directory: Path) -> list[str]:
+    return [path.read_text()[:4] for path in directory.glob("valerix-top-*.svg")]

@@ -1,0 +1,231 @@
+"""What stands on the screen of `valerix top`, and what its keys do."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.samples import order
+from tests.unit.top.samples import item, snapshot
+from tests.unit.top.screen import LOW, STAGING, TALL, saved, showing
+from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.wire import Chaos, Queue
+from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.errors import UnreachableError
+from valerix_cli.top.feed import Feed, fold
+from valerix_cli.top.model import Seen, Services, Snapshot
+
+ESSENTIAL = [
+    "running for 70 s",
+    "inventory-1",
+    "backing-off",
+    "3 (exit -9)",
+    "redis",
+    "42 per s, 3.0 replayed, 1.5 errors",
+    "p50    12 ms",
+    "p99    2.4 s",
+    "over limit",
+    "order-1  open, next trial in 6.4 s",
+    "12 of 20 calls failed",
+    "worker-1  closed",
+    "42 s",
+    "37 of 50 hit",
+    "7 queued, oldest 12 s",
+    "1 dead",
+    "confirmed",
+    "q quit",
+]
+
+
+@pytest.mark.parametrize("size", [LOW, TALL])
+async def test_what_matters_most_fits_without_scrolling(size: tuple[int, int]) -> None:
+    async with showing(size=size) as screen:
+        await screen.until_shown(*ESSENTIAL)
+        assert len(screen.lines) <= size[1]
+        assert max(map(len, screen.lines)) <= size[0]
+
+
+async def test_a_low_screen_shows_orders_stock_and_audit_in_turn() -> None:
+    async with showing() as screen:
+        assert "sold out" not in screen.text
+        await screen.press("v")
+        await screen.until_shown("Stock, lowest first", "sold out  mouse")
+        await screen.press("v")
+        await screen.until_shown("Not audited yet")
+        await screen.press("v")
+        await screen.until_shown("Orders  » sent here")
+
+
+async def test_a_tall_screen_shows_everything_at_once_and_the_latency_as_it_went() -> None:
+    async with showing(size=TALL) as screen:
+        await screen.until_shown("sold out  mouse", "Not audited yet", "Orders  » sent here", "╌ is the limit", "a-key")
+        assert "v view" not in screen.text
+
+
+async def test_a_terminal_that_grows_gets_more() -> None:
+    async with showing() as screen:
+        await screen.resize(*TALL)
+        await screen.until_shown("sold out  mouse", "╌ is the limit")
+
+
+async def test_the_scarcest_item_comes_first() -> None:
+    stock = Seen([item("ps5", 100), item("mouse", 0), item("webcam", 7)])
+    async with showing(snapshot(stock=stock), TALL) as screen:
+        places = [screen.text.index(f"{name}  ") for name in ("MOUSE", "WEBCAM", "PS5")]
+        assert places == sorted(places)
+
+
+async def test_states_are_told_apart_without_colours() -> None:
+    async with showing() as screen:
+        row = next(line for line in screen.lines if "▁█" in line)
+        assert row.rstrip().endswith("▁████")
+
+
+async def test_an_order_is_placed_by_key_and_the_same_key_again_is_a_replay() -> None:
+    async with showing(size=TALL) as screen:
+        await screen.press("o")
+        await screen.until_shown("Place an order on `local`", "Key top-")
+        assert not screen.deeds.done
+        await screen.press("enter")
+        await screen.until_shown("1 x ps5: confirmed")
+        await screen.press("a")
+        await screen.until_shown("confirmed, replayed")
+        first, second = screen.deeds.done
+        assert first == second
+        assert isinstance(first, Wanted)
+        assert (first.item_id, first.quantity) == ("ps5", 1)
+
+
+async def test_a_quantity_that_is_none_is_not_sent() -> None:
+    async with showing() as screen:
+        await screen.press("o", "tab", "backspace", "0", "enter")
+        await screen.until_shown("from 1 to 1000")
+        await screen.press("escape")
+        assert not screen.deeds.done
+
+
+async def test_sending_again_needs_something_sent_before() -> None:
+    async with showing() as screen:
+        await screen.press("a")
+        await screen.until_shown("Nothing was sent from here yet")
+        assert not screen.deeds.done
+
+
+async def test_a_gremlin_needs_a_yes() -> None:
+    async with showing(snapshot(chaos=Seen(Chaos(halted=False, live=None)))) as screen:
+        for no in ("n", "escape", "enter"):
+            await screen.press("g", "c")
+            await screen.until_shown("Turn crash on for `local`?", "for 60 s")
+            await screen.press(no)
+            await screen.until(lambda: "Turn crash on for" not in screen.text)
+        assert not screen.deeds.done
+        await screen.press("g", "c", "y")
+        await screen.until_shown("Live now: latency")
+        assert screen.deeds.done == [Gremlin.CRASH]
+
+
+async def test_a_live_gremlin_is_offered_to_be_turned_off() -> None:
+    async with showing() as screen:
+        await screen.press("g")
+        await screen.until_shown("l  turn latency off", "c  turn crash on")
+        await screen.press("l")
+        await screen.until_shown("Turn latency off for `local`?")
+
+
+async def test_a_platform_that_is_not_local_is_named_before_anything_is_done_to_it() -> None:
+    async with showing(context=STAGING) as screen:
+        await screen.press("g", "c")
+        await screen.until_shown("for `staging` (https://orders.staging.example)?")
+        await screen.press("n", "o")
+        await screen.until_shown("on `staging` (https://orders.staging.example)")
+        await screen.press("escape", "x")
+        await screen.until_shown("Turn all gremlins off for `staging`")
+        await screen.press("n")
+        assert not screen.deeds.done
+
+
+async def test_all_gremlins_of_this_machine_end_at_once() -> None:
+    async with showing() as screen:
+        await screen.press("x")
+        await screen.until_shown("Off: latency")
+        assert screen.deeds.done == ["calm"]
+
+
+@pytest.mark.parametrize("size", [LOW, TALL])
+async def test_an_audit_that_finds_something_says_what_and_where_first(size: tuple[int, int]) -> None:
+    async with showing(size=size) as screen:
+        await screen.press("u")
+        await screen.until_shown("violated at", "no-oversell (violated, 1)", "ps5: has -1", "1 rules held")
+
+
+async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
+    async with showing() as screen:
+        screen.deeds.wrong = UnreachableError("The order service does not answer.", "refused", "valerix status")
+        await screen.press("u")
+        await screen.until_shown("The order service does not answer.")
+        await screen.press("v", "o", "enter")
+        await screen.until_shown("refused")
+
+
+async def test_a_service_that_is_away_shows_what_was_known_and_how_old_that_is() -> None:
+    away = snapshot(queue=Seen(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service does not answer."))
+    async with showing(away) as screen:
+        await screen.until_shown("Queue, 12 s old", "The order service does not answer.", "7 queued")
+
+
+async def test_a_panel_that_needs_an_operator_says_so() -> None:
+    fault = "An operator's token is needed to read the breaker."
+    async with showing(snapshot(breaker=Seen(None, fault=fault)), TALL) as screen:
+        await screen.until_shown(fault)
+
+
+async def test_a_platform_that_stops_and_comes_back_is_followed() -> None:
+    stopped = snapshot(services=Seen(Services("stopped", [])))
+    looks = itertools.chain([snapshot(), stopped], itertools.repeat(snapshot()))
+    async with showing(lambda: next(looks)) as screen:
+        await screen.until_shown("stopped, waiting for it", "No platform runs here.")
+        await screen.until_shown("running for 70 s", "inventory-1")
+
+
+async def test_a_pause_holds_what_is_shown() -> None:
+    seen = iter(range(1, 1000))
+
+    def look() -> Snapshot:
+        return snapshot(queue=Seen(Queue(next(seen), None, 0, 50_000, [])))
+
+    async with showing(look) as screen:
+        await screen.press("p")
+        await screen.until_shown("PAUSED")
+        held = next(line for line in screen.lines if "queued of" in line)
+        first = next(seen)
+        await screen.until(lambda: next(seen) > first + 2)
+        assert held in screen.text
+        await screen.press("p")
+        await screen.until(lambda: held not in screen.text)
+
+
+async def test_the_screen_is_saved_where_top_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with showing() as screen:
+        await screen.press("s")
+        await screen.until_shown("Saved as valerix-top-")
+        assert saved(tmp_path) == ["<svg"]
+
+
+async def test_help_says_the_keys_and_where_figures_come_from() -> None:
+    async with showing() as screen:
+        await screen.press("question_mark")
+        await screen.until_shown("a  send the last order again", "buckets of http_request_duration_seconds")
+
+
+async def test_what_a_caller_wrote_is_no_markup() -> None:
+    feed = fold(Feed(), [order(item_id="[bold]x\x1b[2J")])
+    async with showing(snapshot(feed=Seen(feed)), TALL) as screen:
+        await screen.until_shown("[bold]x\\x1b[2J")
+
+
+@pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", 130)])
+async def test_leaving_says_how_in_the_exit_code(key: str, code: int) -> None:
+    async with showing() as screen:
+        await screen.press(key)
+        assert (screen.app.return_code or 0) == code
