@@ -55,13 +55,14 @@ def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
 
 
 def with_ours(lines: Iterable[FeedLine], sends: Sequence[Sent]) -> list[FeedLine]:
-    """The same, with what was sent from here marked; what made no new order has a line of its own.
+    """The same, with what was sent from here marked, and a line for each send that has none there.
 
     The newest of ours come first: under load they would be gone before one has read them.
     """
     keys = {sent.wanted.key for sent in sends}
     marked = [msgspec.structs.replace(line, ours=line.key in keys) for line in lines]
-    apart = [_of_send(sent) for sent in sends if sent.replayed or sent.order is None]
+    shown = {line.key for line in marked if line.ours}
+    apart = [_of_send(sent) for sent in sends if sent.replayed or sent.wanted.key not in shown]
     ours = sorted([*(line for line in marked if line.ours), *apart], key=_at, reverse=True)[:_FIRST]
     return [*ours, *(line for line in marked if not line.ours)]
 

@@ -53,3 +53,8 @@ def test_a_replay_has_a_line_of_its_own_since_it_makes_no_order() -> None:
 def test_a_refusal_that_made_no_order_is_told_with_its_reason() -> None:
     [line] = with_ours([], [sent(problem("idempotency-key-reused", 422))])
     assert (line.status, line.reason) == ("refused", "idempotency-key-reused")
+
+
+def test_what_was_sent_from_here_stays_when_other_orders_have_pushed_it_out() -> None:
+    [first, *_] = with_ours(fold(Feed(), some(9, updated_at=later(9))).lines, [sent(order(status="queued"))])
+    assert (first.ours, first.status) == (True, "queued")
