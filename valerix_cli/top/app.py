@@ -106,6 +106,9 @@ class TopApp(App[None]):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
         self._in_background(self._keep_looking)
 
+    def on_resize(self) -> None:
+        self.refresh_bindings()
+
     def on_unmount(self) -> None:
         self._over.set()
 
@@ -174,7 +177,13 @@ class TopApp(App[None]):
     def _keep_looking(self) -> None:
         while not self._over.is_set():
             began = time.monotonic()
-            self._tell(self.Looked(self._look()))
+            try:
+                snapshot = self._look()
+            except RuntimeError:  # nothing more can be asked of threads when all is over
+                if self._over.is_set():
+                    return
+                raise
+            self._tell(self.Looked(snapshot))
             self._over.wait(max(0.0, EVERY - (time.monotonic() - began)))
 
     def _show(self) -> None:

@@ -16,7 +16,8 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
 
 def latency_bar(seconds: float | None, limit: float, width: int) -> str:
     """A bar on a logarithmic scale from 1 ms to 10 s, crossed where `limit` is."""
-    mark = min(width - 1, round(_place(limit) * width))
+    width = max(width, 2)  # the limit, and what is over it
+    mark = min(width - 2, round(_place(limit) * width))
     filled = 0 if seconds is None else max(1, round(_place(seconds) * width))
     if seconds is not None:  # whatever rounding does, a bar is over the line exactly when its figure is
         filled = max(filled, mark + 1) if seconds > limit else min(filled, mark)

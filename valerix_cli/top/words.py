@@ -12,11 +12,11 @@ x  turn all gremlins off           (where the screen is low)
 u  audit both databases         q  quit (Ctrl-C: exit 130)
 Tab, arrows: move between panels, scroll
 
-Orders/s and errors/s count what all order replicas answered
-between two looks. Percentiles are of the last 10 s, read from
-the buckets of http_request_duration_seconds, so they are as
-fine as those. Replays/s are answers from the cache; whose they
-are is known only of what was sent here.
+Rates count what all order replicas answered between two looks;
+an error is an answer of 500 or more. Percentiles are of the last
+10 s, from the buckets of http_request_duration_seconds, and as
+fine as those. Replayed was answered from the cache; whose repeat
+it was is known only of what was sent here.
 Escape leaves."""
 
 _DOES = {
