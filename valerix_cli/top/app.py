@@ -113,12 +113,13 @@ class TopApp(App[None]):
         self._over.set()
 
     def on_top_app_looked(self, message: Looked) -> None:
-        if not self._paused:
+        if self.screen_stack and not self._paused:
             self._snapshot = message.snapshot
             self._show()
 
     def on_top_app_done(self, message: Done) -> None:
-        message.then()
+        if self.screen_stack:  # what comes while the screen goes is of no use any more
+            message.then()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """`v` is offered only where it does something."""
