@@ -17,6 +17,8 @@ from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
 SHARING = ("tests/cli/", "tests/platform/")
+EARLY = ("tests/cli/test_demo.py",)
+"""Take long, on platforms of their own: whoever begins with them waits for nobody at the end."""
 _numbers = itertools.count(1)
 
 
@@ -25,7 +27,15 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file in EARLY:
+            return file
         return next((folder for folder in SHARING if file.startswith(folder)), file)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        for file in EARLY:
+            if file in self.workqueue:
+                self.workqueue.move_to_end(file, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:

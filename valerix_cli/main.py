@@ -39,6 +39,7 @@ TARGETS = [
     _target("queue", FAULTS, "Show what is queued and requeue dead orders."),
     _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
     _target("drill", FAULTS, "Run chaos drills: faults under load, gates, an audit, a receipt."),
+    _target("demo", FAULTS, "Show the story of the order that would not duplicate.", alone=True),
     _target("doctor", TOOLBOX, "Find what is wrong with this set-up, and say the fix.", alone=True, online=False),
     _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
     _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),

@@ -25,7 +25,12 @@ EXIT_CODES = (
         "no stock, an item nobody knows, or a key that stands for another order",
         "valerix explain insufficient-stock",
     ),
-    _exit(ExitCode.EXPECTATION, "expectation or objective missed", "a drill's figure was off", "read the receipt"),
+    _exit(
+        ExitCode.EXPECTATION,
+        "expectation or objective missed",
+        "a drill's figure or a step of the demo was off",
+        "read the receipt",
+    ),
     _exit(
         ExitCode.INVARIANT,
         "invariant broken",

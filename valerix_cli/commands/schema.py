@@ -9,6 +9,7 @@ import typer
 from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
+from valerix_cli.demo.model import Demo
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.drills import model as drill_file
 from valerix_cli.drills.receipt import Comparison, Receipt
@@ -29,6 +30,7 @@ SHAPES: dict[str, Any] = {
     "chaos-status": wire.Chaos,
     "context-list": list[results.ContextLine],
     "context-show": list[results.OriginLine],
+    "demo": Demo,
     "drill-compare": Comparison,
     "drill-list": list[results.DrillLine],
     "drill-list-runs": list[results.RunLine],

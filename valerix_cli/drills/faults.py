@@ -106,7 +106,7 @@ class Faults:
                 with suppress(CliError):  # it has ended meanwhile
                     self._processes.go_on(process)
             self.wait()
-        if self._drill.faults and (why := self._calm()):
+        if self._drill.faults and (why := calm(self._inventory)):
             left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
         if self._processes and not self._processes.all_run():
             left.append("not every process runs again")
@@ -128,19 +128,6 @@ class Faults:
         if self._script is not None:
             return LONGEST
         return fault.ttl or self._drill.load.seconds - fault.at
-
-    def _calm(self) -> str:
-        """Turn gremlins off until nobody says that one is live. Returns why not, where that cannot be had."""
-        deadline, why = time.monotonic() + _TRIES, ""
-        while time.monotonic() < deadline:
-            try:
-                self._inventory.calm()
-                if self._inventory.chaos().live is None:
-                    return ""
-            except CliError as error:
-                why = str(error)
-            time.sleep(0.2)
-        return why or "one was turned on again"
 
     def _tell_inventory(self) -> None:
         """Have it know which gremlins are to be live; once more in a moment, where a fault of ours keeps it away."""
@@ -258,6 +245,20 @@ class Faults:
                 self._stopped.remove(process)
         after = round(time.monotonic() - began, 2)
         return [Struck(process.name, process.pid or 0, after) for process in targets]
+
+
+def calm(inventory: InventoryClient) -> str:
+    """Turn gremlins off until nobody says that one is live. Returns why not, where that cannot be had."""
+    deadline, why = time.monotonic() + _TRIES, ""
+    while time.monotonic() < deadline:
+        try:
+            inventory.calm()
+            if inventory.chaos().live is None:
+                return ""
+        except CliError as error:
+            why = str(error)
+        time.sleep(0.2)
+    return why or "one was turned on again"
 
 
 def say(fault: Fault) -> str:

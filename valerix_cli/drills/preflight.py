@@ -6,6 +6,7 @@ from pathlib import Path
 
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
+from valerix_cli.clients.wire import Breaker
 from valerix_cli.contexts import Context
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.processes import Processes
@@ -24,10 +25,10 @@ def preflight(session: Session, drill: Drill, run: str, directory: Path, key_pre
             "Not run.", f"it strikes processes, and `{context.name}` is not on this machine", "valerix --context local"
         )
     _replicas(context, drill)
-    _no_gremlins(inventory)
+    no_gremlins(inventory)
     _calm(orders)
     if drill.is_local:
-        _all_run(Processes(directory))
+        all_run(Processes(directory))
     _stock(drill, inventory, run)
     if key_prefix is None:
         return _unused(drill, lambda key: orders.by_key(key) is not None)
@@ -49,7 +50,7 @@ def _replicas(context: Context, drill: Drill) -> None:
             )
 
 
-def _no_gremlins(inventory: InventoryClient) -> None:
+def no_gremlins(inventory: InventoryClient) -> None:
     chaos = inventory.chaos()
     if chaos.halted:
         raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
@@ -58,21 +59,28 @@ def _no_gremlins(inventory: InventoryClient) -> None:
 
 
 def _calm(orders: OrderClient) -> None:
-    queue, breaker = orders.queue(), orders.breaker()
+    queue, breaker = orders.queue(), not_forced(orders)
     if queue.depth:
         raise UnreachableError(
             "There is no calm to begin with.", f"{queue.depth} orders are queued", "valerix queue status --watch"
         )
     for one in breaker.replicas:
-        if one.forced:
-            raise GuardError("Not run.", f"{one.replica}'s breaker is forced {one.forced}", "valerix breaker auto")
         if one.role == "order" and one.state != "closed":
             raise UnreachableError(
                 "There is no calm to begin with.", f"{one.replica}'s breaker is {one.state}", "valerix breaker status"
             )
 
 
-def _all_run(processes: Processes) -> None:
+def not_forced(orders: OrderClient) -> Breaker:
+    """The breakers, each of which decides for itself. Raises GuardError where an operator decides."""
+    breaker = orders.breaker()
+    for one in breaker.replicas:
+        if one.forced:
+            raise GuardError("Not run.", f"{one.replica}'s breaker is forced {one.forced}", "valerix breaker auto")
+    return breaker
+
+
+def all_run(processes: Processes) -> None:
     if not processes.all_run():
         raise UnreachableError("There is no calm to begin with.", "not every process runs", "valerix status")
 

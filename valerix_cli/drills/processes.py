@@ -40,7 +40,7 @@ class Processes:
     """The processes of the platform that runs from `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def of(self, target: str) -> list[Process]:
         """The replicas of a service, one of them, or a server. Raises UnreachableError when there are none."""
@@ -48,7 +48,7 @@ class Processes:
         if not found:
             raise UnreachableError(
                 f"There is no {target} to strike.",
-                f"it is not run by the platform in {self._directory}",
+                f"it is not run by the platform in {self.directory}",
                 "valerix status",
             )
         return found
@@ -56,7 +56,7 @@ class Processes:
     def kill(self, process: Process, down_for: float | None) -> None:
         """End it at once; it stays down for so many seconds, or comes back as soon as the supervisor starts it."""
         if down_for:
-            holds.hold(self._directory, process.name, down_for)
+            holds.hold(self.directory, process.name, down_for)
         _signal(process, signal.SIGKILL)
 
     def stop(self, process: Process, seconds: float) -> None:
@@ -74,7 +74,7 @@ class Processes:
 
     def release(self, name: str) -> None:
         """Let it be started again."""
-        holds.release(self._directory, name)
+        holds.release(self.directory, name)
 
     def is_back(self, before: Process) -> bool:
         """Whether there is another process of that name by now, which is ready."""
@@ -91,7 +91,7 @@ class Processes:
         """Lose everything that is in Redis. Returns how many keys that was."""
         from redis import Redis, RedisError  # noqa: PLC0415 - few drills need it
 
-        stack, secrets = self._stack(), read_secrets(self._directory)
+        stack, secrets = self._stack(), read_secrets(self.directory)
         server = stack.databases["redis"]
         password = secrets.redis_password if secrets and server.kind != "external" else None
         try:
@@ -111,10 +111,10 @@ class Processes:
         ]
 
     def _stack(self) -> Stack:
-        stack = running(self._directory)
+        stack = running(self.directory)
         if stack is None:
             raise UnreachableError(
-                "No platform runs here.", f"nothing runs from {self._directory}", "valerix up --detach"
+                "No platform runs here.", f"nothing runs from {self.directory}", "valerix up --detach"
             )
         return stack
 

@@ -3,11 +3,9 @@
 Whatever happens on the way, Ctrl-C included, the faults are rolled back and a receipt is made.
 """
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import Seen
 from valerix_cli.load.thread import beside
 from valerix_cli.session import Session
+from valerix_cli.undisturbed import undisturbed
 
 _GLANCE = 0.05  # seconds
 _RECENT = 5.0  # seconds of the load that recovering is judged by
@@ -115,7 +114,7 @@ class Runner:
             except CliError as error:
                 self._broken = f"{error.what} {error.why}"
                 self._tell(f"giving up: {self._broken}")
-            with _undisturbed():
+            with undisturbed():
                 self._end_well(load, result)
                 watcher.look()
         receipt = self._receipt(result, prefix, started_at, time.monotonic() - began)
@@ -408,14 +407,3 @@ _OF_AUDIT: dict[str, Verdict] = {
 
 def _any_open(seen: Sighting) -> bool:
     return seen.breakers is not None and "open" in seen.breakers.values()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Rolling back is not broken off by a second Ctrl-C: it is what the first one asked for."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ import msgspec
 
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
-from valerix_cli.clients.wire import ReplicaBreaker
+from valerix_cli.clients.wire import Activation, ReplicaBreaker
 from valerix_cli.errors import CliError
 from valerix_cli.session import Session
 
@@ -23,7 +23,7 @@ class Sighting(msgspec.Struct, frozen=True):
     """How the platform was, `at` seconds after the load began; what could not be asked is None.
 
     `breakers` are those of the order service's replicas, `held_back` whether a worker's is open: half-open it only
-    waits for an order to try, of which there may be none.
+    waits for an order to try, of which there may be none. `states` are those of all breakers, `gremlin` what is live.
 
     `injected` counts what the gremlins of each activation have hit so far: rolls and hits, by gremlin.
     """
@@ -35,6 +35,8 @@ class Sighting(msgspec.Struct, frozen=True):
     backlog_age: float | None
     dead: int | None
     injected: dict[str, dict[str, tuple[int, int]]] | None
+    states: dict[str, str] | None = None
+    gremlin: Activation | None = None
 
 
 class Watcher:
@@ -88,6 +90,8 @@ class Watcher:
                     str(one.id): {name: (count.rolls, count.hits) for name, count in one.counts.items()}
                     for one in [*([chaos.live] if chaos.live else []), *chaos.recent]
                 },
+                states=None if breaker is None else {one.replica: one.state for one in breaker},
+                gremlin=chaos.live if chaos else None,
             )
             self.sightings.append(seen)
             return seen

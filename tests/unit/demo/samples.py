@@ -1,0 +1,64 @@
+"""A picture like those that a demo paints, to be changed where a test says so."""
+
+from typing import Any
+
+from valerix_cli.demo.model import Fact, Told
+from valerix_cli.demo.pulse import Pulse
+from valerix_cli.demo.stage import Picture
+from valerix_cli.demo.story import STORY
+
+ORDER = "22050194-6606-5f51-a9f8-de997a148bbe"
+FACTS = {
+    "crash": [
+        ("order", f"{ORDER}, pending"),
+        ("killed", "order-1, pid 11352, by SIGKILL, with that order in hand"),
+        ("customer", "cut off once, 409 in flight 10 times, nobody there 2 times, 201 once"),
+        ("+0.00 s", "order-1: pending"),
+        ("+0.02 s", "inventory: 1 taken (ledger line 554)"),
+        ("+10.36 s", "worker-1: took it in hand (lease-ended)"),
+        ("+10.43 s", "worker-1: confirmed; inventory had done it before"),
+        ("in the end", "1 order, 1 deduction; order-1 is back"),
+    ],
+    "forged": [
+        ("forged", "ledger line 1180: 1 x monitor, for an order nobody placed"),
+        ("that order", ORDER),
+        ("audit", "VIOLATED: exit 11"),
+        ("broken", "deducted-means-ordered, by 1 of 1,167 deductions"),
+        ("because", "1 x monitor were deducted, and no order that has not failed has this id"),
+        ("undone", "that line deleted, that one given back"),
+        ("audit", "clean: exit 0, in 120 ms"),
+    ],
+}
+"""What the steps that see most have seen."""
+
+PULSE = Pulse(
+    throughput=19.8,
+    p50=0.017,
+    p95=3.0,
+    breakers={"order-1": "open", "order-2": "half-open", "worker-1": "closed"},
+    backlog=1288,
+    gremlin="latency 5.0 s on 100 %",
+    left=113.0,
+)
+
+
+def picture(name: str = "crash", **changes: Any) -> Picture:
+    """One of the step of this name, over and held."""
+    number = [step.name for step in STORY].index(name)
+    step = STORY[number]
+    facts = [Fact(*fact) for fact in FACTS.get(name, [])]
+    known: dict[str, Any] = {
+        "number": number + 1,
+        "count": len(STORY),
+        "step": step,
+        "told": Told(name, step.title, "held", 10.5, None, facts, list(step.by_hand)),
+        "under_way": False,
+        "waits_for": None,
+        "seconds": 10.5,
+        "outcomes": tuple((one.title, "held") for one in STORY),
+        "pulse": PULSE,
+        "history": (PULSE,) * 100,
+        "notes": False,
+        "hint": None,
+    }
+    return Picture(**(known | changes))

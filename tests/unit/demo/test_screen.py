@@ -1,0 +1,112 @@
+"""The screen: never larger than the terminal, nothing lost that matters, and readable without colour."""
+
+import re
+
+import msgspec
+import pytest
+from rich.text import Text
+
+from tests.unit.demo.samples import FACTS, picture
+from valerix_cli.demo.model import Fact, Outcome
+from valerix_cli.demo.painter import changes, drawn
+from valerix_cli.demo.story import STORY
+from valerix_cli.views.demo import bars
+
+SIZES = [(80, 24), (160, 50), (120, 30), (100, 30), (60, 20), (20, 5)]
+NAMES = [step.name for step in STORY]
+
+
+def plain(lines: list[str]) -> list[str]:
+    return [Text.from_ansi(line).plain for line in lines]
+
+
+def words(lines: list[str]) -> str:
+    """All of it, however it was wrapped."""
+    return " ".join(" ".join(plain(lines)).split())
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_screen_is_exactly_as_large_as_the_terminal(name: str, size: tuple[int, int], *, colour: bool) -> None:
+    for notes in (False, True):
+        lines = plain(drawn(picture(name, notes=notes), size, colour=colour))
+        assert len(lines) <= size[1]
+        assert max(Text(line).cell_len for line in lines) <= size[0]
+
+
+@pytest.mark.parametrize("notes", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_80_columns_and_24_lines_are_enough_for_all_that_matters(name: str, *, notes: bool) -> None:
+    shown = words(drawn(picture(name, notes=notes), (80, 24), colour=False))
+    step = STORY[NAMES.index(name)]
+    assert step.title in shown
+    assert step.says in shown
+    assert "HELD after 10 s" in shown or "HELD after 11 s" in shown
+    for fact in FACTS.get(name, []):
+        assert " ".join(fact) in shown
+    for figure in ("19.8 orders/s", "p50 17 ms", "p95 3.0 s", "backlog 1288", "order-1 open", "order-2 half-open"):
+        assert figure in shown
+    assert "latency 5.0 s on 100 %, 1 m 53 s left" in shown
+    assert "n next" in shown or "n end" in shown
+    if name not in FACTS:
+        assert (step.notes if notes else f"$ {step.by_hand[0]}") in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_large_terminal_shows_the_agenda_the_commands_and_the_notes_at_once(name: str) -> None:
+    lines = plain(drawn(picture(name, notes=True), (160, 50), colour=False))
+    right = " ".join(" ".join(line[108:] for line in lines).split())
+    step = STORY[NAMES.index(name)]
+    assert step.notes in right
+    assert "The last minute" in right
+    shown = "\n".join(lines)
+    assert all(one.title.split(",")[0] in shown for one in STORY)
+    assert all(f"$ {command[:40]}" in shown for command in step.by_hand)
+
+
+def test_without_colour_no_colour_is_sent() -> None:
+    sent = "".join(drawn(picture(), (80, 24), colour=False))
+    codes = {int(code) for codes in re.findall(r"\x1b\[([\d;]*)m", sent) for code in codes.split(";") if code}
+    assert not {code for code in codes if 30 <= code <= 49 or 90 <= code <= 107}
+    assert re.search(r"\x1b\[[\d;]*3[1-6]", "".join(drawn(picture(), (80, 24), colour=True)))
+
+
+@pytest.mark.parametrize("outcome", ["held", "missed", "violated", "skipped"])
+def test_what_came_of_a_step_is_said_in_a_word(outcome: Outcome) -> None:
+    told = msgspec.structs.replace(picture("calm").told, outcome=outcome, why="not within 20 s: the breakers to open")
+    shown = words(drawn(picture("calm", told=told), (80, 24), colour=False))
+    assert outcome.upper() in shown
+    assert "not within 20 s: the breakers to open" in shown
+
+
+def test_what_is_waited_for_and_for_how_long_is_said_and_so_is_a_key_in_vain() -> None:
+    shown = words(
+        drawn(
+            picture(under_way=True, waits_for="the breakers to open", seconds=3.2, hint="still under way"),
+            (80, 24),
+            colour=False,
+        )
+    )
+    assert "under way, 3.2 s of at most 90 s" in shown
+    assert "waiting for the breakers to open" in shown
+    assert shown.endswith("still under way")
+
+
+def test_what_comes_from_elsewhere_cannot_move_the_cursor() -> None:
+    told = msgspec.structs.replace(picture("calm").told, facts=[Fact("item", "mon\x1b[2Jitor")])
+    assert "\x1b[2J" not in "".join(drawn(picture("calm", told=told), (80, 24), colour=True))
+
+
+def test_only_the_lines_that_have_changed_are_sent() -> None:
+    assert "".join(changes(["one", "two", "three"], ["one", "TWO", "three"])) == "\x1b[2;1HTWO\x1b[0m\x1b[K"
+
+
+def test_bars_are_as_high_as_their_values_and_never_too_many() -> None:
+    assert bars([0.0, 0.5, 1.0, None], 10, 1.0) == "▁▅█ "
+    assert len(bars([1.0] * 240, 38, 1.0)) <= 38
+    assert bars([0.01] * 3, 10, 1.0) == "▁▁▁"
+
+
+def test_the_story_has_ten_steps_whose_names_and_titles_are_their_own() -> None:
+    assert len(STORY) == len({step.name for step in STORY}) == len({step.title for step in STORY}) == 10

@@ -1,0 +1,220 @@
+"""valerix demo: the story of the order that would not duplicate, on a real platform."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+import typer
+
+from valerix_cli.audit import Sources
+from valerix_cli.commands.audit import find_sources
+from valerix_cli.demo.cast import Cast
+from valerix_cli.demo.keys import Keyboard, single_keys
+from valerix_cli.demo.model import Demo, Step, Told
+from valerix_cli.demo.painter import Painter, Size, Stills, to_terminal
+from valerix_cli.demo.scene import Scene
+from valerix_cli.demo.stage import ByItself, Screen, Stage
+from valerix_cli.demo.story import STORY, TITLE
+from valerix_cli.drills import fresh
+from valerix_cli.errors import (
+    BadUsageError,
+    CliError,
+    ExitCode,
+    ExpectationError,
+    GuardError,
+    InvariantError,
+    RollbackError,
+)
+from valerix_cli.local.claim import running
+from valerix_cli.local.state import state_dir
+from valerix_cli.output import is_terminal, show, talk
+from valerix_cli.session import Session
+from valerix_cli.settings import LOCAL
+from valerix_cli.undisturbed import undisturbed
+from valerix_cli.views import demo as views
+
+_REPLICAS = {"order": 2}  # so that somebody is there when one is killed
+_PAPER = (100, 30)  # columns and lines of a recording where there is no terminal
+
+
+def demo(
+    ctx: typer.Context,
+    *,
+    auto: Annotated[bool, typer.Option("--auto", help="Go on by itself, without keys, as for CI.")] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="Show the speaker's notes from the start.")] = False,
+    on_fresh: Annotated[
+        bool, typer.Option("--fresh", help="On a platform of its own, also where one runs already.")
+    ] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE.cast", help="Record it, for asciinema (asciicast v2).")
+    ] = None,
+    stills: Annotated[
+        Path | None, typer.Option("--stills", metavar="DIR", help="Keep a picture of each step, as SVG.")
+    ] = None,
+) -> None:
+    """Show the story of the order that would not duplicate: ten steps, each done for real, faults off at the end."""
+    session: Session = ctx.obj
+    if not auto and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+        raise BadUsageError("There is no terminal to tell it on.", "it goes by keys", "valerix demo --auto")
+    began = time.monotonic()
+    with ExitStack() as ends:
+        shown = _Shown.of(ends, auto=auto, record=record, stills=stills)
+        on_fresh = on_fresh or _nothing_runs(session)
+        if on_fresh:
+            ends.enter_context(fresh.platform(_REPLICAS, lambda text: talk(text, session.output)))
+            session = session.with_option("context", LOCAL)
+        session.guard("tell the story: place orders, turn gremlins on and off")
+        scene = ends.enter_context(Scene(session, _sources(session), state_dir()))
+        tell = _teller(session, scene) if auto else _silence
+        stage = Stage(STORY, scene, shown.screens, unable=lambda step: unable(step, scene), tell=tell, notes=notes)
+        end, left = _run(session, stage, scene, shown.painter, auto=auto)
+    result = Demo(
+        context="one of its own" if on_fresh else session.context.name,
+        fresh=on_fresh,
+        seconds=round(time.monotonic() - began, 2),
+        steps=stage.told,
+        left=left,
+        interrupted=end is not None,
+        recording=str(record) if record else None,
+        stills=shown.stills.written if shown.stills else [],
+    )
+    show(result, views.demo_view, session.output)
+    _finish(result, end)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Where the story is to be seen: on the terminal, in a recording, in stills."""
+
+    painter: Painter
+    stills: Stills | None
+    screens: list[Screen]
+
+    @classmethod
+    def of(cls, ends: ExitStack, *, auto: bool, record: Path | None, stills: Path | None) -> Self:
+        """Raises CliError where something cannot be written."""
+        size = _size if is_terminal(sys.stdout) and not auto else lambda: _PAPER
+        painter = Painter(size, colour="NO_COLOR" not in os.environ)
+        kept = Stills(stills, size) if stills else None
+        if record:
+            painter.cast = ends.enter_context(Cast(record, *size(), TITLE))
+        if not auto:
+            painter.listeners.append(to_terminal)
+        is_seen = record is not None or not auto
+        screens: list[Screen] = [*([painter] if is_seen else []), *([kept] if kept else [])]
+        return cls(painter, kept, screens)
+
+
+def _run(
+    session: Session, stage: Stage, scene: Scene, painter: Painter, *, auto: bool
+) -> tuple[BaseException | None, list[str]]:
+    """Tell it, and undo everything whatever happens. Returns what has ended it early, and what could not be undone."""
+    end: BaseException | None = None
+    with _hang_up_ends():
+        try:
+            with _keyboard(painter, stage, auto=auto) as keyboard:
+                stage.run(keyboard)
+        except (KeyboardInterrupt, SystemExit) as why:
+            end = why
+        finally:
+            with undisturbed():
+                talk("turning every fault off", session.output)
+                left = [why for why in [stage.leave()] if why] + scene.roll_back()
+                if left and sys.exc_info()[0] is not None:  # whatever else went wrong, this matters more
+                    raise _not_undone(left)
+    return end, left
+
+
+def _nothing_runs(session: Session) -> bool:
+    return session.settings.setting("context").value == LOCAL and running(state_dir()) is None
+
+
+def _sources(session: Session) -> Sources | None:
+    try:
+        return find_sources(session.context)
+    except GuardError:
+        return None
+
+
+def unable(step: Step, scene: Scene) -> str | None:
+    """Why a step cannot be played here."""
+    name = scene.session.context.name
+    match step.needs:
+        case "processes" if scene.processes is None:
+            return f"it kills a process, and `{name}` is not on this machine"
+        case "admin" if scene.forgery is None:
+            return f"it forges the books, and `{name}` has no PostgreSQL that is ours"
+        case "auditor" | "admin" if scene.sources is None:
+            return f"it is not known how the auditor reads the databases of `{name}`"
+        case _:
+            return None
+
+
+@contextmanager
+def _keyboard(painter: Painter, stage: Stage, *, auto: bool) -> Iterator[Keyboard]:
+    painter.begin()
+    try:
+        if auto:
+            yield ByItself(stage)
+        else:
+            with single_keys(sys.stdin.fileno()) as terminal:
+                yield terminal
+    finally:
+        painter.end()
+
+
+@contextmanager
+def _hang_up_ends() -> Iterator[None]:
+    """Have a terminal that is closed end the demo as SIGTERM does: with every fault off."""
+    before = signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _size() -> Size:
+    columns, lines = shutil.get_terminal_size()
+    return columns, lines
+
+
+def _teller(session: Session, scene: Scene) -> Callable[[str], None]:
+    return lambda text: talk(f"{max(0.0, scene.clock()):6.1f} s  {text}", session.output)
+
+
+def _silence(text: str) -> None:
+    """The screen says it."""
+
+
+def _finish(result: Demo, end: BaseException | None) -> None:
+    """End with the code of the gravest. Raises CliError, KeyboardInterrupt or SystemExit."""
+    if result.left:
+        raise _not_undone(result.left)
+    if end is not None:
+        raise end
+    if error := error_of(result.steps):
+        raise error
+
+
+def _not_undone(left: list[str]) -> CliError:
+    return RollbackError("Not everything could be undone.", "; ".join(left), "valerix chaos off; valerix status")
+
+
+def error_of(told: list[Told]) -> CliError | None:
+    """What the command ends with: None where no step was missed."""
+    for outcome, kind, hint in (
+        ("violated", InvariantError, "keep the databases as they are; valerix audit"),
+        ("missed", ExpectationError, "valerix status, then valerix demo again"),
+    ):
+        wrong = [one for one in told if one.outcome == outcome]
+        if wrong:
+            why = "; ".join(f"{one.title}: {one.why}" for one in wrong)
+            return kind(f"{len(wrong)} of {len(told)} steps did not hold.", why, hint)
+    return None

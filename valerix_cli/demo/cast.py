@@ -1,0 +1,56 @@
+"""A recording in asciicast v2, which asciinema and its player play: https://docs.asciinema.org/manual/asciicast/v2/."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from valerix_cli.errors import BadUsageError
+
+
+class Cast:
+    """Writes what a terminal gets to see, line by line, so that whatever ends it leaves a recording that plays.
+
+    Its time begins with the first thing to be seen.
+    """
+
+    def __init__(
+        self, path: Path, width: int, height: int, title: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Raises BadUsageError where the file cannot be written."""
+        try:
+            self._file = path.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise BadUsageError(
+                f"{path} cannot be recorded into.", str(error.strerror), "valerix demo --record demo.cast"
+            ) from error
+        self._clock = clock
+        self._began: float | None = None
+        header = {"version": 2, "width": width, "height": height, "timestamp": int(time.time()), "title": title}
+        self._write(header | {"env": {"TERM": "xterm-256color", "SHELL": "/bin/sh"}})
+
+    def output(self, text: str) -> None:
+        self._event("o", text)
+
+    def resized(self, width: int, height: int) -> None:
+        self._event("r", f"{width}x{height}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _event(self, kind: str, text: str) -> None:
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        self._write([round(now - self._began, 6), kind, text])
+
+    def _write(self, value: object) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        self._file.flush()

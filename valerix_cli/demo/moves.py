@@ -1,0 +1,38 @@
+"""What a key does, as a decision: values in, a value out."""
+
+from typing import Literal
+
+import msgspec
+
+Key = Literal["next", "back", "retry", "skip", "notes", "quit"]
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Which step is to be on stage then; one past the last is the end.
+
+    `play` says that it is to be played, and played anew if it has been; `leave` that what is under way is given up.
+    `hint` is for whoever pressed the key in vain.
+    """
+
+    to: int
+    play: bool = False
+    leave: bool = False
+    notes: bool = False
+    hint: str | None = None
+
+
+def decide(key: Key, at: int, count: int, *, under_way: bool, told: frozenset[int]) -> Move:
+    """`told` are the steps that have been played, `at` is the one on stage."""
+    match key:
+        case "notes":
+            return Move(at, notes=True)
+        case "quit":
+            return Move(count, leave=under_way)
+        case "next" | "back" | "retry" if under_way:
+            return Move(at, hint="still under way: s skips it, q quits")
+        case "next" | "skip":
+            return Move(at + 1, play=at + 1 < count and at + 1 not in told, leave=under_way)
+        case "retry":
+            return Move(at, play=True)
+        case "back":
+            return Move(max(at - 1, 0), hint=None if at else "this is the first step")

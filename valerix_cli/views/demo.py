@@ -1,0 +1,282 @@
+"""The demo's screen: what is said, what is seen, how the platform does, what one would type."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from valerix_cli.demo.model import Demo, Fact, Outcome, Told
+from valerix_cli.demo.pulse import OVER, Pulse
+from valerix_cli.demo.scene import RATE
+from valerix_cli.demo.stage import Picture
+from valerix_cli.demo.story import TITLE
+from valerix_cli.durations import say_duration
+from valerix_cli.output import printable
+from valerix_cli.views.tables import coloured, table
+
+_WIDE, _HIGH = 120, 30  # from here on there is room for everything side by side
+_AGENDA, _RIGHT = 39, 52  # columns
+_SPREAD = 3.5  # lines per step of the agenda, from which on there is air between them
+_KEYS = "n next  b back  r retry  s skip  t notes  q quit"
+_LIKE: dict[Outcome, str] = {
+    "held": "confirmed",
+    "missed": "dead",
+    "violated": "dead",
+    "skipped": "queued",
+    "not-reached": "",
+}
+_BARS = "▁▂▃▄▅▆▇█"
+_MINUTE = 60.0  # seconds
+
+
+def screen(picture: Picture, console: Console) -> Group:
+    """Exactly as wide and as high as the console, whatever there is to say."""
+    width, height = console.size
+    top, bottom = _lines(console, _header(picture), width), _lines(console, _footer(picture), width)
+    room = height - len(top) - len(bottom)
+    body = _wide(picture, console, room) if width >= _WIDE and height >= _HIGH else _narrow(picture, console, room)
+    return Group(*(_Line(line) for line in [*top, *body, *bottom][:height]))
+
+
+class _Line:
+    """A line that has been drawn already."""
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self._segments = segments
+
+    def __rich_console__(self, *_: object) -> Iterable[Segment]:
+        yield from self._segments
+        yield Segment.line()
+
+
+def _lines(console: Console, part: RenderableType, width: int) -> list[list[Segment]]:
+    return console.render_lines(part, console.options.update(width=width, height=None), pad=True)
+
+
+def _header(picture: Picture) -> RenderableType:
+    line = Table.grid(expand=True)
+    line.add_column(no_wrap=True, overflow="ellipsis")
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(Text(TITLE, style="dim"), Text(f"step {picture.number} of {picture.count}", style="dim"))
+    line.add_row(Text(picture.step.title, style="bold"), _state(picture))
+    return line
+
+
+def _state(picture: Picture) -> Text:
+    if picture.under_way:
+        return Text(
+            f"under way, {say_duration(picture.seconds)} of at most {say_duration(picture.step.within)}", "yellow"
+        )
+    told = picture.told
+    after = f" after {say_duration(told.seconds)}" if told.outcome != "skipped" else ""
+    return coloured(f"{told.outcome.upper()}{after}", _LIKE[told.outcome])
+
+
+def _footer(picture: Picture) -> RenderableType:
+    keys = _KEYS.replace("n next", "n end") if picture.number == picture.count else _KEYS
+    text = f"{keys}   {picture.hint}" if picture.hint else keys
+    return Padding(Text(text, style="reverse", no_wrap=True, overflow="ellipsis"), style="reverse")
+
+
+def _narrow(picture: Picture, console: Console, room: int) -> list[list[Segment]]:
+    """One under the other; what one would type gives way to the speaker's notes, and both to what was seen."""
+    width = console.size.width
+    figures = [_heading("Now", width), _now(picture)]
+    aside: list[RenderableType] = [_notes(picture, width)] if picture.notes else [_by_hand(picture, width)]
+    below, beside = _lines(console, Group(*figures), width), _lines(console, Group(*aside), width)
+    says, seen = (_lines(console, part, width) for part in (Text(picture.step.says), _seen(picture)))
+    heading, blank = _lines(console, _heading("Seen", width), width), _lines(console, Text(" "), width)
+    free = max(0, room - len(says) - len(heading) - len(seen) - len(below))
+    beside = beside[:free] if free > 1 else []  # a heading alone says nothing
+    free -= len(beside)
+    above = [*says, *blank * min(free, 1), *heading, *seen]
+    return [*above[: max(0, room - len(below))], *blank * max(0, free - 1), *beside, *below][:room]
+
+
+def _wide(picture: Picture, console: Console, room: int) -> list[list[Segment]]:
+    middle = console.size.width - _AGENDA - _RIGHT
+    left = Group(Text(), _agenda(picture, spread=room > _SPREAD * picture.count))
+    story = Group(
+        *(Text(), Text(picture.step.says, style="bold"), Text(), _heading("Seen", middle - 4), _seen(picture)),
+        *(Text(), _by_hand(picture, middle - 4)),
+    )
+    figures: list[RenderableType] = [Text(), _heading("Now", _RIGHT), _now_in_full(picture), Text()]
+    figures += [*_minute(picture)]
+    if picture.notes:
+        figures += [Text(), _notes(picture, _RIGHT)]
+    columns = [
+        _cut(_lines(console, left, _AGENDA - 2), room, _AGENDA),
+        _cut(_lines(console, story, middle - 4), room, middle),
+        _cut(_lines(console, Group(*figures), _RIGHT), room, _RIGHT),
+    ]
+    return [[segment for column in columns for segment in column[number]] for number in range(room)]
+
+
+def _cut(lines: list[list[Segment]], room: int, width: int) -> list[list[Segment]]:
+    """As many lines as there is room for, each of that width."""
+    return Segment.set_shape(lines[:room], width, room)
+
+
+def _heading(text: str, width: int) -> Text:
+    return Text(f"{text} {'─' * (width - len(text) - 1)}", style="dim", no_wrap=True)
+
+
+def _seen(picture: Picture) -> RenderableType:
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    for fact in picture.told.facts:
+        rows.add_row(fact.name, _text(fact))
+    parts: list[RenderableType] = [rows]
+    if picture.waits_for:
+        parts.append(Text(f"waiting for {picture.waits_for}", style="yellow"))
+    if picture.told.why:
+        parts.append(coloured(printable(picture.told.why), _LIKE[picture.told.outcome]))
+    return Group(*parts)
+
+
+def _text(fact: Fact) -> Text:
+    style = "bold red" if fact.text.startswith("VIOLATED") else "green" if fact.text.startswith("clean") else ""
+    return Text(printable(fact.text), style=style)
+
+
+def _now(picture: Picture) -> RenderableType:
+    now = picture.pulse
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row(
+        f"last {OVER:g} s",
+        f"{_or_dash(now.throughput, '{:.1f}')} orders/s   p50 {_time(now.p50)}   p95 {_time(now.p95)}   "
+        f"backlog {'-' if now.backlog is None else now.backlog}",
+    )
+    rows.add_row("breakers", _breakers(now))
+    rows.add_row("gremlin", _gremlin(now))
+    return rows
+
+
+def _now_in_full(picture: Picture) -> RenderableType:
+    """A line each, where there is room."""
+    now = picture.pulse
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row("orders", f"{_or_dash(now.throughput, '{:.1f}')} a second, over the last {OVER:g} s")
+    rows.add_row("p50", _time(now.p50))
+    rows.add_row("p95", _time(now.p95))
+    rows.add_row("backlog", "-" if now.backlog is None else str(now.backlog))
+    for replica, state in now.breakers.items():
+        rows.add_row(replica, Text.assemble("breaker ", coloured(state)))
+    rows.add_row("gremlin", _gremlin(now))
+    return rows
+
+
+def _breakers(now: Pulse) -> Text:
+    parts = [Text.assemble(f"{replica} ", coloured(state)) for replica, state in now.breakers.items()]
+    return Text("   ").join(parts) if parts else Text("-")
+
+
+def _gremlin(now: Pulse) -> Text:
+    if now.gremlin is None:
+        return Text("none is live")
+    left = "" if now.left is None else f", {say_duration(now.left)} left"
+    return Text(f"{now.gremlin}{left}", style="yellow")
+
+
+def _minute(picture: Picture) -> list[RenderableType]:
+    """The last minute of the load, a bar for each few pulses."""
+    wide = _RIGHT - 12
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(no_wrap=True)
+    p95 = [one.p95 for one in picture.history]
+    orders = [one.throughput for one in picture.history]
+    backlog = [None if one.backlog is None else float(one.backlog) for one in picture.history]
+    for name, values, least in (("p95", p95, 1.0), ("orders/s", orders, RATE), ("backlog", backlog, 10.0)):
+        rows.add_row(name, Text(bars(values, wide, least)))
+    return [_heading("The last minute", _RIGHT), rows]
+
+
+def bars(values: Sequence[float | None], width: int, least: float) -> str:
+    """A bar per group of values, by the highest of each; `least` is what a full bar stands for at least."""
+    per = max(1, -(-len(values) // width))
+    groups = [[one for one in values[first : first + per] if one is not None] for first in range(0, len(values), per)]
+    highest = max([least, *(max(group) for group in groups if group)])
+    return "".join(_bar(max(group), highest) if group else " " for group in groups)
+
+
+def _bar(value: float, highest: float) -> str:
+    return _BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))]
+
+
+def _by_hand(picture: Picture, width: int) -> RenderableType:
+    return Group(_heading("By hand", width), *(Text(f"$ {command}") for command in picture.told.by_hand))
+
+
+def _notes(picture: Picture, width: int) -> RenderableType:
+    return Group(_heading("Speaker's notes", width), Text(picture.step.notes, style="italic"))
+
+
+def _agenda(picture: Picture, *, spread: bool) -> RenderableType:
+    rows = Table.grid(padding=(0, 1, 0, 0))
+    rows.add_column(justify="right", no_wrap=True, min_width=2)
+    rows.add_column(overflow="fold")
+    for number, (title, outcome) in enumerate(picture.outcomes, start=1):
+        here = number == picture.number
+        word = "now" if here and picture.under_way else "" if outcome == "not-reached" else outcome
+        rows.add_row(
+            ">" if here else str(number),
+            Group(
+                Text(title, style="bold" if here else ""), coloured(word, _LIKE[outcome]), *([Text()] if spread else [])
+            ),
+        )
+    return rows
+
+
+def _or_dash(value: float | None, shape: str) -> str:
+    return "-" if value is None else shape.format(value)
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else say_duration(seconds)
+
+
+def demo_view(demo: Demo) -> RenderableType:
+    """What came of it, a line per step."""
+    parts: list[RenderableType] = [
+        table(
+            "step",
+            "outcome",
+            "took",
+            "seen",
+            rows=[[one.title, _outcome(one), say_duration(one.seconds), _last(one)] for one in demo.steps],
+            right=("took",),
+            wrap=("seen",),
+        ),
+        Text(),
+        _conclusion(demo),
+    ]
+    return Group(*parts)
+
+
+def _outcome(told: Told) -> Text:
+    word = told.outcome.replace("-", " ")
+    return coloured(word.upper() if told.outcome in {"missed", "violated"} else word, _LIKE[told.outcome])
+
+
+def _last(told: Told) -> str:
+    if told.why:
+        return told.why
+    return f"{told.facts[-1].name}: {told.facts[-1].text}" if told.facts else ""
+
+
+def _conclusion(demo: Demo) -> Text:
+    if demo.left:
+        return coloured(f"NOT UNDONE: {'; '.join(demo.left)}", "dead")
+    held = sum(one.outcome == "held" for one in demo.steps)
+    return Text(
+        f"{held} of {len(demo.steps)} steps held in {say_duration(demo.seconds)}; every fault is off, and seen to be."
+    )
