@@ -81,6 +81,16 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def drills(session: nox.Session) -> None:
+    """Run every drill that comes with Valerix twice, each on a platform of its own; some 15 minutes.
+
+    Arguments after `--` are the names of those to run.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.drills.twice", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure how fast Valerix is, beside PostgreSQL doing the same one by one; `-- --quick` in a minute, else an hour.
 

@@ -1,0 +1,1 @@
+"""The drills that come with Valerix, run for real."""
