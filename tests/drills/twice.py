@@ -1,6 +1,6 @@
 """Runs every drill that comes with Valerix twice, each time on a platform of its own: `nox -s drills`.
 
-Both runs have to pass, and to hit the same orders. Which attempts take place at all is up to time and to the breaker, so
+Both runs have to pass, and to hit the same orders. Which attempts take place is up to time and to the breaker, so
 what is compared is what has to be the same in any case: every hit is one that the seed asks for, and where the breaker
 stayed closed the first attempts of all orders that were due well within a fault are hit in both runs or in neither.
 """
