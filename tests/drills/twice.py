@@ -52,7 +52,7 @@ def run(name: str, receipts: Path) -> tuple[int, Receipt]:
 def compare(drill: Drill, one: tuple[int, Receipt], two: tuple[int, Receipt]) -> Twice:
     codes, receipts = (one[0], two[0]), (one[1], two[1])
     wrong = [f"run {number} ended with {code}" for number, code in enumerate(codes, 1) if code]
-    rates = {(fault.gremlin or "").replace("-", "_"): fault.rate for fault in drill.faults if fault.gremlin}
+    rates = {fault.gremlin.replace("-", "_"): fault.rate for fault in drill.faults if fault.gremlin}
     for receipt in receipts:
         wrong += [
             f"{receipt.run}: {hit} is not what seed {drill.seed} asks for"
