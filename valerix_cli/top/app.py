@@ -195,8 +195,8 @@ class TopApp(App[None]):
             panel.show(shown)
 
     def _show_head(self) -> None:
-        line = self.screen_stack[0].query_one("#head", Static)
-        line.update(head.draw(self._snapshot, self._platform.name, paused=self._paused))
+        for line in self.screen_stack[0].query("#head").results(Static):  # none, while the screen goes
+            line.update(head.draw(self._snapshot, self._platform.name, paused=self._paused))
 
     def _choose(self, number: int) -> None:
         """Show that one of the panels a low screen has room for one of."""
