@@ -1,5 +1,6 @@
 """What has to be so before a drill touches anything."""
 
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -13,11 +14,19 @@ from valerix_cli.drills.processes import Processes
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.session import Session
 
+CALM_WITHIN = 30.0  # seconds that what an earlier run left behind may take to settle
+_GLANCE = 0.25  # seconds
 
-def preflight(session: Session, drill: Drill, run: str, directory: Path, key_prefix: str | None) -> str:
+Tell = Callable[[str], None]
+
+
+def preflight(
+    session: Session, drill: Drill, run: str, directory: Path, key_prefix: str | None, tell: Tell = lambda _: None
+) -> str:
     """Return the prefix of this run's keys: nobody has used it, so that no order is a repeat of another run's.
 
-    Raises CliError, with nothing touched but stock, where the drill cannot be run or would prove nothing.
+    Waits for what is queued to be finished, for a breaker to try again, and for processes that start. Raises CliError,
+    with nothing touched but stock, where the drill cannot be run or would prove nothing.
     """
     context, orders, inventory = session.context, session.orders, session.inventory
     if drill.is_local and not context.is_local:
@@ -26,9 +35,9 @@ def preflight(session: Session, drill: Drill, run: str, directory: Path, key_pre
         )
     _replicas(context, drill)
     no_gremlins(inventory)
-    _calm(orders)
+    _until_calm(lambda: _calm(orders), tell)
     if drill.is_local:
-        all_run(Processes(directory))
+        _until_calm(lambda: all_run(Processes(directory)), tell)
     _stock(drill, inventory, run)
     if key_prefix is None:
         return _unused(drill, lambda key: orders.by_key(key) is not None)
@@ -58,14 +67,32 @@ def no_gremlins(inventory: InventoryClient) -> None:
         raise UnreachableError("There is no calm to begin with.", "a gremlin is live", "valerix chaos off")
 
 
+def _until_calm(look: Callable[[], None], tell: Tell) -> None:
+    """Look until there is nothing to say against it. Raises UnreachableError once that has taken too long."""
+    deadline, said = time.monotonic() + CALM_WITHIN, False
+    while True:
+        try:
+            look()
+        except UnreachableError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not said:
+                tell(f"waiting for calm: {error.why}")
+            said = True
+            time.sleep(_GLANCE)
+        else:
+            return
+
+
 def _calm(orders: OrderClient) -> None:
+    """A breaker that is half-open only waits for the first call."""
     queue, breaker = orders.queue(), not_forced(orders)
     if queue.depth:
         raise UnreachableError(
             "There is no calm to begin with.", f"{queue.depth} orders are queued", "valerix queue status --watch"
         )
     for one in breaker.replicas:
-        if one.role == "order" and one.state != "closed":
+        if one.role == "order" and one.state == "open":
             raise UnreachableError(
                 "There is no calm to begin with.", f"{one.replica}'s breaker is {one.state}", "valerix breaker status"
             )

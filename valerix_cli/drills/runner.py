@@ -85,7 +85,7 @@ class Runner:
         """Raises CliError where the preflight fails; after that every way ends with a receipt."""
         began, started_at = time.monotonic(), datetime.now(UTC)
         wanted = self._wanted
-        prefix = preflight(self._session, self._drill, wanted.run, wanted.directory, wanted.key_prefix)
+        prefix = preflight(self._session, self._drill, wanted.run, wanted.directory, wanted.key_prefix, self._say)
         audit(self._sources)  # if it cannot be read, better now than at the end
         processes = Processes(self._wanted.directory) if self._drill.is_local else None
         with (
