@@ -175,6 +175,15 @@ def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Val
     eventually(lambda: state_of(worker) != "T", 5, "the worker to go on")
 
 
+def test_an_interrupted_drill_lets_a_stopped_process_go_on_at_once(own: Valerix, tmp_path: Path) -> None:
+    running = started(own, written(tmp_path, fault="stop: worker, for: 300s", seconds=301), "worker stopped")
+    worker = own.stack()["services"]["worker"][0]["pid"]
+    eventually(lambda: state_of(worker) == "T", 5, "the worker to be stopped")
+    done = own.end(running, signal.SIGINT)
+    assert done.code == 130, done.err
+    assert state_of(worker) != "T"
+
+
 def state_of(pid: int) -> str:
     """`T` for a process that is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

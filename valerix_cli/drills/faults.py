@@ -47,6 +47,7 @@ class Faults:
         self._to_be_told = False  # what is live now, to inventory
         self._at_work: list[threading.Thread] = []
         self._stopped: list[Process] = []
+        self._rolling_back = threading.Event()  # nobody waits for the end of a fault any more
         self._held: set[str] = set()
 
     @property
@@ -95,6 +96,7 @@ class Faults:
 
     def roll_back(self) -> list[str]:
         """End whatever is still wrong. Returns what could not be confirmed; nothing is left where that is empty."""
+        self._rolling_back.set()
         self._pending, left = [], []
         for number in [*self._gremlins]:
             del self._gremlins[number]
@@ -102,7 +104,7 @@ class Faults:
         if self._processes:
             for name in self._held:
                 self._processes.release(name)
-            for process in self._stopped:
+            for process in [*self._stopped]:
                 with suppress(CliError):  # it has ended meanwhile
                     self._processes.go_on(process)
             self.wait()
@@ -209,42 +211,44 @@ class Faults:
         if fault.kind == "flush":
             self._end(number, hits=self._processes.flush_redis())
             return
-        targets = self._processes.of(fault.target)
-        struck = self._restart(targets) if fault.kind == "restart" else self._together(fault, targets)
+        strike = {"kill": self._kill, "stop": self._stop, "restart": self._restart}[fault.kind]
+        struck = strike(self._processes, fault, self._processes.of(fault.target))
         self._end(number, struck, len(struck))
 
-    def _restart(self, targets: Sequence[Process]) -> list[Struck]:
+    def _restart(self, processes: Processes, _: Fault, targets: Sequence[Process]) -> list[Struck]:
         """One after the other, each only when the one before is back."""
         struck = []
         for process in targets:
             began = time.monotonic()
-            self._processes.ask_to_end(process)  # type: ignore[union-attr]  # as above
-            self._processes.until_back(process)  # type: ignore[union-attr]
-            struck.append(Struck(process.name, process.pid or 0, round(time.monotonic() - began, 2)))
+            processes.ask_to_end(process)
+            processes.until_back(process)
+            struck.append(_struck(process, began))
         return struck
 
-    def _together(self, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
-        processes = self._processes
-        assert processes is not None  # noqa: S101 - as above
+    def _kill(self, processes: Processes, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
         began = time.monotonic()
-        if fault.kind == "kill":
-            for process in targets:
-                if fault.restart_after:
-                    self._held.add(process.name)
-                processes.kill(process, fault.restart_after)
-            for process in targets:
-                processes.until_back(process)
-        else:
-            seconds = fault.lasting or 0.0
-            for process in targets:
-                processes.stop(process, seconds)
-                self._stopped.append(process)
-            time.sleep(seconds)
-            for process in targets:
-                processes.go_on(process)
-                self._stopped.remove(process)
-        after = round(time.monotonic() - began, 2)
-        return [Struck(process.name, process.pid or 0, after) for process in targets]
+        for process in targets:
+            if fault.restart_after:
+                self._held.add(process.name)
+            processes.kill(process, fault.restart_after)
+        for process in targets:
+            processes.until_back(process)
+        return [_struck(process, began) for process in targets]
+
+    def _stop(self, processes: Processes, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
+        began, seconds = time.monotonic(), fault.lasting or 0.0
+        for process in targets:
+            processes.stop(process, seconds)
+            self._stopped.append(process)
+        self._rolling_back.wait(seconds)
+        for process in targets:
+            processes.go_on(process)
+            self._stopped.remove(process)
+        return [_struck(process, began) for process in targets]
+
+
+def _struck(process: Process, began: float) -> Struck:
+    return Struck(process.name, process.pid or 0, round(time.monotonic() - began, 2))
 
 
 def calm(inventory: InventoryClient) -> str:

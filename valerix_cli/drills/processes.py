@@ -41,6 +41,7 @@ class Processes:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._wakers: dict[str, subprocess.Popen[bytes]] = {}
 
     def of(self, target: str) -> list[Process]:
         """The replicas of a service, one of them, or a server. Raises UnreachableError when there are none."""
@@ -62,11 +63,17 @@ class Processes:
     def stop(self, process: Process, seconds: float) -> None:
         """Stop it in its tracks; a process of its own lets it go on after so many seconds, whatever becomes of us."""
         wake = [sys.executable, "-I", "-S", "-c", _WAKE, str(seconds), str(process.pid)]
-        subprocess.Popen(wake, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - the argv is ours
+        nothing = subprocess.DEVNULL  # whoever waits for the end of our output must not wait for its end too
+        self._wakers[process.name] = subprocess.Popen(  # noqa: S603 - the argv is ours
+            wake, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing
+        )
         _signal(process, signal.SIGSTOP)
 
     def go_on(self, process: Process) -> None:
         _signal(process, signal.SIGCONT)
+        if waker := self._wakers.pop(process.name, None):
+            waker.kill()
+            waker.wait()
 
     def ask_to_end(self, process: Process) -> None:
         """Have it finish what it has in hand and end; the supervisor starts it again."""
