@@ -18,9 +18,9 @@ import structlog
 import uvicorn
 import uvloop
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from services.common import logging
+from services.common.protocol import Protocol
 from services.common.settings import ServiceSettings, SettingsError, read
 
 log = structlog.get_logger()
@@ -28,54 +28,8 @@ log = structlog.get_logger()
 GRACE = 15.0  # seconds
 BACKLOG = 1024  # connections waiting to be accepted
 KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than any client of ours uses it again
-PARTING = 1.0  # seconds that an idle connection may still bring a request once we are to stop
-HEAD_LIMIT = 65_536  # bytes of a request before its body
 YOUNG = 50_000  # objects made before the collector of cycles looks at them, for Python's 700
 S = TypeVar("S", bound=ServiceSettings)
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, but for two things.
-
-    Of a request whose head has no end it would keep all. When it is to stop it would close idle connections at once, on
-    which the next request may be under way already: they get one more answer, which says that it is the last.
-    """
-
-    _in_head = True
-    _head = 0  # bytes of one that is not complete
-    _is_parting = False
-
-    def shutdown(self) -> None:
-        self._is_parting = True
-        if self._is_idle:
-            self.loop.call_later(PARTING, self._part)
-        else:
-            super().shutdown()
-
-    @property
-    def _is_idle(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
-        return cycle is None or cycle.response_complete
-
-    def _part(self) -> None:
-        if self._is_idle:
-            self.transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._head = self._head + len(data) if self._in_head else 0
-        if self._head > HEAD_LIMIT:
-            self.send_400_response("The head of the request is too large.")
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._in_head = False
-        if self._is_parting:
-            self.cycle.keep_alive = False
 
 
 class _Server(uvicorn.Server):
@@ -91,7 +45,7 @@ async def serve(app: ASGIApp, listening: socket.socket) -> None:
     host, port = listening.getsockname()[:2]
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,

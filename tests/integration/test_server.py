@@ -21,6 +21,13 @@ def rss(service: Service) -> int:
     return int(resident[1]) * 1024
 
 
+def writes(service: Service) -> int:
+    """System calls by which it has written anything, to a socket or a file."""
+    written = re.search(r"syscw: (\d+)", Path(f"/proc/{service.process.pid}/io").read_text())
+    assert written is not None
+    return int(written[1])
+
+
 def is_refused(port: int) -> bool:
     """Whether nobody listens there any more."""
     try:
@@ -124,6 +131,16 @@ def test_a_caller_that_waits_to_be_told_to_go_on_is_told(services: Processes) ->
         assert careful.recv(4096).startswith(b"HTTP/1.1 100 ")
         careful.sendall(b"{}")
         assert careful.recv(4096).startswith(b"HTTP/1.1 422 ")
+
+
+def test_the_head_of_an_answer_and_its_body_are_one_write(services: Processes) -> None:
+    service = services.inventory()
+    services.start(service)
+    with httpx.Client(base_url=service.url) as caller:
+        before = writes(service)
+        answers = [caller.get("/health/live") for _ in range(100)]
+        assert 100 <= writes(service) - before < 150
+    assert all(answer.status_code == 200 and answer.json()["status"] for answer in answers)
 
 
 def test_an_answer_without_a_body_is_sent_too(services: Processes) -> None:
