@@ -20,19 +20,24 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
 def build_app(
-    title: str, handlers: Sequence[ControllerRouterHandler], lifespan: Sequence[Lifespan], state: dict[str, Any]
+    title: str,
+    handlers: Sequence[ControllerRouterHandler],
+    lifespan: Sequence[Lifespan],
+    state: dict[str, Any],
+    **more: Any,
 ) -> Litestar:
-    """A Litestar application that reports, refuses and fails as all our services do."""
+    """A Litestar application that reports, refuses and fails as all our services do, but for what `more` says of it."""
     config = AppConfig()
     config.state.update(state)
+    usual: dict[str, Any] = {"exception_handlers": problems.EXCEPTION_HANDLERS}
     return Litestar(
         route_handlers=[metrics, *handlers],
         lifespan=list(lifespan),
-        exception_handlers=problems.EXCEPTION_HANDLERS,
         request_max_body_size=body.LIMIT,
         openapi_config=OpenAPIConfig(
             title=title, version=VERSION, path="/schema", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
         ),
         state=config.state,
         logging_config=None,
+        **usual | more,
     )

@@ -3,6 +3,8 @@
 import os
 import re
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 from litestar.enums import ScopeType
@@ -18,7 +20,9 @@ TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 UNMEASURED = ("/health", "/metrics")
 
-SECURITY_HEADERS = [
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+SECURITY_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -28,10 +32,14 @@ SECURITY_HEADERS = [
 
 
 class Edge:
-    """Wraps a service's application."""
+    """Wraps a service's application. `at_stop` is called when the process is to stop: what has no end ends then."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, headers: Headers = SECURITY_HEADERS, at_stop: Callable[[], None] = lambda: None
+    ) -> None:
         self._app = app
+        self._headers = headers
+        self.at_stop = at_stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -41,7 +49,7 @@ class Edge:
         request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or os.urandom(16).hex()
         context.request_id.set(request_id)
         context.traceparent.set(_well_formed(headers.get(b"traceparent"), TRACEPARENT))
-        extra = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+        extra = [*self._headers, (b"x-request-id", request_id.encode())]
         began = time.perf_counter()
         status = 500
 

@@ -17,11 +17,11 @@ from typing import TypeVar
 import structlog
 import uvicorn
 import uvloop
-from litestar.types import ASGIApp
 
 from services.common import logging
+from services.common.edge import Edge
 from services.common.protocol import Protocol
-from services.common.settings import ServiceSettings, SettingsError, read
+from services.common.settings import ServerSettings, SettingsError, read
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ GRACE = 15.0  # seconds
 BACKLOG = 1024  # connections waiting to be accepted
 KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than any client of ours uses it again
 YOUNG = 50_000  # objects made before the collector of cycles looks at them, for Python's 700
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=ServerSettings)
 
 
 class _Server(uvicorn.Server):
@@ -40,7 +40,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listening: socket.socket) -> None:
+async def serve(app: Edge, listening: socket.socket) -> None:
     """Serve `app` until a signal asks to stop."""
     host, port = listening.getsockname()[:2]
     config = uvicorn.Config(
@@ -61,6 +61,7 @@ async def serve(app: ASGIApp, listening: socket.socket) -> None:
     def stop() -> None:
         log.info("stopping")
         loop.call_later(GRACE, _give_up)
+        app.at_stop()
         server.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +87,7 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def run(service: str, settings_type: type[S], build: Callable[[S], ASGIApp]) -> None:
+def run(service: str, settings_type: type[S], build: Callable[[S], Edge]) -> None:
     """The whole of a service's `main`: settings, logging, application, server.
 
     Bad settings end with exit 2, a port that cannot be had with 3.

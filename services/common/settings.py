@@ -9,30 +9,40 @@ import msgspec
 PREFIX = "VALERIX_"
 PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
 
+SECRET = ("_token", "_tokens", "_password")  # how the names of what opens doors end
+
 Token = Annotated[str, msgspec.Meta(min_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
-S = TypeVar("S", bound="ServiceSettings")
+BaseUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$")
+]
+S = TypeVar("S", bound="ServerSettings")
 
 
 class SettingsError(Exception):
     """A variable is missing, malformed or still a placeholder. The message names it and says what it wants."""
 
 
-class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What each service is told; field `port` is read from `VALERIX_PORT`, and so on."""
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process that serves HTTP is told; field `port` is read from `VALERIX_PORT`, and so on."""
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    replica: str
+    host: str = "127.0.0.1"
+    log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ServiceSettings(ServerSettings, frozen=True, kw_only=True):
+    """What each service with a database is told besides."""
 
     database_url: str
     redis_url: str
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
-    replica: str
     service_tokens: Annotated[tuple[Token, ...], msgspec.Meta(min_length=1, max_length=2)]
     operator_tokens: Annotated[tuple[Token, ...], msgspec.Meta(min_length=1, max_length=2)]
-    host: str = "127.0.0.1"
     chaos_allowed: bool = False
     crash_at: str | None = None
     crash_signal: typing.Literal["kill", "stop"] = "kill"
     crash_skip: Annotated[int, msgspec.Meta(ge=0)] = 0
-    log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
     rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000
     trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     database_connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
@@ -69,12 +79,18 @@ def _explain(error: msgspec.ValidationError) -> str:
     return f"{PREFIX}{name}: {message}" if name else message
 
 
-def _refuse_placeholders(settings: ServiceSettings) -> None:
-    for name in ("service_tokens", "operator_tokens"):
-        for token in getattr(settings, name):
+def _refuse_placeholders(settings: ServerSettings) -> None:
+    for name, tokens in _secrets(settings).items():
+        for token in tokens:
             if any(token.lower().startswith(word) for word in PLACEHOLDERS) or len(set(token)) < 6:  # noqa: PLR2004 - "aaaa…" and friends
                 raise SettingsError(
                     f"{PREFIX}{name.upper()} holds a placeholder: generate one, e.g. `openssl rand -hex 24`"
                 )
-    if set(settings.service_tokens) & set(settings.operator_tokens):
+    if isinstance(settings, ServiceSettings) and set(settings.service_tokens) & set(settings.operator_tokens):
         raise SettingsError("VALERIX_SERVICE_TOKENS and VALERIX_OPERATOR_TOKENS share a token: levels would be one")
+
+
+def _secrets(settings: ServerSettings) -> dict[str, tuple[str, ...]]:
+    """What opens doors, by the name of its field."""
+    found = {name: getattr(settings, name) for name in settings.__struct_fields__ if name.endswith(SECRET)}
+    return {name: value if isinstance(value, tuple) else (value,) for name, value in found.items()}

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 from litestar import Litestar
-from litestar.types import ASGIApp, ControllerRouterHandler
+from litestar.types import ControllerRouterHandler
 
 from services.common import crash_points, postgres, redis
 from services.common.app import VERSION, build_app
@@ -29,7 +29,7 @@ LANES = 2  # commits in flight at once: one decides while the other waits for th
 STOCK_SHOWN_EVERY = 1.0  # seconds
 
 
-def build(settings: InventorySettings) -> ASGIApp:
+def build(settings: InventorySettings) -> Edge:
     """Raises SettingsError for a crash point that may not or cannot be armed."""
     crash_points.arm(settings, CRASH_POINTS)
     handlers: list[ControllerRouterHandler] = [

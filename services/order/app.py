@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from litestar import Litestar
-from litestar.types import ASGIApp
 
 from services.common import crash_points
 from services.common.app import build_app
@@ -22,7 +21,7 @@ CRASH_POINTS = frozenset(
 )
 
 
-def build(settings: OrderSettings) -> ASGIApp:
+def build(settings: OrderSettings) -> Edge:
     """Raises SettingsError for a crash point that may not or cannot be armed."""
     crash_points.arm(settings, CRASH_POINTS)
 

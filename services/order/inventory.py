@@ -19,9 +19,10 @@ import structlog
 
 from services.common.crash_points import crash_point
 from services.common.group_commit import Flushed, GroupCommit
+from services.common.http import FAILURES, UNREACHED
 from services.order.breaker import Breaker, Rejected, Ticket
 from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
-from services.order.replicas import FAILURES, UNREACHED, Replicas
+from services.order.replicas import Replicas
 
 log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
-"""HTTP to the replicas of inventory, by aiohttp: in turns, passing over those that cannot be reached.
+"""HTTP to the replicas of inventory: in turns, passing over those that cannot be reached.
 
-What goes wrong is one of `FAILURES`; with one of `UNREACHED` nothing was sent.
+What goes wrong is one of `services.common.http.FAILURES`.
 """
 
 import asyncio
@@ -12,12 +12,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-LOOKUP_LIMIT = 1.0  # seconds
-KEPT_ALIVE = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
-LINE_LIMIT = 64 * 1024  # bytes: of a line that has no end we keep no more
+from services.common.http import UNREACHED
 
-FAILURES = (aiohttp.ClientError, TimeoutError)
-UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+LOOKUP_LIMIT = 1.0  # seconds
+LINE_LIMIT = 64 * 1024  # bytes: of a line that has no end we keep no more
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -32,21 +30,6 @@ class Response(msgspec.Struct, frozen=True):
 class _Replica(msgspec.Struct, frozen=True):
     url: str
     deductions: URL
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A client that sends what it is told to and nothing else: no cookies, no headers of its own, no proxies.
-
-    It limits neither time nor connections; whoever calls does. Names are looked up for each connection.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=False,
-        trust_env=False,
-    )
 
 
 class Replicas:

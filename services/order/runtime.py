@@ -10,11 +10,11 @@ from services.common import postgres, redis
 from services.common.app import VERSION
 from services.common.background import beside
 from services.common.health import Identity, Probe
+from services.common.http import open_session
 from services.order.backlog import Backlog
 from services.order.fleet import Fleet
 from services.order.inventory import Inventory
 from services.order.processing import COMMIT_LIMIT, Processing
-from services.order.replicas import open_session
 from services.order.settings import OrderSettings
 
 

@@ -4,11 +4,8 @@ from typing import Annotated
 
 import msgspec
 
-from services.common.settings import Seconds, ServiceSettings
+from services.common.settings import BaseUrl, Seconds, ServiceSettings
 
-BaseUrl = Annotated[
-    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$")
-]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 

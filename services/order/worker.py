@@ -11,7 +11,6 @@ from datetime import timedelta
 
 import structlog
 from litestar import Litestar
-from litestar.types import ASGIApp
 
 from services.common import crash_points
 from services.common.app import build_app
@@ -158,7 +157,7 @@ async def working(settings: OrderSettings) -> AsyncIterator[Runtime]:
             await redis.aclose()
 
 
-def build(settings: OrderSettings) -> ASGIApp:
+def build(settings: OrderSettings) -> Edge:
     """The worker's health and metrics as an application; the work itself lives in its lifespan."""
     crash_points.arm(settings, CRASH_POINTS)
 

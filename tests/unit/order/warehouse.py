@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Never
 
 import msgspec
 
+from services.common.http import open_session
 from services.order.breaker import Breaker
 from services.order.domain import Claim
 from services.order.inventory import Inventory
-from services.order.replicas import open_session
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LIMIT = 5.0  # seconds: longer than any test, unless it is about the limit
