@@ -61,6 +61,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Every test of the dashboard, in a Chromium that has to be installed: Debian's `chromium`, for one."""
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
 def teeth(session: nox.Session) -> None:
     """Break Valerix on purpose in a dozen ways: the audit must catch each. Arguments after `--` go to the command."""
     install(session, *DEVELOPMENT)

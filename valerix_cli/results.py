@@ -97,6 +97,14 @@ class OriginLine(msgspec.Struct, frozen=True):
     origin: str
 
 
+class Dashboard(msgspec.Struct, frozen=True):
+    """Where it is, and a link that signs in once, until it expires."""
+
+    url: str
+    sign_in_url: str
+    expires_at: datetime
+
+
 class Version(msgspec.Struct, frozen=True):
     valerix: str
     python: str

@@ -412,7 +412,7 @@ def test_too_little_room_and_memory_are_found(valerix: Valerix) -> None:
 def test_a_clock_that_is_off_is_found_against_the_database_and_each_service(valerix: Valerix) -> None:
     found = examined(valerix, now=lambda: time_of_day() - timedelta(seconds=60))
     clocks = {name: check for name, check in found.items() if name.startswith("clock: ")}
-    assert len(clocks) == 5
+    assert len(clocks) == 6
     assert {check.status for check in clocks.values()} == {"warning"}
     assert all(" ahead of this machine's" in check.found for check in clocks.values())
 

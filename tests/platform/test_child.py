@@ -11,10 +11,12 @@ from valerix_cli.local.child import Charge, Child, Household, pause_before_resta
 from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
-from valerix_cli.local.plan import INVENTORY, ORDER, Backing, Replica, environment
+from valerix_cli.local.plan import FRONTEND, INVENTORY, ORDER, Backing, Replica, environment
 from valerix_cli.local.ports import free_port
 
-BACKING = Backing({"order_service": "postgresql://o", "inventory_service": "postgresql://i"}, "redis://r", "s", "o")
+BACKING = Backing(
+    {"order_service": "postgresql://o", "inventory_service": "postgresql://i"}, "redis://r", "s", "o", "p"
+)
 
 
 def test_pauses_between_restarts_grow_to_half_a_minute() -> None:
@@ -49,12 +51,21 @@ def _child(directory: Path, program: str) -> Child:
 def test_a_service_is_told_of_every_inventory_and_of_no_other_setting_of_ours() -> None:
     fleet = (Replica(INVENTORY, 1, 3002), Replica(INVENTORY, 2, 4002), Replica(ORDER, 1, 3001))
     ours = {"PATH": "/bin", "VALERIX_DATABASE_URL": "admin", "VALERIX_STATE_DIR": "x", "VALERIX_LEASE_SECONDS": "2"}
-    told = environment(fleet[2], fleet, BACKING, ours)
+    told = environment(fleet[2], fleet, BACKING, ours, Path("home"))
     assert told["VALERIX_INVENTORY_URL"] == "http://127.0.0.1:3002,http://127.0.0.1:4002"
     assert told["VALERIX_DATABASE_URL"] == "postgresql://o"
     assert told["VALERIX_LEASE_SECONDS"] == "2"
     assert told["PATH"] == "/bin"
     assert "VALERIX_STATE_DIR" not in told
+
+
+def test_the_dashboard_is_told_where_the_services_are_and_no_database() -> None:
+    fleet = (Replica(INVENTORY, 1, 3002), Replica(ORDER, 1, 3001), Replica(ORDER, 2, 4001), Replica(FRONTEND, 1, 3000))
+    told = environment(fleet[3], fleet, BACKING, {"PATH": "/bin"}, Path("home"))
+    assert told["VALERIX_ORDER_URL"] == "http://127.0.0.1:3001,http://127.0.0.1:4001"
+    assert (told["VALERIX_OPERATOR_TOKEN"], told["VALERIX_DASHBOARD_PASSWORD"]) == ("o", "p")
+    assert told["VALERIX_STATE_DIR"] == "home"
+    assert not {"VALERIX_DATABASE_URL", "VALERIX_REDIS_URL", "VALERIX_SERVICE_TOKENS"} & set(told)
 
 
 def test_a_log_is_put_aside_when_it_is_large_and_only_some_are_kept(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def _ended_in_order(platform: Installation) -> None:
     said = platform.run("logs", "supervisor", "-n", "20").stdout
     _, _, after = said.rpartition("stopping, since SIGTERM was received\n")
     ended = [line.split("info")[1].split()[0] for line in after.splitlines() if "has ended" in line]
-    assert ended[:3] == ["worker-1", "order-1", "inventory-1"], said
-    assert set(ended[3:]) == {"postgres", "redis"}, said
+    assert ended[:4] == ["frontend-1", "worker-1", "order-1", "inventory-1"], said
+    assert set(ended[4:]) == {"postgres", "redis"}, said
     assert len(ended) == len(after.splitlines()), f"something went wrong on the way:\n{said}"
     assert "database system is shut down" in platform.run("logs", "postgres", "-n", "1").stdout

@@ -30,7 +30,7 @@ def test_secrets_are_the_owners_alone_and_the_stack_holds_none(platform: Install
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
     assert stat.S_IMODE(stack.stat().st_mode) == 0o644
     held = list(json.loads(secrets.read_text()).values())
-    assert len(held) == 7
+    assert len(held) == 8
     assert not any(secret in stack.read_text() for secret in held)
     assert not any(secret in " ".join(psutil.Process(pid).cmdline()) for secret in held for pid in platform.processes)
 

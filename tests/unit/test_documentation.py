@@ -8,6 +8,8 @@ from prometheus_client import REGISTRY
 
 from services.common.problems import BY_STATUS
 from services.common.refusals import Refusal
+from services.frontend import app as frontend_app
+from services.frontend.settings import FrontendSettings
 from services.inventory import app as inventory_app
 from services.inventory.settings import InventorySettings
 from services.order import app as order_app
@@ -17,6 +19,9 @@ from services.order.settings import OrderSettings
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "reference.md").read_text()
 ARCHITECTURE = (DOCS / "architecture.md").read_text()
+
+
+SETTINGS = (OrderSettings, InventorySettings, FrontendSettings)
 
 
 def documented(pattern: str, text: str = REFERENCE) -> set[str]:
@@ -29,7 +34,7 @@ def every_refusal(cls: type[Refusal] = Refusal) -> set[type[Refusal]]:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    fields = {field.name for cls in (OrderSettings, InventorySettings) for field in msgspec.structs.fields(cls)}
+    fields = {field.name for cls in SETTINGS for field in msgspec.structs.fields(cls)}
     assert {f"VALERIX_{name.upper()}" for name in fields} == documented(r"VALERIX_\w+")
 
 
@@ -44,6 +49,7 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
 
 
 def test_every_problem_is_documented_and_every_documented_one_exists() -> None:
+    assert frontend_app.ASSETS  # loaded, so that its refusals are known here
     slugs = {cls.slug for cls in every_refusal()} | {slug for slug, _ in BY_STATUS.values()}
     slugs |= {"internal-error", "injected-fault"}  # a bug and a gremlin refuse nothing
     assert slugs == documented("[a-z-]+", REFERENCE.partition("## Problems")[2])

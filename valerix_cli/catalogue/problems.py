@@ -108,6 +108,27 @@ PROBLEMS = (
         "valerix status; the same key again is safe",
     ),
     _problem(
+        "not-signed-in",
+        GuardError,
+        "Only operators may do that on the dashboard; nothing was done.",
+        "nobody has signed in with this browser, or twelve hours are over",
+        "valerix dashboard, for a link that signs in",
+    ),
+    _problem(
+        "stale-form",
+        GuardError,
+        "The dashboard did not give out this form lately; nothing was done.",
+        "the page was loaded before the dashboard's password changed, or another site sent the form",
+        "load the page again, and repeat it",
+    ),
+    _problem(
+        "invalid-form",
+        BadUsageError,
+        "A form of the dashboard is not filled in as it must be; nothing was done.",
+        "the detail says which field, and what it wants",
+        "fill it in again",
+    ),
+    _problem(
         "unauthorized",
         GuardError,
         "A valid token is needed.",

@@ -30,6 +30,7 @@ SHAPES: dict[str, Any] = {
     "chaos-status": wire.Chaos,
     "context-list": list[results.ContextLine],
     "context-show": list[results.OriginLine],
+    "dashboard": results.Dashboard,
     "demo": Demo,
     "drill-compare": Comparison,
     "drill-list": list[results.DrillLine],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from valerix_cli.local.wishes import Wishes
 
 _MOST_REPLICAS = 16
-_SERVICES = ("order", "inventory", "worker")
+_SERVICES = ("order", "inventory", "worker", "frontend")
 
 
 class Postgres(StrEnum):
@@ -34,7 +34,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
     replicas: Annotated[
         list[str] | None,
-        typer.Option(metavar="SERVICE=N", help="How many of order, inventory or worker; may be given several times."),
+        typer.Option(metavar="SERVICE=N", help="How many of each service, such as order=2; several times."),
     ] = None,
     postgres: Annotated[
         Postgres | None,

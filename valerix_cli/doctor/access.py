@@ -11,7 +11,7 @@ from valerix_cli.doctor.findings import AGAIN, Examination, Finding, Subject
 from valerix_cli.doctor.setup import Replica
 
 _TOKEN = Subject("access", "token")
-_DOORS = {
+DOORS = {
     "order": "/api/admin/breaker",
     "inventory": "/api/inventory/transactions/00000000-0000-0000-0000-000000000000",
 }
@@ -35,7 +35,7 @@ def _look(context: Context) -> Iterator[Finding]:
 
 def look(context: Context, replica: Replica, http: httpx.Client) -> Finding:
     """Whether `replica` takes the token."""
-    answer = http.get(_DOORS[replica.service], headers={"Authorization": f"Bearer {context.operator_token}"})
+    answer = http.get(DOORS[replica.service], headers={"Authorization": f"Bearer {context.operator_token}"})
     return judge(Subject("access", replica.name), answer.status_code, AGAIN if context.is_local else _given(context))
 
 

@@ -11,8 +11,7 @@ from valerix_cli.local.plan import KINDS
 from valerix_cli.local.ports import holder, is_free
 from valerix_cli.local.state import Service
 
-FRONTEND_PORT = 3000
-WANTED = {FRONTEND_PORT: "frontend", **{kind.port: kind.name for kind in KINDS if kind.port}}
+WANTED = {kind.port: kind.name for kind in KINDS if kind.port}
 
 
 def examinations(setup: Setup) -> list[Examination]:

@@ -57,6 +57,7 @@ class Backends:
             redis_url=redis_url,
             service_token=self._secrets.service_token,
             operator_token=self._secrets.operator_token,
+            dashboard_password=self._secrets.dashboard_password,
         )
 
     async def stop(self, hurry: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """What a platform consists of, and what each of its processes is told. Values in, values out."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,24 +21,27 @@ PASSED_ON = (
     "BREAKER_MINIMUM_CALLS",
     "BREAKER_THRESHOLD_PERCENT",
     "BREAKER_OPEN_SECONDS",
+    "LOOK_EVERY_SECONDS",
+    "SECURE_COOKIES",
 )
 """Settings of the services that hold for all of them when set where `valerix up` is typed."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of service: its module, the database role it works as, and the port its first replica would like."""
+    """A sort of service: its module, its database role if it has one, and the port its first replica would like."""
 
     name: str
     module: str
-    role: str
+    role: str = ""
     port: int | None = None
 
 
 INVENTORY = Kind("inventory", "services.inventory.asgi", "inventory_service", 3002)
 ORDER = Kind("order", "services.order.asgi", "order_service", 3001)
 WORKER = Kind("worker", "services.order.worker", "order_service")
-KINDS = (INVENTORY, ORDER, WORKER)
+FRONTEND = Kind("frontend", "services.frontend.asgi", port=3000)
+KINDS = (INVENTORY, ORDER, WORKER, FRONTEND)
 """In the order in which they are stopped backwards: whoever calls another goes first."""
 
 MIGRATIONS = (
@@ -65,34 +69,59 @@ class Replica:
 
 @dataclass(frozen=True)
 class Backing:
-    """What the services lean on: each role's own database, Redis, and the tokens that open doors."""
+    """What the services lean on: each role's own database, Redis, and what opens doors."""
 
     database_urls: Mapping[str, str]
     redis_url: str
     service_token: str
     operator_token: str
+    dashboard_password: str
 
 
 def environment(
-    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str]
+    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
 ) -> dict[str, str]:
     """The environment of `replica`: what it has to know of the platform, over what we ourselves were given (`ours`)."""
-    inventory = ",".join(other.url for other in fleet if other.kind == INVENTORY)
-    return _base(replica.kind, backing, ours) | {
-        "VALERIX_HOST": LOOPBACK,
-        "VALERIX_PORT": str(replica.port),
-        "VALERIX_REPLICA": replica.name,
+    told = _of_dashboard(fleet, backing, home) if replica.kind == FRONTEND else _of_service(fleet, backing)
+    return (
+        _base(replica.kind, backing, ours)
+        | {"VALERIX_HOST": LOOPBACK, "VALERIX_PORT": str(replica.port), "VALERIX_REPLICA": replica.name}
+        | told
+    )
+
+
+def _of_service(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str]:
+    return {
         "VALERIX_SERVICE_TOKENS": backing.service_token,
         "VALERIX_OPERATOR_TOKENS": backing.operator_token,
         "VALERIX_CHAOS_ALLOWED": "1",
-        "VALERIX_INVENTORY_URL": inventory,
+        "VALERIX_INVENTORY_URL": _urls(fleet, INVENTORY),
     }
+
+
+def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing, home: Path) -> dict[str, str]:
+    """It audits by the command line, which finds this very platform by its directory."""
+    return {
+        "VALERIX_ORDER_URL": _urls(fleet, ORDER),
+        "VALERIX_INVENTORY_URL": _urls(fleet, INVENTORY),
+        "VALERIX_WORKER_URL": _urls(fleet, WORKER),
+        "VALERIX_OPERATOR_TOKEN": backing.operator_token,
+        "VALERIX_DASHBOARD_PASSWORD": backing.dashboard_password,
+        "VALERIX_AUDIT_COMMAND": shlex.join(
+            [*_python("valerix_cli", "audit"), "--output", "json", "--context", "local"]
+        ),
+        "VALERIX_STATE_DIR": str(home),
+    }
+
+
+def _urls(fleet: tuple[Replica, ...], kind: Kind) -> str:
+    return ",".join(replica.url for replica in fleet if replica.kind == kind)
 
 
 def service(
     replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
 ) -> Launch:
-    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours))
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours, home))
 
 
 def migration(kind: Kind, module: tuple[str, ...], backing: Backing, ours: Mapping[str, str], home: Path) -> Launch:
@@ -104,6 +133,8 @@ def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, st
     """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
     kept = {name: value for name, value in ours.items() if not name.startswith(PREFIX)}
     tuned = {PREFIX + name: ours[PREFIX + name] for name in PASSED_ON if ours.get(PREFIX + name)}
+    if not kind.role:
+        return kept | tuned
     return (
         kept
         | tuned

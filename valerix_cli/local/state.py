@@ -75,6 +75,8 @@ class Secrets(msgspec.Struct, frozen=True):
     inventory_password: str
     auditor_password: str
     redis_password: str
+    dashboard_password: str = ""
+    """Empty in a file that was written when there was no dashboard."""
 
     @classmethod
     def generate(cls) -> "Secrets":
@@ -131,10 +133,12 @@ def read_secrets(directory: Path) -> Secrets | None:
 
 
 def keep_secrets(directory: Path) -> Secrets:
-    """The secrets of `directory`, made on the first call and the same ever after."""
-    if kept := read_secrets(directory):
+    """The secrets of `directory`, made on the first call and the same ever after; what a new version needs is added."""
+    made, kept = Secrets.generate(), read_secrets(directory)
+    if kept and kept.dashboard_password:
         return kept
-    made = Secrets.generate()
+    if kept:
+        made = msgspec.structs.replace(kept, dashboard_password=made.dashboard_password)
     write_atomically(directory / SECRETS_FILE, msgspec.json.format(msgspec.json.encode(made)), mode=0o600)
     return made
 

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.results import ContextLine, Explanation, OriginLine, Version
+from valerix_cli.results import ContextLine, Dashboard, Explanation, OriginLine, Version
 from valerix_cli.views.tables import facts, table
 
 
@@ -40,6 +40,11 @@ def codes_view(found: list[Explanation]) -> RenderableType:
 
 def version_view(version: Version) -> RenderableType:
     return Text(f"valerix {version.valerix} (Python {version.python}, {version.system})")
+
+
+def dashboard_view(dashboard: Dashboard) -> RenderableType:
+    until = f"once, until {dashboard.expires_at.astimezone():%H:%M:%S}"
+    return facts([("dashboard", dashboard.url), ("sign in", dashboard.sign_in_url), ("works", until)])
 
 
 def names_view(names: list[str]) -> RenderableType:

@@ -1,0 +1,154 @@
+"""The dashboard as an ASGI application."""
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Litestar, Request, Response
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import PermissionDeniedException
+from litestar.middleware.session.client_side import CookieBackendConfig
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Redirect, Template
+from litestar.static_files import create_static_files_router
+from litestar.template import TemplateConfig
+
+from services.common import problems
+from services.common.app import VERSION, build_app
+from services.common.background import beside, forever
+from services.common.edge import Edge, Headers
+from services.common.health import Identity, health_routes
+from services.common.http import open_session
+from services.frontend import actions, pages
+from services.frontend.backends import Backend
+from services.frontend.board import Board
+from services.frontend.deeds import Deeds
+from services.frontend.feed import Feed
+from services.frontend.forms import StaleForm
+from services.frontend.settings import FrontendSettings
+from services.frontend.sights import Watcher
+from services.frontend.signing import SIGNED_IN, Door, NotSignedIn
+from services.frontend.words import FILTERS
+
+WEB = Path(__file__).parent / "web"
+ASSETS = f"/assets/{VERSION}"
+A_YEAR = 31_536_000  # seconds
+
+POLICY = b"; ".join(
+    [
+        b"default-src 'none'",
+        b"script-src 'self'",
+        b"style-src 'self'",
+        b"img-src 'self' data:",
+        b"connect-src 'self'",
+        b"form-action 'self'",
+        b"base-uri 'none'",
+        b"frame-ancestors 'none'",
+    ]
+)
+HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"content-security-policy", POLICY),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+def build(settings: FrontendSettings) -> Edge:
+    environment = Environment(
+        loader=PackageLoader("services.frontend"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    environment.globals |= {"assets": ASSETS, "version": VERSION}
+    feed, door = Feed(), Door(settings.dashboard_password)
+    session = CookieBackendConfig(
+        secret=door.secret("sessions"),
+        key=f"valerix-{settings.port}",  # cookies do not know ports, and several platforms may run here
+        max_age=SIGNED_IN,
+        samesite="strict",
+        secure=settings.secure_cookies,
+    )
+    app = build_app(
+        "Valerix dashboard",
+        [
+            *health_routes(Identity("frontend", settings.replica, VERSION)),
+            pages.index,
+            pages.order,
+            pages.feed,
+            pages.sign_in_page,
+            pages.sign_in,
+            pages.sign_out,
+            actions.routes,
+            create_static_files_router(
+                path=ASSETS,
+                directories=[WEB],
+                cache_control=CacheControlHeader(max_age=A_YEAR, immutable=True, public=True),
+                include_in_schema=False,
+            ),
+        ],
+        [functools.partial(_running, settings, feed, environment)],
+        {"door": door, "own_probes": {}, "downstream_probes": {}},
+        middleware=[session.middleware],
+        csrf_config=CSRFConfig(
+            secret=door.secret("forms").hex(),
+            cookie_name=f"valerix-{settings.port}-form",
+            cookie_samesite="strict",
+            cookie_httponly=True,
+            cookie_secure=settings.secure_cookies,
+        ),
+        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
+        cache_control=CacheControlHeader(no_store=True),
+        exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _as_page),
+    )
+    return Edge(app, headers=HEADERS, at_stop=feed.close)
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    settings: FrontendSettings, feed: Feed, environment: Environment, app: Litestar
+) -> AsyncIterator[None]:
+    """Watch the services; on leaving, stop."""
+    async with open_session() as session:
+        orders, inventory, worker = (
+            Backend(session, name, urls, settings.operator_token)
+            for name, urls in (
+                ("orders", settings.order_url),
+                ("inventory", settings.inventory_url),
+                ("worker", settings.worker_url),
+            )
+        )
+        deeds = Deeds(orders, inventory, settings.audit_command)
+        board = Board(Watcher(orders, inventory, worker), deeds, feed, environment)
+        app.state.update({"deeds": deeds, "board": board})
+        every = settings.look_every_seconds
+        async with beside(forever("look at the platform", lambda: board.keep_looking(every), 0)):
+            yield
+
+
+def _as_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """What went wrong: as a page for browsers, else as a problem."""
+    is_stale = isinstance(error, PermissionDeniedException)  # which only the check of forms raises
+    problem = problems.of(request, StaleForm("Load the page again, and repeat it") if is_stale else error)
+    if "text/html" not in request.headers.get("accept", ""):
+        return problem
+    if isinstance(error, NotSignedIn):
+        return Redirect("/sign-in", status_code=303)
+    page: Response[Any] = Template(
+        template_name="problem.html",
+        context={"problem": msgspec.json.decode(problem.content), "operator": False, "notices": []},
+        status_code=problem.status_code or 500,
+    )
+    if is_stale:
+        page.delete_cookie(f"valerix-{request.url.port}-form")
+    return page

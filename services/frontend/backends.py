@@ -1,0 +1,116 @@
+"""The two services as the dashboard sees them: each behind its replicas, with the operator's token."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from services.common.http import FAILURES, UNREACHED
+from services.frontend.wire import Problem
+
+T = TypeVar("T")
+
+LIMIT = 2.0  # seconds that a look may take
+DEED_LIMIT = 10.0  # seconds that what an operator asks for may take: longer than an order's longest way
+
+
+class Unanswered(Exception):  # noqa: N818 - named for the reason, as the house does
+    """A service gave no answer that means anything. The message is for people."""
+
+
+class Refused(Exception):  # noqa: N818 - the same
+    """A service said no."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    milliseconds: float
+
+
+class Backend:
+    """One service. `name` is what people call it."""
+
+    def __init__(self, session: aiohttp.ClientSession, name: str, urls: tuple[str, ...], token: str) -> None:
+        self.name = name
+        self.urls = tuple(url.rstrip("/") for url in urls)
+        self._session = session
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._first = 0  # of the replicas, the one that answered last
+
+    async def get(self, path: str, kind: type[T]) -> T:
+        """What one replica says. Raises Unanswered or Refused."""
+        return decode(await self.ask("GET", path), kind)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
+    ) -> Answer:
+        """Ask the replica that answered last, and the next while one cannot be reached. Raises Unanswered."""
+        turn = [(self._first + step) % len(self.urls) for step in range(len(self.urls))]
+        for index in turn:
+            try:
+                answer = await self.ask_one(self.urls[index], method, path, json=json, headers=headers, limit=limit)
+            except Unanswered as error:
+                if index == turn[-1] or not isinstance(error.__cause__, UNREACHED):
+                    raise
+            else:
+                self._first = index
+                return answer
+        raise AssertionError("the last replica answers or raises")
+
+    async def ask_one(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        limit: float = LIMIT,
+    ) -> Answer:
+        """Ask one replica. Raises Unanswered."""
+        sent = {**self._headers, **(headers or {})}
+        began = time.perf_counter()
+        try:
+            async with (
+                asyncio.timeout(limit),
+                self._session.request(method, url + path, json=json, headers=sent, allow_redirects=False) as response,
+            ):
+                content = await response.read()
+        except FAILURES as error:
+            raise Unanswered(f"{self.name}: {_told(error, limit)}") from error
+        return Answer(response.status, response.headers, content, (time.perf_counter() - began) * 1000)
+
+
+def decode(answer: Answer, kind: type[T]) -> T:
+    """The value in an answer. Raises Refused for a problem, Unanswered for what was not understood."""
+    try:
+        if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
+            raise Refused(msgspec.json.decode(answer.content, type=Problem))
+        return msgspec.json.decode(answer.content, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unanswered(f"answered {answer.status} in a way that was not understood") from error
+
+
+def _told(error: BaseException, limit: float) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return "nobody listens"
+        case TimeoutError():
+            return f"no answer within {limit:g} s"
+        case _:
+            return "the connection broke before there was an answer"

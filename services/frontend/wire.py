@@ -1,0 +1,184 @@
+"""What the two services say, as far as the dashboard reads it; fields it does not know are passed over."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+Status = Literal["pending", "queued", "confirmed", "failed", "dead"]
+BreakerState = Literal["closed", "open", "half-open"]
+Wellness = Literal["ok", "degraded", "down"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    status: Wellness
+    latency_ms: float
+    detail: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: Wellness
+    service: str
+    replica: str
+    version: str
+    checks: dict[str, Check] = {}
+
+
+class Order(msgspec.Struct, frozen=True):
+    order_id: UUID
+    item_id: str
+    quantity: int
+    status: Status
+    reason: str | None
+    idempotency_key: str
+    attempts: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class OrderPage(msgspec.Struct, frozen=True):
+    orders: list[Order]
+
+
+class OrderEvent(msgspec.Struct, frozen=True):
+    at: datetime
+    to: Status
+    from_: Status | None = msgspec.field(name="from", default=None)
+    detail: dict[str, Any] = {}
+
+
+class OrderEvents(msgspec.Struct, frozen=True):
+    events: list[OrderEvent]
+
+
+class Window(msgspec.Struct, frozen=True):
+    seconds: float
+    calls: int
+    failures: int
+    failure_percent: float
+    threshold_percent: float
+    minimum_calls: int
+
+
+class ReplicaBreaker(msgspec.Struct, frozen=True):
+    replica: str
+    role: str
+    state: BreakerState
+    since: datetime
+    forced: str | None
+    reason: str | None
+    window: Window
+    retry_in_seconds: float | None
+
+
+class Transition(msgspec.Struct, frozen=True):
+    replica: str
+    at: datetime
+    to: str
+    reason: str | None
+    from_: str | None = msgspec.field(name="from", default=None)
+
+
+class Breaker(msgspec.Struct, frozen=True):
+    replicas: list[ReplicaBreaker]
+    history: list[Transition]
+
+
+class Queue(msgspec.Struct, frozen=True):
+    depth: int
+    oldest_age_seconds: float | None
+    dead: int
+    cap: int
+
+
+class Item(msgspec.Struct, frozen=True):
+    item_id: str
+    item_name: str
+    quantity: int
+    updated_at: datetime
+
+
+class Items(msgspec.Struct, frozen=True):
+    items: list[Item]
+
+
+class LedgerLine(msgspec.Struct, frozen=True):
+    id: int
+    item_id: str
+    quantity_change: int
+    transaction_type: str
+    created_at: datetime
+
+
+class LedgerRefusal(msgspec.Struct, frozen=True):
+    reason: str
+    created_at: datetime
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    transactions: list[LedgerLine]
+    refusal: LedgerRefusal | None = None
+
+
+class Count(msgspec.Struct, frozen=True):
+    rolls: int = 0
+    hits: int = 0
+
+
+class Activation(msgspec.Struct, frozen=True):
+    id: str
+    latency: bool
+    latency_ms: int
+    latency_rate: float
+    crash_rate: float
+    partial_failure_rate: float
+    seed: int
+    ttl_seconds: float
+    reason: str | None
+    set_at: datetime
+    remaining_seconds: float
+    counts: dict[str, Count] = {}
+
+
+class Chaos(msgspec.Struct, frozen=True):
+    halted: bool
+    live: Activation | None
+    recent: list[Activation] = []
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An answer that is a no, and why."""
+
+    type: str
+    title: str
+    detail: str
+    status: int
+
+    @property
+    def slug(self) -> str:
+        return self.type.rpartition(":")[2]
+
+
+class Example(msgspec.Struct, frozen=True):
+    subject: str
+    wrong: str
+
+
+class Invariant(msgspec.Struct, frozen=True):
+    name: str
+    rule: str
+    verdict: Literal["held", "violated", "unsettled", "not-checked"]
+    checked: int
+    of: str
+    broken: int
+    examples: list[Example] = []
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """What the audit command prints."""
+
+    verdict: Literal["clean", "violated", "unsettled"]
+    at: datetime
+    seconds: float
+    invariants: list[Invariant]

@@ -1,0 +1,81 @@
+"""How values read on the page: filters for the templates. Pure."""
+
+import math
+from datetime import datetime
+
+MINUTE, HOUR = 60, 3600  # seconds
+
+SYMBOLS = {
+    "ok": "✓",
+    "degraded": "▲",
+    "down": "✕",
+    "closed": "✓",
+    "half-open": "◐",
+    "open": "✕",
+    "confirmed": "✓",
+    "failed": "✕",
+    "queued": "…",
+    "pending": "·",
+    "dead": "☠",
+    "held": "✓",
+    "clean": "✓",
+    "violated": "✕",
+    "unsettled": "…",
+    "not-checked": "-",
+}
+"""Each state has a shape of its own, so that it is told apart without colours."""
+
+
+def symbol(state: str) -> str:
+    return SYMBOLS.get(state, "?")
+
+
+def duration(seconds: float | None) -> str:
+    """`1.2 ms`, `12 ms`, `1.24 s`, `42 s`, `1 min 05 s`, `3 h 20 min`; nothing known is a dash."""
+    if seconds is None:
+        return "-"
+    if math.isinf(seconds):
+        return "over 10 s"
+    milliseconds, whole = seconds * 1000, round(seconds)
+    if whole >= MINUTE:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s" if whole < HOUR else _hours(whole)
+    if milliseconds >= 10_000:  # noqa: PLR2004 - below, hundredths are of interest
+        return f"{whole} s"
+    if milliseconds >= 1000:  # noqa: PLR2004 - a second
+        return f"{seconds:.2f} s"
+    return f"{milliseconds:.{1 if milliseconds < 10 else 0}f} ms"  # noqa: PLR2004 - below, tenths are of interest
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds // HOUR} h {seconds % HOUR // MINUTE} min"
+
+
+def seconds(value: float) -> str:
+    """A countdown: whole seconds."""
+    return f"{max(0, math.ceil(value))} s"
+
+
+def count(number: float) -> str:
+    return f"{round(number):,}"
+
+
+def rate(per_second: float) -> str:
+    """`0`, `0.4`, `12`, `1,204`: as fine as it is of interest."""
+    return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)  # noqa: PLR2004 - as said
+
+
+def percent(share: float) -> str:
+    return f"{share:.0%}"
+
+
+def clock(at: datetime) -> str:
+    return f"{at:%H:%M:%S}"
+
+
+def short(text: object) -> str:
+    """The beginning of something long."""
+    said = str(text)
+    return said if len(said) <= 12 else f"{said[:8]}…"  # noqa: PLR2004 - what fits a narrow column
+
+
+FILTERS = {filter_.__name__: filter_ for filter_ in (symbol, duration, seconds, count, rate, percent, clock, short)}

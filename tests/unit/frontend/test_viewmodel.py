@@ -1,0 +1,126 @@
+"""What the page says of what was seen."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.frontend import viewmodel
+from services.frontend.sights import Seen, Sights, Tile
+from services.frontend.viewmodel import headline, panels, point, segments
+from services.frontend.wire import Activation, Breaker, Chaos, Health, Item, Queue, ReplicaBreaker, Transition, Window
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+LIVE = Activation(
+    id="a1",
+    latency=True,
+    latency_ms=5000,
+    latency_rate=1.0,
+    crash_rate=0.3,
+    partial_failure_rate=0.0,
+    seed=7,
+    ttl_seconds=60.0,
+    reason=None,
+    set_at=NOW,
+    remaining_seconds=42.0,
+)
+
+
+def tile(service: str, status: Any = "ok", fault: str | None = None) -> Tile:
+    health = None if fault else Health(status, service, f"{service}-1", "1")
+    return Tile(service, "http://x", health, None if fault else 3.0, fault)
+
+
+def breaker(state: Any, since: datetime = NOW, retry: float | None = None) -> ReplicaBreaker:
+    window = Window(10, 20, 12, 60.0, 50.0, 5)
+    return ReplicaBreaker("order-1", "order", state, since, None, "opened: 12 of 20 calls failed", window, retry)
+
+
+def sights(**seen: Any) -> Sights:
+    calm: dict[str, Any] = {
+        "tiles": [tile("orders"), tile("worker"), tile("inventory")],
+        "breaker": Seen(Breaker([breaker("closed")], [])),
+        "queue": Seen(Queue(0, None, 0, 100)),
+        "chaos": Seen(Chaos(halted=False, live=None)),
+    }
+    return Sights(NOW, **(calm | seen))
+
+
+def test_calm_is_said_in_three_words() -> None:
+    assert headline(sights()) == viewmodel.Headline("good", "All is well.")
+
+
+def test_what_is_broken_on_purpose_outweighs_what_follows_from_it() -> None:
+    found = headline(
+        sights(
+            chaos=Seen(Chaos(halted=False, live=LIVE)),
+            breaker=Seen(Breaker([breaker("open")], [])),
+            queue=Seen(Queue(1, 3.0, 0, 100)),
+        )
+    )
+    assert (found.mood, found.says) == ("chaos", "Broken on purpose: latency 5 s on 100% of calls, crash 30%.")
+    assert found.besides == [
+        "The breaker of order-1 is open: orders are accepted and queued.",
+        "1 order waits to be finished.",
+    ]
+
+
+def test_a_service_of_which_nobody_answers_is_the_worst() -> None:
+    found = headline(sights(tiles=[tile("orders"), tile("inventory", fault="inventory: nobody listens")]))
+    assert (found.mood, found.says) == ("bad", "Inventory does not answer.")
+
+
+def test_one_replica_of_two_is_a_warning() -> None:
+    found = headline(sights(tiles=[tile("orders"), tile("orders", fault="orders: nobody listens")]))
+    assert (found.mood, found.says) == ("warning", "One orders does not answer.")
+
+
+def test_what_is_no_longer_known_is_not_claimed() -> None:
+    gone = Seen(Chaos(halted=False, live=LIVE), 30.0, "inventory: nobody listens")
+    assert headline(sights(chaos=gone)).mood == "good"
+    assert point(sights(queue=Seen(Queue(3, 1.0, 0, 9), 30.0, "gone")))[-1] is None
+
+
+def test_a_lane_shows_each_state_for_as_long_as_it_lasted() -> None:
+    history = [
+        Transition("order-1", NOW - timedelta(seconds=60), "open", "12 of 20 calls failed", "closed"),
+        Transition("order-2", NOW - timedelta(seconds=50), "open", None, "closed"),
+        Transition("order-1", NOW - timedelta(seconds=30), "half-open", None, "open"),
+        Transition("order-1", NOW - timedelta(seconds=30), "closed", None, "half-open"),
+    ]
+    found = segments(breaker("closed", NOW - timedelta(seconds=30)), history, NOW)
+    assert [(one.state, one.x, one.width) for one in found] == [
+        ("closed", 0.0, 500.0),
+        ("open", 500.0, 250.0),
+        ("half-open", 750.0, 3.0),
+        ("closed", 750.0, 250.0),
+    ]
+    assert found[1].says == "open: 12 of 20 calls failed"
+
+
+def test_a_breaker_without_a_history_has_been_as_it_is() -> None:
+    found = segments(breaker("closed", NOW - timedelta(hours=1)), [], NOW)
+    assert [(one.state, one.x, one.width) for one in found] == [("closed", 0.0, 1000.0)]
+
+
+def test_bars_are_shares_of_the_fullest_and_few_is_low() -> None:
+    items = [Item("a", "Lamp", 200, NOW), Item("b", "", 10, NOW), Item("c", "Chair", 0, NOW)]
+    found = viewmodel.bars(sights(stock=Seen(items)))
+    assert [(bar.name, bar.share, bar.is_low) for bar in found] == [
+        ("Lamp", 1.0, False),
+        ("b", 0.05, True),
+        ("Chair", 0.0, True),
+    ]
+
+
+@pytest.mark.parametrize(("left", "share"), [(42.0, 0.7), (0.0, 0.0), (61.0, 1.0)])
+def test_the_ring_shows_what_is_left_of_the_lease(left: float, share: float) -> None:
+    ring = viewmodel.chaos(Chaos(halted=False, live=msgspec.structs.replace(LIVE, remaining_seconds=left)))["ring"]
+    assert ring.share == pytest.approx(share)
+
+
+def test_nothing_seen_yet_is_shown_too() -> None:
+    found = panels(Sights(NOW), Seen(), {})
+    assert found["headline"]["headline"].mood == "warning"
+    assert point(Sights(NOW)) == (NOW.timestamp(), *(None,) * 8)

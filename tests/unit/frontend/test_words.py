@@ -1,0 +1,48 @@
+"""How values read on the page."""
+
+import math
+
+import pytest
+
+from services.frontend.words import count, duration, percent, rate, seconds, short, symbol
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "-"),
+        (0.0, "0.0 ms"),
+        (0.00123, "1.2 ms"),
+        (0.0123, "12 ms"),
+        (0.999, "999 ms"),
+        (1.0, "1.00 s"),
+        (9.994, "9.99 s"),
+        (42.4, "42 s"),
+        (59.6, "1 min 00 s"),
+        (65, "1 min 05 s"),
+        (3599, "59 min 59 s"),
+        (12_000, "3 h 20 min"),
+        (math.inf, "over 10 s"),
+    ],
+)
+def test_durations_are_as_fine_as_they_are_of_interest(given: float | None, said: str) -> None:
+    assert duration(given) == said
+
+
+def test_countdowns_are_whole_seconds_and_never_negative() -> None:
+    assert [seconds(value) for value in (-1.0, 0.0, 0.2, 7.0)] == ["0 s", "0 s", "1 s", "7 s"]
+
+
+def test_numbers_are_grouped_and_small_rates_have_tenths() -> None:
+    assert [count(1234567), rate(0), rate(0.42), rate(12.4), rate(1234)] == ["1,234,567", "0", "0.4", "12", "1,234"]
+    assert percent(0.3) == "30%"
+
+
+def test_every_state_has_a_shape_of_its_own() -> None:
+    states = ["closed", "half-open", "open"]
+    assert len({symbol(state) for state in states}) == 3
+    assert symbol("never heard of") == "?"
+
+
+def test_what_is_long_is_cut_and_what_is_not_stays() -> None:
+    assert [short("b5e2c1d0-1234-5678"), short("short")] == ["b5e2c1d0…", "short"]

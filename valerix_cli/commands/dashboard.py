@@ -1,0 +1,44 @@
+"""`valerix dashboard`: where the dashboard is, and a link that signs in."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.output import show, talk
+from valerix_cli.session import Session
+
+
+def dashboard(
+    ctx: typer.Context,
+    *,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser, signed in.")] = False,
+) -> None:
+    """Show where the dashboard of this machine is, and a link that signs in: once, within ten minutes.
+
+    Everybody may look at it. Whoever has the link may act as an operator for twelve hours.
+    """
+    from valerix_cli.local import door  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.claim import running  # noqa: PLC0415 - the same
+    from valerix_cli.local.state import read_secrets, state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.results import Dashboard  # noqa: PLC0415 - the same
+    from valerix_cli.views.toolbox import dashboard_view  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    directory = state_dir()
+    stack = running(directory)
+    found = [one for one in stack.services.get("frontend", ()) if one.url] if stack else []
+    if not found:
+        raise UnreachableError("No dashboard runs here.", f"none is named in {directory}", "valerix up --detach")
+    try:
+        secrets = read_secrets(directory)
+    except PermissionError as error:
+        raise GuardError("No link was made.", str(error), "run it as whoever ran valerix up") from error
+    now = time.time()
+    url = min(found, key=lambda one: one.state != "running").url
+    link = f"{url}/sign-in?code={door.code(secrets.dashboard_password if secrets else '', now)}"
+    show(Dashboard(url, link, datetime.fromtimestamp(int(now) + door.LASTS, UTC)), dashboard_view, session.output)
+    if open_it and typer.launch(link) != 0:
+        talk("No browser could be opened here.", session.output)
