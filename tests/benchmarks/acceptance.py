@@ -56,6 +56,8 @@ def _throughput(result: Result) -> list[Line]:
         for case, kind in (("hot", "one hot item"), ("items", "1,000 items")):
             what = f"{clients} clients, {kind}: orders a second, of the one-by-one bound"
             lines.append(_at_least(what, of_bound(result, f"{case}/{clients}"), floor, " ×", goal=goal))
+            two = of_bound(result, f"replicas/2/{case}/{clients}")
+            lines.append(_at_least(f"two order services, {what}", two, floor, " ×", goal=goal))
         found = _of(result, f"items/{clients}", f"hot/{clients}")
         lines.append(_at_least(f"{clients} clients: 1,000 items, of one hot item", found, 1, " ×"))
     return lines

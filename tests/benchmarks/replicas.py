@@ -4,13 +4,14 @@ from pathlib import Path
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.live import live
+from tests.benchmarks.throughput import MANY
 
 NUMBERS = (1, 2, 4)
 CLIENTS = (64, 256)
 
 
 def measure(bench: Bench, directory: Path, rounds: int) -> None:
-    """`replicas/2/64` and so on; the clients are spread evenly over the replicas' addresses."""
+    """`replicas/2/hot/64`, `replicas/2/items/64` and so on; clients are spread evenly over the replicas' addresses."""
     with live(directory / "replicas") as shop:
         for _ in range(rounds):
             for number in NUMBERS:
@@ -18,4 +19,5 @@ def measure(bench: Bench, directory: Path, rounds: int) -> None:
                 shop.up("--replicas", f"order={number}")
                 bench.warm_up(shop)
                 for clients in CLIENTS:
-                    bench.clients(shop, f"replicas/{number}/{clients}", clients)
+                    bench.clients(shop, f"replicas/{number}/hot/{clients}", clients)
+                    bench.clients(shop, f"replicas/{number}/items/{clients}", clients, items=MANY)

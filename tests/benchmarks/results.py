@@ -109,7 +109,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run. A list has one entry per round, in the same order everywhere, so entries of one round compare.
 
     `cases` are named `hot/64` (the hot item, 64 clients), `items/64` (1,000 items), `rate/500`, `rate/half` (of
-    `hot/256`), `new/64` and `replays/64`, `rows/1000000/empty/64` and `rows/1000000/full/64`, `replicas/2/64`.
+    `hot/256`), `new/64` and `replays/64`, `rows/1000000/empty/64` and `rows/1000000/full/64`, `replicas/2/hot/64`.
     `peaks` are the most megabytes seen of each process, `audits` the verdict on each platform at its end.
     """
 

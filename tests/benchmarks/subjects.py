@@ -9,6 +9,7 @@ from tests.benchmarks.throughput import CLIENTS
 from tests.benchmarks.words import PERCENTILES, said, statuses, times
 
 Rows = Sequence[Sequence[str]]
+KINDS = {"hot": "hot item", "items": "1,000 items"}
 _HOLDS = {True: "holds", False: "**does not hold**", None: "not measured"}
 
 
@@ -31,13 +32,9 @@ def bound(result: Result) -> Rows:
 
 def throughput(result: Result) -> Rows:
     head = ["clients"]
-    head += [
-        f"{kind}: {what}"
-        for kind in ("hot item", "1,000 items")
-        for what in ("orders/s", "of the bound", "p50 / p95 / p99")
-    ]
+    head += [f"{kind}: {what}" for kind in KINDS.values() for what in ("orders/s", "of the bound", "p50 / p95 / p99")]
     rows = [
-        [f"{number:,}", *(cell for case in ("hot", "items") for cell in _pace(result, f"{case}/{number}"))]
+        [f"{number:,}", *(cell for case in KINDS for cell in _pace(result, f"{case}/{number}"))]
         for number in CLIENTS
         if f"hot/{number}" in result.cases
     ]
@@ -144,8 +141,12 @@ def rows(result: Result) -> Rows:
 
 def replicas(result: Result) -> Rows:
     cases = [one for one in result.cases if one.startswith("replicas/")]
-    rows = [[*case.split("/")[1:], said(per_second(result, case)), times(result.cases[case])] for case in cases]
-    return [["replicas", "clients", "orders/s", "p50 / p95 / p99"], *rows]
+    rows = []
+    for case in cases:
+        _, number, kind, clients = case.split("/")
+        pace = [said(per_second(result, case)), said(of_bound(result, case), " ×")]
+        rows.append([number, clients, KINDS[kind], *pace, times(result.cases[case])])
+    return [["replicas", "clients", "of", "orders/s", "of the bound", "p50 / p95 / p99"], *rows]
 
 
 def memory(result: Result) -> Rows:

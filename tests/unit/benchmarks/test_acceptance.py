@@ -9,8 +9,8 @@ from tests.unit.benchmarks.results import BOUND, DRAIN, ordeal, result, sample
 
 
 def line(of: Result, *words: str) -> Line:
-    (found,) = [one for one in judge(of) if all(word in one.what for word in words)]
-    return found
+    """The first requirement that says all of `words`."""
+    return next(one for one in judge(of) if all(word in one.what for word in words))
 
 
 def test_what_was_not_measured_neither_holds_nor_fails() -> None:
@@ -23,6 +23,12 @@ def test_sixty_four_clients_get_twice_what_one_by_one_gives(per_second: float, h
     found = line(result(cases={"hot/64": [sample(per_second)]}), "64 clients, one hot item")
     assert found.holds is holds
     assert found.required == "≥ 2 × (goal 4 ×)"
+
+
+def test_two_order_services_are_held_against_the_same() -> None:
+    cases = {"hot/256": [sample(2900.0)], "replicas/2/hot/256": [sample(3100.0)]}
+    assert line(result(cases=cases), "256 clients, one hot item").holds is False
+    assert line(result(cases=cases), "two order services, 256 clients, one hot item").holds is True
 
 
 def test_of_several_rounds_the_median_counts_and_the_extremes_are_told() -> None:

@@ -25,7 +25,7 @@ def full() -> Result:
     cases |= {f"rate/{rate}": [sample()] for rate in (100, 500, 1000, 2000, "half")}
     cases |= {f"rows/1000000/{kind}/64": [sample()] for kind in ("empty", "full")}
     return result(
-        cases=cases | {"replicas/2/64": [sample()]},
+        cases=cases | {"replicas/2/hot/64": [sample()]},
         ordeals={SEEDS_CHAOS: [ordeal()]},
         drains=[DRAIN],
         soak=Soak(64, sample(), [0.0, 5.0], {"order-1": [90.0, 91.0]}),
