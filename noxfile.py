@@ -126,6 +126,13 @@ def picture(session: nox.Session) -> None:
 
 
 @nox.session
+def screens(session: nox.Session) -> None:
+    """Take the pictures of the dashboard anew: in calm, in chaos, in recovery. Needs a Chromium; some two minutes."""
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.browser.pictures")
+
+
+@nox.session
 def pin(session: nox.Session) -> None:
     """Write constraints.txt anew from pyproject.toml."""
     session.install("uv")

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-UNMEASURED = ("/health", "/metrics")
+UNMEASURED = ("/health", "/metrics", "/feed")  # the last has no end, and so no duration
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 

@@ -36,13 +36,12 @@ class Board:
         self._sights = await self._watcher.look()
         self.feed.publish(self._sights.at, self._rendered(), viewmodel.point(self._sights))
 
-    async def keep_looking(self, every: float) -> None:
-        """Look, then wait: `every` seconds while anybody watches, longer while nobody does."""
+    async def look_and_rest(self, every: float) -> None:
+        """Look, and while nobody watches pass over some of the next looks, `every` seconds each."""
         await self.look()
-        for _ in range(IDLE):
-            await asyncio.sleep(every)
-            if self.feed.watching:
-                return
+        for _ in range(IDLE - 1):
+            if not self.feed.watching:
+                await asyncio.sleep(every)
 
     async def show_at_once(self) -> None:
         """Look between two looks, since something was done."""

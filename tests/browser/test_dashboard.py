@@ -207,6 +207,25 @@ def test_who_has_not_signed_in_sees_everything_and_may_do_nothing(dashboard: Das
     assert refused.status_code == 403
 
 
+def test_a_form_of_another_site_does_nothing_even_for_who_has_signed_in(dashboard: Dashboard) -> None:
+    with dashboard.operate() as page:
+        theirs = {one["name"]: one["value"] for one in page.context.cookies()}
+        token = page.locator("#chaos [name=_csrf_token]").first.get_attribute("value")
+    with httpx.Client(base_url=dashboard.url, cookies=theirs) as client:
+        forged = client.post("/chaos/halt", data={"halted": "true"}, headers={"Accept": "text/html"})
+        assert (forged.status_code, "This form is not one" in forged.text) == (403, True)
+        assert client.post("/chaos/halt", data={"halted": "true", "_csrf_token": "x" * 128}).status_code == 403
+        ours = client.post("/chaos/halt", data={"halted": "false", "_csrf_token": token})
+        assert (ours.status_code, ours.headers["location"]) == (303, "/#chaos")
+    assert dashboard.valerix.json("chaos", "status")["halted"] is False
+    assert {one["sameSite"] for one in page_cookies(dashboard)} == {"Strict"}
+
+
+def page_cookies(dashboard: Dashboard) -> list[Any]:
+    with dashboard.operate() as page:
+        return list(page.context.cookies())
+
+
 def test_a_wrong_password_or_a_used_link_opens_nothing(dashboard: Dashboard) -> None:
     link = dashboard.valerix.json("dashboard")["sign_in_url"].removeprefix(dashboard.url)
     for signs_in in (True, False):
@@ -325,7 +344,7 @@ def test_scripts_are_small(dashboard: Dashboard) -> None:
     assert sum(len(gzip.compress(httpx.get(dashboard.url + script).content)) for script in scripts) < 100_000
 
 
-@pytest.mark.timed
+@pytest.mark.long
 def test_something_is_painted_within_half_a_second(dashboard: Dashboard) -> None:
     with dashboard.visit() as page:
         paints = "performance.getEntriesByType('paint').map((one) => one.startTime)"
