@@ -131,9 +131,9 @@ async def _running(
         orders, inventory, worker = (
             Backend(session, name, urls, settings.operator_token)
             for name, urls in (
-                ("orders", settings.order_url),
+                ("the order service", settings.order_url),
                 ("inventory", settings.inventory_url),
-                ("worker", settings.worker_url),
+                ("the worker", settings.worker_url),
             )
         )
         deeds = Deeds(orders, inventory, settings.audit_command)

@@ -150,7 +150,7 @@ class Deeds:
 
     async def unleash(self, wish: Wish) -> Activation:
         """Turn gremlins on, instead of those that are."""
-        return decode(await self._do(self._inventory, "POST", "/api/admin/chaos", _asked(wish)), Activation)
+        return decode(await self._do(self._inventory, "POST", "/api/admin/chaos", asked(wish)), Activation)
 
     async def calm(self) -> None:
         """Turn them off."""
@@ -224,12 +224,12 @@ def _read(sent: Sent, answer: Answer) -> Sent:
         return msgspec.structs.replace(took, problem=refused.problem)
 
 
-def _asked(wish: Wish) -> dict[str, Any]:
+def asked(wish: Wish) -> dict[str, Any]:
     """The request for what a form says."""
     if wish.preset:
-        asked = dict(PRESETS[wish.preset])
+        body = dict(PRESETS[wish.preset])
     else:
-        asked = {
+        body = {
             "latency": wish.latency > 0,
             "latency_ms": round(wish.delay * 1000),
             "latency_rate": wish.latency / 100,
@@ -238,7 +238,7 @@ def _asked(wish: Wish) -> dict[str, Any]:
             "ttl_seconds": wish.ttl,
         }
     given = {"seed": wish.seed, "reason": wish.reason or f"dashboard{': ' + wish.preset if wish.preset else ''}"}
-    return asked | {name: value for name, value in given.items() if value is not None}
+    return body | {name: value for name, value in given.items() if value is not None}
 
 
 def _of_event(event: OrderEvent) -> Step:

@@ -122,7 +122,7 @@ def headline(sights: Sights) -> Headline:
         for tile in sights.tiles
         if tile.health and tile.health.status != "ok"
     ]
-    gone = [f"one {tile.service} does not answer" for tile in sights.tiles if tile.health is None]
+    gone = [f"one replica of {tile.service} does not answer" for tile in sights.tiles if tile.health is None]
     if ailing or gone:
         return Headline("warning", _sentence([*ailing, *gone]), follows)
     if follows:

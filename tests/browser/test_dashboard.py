@@ -253,19 +253,30 @@ def test_the_operators_token_never_reaches_the_browser(dashboard: Dashboard) -> 
     assert token not in seen
 
 
-def test_without_order_and_inventory_the_page_says_so_and_stays_usable(dashboard: Dashboard) -> None:
-    stopped = [dashboard.valerix.stack()["services"][name][0]["pid"] for name in ("order", "inventory")]
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        pytest.param(["order"], "The order service does not answer", marks=pytest.mark.long),
+        pytest.param(["inventory"], "Inventory does not answer", marks=pytest.mark.long),
+        (["order", "inventory"], "The order service does not answer; inventory does not answer"),
+    ],
+)
+def test_without_order_or_inventory_or_both_the_page_says_so_and_stays_usable(
+    dashboard: Dashboard, names: list[str], says: str
+) -> None:
+    stopped = [dashboard.valerix.stack()["services"][name][0]["pid"] for name in names]
     with dashboard.operate() as page, dashboard.quietly():
         expect(page.locator("#age")).to_have_text("Live")
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
             headline = panel(page, "headline")
-            expect(headline).to_contain_text("does not answer")
-            expect(panel(page, "health")).to_contain_text("no answer")
-            expect(panel(page, "stock")).to_contain_text("This is")
-            page.get_by_role("button", name="Restock").click()
-            expect(page.locator("#notices")).to_contain_text("Nothing is certain", timeout=20_000)
+            expect(headline).to_contain_text(says)
+            expect(panel(page, "health").locator(".tile", has_text="no answer")).to_have_count(len(names))
+            expect(panel(page, "stock" if "inventory" in names else "queue")).to_contain_text("This is")
+            if "inventory" in names:
+                page.get_by_role("button", name="Restock").click()
+                expect(page.locator("#notices")).to_contain_text("Nothing is certain", timeout=20_000)
             page.reload()
             expect(panel(page, "stock")).to_contain_text("Webcam")
         finally:

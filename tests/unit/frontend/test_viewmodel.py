@@ -73,7 +73,7 @@ def test_a_service_of_which_nobody_answers_is_the_worst() -> None:
 
 def test_one_replica_of_two_is_a_warning() -> None:
     found = headline(sights(tiles=[tile("orders"), tile("orders", fault="orders: nobody listens")]))
-    assert (found.mood, found.says) == ("warning", "One orders does not answer.")
+    assert (found.mood, found.says) == ("warning", "One replica of orders does not answer.")
 
 
 def test_what_is_no_longer_known_is_not_claimed() -> None:

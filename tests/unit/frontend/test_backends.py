@@ -1,0 +1,102 @@
+"""A service behind its replicas, as the dashboard asks it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.common.http import open_session
+from services.frontend.backends import Backend, Refused, Unanswered, decode
+from services.frontend.wire import Queue
+from valerix_cli.local.ports import free_port
+
+QUEUE = {"depth": 3, "oldest_age_seconds": 1.5, "dead": 0, "cap": 9, "something new": True}
+
+
+class Replica:
+    """A real server that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[web.Request] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        async with TestServer(app) as server:
+            yield str(server.make_url("")).rstrip("/")
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request)
+        match request.path:
+            case "/queue":
+                return web.json_response(QUEUE)
+            case "/no":
+                problem = {
+                    "type": "urn:valerix:problem:chaos-halted",
+                    "title": "No",
+                    "detail": "Lift it",
+                    "status": 409,
+                }
+                return web.json_response(problem, status=409)
+            case "/slow":
+                await asyncio.sleep(30)
+                raise AssertionError("nobody waits that long")
+            case "/broken":
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            case _:
+                return web.Response(text="<html>", status=502)
+
+
+@asynccontextmanager
+async def backend(*urls: str) -> AsyncIterator[Backend]:
+    async with open_session() as session:
+        yield Backend(session, "orders", urls, "token-of-the-operator")
+
+
+async def test_an_answer_is_read_as_far_as_it_is_known_and_the_token_is_shown() -> None:
+    replica = Replica()
+    async with replica.serving() as url, backend(url) as orders:
+        assert await orders.get("/queue", Queue) == Queue(3, 1.5, 0, 9)
+    assert replica.asked[0].headers["Authorization"] == "Bearer token-of-the-operator"
+
+
+async def test_a_replica_that_is_gone_is_passed_over_and_the_one_that_answered_is_asked_first() -> None:
+    replica = Replica()
+    async with replica.serving() as url, backend(f"http://127.0.0.1:{free_port()}", url) as orders:
+        assert (await orders.get("/queue", Queue)).depth == 3
+        assert (await orders.get("/queue", Queue)).depth == 3
+    assert len(replica.asked) == 2
+
+
+async def test_a_request_that_may_have_arrived_is_not_sent_to_another_replica() -> None:
+    first, second = Replica(), Replica()
+    async with first.serving() as one, second.serving() as two, backend(one, two) as orders:
+        with pytest.raises(Unanswered, match="orders: the connection broke before there was an answer"):
+            await orders.ask("POST", "/broken")
+    assert (len(first.asked), len(second.asked)) == (1, 0)
+
+
+async def test_why_there_is_no_answer_is_said() -> None:
+    replica = Replica()
+    async with backend(f"http://127.0.0.1:{free_port()}") as orders:
+        with pytest.raises(Unanswered, match="orders: nobody listens"):
+            await orders.ask("GET", "/queue")
+    async with replica.serving() as url, backend(url) as orders:
+        with pytest.raises(Unanswered, match=r"orders: no answer within 0\.1 s"):
+            await orders.ask("GET", "/slow", limit=0.1)
+
+
+async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understood() -> None:
+    replica = Replica()
+    async with replica.serving() as url, backend(url) as orders:
+        with pytest.raises(Refused, match="Lift it") as refused:
+            decode(await orders.ask("POST", "/no", json={}), Queue)
+        assert refused.value.problem.slug == "chaos-halted"
+        with pytest.raises(Unanswered, match="answered 502"):
+            await orders.get("/elsewhere", Queue)

@@ -1,0 +1,72 @@
+"""What an operator asks for, as the services are asked for it."""
+
+import sys
+
+import msgspec
+import pytest
+
+from services.common.http import open_session
+from services.frontend.backends import Backend
+from services.frontend.deeds import AuditFailed, Deeds, Wish, asked
+
+AUDIT = '{"verdict": "clean", "at": "2026-11-26T12:00:00Z", "seconds": 0.1, "invariants": []}'
+
+
+def test_a_form_in_percent_and_seconds_becomes_shares_and_milliseconds() -> None:
+    wish = msgspec.convert({"latency": "30", "delay": "1.5", "crash": "5", "ttl": "20"}, Wish, strict=False)
+    assert asked(wish) == {
+        "latency": True,
+        "latency_ms": 1500,
+        "latency_rate": 0.3,
+        "crash_rate": 0.05,
+        "partial_failure_rate": 0,
+        "ttl_seconds": 20,
+        "reason": "dashboard",
+    }
+
+
+def test_a_preset_is_what_it_is_called() -> None:
+    chaos = asked(Wish(preset="seed-chaos", seed=7))
+    assert (chaos["latency_ms"], chaos["latency_rate"], chaos["crash_rate"], chaos["partial_failure_rate"]) == (
+        5000,
+        1.0,
+        0.3,
+        0.2,
+    )
+    assert (chaos["seed"], chaos["reason"]) == (7, "dashboard: seed-chaos")
+
+
+@pytest.mark.parametrize(
+    "form", [{"latency": "101"}, {"ttl": "0"}, {"ttl": "901"}, {"preset": "worse"}, {"crash": "much"}]
+)
+def test_what_gremlins_cannot_do_is_refused(form: dict[str, str]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(form, Wish, strict=False)
+
+
+def command(program: str) -> str:
+    return f"{sys.executable} -c '{program}'"
+
+
+async def audited(audit_command: str | None) -> str:
+    async with open_session() as session:
+        nobody = Backend(session, "nobody", ("http://127.0.0.1:9",), "token")
+        return (await Deeds(nobody, nobody, audit_command).audit()).verdict
+
+
+async def test_an_audit_is_what_the_command_prints_whatever_it_ends_with() -> None:
+    assert await audited(command(f"print({AUDIT!r}); exit(11)".replace("'", '"""'))) == "clean"
+
+
+@pytest.mark.parametrize(
+    ("audit_command", "why"),
+    [
+        (None, "was not told how to audit"),
+        ("/no/such/program", "could not be started"),
+        (command('import sys; sys.exit("Error: no platform")'), "Error: no platform"),
+        (command("pass"), "It said nothing"),
+    ],
+)
+async def test_why_there_was_no_audit_is_said(audit_command: str | None, why: str) -> None:
+    with pytest.raises(AuditFailed, match=why):
+        await audited(audit_command)
