@@ -11,7 +11,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from services.common import body, problems
 from services.common.auth import Guard
@@ -25,7 +25,8 @@ class Shortcut:
 
     def __init__(self, app: Litestar, method: str, path: str, guards: Sequence[Guard], handle: Handle) -> None:
         self._app = app
-        self._endpoint = (method, path)
+        self.endpoint = (method, path)
+        self.method, self.url = method.encode(), path.encode()
         self._guards = guards
         self._handle = handle
         self._route: HTTPRouteHandler = next(
@@ -35,22 +36,32 @@ class Shortcut:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or (scope["method"], scope["path"]) != self._endpoint:
+        if scope["type"] != ScopeType.HTTP or (scope["method"], scope["path"]) != self.endpoint:
             await self._app(scope, receive, send)
             return
-        scope["litestar_app"], scope["route_handler"] = self._app, self._route
-        scope["path_template"] = self._endpoint[1]
-        request: AnyRequest = Request(scope, receive, send)
-        try:
-            for guard in self._guards:
-                await guard(request, self._route)
-            response = await self._handle(request, await body.read(request))
-        except Exception as error:  # noqa: BLE001 - each becomes a problem, as the framework does it
-            response = problems.of(request, error)
+        response = await self._answer(request := self._request(scope, receive, send), None)
         if type(response) is Response and isinstance(response.content, bytes):
             await _send(response, response.content, send)
         else:
             await response.to_asgi_response(None, request)(scope, receive, send)
+
+    async def answer(self, scope: HTTPScope, content: bytes) -> Response[Any]:
+        """The answer to a request whose body is `content`; what goes wrong is one too."""
+        return await self._answer(self._request(scope), content)
+
+    async def _answer(self, request: AnyRequest, content: bytes | None) -> Response[Any]:
+        """`content` None means that the body has still to be read."""
+        try:
+            for guard in self._guards:
+                await guard(request, self._route)
+            return await self._handle(request, await body.read(request) if content is None else content)
+        except Exception as error:  # noqa: BLE001 - each becomes a problem, as the framework does it
+            return problems.of(request, error)
+
+    def _request(self, scope: HTTPScope, *io: Any) -> AnyRequest:
+        scope["litestar_app"], scope["route_handler"] = self._app, self._route
+        scope["path_template"] = self.endpoint[1]
+        return Request(scope, *io)
 
 
 async def _send(response: Response[bytes], content: bytes, send: Send) -> None:

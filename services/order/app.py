@@ -55,4 +55,5 @@ def build(settings: OrderSettings) -> Edge:
     ]
     state = {"access": Access(settings), "replica": settings.replica}
     app = build_app("Valerix orders", handlers, [lifespan], state)
-    return Edge(Shortcut(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place))
+    shortcut = Shortcut(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place)
+    return Edge(shortcut, straight=shortcut)
