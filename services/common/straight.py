@@ -73,6 +73,7 @@ class Straight:
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
+        del self._protocol, self._scope  # which know us: so a connection that ends is gone at once, not once collected
 
     def _as_sent(self, answer: Response[bytes], extra: bytes) -> bytes:
         said = {name.lower(): value for name, value in answer.headers.items()}
