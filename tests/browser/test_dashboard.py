@@ -68,6 +68,7 @@ def test_an_order_is_shown_step_by_step_across_both_services(dashboard: Dashboar
         expect(steps.filter(has_text="pending → confirmed")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_latency_opens_the_breaker_orders_queue_and_all_turns_green_when_its_lease_has_ended(
     dashboard: Dashboard,
 ) -> None:
@@ -253,11 +254,12 @@ def test_the_operators_token_never_reaches_the_browser(dashboard: Dashboard) -> 
     assert token not in seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        pytest.param(["order"], "The order service does not answer", marks=pytest.mark.long),
-        pytest.param(["inventory"], "Inventory does not answer", marks=pytest.mark.long),
+        (["order"], "The order service does not answer"),
+        (["inventory"], "Inventory does not answer"),
         (["order", "inventory"], "The order service does not answer; inventory does not answer"),
     ],
 )
