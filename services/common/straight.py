@@ -63,13 +63,14 @@ class Straight:
             answer, extra = await self._edge.answer(self._shortcut, self._scope, self.body)
             if protocol.flow.write_paused and not self.disconnected:
                 await protocol.flow.drain()
-        except BaseException:  # answers are made of all exceptions: this is the end of the process
+            sent = self._as_sent(answer, extra)
+        except BaseException:  # answers are made of all exceptions: this is the end of the process, or a bug of ours
             protocol.transport.close()
             raise
         if self.disconnected:
             return
         self.response_complete = True
-        protocol.transport.write(self._as_sent(answer, extra))
+        protocol.transport.write(sent)
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -19,7 +19,9 @@ from services.frontend.wire import Audit
 
 ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$")]
+Key = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$(?!\n)")
+]  # a lone $ would let a final line break pass
 
 
 class OrderForm(msgspec.Struct, frozen=True):
