@@ -35,7 +35,7 @@ def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
 
 
 def is_armed() -> bool:
-    """Whether there is one: then what stands before it must have happened, and not only be on its way."""
+    """Whether there is one: then steps are taken one by one, so that there is something between them."""
     return _armed is not None
 
 

@@ -66,11 +66,11 @@ class Pool(AsyncConnectionPool[Connection]):
 
 
 @contextlib.asynccontextmanager
-async def open_pool(url: str, *, name: str, size: int, autocommit: bool = False) -> AsyncIterator[Pool]:
+async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
     """A pool of up to `size` connections that mends itself within a second of the server's return.
 
-    With `autocommit` each statement is a transaction, which saves the two trips that begin and commit one. Else what
-    happens with one connection of the pool is.
+    Each statement is a transaction, which saves the two trips that begin and commit one, unless `conn.transaction()`
+    has begun one.
     """
     pool = Pool(
         url,
@@ -78,7 +78,7 @@ async def open_pool(url: str, *, name: str, size: int, autocommit: bool = False)
             "options": _SESSION,
             "connect_timeout": 2,
             "application_name": name,
-            "autocommit": autocommit,
+            "autocommit": True,
             **_VANISHED,
         },
         min_size=size,

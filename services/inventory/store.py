@@ -1,4 +1,4 @@
-"""The SQL of inventory_db: one function, one deed. Transactions belong to the callers."""
+"""The SQL of inventory_db: one function, one deed. A statement is a transaction unless its caller has begun one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -48,6 +48,25 @@ class _Refused(msgspec.Struct, frozen=True):
 _encoder = msgspec.json.Encoder()
 
 
+def _json(rows: Sequence[msgspec.Struct]) -> str:
+    return _encoder.encode(rows).decode()
+
+
+def _in_order(lines: Sequence[Line]) -> list[Line]:
+    """One order of locking for all batches, whose orders meet in the unique index."""
+    return sorted(lines, key=lambda line: line.order_id.int)
+
+
+async def deduct_all(conn: Connection, lines: Sequence[Line]) -> dict[str, int] | None:
+    """Deduct lines of different orders if each is new and can be served, and return what each item has left; else None.
+
+    Nothing has changed then. One statement, so one trip: see the function in `schema`. Raises psycopg's UniqueViolation
+    as `write_outcomes` does.
+    """
+    cursor = await conn.execute("SELECT item, remaining FROM deduct_all(%s::json)", [_json(_in_order(lines))])
+    return dict(await cursor.fetchall()) or None
+
+
 async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict[str, int], dict[UUID, Answered]]:
     """Lock the items of `lines` until the transaction ends; return their stock, and what the orders were answered.
 
@@ -89,7 +108,6 @@ async def write_outcomes(conn: Connection, changes: Changes) -> None:
     Raises psycopg's UniqueViolation, at the latest with the commit, when an order has been answered at the same instant
     for another item, whose lock we do not hold. Stock changes by what was inserted, never by what was meant to be.
     """
-    taken = sorted(changes.deductions, key=lambda line: line.order_id.int)  # one order of locking for all batches
     refused = [
         _Refused(line.order_id, line.item_id, line.quantity, refusal.reason, refusal.available)
         for line, refusal in sorted(changes.refusals, key=lambda entry: entry[0].order_id.int)
@@ -111,7 +129,7 @@ async def write_outcomes(conn: Connection, changes: Changes) -> None:
         FROM (SELECT item_id, sum(quantity_change) AS total FROM deducted GROUP BY item_id) AS change
         WHERE inventory.item_id = change.item_id
         """,
-        [_encoder.encode(taken).decode(), _encoder.encode(refused).decode()],
+        [_json(_in_order(changes.deductions)), _json(refused)],
     )
 
 

@@ -36,9 +36,7 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
     client = redis.open_redis(settings.redis_url, name=name)
     async with (
         redis.closing(client),
-        postgres.open_pool(
-            settings.database_url, name=name, size=settings.database_connections, autocommit=True
-        ) as pool,
+        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
         open_session() as session,
     ):
         best_effort = redis.BestEffort(client)

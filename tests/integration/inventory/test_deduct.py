@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.postgres import Pool
-from services.inventory import usecases
-from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
-from tests.integration.inventory.warehouse import add_item, balances
+from services.inventory import store, usecases
+from services.inventory.domain import Changes, Contradicted, Deducted, Line, Outcome, Refused
+from tests.integration.inventory.warehouse import add_item, balances, until_somebody_waits_for_a_lock
 from tests.unit.inventory.test_decide import Naive
 
 
@@ -118,6 +118,42 @@ async def test_a_refused_order_stays_refused_after_a_restock(pool: Pool, shared_
     refusal = (await usecases.ledger(pool, wanted.order_id)).refusal
     assert refusal is not None
     assert refusal.reason == "insufficient-stock"
+
+
+async def test_an_attempt_that_waits_while_its_order_is_refused_is_refused_though_there_is_stock_by_then(
+    pool: Pool, shared_database: str
+) -> None:
+    item = add_item(shared_database, 1)
+    wanted = line(item, 2)
+    async with pool.connection() as conn, conn.transaction():
+        await store.lock_and_recall(conn, [wanted])
+        late = asyncio.create_task(usecases.deduct(pool, [wanted]))
+        await until_somebody_waits_for_a_lock(pool)
+        await store.write_outcomes(conn, Changes([], [(wanted, Refused("insufficient-stock", 1))]))
+        await store.restock(conn, item, 10, f"more of {item}")
+    assert await late == [Refused("insufficient-stock", 1, repeated=True)]
+    assert (await balances(pool))[item] == 11
+
+
+async def test_new_orders_that_can_all_be_served_take_one_trip_to_the_database(
+    pool: Pool, shared_database: str
+) -> None:
+    item, other = (add_item(shared_database, 10) for _ in range(2))
+    async with pool.connection() as conn:
+        assert await store.deduct_all(conn, [line(item, 4), line(other, 1), line(item, 5)]) == {item: 1, other: 9}
+
+
+@pytest.mark.parametrize("odd", ["too many", "unknown", "refused", "deducted"])
+async def test_if_one_line_takes_a_closer_look_nothing_is_deducted_in_one_trip(
+    pool: Pool, shared_database: str, odd: str
+) -> None:
+    item = add_item(shared_database, 10)
+    before = {"refused": line(item, 11), "deducted": line(item, 1)}
+    await usecases.deduct(pool, list(before.values()))
+    lines = before | {"too many": line(item, 9), "unknown": line("unknown")}
+    async with pool.connection() as conn:
+        assert await store.deduct_all(conn, [line(item), lines[odd]]) is None
+    assert (await balances(pool))[item] == 9
 
 
 async def test_one_order_id_racing_for_two_items_gets_one_of_them(pool: Pool, shared_database: str) -> None:

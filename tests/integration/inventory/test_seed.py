@@ -11,7 +11,7 @@ from services.common.postgres import Pool, open_pool
 from services.inventory import migrate, store, usecases
 from services.inventory.catalogue import CATALOGUE
 from services.inventory.domain import Changes, Line, Refused
-from tests.integration.inventory.warehouse import balances
+from tests.integration.inventory.warehouse import balances, until_somebody_waits_for_a_lock
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def test_an_item_appears_only_after_all_who_were_told_that_it_is_unknown(
     empty: Pool, inventory_database: str
 ) -> None:
     wanted = Line(uuid.uuid4(), "ps5", 1)
-    async with empty.connection() as early:
+    async with empty.connection() as early, early.transaction():
         assert (await store.lock_and_recall(early, [wanted]))[0] == {}
         seeding = asyncio.create_task(asyncio.to_thread(migrate.seed, inventory_database))
         await until_somebody_waits_for_a_lock(empty)
@@ -43,14 +43,6 @@ async def test_an_item_appears_only_after_all_who_were_told_that_it_is_unknown(
         assert not seeding.done()
     await seeding
     assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
-
-
-async def until_somebody_waits_for_a_lock(pool: Pool) -> None:
-    async with asyncio.timeout(5), pool.connection() as conn:
-        while True:
-            waiting = await conn.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-            if await waiting.fetchone():
-                return
 
 
 async def test_a_seed_in_the_midst_of_orders_leaves_none_both_refused_and_served(

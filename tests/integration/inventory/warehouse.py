@@ -62,6 +62,15 @@ async def balances(pool: Pool) -> dict[str, int]:
     return {item_id: quantity for item_id, quantity, _ in books}
 
 
+async def until_somebody_waits_for_a_lock(pool: Pool) -> None:
+    """Return once a session of the server does; five seconds at most."""
+    async with asyncio.timeout(5), pool.connection() as conn:
+        while True:
+            waiting = await conn.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            if await waiting.fetchone():
+                return
+
+
 class Warehouse:
     """Replicas of the inventory service on one database and one Redis."""
 

@@ -22,7 +22,7 @@ async def closed_warehouses() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def pool(order_database: str) -> AsyncIterator[Pool]:
-    async with open_pool(order_database, name="test", size=8, autocommit=True) as opened:
+    async with open_pool(order_database, name="test", size=8) as opened:
         await opened.wait(10)
         yield opened
 

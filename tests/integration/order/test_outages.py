@@ -52,7 +52,7 @@ def mortal(scratch: Path) -> Iterator[Mortal]:
 
 @pytest.fixture
 async def own_pool(mortal: Mortal) -> AsyncIterator[Pool]:
-    async with open_pool(mortal.url, name="test", size=SIZE, autocommit=True) as opened:
+    async with open_pool(mortal.url, name="test", size=SIZE) as opened:
         await opened.wait(10)
         yield opened
 
@@ -114,9 +114,7 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
     with running(server) as first:
         migrate(first.url("postgres"), "services.order")
         stack = contextlib.AsyncExitStack()
-        pool = await stack.enter_async_context(
-            open_pool(first.url("postgres"), name="test", size=SIZE, autocommit=True)
-        )
+        pool = await stack.enter_async_context(open_pool(first.url("postgres"), name="test", size=SIZE))
         replica = Replica(pool, redis)
         assert await is_served(replica)
         Mortal(first).send(signal.SIGKILL)

@@ -220,6 +220,7 @@ async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_f
     """The database ends its transaction sooner than the statements that wait for it, so they go on and are not lost."""
     async with open_pool(order_database, name="stopped", size=1) as other:
         stopped = await other.getconn()
+        await stopped.execute("BEGIN")
         await store.insert_new(stopped, [wanted("contested")], LEASE, "order-2")
         async with asyncio.timeout(5):
             contested, innocent = await usecases.accept(pool, LEASE, REPLICA, [wanted("contested"), wanted("innocent")])

@@ -1,0 +1,90 @@
+"""A statement is planned while its tables are small, and its plan kept while they grow: it must not read ever more."""
+
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+
+from services.common.postgres import Pool, open_pool
+from services.inventory import usecases as inventory
+from services.inventory.domain import Line
+from services.order import usecases as order
+from tests.integration.inventory.warehouse import add_item
+from tests.integration.order.rows import LEASE, REPLICA, accepted, keys, settlement, wanted
+
+ENOUGH = 12  # times that a statement is run before psycopg and PostgreSQL have settled for a plan
+BATCHES, EACH = 10, 300  # what is stored after that
+LINES = 10
+AT_MOST = BATCHES * EACH // 4  # rows read for those: whatever reads a whole table reads more, and what is found few
+
+
+@pytest.fixture
+async def orders(order_database: str) -> AsyncIterator[Pool]:
+    """One connection, so that every statement meets the plan that was made first."""
+    async with open_pool(order_database, name="test", size=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def stock(inventory_database: str) -> AsyncIterator[Pool]:
+    async with open_pool(inventory_database, name="test", size=1) as pool:
+        yield pool
+
+
+async def rows_read(pool: Pool) -> int:
+    """By any session of this database until now, from tables and indexes."""
+    async with pool.connection() as conn:
+        await conn.execute("SELECT pg_stat_force_next_flush()")
+        cursor = await conn.execute(
+            """
+            SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)
+                 + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+            """
+        )
+        (row,) = await cursor.fetchall()
+    return int(row[0])
+
+
+async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: Pool) -> None:
+    async def live(names: list[str]) -> dict[str, int]:
+        """Accept orders, ask for them again, queue them, claim them, confirm them; return what each step read."""
+        read = [await rows_read(orders)]
+        claims = await accepted(orders, *names)
+        read.append(await rows_read(orders))
+        await order.accept(orders, LEASE, REPLICA, [wanted(name) for name in names])
+        read.append(await rows_read(orders))
+        await order.settle(orders, REPLICA, [settlement(claim, "queued", delay=0) for claim in claims])
+        read.append(await rows_read(orders))
+        claims = await order.claim(orders, LEASE, REPLICA, len(names))
+        read.append(await rows_read(orders))
+        await order.settle(orders, REPLICA, [settlement(claim, "confirmed") for claim in claims])
+        assert len(claims) == len(names)
+        return dict(zip(("accept", "repeat", "settle", "claim"), (b - a for a, b in pairwise(read)), strict=True))
+
+    for number in range(ENOUGH):
+        await live(keys(LINES, f"early-{number}"))
+    for number in range(BATCHES):
+        await live(keys(EACH, f"many-{number}"))
+    read = await live(keys(LINES, "late"))
+    assert all(rows < AT_MOST for rows in read.values()), read
+
+
+async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, inventory_database: str) -> None:
+    item = add_item(inventory_database, 1_000_000)
+
+    async def serve(count: int) -> dict[str, int]:
+        """Deduct new orders, and ask for them again; return what each read."""
+        lines = [Line(uuid4(), item, 1) for _ in range(count)]
+        read = [await rows_read(stock)]
+        for _ in range(2):
+            await inventory.deduct(stock, lines)
+            read.append(await rows_read(stock))
+        return dict(zip(("new", "repeated"), (b - a for a, b in pairwise(read)), strict=True))
+
+    for _ in range(ENOUGH):
+        await serve(LINES)
+    for _ in range(BATCHES):
+        await serve(EACH)
+    read = await serve(LINES)
+    assert all(rows < AT_MOST for rows in read.values()), read
