@@ -10,14 +10,13 @@ NUMBERS = (1, 2, 4)
 CLIENTS = (64, 256)
 
 
-def measure(bench: Bench, directory: Path, rounds: int) -> None:
+def measure(bench: Bench, directory: Path) -> None:
     """`replicas/2/hot/64`, `replicas/2/items/64` and so on; clients are spread evenly over the replicas' addresses."""
     with live(directory / "replicas") as shop:
-        for _ in range(rounds):
-            for number in NUMBERS:
-                shop.valerix("down")
-                shop.up("--replicas", f"order={number}")
-                bench.warm_up(shop)
-                for clients in CLIENTS:
-                    bench.clients(shop, f"replicas/{number}/hot/{clients}", clients)
-                    bench.clients(shop, f"replicas/{number}/items/{clients}", clients, items=MANY)
+        for number in NUMBERS:
+            shop.valerix("down")
+            shop.up("--replicas", f"order={number}")
+            bench.warm_up(shop)
+            for clients in CLIENTS:
+                bench.clients(shop, f"replicas/{number}/hot/{clients}", clients)
+                bench.clients(shop, f"replicas/{number}/items/{clients}", clients, items=MANY)
