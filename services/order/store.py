@@ -28,6 +28,19 @@ class Backlog(msgspec.Struct, frozen=True):
     dead: int
 
 
+class _Settled(msgspec.Struct, frozen=True, gc=False):
+    """A settlement as the server reads it fastest: of an object in an object it would parse the inner one per field."""
+
+    order_id: uuid.UUID
+    token: int
+    from_status: Status
+    status: Status
+    reason: str | None
+    attempts: int
+    delay: float | None
+    detail: dict[str, str | float | int | bool]
+
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -35,7 +48,21 @@ def _order(row: TupleRow) -> Order:
     return Order(*row[:9])
 
 
-def _json(rows: list[NewOrder] | list[Settlement]) -> str:
+def _flat(settlement: Settlement) -> _Settled:
+    claim = settlement.claim
+    return _Settled(
+        order_id=claim.order_id,
+        token=claim.token,
+        from_status=claim.status,
+        status=settlement.status,
+        reason=settlement.reason,
+        attempts=settlement.attempts,
+        delay=settlement.delay,
+        detail=settlement.detail,
+    )
+
+
+def _json(rows: list[NewOrder] | list[_Settled]) -> str:
     """A list as one parameter: the server reads it in less time than psycopg needs to write an array per column."""
     return _encoder.encode(rows).decode()
 
@@ -103,10 +130,9 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> di
     cursor = await conn.execute(
         """
         WITH wanted AS (
-            SELECT (claim->>'order_id')::uuid AS order_id, (claim->>'token')::bigint AS token,
-                   claim->>'status' AS from_status, status, reason, attempts, delay, detail
-            FROM json_to_recordset(%(settlements)s::json)
-                AS s (claim json, status text, reason text, attempts int, delay float8, detail jsonb)
+            SELECT * FROM json_to_recordset(%(settlements)s::json)
+                AS s (order_id uuid, token bigint, from_status text, status text, reason text, attempts int,
+                      delay float8, detail jsonb)
         ), settled AS (
             UPDATE orders o
             SET status = w.status, reason = w.reason, attempts = w.attempts, lease_until = NULL, updated_at = now(),
@@ -121,7 +147,7 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> di
         )
         SELECT order_id, token, updated_at FROM settled
         """,
-        {"by": by, "settlements": _json(settlements)},
+        {"by": by, "settlements": _json([_flat(settlement) for settlement in settlements])},
     )
     return {(order_id, token): updated_at for order_id, token, updated_at in await cursor.fetchall()}
 

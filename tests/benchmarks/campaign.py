@@ -68,9 +68,7 @@ def _round(bench: Bench, shop: Live, asked: Namespace) -> None:
     bench.bounds.append(bound.measure(shop, asked.seconds))
     bench.say(f"one by one: {bench.bounds[-1].per_second:,.0f}/s, alone {bench.bounds[-1].alone:g} ms")
     if "throughput" in asked.only:
-        throughput.new_orders(bench, shop, QUICK if asked.quick else throughput.CLIENTS)
-    if "throughput" in asked.only and not asked.quick:
-        throughput.many_items(bench, shop)
+        throughput.new_orders(bench, shop, QUICK if asked.quick else throughput.CLIENTS, many=not asked.quick)
     if "replays" in asked.only:
         throughput.replays(bench, shop, QUICK[1:2] if asked.quick else throughput.REPLAYS)
     if "latency" in asked.only:

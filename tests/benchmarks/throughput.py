@@ -11,16 +11,12 @@ MANY = 1000  # items
 _KNOWN_AT_MOST = 5000  # keys that are replayed
 
 
-def new_orders(bench: Bench, shop: Live, clients: Sequence[int] = CLIENTS) -> None:
-    """Of the hot item: `hot/64`."""
+def new_orders(bench: Bench, shop: Live, clients: Sequence[int], *, many: bool) -> None:
+    """Of the hot item, `hot/64`, and with `many` right after it of a thousand items, each alike: `items/64`."""
     for number in clients:
         bench.clients(shop, f"hot/{number}", number)
-
-
-def many_items(bench: Bench, shop: Live, clients: Sequence[int] = CLIENTS) -> None:
-    """Of a thousand items, each alike: `items/64`."""
-    for number in clients:
-        bench.clients(shop, f"items/{number}", number, items=MANY)
+        if many:
+            bench.clients(shop, f"items/{number}", number, items=MANY)
 
 
 def replays(bench: Bench, shop: Live, clients: Sequence[int] = REPLAYS) -> None:

@@ -6,9 +6,13 @@
 CREATE FUNCTION deduct_all(lines json) RETURNS TABLE (item text, remaining bigint)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    orders uuid[] := ARRAY(SELECT line.order_id FROM json_to_recordset(lines) AS line (order_id uuid));
-    items text[] := ARRAY(SELECT DISTINCT line.item_id FROM json_to_recordset(lines) AS line (item_id text));
+    items text[];
+    orders uuid[];
+    quantities bigint[];
 BEGIN
+    SELECT array_agg(line.item_id), array_agg(line.order_id), array_agg(line.quantity) INTO items, orders, quantities
+    FROM json_to_recordset(lines) AS line (item_id text, order_id uuid, quantity bigint);
+
     PERFORM FROM inventory WHERE item_id = ANY(items) ORDER BY item_id FOR NO KEY UPDATE;
 
     IF EXISTS (SELECT FROM refusals WHERE order_id = ANY(orders))
@@ -16,7 +20,7 @@ BEGIN
     OR EXISTS (
         SELECT FROM (
             SELECT line.item_id, sum(line.quantity) AS quantity
-            FROM json_to_recordset(lines) AS line (item_id text, quantity bigint) GROUP BY line.item_id
+            FROM unnest(items, quantities) AS line (item_id, quantity) GROUP BY line.item_id
         ) AS wanted LEFT JOIN inventory USING (item_id)
         WHERE inventory.item_id IS NULL OR inventory.quantity < wanted.quantity
     ) THEN
@@ -27,7 +31,7 @@ BEGIN
     WITH deducted AS (
         INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
         SELECT line.item_id, line.order_id, -line.quantity, 'deduct'
-        FROM json_to_recordset(lines) AS line (item_id text, order_id uuid, quantity bigint)
+        FROM unnest(items, orders, quantities) AS line (item_id, order_id, quantity)
         RETURNING inventory_transactions.item_id, quantity_change
     )
     UPDATE inventory SET quantity = inventory.quantity + change.total, updated_at = now()
