@@ -9,7 +9,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.needs_version = ">=2025.2"
 
-SOURCES = ("valerix_cli", "services", "tests", "docs/picture.py", "noxfile.py")
+SOURCES = ("valerix_cli", "services", "tests", "dashboards", "docs/picture.py", "noxfile.py")
 TIMED = ("tests/integration", "tests/cli")  # folders with tests that say how long something may take
 DEVELOPMENT = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
 
@@ -95,6 +95,16 @@ def drills(session: nox.Session) -> None:
     """
     install(session, *DEVELOPMENT)
     session.run("python", "-m", "tests.drills.twice", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
+def monitoring(session: nox.Session) -> None:
+    """Have a real Prometheus watch a real platform in calm and in chaos: panels show data, alerts fire and end.
+
+    Needs Debian's prometheus and prometheus-alertmanager, or the same from elsewhere on the path; some five minutes.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "tests/monitoring", *session.posargs)
 
 
 @nox.session

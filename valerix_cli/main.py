@@ -32,6 +32,7 @@ TARGETS = [
     _target("top", PLATFORM, "Watch everything at once, live.", alone=True, online=False),  # it shows gremlins itself
     _target("dashboard", PLATFORM, "Show where the dashboard is, and sign in to it.", alone=True, online=False),
     _target("logs", PLATFORM, "Show what the services log.", alone=True),
+    _target("alerts", PLATFORM, "Show which alerts fire, and why.", alone=True, online=False),
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
     _target("load", ORDERS, "Send many orders and measure what comes back.", alone=True),
     _target("stock", ORDERS, "Show, restock and watch what is left."),

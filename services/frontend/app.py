@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,16 @@ async def _running(
         board = Board(Watcher(orders, inventory, worker), deeds, feed, environment)
         app.state.update({"deeds": deeds, "board": board})
         every = settings.look_every_seconds
-        async with beside(forever("look at the platform", lambda: board.look_and_rest(every), every)):
+        looking = forever("look at the platform", lambda: board.look_and_rest(every), every)
+        async with beside(looking, *_auditing(settings, board)):
             yield
+
+
+def _auditing(settings: FrontendSettings, board: Board) -> list[Coroutine[Any, Any, None]]:
+    """Audits without end, where that is wanted."""
+    if settings.audit_command is None or settings.audit_every_seconds is None:
+        return []
+    return [forever("audit", board.audit_by_itself, settings.audit_every_seconds)]
 
 
 def _as_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

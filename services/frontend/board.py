@@ -3,14 +3,18 @@
 import asyncio
 from datetime import UTC, datetime
 
+import structlog
 from jinja2 import Environment
 
 from services.frontend import viewmodel
-from services.frontend.deeds import Deeds
+from services.frontend.deeds import AuditFailed, Deeds
 from services.frontend.feed import Feed
+from services.frontend.metrics import AUDIT_BROKEN, AUDIT_FINISHED
 from services.frontend.sights import Seen, Sights, Watcher
 from services.frontend.viewmodel import View
 from services.frontend.wire import Audit, Item
+
+log = structlog.get_logger()
 
 IDLE = 5  # looks of somebody who watches that take the time of one when nobody does
 
@@ -51,10 +55,19 @@ class Board:
     async def audit(self) -> Audit:
         """Run the audit and show what it found. Raises AuditFailed."""
         found = await self._deeds.audit()
+        AUDIT_BROKEN.set(sum(one.verdict == "violated" for one in found.invariants))
+        AUDIT_FINISHED.set_to_current_time()
         self._audit = Seen(found)
         view = viewmodel.panels(self._sights, self._audit, self._deeds.repeats)["audit"]
         self.feed.amend(datetime.now(UTC), {"audit": self._render("audit", view)})
         return found
+
+    async def audit_by_itself(self) -> None:
+        """The same, with nobody there to be told why there was none."""
+        try:
+            await self.audit()
+        except AuditFailed as error:
+            log.warning("there was no audit", why=str(error))
 
     def _rendered(self) -> dict[str, str]:
         views = viewmodel.panels(self._sights, self._audit, self._deeds.repeats)

@@ -13,7 +13,8 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     """`order_url` is `VALERIX_ORDER_URL`: the base URLs of the replicas, separated by commas, and so on.
 
     `operator_token` is what the dashboard shows the services; it stays here. `dashboard_password` is what an operator
-    shows the dashboard. `audit_command` prints an audit as JSON; without one the dashboard has none.
+    shows the dashboard. `audit_command` prints an audit as JSON; without one the dashboard has none. With
+    `audit_every_seconds` it audits by itself.
     """
 
     order_url: Urls
@@ -22,5 +23,6 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     operator_token: Token
     dashboard_password: Token
     audit_command: str | None = None
+    audit_every_seconds: Seconds | None = None
     look_every_seconds: Seconds = 1.0
     secure_cookies: bool = False

@@ -1,9 +1,11 @@
 """What the order service and its worker count. Labels come from code, never from a caller.
 
-Those counted for each order are functions of their label, which find each child once.
+Those counted for each order are functions of their label, which find each child once. What an alert counts is there
+from the beginning: of a counter that appears with its first count, Prometheus sees no increase.
 """
 
 import functools
+from itertools import permutations
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -21,6 +23,8 @@ created = functools.cache(
 CACHE_HITS = Counter("idempotency_cache_hits_total", "Repeats answered from Redis")
 CACHE_MISSES = Counter("idempotency_cache_misses_total", "Keys that Redis did not know or could not tell")
 CONFLICTS = Counter("idempotency_conflicts_total", "Repeats refused, by why", ["kind"])
+for _kind in ("in-flight", "reused"):
+    CONFLICTS.labels(_kind)
 
 BREAKER_STATE = Gauge("circuit_breaker_state", "0 closed, 1 open, 2 half-open")
 BREAKER_TRANSITIONS = Counter("circuit_breaker_transitions_total", "Changes of state", ["from", "to"])
@@ -35,3 +39,5 @@ WORKER_HEARTBEAT = Gauge("worker_last_heartbeat_timestamp_seconds", "When the wo
 
 STATES = {"closed": 0, "open": 1, "half-open": 2}
 BREAKER_STATE.set(STATES["closed"])
+for _from, _to in permutations(STATES, 2):
+    BREAKER_TRANSITIONS.labels(_from, _to)

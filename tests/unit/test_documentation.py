@@ -1,5 +1,6 @@
 """What is documented is what there is: settings, metrics, problems and crash points."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -44,8 +45,24 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
         for metric in REGISTRY.collect()
         if not metric.name.startswith(("python_", "process_"))
     }
-    section = REFERENCE.partition("## Metrics")[2].partition("## Problems")[0]
+    section = REFERENCE.partition("## Metrics")[2].partition("## Logs")[0]
     assert ours == documented("[a-z_]+", section)
+
+
+def logged() -> set[str]:
+    """The keys of every event that a service logs, but for those that every line has."""
+    keys: set[str] = set()
+    for file in (DOCS.parent / "services").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+                keys |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    return keys - {"exc_info"}
+
+
+def test_every_key_of_the_logs_is_documented_and_every_documented_one_is_logged() -> None:
+    everywhere = {"timestamp", "level", "event", "service", "replica", "request_id", "exception", "from", "to"}
+    section = REFERENCE.partition("## Logs")[2].partition("## Problems")[0]
+    assert logged() | everywhere == documented("[a-z_]+", section)
 
 
 def test_every_problem_is_documented_and_every_documented_one_exists() -> None:

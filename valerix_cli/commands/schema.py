@@ -9,6 +9,7 @@ import typer
 from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
+from valerix_cli.clients.prometheus import Alert
 from valerix_cli.demo.model import Demo
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.drills import model as drill_file
@@ -19,8 +20,11 @@ from valerix_cli.options import Format
 from valerix_cli.output import show
 from valerix_cli.session import Session
 from valerix_cli.views import toolbox as views
+from valerix_cli.views.alerts import AlertChange
 
 SHAPES: dict[str, Any] = {
+    "alerts": list[Alert],
+    "alerts-watch": AlertChange,
     "audit": Audit,
     "breaker-history": list[wire.BreakerTransition],
     "breaker-status": wire.Breaker,

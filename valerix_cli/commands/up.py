@@ -43,13 +43,19 @@ def up(
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Listen on any free ports, and leave 3000 to 3002 to others.")
     ] = False,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="Run this machine's Prometheus and Alertmanager with Valerix' rules.")
+    ] = False,
+    alert_webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where Alertmanager tells what fires and what has ended.")
+    ] = None,
 ) -> None:
     """Start the platform on this machine.
 
     Needs nothing but this package: PostgreSQL and Valkey come with it. VALERIX_DATABASE_URL (of a role that may create
     roles and databases) and VALERIX_REDIS_URL name servers to use instead. All it keeps is below VALERIX_STATE_DIR.
     """
-    from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local import home, prometheus  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
     from valerix_cli.local.detach import Detached  # noqa: PLC0415 - the same
     from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
@@ -57,7 +63,16 @@ def up(
 
     session: Session = ctx.obj
     limit = session.settings.setting("timeout").value
-    wishes = Wishes(parse_replicas(replicas or []), postgres.value if postgres else None, free_ports)
+    wishes = Wishes(
+        parse_replicas(replicas or []),
+        postgres.value if postgres else None,
+        free_ports,
+        monitoring or alert_webhook is not None,
+        _webhook(alert_webhook),
+    )
+    if wishes.monitoring:
+        for product in ("Prometheus", "Alertmanager"):
+            prometheus.program(product)  # said before anything is started
     directory = state_dir()
     with home.told_plainly(directory):
         home.prepare(directory)
@@ -86,6 +101,17 @@ def parse_replicas(given: list[str]) -> dict[str, int]:
             )
         wanted[name] = int(number)
     return wanted
+
+
+def _webhook(url: str | None) -> str | None:
+    """An address, if one is given. Raises BadUsageError for what cannot be one."""
+    if url is None or (url.startswith(("http://", "https://")) and " " not in url):
+        return url
+    raise BadUsageError(
+        f"--alert-webhook {url} was not understood.",
+        "it wants an address that begins with http:// or https://",
+        "valerix up --monitoring --alert-webhook http://127.0.0.1:8080/alerts",
+    )
 
 
 def _stay(directory: Path, wishes: "Wishes", lock: int, output: Output) -> None:

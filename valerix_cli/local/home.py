@@ -17,11 +17,12 @@ MARKER = ".valerix-state"
 LOGS = "logs"
 POSTGRES = "postgres"
 VALKEY = "valkey"
+MONITORING = "monitoring"
 PROGRAMS = "bin"
 
 ROOM_TO_BEGIN = 200 * 2**20  # bytes: a new PostgreSQL with its first log segments takes 60 MB
 ROOM_TO_GO_ON = 20 * 2**20
-_OURS = (POSTGRES, VALKEY, PROGRAMS, LOGS, HOLDS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
+_OURS = (POSTGRES, VALKEY, MONITORING, PROGRAMS, LOGS, HOLDS, STACK_FILE, SECRETS_FILE, LOCK_FILE, MARKER)
 _NOBODYS = {"lost+found"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 

@@ -22,6 +22,7 @@ PASSED_ON = (
     "BREAKER_THRESHOLD_PERCENT",
     "BREAKER_OPEN_SECONDS",
     "LOOK_EVERY_SECONDS",
+    "AUDIT_EVERY_SECONDS",
     "SECURE_COOKIES",
 )
 """Settings of the services that hold for all of them when set where `valerix up` is typed."""

@@ -34,7 +34,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Database(msgspec.Struct, frozen=True):
-    """A server the services use; what comes after `port` is None for one that is not ours to run."""
+    """A server beside the services; what comes after `port` is None for one that is not ours to run."""
 
     kind: Literal["embedded", "system", "external"]
     host: str
@@ -56,6 +56,7 @@ class Stack(msgspec.Struct, frozen=True):
     valerix_version: str
     services: dict[str, tuple[Service, ...]]
     databases: dict[str, Database]
+    monitoring: dict[str, Database] = {}
     version: Literal[1] = 1
 
 

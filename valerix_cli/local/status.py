@@ -38,8 +38,18 @@ class ServiceStatus(Service, frozen=True, kw_only=True):
     health: Health
 
 
+class Alerts(msgspec.Struct, frozen=True):
+    """How many alerts fire, and how many will if nothing changes."""
+
+    firing: int
+    pending: int
+
+
 class PlatformStatus(msgspec.Struct, frozen=True):
-    """`gremlins` is what is live now; None also where that cannot be known: nobody answers, or no token can be read."""
+    """`gremlins` is what is live now; None also where that cannot be known: nobody answers, or no token can be read.
+
+    `alerts` is None where nobody watches, or who does says nothing.
+    """
 
     state: State
     state_dir: str
@@ -48,6 +58,8 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     services: list[ServiceStatus] = []
     databases: dict[str, Database] = {}
     gremlins: Activation | None = None
+    monitoring: dict[str, Database] = {}
+    alerts: Alerts | None = None
 
 
 def look(directory: Path) -> PlatformStatus:
@@ -57,7 +69,8 @@ def look(directory: Path) -> PlatformStatus:
         return PlatformStatus("stopped", str(directory))
     now = datetime.now(UTC)
     known = [(kind, service) for kind, replicas in stack.services.items() for service in replicas]
-    with ThreadPoolExecutor(max_workers=len(known) + 1) as pool:
+    with ThreadPoolExecutor(max_workers=len(known) + 2) as pool:
+        alerts = pool.submit(_alerts, stack.monitoring.get("prometheus"))
         gremlins = pool.submit(_gremlins, [service for kind, service in known if kind == "inventory"], directory)
         health = list(pool.map(_health, [service for _, service in known]))
     return PlatformStatus(
@@ -76,6 +89,8 @@ def look(directory: Path) -> PlatformStatus:
         ],
         databases=stack.databases,
         gremlins=gremlins.result(),
+        monitoring=stack.monitoring,
+        alerts=alerts.result(),
     )
 
 
@@ -99,6 +114,30 @@ def _gremlins(inventories: Iterable[Service], directory: Path) -> Activation | N
         if answer and answer[0] == 200:  # noqa: PLR2004 - HTTP's OK
             return msgspec.json.decode(answer[1], type=Chaos).live
     return None
+
+
+class _Active(msgspec.Struct, frozen=True):
+    state: str
+
+
+class _Data(msgspec.Struct, frozen=True):
+    alerts: list[_Active]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: _Data
+
+
+def _alerts(prometheus: Database | None) -> Alerts | None:
+    """A count only: `clients.prometheus` would load an HTTP client, which takes longer than all the rest."""
+    answer = ask(f"http://{prometheus.host}:{prometheus.port}", "/api/v1/alerts") if prometheus else None
+    if answer is None:
+        return None
+    try:
+        states = [one.state for one in msgspec.json.decode(answer[1], type=_Answer).data.alerts]
+    except msgspec.DecodeError:  # somebody else listens there
+        return None
+    return Alerts(states.count("firing"), states.count("pending"))
 
 
 def _seconds_since(then: datetime, now: datetime) -> float:

@@ -18,6 +18,7 @@ from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
 from valerix_cli.local.logs import log_file, rotate
+from valerix_cli.local.monitoring import Monitoring
 from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
 from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, write_stack
@@ -75,6 +76,7 @@ class Supervisor:
             journal, self._changed, inherited=(lock,), held_for=partial(holds.held_for, directory)
         )
         self._backends = Backends(directory, keep_secrets(directory), self._household)
+        self._monitoring = Monitoring(directory, self._household)
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -118,6 +120,9 @@ class Supervisor:
         else:
             await together(*migrations)
             await self._start_services(backing)
+        if self._wishes.monitoring:
+            fleet = tuple(replica for replica, _ in self._fleet)
+            await self._monitoring.start(fleet, self._wishes.alert_webhook, free_ports=self._wishes.free_ports)
         self._state = "running"
         self._changed()
 
@@ -167,6 +172,7 @@ class Supervisor:
     async def _stop(self) -> None:
         self._state = "stopping"
         self._changed()
+        await self._monitoring.stop(self._hurry)
         await self._stop_services()
         await self._backends.stop(self._hurry)
         (self._directory / STACK_FILE).unlink(missing_ok=True)
@@ -205,6 +211,7 @@ class Supervisor:
                 for kind in plan.KINDS
             },
             databases=self._backends.databases(),
+            monitoring=self._monitoring.places(),
         )
         try:
             write_stack(self._directory, stack)

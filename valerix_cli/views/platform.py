@@ -11,7 +11,7 @@ from valerix_cli.durations import say_duration
 from valerix_cli.local.journal import Notice
 from valerix_cli.local.reading import LogLine
 from valerix_cli.local.state import Database, Service, Stack
-from valerix_cli.local.status import PlatformStatus, ServiceStatus
+from valerix_cli.local.status import Alerts, PlatformStatus, ServiceStatus
 from valerix_cli.views.chaos import notice as gremlin_notice
 from valerix_cli.views.tables import fine_clock, table
 
@@ -44,7 +44,7 @@ def stack_view(stack: Stack) -> RenderableType:
         "restarts",
         rows=[
             *(_service_row(service, now) for service in services),
-            *(_database_row(name, database, now) for name, database in stack.databases.items()),
+            *(_database_row(name, one, now) for name, one in (stack.databases | stack.monitoring).items()),
         ],
         right=("pid", "for", "restarts"),
     )
@@ -68,7 +68,17 @@ def status_view(status: PlatformStatus) -> RenderableType:
         parts += [Text(), _status_table(status)]
     if status.gremlins:
         parts += [Text(), Text(gremlin_notice(status.gremlins), style="yellow")]
+    if status.alerts:
+        parts += [Text(), _alerts(status.alerts)]
     return Group(*parts)
+
+
+def _alerts(alerts: Alerts) -> Text:
+    if not alerts.firing + alerts.pending:
+        return Text("No alert fires.")
+    fire = "1 alert fires" if alerts.firing == 1 else f"{alerts.firing} alerts fire"
+    will = "1 is about to" if alerts.pending == 1 else f"{alerts.pending} are about to"
+    return Text(f"{fire}, {will}. Which, and why: valerix alerts", style="red" if alerts.firing else "yellow")
 
 
 def _since(status: PlatformStatus) -> str:
@@ -89,7 +99,10 @@ def _status_table(status: PlatformStatus) -> RenderableType:
         "restarts",
         rows=[
             *(_with_health(_service_row(one, now), _coloured(_health(one))) for one in status.services),
-            *(_with_health(_database_row(name, one, now), Text()) for name, one in status.databases.items()),
+            *(
+                _with_health(_database_row(name, one, now), Text())
+                for name, one in (status.databases | status.monitoring).items()
+            ),
         ],
         right=("pid", "for", "restarts"),
     )
@@ -135,6 +148,8 @@ def _fares(status: PlatformStatus) -> Iterable[tuple[str, str]]:
     for service in status.services:
         restarts = f", {service.restarts} restarts" if service.restarts else ""
         yield service.name, f"{service.state}, {_health(service)}{restarts}"
+    if status.alerts:
+        yield "alerts", f"{status.alerts.firing} fire, {status.alerts.pending} are about to"
     yield "gremlins", gremlin_notice(status.gremlins) if status.gremlins else "none"
 
 

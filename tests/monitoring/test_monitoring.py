@@ -1,0 +1,158 @@
+"""A real Prometheus and a real Alertmanager watch a real platform, in calm, in chaos, and after it."""
+
+import json
+import math
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.monitoring.webhook import Webhook, webhook
+from tests.platform.installation import Installation, installed
+from tests.processes import eventually
+from valerix_cli.local import plan
+from valerix_cli.local.holds import hold
+from valerix_cli.local.ports import free_port
+from valerix_cli.local.prometheus import Alertmanager, Prometheus, program, shipped_rules
+from valerix_cli.local.servers import running
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not (shutil.which("prometheus") and (shutil.which("alertmanager") or shutil.which("prometheus-alertmanager"))),
+        reason="Prometheus and Alertmanager are not installed (Debian: prometheus, prometheus-alertmanager)",
+    ),
+]
+
+BOARD = Path(__file__).parents[2] / "dashboards" / "grafana" / "valerix.json"
+FIRES = {"HighLatency", "CircuitBreakerOpen", "QueueBacklog", "ChaosLeftOn"}
+SOONER = {"1m": "5s", "2m": "5s", "10m": "10s", "30s": "10s"}
+"""How long an alert must hold: minutes are for operators, not for tests."""
+AGE, SOON = "> 60", "> 8"  # seconds that the oldest order waits
+SEEDS_CHAOS = '{"latency": true, "latency_ms": 5000, "crash_rate": 0.3, "ttl_seconds": 300}'
+EVENTS = {"BreakerFlapping", "OrderLatencyBurnsFast", "OrderLatencyBurnsSlow"}
+"""What the seed's chaos may set off besides."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A platform, who watches it by rules whose times are shorter, and who is told."""
+
+    shop: Installation
+    prometheus: str
+    hook: Webhook
+
+    def valerix(self, *arguments: str) -> Any:
+        done = self.shop.run(*arguments, "-o", "json", "--yes", "--no-input")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def ask(self, query: str) -> list[float]:
+        """The values that Prometheus has now for a query; NaN is none."""
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query}, timeout=10).json()
+        assert answer["status"] == "success", answer
+        values = [float(series["value"][1]) for series in answer["data"]["result"]]
+        return [value for value in values if not math.isnan(value)]
+
+    @property
+    def firing(self) -> set[str]:
+        found = httpx.get(f"{self.prometheus}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"}
+
+
+def hurried(directory: Path) -> Iterator[Path]:
+    """The rules that come with Valerix, with alerts that come sooner."""
+    for file in shipped_rules():
+        groups = yaml.safe_load(file.read_text())
+        for rule in (rule for group in groups["groups"] for rule in group["rules"]):
+            if rule.get("alert") == "QueueBacklog":
+                assert AGE in rule["expr"]
+                rule["expr"] = rule["expr"].replace(AGE, SOON)
+            if "for" in rule:
+                rule["for"] = SOONER[rule["for"]]
+        copy = directory / file.name
+        copy.write_text(yaml.safe_dump(groups))
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """A platform that `valerix up --monitoring` started, and beside it a Prometheus in a hurry."""
+    place = tmp_path_factory.mktemp("monitoring")
+    with ExitStack() as stack:
+        hook = stack.enter_context(webhook())
+        shop = stack.enter_context(installed(environment={"VALERIX_AUDIT_EVERY_SECONDS": "5"}))
+        shop.up("--free-ports", "--monitoring", "--replicas", "order=2")
+        kinds = {kind.name: kind for kind in plan.KINDS}
+        fleet = tuple(
+            plan.Replica(kinds[name], number, one.port)
+            for name, replicas in shop.stack.services.items()
+            for number, one in enumerate(replicas, 1)
+        )
+        manager = stack.enter_context(
+            running(
+                Alertmanager(program("Alertmanager"), place / "alertmanager", free_port(), hook.url),
+                log=place / "alertmanager.log",
+            )
+        )
+        prometheus = stack.enter_context(
+            running(
+                Prometheus(
+                    program("Prometheus"),
+                    place / "prometheus",
+                    free_port(),
+                    fleet,
+                    f"127.0.0.1:{manager.port}",
+                    tuple(hurried(place)),
+                ),
+                log=place / "prometheus.log",
+            )
+        )
+        yield Watch(shop, f"http://127.0.0.1:{prometheus.port}", hook)
+
+
+def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(watch: Watch) -> None:
+    watch.valerix("stock", "restock", "keyboard", "100000", "--key", "plenty")
+    calm = watch.valerix("load", "--rate", "20/s", "--for", "45s", "--item", "keyboard")
+    assert calm["outcomes"], calm
+    assert watch.firing == set()
+    assert watch.hook.told == []
+    assert watch.valerix("alerts") == []
+    assert watch.valerix("status")["alerts"] == {"firing": 0, "pending": 0}
+
+    watch.valerix("api", "POST", "/api/admin/chaos", "--data", SEEDS_CHAOS)
+    watch.valerix("load", "--rate", "20/s", "--for", "60s", "--item", "keyboard")
+    eventually(lambda: watch.hook.heard("firing") >= FIRES, 60, "four alerts reach the webhook")
+    silent = [
+        (panel["title"], target["expr"])
+        for panel in json.loads(BOARD.read_text())["panels"]
+        for target in panel.get("targets", ())
+        if not watch.ask(target["expr"])
+    ]
+    assert silent == [], "each query of each panel has data"
+    shown = watch.valerix("alerts")
+    assert "CircuitBreakerOpen" in {alert["alert"] for alert in shown if alert["state"] == "firing"}
+    assert watch.valerix("status")["alerts"]["firing"] >= 1
+
+    watch.valerix("chaos", "off")
+    watch.valerix("load", "--rate", "5/s", "--for", "20s", "--item", "keyboard")
+    eventually(lambda: watch.hook.heard("resolved") >= FIRES, 120, "they end, and the webhook hears of it")
+    assert watch.hook.heard("firing") <= FIRES | EVENTS
+    assert watch.valerix("audit")["verdict"] == "clean"
+
+
+def test_a_process_that_is_gone_is_an_alert_until_it_is_back(watch: Watch) -> None:
+    (worker,) = watch.shop.stack.services["worker"]
+    assert worker.pid is not None
+    hold(watch.shop.directory, worker.name, 20)
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: "ServiceDown" in watch.hook.heard("firing"), 40)
+    eventually(lambda: "ServiceDown" in watch.hook.heard("resolved"), 60)

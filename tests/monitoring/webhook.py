@@ -1,0 +1,40 @@
+"""A webhook that remembers what Alertmanager told it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+class Webhook:
+    """`url` is where it listens; `told` has each alert with its status, `firing` or `resolved`, as it came."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/"
+        self.told: list[tuple[str, str]] = []
+
+    def heard(self, status: str) -> set[str]:
+        """The names of the alerts that it was told of with this status."""
+        return {alert for alert, how in self.told if how == status}
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            hook.told += [(alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"]]
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        hook = Webhook(server.server_port)
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield hook
+        finally:
+            server.shutdown()

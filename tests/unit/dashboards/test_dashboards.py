@@ -1,0 +1,142 @@
+"""Rules, alerts and panels ask for what there is; each alert can be looked up, and was seen quiet, firing, over."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from services.frontend import app as frontend_app
+from services.inventory import app as inventory_app
+from services.order import worker
+
+ROOT = Path(__file__).parents[3]
+DASHBOARDS = ROOT / "dashboards"
+RULES = sorted((DASHBOARDS / "rules").glob("*.yaml"))
+TESTS = sorted((DASHBOARDS / "tests").glob("*.yaml"))
+HEADINGS = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+PROCESSES = (worker, inventory_app, frontend_app)
+"""Loaded, so that all they count is known here."""
+
+OF_PROMETHEUS = {"up"}
+promtool = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(promtool is None, reason="promtool is not installed (Debian: prometheus)")
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def panels() -> list[dict[str, Any]]:
+    board = json.loads((DASHBOARDS / "grafana" / "valerix.json").read_text())
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def selectors(node: Any) -> Iterator[Any]:
+    """Every vector selector below a node of a parsed expression."""
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node
+    for name in ("expr", "lhs", "rhs", "param", "vector_selector"):
+        if (below := getattr(node, name, None)) is not None:
+            yield from selectors(below)
+    for argument in getattr(node, "args", None) or ():
+        yield from selectors(argument)
+
+
+def asked_for() -> dict[str, set[str]]:
+    """Each metric that a rule or a panel asks for, with the labels it is selected by."""
+    queries = [rule["expr"] for rule in rules()] + [one["expr"] for panel in panels() for one in panel["targets"]]
+    found: dict[str, set[str]] = {}
+    for query in queries:
+        for selector in selectors(promql_parser.parse(query)):
+            labels = {matcher.name for matcher in selector.matchers.matchers}
+            found.setdefault(selector.name, set()).update(labels - {"__name__"})
+    return found
+
+
+def exported() -> dict[str, set[str]]:
+    """The names of all series that a process exports, with their labels."""
+    found: dict[str, set[str]] = {}
+    for collector in set(REGISTRY._collector_to_names):  # noqa: SLF001 - it tells of series only once they have samples
+        for name in REGISTRY._collector_to_names[collector]:  # noqa: SLF001 - the same
+            found[name] = {*getattr(collector, "_labelnames", ()), *(("le",) if name.endswith("_bucket") else ())}
+    return found
+
+
+def test_every_rule_and_panel_asks_for_what_is_exported_by_labels_it_has() -> None:
+    known = exported()
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    asked = asked_for()
+    assert len(asked) > 20
+    assert {name for name in asked if name not in known and name not in recorded | OF_PROMETHEUS} == set()
+    of_the_scrape = {"service", "instance"}
+    for name, labels in asked.items():
+        assert labels <= known.get(name, set()) | of_the_scrape, name
+
+
+def test_every_alert_is_in_the_runbook_and_nothing_else_is() -> None:
+    names = list(alerts())
+    assert names == HEADINGS
+
+
+@pytest.mark.parametrize("alert", alerts().values(), ids=lambda alert: str(alert["alert"]))
+def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"warning", "critical"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook"}
+    assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_every_alert_is_tried_quiet_firing_and_recovered(alert: str) -> None:
+    cases = yaml.safe_load((DASHBOARDS / "tests" / f"{alert}.yaml").read_text())["tests"]
+    stories = [[bool(look["exp_alerts"]) for look in case["alert_rule_test"]] for case in cases]
+    looks = [look for case in cases for look in case["alert_rule_test"]]
+    assert {look["alertname"] for look in looks} == {alert}
+    assert any(True in story and not story[-1] for story in stories), "it recovers"
+    assert any(not story[0] for story in stories), "it is quiet before"
+
+
+@needs_promtool
+def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+    ended = subprocess.run(
+        [str(promtool), "check", "rules", *map(str, RULES)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@needs_promtool
+def test_promtool_sees_each_alert_fire_not_fire_and_recover() -> None:
+    ended = subprocess.run(
+        [str(promtool), "test", "rules", *map(str, TESTS)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_dashboard_is_what_its_builder_makes() -> None:
+    spec = importlib.util.spec_from_file_location("board", DASHBOARDS / "grafana" / "board.py")
+    assert spec is not None
+    assert spec.loader is not None
+    board = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(board)
+    assert board.WHERE.read_text() == board.encoded(), "run: python dashboards/grafana/board.py"
+
+
+@pytest.mark.parametrize("panel", panels(), ids=lambda panel: str(panel["title"]))
+def test_every_panel_says_what_one_sees_in_which_unit_and_where_to_read_on(panel: dict[str, Any]) -> None:
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["datasource"]["uid"] == "${datasource}"
+    assert {link["url"].partition("#")[2] for link in panel["links"]} <= {heading.lower() for heading in HEADINGS}

@@ -1,0 +1,61 @@
+"""`valerix alerts`: what fires, and why."""
+
+from typing import Annotated
+
+import typer
+
+from valerix_cli.errors import UnreachableError
+from valerix_cli.output import follow, show
+from valerix_cli.polling import poll
+from valerix_cli.session import Session
+
+_EVERY = 1.0  # seconds
+
+
+def alerts(
+    ctx: typer.Context,
+    *,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="VALERIX_PROMETHEUS_URL", help="Ask this one, not that of this machine."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+) -> None:
+    """Show the alerts that fire, and those that will if nothing changes; `valerix up --monitoring` has them watched."""
+    from valerix_cli.clients.prometheus import alerts as ask  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.views import alerts as views  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    url = prometheus or _of_this_machine()
+    limit = session.settings.setting("timeout").value
+    if watch:
+        follow(
+            poll(lambda: ask(url, limit), session.output, every=_EVERY),
+            screen=views.alerts_view,
+            changes=views.alert_changes,
+            line=views.change_line,
+            output=session.output,
+        )
+        return
+    show(ask(url, limit), views.alerts_view, session.output)
+
+
+def _of_this_machine() -> str:
+    """Where the Prometheus of the platform is. Raises UnreachableError when none runs."""
+    from valerix_cli.local.claim import running  # noqa: PLC0415 - only if no other is named
+    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+
+    directory = state_dir()
+    stack = running(directory)
+    if stack is None:
+        raise UnreachableError(
+            "No platform runs here.", f"nobody holds the lock in {directory}", "valerix up --detach --monitoring"
+        )
+    place = stack.monitoring.get("prometheus")
+    if place is None:
+        raise UnreachableError(
+            "Nobody watches this platform.",
+            "it was started without --monitoring",
+            "valerix down, then valerix up --detach --monitoring; or name another by --prometheus URL",
+        )
+    return f"http://{place.host}:{place.port}"

@@ -1,0 +1,93 @@
+"""Servers that are started, kept alive and stopped together, and where each of them is."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from valerix_cli.errors import CliError
+from valerix_cli.local import home
+from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
+from valerix_cli.local.logs import log_file
+from valerix_cli.local.ports import LOOPBACK, free_port, is_free
+from valerix_cli.local.servers import PostgresServer, Server
+from valerix_cli.local.state import Database
+from valerix_cli.local.tasks import together
+
+_START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays what it had logged
+_PORT_ATTEMPTS = 5
+
+AServer = TypeVar("AServer", bound=Server)
+
+
+class Crew:
+    """Some servers of one platform."""
+
+    def __init__(self, directory: Path, household: Household) -> None:
+        self._directory = directory
+        self._household = household
+        self._places: dict[str, Database] = {}
+        self._children: dict[str, Child] = {}
+
+    def places(self) -> dict[str, Database]:
+        """Where they are, as far as that is known yet."""
+        return {name: _with_news(place, self._children.get(name)) for name, place in sorted(self._places.items())}
+
+    def note(self, name: str, place: Database) -> None:
+        """One that is not ours to run."""
+        self._places[name] = place
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        await together(*(child.stop(hurry) for child in self._children.values()))
+
+    async def run(self, server: AServer, kind: Literal["embedded", "system"]) -> AServer:
+        """Start it, on another port where somebody was quicker to take the one it was to have. Raises CliError."""
+        log = log_file(self._directory / home.LOGS, server.name)
+        if making := server.making():
+            self._household.journal.info(f"making a new {server.name} in {making.directory.parent}")
+            await run_to_its_end(f"making {server.name}", making, log, self._household)
+            server.made()
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            self._places[server.name] = Database(kind, LOOPBACK, server.port)
+            child = Child(_charge(server, log), self._household)
+            self._children[server.name] = child
+            try:
+                await child.start(_START_LIMIT)
+            except CliError:
+                if child.pid or is_free(server.port) or attempt == _PORT_ATTEMPTS:
+                    raise
+                server = server.on_port(free_port())
+            else:
+                break
+        return server
+
+
+def _with_news(place: Database, child: Child | None) -> Database:
+    if child is None:
+        return place
+    return msgspec.structs.replace(
+        place,
+        pid=child.pid,
+        state=child.state,
+        restarts=child.restarts,
+        last_exit=child.last_exit,
+        since=child.since,
+    )
+
+
+def _charge(server: Server, log: Path) -> Charge:
+    address = f"{LOOPBACK}:{server.port}"
+    hurry = signal.SIGQUIT if isinstance(server, PostgresServer) else signal.SIGKILL
+    return Charge(
+        server.name,
+        address,
+        server.port,
+        server.running,
+        lambda _: server.answers(),  # it knows its own by the password
+        log,
+        server.stop_signal,
+        hurry,
+        patience=30.0,
+    )
