@@ -63,11 +63,12 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """The life of an order, step by step, across both services."""
+    """The life of an order, step by step, across both services; `trace_id` is that of its first request, if any."""
 
     order: Order
     steps: list[Step]
     ledger_read: bool
+    trace_id: str | None = None
 
 
 class StockChange(msgspec.Struct, frozen=True):

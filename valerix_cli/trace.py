@@ -36,7 +36,8 @@ def tell(order: Order, events: list[OrderEvent], ledger: Ledger | None) -> Trace
         after = (at - before).total_seconds() if before is not None else 0.0
         steps.append(Step(at, round(after, 6), where, what, detail))
         before = at
-    return Trace(order, steps, ledger is not None)
+    traced = next((event.detail["trace_id"] for event in events if "trace_id" in event.detail), None)
+    return Trace(order, steps, ledger is not None, traced)
 
 
 def _of_event(event: OrderEvent, order: Order) -> str:

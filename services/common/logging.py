@@ -62,6 +62,8 @@ class _Origin:
         event.update(self._origin)
         if "request_id" not in event and (request_id := context.request_id.get()):
             event["request_id"] = request_id
+        if "trace_id" not in event and (traceparent := context.traceparent.get()):
+            event["trace_id"] = context.trace_id(traceparent)
         return event
 
 

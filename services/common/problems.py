@@ -76,9 +76,15 @@ def document(
         "detail": detail,
         "instance": f"urn:valerix:request:{request_id}",
         "request_id": request_id,
+        **_traced(),
         **(members or {}),
     }
     return Response(msgspec.json.encode(body), status_code=status, headers=sent, media_type=PROBLEM_JSON)
+
+
+def _traced() -> dict[str, str]:
+    traceparent = context.traceparent.get()
+    return {"trace_id": context.trace_id(traceparent)} if traceparent else {}
 
 
 def of_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:

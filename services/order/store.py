@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from psycopg.rows import TupleRow
 
+from services.common.context import trace_id
 from services.common.postgres import Connection
 from services.order.domain import Claim, NewOrder, Order, Settlement, Status, Stored
 
@@ -48,6 +49,12 @@ def _order(row: TupleRow) -> Order:
     return Order(*row[:9])
 
 
+def _origin(new: NewOrder) -> dict[str, str]:
+    """Where an order came from, for its history."""
+    traced = {"trace_id": trace_id(new.traceparent)} if new.traceparent else {}
+    return {"request_id": new.request_id, **traced}
+
+
 def _flat(settlement: Settlement) -> _Settled:
     claim = settlement.claim
     return _Settled(
@@ -76,11 +83,11 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
         """
         WITH wanted AS (
             SELECT * FROM json_to_recordset(%(wanted)s::json)
-                AS w (order_id uuid, item_id text, quantity int, key text, fingerprint text)
+                AS w (order_id uuid, item_id text, quantity int, key text, fingerprint text, traceparent text)
         ), inserted AS (
-            INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint,
+            INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, traceparent,
                                 attempts, lease_token, lease_until, next_attempt_at)
-            SELECT order_id, item_id, quantity, 'pending', key, decode(fingerprint, 'base64'),
+            SELECT order_id, item_id, quantity, 'pending', key, decode(fingerprint, 'base64'), traceparent,
                    1, 1, now() + %(lease)s, now() + %(lease)s
             FROM wanted
             ORDER BY key
@@ -90,8 +97,8 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
             INSERT INTO order_events (order_id, "from", "to", detail)
             SELECT order_id, NULL, 'pending',
                    jsonb_build_object('by', %(by)s::text, 'attempt', 1, 'token', 1,
-                                      'request_id', %(requests)s::jsonb->>order_id::text,
                                       'lease_seconds', extract(epoch FROM %(lease)s::interval)::float8)
+                   || (%(origins)s::jsonb->order_id::text)
             FROM inserted
         )
         SELECT order_id, created_at FROM inserted
@@ -100,7 +107,7 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
             "lease": lease,
             "by": by,
             "wanted": _json(wanted),
-            "requests": _encoder.encode({new.order_id: new.request_id for new in wanted}).decode(),
+            "origins": _encoder.encode({new.order_id: _origin(new) for new in wanted}).decode(),
         },
     )
     return dict(await cursor.fetchall())
@@ -186,7 +193,7 @@ async def claim_due(
                 lease_token = o.lease_token + 1, attempts = o.attempts + 1, updated_at = now()
             FROM due WHERE o.id = due.id
             RETURNING o.order_id, o.item_id, o.quantity, o.status, o.attempts, o.lease_token,
-                      o.idempotency_key, o.created_at, due.abandoned
+                      o.idempotency_key, o.created_at, o.traceparent, due.abandoned
         ), logged AS (
             INSERT INTO order_events (order_id, "from", "to", detail)
             SELECT order_id, status, status,
@@ -195,7 +202,8 @@ async def claim_due(
                                       'lease_seconds', extract(epoch FROM %(lease)s::interval)::float8)
             FROM claimed
         )
-        SELECT order_id, item_id, quantity, status, attempts, lease_token, idempotency_key, created_at FROM claimed
+        SELECT order_id, item_id, quantity, status, attempts, lease_token, idempotency_key, created_at, traceparent
+        FROM claimed
         """,
         {"lease": lease, "by": by, "limit": limit, "among": among},
     )

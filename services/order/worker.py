@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 from litestar import Litestar
 
-from services.common import crash_points
+from services.common import context, crash_points
 from services.common.app import build_app
 from services.common.auth import Access
 from services.common.background import beside, forever
@@ -117,6 +117,7 @@ class Worker:
         await asyncio.gather(*(self._process(claim) for claim in claims))
 
     async def _process(self, claim: Claim) -> None:
+        context.traceparent.set(claim.traceparent)
         try:
             await self._runtime.processing.process(claim)
         except OUTAGES as error:

@@ -103,7 +103,9 @@ def test_orders_are_listed_newest_first_and_filtered(valerix: Valerix) -> None:
 
 def test_a_trace_tells_the_life_of_an_order_across_both_services(valerix: Valerix) -> None:
     [placed] = valerix.json("order", "place", "webcam:2")
-    steps = valerix.json("order", "trace", placed["order_id"])["steps"]
+    traced = valerix.json("order", "trace", placed["order_id"])
+    steps = traced["steps"]
+    assert len(bytes.fromhex(traced["trace_id"])) == 16
     assert [(step["where"], step["detail"].get("to") or step["detail"].get("type")) for step in steps] == [
         ("order", "pending"),
         ("inventory", "deduct"),

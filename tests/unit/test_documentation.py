@@ -60,7 +60,18 @@ def logged() -> set[str]:
 
 
 def test_every_key_of_the_logs_is_documented_and_every_documented_one_is_logged() -> None:
-    everywhere = {"timestamp", "level", "event", "service", "replica", "request_id", "exception", "from", "to"}
+    everywhere = {
+        "timestamp",
+        "level",
+        "event",
+        "service",
+        "replica",
+        "request_id",
+        "trace_id",
+        "exception",
+        "from",
+        "to",
+    }
     section = REFERENCE.partition("## Logs")[2].partition("## Problems")[0]
     assert logged() | everywhere == documented("[a-z_]+", section)
 

@@ -1,6 +1,7 @@
 """What the order service does for the command line."""
 
 import random
+import secrets
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -34,9 +35,10 @@ class OrderClient:
 
     def place(self, wanted: Wanted, *, retries: int = 0) -> Sent:
         """Send an order, and send it again with the same key while that may help, up to `retries` times."""
+        traceparent = _new_trace()
         for attempt in range(1, retries + 1):
             try:
-                sent = self._send(wanted, attempt)
+                sent = self._send(wanted, attempt, traceparent)
             except (UnreachableError, WaitedTooLongError):
                 time.sleep(_pause(attempt))
                 continue
@@ -44,14 +46,14 @@ class OrderClient:
                 return sent
             named = sent.problem.retry_after if sent.problem else None
             time.sleep(_pause(attempt) if named is None else named)
-        return self._send(wanted, retries + 1)
+        return self._send(wanted, retries + 1, traceparent)
 
-    def _send(self, wanted: Wanted, attempt: int) -> Sent:
+    def _send(self, wanted: Wanted, attempt: int, traceparent: str) -> Sent:
         if self._journal is None:
-            return self._post_order(wanted, attempt)
+            return self._post_order(wanted, attempt, traceparent)
         entry = self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
         try:
-            sent = self._post_order(wanted, attempt)
+            sent = self._post_order(wanted, attempt, traceparent)
         except CliError as error:
             self._journal.unknown(entry, str(error))
             raise
@@ -67,14 +69,14 @@ class OrderClient:
         )
         return sent
 
-    def _post_order(self, wanted: Wanted, attempt: int) -> Sent:
+    def _post_order(self, wanted: Wanted, attempt: int, traceparent: str) -> Sent:
         sent_at, started = datetime.now(UTC), time.perf_counter()
         response = self._replicas.send(
             "POST",
             "/api/orders",
             repeatable=True,  # the key makes it so
             json={"item_id": wanted.item_id, "quantity": wanted.quantity},
-            headers={"Idempotency-Key": wanted.key},
+            headers={"Idempotency-Key": wanted.key, "traceparent": traceparent},
         )
         took = (time.perf_counter() - started) * 1000
         replayed = response.headers.get("Idempotent-Replayed") == "true"
@@ -143,6 +145,11 @@ def _may_change(sent: Sent) -> bool:
     return sent.problem is not None and (
         sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY
     )
+
+
+def _new_trace() -> str:
+    """A trace of its own for an order, however often it is sent: W3C's traceparent, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _pause(attempt: int) -> float:

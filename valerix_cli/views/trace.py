@@ -20,6 +20,8 @@ def trace_view(trace: Trace) -> RenderableType:
         wrap=("what",),
     )
     parts: list[RenderableType] = [heading, Text(""), steps]
+    if trace.trace_id:
+        parts += [Text(""), Text(f"trace {trace.trace_id}", style="dim")]
     if not trace.ledger_read:
         parts += [Text(""), Text("The ledger was not read: that needs an operator's token.", style="dim")]
     return Group(*parts)

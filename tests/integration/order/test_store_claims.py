@@ -3,11 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from services.common.postgres import Pool
 from services.order import store, usecases
-from services.order.domain import Claim
+from services.order.domain import Claim, Process
 from tests.integration.order.rows import (
     LEASE,
     REPLICA,
@@ -43,6 +44,16 @@ async def test_a_claim_leases_the_order_by_the_databases_clock(pool: Pool) -> No
     assert await rows(
         pool, b"SELECT lease_until - updated_at, next_attempt_at - updated_at, lease_until > now() FROM orders"
     ) == [(timedelta(seconds=7), timedelta(seconds=7), True)]
+
+
+async def test_a_claim_goes_on_with_the_trace_that_the_order_came_with(pool: Pool) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = msgspec.structs.replace(wanted("key-1"), traceparent=traceparent)
+    for admission in await usecases.accept(pool, LEASE, REPLICA, [traced, wanted("key-2")]):
+        assert isinstance(admission, Process)
+        await usecases.settle(pool, REPLICA, [settlement(admission.claim, "queued", delay=0)])
+    claims = await usecases.claim(pool, LEASE, "worker-1", 2)
+    assert {claim.idempotency_key: claim.traceparent for claim in claims} == {"key-1": traceparent, "key-2": None}
 
 
 async def test_each_claim_is_a_line_of_history_and_says_whether_somebody_let_a_lease_end(pool: Pool) -> None:
