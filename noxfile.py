@@ -11,7 +11,9 @@ nox.needs_version = ">=2025.2"
 
 SOURCES = ("valerix_cli", "services", "tests", "dashboards", "docs/picture.py", "noxfile.py")
 TIMED = ("tests/integration", "tests/cli")  # folders with tests that say how long something may take
-DEVELOPMENT = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+DEVELOPMENT, MONITORING = (
+    nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group) for group in ("dev", "monitoring")
+)
 
 
 def install(session: nox.Session, *more: str) -> None:
@@ -99,11 +101,11 @@ def drills(session: nox.Session) -> None:
 
 @nox.session
 def monitoring(session: nox.Session) -> None:
-    """Have a real Prometheus watch a real platform in calm and in chaos: panels show data, alerts fire and end.
+    """Have a real Prometheus watch a real platform in calm and in chaos, and a real collector take its traces.
 
     Needs Debian's prometheus and prometheus-alertmanager, or the same from elsewhere on the path; some five minutes.
     """
-    install(session, *DEVELOPMENT)
+    install(session, *DEVELOPMENT, *MONITORING)
     session.run("pytest", "tests/monitoring", *session.posargs)
 
 
@@ -148,6 +150,7 @@ def pin(session: nox.Session) -> None:
     session.install("uv")
     session.run(
         "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
-        "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "pyproject.toml",
+        "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "--group", "monitoring",
+        "pyproject.toml",
         "--output-file", "constraints.txt",
     )  # fmt: skip

@@ -11,9 +11,10 @@ from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from services.common import context
+from services.common import context, tracing
 from services.common.shortcut import Shortcut
 from services.common.telemetry import IN_FLIGHT, request_duration
+from services.common.tracing import Span
 
 log = structlog.get_logger()
 
@@ -57,7 +58,8 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        extra = [*self._headers, (b"x-request-id", _enter(scope))]
+        request_id, span = _enter(scope)
+        extra = [*self._headers, (b"x-request-id", request_id)]
         began = time.perf_counter()
         status = 500
 
@@ -73,11 +75,11 @@ class Edge:
             await self._app(scope, receive, send_with_headers)
         finally:
             IN_FLIGHT.dec()
-            _note(scope, status, time.perf_counter() - began)
+            _note(scope, status, time.perf_counter() - began, span)
 
     async def answer(self, shortcut: Shortcut, scope: HTTPScope, content: bytes) -> tuple[Response[Any], bytes]:
         """The answer of the endpoint that goes straight, and the end of its head, which is every answer's."""
-        request_id = _enter(scope)
+        request_id, span = _enter(scope)
         began = time.perf_counter()
         status = 500
         IN_FLIGHT.inc()
@@ -86,29 +88,50 @@ class Edge:
             status = answer.status_code or 200
         finally:
             IN_FLIGHT.dec()
-            _note(scope, status, time.perf_counter() - began)
+            _note(scope, status, time.perf_counter() - began, span)
         return answer, b"%sx-request-id: %s\r\n\r\n" % (self._head, request_id)
 
 
-def _enter(scope: HTTPScope) -> bytes:
+def _enter(scope: HTTPScope) -> tuple[bytes, Span | None]:
     """Begin with a request: the id it came with, or one of ours, is what whoever works for it will say."""
     headers = dict(scope["headers"])
     request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or os.urandom(16).hex()
     context.request_id.set(request_id)
-    context.traceparent.set(_well_formed(headers.get(b"traceparent"), TRACEPARENT))
-    return request_id.encode()
+    traceparent = _well_formed(headers.get(b"traceparent"), TRACEPARENT)
+    span = None
+    if tracing.is_on() and not scope["path"].startswith(UNMEASURED):
+        span = tracing.begin(scope["method"], "server", traceparent)
+        traceparent = span.traceparent if span else traceparent
+    context.traceparent.set(traceparent)
+    return request_id.encode(), span
 
 
 def _well_formed(raw: bytes | None, pattern: re.Pattern[bytes]) -> str | None:
     return raw.decode() if raw is not None and pattern.fullmatch(raw) else None
 
 
-def _note(scope: HTTPScope, status: int, seconds: float) -> None:
+def _note(scope: HTTPScope, status: int, seconds: float, span: Span | None) -> None:
     """Measure the request under its route template, never its path: labels do not come from callers."""
     if scope["path"].startswith(UNMEASURED):
         return
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     route = str(scope.get("path_template") or "unrouted")
     request_duration(method, route, status).observe(seconds)
+    if span is not None:
+        _end(span, method, route, status)
     if status >= 500:  # noqa: PLR2004 - HTTP's server errors
         log.warning("request failed", method=method, route=route, status=status, seconds=round(seconds, 4))
+
+
+def _end(span: Span, method: str, route: str, status: int) -> None:
+    """By OpenTelemetry's conventions for HTTP: the name is of the route, and a server's span fails with 5xx only."""
+    span.rename(f"{method} {route}")
+    span.note(
+        http__request__method=method,
+        http__route=route,
+        http__response__status_code=status,
+        valerix__request_id=context.request_id.get(),
+    )
+    if status >= 500:  # noqa: PLR2004 - HTTP's server errors
+        span.fail(str(status))
+    span.end()

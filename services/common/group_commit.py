@@ -9,13 +9,17 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 from prometheus_client import Histogram
 
+from services.common import context, tracing
+
 T = TypeVar("T")
 R = TypeVar("R")
+_Entry: TypeAlias = tuple[T, asyncio.Future[R], str | None]
+"""An item, its result, and the trace that it is part of."""
 
 BATCH_SIZE = Histogram(
     "group_commit_batch_size",
@@ -66,8 +70,9 @@ class GroupCommit(Generic[T, R]):
         self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it is a system call, for each item
         self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of what was submitted lately, oldest first
         self._next_look: asyncio.TimerHandle | None = None
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[_Entry[T, R]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._step = step
         self._size = BATCH_SIZE.labels(step)
 
     def submit(self, item: T) -> "asyncio.Future[R]":
@@ -77,7 +82,7 @@ class GroupCommit(Generic[T, R]):
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((item, result))
+        self._waiting.append((item, result, context.traceparent.get() if tracing.is_on() else None))
         if self._patience is not None:
             self._deadlines.append((loop.time() + self._patience, result))
             if self._next_look is None:
@@ -113,17 +118,20 @@ class GroupCommit(Generic[T, R]):
         """Flush until nothing waits. Whoever submits after that finds the lane gone and starts one of its own."""
         lane = asyncio.current_task()
         assert lane is not None  # noqa: S101 - a lane is a task
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+        batch: list[_Entry[T, R]] = []
         try:
             while batch := await self._gather():
                 self._size.observe(len(batch))
-                await self._settle(batch)
+                if tracing.is_on():
+                    await self._settle_traced(batch)
+                else:
+                    await self._settle(batch)
         finally:
             self._running.discard(lane)
-            for _, future in batch:  # empty unless the lane was cancelled: then so are those who wait for it
+            for _, future, _ in batch:  # empty unless the lane was cancelled: then so are those who wait for it
                 future.cancel()
 
-    async def _gather(self) -> list[tuple[T, asyncio.Future[R]]]:
+    async def _gather(self) -> list[_Entry[T, R]]:
         """Take what waits, once a pass of the loop has brought nothing more to it.
 
         Who was answered together comes back together, but over several passes; each batch costs as much as many items.
@@ -134,29 +142,36 @@ class GroupCommit(Generic[T, R]):
             await asyncio.sleep(0)
         return self._take()
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _take(self) -> list[_Entry[T, R]]:
+        batch: list[_Entry[T, R]] = []
         while self._waiting and len(batch) < self._limit:
             entry = self._waiting.popleft()
             if not entry[1].done():
                 batch.append(entry)
         return batch
 
-    async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _settle_traced(self, batch: list[_Entry[T, R]]) -> None:
+        """A span for the batch: it goes on with the trace of its first item, and is linked to those of the others."""
+        with tracing.span(f"batch {self._step}", "internal", (trace for _, _, trace in batch)) as span:
+            if span is not None:
+                span.note(valerix__batch_size=len(batch))
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[_Entry[T, R]]) -> None:
         try:
-            flushed = await self._flush([item for item, _ in batch])
+            flushed = await self._flush([item for item, _, _ in batch])
             results = flushed.results if isinstance(flushed, Flushed) else flushed
             answered = list(zip(batch, results, strict=True))
         except Exception as error:  # noqa: BLE001 - handed to the submitters, who know what it means
             if len(batch) == 1 or isinstance(error, self._outages):
-                for _, future in batch:
+                for _, future, _ in batch:
                     if not future.done():
                         future.set_exception(error)
                 return
             for entry in batch:
                 await self._settle([entry])
             return
-        for (_, future), result in answered:
+        for (_, future, _), result in answered:
             if not future.done():
                 future.set_result(result)
         if isinstance(flushed, Flushed):

@@ -18,7 +18,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from services.common import logging
+from services.common import logging, tracing
 from services.common.edge import Edge
 from services.common.protocol import Protocol
 from services.common.settings import ServerSettings, SettingsError, read
@@ -95,6 +95,7 @@ def run(service: str, settings_type: type[S], build: Callable[[S], Edge]) -> Non
     logging.configure(service, os.environ.get("VALERIX_REPLICA") or service, "info")  # to say why settings are refused
     try:
         settings = read(settings_type, os.environ)
+        tracing.configure(service, settings.replica, os.environ)
         app = build(settings)
     except SettingsError as error:
         log.error("settings refused", why=str(error))  # noqa: TRY400 - the message says it all, a traceback would not
@@ -108,3 +109,4 @@ def run(service: str, settings_type: type[S], build: Callable[[S], Edge]) -> Non
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: small answers must not wait for an ack
     listening.setblocking(False)  # noqa: FBT003 - it has no keyword
     uvloop.run(serve(app, listening))
+    tracing.close()

@@ -126,6 +126,7 @@ class Leases:
                 seen = await registry.look(self._redis, self._replica, self._process, self._following)
             told = self._following
             await self._take_in(seen, asked)
+            self._show()  # before anybody is told that we follow
             if seen.forgotten:
                 self._note_forgotten()
             if self._has_news or seen.forgotten or told != self._following:
@@ -133,7 +134,6 @@ class Leases:
                     known = await self._report()
                 if not known and not seen.forgotten:  # it was flushed since we looked
                     self._note_forgotten()
-            self._show()
 
     async def until_followed(self, activation_id: str | None) -> None:
         """Wait until every live replica follows `activation_id`, or none, but not for ever."""

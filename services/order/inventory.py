@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from services.common import tracing
 from services.common.crash_points import crash_point
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.http import FAILURES, UNREACHED
@@ -214,9 +215,14 @@ class Inventory:
         """Take what is answered out of `waiting`; return why the rest is not."""
         content = _encoder.encode_lines([_wanted(line.claim) for line in lines])
         headers = {"X-Request-ID": uuid.uuid4().hex}
-        if traceparent := next((line.claim.traceparent for line in lines if line.claim.traceparent), None):
-            headers["traceparent"] = traceparent
-        status = await self._replicas.deduct(content, headers, partial(_take, waiting))
+        traces = [line.claim.traceparent for line in lines if line.claim.traceparent]
+        with tracing.span("deduct", "client", traces) as span:
+            if span is not None:
+                headers["traceparent"] = span.traceparent
+                span.note(valerix__lines=len(lines))
+            elif traces:
+                headers["traceparent"] = traces[0]
+            status = await self._replicas.deduct(content, headers, partial(_take, waiting))
         return LOST if status is None else str(status)
 
 

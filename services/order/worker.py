@@ -9,10 +9,11 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 
+import msgspec
 import structlog
 from litestar import Litestar
 
-from services.common import context, crash_points
+from services.common import context, crash_points, tracing
 from services.common.app import build_app
 from services.common.auth import Access
 from services.common.background import beside, forever
@@ -117,9 +118,13 @@ class Worker:
         await asyncio.gather(*(self._process(claim) for claim in claims))
 
     async def _process(self, claim: Claim) -> None:
-        context.traceparent.set(claim.traceparent)
         try:
-            await self._runtime.processing.process(claim)
+            with tracing.span(f"attempt {claim.attempt}", "consumer", [claim.traceparent]) as span:
+                if span is not None:
+                    span.note(valerix__order_id=str(claim.order_id), valerix__attempt=claim.attempt)
+                    claim = msgspec.structs.replace(claim, traceparent=span.traceparent)
+                context.traceparent.set(claim.traceparent)
+                await self._runtime.processing.process(claim)
         except OUTAGES as error:
             log.warning("cannot settle, the lease will end", order_id=str(claim.order_id), error=repr(error))
         except Exception:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -49,11 +48,6 @@ class Watch:
     shop: Installation
     prometheus: str
     hook: Webhook
-
-    def valerix(self, *arguments: str) -> Any:
-        done = self.shop.run(*arguments, "-o", "json", "--yes", "--no-input")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
     def ask(self, query: str) -> list[float]:
         """The values that Prometheus has now for a query; NaN is none."""
@@ -120,16 +114,16 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 
 
 def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(watch: Watch) -> None:
-    watch.valerix("stock", "restock", "keyboard", "100000", "--key", "plenty")
-    calm = watch.valerix("load", "--rate", "20/s", "--for", "45s", "--item", "keyboard")
+    watch.shop.json("stock", "restock", "keyboard", "100000", "--key", "plenty")
+    calm = watch.shop.json("load", "--rate", "20/s", "--for", "45s", "--item", "keyboard")
     assert calm["outcomes"], calm
     assert watch.firing == set()
     assert watch.hook.told == []
-    assert watch.valerix("alerts") == []
-    assert watch.valerix("status")["alerts"] == {"firing": 0, "pending": 0}
+    assert watch.shop.json("alerts") == []
+    assert watch.shop.json("status")["alerts"] == {"firing": 0, "pending": 0}
 
-    watch.valerix("api", "POST", "/api/admin/chaos", "--data", SEEDS_CHAOS)
-    watch.valerix("load", "--rate", "20/s", "--for", "60s", "--item", "keyboard")
+    watch.shop.json("api", "POST", "/api/admin/chaos", "--data", SEEDS_CHAOS)
+    watch.shop.json("load", "--rate", "20/s", "--for", "60s", "--item", "keyboard")
     eventually(lambda: watch.hook.heard("firing") >= FIRES, 60, "four alerts reach the webhook")
     silent = [
         (panel["title"], target["expr"])
@@ -138,15 +132,15 @@ def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(
         if not watch.ask(target["expr"])
     ]
     assert silent == [], "each query of each panel has data"
-    shown = watch.valerix("alerts")
+    shown = watch.shop.json("alerts")
     assert "CircuitBreakerOpen" in {alert["alert"] for alert in shown if alert["state"] == "firing"}
-    assert watch.valerix("status")["alerts"]["firing"] >= 1
+    assert watch.shop.json("status")["alerts"]["firing"] >= 1
 
-    watch.valerix("chaos", "off")
-    watch.valerix("load", "--rate", "5/s", "--for", "20s", "--item", "keyboard")
+    watch.shop.json("chaos", "off")
+    watch.shop.json("load", "--rate", "5/s", "--for", "20s", "--item", "keyboard")
     eventually(lambda: watch.hook.heard("resolved") >= FIRES, 120, "they end, and the webhook hears of it")
     assert watch.hook.heard("firing") <= FIRES | EVENTS
-    assert watch.valerix("audit")["verdict"] == "clean"
+    assert watch.shop.json("audit")["verdict"] == "clean"
 
 
 def test_a_process_that_is_gone_is_an_alert_until_it_is_back(watch: Watch) -> None:

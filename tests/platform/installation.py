@@ -62,6 +62,12 @@ class Installation:
             out, err = process.communicate(timeout=PATIENCE * 2)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
+    def json(self, *arguments: str) -> Any:
+        """What a command prints with -o json; it has to succeed."""
+        done = self.run(*arguments, "-o", "json", "--yes", "--no-input")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def up(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`valerix up --detach`, which has to succeed."""
         done = self.run("up", "--detach", *arguments)

@@ -1,7 +1,6 @@
 """What the order service does for the command line."""
 
 import random
-import secrets
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import msgspec
 
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
 from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.tracing import client_span
 from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Queue, Requeued
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.journal import JournalWriter
@@ -35,7 +35,10 @@ class OrderClient:
 
     def place(self, wanted: Wanted, *, retries: int = 0) -> Sent:
         """Send an order, and send it again with the same key while that may help, up to `retries` times."""
-        traceparent = _new_trace()
+        with client_span("order place") as traceparent:
+            return self._place(wanted, retries, traceparent)
+
+    def _place(self, wanted: Wanted, retries: int, traceparent: str) -> Sent:
         for attempt in range(1, retries + 1):
             try:
                 sent = self._send(wanted, attempt, traceparent)
@@ -145,11 +148,6 @@ def _may_change(sent: Sent) -> bool:
     return sent.problem is not None and (
         sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY
     )
-
-
-def _new_trace() -> str:
-    """A trace of its own for an order, however often it is sent: W3C's traceparent, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _pause(attempt: int) -> float:
