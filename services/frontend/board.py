@@ -9,7 +9,6 @@ from jinja2 import Environment
 from services.frontend import viewmodel
 from services.frontend.deeds import AuditFailed, Deeds
 from services.frontend.feed import Feed
-from services.frontend.metrics import AUDIT_BROKEN, AUDIT_FINISHED
 from services.frontend.sights import Seen, Sights, Watcher
 from services.frontend.viewmodel import View
 from services.frontend.wire import Audit, Item
@@ -55,8 +54,6 @@ class Board:
     async def audit(self) -> Audit:
         """Run the audit and show what it found. Raises AuditFailed."""
         found = await self._deeds.audit()
-        AUDIT_BROKEN.set(sum(one.verdict == "violated" for one in found.invariants))
-        AUDIT_FINISHED.set_to_current_time()
         self._audit = Seen(found)
         view = viewmodel.panels(self._sights, self._audit, self._deeds.repeats)["audit"]
         self.feed.amend(datetime.now(UTC), {"audit": self._render("audit", view)})

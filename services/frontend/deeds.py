@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from services.frontend.backends import DEED_LIMIT, Answer, Backend, Refused, Unanswered, decode
+from services.frontend.metrics import AUDIT_BROKEN, AUDIT_FINISHED
 from services.frontend.wire import (
     Activation,
     Audit,
@@ -169,7 +170,7 @@ class Deeds:
         await self._do(self._orders, "POST", "/api/admin/queue/requeue", {"all": True})
 
     async def audit(self) -> Audit:
-        """Run the audit. Raises AuditFailed."""
+        """Run the audit, and count what it saw broken. Raises AuditFailed."""
         if self._audit_command is None:
             raise AuditFailed("This dashboard was not told how to audit; valerix audit does.")
         said, complained = b"", b""
@@ -186,13 +187,16 @@ class Deeds:
                 finally:
                     if process.returncode is None:
                         process.kill()
-            return msgspec.json.decode(said, type=Audit)
+            found = msgspec.json.decode(said, type=Audit)
         except TimeoutError:
             raise AuditFailed(f"It was not done within {AUDIT_LIMIT:g} s.") from None
         except OSError as error:
             raise AuditFailed(f"It could not be started: {error}") from None
         except msgspec.DecodeError:
             raise AuditFailed(_first_line(complained) or "It said nothing.") from None
+        AUDIT_BROKEN.set(sum(one.verdict == "violated" for one in found.invariants))
+        AUDIT_FINISHED.set_to_current_time()
+        return found
 
     @staticmethod
     async def _do(

@@ -120,6 +120,7 @@ def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(
     assert watch.firing == set()
     assert watch.hook.told == []
     assert watch.shop.json("alerts") == []
+    assert watch.ask("audit_finished_timestamp_seconds > 0"), "the dashboard audits by itself"
     assert watch.shop.json("status")["alerts"] == {"firing": 0, "pending": 0}
 
     watch.shop.json("api", "POST", "/api/admin/chaos", "--data", SEEDS_CHAOS)

@@ -1,9 +1,12 @@
 """What an operator asks for, as the services are asked for it."""
 
+import json
 import sys
+import time
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from services.common.http import open_session
 from services.frontend.backends import Backend
@@ -56,6 +59,18 @@ async def audited(audit_command: str | None) -> str:
 
 async def test_an_audit_is_what_the_command_prints_whatever_it_ends_with() -> None:
     assert await audited(command(f"print({AUDIT!r}); exit(11)".replace("'", '"""'))) == "clean"
+
+
+async def test_an_audit_exports_how_many_invariants_it_saw_broken_and_when() -> None:
+    broken = {"name": "no-oversell", "rule": "-", "verdict": "violated", "checked": 9, "of": "items", "broken": 2}
+    held = broken | {"name": "settled", "verdict": "held", "broken": 0}
+    found = json.loads(AUDIT) | {"verdict": "violated", "invariants": [broken, held]}
+    began = time.time()
+    assert await audited(command(f"print({json.dumps(found)!r})".replace("'", '"""'))) == "violated"
+    assert REGISTRY.get_sample_value("audit_broken_invariants") == 1
+    assert (REGISTRY.get_sample_value("audit_finished_timestamp_seconds") or 0) >= began
+    await audited(command(f"print({AUDIT!r})".replace("'", '"""')))
+    assert REGISTRY.get_sample_value("audit_broken_invariants") == 0
 
 
 @pytest.mark.parametrize(
