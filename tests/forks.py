@@ -9,7 +9,12 @@ import os
 import pkgutil
 import runpy
 import sys
+import threading
+import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+_GLANCE = 0.005  # seconds
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -21,6 +26,29 @@ FORKS.set_forkserver_preload(
         "valerix_cli.doctor.examine",  # psycopg, httpx and redis, which other commands want as well
     ]
 )
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Whoever starts a process looks at all others, and how one has ended can be read once: a second reader is told 255."""
+
+
+def start(process: ForkServerProcess) -> None:
+    with _ONE_AT_A_TIME:
+        process.start()
+
+
+def exit_code(process: ForkServerProcess) -> int | None:
+    """How a process has ended; None while it runs."""
+    with _ONE_AT_A_TIME:
+        return process.exitcode
+
+
+def end_of(process: ForkServerProcess, within: float) -> int | None:
+    """Wait for a process to end, and return how it has; None when it still runs after so many seconds."""
+    deadline = time.monotonic() + within
+    while (code := exit_code(process)) is None and time.monotonic() < deadline:
+        time.sleep(_GLANCE)
+    return code
 
 
 def be_module(module: str, environ: dict[str, str], log: Path) -> None:

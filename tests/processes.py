@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import httpx
 
-from tests.forks import FORKS, be_module
+from tests.forks import FORKS, be_module, end_of, exit_code, start
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
 
@@ -71,7 +71,7 @@ class Service:
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.is_alive()
+        return self._process is not None and exit_code(self._process) is None
 
     def start(self, **environ: str) -> None:
         """Start, or start again, with more settings if given (names without their VALERIX_ prefix)."""
@@ -79,7 +79,7 @@ class Service:
         path = {"PATH": os.environ.get("PATH", "")}
         self.log.touch()
         self._process = FORKS.Process(target=be_module, args=(self.module, path | self.environ | more, self.log))
-        self._process.start()
+        start(self._process)
 
     def wait_ready(self, within: float = 20.0) -> None:
         eventually(self._is_ready, within, f"{self.name} ready; its log:\n{self.log.read_text()[-2000:]}")
@@ -91,13 +91,13 @@ class Service:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.join()
+        self.wait_killed()
 
     def wait_killed(self, within: float = 10.0) -> int:
         """Wait for the process to end by itself and return its exit code (-9 after SIGKILL)."""
-        self.process.join(within)
-        assert self.process.exitcode is not None, f"{self.name} still runs after {within} s"
-        return self.process.exitcode
+        code = end_of(self.process, within)
+        assert code is not None, f"{self.name} still runs after {within} s"
+        return code
 
     def stop(self) -> int:
         """End it as a supervisor would and return its exit code."""

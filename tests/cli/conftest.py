@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.forks import FORKS, be_valerix
+from tests.forks import FORKS, be_valerix, end_of, start
 from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
@@ -68,10 +68,10 @@ class Valerix:
         with open_directory("command") as streams:
             (streams / "0").write_text(stdin)
             command = FORKS.Process(target=be_valerix, args=(typed, directory, environ, streams))
-            command.start()
-            command.join(PATIENCE)
-            assert command.exitcode is not None, f"valerix {' '.join(typed)} did not end"
-            return Done(command.exitcode, (streams / "1").read_text(), (streams / "2").read_text())
+            start(command)
+            code = end_of(command, PATIENCE)
+            assert code is not None, f"valerix {' '.join(typed)} did not end"
+            return Done(code, (streams / "1").read_text(), (streams / "2").read_text())
 
     def json(self, *typed: str, code: int = 0) -> Any:
         """What a command prints with `-o json`."""

@@ -29,6 +29,7 @@ from tests.faults.load import Load
 from tests.faults.platform import Mortal, Platform
 from tests.faults.proxy import Kind, LoopThread
 from tests.faults.report import NemesisReport, settling_of, verdict_of
+from tests.forks import exit_code
 from tests.processes import Service, eventually
 from valerix_cli.audit import Sources, audit
 from valerix_cli.journal import JournalWriter
@@ -112,7 +113,7 @@ class Nemesis:
                 known[gremlin] = max(known.get(gremlin, 0), tally["hits"])
         for service in self._platform.services:
             if not service.is_alive:
-                self.trouble(f"{service.name} died by itself, exit {service.process.exitcode}")
+                self.trouble(f"{service.name} died by itself, exit {exit_code(service.process)}")
                 self._raise(service)
 
     def trouble(self, what: str) -> None:
@@ -185,7 +186,7 @@ class Nemesis:
     def _killed(self, name: str) -> Iterator[None]:
         service = self._services[name]
         service.kill()
-        self._fired[f"SIGKILL of {name}"] += service.process.exitcode == -signal.SIGKILL
+        self._fired[f"SIGKILL of {name}"] += exit_code(service.process) == -signal.SIGKILL
         try:
             yield
         finally:
