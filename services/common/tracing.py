@@ -61,9 +61,7 @@ def configure(service: str, replica: str, environ: Mapping[str, str]) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
     except ImportError as error:
         name = next(name for name in ENDPOINTS if environ.get(name))
-        raise SettingsError(
-            f"{name} is set, but OpenTelemetry is not installed: pip install 'valerix[otel]'"
-        ) from error
+        raise SettingsError(f"{name} is set, but not OpenTelemetry installed: it is Valerix' extra `otel`") from error
     resource = Resource.create({"service.name": f"valerix-{service}", "service.instance.id": replica})
     _provider = TracerProvider(resource=resource)
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

@@ -28,6 +28,6 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded_by_a_service_or_
 
 def test_an_endpoint_without_the_library_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT is set.*pip install 'valerix\[otel\]'"):
+    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT is set.* extra `otel`"):
         tracing.configure("order", "order-1", ENDPOINT)
     assert not tracing.is_on()
