@@ -1,5 +1,6 @@
 """Everything one does with this repository, as sessions: `nox` checks it, `nox -s up` runs it."""
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -105,6 +106,10 @@ def monitoring(session: nox.Session) -> None:
 
     Needs Debian's prometheus and prometheus-alertmanager, or the same from elsewhere on the path; some five minutes.
     """
+    if not shutil.which(
+        "prometheus"
+    ):  # its tests would all be skipped, and the session look as if it had shown something
+        session.error("Prometheus is not installed: apt-get install prometheus prometheus-alertmanager")
     install(session, *DEVELOPMENT, *MONITORING)
     session.run("pytest", "tests/monitoring", *session.posargs)
 
@@ -151,6 +156,5 @@ def pin(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
         "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "--group", "monitoring",
-        "pyproject.toml",
-        "--output-file", "constraints.txt",
+        "pyproject.toml", "--output-file", "constraints.txt",
     )  # fmt: skip

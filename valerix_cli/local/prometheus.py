@@ -43,15 +43,16 @@ def shipped_rules() -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Alertmanager:
-    """Alertmanager in `directory`, on 127.0.0.1 only; it tells `webhook`, if there is one, what fires and ends."""
+class _Watcher:
+    """What both are to who starts, watches and stops them (`servers.Server`)."""
 
     program: Path
     directory: Path
     port: int
-    webhook: str | None = None
-    name: str = "alertmanager"
-    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def stop_signal(self) -> signal.Signals:
+        return signal.SIGTERM
 
     def on_port(self, port: int) -> Self:
         return replace(self, port=port)
@@ -60,6 +61,18 @@ class Alertmanager:
         return None
 
     def made(self) -> None: ...
+
+    def answers(self) -> bool:
+        answer = ask(f"http://{LOOPBACK}:{self.port}", "/-/ready")
+        return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
+
+
+@dataclass(frozen=True)
+class Alertmanager(_Watcher):
+    """Alertmanager in `directory`, on 127.0.0.1 only; it tells `webhook`, if there is one, what fires and ends."""
+
+    webhook: str | None = None
+    name: str = "alertmanager"
 
     def running(self) -> Launch:
         hooks = [{"url": self.webhook, "send_resolved": True}] if self.webhook else []
@@ -85,30 +98,15 @@ class Alertmanager:
             "--cluster.listen-address=",  # alone
         )
 
-    def answers(self) -> bool:
-        return _is_ready(self.port)
-
 
 @dataclass(frozen=True)
-class Prometheus:
+class Prometheus(_Watcher):
     """Prometheus in `directory`, on 127.0.0.1 only; asks each of `fleet`, tells the Alertmanager at `alerts_to`."""
 
-    program: Path
-    directory: Path
-    port: int
     fleet: tuple[Replica, ...]
     alerts_to: str
     rules: tuple[Path, ...] = field(default_factory=lambda: tuple(shipped_rules()))
     name: str = "prometheus"
-    stop_signal: signal.Signals = signal.SIGTERM
-
-    def on_port(self, port: int) -> Self:
-        return replace(self, port=port)
-
-    def making(self) -> Launch | None:
-        return None
-
-    def made(self) -> None: ...
 
     def running(self) -> Launch:
         file = _written(self.directory / "prometheus.yaml", configuration(self.fleet, self.rules, self.alerts_to))
@@ -120,9 +118,6 @@ class Prometheus:
             f"--storage.tsdb.retention.time={KEPT_FOR}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
         )
-
-    def answers(self) -> bool:
-        return _is_ready(self.port)
 
 
 def configuration(fleet: Iterable[Replica], files: Iterable[Path], alerts_to: str) -> dict[str, Any]:
@@ -155,8 +150,3 @@ def _written(file: Path, settings: dict[str, Any]) -> Path:
 
 def _launch(program: Path, directory: Path, *options: str) -> Launch:
     return Launch((str(program), *options), directory, {"PATH": os.defpath})
-
-
-def _is_ready(port: int) -> bool:
-    answer = ask(f"http://{LOOPBACK}:{port}", "/-/ready")
-    return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
