@@ -72,4 +72,5 @@ def _checked(line: BasketLine, where: str) -> BasketLine:
     if 1 <= line.quantity <= MOST:
         return line
     why = f"{line.quantity} of {line.item_id}: one order takes 1 to {MOST}"
-    raise BadUsageError(f"The order {where} was not understood.", why, "split it into several orders")
+    hint = "split it into several orders" if line.quantity > MOST else _HINT
+    raise BadUsageError(f"The order {where} was not understood.", why, hint)

@@ -48,3 +48,10 @@ def test_a_line_that_is_no_order_is_refused_with_its_number_before_anything_is_s
         baskets.read(["xbox:1", line], "orders.txt", None)
     assert "line 2 of orders.txt" in refused.value.what
     assert refused.value.code is ExitCode.BAD_USAGE
+
+
+@pytest.mark.parametrize(("typed", "hint"), [("ps5:0", "write ITEM"), ("ps5:1001", "split it into several orders")])
+def test_only_what_is_too_much_for_one_order_is_told_to_be_split(typed: str, hint: str) -> None:
+    with pytest.raises(BadUsageError) as refused:
+        baskets.typed([typed], None)
+    assert refused.value.hint.startswith(hint)
