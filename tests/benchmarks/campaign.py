@@ -46,7 +46,7 @@ def run(bench: Bench, asked: Namespace, directory: Path) -> Iterator[Result]:
         with live(directory / "platform") as shop:
             server |= shop.server_settings()
             bench.warm_up(shop)
-            _round(bench, shop, asked)
+            _round(bench, shop, asked, number)
             yield so_far()
             if number == asked.rounds and "soak" in asked.only:
                 soak.measure(bench, shop, asked.soak_minutes)
@@ -60,7 +60,7 @@ def run(bench: Bench, asked: Namespace, directory: Path) -> Iterator[Result]:
         yield so_far()
 
 
-def _round(bench: Bench, shop: Live, asked: Namespace) -> None:
+def _round(bench: Bench, shop: Live, asked: Namespace, number: int) -> None:
     """One of each, one after the other, so that what the machine does meanwhile spreads over all.
 
     Every round has a platform of its own: the bound is measured on empty tables, and so is what it is held against.
@@ -68,7 +68,8 @@ def _round(bench: Bench, shop: Live, asked: Namespace) -> None:
     bench.bounds.append(bound.measure(shop, asked.seconds))
     bench.say(f"one by one: {bench.bounds[-1].per_second:,.0f}/s, alone {bench.bounds[-1].alone:g} ms")
     if "throughput" in asked.only:
-        throughput.new_orders(bench, shop, QUICK if asked.quick else throughput.CLIENTS, many=not asked.quick)
+        clients = QUICK if asked.quick else throughput.CLIENTS
+        throughput.new_orders(bench, shop, clients, many=not asked.quick, turn=number)
     if "replays" in asked.only:
         throughput.replays(bench, shop, QUICK[1:2] if asked.quick else throughput.REPLAYS)
     if "latency" in asked.only:

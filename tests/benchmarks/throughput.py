@@ -11,12 +11,15 @@ MANY = 1000  # items
 _KNOWN_AT_MOST = 5000  # keys that are replayed
 
 
-def new_orders(bench: Bench, shop: Live, clients: Sequence[int], *, many: bool) -> None:
-    """Of the hot item, `hot/64`, and with `many` right after it of a thousand items, each alike: `items/64`."""
+def new_orders(bench: Bench, shop: Live, clients: Sequence[int], *, many: bool, turn: int = 1) -> None:
+    """Of the hot item, `hot/64`, and with `many` of a thousand items, each alike, `items/64`.
+
+    One right after the other. Whichever is second finds more orders stored, so that is another one every other `turn`.
+    """
+    kinds = {"hot": 1, "items": MANY} if many else {"hot": 1}
     for number in clients:
-        bench.clients(shop, f"hot/{number}", number)
-        if many:
-            bench.clients(shop, f"items/{number}", number, items=MANY)
+        for kind in sorted(kinds, reverse=turn % 2 == 0):
+            bench.clients(shop, f"{kind}/{number}", number, items=kinds[kind])
 
 
 def replays(bench: Bench, shop: Live, clients: Sequence[int] = REPLAYS) -> None:
