@@ -1,5 +1,6 @@
 """Everything one does with this repository, as sessions: `nox` checks it, `nox -s up` runs it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -18,13 +19,15 @@ DEVELOPMENT, MONITORING = (
 
 
 def install(session: nox.Session, *more: str) -> None:
-    """Install Valerix itself and `more`, at the versions that constraints.txt pins.
+    """Install Valerix itself with what `valerix cluster` needs, and `more`, at the versions that constraints.txt pins.
 
     All is compiled at once. Where Python may not write bytecode, every process would else compile what it imports anew,
     which takes a service three times as long to start.
     """
     may_write = {"PYTHONDONTWRITEBYTECODE": ""}
-    session.install("--compile-bytecode", "--constraint", "constraints.txt", "--editable", ".", *more, env=may_write)
+    session.install(
+        "--compile-bytecode", "--constraint", "constraints.txt", "--editable", ".[cluster]", *more, env=may_write
+    )
 
 
 @nox.session
@@ -115,6 +118,34 @@ def monitoring(session: nox.Session) -> None:
 
 
 @nox.session
+def manifests(session: nox.Session) -> None:
+    """Have checkov look at every overlay as it is rendered; what it skips, and why, is in manifests/.checkov.yaml."""
+    install(session)
+    session.install("checkov==3.2.495")
+    session.run("python", "-m", "tests.cluster.checkov", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def assets(session: nox.Session) -> None:
+    """Build a Kubernetes control plane and node from their Go modules, once, into a cache; needs Go, takes a while."""
+    session.run("python3", "-m", "tests.cluster.assets", *session.posargs)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Try `valerix cluster` on a real API server, which KUBEBUILDER_ASSETS names; some ten minutes.
+
+    `nox -s assets` builds one. Arguments after `--` go to pytest.
+    """
+    if not os.environ.get(
+        "KUBEBUILDER_ASSETS"
+    ):  # its tests would all be skipped, and look as if they had shown something
+        session.error("KUBEBUILDER_ASSETS names no control plane: nox -s assets builds one and says where it is")
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "tests/cluster", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure how fast Valerix is, beside PostgreSQL doing the same one by one; `-- --quick` in a minute, else an hour.
 
@@ -156,5 +187,5 @@ def pin(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
         "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "--group", "monitoring",
-        "pyproject.toml", "--output-file", "constraints.txt",
+        "--extra", "cluster", "pyproject.toml", "--output-file", "constraints.txt",
     )  # fmt: skip

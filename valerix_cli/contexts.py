@@ -21,6 +21,13 @@ class Context:
     order_database: str | None = None
     inventory_database: str | None = None
 
+    cluster: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: a cluster, or the addresses of the order service."""
+        return self.cluster or ", ".join(self.services["order"])
+
     @property
     def is_local(self) -> bool:
         return self.name == LOCAL
@@ -38,7 +45,12 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
             f"it is named by the {settings.setting('context').origin}; known are {', '.join([LOCAL, *known])}",
             "valerix context list",
         )
-    return _from_config(name, *known[name], environ)
+    config, origin = known[name]
+    if config.cluster is not None:
+        from valerix_cli.cluster.reach import reach  # noqa: PLC0415 - an extra, and slow
+
+        return reach(name, config, origin)
+    return _from_config(name, config, origin, environ)
 
 
 def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping[str, str]) -> Context:

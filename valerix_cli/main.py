@@ -18,6 +18,7 @@ from valerix_cli.session import Session
 PLATFORM = "The platform"
 ORDERS = "Orders and stock"
 FAULTS = "Faults and recovery"
+CLUSTER = "Beyond this machine"
 TOOLBOX = "Toolbox"
 
 
@@ -42,6 +43,7 @@ TARGETS = [
     _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
     _target("drill", FAULTS, "Run chaos drills: faults under load, gates, an audit, a receipt."),
     _target("demo", FAULTS, "Show the story of the order that would not duplicate.", alone=True),
+    _target("cluster", CLUSTER, "Check, apply and watch it in a Kubernetes cluster.", online=False),
     _target("doctor", TOOLBOX, "Find what is wrong with this set-up, and say the fix.", alone=True, online=False),
     _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
     _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),

@@ -74,20 +74,21 @@ class Session:
 
     def guard(self, deed: str) -> None:
         """Name the platform before a write to one that is not local, and ask. Raises GuardError on anything but yes."""
-        if self.context.is_local:
-            return
-        where = f"{deed} on `{self.context.name}` ({', '.join(self.context.services['order'])})"
+        if not self.context.is_local:
+            where = f"{deed} on `{self.context.name}` ({self.context.place})"
+            self.agree(where, "it is not the local platform")
+
+    def agree(self, deed: str, why: str) -> None:
+        """Name a deed that reaches beyond this machine, and ask. Raises GuardError on anything but yes."""
         if self.options.yes:
-            talk(f"About to {where}.", self.output)
+            talk(f"About to {deed}.", self.output)
             return
         if self.settings.setting("no_input").value or not sys.stdin.isatty():
-            raise GuardError(
-                f"Not done: {where}.", "it is not the local platform, and nobody can be asked", "add --yes"
-            )
+            raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", "add --yes")
         import typer  # noqa: PLC0415 - only a question needs it
 
-        if not typer.confirm(f"{where[0].upper()}{where[1:]}?", err=True):
-            raise GuardError(f"Not done: {where}.", "the answer was no", "valerix --context local, for this machine")
+        if not typer.confirm(f"{deed[0].upper()}{deed[1:]}?", err=True):
+            raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
 
     def announce_gremlins(self) -> None:
         """Say so on stderr while a gremlin is live. Costs one short GET, and never an error."""

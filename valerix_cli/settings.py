@@ -30,15 +30,25 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
 
     The databases are the auditor's connection strings, which hold a password, so they are only ever in variables.
+    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it.
     """
 
-    order: list[str]
-    inventory: list[str]
+    order: list[str] = []
+    inventory: list[str] = []
     operator_token: str | None = None
     operator_token_env: str | None = None
     service_token_env: str | None = None
     order_database_env: str | None = None
     inventory_database_env: str | None = None
+    cluster: str | None = None
+    namespace: str | None = None
+    overlay: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.cluster is None and not (self.order and self.inventory):
+            raise ValueError("a context has the addresses of `order` and `inventory`, or the name of a `cluster`")
+        if self.cluster is None and (self.namespace or self.overlay):
+            raise ValueError("`namespace` and `overlay` say something of a `cluster`, and there is none")
 
 
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

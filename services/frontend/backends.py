@@ -1,12 +1,14 @@
 """The two services as the dashboard sees them: each behind its replicas, with the operator's token."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from services.common.http import FAILURES, UNREACHED
 from services.frontend.wire import Problem
@@ -14,6 +16,7 @@ from services.frontend.wire import Problem
 T = TypeVar("T")
 
 LIMIT = 2.0  # seconds that a look may take
+LOOK_UP_EVERY, LOOK_UP_LIMIT = 5.0, 0.5  # seconds
 DEED_LIMIT = 10.0  # seconds that what an operator asks for may take: longer than an order's longest way
 
 
@@ -36,15 +39,59 @@ class Answer(msgspec.Struct, frozen=True):
     milliseconds: float
 
 
+async def resolve(host: str) -> list[str]:
+    """The IPv4 addresses that a name stands for, else its IPv6 ones. Raises OSError, TimeoutError."""
+    async with asyncio.timeout(LOOK_UP_LIMIT):
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    by_family: dict[int, list[str]] = {}
+    for family, _, _, _, address in found:
+        by_family.setdefault(family, []).append(str(address[0]))
+    return by_family.get(socket.AF_INET) or by_family.get(socket.AF_INET6, [])
+
+
+Resolve: TypeAlias = Callable[[str], Awaitable[list[str]]]
+
+
 class Backend:
     """One service. `name` is what people call it."""
 
-    def __init__(self, session: aiohttp.ClientSession, name: str, urls: tuple[str, ...], token: str) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        name: str,
+        urls: tuple[str, ...],
+        token: str,
+        resolve: Resolve = resolve,
+    ) -> None:
         self.name = name
-        self.urls = tuple(url.rstrip("/") for url in urls)
+        self.urls = self._told = tuple(url.rstrip("/") for url in urls)
+        self._resolve, self._looked_up_at = resolve, 0.0
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"}
         self._first = 0  # of the replicas, the one that answered last
+
+    async def find_replicas(self) -> None:
+        """Look the replicas up, every few seconds: a name of several addresses stands for as many replicas.
+
+        So it is in a cluster, where replicas come and go. One that cannot be looked up stands for what it did.
+        """
+        now = time.monotonic()
+        if now - self._looked_up_at < LOOK_UP_EVERY:
+            return
+        self._looked_up_at = now
+        try:
+            found = await asyncio.gather(*(self._replicas_at(URL(url)) for url in self._told))
+        except (OSError, TimeoutError):
+            return
+        self.urls = tuple(url for urls in found for url in urls)
+
+    async def _replicas_at(self, url: URL) -> list[str]:
+        if url.scheme != "http" or url.host is None:  # a certificate is a name's, not an address's
+            return [str(url).rstrip("/")]
+        addresses = sorted(set(await self._resolve(url.host)))
+        if len(addresses) < 2:  # noqa: PLR2004 - one is the name itself
+            return [str(url).rstrip("/")]
+        return [str(url.with_host(address)).rstrip("/") for address in addresses]
 
     async def get(self, path: str, kind: type[T]) -> T:
         """What one replica says. Raises Unanswered or Refused."""
@@ -60,10 +107,11 @@ class Backend:
         limit: float = LIMIT,
     ) -> Answer:
         """Ask the replica that answered last, and the next while one cannot be reached. Raises Unanswered."""
-        turn = [(self._first + step) % len(self.urls) for step in range(len(self.urls))]
+        urls = self.urls  # it may be another one once there is an answer
+        turn = [(self._first + step) % len(urls) for step in range(len(urls))]
         for index in turn:
             try:
-                answer = await self.ask_one(self.urls[index], method, path, json=json, headers=headers, limit=limit)
+                answer = await self.ask_one(urls[index], method, path, json=json, headers=headers, limit=limit)
             except Unanswered as error:
                 if index == turn[-1] or not isinstance(error.__cause__, UNREACHED):
                     raise

@@ -66,6 +66,7 @@ class Watcher:
     async def look(self) -> Sights:
         """Takes as long as the slowest answer, a little over two seconds at most."""
         orders, inventory = self._orders, self._inventory
+        await asyncio.gather(*(service.find_replicas() for service in self._services))
         questions: dict[str, Callable[[], Awaitable[Any]]] = {
             "traffic": self._traffic,
             "breaker": lambda: orders.get("/api/admin/breaker", Breaker),

@@ -54,8 +54,8 @@ def clerk(postgres_server: PostgresServer) -> Iterator[str]:
 
 def test_databases_are_made_on_another_server_as_often_as_one_likes(clerk: str) -> None:
     secrets = Secrets.generate()
-    urls = make_databases(clerk, secrets)
-    assert make_databases(clerk, secrets) == urls
+    urls = make_databases(clerk, secrets.database_passwords)
+    assert make_databases(clerk, secrets.database_passwords) == urls
     for owner, url in urls.items():
         with psycopg.connect(url) as conn:
             assert conn.execute("SELECT current_user::text").fetchone() == (owner,)
@@ -67,6 +67,6 @@ def test_databases_are_made_on_another_server_as_often_as_one_likes(clerk: str) 
 
 
 def test_other_passwords_are_made_known(clerk: str) -> None:
-    make_databases(clerk, Secrets.generate())
-    for url in make_databases(clerk, Secrets.generate()).values():
+    make_databases(clerk, Secrets.generate().database_passwords)
+    for url in make_databases(clerk, Secrets.generate().database_passwords).values():
         psycopg.connect(url).close()

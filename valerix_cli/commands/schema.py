@@ -10,6 +10,7 @@ from valerix_cli import results
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
 from valerix_cli.clients.prometheus import Alert
+from valerix_cli.cluster import model as cluster
 from valerix_cli.demo.model import Demo
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.drills import model as drill_file
@@ -26,6 +27,13 @@ SHAPES: dict[str, Any] = {
     "alerts": list[Alert],
     "alerts-watch": AlertChange,
     "audit": Audit,
+    "cluster-apply": cluster.Applied,
+    "cluster-check": cluster.Readiness,
+    "cluster-delete": cluster.Deleted,
+    "cluster-diff": cluster.Diff,
+    "cluster-rollback": list[cluster.RolledBack],
+    "cluster-status": cluster.ClusterStatus,
+    "cluster-status-watch": cluster.Workload,
     "breaker-history": list[wire.BreakerTransition],
     "breaker-status": wire.Breaker,
     "chaos-hits": wire.Hits,

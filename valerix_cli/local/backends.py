@@ -86,4 +86,4 @@ def _make_databases(admin_url: str, secrets: Secrets) -> dict[str, str]:
     """The connection string of each service's role."""
     from valerix_cli.local.databases import make_databases  # noqa: PLC0415 - loads psycopg, while the servers start
 
-    return make_databases(admin_url, secrets)
+    return make_databases(admin_url, secrets.database_passwords)

@@ -1,9 +1,18 @@
-"""The roles and databases of the services on a PostgreSQL that may be anybody's, made as often as one likes."""
+"""The roles and databases of the services on a PostgreSQL that may be anybody's, made as often as one likes.
+
+`python -m valerix_cli.local.databases` makes them where VALERIX_DATABASE_URL says, with ORDER_PASSWORD,
+INVENTORY_PASSWORD and AUDITOR_PASSWORD: what a cluster does before its first migration.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
 
 from psycopg import Connection, Error, connect, conninfo, sql
 
-from valerix_cli.errors import UnreachableError
-from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB, Secrets
+from valerix_cli.errors import BadUsageError, CliError, UnreachableError
+from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB
+from valerix_cli.output import print_error
 
 OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
 """Each service's role and the database it owns; the other service may not even connect to it."""
@@ -11,18 +20,13 @@ OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
 _ENCRYPTION = b"scram-sha-256"
 
 
-def make_databases(admin_url: str, secrets: Secrets) -> dict[str, str]:
+def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
     """Make, or bring up to date, the services' roles and databases and the auditor who may read both.
 
-    `admin_url` is a connection string of somebody who may create roles and databases. Passwords are sent as SCRAM
-    verifiers, so no log of the server can hold one. Returns the connection string of each service's role.
-    Raises UnreachableError.
+    `admin_url` is a connection string of somebody who may create roles and databases; `passwords` has one per role.
+    They are sent as SCRAM verifiers, so no log of the server can hold one. Returns the connection string of each
+    service's role. Raises UnreachableError.
     """
-    passwords = {
-        "order_service": secrets.order_password,
-        "inventory_service": secrets.inventory_password,
-        AUDITOR: secrets.auditor_password,
-    }
     try:
         with connect(admin_url, autocommit=True, connect_timeout=5) as admin:
             for role, password in passwords.items():
@@ -78,3 +82,21 @@ def _let_auditor_read(admin: Connection, owner: str) -> None:
             sql.Identifier(owner), auditor
         )
     )
+
+
+def main(environ: Mapping[str, str]) -> None:
+    """The whole of the command; what is missing or cannot be had ends it with the exit code for that."""
+    named = {"order_service": "ORDER_PASSWORD", "inventory_service": "INVENTORY_PASSWORD", AUDITOR: "AUDITOR_PASSWORD"}
+    url = environ.get("VALERIX_DATABASE_URL")
+    missing = [variable for variable in ("VALERIX_DATABASE_URL", *named.values()) if not environ.get(variable)]
+    try:
+        if missing or not url:
+            raise BadUsageError("The databases were not made.", f"{missing[0]} is not set", "set it")
+        make_databases(url, {role: environ[variable] for role, variable in named.items()})
+    except CliError as error:
+        print_error(error)
+        sys.exit(error.code)
+
+
+if __name__ == "__main__":
+    main(os.environ)

@@ -79,6 +79,15 @@ class Secrets(msgspec.Struct, frozen=True):
     dashboard_password: str = ""
     """Empty in a file that was written when there was no dashboard."""
 
+    @property
+    def database_passwords(self) -> dict[str, str]:
+        """The password of each role."""
+        return {
+            "order_service": self.order_password,
+            "inventory_service": self.inventory_password,
+            AUDITOR: self.auditor_password,
+        }
+
     @classmethod
     def generate(cls) -> "Secrets":
         return cls(**{name: secrets.token_urlsafe(24) for name in cls.__struct_fields__})

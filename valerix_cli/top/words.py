@@ -27,10 +27,10 @@ _DOES = {
 
 
 def where(context: Context) -> str:
-    """The platform by its name; one that is not local also by its addresses."""
+    """The platform by its name; one that is not local also by where it is."""
     if context.is_local:
         return "`local`"
-    return f"`{context.name}` ({', '.join(context.services['order'])})"
+    return f"`{context.name}` ({context.place})"
 
 
 def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.common.http import open_session
+from services.frontend import backends
 from services.frontend.backends import Backend, Refused, Unanswered, decode
 from services.frontend.wire import Queue
 from valerix_cli.local.ports import free_port
@@ -100,3 +101,48 @@ async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understo
         assert refused.value.problem.slug == "chaos-halted"
         with pytest.raises(Unanswered, match="answered 502"):
             await orders.get("/elsewhere", Queue)
+
+
+async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the pods of a cluster come and go: they are looked up anew every few seconds."""
+    monkeypatch.setattr(backends, "LOOK_UP_EVERY", 0.0)
+    known = {"order-pods": ["10.0.0.2", "10.0.0.1"], "alone": ["10.0.0.9"], "six": ["fd00::2", "fd00::1"]}
+
+    async def resolve(host: str) -> list[str]:
+        return known[host]
+
+    urls = ("http://order-pods:3001", "http://alone:3001", "http://six:3001/base", "https://order-pods:3001")
+    async with open_session() as session:
+        orders = Backend(session, "orders", urls, "token-of-the-operator", resolve)
+        await orders.find_replicas()
+        first, second, alone, *rest = orders.urls
+        assert (first, second) == ("http://10.0.0.1:3001", "http://10.0.0.2:3001")
+        assert alone == "http://alone:3001"
+        assert rest == ["http://[fd00::1]:3001/base", "http://[fd00::2]:3001/base", "https://order-pods:3001"]
+        known["order-pods"] = ["10.0.0.3"]
+        await orders.find_replicas()
+        assert orders.urls[0] == "http://order-pods:3001"
+
+
+async def test_replicas_that_cannot_be_looked_up_are_those_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "LOOK_UP_EVERY", 0.0)
+    answers = iter([["10.0.0.1", "10.0.0.2"]])
+
+    async def resolve(_: str) -> list[str]:
+        try:
+            return next(answers)
+        except StopIteration:
+            raise OSError("no such host") from None
+
+    async with open_session() as session:
+        orders = Backend(session, "orders", ("http://order-pods:3001",), "token-of-the-operator", resolve)
+        await orders.find_replicas()
+        before = orders.urls
+        await orders.find_replicas()
+        assert orders.urls == before == ("http://10.0.0.1:3001", "http://10.0.0.2:3001")
+
+
+async def test_this_machine_is_one_replica_by_whatever_name() -> None:
+    async with backend("http://localhost:3001", "http://127.0.0.1:3011") as orders:
+        await orders.find_replicas()
+        assert orders.urls == ("http://localhost:3001", "http://127.0.0.1:3011")

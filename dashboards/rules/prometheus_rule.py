@@ -1,0 +1,32 @@
+"""`python dashboards/rules/prometheus_rule.py` writes the rules as the Prometheus operator takes them.
+
+A kustomization cannot put one file into a field of another, so the result is kept; a test sees that it is the latest.
+"""
+
+from pathlib import Path
+
+RULES = Path(__file__).parent
+WHERE = RULES.parents[1] / "manifests" / "components" / "prometheus-operator" / "prometheus-rules.yaml"
+_HEAD = """\
+# Made by dashboards/rules/prometheus_rule.py from the files beside it: change those.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: valerix
+spec:
+  groups:
+"""
+
+
+def written() -> str:
+    """Every group of rules, as it stands in its file."""
+    return _HEAD + "".join(_groups(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yaml")))
+
+
+def _groups(rules: str) -> str:
+    _, _, groups = rules.partition("groups:\n")
+    return "".join(f"  {line}".rstrip() + "\n" for line in groups.splitlines())
+
+
+if __name__ == "__main__":
+    WHERE.write_text(written(), encoding="utf-8")

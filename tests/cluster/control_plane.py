@@ -1,0 +1,218 @@
+"""A real API server and etcd, and the controllers if they are there, on ports of this machine."""
+
+import base64
+import contextlib
+import ipaddress
+import json
+import os
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.processes import eventually
+from valerix_cli.local.ports import free_port
+
+NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager")
+ADMIN, DEVELOPER = "admin-token-of-the-tests", "developer-token-of-the-tests"
+_LIMIT = 60.0  # seconds
+
+
+def assets() -> Path | None:
+    """Where the programs are: KUBEBUILDER_ASSETS, as the field has it. None where one of them is missing."""
+    named = os.environ.get("KUBEBUILDER_ASSETS")
+    if not named or not all((Path(named) / program).exists() for program in NEEDED):
+        return None
+    return Path(named)
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """`kubeconfig` has the contexts `admin`, who may do everything, and `developer`, who may do nothing yet."""
+
+    url: str
+    kubeconfig: Path
+    ca: Path
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+        """Ask as the administrator. Raises urllib.error.HTTPError."""
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            f"{self.url}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {ADMIN}", "Content-Type": kind, "Accept": "application/json"},
+        )
+        trusting = ssl.create_default_context(cafile=str(self.ca))
+        with urllib.request.urlopen(request, context=trusting, timeout=10) as answer:  # noqa: S310 - the same
+            return json.loads(answer.read())
+
+    def apply(self, thing: Any, path: str, manager: str = "tests", *, force: bool = True) -> Any:
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        return self.request("PATCH", path + query, thing, "application/apply-patch+yaml")
+
+    def find(self, path: str) -> Any:
+        """An object, or None."""
+        try:
+            return self.request("GET", path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+
+@contextlib.contextmanager
+def running(directory: Path) -> Iterator[ControlPlane]:
+    """Start it, and end it on leaving."""
+    programs = assets()
+    assert programs is not None
+    made = _certificates(directory)
+    etcd, port = free_port(), free_port()
+    url = f"https://127.0.0.1:{port}"
+    (directory / "tokens.csv").write_text(f'{ADMIN},admin,1,"system:masters"\n{DEVELOPER},developer,2,"developers"\n')
+    plane = ControlPlane(url, _kubeconfig(directory, url, made["ca"]), made["ca"])
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            _process(
+                directory,
+                programs / "etcd",
+                f"--data-dir={directory / 'etcd'}",
+                f"--listen-client-urls=http://127.0.0.1:{etcd}",
+                f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+                f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
+                "--unsafe-no-fsync",
+            )
+        )
+        stack.enter_context(
+            _process(
+                directory,
+                programs / "kube-apiserver",
+                f"--etcd-servers=http://127.0.0.1:{etcd}",
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                f"--secure-port={port}",
+                f"--tls-cert-file={made['certificate']}",
+                f"--tls-private-key-file={made['key']}",
+                f"--token-auth-file={directory / 'tokens.csv'}",
+                "--authorization-mode=RBAC",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={made['accounts']}",
+                f"--service-account-signing-key-file={made['accounts']}",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--allow-privileged=true",
+                "--endpoint-reconciler-type=none",
+            )
+        )
+        eventually(lambda: _is_ready(plane), within=_LIMIT, what="the API server answers")
+        stack.enter_context(
+            _process(
+                directory,
+                programs / "kube-controller-manager",
+                f"--kubeconfig={plane.kubeconfig}",
+                f"--service-account-private-key-file={made['accounts']}",
+                f"--root-ca-file={made['ca']}",
+                "--leader-elect=false",
+                "--secure-port=0",
+                "--concurrent-deployment-syncs=10",
+            )
+        )
+        yield plane
+
+
+def _is_ready(plane: ControlPlane) -> bool:
+    try:
+        plane.request("GET", "/api/v1/namespaces/default")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _process(directory: Path, program: Path, *arguments: str) -> Iterator[None]:
+    with (directory / f"{program.name}.log").open("wb") as log:
+        process = subprocess.Popen([str(program), *arguments], stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+            process.wait()
+
+
+def _kubeconfig(directory: Path, url: str, ca: Path) -> Path:
+    cluster = {"server": url, "certificate-authority-data": base64.b64encode(ca.read_bytes()).decode()}
+    tokens = {"admin": ADMIN, "developer": DEVELOPER}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "admin",
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token}} for name, token in tokens.items()],
+        "contexts": [{"name": name, "context": {"cluster": "tests", "user": name}} for name in tokens],
+    }
+    file = directory / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    file.chmod(0o600)
+    return file
+
+
+def _certificates(directory: Path) -> dict[str, Path]:
+    """An authority, a certificate for 127.0.0.1, and the key that service accounts' tokens are signed with."""
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = _name("tests")
+    ca = (
+        _builder(authority, authority, ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    certificate = (
+        _builder(_name("kube-apiserver"), authority, key.public_key())
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    written = {
+        "ca": ca.public_bytes(pem),
+        "certificate": certificate.public_bytes(pem),
+        "key": _pem(key),
+        "accounts": _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+    }
+    for name, content in written.items():
+        (directory / f"{name}.pem").write_bytes(content)
+    return {name: directory / f"{name}.pem" for name in written}
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )

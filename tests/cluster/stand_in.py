@@ -1,0 +1,94 @@
+"""Stands in for scheduler and kubelet: every pod gets a node at once, and runs as its image's tag says.
+
+`…-broken` cannot be pulled, `…-crashing` ends with 2 again and again, `…-slow` is never ready; pods of a job succeed,
+unless its image is broken or crashing. Everything else of the cluster is real.
+"""
+
+import contextlib
+import threading
+import time
+import urllib.error
+from typing import Any, Self
+
+from tests.cluster.control_plane import ControlPlane
+
+NODE = "stand-in"
+_EVERY = 0.1  # seconds
+_NOW = "2026-01-01T00:00:00Z"
+
+
+class Kubelet:
+    """Looks after the pods until it is stopped."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stand-in")
+
+    def __enter__(self) -> Self:
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        self._plane.request("POST", "/api/v1/nodes", node)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(_EVERY):
+            with contextlib.suppress(OSError):  # the API server goes before us at the end
+                for pod in self._plane.request("GET", "/api/v1/pods")["items"]:
+                    with contextlib.suppress(urllib.error.HTTPError):  # somebody was quicker
+                        self._look_after(pod)
+
+    def _look_after(self, pod: Any) -> None:
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+        if "deletionTimestamp" in pod["metadata"]:
+            self._plane.request("DELETE", path, {"gracePeriodSeconds": 0})
+        elif not pod["spec"].get("nodeName"):
+            binding = {
+                "apiVersion": "v1",
+                "kind": "Binding",
+                "metadata": {"name": pod["metadata"]["name"]},
+                "target": {"kind": "Node", "name": NODE},
+            }
+            self._plane.request("POST", f"{path}/binding", binding)
+        elif (pod.get("status") or {}).get("phase", "Pending") == "Pending" and "startTime" not in pod["status"]:
+            self._plane.request("PATCH", f"{path}/status", {"status": status(pod)}, "application/merge-patch+json")
+
+
+def status(pod: Any) -> Any:
+    """What a kubelet would say of a pod after a while."""
+    images = [container["image"] for container in pod["spec"]["containers"]]
+    tag = images[0].rpartition("-")[2]
+    waiting = {
+        "broken": ("ImagePullBackOff", "Back-off pulling image", {}),
+        "crashing": ("CrashLoopBackOff", "back-off restarting", {"terminated": {"exitCode": 2, "reason": "Error"}}),
+        "slow": ("ContainerCreating", "", {}),
+    }.get(tag)
+    for_good = pod["spec"]["restartPolicy"] == "Never" and waiting is None
+    container: dict[str, Any] = {"imageID": "", "restartCount": 0, "ready": False, "started": False}
+    if waiting:
+        reason, message, last = waiting
+        container |= {"state": {"waiting": {"reason": reason, "message": message}}, "lastState": last}
+        container["restartCount"] = 3 if last else 0
+    elif for_good:
+        container["state"] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    else:
+        container |= {"state": {"running": {"startedAt": _NOW}}, "ready": True, "started": True}
+    verdict = "False" if waiting or for_good else "True"
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    return {
+        "phase": "Pending" if waiting else "Succeeded" if for_good else "Running",
+        "startTime": now,
+        "podIP": "10.0.0.1",
+        "conditions": [
+            {"type": kind, "status": "True" if kind == "PodScheduled" else verdict, "lastTransitionTime": now}
+            for kind in kinds
+        ],
+        "containerStatuses": [
+            {"name": one["name"], "image": one["image"], **container} for one in pod["spec"]["containers"]
+        ],
+    }

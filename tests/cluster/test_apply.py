@@ -1,0 +1,315 @@
+"""`valerix cluster` against a real API server: what it does, what it refuses, and what it says then."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import Done, Valerix
+from tests.cluster.control_plane import ControlPlane
+from tests.processes import eventually
+from tests.unit.manifests.rendered import SERVICES
+from valerix_cli import __version__
+from valerix_cli.cluster.overlays import MANIFESTS
+
+HELP = re.compile(r"^Error: .+\n  why: .+\n  try: .+$", re.MULTILINE)
+
+
+def ends_with_help(done: Done) -> str:
+    """The last three lines say what happened, why, and what to type next."""
+    text = "\n".join(done.stderr.splitlines()[-3:])
+    assert HELP.fullmatch(text), done.stderr
+    return text
+
+
+def overlay(directory: Path, **more: object) -> str:
+    """An overlay of one's own, on top of the local one."""
+    up = "/".join([".."] * (len(directory.resolve().parts) - 1))
+    content = {"resources": [f"{up}{MANIFESTS}/overlays/local"], "namespace": "valerix", **more}
+    directory.mkdir(exist_ok=True)
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return str(directory.resolve())
+
+
+def replacing(path: str, value: str) -> str:
+    """A patch of an overlay."""
+    return json.dumps([{"op": "replace", "path": path, "value": value}])
+
+
+def make_namespace(plane: ControlPlane, name: str) -> None:
+    plane.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
+def image_of(valerix: Valerix, name: str) -> str:
+    image: str = valerix.find(f"apis/apps/v1/deployments/{name}")["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+def test_the_first_apply_goes_wave_by_wave_and_ends_when_all_is_ready(valerix: Valerix) -> None:
+    assert valerix("cluster", "diff", "--exit-code", code=20).stdout.endswith("~0 -0 =0\n")
+    done = valerix("cluster", "apply", "--yes")
+    waves = re.findall(r"^wave (\d) of 5, ([a-z ]+):", done.stderr, re.MULTILINE)
+    assert [name for _, name in waves] == ["namespace", "configuration", "data stores", "migrations", "services"]
+    found = valerix.json("cluster", "status")
+    assert found["state"] == "ready"
+    assert {one["name"]: (one["ready"], one["wanted"]) for one in found["workloads"]} == {
+        "postgres": (1, 1),
+        "redis": (1, 1),
+        "migrate": (1, 1),
+        **dict.fromkeys(SERVICES, (2, 2)),
+    }
+
+
+def test_a_second_apply_changes_nothing_and_says_so(shop: Valerix) -> None:
+    done = shop("cluster", "apply", "--yes")
+    assert done.stdout.startswith("nothing changed: +0 ~0 -0 =")
+    assert shop("cluster", "diff", "--exit-code").stdout.startswith("+0 ~0 -0 =")
+
+
+def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: ControlPlane, valerix: Valerix) -> None:
+    """The namespace enforces it, so a pod that were not allowed would not be there."""
+    valerix("cluster", "apply", "--yes", "--no-wait", "--overlay", "staging")
+    wanted = {one["metadata"]["name"]: one["spec"]["replicas"] for one in valerix.listed("apis/apps/v1/deployments")}
+    assert {"prometheus", "grafana", *SERVICES} < set(wanted)
+
+    def pods() -> dict[str, int]:
+        names = [one["metadata"]["labels"]["app.kubernetes.io/name"] for one in valerix.listed("api/v1/pods")]
+        return {name: names.count(name) for name in wanted}
+
+    eventually(lambda: pods() == wanted, within=30, what="every pod was admitted")
+    cron = valerix.find("apis/batch/v1/cronjobs/backup")["spec"]["jobTemplate"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **cron["spec"]["template"]}
+    pod["metadata"] = {**pod["metadata"], "name": "backup-now"}
+    assert plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/pods", pod)
+
+
+@pytest.mark.parametrize("name", ["staging", "production", "digitalocean"])
+def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: ControlPlane, valerix: Valerix) -> None:
+    """Network policies, budgets, autoscalers and, by their own schemas, the objects of operators."""
+    make_namespace(plane, valerix.namespace)
+    found = valerix.json("cluster", "diff", "--overlay", name)
+    assert found["refused"] == []
+    assert {change["fate"] for change in found["changes"]} == {"created", "changed"}  # the namespace is there already
+
+
+def test_secrets_are_made_once_and_shown_never(shop: Valerix, valerix: Valerix) -> None:
+    before = {one["metadata"]["name"]: one["data"] for one in shop.listed("api/v1/secrets")}
+    assert set(before) == {
+        "postgres-admin",
+        "postgres-order",
+        "postgres-inventory",
+        "postgres-auditor",
+        "redis",
+        "tokens",
+    }
+    shop("cluster", "apply", "--yes")
+    assert {one["metadata"]["name"]: one["data"] for one in shop.listed("api/v1/secrets")} == before
+    shown = valerix("cluster", "diff").stdout
+    assert "operator-token: (secret)" in shown
+    assert not re.search(r"(password|token)s?: [A-Za-z0-9+/]{16}", shown)
+
+
+def test_a_field_of_another_manager_is_left_to_it_and_it_is_named(shop: Valerix) -> None:
+    shop.set_replicas("order", 3, manager="somebody-else")
+    done = shop("cluster", "apply", "--yes", code=4)
+    said = ends_with_help(done)
+    assert "Deployment/order" in said
+    assert ".spec.replicas (set by somebody-else)" in said
+    assert shop.find("apis/apps/v1/deployments/order")["spec"]["replicas"] == 3
+    shop("cluster", "apply", "--yes", "--force-conflicts")
+    assert shop.find("apis/apps/v1/deployments/order")["spec"]["replicas"] == 2
+
+
+def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_path: Path) -> None:
+    bigger = {
+        "target": {"kind": "StatefulSet", "name": "postgres"},
+        "patch": replacing("/spec/volumeClaimTemplates/0/spec/resources/requests/storage", "20Gi"),
+    }
+    own = overlay(tmp_path / "own", patches=[bigger], configMapGenerator=[{"name": "new", "literals": ["a=b"]}])
+    said = ends_with_help(shop("cluster", "apply", "--yes", "--overlay", own, code=1))
+    assert "StatefulSet/postgres cannot be changed like that" in said
+    assert "--cascade=orphan" in said
+    assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
+
+
+def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes")
+    before = valerix.find("apis/batch/v1/jobs/migrate")["metadata"]["uid"]
+    [job] = [
+        one for one in valerix.json("cluster", "diff", "--image", "valerix:0.2.0")["changes"] if one["kind"] == "Job"
+    ]
+    assert {line.strip("+- ") for line in job["lines"] if line[0] in "+-"} == {
+        f"image: valerix:{__version__}",
+        "image: valerix:0.2.0",
+    }
+    done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0")
+    assert "~ Job/migrate (replaced)" in done.stdout
+    assert valerix.find("apis/batch/v1/jobs/migrate")["metadata"]["uid"] != before
+
+
+def test_rights_that_are_missing_are_named_all_at_once_with_the_role_that_grants_them(
+    plane: ControlPlane, valerix: Valerix
+) -> None:
+    valerix.allow("limited", "developer")
+    found = valerix.json("cluster", "check", code=3, context="limited")
+    assert found["verdict"] == "failed"
+    roles = list(yaml.safe_load_all(found["role"]))
+    assert {role["kind"] for role in roles} == {"Role", "ClusterRole"}
+    assert ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="limited"))
+    make_namespace(plane, valerix.namespace)
+    for role in roles:
+        grant(plane, role, valerix.namespace)
+    again = valerix.json("cluster", "check", context="limited")
+    assert next(line for line in again["checks"] if line["name"] == "rights")["status"] == "ok"
+    valerix("cluster", "apply", "--yes", context="limited")
+
+
+def grant(plane: ControlPlane, role: dict[str, object], namespace: str) -> None:
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    inside = role["kind"] == "Role"
+    place = f"{group}/namespaces/{namespace}" if inside else group
+    plane.apply(role, f"{place}/{str(role['kind']).lower()}s/valerix")
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": f"{role['kind']}Binding",
+        "metadata": {"name": "valerix"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": "valerix"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "developers"}],
+    }
+    plane.apply(binding, f"{place}/{str(binding['kind']).lower()}s/valerix")
+
+
+def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix: Valerix) -> None:
+    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
+    assert "no context of valerix.toml or the user's config names this cluster" in said
+    assert 'cluster = "developer"' in said
+    for deed in ("delete", "rollback"):
+        assert "names this cluster" in ends_with_help(valerix("cluster", deed, "--yes", code=4, context="developer"))
+
+
+def test_nobody_is_taken_for_having_said_yes(shop: Valerix) -> None:
+    said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.2.0", code=4))
+    assert "add --yes" in said
+    assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to agree to
+
+
+def test_an_image_that_cannot_be_pulled_ends_the_apply_and_rollback_brings_back_what_ran(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
+    done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.1.0-broken", code=1)
+    assert "ImagePullBackOff" in ends_with_help(done)
+    # migrations come first, so no service was touched; a service's own image that is broken is what rollback is for
+    assert image_of(valerix, "order") == "valerix:1.0.0"
+
+
+def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
+    valerix: Valerix, tmp_path: Path
+) -> None:
+    valerix("cluster", "apply", "--yes")
+    crashing = {
+        "target": {"kind": "Deployment", "name": "order"},
+        "patch": replacing("/spec/template/spec/containers/0/image", "valerix:1.1.0-crashing"),
+    }
+    own = overlay(tmp_path / "own", patches=[crashing])
+    done = valerix("cluster", "apply", "--yes", "--overlay", own, code=1)
+    said = ends_with_help(done)
+    assert "Deployment/order does not come up" in said
+    assert "CrashLoopBackOff, Error with exit 2" in said
+    assert "valerix cluster rollback" in said
+    assert [
+        one["name"] for one in valerix.json("cluster", "status", code=1)["workloads"] if one["state"] == "failed"
+    ] == ["order"]
+    back = valerix.json("cluster", "rollback", "order", "--yes")
+    assert [(one["from_image"], one["to_image"]) for one in back] == [
+        ("valerix:1.1.0-crashing", f"valerix:{__version__}")
+    ]
+    assert valerix.json("cluster", "status")["state"] == "ready"
+
+
+def test_rollback_brings_back_the_settings_too_even_after_pruning(valerix: Valerix, tmp_path: Path) -> None:
+    valerix("cluster", "apply", "--yes")
+    first = settings_of(valerix)
+    louder = [{"name": "settings", "behavior": "merge", "literals": ["VALERIX_LOG_LEVEL=debug"]}]
+    valerix("cluster", "apply", "--yes", "--prune", "--overlay", overlay(tmp_path / "own", configMapGenerator=louder))
+    assert settings_of(valerix) != first
+    valerix("cluster", "rollback", "--yes")
+    assert settings_of(valerix) == first
+    assert valerix.find(f"api/v1/configmaps/{first}")
+
+
+def settings_of(valerix: Valerix) -> str:
+    container = valerix.find("apis/apps/v1/deployments/order")["spec"]["template"]["spec"]["containers"][0]
+    name: str = container["envFrom"][0]["configMapRef"]["name"]
+    return name
+
+
+def test_prune_deletes_what_was_ours_and_is_described_no_longer_and_nothing_else(
+    valerix: Valerix, tmp_path: Path
+) -> None:
+    extra = [{"name": "extra", "literals": ["a=b"], "options": {"disableNameSuffixHash": True}}]
+    valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / "own", configMapGenerator=extra))
+    foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}
+    valerix.plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/configmaps", foreign)
+    kept = valerix("cluster", "apply", "--yes")
+    assert "Described no longer: ConfigMap/extra" in kept.stderr
+    assert valerix.find("api/v1/configmaps/extra")
+    done = valerix("cluster", "apply", "--yes", "--prune")
+    assert "About to delete ConfigMap/extra" in done.stderr
+    assert valerix.find("api/v1/configmaps/extra") is None
+    assert valerix.find("api/v1/configmaps/theirs")
+
+
+def test_a_dry_run_writes_nothing(valerix: Valerix) -> None:
+    found = valerix.json("cluster", "apply", "--dry-run")
+    assert found["dry_run"] is True
+    assert {change["fate"] for change in found["changes"]} == {"created"}
+    assert valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None
+
+
+def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: Valerix) -> None:
+    done = valerix.interrupted("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", once="wave 4")
+    assert done.code == 130
+    assert "Go on: valerix cluster apply" in done.stderr
+    valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
+    assert valerix.json("cluster", "status")["state"] == "ready"
+
+
+def test_what_is_not_ready_in_time_is_told(valerix: Valerix) -> None:
+    done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", "--timeout", "3s", code=124)
+    assert "Job/migrate was not ready within 3.0 s" in ends_with_help(done)
+
+
+def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes")
+    secrets = {one["metadata"]["name"]: one["data"] for one in valerix.listed("api/v1/secrets")}
+    found = valerix.json("cluster", "delete", "--yes")
+    assert {"PersistentVolumeClaim/redis", "Secret/tokens", f"Namespace/{valerix.namespace}"} <= set(found["kept"])
+    eventually(lambda: valerix.listed("apis/apps/v1/deployments") == [], within=30)
+    valerix("cluster", "status", code=3)
+    valerix("cluster", "apply", "--yes")
+    assert {one["metadata"]["name"]: one["data"] for one in valerix.listed("api/v1/secrets")} == secrets
+
+
+def test_delete_with_volumes_leaves_nothing(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes")
+    valerix("cluster", "delete", "--volumes", "--yes")
+    eventually(lambda: valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None, within=60)
+
+
+def test_a_lost_password_is_not_replaced_while_its_data_is_there(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes")
+    valerix.plane.request("DELETE", f"/api/v1/namespaces/{valerix.namespace}/secrets/postgres-admin")
+    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert "The password of PostgreSQL is gone, its data is not" in said
+
+
+def test_a_cluster_that_does_not_answer_is_told(valerix: Valerix) -> None:
+    text = valerix.plane.kubeconfig.read_text()
+    gone = valerix.directory / "gone"
+    gone.write_text(re.sub(r"https://127.0.0.1:\d+", "https://127.0.0.1:1", text))
+    directory = valerix.directory / "lost"
+    directory.mkdir()
+    lost = Valerix(ControlPlane("", gone, gone), valerix.namespace, directory)
+    assert "The cluster does not answer" in ends_with_help(lost("cluster", "apply", "--yes", code=3))
+    assert json.loads(lost("cluster", "check", "-o", "json", code=3).stdout)["verdict"] == "failed"

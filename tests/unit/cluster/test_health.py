@@ -1,0 +1,103 @@
+"""How far an object is from what was asked of it."""
+
+from typing import Any
+
+import pytest
+
+from valerix_cli.cluster.health import CRASHES, judge, troubles, unscheduled
+
+
+def deployment(**status: Any) -> Any:
+    metadata = {"name": "order", "generation": 2}
+    usual = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {"replicas": 2},
+        "status": usual | status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "why"),
+    [
+        ({}, "ready", "ready"),
+        ({"observedGeneration": 1}, "waiting", "nobody has looked at it yet"),
+        ({"updatedReplicas": 1}, "waiting", "1 of 2 pods are new"),
+        ({"replicas": 3}, "waiting", "1 old pod has to go"),
+        ({"availableReplicas": 1}, "waiting", "1 of 2 pods are available"),
+        (
+            {
+                "conditions": [
+                    {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "m"}
+                ]
+            },
+            "failed",
+            "m",
+        ),
+        ({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}]}, "failed", "quota"),
+    ],
+)
+def test_a_deployment_is_ready_once_every_pod_is_new_and_available(status: Any, verdict: str, why: str) -> None:
+    found = judge(deployment(**status))
+    assert (found.verdict, found.why) == (verdict, why)
+
+
+def test_old_news_do_not_count() -> None:
+    """A failure of the generation before says nothing about this one."""
+    failed = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "old"}]
+    assert judge(deployment(observedGeneration=1, conditions=failed)).verdict == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "verdict"),
+    [([], "waiting"), (["Complete"], "ready"), (["Failed"], "failed"), (["FailureTarget"], "waiting")],
+)
+def test_a_job_is_over_when_it_says_so(conditions: list[str], verdict: str) -> None:
+    status = {"conditions": [{"type": kind, "status": "True", "message": "m"} for kind in conditions]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": {}, "status": status}
+    assert judge(job).verdict == verdict
+
+
+def test_a_stateful_set_is_ready_once_its_pods_are_of_the_latest_revision() -> None:
+    thing: Any = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "postgres", "generation": 1},
+        "spec": {"replicas": 1},
+        "status": {"observedGeneration": 1, "readyReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
+    }
+    assert judge(thing).verdict == "waiting"
+    thing["status"]["currentRevision"] = "b"
+    assert judge(thing).verdict == "ready"
+
+
+def pod(reason: str, restarts: int = 0, *, last: Any = None) -> Any:
+    state = {"name": "order", "state": {"waiting": {"reason": reason, "message": "m"}}, "restartCount": restarts}
+    return {"metadata": {"name": "order-1"}, "status": {"containerStatuses": [state | {"lastState": last or {}}]}}
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError", "InvalidImageName"])
+def test_a_container_that_waits_in_vain_is_given_up_at_once(reason: str) -> None:
+    [found] = troubles(pod(reason))
+    assert str(found) == f"pod order-1, container order: {reason}, m"
+
+
+def test_a_container_may_stumble_before_it_is_given_up() -> None:
+    assert list(troubles(pod("CrashLoopBackOff", CRASHES - 1))) == []
+    last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    [found] = troubles(pod("CrashLoopBackOff", CRASHES, last=last))
+    assert found.detail == "OOMKilled with exit 137"
+    assert found.restarted
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull"])
+def test_what_may_yet_come_is_no_trouble(reason: str) -> None:
+    assert list(troubles(pod(reason))) == []
+
+
+def test_a_pod_that_no_node_takes_says_why() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: insufficient cpu"}
+    assert unscheduled({"metadata": {}, "status": {"conditions": [condition]}}) == "0/1 nodes: insufficient cpu"
+    assert unscheduled({"metadata": {}, "status": {}}) is None

@@ -1,0 +1,65 @@
+"""The manifests as kustomize makes objects of them: each rendered once per run, and looked up by name."""
+
+import functools
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valerix_cli.cluster.objects import Object, pod_templates
+from valerix_cli.cluster.overlays import MANIFESTS, kubectl, overlays, render
+
+SERVICES = ("order", "worker", "inventory", "frontend")
+BASE = MANIFESTS / "base"
+COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
+OVERLAYS = overlays()
+NEEDED = {"queue-autoscaling": ("monitoring",)}
+"""Components that are of no use without another."""
+
+
+@functools.cache
+def base() -> list[Object]:
+    return render(BASE)
+
+
+@functools.cache
+def overlay(name: str) -> list[Object]:
+    return render(MANIFESTS / "overlays" / name)
+
+
+def with_component(directory: Path, name: str) -> list[Object]:
+    """The base with one component, and what that needs."""
+    up = "/".join([".."] * (len(directory.resolve().parts) - 1))
+    at = [f"{up}{MANIFESTS}/components/{one}" for one in (*NEEDED.get(name, ()), name)]
+    wanted = {"resources": [f"{up}{BASE}"], "components": at}
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+    return render(directory.resolve())
+
+
+def all_rendered() -> dict[str, list[Object]]:
+    return {"base": base(), **{name: overlay(name) for name in OVERLAYS}}
+
+
+def one(things: Sequence[Object], kind: str, name: str) -> Any:
+    """The object of that name; the test fails where there is none, or two."""
+    [found] = [thing for thing in things if (thing["kind"], thing["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def of_kind(things: Sequence[Object], kind: str) -> list[Any]:
+    return [thing for thing in things if thing["kind"] == kind]
+
+
+def workloads(things: Sequence[Object]) -> Iterator[tuple[Object, Any]]:
+    """Everything that makes pods, with the description of these."""
+    for thing in things:
+        for template in pod_templates(thing):
+            yield thing, template
+
+
+def raw(directory: Path) -> str:
+    """What kustomize says, as it says it."""
+    done = subprocess.run([kubectl(), "kustomize", str(directory)], capture_output=True, text=True, check=True)
+    return done.stdout

@@ -1,0 +1,289 @@
+"""What the base promises, one promise a test, on the objects that kustomize makes of it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.manifests.rendered import SERVICES, all_rendered, base, of_kind, one, workloads
+from valerix_cli import __version__
+from valerix_cli.cluster.objects import Object, containers, labels
+
+EVERYWHERE = [
+    pytest.param(template, id=f"{where}-{thing['kind']}-{thing['metadata']['name']}")
+    for where, things in all_rendered().items()
+    for thing, template in workloads(things)
+]
+
+
+def container_of(name: str) -> Any:
+    return one(base(), "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_the_namespace_demands_restricted_pods() -> None:
+    found = labels(one(base(), "Namespace", "valerix"))
+    assert {found[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"restricted"}
+
+
+@pytest.mark.parametrize("template", EVERYWHERE)
+def test_every_pod_is_what_restricted_pod_security_asks_for_and_has_a_read_only_root(template: Any) -> None:
+    spec = template["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(template):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("template", EVERYWHERE)
+def test_every_pod_has_a_service_account_of_its_own_without_a_token_and_no_variables_of_other_services(
+    template: Any,
+) -> None:
+    spec = template["spec"]
+    assert spec["serviceAccountName"] == labels(template)["app.kubernetes.io/name"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("template", EVERYWHERE)
+def test_every_container_says_what_it_needs_and_what_it_may_take(template: Any) -> None:
+    for container in containers(template):
+        resources = container["resources"]
+        assert set(resources["requests"]) == {"cpu", "memory"}
+        assert "memory" in resources["limits"]
+
+
+@pytest.mark.parametrize("template", EVERYWHERE)
+def test_every_image_is_pinned(template: Any) -> None:
+    for container in containers(template):
+        name, _, tag = container["image"].rpartition(":")
+        assert name
+        assert re.search(r"\d+\.\d+", tag), container["image"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_runs_our_image_as_a_user_above_10000_in_two_replicas(name: str) -> None:
+    deployment = one(base(), "Deployment", name)
+    spec = deployment["spec"]["template"]["spec"]
+    assert deployment["spec"]["replicas"] == 2
+    assert spec["containers"][0]["image"] == f"valerix:{__version__}"
+    assert spec["securityContext"]["runAsUser"] >= 10001
+    assert spec["containers"][0]["resources"] == {
+        "requests": {"memory": "256Mi", "cpu": "200m"},
+        "limits": {"memory": "512Mi", "cpu": "500m"},
+    }
+
+
+def test_the_accounts_themselves_hand_out_no_token() -> None:
+    accounts = of_kind(base(), "ServiceAccount")
+    assert {one_["metadata"]["name"] for one_ in accounts} == {*SERVICES, "migrate", "postgres", "redis"}
+    assert {one_["automountServiceAccountToken"] for one_ in accounts} == {False}
+
+
+def test_postgres_is_one_replica_with_ten_gigabytes() -> None:
+    found = one(base(), "StatefulSet", "postgres")["spec"]
+    assert found["replicas"] == 1
+    [claim] = found["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+
+
+def test_postgres_acknowledges_what_is_durable_and_is_stopped_without_waiting_for_its_clients() -> None:
+    container = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]
+    assert "-csynchronous_commit=on" in container["args"]
+    assert not any("fsync" in argument for argument in container["args"])
+    assert container["lifecycle"]["preStop"]["exec"]["command"][:3] == ["pg_ctl", "stop", "--mode=fast"]
+
+
+def test_redis_is_one_replica_with_five_gigabytes_that_is_recreated() -> None:
+    found = one(base(), "Deployment", "redis")["spec"]
+    assert found["replicas"] == 1
+    assert found["strategy"] == {"type": "Recreate"}
+    assert one(base(), "PersistentVolumeClaim", "redis")["spec"]["resources"]["requests"]["storage"] == "5Gi"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_roll_out_never_has_fewer_pods_than_wanted_and_a_new_one_proves_itself(name: str) -> None:
+    spec = one(base(), "Deployment", name)["spec"]
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert spec["minReadySeconds"] > 0
+    assert spec["progressDeadlineSeconds"] > 60
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_pod_that_goes_serves_until_everybody_knows_and_has_time_to_finish(name: str) -> None:
+    spec = one(base(), "Deployment", name)["spec"]["template"]["spec"]
+    pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    ends_by_itself = 15  # services.common.server.GRACE
+    assert pause > 0
+    assert spec["terminationGracePeriodSeconds"] > pause + ends_by_itself
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_three_probes_differ_and_mean_it(name: str) -> None:
+    """Starting takes a while, readiness asks its dependencies, liveness the process: a restart mends no database."""
+    container = container_of(name)
+    start, ready, live = (container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness"))
+    assert start["httpGet"]["path"] == live["httpGet"]["path"] == "/health/live"
+    assert ready["httpGet"]["path"] == "/health/ready"
+    patience = [probe["periodSeconds"] * probe["failureThreshold"] for probe in (start, ready, live)]
+    assert patience == [60, 6, 60]
+    assert ready["timeoutSeconds"] > 3  # a look at a dependency may take that long
+    assert not any("exec" in probe for probe in (start, ready, live))
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_datastore_that_is_busy_is_not_killed_for_it(name: str) -> None:
+    kind = "StatefulSet" if name == "postgres" else "Deployment"
+    container = one(base(), kind, name)["spec"]["template"]["spec"]["containers"][0]
+    assert "exec" in container["readinessProbe"]
+    assert "tcpSocket" in container["livenessProbe"]
+    assert container["startupProbe"]["failureThreshold"] > container["readinessProbe"]["failureThreshold"]
+    assert not any(
+        command in {"sh", "bash"}
+        for kind_ in ("startup", "readiness")
+        for command in container[f"{kind_}Probe"]["exec"]["command"]
+    )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_pods_of_one_revision_spread_over_nodes_and_zones(name: str) -> None:
+    spread = one(base(), "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [one_["topologyKey"] for one_ in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert all("pod-template-hash" in one_["matchLabelKeys"] for one_ in spread)
+
+
+def test_where_there_are_two_replicas_one_may_be_disrupted_and_nowhere_else_is_a_budget() -> None:
+    budgets = of_kind(base(), "PodDisruptionBudget")
+    assert {one_["metadata"]["name"] for one_ in budgets} == set(SERVICES)
+    assert {one_["spec"]["maxUnavailable"] for one_ in budgets} == {1}
+
+
+def test_every_selector_selects_pods_that_there_are() -> None:
+    """A Service, a budget or a policy that selects nothing is accepted by any API server, and does nothing."""
+    for where, things in all_rendered().items():
+        templates = [labels(template) for _, template in workloads(things)]
+        templates += [
+            thing["spec"]["inheritedMetadata"]["labels"] | {"cnpg.io/cluster": thing["metadata"]["name"]}
+            for thing in of_kind(things, "Cluster")
+        ]
+        for name, selector in selectors(things):
+            found = [one_ for one_ in templates if selects(selector, one_)]
+            assert found, f"{where}: {name} selects no pod by {selector}"
+
+
+def selectors(things: list[Object]) -> Iterator[tuple[str, Any]]:
+    for thing in things:
+        name, spec = f"{thing['kind']}/{thing['metadata']['name']}", thing.get("spec") or {}
+        if thing["kind"] == "Service":
+            yield name, {"matchLabels": spec["selector"]}
+        if thing["kind"] == "PodDisruptionBudget":
+            yield name, spec["selector"]
+        if thing["kind"] == "NetworkPolicy":
+            yield name, spec["podSelector"]
+            for side in ("ingress", "egress"):
+                for rule in spec.get(side) or ():
+                    for peer in rule.get("from") or rule.get("to") or ():
+                        if "namespaceSelector" not in peer:
+                            yield name, peer["podSelector"]
+
+
+def selects(selector: Any, found: Any) -> bool:
+    by_label = all(found.get(key) == value for key, value in (selector.get("matchLabels") or {}).items())
+    return by_label and all(expression(one_, found) for one_ in selector.get("matchExpressions") or ())
+
+
+def expression(wanted: Any, found: Any) -> bool:
+    there = found.get(wanted["key"]) in wanted["values"]
+    return there if wanted["operator"] == "In" else not there
+
+
+def test_a_deployment_selects_its_own_pods() -> None:
+    for things in all_rendered().values():
+        for thing, template in workloads(things):
+            if "selector" in thing["spec"]:
+                assert selects(thing["spec"]["selector"], labels(template))
+
+
+def test_the_services_ports_are_those_their_pods_have() -> None:
+    for things in all_rendered().values():
+        ports = {
+            labels(template)["app.kubernetes.io/name"]: {
+                port["name"]: port["containerPort"]
+                for container in containers(template)
+                for port in container.get("ports") or ()
+            }
+            for _, template in workloads(things)
+        }
+        for service in of_kind(things, "Service"):
+            named = ports[service["spec"]["selector"]["app.kubernetes.io/name"]]
+            for port in service["spec"]["ports"]:
+                assert port["port"] == named[port["targetPort"]]
+                assert port["protocol"] == "TCP"
+
+
+def test_the_way_in_leads_to_orders_and_the_dashboard_and_has_no_annotations() -> None:
+    ingress = one(base(), "Ingress", "valerix")
+    assert "annotations" not in ingress["metadata"]
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    [rule] = ingress["spec"]["rules"]
+    assert {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]} == {
+        "/api/orders": "order",
+        "/": "frontend",
+    }
+
+
+def test_a_changed_setting_replaces_the_pods_that_read_it() -> None:
+    names = {one_["metadata"]["name"] for one_ in of_kind(base(), "ConfigMap")}
+    assert all(re.fullmatch(r"(settings|audit)-[a-z0-9]{10}", name) for name in names)
+    for name in SERVICES:
+        assert container_of(name)["envFrom"][0]["configMapRef"]["name"] in names
+
+
+def test_migrations_are_a_job_that_makes_databases_first() -> None:
+    spec = one(base(), "Job", "migrate")["spec"]["template"]["spec"]
+    commands = [container["command"][2] for container in (*spec["initContainers"], *spec["containers"])]
+    assert commands == ["valerix_cli.local.databases", "services.inventory.migrate", "services.order.migrate"]
+    assert spec["restartPolicy"] == "Never"
+
+
+def test_no_secret_is_written_down() -> None:
+    for things in all_rendered().values():
+        assert of_kind(things, "Secret") == []
+        for _, template in workloads(things):
+            for container in containers(template):
+                for variable in container.get("env") or ():
+                    secret = re.search(r"PASSWORD|TOKEN|AUTH", variable["name"])
+                    assert not secret or "secretKeyRef" in variable["valueFrom"], variable["name"]
+
+
+def test_the_quota_has_room_for_every_pod_and_those_of_a_roll_out() -> None:
+    for things in all_rendered().values():
+        hard = one(things, "ResourceQuota", "valerix")["spec"]["hard"]
+        assert "limits.cpu" not in hard  # an overlay may do without
+        pods = [(thing, template) for thing, template in workloads(things)]
+        wanted = sum(2 * most(things, thing) for thing, _ in pods)
+        assert wanted <= int(hard["pods"])
+        cpu = sum(2 * most(things, thing) * requested(template) for thing, template in pods)
+        assert cpu <= float(hard["requests.cpu"])
+
+
+def most(things: list[Object], workload: Object) -> int:
+    """The most replicas that a workload may have."""
+    for scaler in of_kind(things, "HorizontalPodAutoscaler"):
+        if scaler["spec"]["scaleTargetRef"]["name"] == workload["metadata"]["name"]:
+            return int(scaler["spec"]["maxReplicas"])
+    return int(workload["spec"].get("replicas", 1))
+
+
+def requested(template: Any) -> float:
+    """Cores that a pod asks for."""
+    return max(cores(container["resources"]["requests"]["cpu"]) for container in containers(template))
+
+
+def cores(quantity: str) -> float:
+    return float(quantity.removesuffix("m")) / (1000 if quantity.endswith("m") else 1)

@@ -1,0 +1,193 @@
+"""What each optional capability adds to the base, and takes from it."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.manifests.rendered import COMPONENTS, NEEDED, base, of_kind, one, overlay, with_component
+from valerix_cli.cluster import secrets
+from valerix_cli.cluster.objects import Object
+from valerix_cli.cluster.overlays import MANIFESTS
+
+
+@pytest.fixture(scope="module", params=COMPONENTS)
+def component(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Object]]:
+    return request.param, with_component(tmp_path_factory.mktemp("component"), request.param)
+
+
+def rendered(name: str, directory: Path) -> list[Object]:
+    return with_component(directory, name)
+
+
+def settings(things: list[Object]) -> dict[str, str]:
+    [found] = [one_ for one_ in of_kind(things, "ConfigMap") if one_["metadata"]["name"].startswith("settings-")]
+    return dict(found["data"])
+
+
+def test_each_component_alone_makes_a_platform(component: tuple[str, list[Object]]) -> None:
+    _, things = component
+    refs = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
+    assert len(set(refs)) == len(refs)
+    assert all(thing["kind"] == "Namespace" or thing["metadata"]["namespace"] == "valerix" for thing in things)
+    assert all(thing["metadata"]["labels"]["app.kubernetes.io/part-of"] == "valerix" for thing in things)
+    assert secrets.wanted(things) is not None
+
+
+def test_each_component_is_explained_where_it_is() -> None:
+    for name in COMPONENTS:
+        assert (MANIFESTS / "components" / name / "kustomization.yaml").read_text().startswith("# "), name
+
+
+def test_gremlins_are_allowed_by_their_component_and_by_nothing_else(tmp_path: Path) -> None:
+    assert "VALERIX_CHAOS_ALLOWED" not in settings(base())
+    assert settings(rendered("chaos", tmp_path))["VALERIX_CHAOS_ALLOWED"] == "1"
+    assert "VALERIX_CHAOS_ALLOWED" not in settings(overlay("production"))
+
+
+def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard(tmp_path: Path) -> None:
+    things = rendered("monitoring", tmp_path)
+    prometheus = one(things, "Deployment", "prometheus")["spec"]
+    assert "--storage.tsdb.retention.time=7d" in prometheus["template"]["spec"]["containers"][0]["args"]
+    for name in ("prometheus", "grafana"):
+        deployment = one(things, "Deployment", name)["spec"]
+        assert deployment["strategy"] == {"type": "Recreate"}  # two cannot have the volume
+        claims = [volume.get("persistentVolumeClaim") for volume in deployment["template"]["spec"]["volumes"]]
+        assert {"claimName": name} in claims
+    shown = next(one_ for one_ in of_kind(things, "ConfigMap") if one_["metadata"]["name"].startswith("grafana-dash"))
+    assert shown["data"]["valerix.json"] == (MANIFESTS.parent / "dashboards/grafana/valerix.json").read_text()
+
+
+def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service(tmp_path: Path) -> None:
+    found = next(
+        one_
+        for one_ in of_kind(rendered("monitoring", tmp_path), "ConfigMap")
+        if one_["metadata"]["name"].startswith("prometheus-") and "prometheus.yml" in one_["data"]
+    )
+    configuration = yaml.safe_load(found["data"]["prometheus.yml"])
+    assert configuration["global"]["scrape_interval"] == "15s"
+    [job] = configuration["scrape_configs"]
+    asked = {(name, one_["port"]) for one_ in job["dns_sd_configs"] for name in one_["names"]}
+    headless = {
+        (one_["metadata"]["name"], one_["spec"]["ports"][0]["port"])
+        for one_ in of_kind(base(), "Service")
+        if one_["spec"].get("clusterIP") == "None"
+    }
+    assert asked == headless
+
+
+def test_the_prometheus_operator_asks_every_fifteen_seconds(tmp_path: Path) -> None:
+    things = rendered("prometheus-operator", tmp_path)
+    [endpoint] = one(things, "ServiceMonitor", "valerix")["spec"]["endpoints"]
+    assert endpoint["interval"] == "15s"
+    assert {one_["targetLabel"] for one_ in endpoint["relabelings"]} == {"service", "instance"}  # what the rules go by
+    watched = one(things, "ServiceMonitor", "valerix")["spec"]["selector"]["matchLabels"]
+    assert {
+        service["metadata"]["labels"]["app.kubernetes.io/name"]
+        for service in of_kind(things, "Service")
+        if watched.items() <= service["metadata"]["labels"].items()
+    } == {"order", "worker", "inventory", "frontend"}
+
+
+def test_the_prometheus_operator_has_the_latest_rules() -> None:
+    """`python dashboards/rules/prometheus_rule.py` writes them anew."""
+    rules = MANIFESTS.parent / "dashboards" / "rules"
+    program = runpy.run_path(str(rules / "prometheus_rule.py"))
+    assert program["WHERE"].read_text() == program["written"]()
+    groups = yaml.safe_load(program["written"]())["spec"]["groups"]
+    files = [yaml.safe_load(path.read_text())["groups"] for path in sorted(rules.glob("*.yaml"))]
+    assert groups == [group for file in files for group in file]
+
+
+def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led(tmp_path: Path) -> None:
+    things = rendered("gateway-api", tmp_path)
+    assert of_kind(things, "Ingress") == []
+    rules = one(things, "HTTPRoute", "valerix")["spec"]["rules"]
+    assert {
+        rule["matches"][0]["path"]["value"]: (rule["backendRefs"][0]["name"], rule["backendRefs"][0]["port"])
+        for rule in rules
+    } == {"/api/orders": ("order", 3001), "/": ("frontend", 3000)}
+
+
+def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_only(tmp_path: Path) -> None:
+    things = rendered("tls", tmp_path)
+    certificate = one(things, "Certificate", "valerix")["spec"]
+    assert one(things, "Ingress", "valerix")["spec"]["tls"] == [{"secretName": certificate["secretName"]}]
+    assert settings(things)["VALERIX_SECURE_COOKIES"] == "true"
+    listeners = one(overlay("digitalocean"), "Gateway", "valerix")["spec"]["listeners"]
+    assert [one_["protocol"] for one_ in listeners] == ["HTTP", "HTTPS"]
+    assert listeners[1]["tls"]["certificateRefs"] == [{"name": certificate["secretName"]}]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "scaled"),
+    [
+        ("autoscaling", "HorizontalPodAutoscaler", {"order", "inventory", "frontend"}),
+        ("queue-autoscaling", "ScaledObject", {"worker"}),
+    ],
+)
+def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(
+    name: str, kind: str, scaled: set[str], tmp_path: Path
+) -> None:
+    things = rendered(name, tmp_path)
+    scalers = of_kind(things, kind)
+    assert {one_["spec"]["scaleTargetRef"]["name"] for one_ in scalers} == scaled
+    for scaler in scalers:
+        spec = scaler["spec"]
+        assert (spec.get("minReplicas") or spec.get("minReplicaCount")) == 2
+        deployment = one(things, "Deployment", spec["scaleTargetRef"]["name"])
+        assert "replicas" not in deployment["spec"]  # else an apply would fight over it
+        assert one(things, "PodDisruptionBudget", deployment["metadata"]["name"])
+
+
+def test_workers_are_scaled_by_the_age_of_the_queue(tmp_path: Path) -> None:
+    [trigger] = one(rendered("queue-autoscaling", tmp_path), "ScaledObject", "worker")["spec"]["triggers"]
+    assert "order_queue_oldest_age_seconds" in trigger["metadata"]["query"]
+    assert NEEDED["queue-autoscaling"] == ("monitoring",)
+    assert trigger["metadata"]["serverAddress"] == "http://prometheus.valerix:9090"
+
+
+def test_a_backup_dumps_both_databases_and_restores_what_it_dumped(tmp_path: Path) -> None:
+    spec = one(rendered("backup", tmp_path), "CronJob", "backup")["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert [container["command"][1] for container in (*pod["initContainers"], *pod["containers"])] == [
+        "/scripts/dump.sh",
+        "/scripts/restore-check.sh",
+    ]
+
+
+def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durable_standbys(tmp_path: Path) -> None:
+    things = rendered("cloudnative-pg", tmp_path)
+    assert of_kind(things, "StatefulSet") == []
+    cluster = one(things, "Cluster", "postgres")["spec"]
+    assert cluster["instances"] == 3
+    assert cluster["storage"]["size"] == "10Gi"
+    assert cluster["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert {one_["spec"]["name"]: one_["spec"]["owner"] for one_ in of_kind(things, "Database")} == {
+        "order_db": "order_service",
+        "inventory_db": "inventory_service",
+    }
+    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
+
+
+def test_with_external_secrets_the_command_line_makes_none(tmp_path: Path) -> None:
+    assert secrets.wanted(rendered("external-secrets", tmp_path)) == []
+    assert secrets.wanted(base()) == sorted(set(secrets.RECIPES) - {"grafana"})
+
+
+def test_production_has_no_cpu_limit_on_its_services_and_keeps_those_of_memory() -> None:
+    for name in ("order", "worker", "inventory", "frontend"):
+        limits: Any = one(overlay("production"), "Deployment", name)["spec"]["template"]["spec"]["containers"][0][
+            "resources"
+        ]["limits"]
+        assert set(limits) == {"memory"}
+
+
+def test_on_digitalocean_deleted_claims_leave_their_volumes() -> None:
+    things = overlay("digitalocean")
+    claims = [claim["spec"] for claim in of_kind(things, "PersistentVolumeClaim")]
+    claims += [claim["spec"] for claim in one(things, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]]
+    assert {claim["storageClassName"] for claim in claims} == {"do-block-storage-retain"}

@@ -1,0 +1,131 @@
+"""Who may talk to whom: exactly the paths that exist, each open at both ends."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.manifests.rendered import all_rendered, base, of_kind, one
+from tests.unit.manifests.test_base import selects
+from valerix_cli.cluster.objects import NAME, Object, labels, pod_templates
+
+PATHS = {
+    ("frontend", "order", 3001),
+    ("frontend", "inventory", 3002),
+    ("frontend", "worker", 3003),
+    ("frontend", "postgres", 5432),  # it audits
+    ("order", "inventory", 3002),
+    ("order", "postgres", 5432),
+    ("order", "redis", 6379),
+    ("worker", "inventory", 3002),
+    ("worker", "postgres", 5432),
+    ("worker", "redis", 6379),
+    ("inventory", "postgres", 5432),
+    ("inventory", "redis", 6379),
+    ("migrate", "postgres", 5432),
+}
+MONITORED = {
+    ("prometheus", "order", 3001),
+    ("prometheus", "worker", 3003),
+    ("prometheus", "inventory", 3002),
+    ("prometheus", "frontend", 3000),
+    ("grafana", "prometheus", 9090),
+}
+BACKED_UP = {("backup", "postgres", 5432)}
+EXPECTED = {
+    "base": PATHS,
+    "local": PATHS,
+    "staging": PATHS | MONITORED | BACKED_UP,
+    "production": PATHS | MONITORED | BACKED_UP | {("postgres", "postgres", 5432)},
+    "digitalocean": PATHS | MONITORED | BACKED_UP,
+}
+
+
+def pods(things: list[Object]) -> dict[str, dict[str, str]]:
+    """The labels of each sort of pod, by its name."""
+    found = {
+        dict(labels(template))[NAME]: dict(labels(template)) for thing in things for template in pod_templates(thing)
+    }
+    for cluster in of_kind(things, "Cluster"):
+        inherited = cluster["spec"]["inheritedMetadata"]["labels"]
+        found[inherited[NAME]] = inherited | {"cnpg.io/cluster": cluster["metadata"]["name"]}
+    return found
+
+
+def ports(things: list[Object]) -> dict[str, set[int]]:
+    """The ports that each sort of pod listens at."""
+    found = {
+        dict(labels(template))[NAME]: {
+            port["containerPort"]
+            for container in template["spec"]["containers"]
+            for port in container.get("ports") or ()
+        }
+        for thing in things
+        for template in pod_templates(thing)
+    }
+    return found | {one_["metadata"]["name"]: {5432} for one_ in of_kind(things, "Cluster")}
+
+
+def allowed(things: list[Object], side: str) -> set[tuple[str, str, int]]:
+    """(from, to, port) as far as the policies of one side allow it, for ports that somebody listens at."""
+    every, listening = pods(things), ports(things)
+    found = set()
+    for policy in of_kind(things, "NetworkPolicy"):
+        mine = [name for name, has in every.items() if selects(policy["spec"]["podSelector"], has)]
+        for rule in policy["spec"].get(side) or ():
+            peers = rule.get("from" if side == "ingress" else "to") or ()
+            others = [name for name, has in every.items() if any(selects_pod(peer, has) for peer in peers)]
+            for me in mine:
+                for other in others:
+                    source, sink = (other, me) if side == "ingress" else (me, other)
+                    found |= {(source, sink, port) for port in within(rule["ports"]) if port in listening[sink]}
+    return found
+
+
+def selects_pod(peer: Any, has: dict[str, str]) -> bool:
+    return "namespaceSelector" not in peer and selects(peer["podSelector"], has)
+
+
+def within(rules: list[Any]) -> Iterator[int]:
+    for rule in rules:
+        yield from range(rule["port"], rule.get("endPort", rule["port"]) + 1)
+
+
+@pytest.mark.parametrize("where", EXPECTED)
+def test_exactly_the_paths_that_exist_are_open_and_at_both_ends(where: str) -> None:
+    things = all_rendered()[where]
+    assert allowed(things, "egress") == EXPECTED[where]
+    assert allowed(things, "ingress") == EXPECTED[where]
+
+
+def test_nothing_else_is_open() -> None:
+    policy = one(base(), "NetworkPolicy", "deny-all")["spec"]
+    assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_names_are_looked_up_by_udp_and_tcp_and_nobody_but_the_datastores_goes_without() -> None:
+    policy = one(base(), "NetworkPolicy", "dns")["spec"]
+    [rule] = policy["egress"]
+    assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+    without = {name for name, has in pods(base()).items() if not selects(policy["podSelector"], has)}
+    assert without == {"postgres", "redis"}
+
+
+def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_controller_only() -> None:
+    outside = {
+        policy["metadata"]["name"]: peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for policy in of_kind(base(), "NetworkPolicy")
+        for rule in policy["spec"].get("ingress") or ()
+        for peer in rule["from"]
+        if "namespaceSelector" in peer
+    }
+    assert outside == {"order": "ingress-nginx", "frontend": "ingress-nginx"}
+
+
+def test_nobody_gets_out_of_the_namespace_but_for_names() -> None:
+    """Online Boutique's checkout, for one, may talk to the whole world."""
+    for where in ("base", "local", "staging"):
+        for policy in of_kind(all_rendered()[where], "NetworkPolicy"):
+            for rule in policy["spec"].get("egress") or ():
+                assert rule["to"], policy["metadata"]["name"]
+                assert not any("ipBlock" in peer for peer in rule["to"])

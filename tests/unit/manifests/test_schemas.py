@@ -1,0 +1,68 @@
+"""Every object against Kubernetes' own schemas, strictly: an unknown field is an error."""
+
+import functools
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import referencing
+import referencing.jsonschema
+
+from tests.unit.manifests.rendered import COMPONENTS, all_rendered, with_component
+from valerix_cli.cluster.objects import Object
+
+OLDEST, LATEST = "1.32", "1.37"
+FOREIGN = {  # no schemas come with Kubernetes; tests/cluster has a real API server judge these
+    "cert-manager.io",
+    "external-secrets.io",
+    "gateway.networking.k8s.io",
+    "keda.sh",
+    "monitoring.coreos.com",
+    "postgresql.cnpg.io",
+}
+
+
+@functools.cache
+def definitions(version: str) -> tuple[Any, Any]:
+    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"v{version}.0-local-strict"
+    shared = referencing.Resource.from_contents(json.loads((folder / "_definitions.json").read_text()))
+    return folder, shared @ referencing.Registry()
+
+
+@functools.cache
+def validator(version: str, name: str) -> Any:
+    folder, registry = definitions(version)
+    schema = referencing.Resource.from_contents(json.loads((folder / name).read_text()))
+    return jsonschema.Draft202012Validator(schema.contents, registry=schema @ registry)
+
+
+def problems(thing: Object, version: str) -> list[str]:
+    group, _, number = thing["apiVersion"].rpartition("/")
+    if group in FOREIGN:
+        return []
+    name = "-".join(filter(None, [thing["kind"].lower(), group.split(".")[0], number])) + ".json"
+    return [
+        f"{thing['kind']}/{thing['metadata']['name']} {error.json_path}: {error.message}"
+        for error in validator(version, name).iter_errors(thing)
+    ]
+
+
+@pytest.mark.parametrize("version", [OLDEST, LATEST])
+@pytest.mark.parametrize("where", all_rendered())
+def test_every_object_of_an_overlay_is_valid(where: str, version: str) -> None:
+    assert [problem for thing in all_rendered()[where] for problem in problems(thing, version)] == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_object_of_a_component_is_valid(name: str, tmp_path: Path) -> None:
+    things = with_component(tmp_path, name)
+    assert [problem for thing in things for problem in problems(thing, OLDEST)] == []
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    service = next(thing for thing in all_rendered()["base"] if thing["kind"] == "Service")
+    spoilt = service | {"spec": service["spec"] | {"selectors": {}}}
+    assert any("selectors" in problem for problem in problems(spoilt, LATEST))

@@ -1,0 +1,271 @@
+"""Whether an overlay can be applied to a cluster: all is looked at, so that all that is missing is said at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from valerix_cli.cluster import secrets
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.model import CheckLine, Readiness
+from valerix_cli.cluster.objects import MANAGER, Object, Ref
+from valerix_cli.cluster.plan import PRUNED
+from valerix_cli.cluster.where import Target
+from valerix_cli.doctor.model import Status
+from valerix_cli.errors import CliError
+
+OLDEST = (1, 32)
+"""Kubernetes 1.32: preStop sleeps are on, and so are the fields that the manifests use."""
+_WRITING = ("get", "list", "create", "patch", "delete")
+_READING: dict[tuple[str, str], tuple[str, ...]] = {
+    ("", "pods"): ("get", "list", "delete"),
+    ("", "pods/log"): ("get",),
+    ("", "pods/portforward"): ("get", "create"),
+    ("", "events"): ("list",),
+    ("", "secrets"): ("get", "list", "create", "delete"),
+    ("apps", "replicasets"): ("list",),
+}
+"""What is needed besides writing the objects themselves, by API group and plural."""
+_BROUGHT_BY = {
+    "cert-manager.io": "cert-manager",
+    "postgresql.cnpg.io": "CloudNativePG",
+    "gateway.networking.k8s.io": "Gateway API",
+    "monitoring.coreos.com": "the Prometheus operator",
+    "keda.sh": "KEDA",
+    "external-secrets.io": "the External Secrets Operator",
+}
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """To do `verb` to objects of a kind, in the namespace, or in the whole cluster."""
+
+    group: str
+    plural: str
+    verb: str
+    everywhere: bool
+
+
+def check(api: Api, target: Target, things: Sequence[Object]) -> Readiness:
+    """Look at everything. What cannot be looked at since something before it failed is skipped."""
+    lines = [_allowed(target)]
+    access = _access(api)
+    lines.append(access)
+    missing: list[Right] = []
+    if access.status == "ok":
+        lines.append(_version(api))
+        missing = [right for right in rights(api, things) if not _granted(api, target, right)]
+        lines.append(_rights(missing))
+        lines += _kinds(api, things)
+        for look in (_storage, _ways_in, _metrics, _secrets):
+            lines += _safely(look, api, target, things)
+    verdicts = {line.status for line in lines}
+    return Readiness(
+        "failed" if "failed" in verdicts else "warning" if "warning" in verdicts else "ok",
+        target.cluster,
+        target.namespace,
+        target.overlay,
+        lines,
+        grant(missing, target.namespace) if missing else None,
+    )
+
+
+def rights(api: Api, things: Sequence[Object]) -> list[Right]:
+    """Everything that `valerix cluster` does with these objects."""
+    kinds = {(thing["apiVersion"], thing["kind"]) for thing in things} | set(PRUNED)
+    found = {
+        Right(group, plural, verb, everywhere=False) for (group, plural), verbs in _READING.items() for verb in verbs
+    }
+    for api_version, kind in kinds:
+        resource = api.resource(api_version, kind)
+        if resource is None:
+            continue
+        group, _, version = api_version.rpartition("/")
+        found |= {
+            Right(group if version else "", resource.plural, verb, everywhere=not resource.namespaced)
+            for verb in _WRITING
+            if resource.namespaced or verb not in {"list", "delete"}
+        }
+    return sorted(found)
+
+
+def grant(missing: Sequence[Right], namespace: str) -> str:
+    """The Role, and where that is not enough the ClusterRole, that grants what is missing, as YAML."""
+    documents = []
+    for everywhere, kind in ((False, "Role"), (True, "ClusterRole")):
+        rules = _rules([right for right in missing if right.everywhere is everywhere])
+        if rules:
+            metadata = {"name": MANAGER} | ({} if everywhere else {"namespace": namespace})
+            documents.append(
+                {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules}
+            )
+    return str(yaml.safe_dump_all(documents, sort_keys=False))
+
+
+def _rules(rights_: Sequence[Right]) -> list[dict[str, Any]]:
+    """One rule for all kinds of a group with the same verbs."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for right in rights_:
+        verbs.setdefault((right.group, right.plural), []).append(right.verb)
+    plurals: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (group, plural), found in sorted(verbs.items()):
+        plurals.setdefault((group, tuple(found)), []).append(plural)
+    return [
+        {"apiGroups": [group], "resources": resources, "verbs": list(found)}
+        for (group, found), resources in plurals.items()
+    ]
+
+
+def _allowed(target: Target) -> CheckLine:
+    if target.named is not None:
+        return CheckLine("access", "allowed", "ok", f"The context `{target.named}` names {target.cluster}.")
+    return CheckLine(
+        "access",
+        "allowed",
+        "warning",
+        f"No context names {target.cluster}, so nothing will be written there.",
+        f'[contexts.NAME] with cluster = "{target.cluster}" in valerix.toml',
+    )
+
+
+def _access(api: Api) -> CheckLine:
+    try:
+        version = api.version
+    except CliError as error:
+        return CheckLine("access", "api server", "failed", f"{error.what} {error.why}", error.hint)
+    return CheckLine("access", "api server", "ok", f"{api.server} answers: {version}.")
+
+
+def _version(api: Api) -> CheckLine:
+    found = _parsed(api.version)
+    oldest = ".".join(map(str, OLDEST))
+    if found is not None and found < OLDEST:
+        return CheckLine(
+            "version",
+            "kubernetes",
+            "failed",
+            f"It is {api.version}; the manifests need {oldest}.",
+            "upgrade the cluster",
+        )
+    return CheckLine("version", "kubernetes", "ok", f"{api.version}; {oldest} or later is needed.")
+
+
+def _parsed(version: str) -> tuple[int, int] | None:
+    major, _, rest = version.removeprefix("v").partition(".")
+    minor = rest.partition(".")[0].rstrip("+")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+
+
+def _granted(api: Api, target: Target, right: Right) -> bool:
+    return api.may(right.verb, right.group, right.plural, None if right.everywhere else target.namespace)
+
+
+def _rights(missing: Sequence[Right]) -> CheckLine:
+    if not missing:
+        return CheckLine("rights", "rights", "ok", "You may do all that is needed.")
+    named = ", ".join(f"{right.verb} {right.plural}" for right in missing[:4])
+    more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""  # noqa: PLR2004 - as many as are named
+    return CheckLine(
+        "rights",
+        "rights",
+        "failed",
+        f"{len(missing)} are missing: {named}{more}.",
+        "have an administrator apply the Role below and bind it to you",
+    )
+
+
+def _kinds(api: Api, things: Sequence[Object]) -> Iterator[CheckLine]:
+    """The kinds that somebody else has to bring."""
+    foreign = sorted({(thing["apiVersion"], thing["kind"]) for thing in things if "." in _group(thing)})
+    for api_version, kind in foreign:
+        group = api_version.partition("/")[0]
+        if group.endswith(".k8s.io") and group not in _BROUGHT_BY:
+            continue
+        if api.resource(api_version, kind) is not None:
+            yield CheckLine("kinds", kind, "ok", f"{api_version} is there.")
+        else:
+            bringer = _BROUGHT_BY.get(group, group)
+            yield CheckLine(
+                "kinds", kind, "failed", f"There is no {api_version}.", f"install {bringer}, or leave its component out"
+            )
+
+
+def _group(thing: Object) -> str:
+    return str(thing["apiVersion"]).rpartition("/")[0]
+
+
+Look = Callable[[Api, Target, Sequence[Object]], Iterator[CheckLine]]
+
+
+def _safely(look: Look, api: Api, target: Target, things: Sequence[Object]) -> list[CheckLine]:
+    try:
+        return list(look(api, target, things))
+    except CliError as error:
+        name = look.__name__.strip("_").replace("_", " ")
+        return [CheckLine("access", name, "skipped", f"{error.what} {error.why}")]
+
+
+def _storage(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
+    claims = [thing["spec"] for thing in things if thing["kind"] == "PersistentVolumeClaim"]
+    claims += [
+        claim["spec"] for thing in things for claim in (thing.get("spec") or {}).get("volumeClaimTemplates") or ()
+    ]
+    known = api.find_all("storage.k8s.io/v1", "StorageClass", None)
+    names = {one["metadata"]["name"] for one in known}
+    default = [one for one in known if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"]
+    for name in sorted({claim.get("storageClassName") or "" for claim in claims}):
+        if name and name not in names:
+            yield CheckLine("storage", name, "failed", "There is no such storage class.", "kubectl get storageclass")
+        elif name or default:
+            found = name or default[0]["metadata"]["name"]
+            yield CheckLine("storage", name or "default class", "ok", f"Volumes are made by {found}.")
+        else:
+            yield CheckLine(
+                "storage",
+                "default class",
+                "failed",
+                "No storage class is the default one, so volumes would wait for ever.",
+                "kubectl get storageclass; name one in the overlay",
+            )
+
+
+def _ways_in(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
+    for thing in things:
+        if thing["kind"] == "Ingress":
+            name = thing["spec"].get("ingressClassName", "")
+            known = api.get(Ref("networking.k8s.io/v1", "IngressClass", None, name)) is not None
+            status: Status = "ok" if known else "warning"
+            found = (
+                f"The ingress class {name} is there."
+                if known
+                else f"There is no ingress class {name}: nobody serves it."
+            )
+            yield CheckLine("way in", "ingress", status, found, None if known else "kubectl get ingressclass")
+        if thing["kind"] == "Gateway" and api.resource(thing["apiVersion"], "GatewayClass"):
+            name = thing["spec"]["gatewayClassName"]
+            known = api.get(Ref(thing["apiVersion"], "GatewayClass", None, name)) is not None
+            found = f"The gateway class {name} is there." if known else f"There is no gateway class {name}."
+            yield CheckLine(
+                "way in", "gateway", "ok" if known else "failed", found, None if known else "kubectl get gatewayclass"
+            )
+
+
+def _metrics(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
+    if not any(thing["kind"] == "HorizontalPodAutoscaler" for thing in things):
+        return
+    if api.resource("metrics.k8s.io/v1beta1", "PodMetrics") is not None:
+        yield CheckLine("kinds", "metrics", "ok", "metrics-server is there.")
+    else:
+        yield CheckLine(
+            "kinds", "metrics", "warning", "Nobody measures pods, so nothing is scaled.", "install metrics-server"
+        )
+
+
+def _secrets(api: Api, target: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
+    wanted = secrets.wanted(things)
+    there = {one["metadata"]["name"] for one in api.find_all("v1", "Secret", target.namespace)}
+    new = [name for name in wanted if name not in there]
+    found = f"{len(new)} will be made at the first apply: {', '.join(new)}." if new else "All are there."
+    yield CheckLine("access", "secrets", "ok", found)

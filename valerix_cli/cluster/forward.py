@@ -1,0 +1,177 @@
+"""Services of a cluster at ports of this machine, for as long as a command runs.
+
+Each replica has a port of its own here. Whoever connects gets the pod that the port stands for, and once that pod goes
+another that is ready, as behind a Service: so a client that lives through a roll-out here would there.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.health import is_ready
+from valerix_cli.cluster.objects import NAME, Object, labels
+from valerix_cli.errors import CliError, UnreachableError
+from valerix_cli.local.ports import LOOPBACK
+
+_FRESH = 0.5  # seconds for which it is believed which pods are ready
+_PIECE = 64 * 1024  # bytes
+_ATTEMPTS = 3
+
+
+@dataclass
+class Forwards:
+    """Every port that was opened; closing it closes all connections too."""
+
+    api: Api
+    namespace: str
+    _listeners: list["_Listener"] = field(default_factory=list)
+
+    def open(self, service: str, port: int) -> list[int]:
+        """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none."""
+        pods = _Pods(self.api, self.namespace, service)
+        ready = pods.ready()
+        if not ready:
+            raise UnreachableError(
+                f"No pod of {service} is ready.",
+                f"in namespace {self.namespace} of {self.api.server}",
+                "valerix cluster status",
+            )
+        listeners = [_Listener(pods, slot, port) for slot in range(len(ready))]
+        self._listeners += listeners
+        return [one.port for one in listeners]
+
+    def close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+
+class _Pods:
+    """The ready pods of a service, by slot: one keeps its pod while that is ready, and no two share one needlessly."""
+
+    def __init__(self, api: Api, namespace: str, service: str) -> None:
+        self.api, self.namespace = api, namespace
+        self._service = service
+        self._lock = threading.Lock()
+        self._seen: list[str] = []
+        self._seen_at = 0.0
+        self._slots: dict[int, str] = {}
+
+    def ready(self) -> list[str]:
+        found = self.api.find_all("v1", "Pod", self.namespace, f"{NAME}={self._service}")
+        return sorted(pod["metadata"]["name"] for pod in found if _takes_calls(pod))
+
+    def of(self, slot: int) -> str:
+        """The pod of a slot. Raises UnreachableError while none is ready."""
+        with self._lock:
+            if time.monotonic() - self._seen_at > _FRESH:
+                self._seen, self._seen_at = self.ready(), time.monotonic()
+            if self._slots.get(slot) not in self._seen:
+                self._slots.pop(slot, None)
+                free = [pod for pod in self._seen if pod not in self._slots.values()]
+                if not self._seen:
+                    raise UnreachableError(
+                        f"No pod of {self._service} is ready.", "none at this moment", "valerix cluster status"
+                    )
+                self._slots[slot] = free[0] if free else self._seen[slot % len(self._seen)]
+            return self._slots[slot]
+
+    def forget(self) -> None:
+        """Look again at the next connection: the pod that was believed ready could not be reached."""
+        with self._lock:
+            self._seen_at = 0.0
+
+
+def _takes_calls(pod: Object) -> bool:
+    return is_ready(pod) and labels(pod).get("cnpg.io/instanceRole") != "replica"
+
+
+class _Listener:
+    """One port of this machine."""
+
+    def __init__(self, pods: _Pods, slot: int, port: int) -> None:
+        self._pods, self._slot, self._target = pods, slot, port
+        self._socket = socket.create_server((LOOPBACK, 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True, name=f"forward to {port}").start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for one in list(self._open):
+            _close(one)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        """Join a client and a pod until either hangs up."""
+        self._open.add(client)
+        try:
+            pod = self._reach()
+            self._open.add(pod)
+            threading.Thread(target=_pump, args=(client, pod), daemon=True).start()
+            _pump(pod, client)
+            self._open.discard(pod)
+        except CliError:  # there is nobody to tell but the client, who sees a closed connection
+            _close(client)
+        finally:
+            self._open.discard(client)
+
+    def _reach(self) -> socket.socket:
+        for attempt in range(1, _ATTEMPTS + 1):
+            name = self._pods.of(self._slot)
+            try:
+                return _connect(self._pods.api, self._pods.namespace, name, self._target)
+            except UnreachableError:
+                self._pods.forget()
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
+    """A connection to a port of a pod, by way of the API server."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow, and an extra
+    from kubernetes.stream.ws_client import portforward_call  # noqa: PLC0415 - the same
+
+    query = [("ports", str(port))]
+    url = f"{api.server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?{urlencode(query)}"
+    try:
+        forward = portforward_call(  # type: ignore[no-untyped-call]  # the package is not typed
+            api.client.configuration, "GET", url, query_params=query, headers=api.authorization()
+        )
+    except ApiException as error:
+        raise UnreachableError(f"Pod {pod} cannot be reached.", str(error.reason), "valerix cluster status") from error
+    found: socket.socket = forward.socket(port)
+    return found
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what comes until there is no more, then close both."""
+    with contextlib.suppress(OSError):
+        while piece := source.recv(_PIECE):
+            sink.sendall(piece)
+    _close(source)
+    _close(sink)
+
+
+def _close(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
+def urls(ports: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"http://{LOOPBACK}:{port}" for port in ports)

@@ -1,0 +1,148 @@
+"""How far an object is from what was asked of it. Values in, values out.
+
+The rules are those of `kubectl rollout status`: nothing counts before the controller has seen the latest generation.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from valerix_cli.cluster.objects import Object
+
+HOPELESS = frozenset(
+    {
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""What a container waits for in vain until somebody changes something."""
+CRASHES = 2  # restarts after which a container that crashes again is given up
+
+
+class State(msgspec.Struct, frozen=True):
+    """`why` is for people."""
+
+    verdict: Literal["ready", "waiting", "failed"]
+    why: str
+
+
+READY = State("ready", "ready")
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """A container that does not get going; `restarted` if it has run before, so that its last words can be had."""
+
+    pod: str
+    container: str
+    reason: str
+    detail: str
+    restarted: bool = False
+
+    def __str__(self) -> str:
+        return f"pod {self.pod}, container {self.container}: {self.reason}{f', {self.detail}' if self.detail else ''}"
+
+
+def judge(thing: Object) -> State:
+    """Whether an object is as it was asked to be, on its way, or lost."""
+    judges = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, "Namespace": _namespace}
+    if thing["kind"] == "Cluster" and thing["apiVersion"].startswith("postgresql.cnpg.io/"):
+        return _postgres_cluster(thing)
+    found = judges.get(thing["kind"])
+    return found(thing) if found else READY
+
+
+def troubles(pod: Object) -> Iterator[Trouble]:
+    """The containers of a pod that will not get going by waiting."""
+    status = pod.get("status") or {}
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
+        if reason in HOPELESS or (reason == "CrashLoopBackOff" and restarts >= CRASHES):
+            detail = _last_words(container) or waiting.get("message", "")
+            yield Trouble(pod["metadata"]["name"], container["name"], reason, detail, restarts > 0)
+
+
+def unscheduled(pod: Object) -> str | None:
+    """Why no node takes a pod, None if one does or nobody has looked yet."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message") or condition.get("reason"))
+    return None
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    going = "deletionTimestamp" not in pod["metadata"]
+    return going and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _deployment(thing: Object) -> State:
+    spec, status = thing["spec"], thing.get("status") or {}
+    if unseen := _unseen(thing):
+        return unseen
+    conditions = _conditions(status)
+    late = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+    refused = conditions.get("ReplicaFailure", {}).get("status") == "True"
+    if late or refused:
+        return State("failed", str(conditions["ReplicaFailure" if refused else "Progressing"].get("message")))
+    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
+    if updated < wanted:
+        return State("waiting", f"{updated} of {wanted} pods are new")
+    if (old := status.get("replicas", 0) - updated) > 0:
+        return State("waiting", f"{old} old {'pod has' if old == 1 else 'pods have'} to go")
+    if (available := status.get("availableReplicas", 0)) < updated:
+        return State("waiting", f"{available} of {updated} pods are available")
+    return READY
+
+
+def _stateful_set(thing: Object) -> State:
+    status = thing.get("status") or {}
+    if unseen := _unseen(thing):
+        return unseen
+    wanted = thing["spec"].get("replicas", 1)
+    if (ready := status.get("readyReplicas", 0)) < wanted:
+        return State("waiting", f"{ready} of {wanted} pods are ready")
+    if status.get("updateRevision") != status.get("currentRevision"):
+        return State("waiting", f"{status.get('updatedReplicas', 0)} of {wanted} pods are new")
+    return READY
+
+
+def _job(thing: Object) -> State:
+    conditions = _conditions(thing.get("status") or {})
+    for kind, verdict in (("Complete", "ready"), ("Failed", "failed")):
+        if (found := conditions.get(kind)) and found["status"] == "True":
+            return READY if verdict == "ready" else State("failed", str(found.get("message") or found.get("reason")))
+    return State("waiting", "it runs")
+
+
+def _namespace(thing: Object) -> State:
+    phase = (thing.get("status") or {}).get("phase")
+    return State("failed", "it is being deleted") if phase == "Terminating" else READY
+
+
+def _postgres_cluster(thing: Object) -> State:
+    status = thing.get("status") or {}
+    ready, wanted = status.get("readyInstances", 0), thing["spec"]["instances"]
+    return READY if ready >= wanted else State("waiting", f"{ready} of {wanted} instances are ready")
+
+
+def _unseen(thing: Object) -> State | None:
+    seen = (thing.get("status") or {}).get("observedGeneration", 0)
+    return State("waiting", "nobody has looked at it yet") if seen < thing["metadata"].get("generation", 1) else None
+
+
+def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {one["type"]: one for one in status.get("conditions") or ()}
+
+
+def _last_words(container: Mapping[str, Any]) -> str:
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    if not ended:
+        return ""
+    message = f": {ended['message'].strip()}" if ended.get("message") else ""
+    return f"{ended.get('reason', 'ended')} with exit {ended.get('exitCode')}{message}"

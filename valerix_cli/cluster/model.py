@@ -1,0 +1,124 @@
+"""What `valerix cluster` tells, as values."""
+
+from typing import Literal
+
+import msgspec
+
+from valerix_cli.doctor.model import Status
+
+Fate = Literal["created", "changed", "deleted", "unchanged", "replaced"]
+MARKS: dict[Fate, str] = {"created": "+", "changed": "~", "replaced": "~", "deleted": "-", "unchanged": "="}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What becomes of one object; `lines` are a unified diff of its YAML, what is secret in it masked."""
+
+    kind: str
+    name: str
+    fate: Fate
+    lines: list[str] = []
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """What an apply would change. `refused` holds what the cluster would not take, and why."""
+
+    cluster: str
+    namespace: str
+    overlay: str
+    summary: str
+    changes: list[Change]
+    refused: list[str] = []
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What an apply did. `orphans` are ours, and described no longer: `--prune` deletes them."""
+
+    cluster: str
+    namespace: str
+    overlay: str
+    summary: str
+    dry_run: bool
+    changes: list[Change]
+    orphans: list[str]
+    seconds: float
+
+
+class CheckLine(msgspec.Struct, frozen=True):
+    """One thing that was looked at before anything is deployed."""
+
+    group: Literal["access", "version", "rights", "kinds", "storage", "way in"]
+    name: str
+    status: Status
+    found: str
+    hint: str | None = None
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether an overlay can be applied. `role`: the Role and ClusterRole that would grant what is missing, as YAML."""
+
+    verdict: Literal["ok", "warning", "failed"]
+    cluster: str
+    namespace: str
+    overlay: str
+    checks: list[CheckLine]
+    role: str | None = None
+
+
+class Workload(msgspec.Struct, frozen=True):
+    """How something that runs pods is."""
+
+    kind: str
+    name: str
+    state: Literal["ready", "waiting", "failed"]
+    ready: int
+    wanted: int
+    image: str
+    restarts: int
+    revision: int | None
+    detail: str
+
+
+class Volume(msgspec.Struct, frozen=True):
+    name: str
+    phase: str
+    size: str
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """What runs in a cluster and how it is."""
+
+    cluster: str
+    namespace: str
+    version: str
+    state: Literal["ready", "waiting", "failed", "absent"]
+    workloads: list[Workload]
+    volumes: list[Volume]
+    ways_in: list[str]
+
+
+class RolledBack(msgspec.Struct, frozen=True):
+    """One service that went back to an earlier revision."""
+
+    name: str
+    from_revision: int
+    to_revision: int
+    from_image: str
+    to_image: str
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """What was deleted, and what was kept."""
+
+    cluster: str
+    namespace: str
+    deleted: list[str]
+    kept: list[str]
+
+
+def summary(changes: list[Change]) -> str:
+    """`+2 ~1 -0 =5`."""
+    marks = [MARKS[change.fate] for change in changes]
+    return " ".join(f"{mark}{marks.count(mark)}" for mark in ("+", "~", "-", "="))

@@ -1,0 +1,95 @@
+"""Objects of a cluster as plain values: what each is called, and when its turn comes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+Object: TypeAlias = dict[str, Any]
+
+MANAGER = "valerix"
+"""The field manager: what it applied is its own, what others set is theirs."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+COMPONENT = "app.kubernetes.io/component"
+NAME = "app.kubernetes.io/name"
+
+
+class Ref(msgspec.Struct, frozen=True, order=True):
+    """Which object is meant; `namespace` is None for one of the whole cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+    @property
+    def group(self) -> str:
+        group, _, version = self.api_version.rpartition("/")
+        return group if version else ""
+
+
+class Wave(msgspec.Struct, frozen=True):
+    """Objects that are applied together, and awaited together before the next."""
+
+    name: str
+    objects: tuple[Object, ...]
+
+
+WAVES = ("namespace", "configuration", "data stores", "migrations", "services")
+_CONFIGURATION = frozenset(
+    {
+        "ResourceQuota",
+        "ServiceAccount",
+        "ConfigMap",
+        "Secret",
+        "ExternalSecret",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
+    }
+)
+
+
+def ref(thing: Object) -> Ref:
+    metadata = thing["metadata"]
+    return Ref(thing["apiVersion"], thing["kind"], metadata.get("namespace"), metadata["name"])
+
+
+def labels(thing: Object) -> Mapping[str, str]:
+    found: Mapping[str, str] = thing["metadata"].get("labels") or {}
+    return found
+
+
+def wave_of(thing: Object) -> str:
+    """Configuration comes before what reads it, data before who changes it, and services last."""
+    if thing["kind"] == "Namespace":
+        return "namespace"
+    if thing["kind"] in _CONFIGURATION:
+        return "configuration"
+    return {"datastore": "data stores", "migration": "migrations"}.get(labels(thing).get(COMPONENT, ""), "services")
+
+
+def waves(things: Iterable[Object]) -> list[Wave]:
+    """In the order in which they are applied; empty ones are left out."""
+    by_name: dict[str, list[Object]] = {name: [] for name in WAVES}
+    for thing in things:
+        by_name[wave_of(thing)].append(thing)
+    return [Wave(name, tuple(found)) for name, found in by_name.items() if found]
+
+
+def pod_templates(thing: Object) -> Iterator[dict[str, Any]]:
+    """The pods that a workload makes, as it describes them."""
+    spec = thing.get("spec") or {}
+    if thing["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    if "template" in spec and "spec" in spec["template"]:
+        yield spec["template"]
+
+
+def containers(template: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every container of a pod, those that run first included."""
+    spec = template["spec"]
+    yield from spec.get("initContainers") or ()
+    yield from spec["containers"]

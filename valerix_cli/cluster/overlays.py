@@ -1,0 +1,106 @@
+"""What is to be in a cluster, as kustomize makes it of an overlay."""
+
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object
+from valerix_cli.errors import BadUsageError, UnreachableError
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+"""Beside this package, in the repository as in an installation."""
+INSTALL = "pip install 'valerix[cluster]'; in the repository, nox -s up does"
+_LIMIT = 60.0  # seconds
+
+
+def overlays() -> list[str]:
+    """The names of the overlays that come with Valerix."""
+    return sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
+
+
+def find_overlay(name: str) -> Path:
+    """The directory of an overlay: one of ours by its name, or any by its path. Raises BadUsageError."""
+    for place in (MANIFESTS / "overlays" / name, Path(name)):
+        if (place / "kustomization.yaml").is_file():
+            return place.resolve()
+    raise BadUsageError(
+        f"There is no overlay {name!r}.",
+        f"it is none of {', '.join(overlays())}, nor a directory with a kustomization.yaml",
+        "valerix cluster check --overlay local",
+    )
+
+
+def render(overlay: Path, *, namespace: str | None = None, image: str | None = None) -> list[Object]:
+    """Every object of an overlay, labelled as ours.
+
+    `image` (`registry/name:tag`, or with `@sha256:…`) takes the place of the services' own. Raises BadUsageError where
+    kustomize does not understand the overlay.
+    """
+    with _adjusted(overlay, namespace, image) as directory:
+        done = subprocess.run(  # noqa: S603 - our own program, or the user's
+            [kubectl(), "kustomize", str(directory)], capture_output=True, timeout=_LIMIT, check=False
+        )
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip()
+        raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {overlay}")
+    return [_ours(thing) for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
+
+
+def kubectl() -> str:
+    """The program, beside this Python or on the path. Raises UnreachableError."""
+    found = shutil.which("kubectl", path=sysconfig.get_path("scripts")) or shutil.which("kubectl")
+    if found is None:
+        raise UnreachableError("kubectl is not installed.", "it renders the manifests (kubectl kustomize)", INSTALL)
+    return found
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@contextmanager
+def _adjusted(overlay: Path, namespace: str | None, image: str | None) -> Iterator[Path]:
+    """The overlay, or one around it that says what was asked for."""
+    if namespace is None and image is None:
+        yield overlay
+        return
+    around: dict[str, Any] = {"resources": [str(overlay)]}
+    if namespace is not None:
+        around["namespace"] = namespace
+    if image is not None:
+        around["images"] = [{"name": "valerix", **parse_image(image)}]
+    with tempfile.TemporaryDirectory(prefix="valerix-") as name:
+        directory = Path(name).resolve()
+        around["resources"] = [_relative(overlay, directory)]
+        (directory / "kustomization.yaml").write_text(yaml.safe_dump(around), encoding="utf-8")
+        yield directory
+
+
+def parse_image(image: str) -> dict[str, str]:
+    """The parts of an image's name as kustomize has them. Raises BadUsageError."""
+    name, at, digest = image.partition("@")
+    rest, colon, tag = name.rpartition(":")
+    if at:
+        return {"newName": name, "digest": digest}
+    if colon and "/" not in tag and rest and tag:
+        return {"newName": rest, "newTag": tag}
+    raise BadUsageError(
+        f"The image {image!r} has no tag.", "what runs would be anybody's guess", f"write {image.rstrip(':')}:0.1.0"
+    )
+
+
+def _relative(target: Path, start: Path) -> str:
+    """Kustomize takes directories relative to its own only."""
+    up = [".."] * len(start.parts[1:])
+    return "/".join([*up, *target.parts[1:]])
+
+
+def _ours(thing: Object) -> Object:
+    thing["metadata"].setdefault("labels", {})[MANAGED_BY] = MANAGER
+    return thing

@@ -1,0 +1,104 @@
+"""The pods of a workload, and what is to be said of those that do not come up."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.health import Trouble, troubles, unscheduled
+from valerix_cli.cluster.objects import Object
+
+EVENTS, LINES = 3, 8
+"""How many of the latest warnings, and of the last lines of a log, are shown."""
+REVISION = "deployment.kubernetes.io/revision"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What is known of a workload that does not come up."""
+
+    trouble: Trouble | None
+    unscheduled: str | None
+    warnings: list[str]
+    log: list[str]
+
+
+def pods_of(api: Api, workload: Object) -> list[Object]:
+    """The pods that a workload has as it is described now; those of an earlier description are not its own."""
+    selector = _selector(api, workload)
+    if selector is None:
+        return []
+    return api.find_all("v1", "Pod", workload["metadata"].get("namespace"), selector)
+
+
+def replica_sets(api: Api, deployment: Object) -> list[Object]:
+    """Every revision of a deployment that is kept, the latest first."""
+    metadata = deployment["metadata"]
+    found = api.find_all("apps/v1", "ReplicaSet", metadata["namespace"], _matching(deployment))
+    owned = [one for one in found if _owner(one) == metadata.get("uid")]
+    return sorted(owned, key=revision, reverse=True)
+
+
+def revision(thing: Object) -> int:
+    return int((thing["metadata"].get("annotations") or {}).get(REVISION, 0))
+
+
+def report(api: Api, workload: Object) -> Report:
+    """Why it does not come up: its containers, the latest warnings about it and its pods, what it said last."""
+    pods = pods_of(api, workload)
+    trouble = next((found for pod in pods for found in troubles(pod)), None) or _ended(pods)
+    about = {workload["metadata"]["name"], *(pod["metadata"]["name"] for pod in pods)}
+    namespace = workload["metadata"]["namespace"]
+    log = []
+    if trouble:
+        log = api.logs(namespace, trouble.pod, trouble.container, lines=LINES, previous=trouble.restarted)
+    return Report(
+        trouble, next(filter(None, map(unscheduled, pods)), None), list(_warnings(api, namespace, about))[-EVENTS:], log
+    )
+
+
+def _ended(pods: list[Object]) -> Trouble | None:
+    """A container of a job's pod that ended badly: it is not started again, so nobody waits for it."""
+    for pod in pods:
+        status = pod.get("status") or {}
+        for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+            ended = (container.get("state") or {}).get("terminated") or {}
+            if ended.get("exitCode"):
+                detail = f"exit {ended['exitCode']}"
+                return Trouble(pod["metadata"]["name"], container["name"], ended.get("reason", "Error"), detail)
+    return None
+
+
+def _warnings(api: Api, namespace: str, about: set[str]) -> Iterator[str]:
+    events = api.find_all("v1", "Event", namespace)
+    ours = [one for one in events if one.get("type") == "Warning" and _is_about(one, about)]
+    for event in sorted(ours, key=lambda one: one.get("lastTimestamp") or one.get("eventTime") or ""):
+        yield f"{event['reason']}: {' '.join((event.get('message') or '').split())}"
+
+
+def _is_about(event: Object, names: set[str]) -> bool:
+    name = event["involvedObject"].get("name", "")
+    return name in names or any(name.startswith(f"{one}-") for one in names)
+
+
+def _selector(api: Api, workload: Object) -> str | None:
+    if workload["kind"] == "Job":
+        return f"batch.kubernetes.io/job-name={workload['metadata']['name']}"
+    if workload["kind"] == "StatefulSet":
+        latest = (workload.get("status") or {}).get("updateRevision")
+        return _matching(workload) + (f",controller-revision-hash={latest}" if latest else "")
+    if workload["kind"] != "Deployment":
+        return None
+    latest = next(iter(replica_sets(api, workload)), None)
+    if latest is None or revision(latest) != revision(workload):
+        return None
+    return f"{_matching(workload)},pod-template-hash={latest['metadata']['labels']['pod-template-hash']}"
+
+
+def _matching(workload: Object) -> str:
+    return ",".join(f"{name}={value}" for name, value in workload["spec"]["selector"]["matchLabels"].items())
+
+
+def _owner(thing: Object) -> str | None:
+    return next(
+        (owner["uid"] for owner in thing["metadata"].get("ownerReferences") or () if owner.get("controller")), None
+    )

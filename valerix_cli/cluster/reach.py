@@ -1,0 +1,55 @@
+"""A cluster as a context like any other: its services by ports that are forwarded, its tokens from its secrets."""
+
+import atexit
+
+from valerix_cli.cluster import secrets
+from valerix_cli.cluster.api import Api, connect
+from valerix_cli.cluster.forward import Forwards, urls
+from valerix_cli.cluster.objects import Ref
+from valerix_cli.cluster.where import NAMESPACE
+from valerix_cli.contexts import Context
+from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.local.ports import LOOPBACK
+from valerix_cli.settings import ContextConfig
+
+PORTS = {"order": 3001, "inventory": 3002, "worker": 3003}
+_POSTGRES = 5432
+
+
+def reach(name: str, config: ContextConfig, origin: str) -> Context:
+    """Open the ports; they are closed when the command ends. Raises UnreachableError, GuardError."""
+    namespace = config.namespace or NAMESPACE
+    api = connect(str(config.cluster))
+    forwards = Forwards(api, namespace)
+    atexit.register(forwards.close)
+    services = {service: urls(forwards.open(service, port)) for service, port in PORTS.items()}
+    tokens = _opened(api, namespace, "tokens")
+    return Context(
+        name,
+        services,
+        tokens["operator-token"],
+        f"secret tokens of namespace {namespace}",
+        origin,
+        tokens["service-tokens"].split(",")[0],
+        *_databases(api, namespace, forwards),
+        cluster=f"namespace {namespace} of {config.cluster}",
+    )
+
+
+def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
+    found = api.get(Ref("v1", "Secret", namespace, name))
+    if found is None:
+        raise UnreachableError(
+            f"There is no secret {name} in namespace {namespace}.", "nothing was applied there", "valerix cluster apply"
+        )
+    return secrets.opened(found)
+
+
+def _databases(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
+    """How the auditor reads both; unknown where PostgreSQL is no pod of ours, or its password not ours to see."""
+    try:
+        password = _opened(api, namespace, "postgres-auditor")["password"]
+        port = forwards.open("postgres", _POSTGRES)[0]
+    except (UnreachableError, GuardError):
+        return None, None
+    return tuple(f"postgresql://auditor:{password}@{LOOPBACK}:{port}/{name}" for name in ("order_db", "inventory_db"))  # type: ignore[return-value]  # two of them

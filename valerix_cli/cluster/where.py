@@ -1,0 +1,79 @@
+"""Which cluster is meant, and whether it may be written to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from valerix_cli.errors import BadUsageError, GuardError
+from valerix_cli.settings import LOCAL, ContextConfig, Settings
+
+NAMESPACE = "valerix"
+OVERLAY = "local"
+
+
+@dataclass(frozen=True)
+class KubeContexts:
+    """What a kubeconfig describes."""
+
+    names: Sequence[str]
+    current: str | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A context of the kubeconfig (`cluster`), and what Valerix is to be there.
+
+    `named` is the Valerix context that allows it; None while none does, so it may be looked at and no more.
+    """
+
+    cluster: str
+    namespace: str
+    overlay: str
+    named: str | None
+
+    def __str__(self) -> str:
+        return f"namespace {self.namespace} of {self.cluster}"
+
+
+def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> Target:
+    """The cluster of the context in force, or while that is the local platform, the one that the kubeconfig chooses.
+
+    Raises BadUsageError where neither is one, or nobody knows the context.
+    """
+    chosen = settings.setting("context")
+    contexts = {name: config for name, (config, _) in settings.contexts.items()}
+    if config := contexts.get(chosen.value):
+        return _described(chosen.value, config)
+    found = kubeconfig()
+    name = found.current if chosen.value == LOCAL else chosen.value
+    if name not in found.names:
+        raise BadUsageError(
+            "No cluster is chosen." if name is None else f"There is no context called `{name}`.",
+            f"neither Valerix nor the kubeconfig describes it; the kubeconfig has {', '.join(found.names) or 'none'}",
+            "kubectl config use-context NAME, or valerix --context NAME cluster check",
+        )
+    for allowed, config in contexts.items():
+        if config.cluster == name:
+            return _described(allowed, config)
+    return Target(str(name), NAMESPACE, OVERLAY, None)
+
+
+def _described(name: str, config: ContextConfig) -> Target:
+    if config.cluster is None:
+        raise BadUsageError(
+            f"The context `{name}` is no cluster.",
+            "it names addresses, and no `cluster`",
+            'valerix context list; or set cluster = "…" in it',
+        )
+    return Target(config.cluster, config.namespace or NAMESPACE, config.overlay or OVERLAY, name)
+
+
+def may_be_written(target: Target, settings: Settings, deed: str) -> None:
+    """Raise GuardError unless a Valerix context names this cluster: one is not changed because it was at hand."""
+    if target.named is not None:
+        return
+    allowed = sorted({config.cluster for config, _ in settings.contexts.values() if config.cluster})
+    raise GuardError(
+        f"Not done: {deed} in {target}.",
+        f"no context of valerix.toml or the user's config names this cluster; named are {', '.join(allowed) or 'none'}",
+        f'allow it by [contexts.NAME] with cluster = "{target.cluster}" in valerix.toml, and add --context NAME',
+    )

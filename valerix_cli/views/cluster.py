@@ -1,0 +1,140 @@
+"""A cluster as tables and diffs."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.text import Text
+
+from valerix_cli.cluster.model import (
+    MARKS,
+    Applied,
+    Change,
+    CheckLine,
+    ClusterStatus,
+    Deleted,
+    Diff,
+    Readiness,
+    RolledBack,
+    Workload,
+)
+from valerix_cli.output import printable
+from valerix_cli.views.tables import coloured, facts, table
+
+_LIKE = {
+    "ok": "confirmed",
+    "ready": "confirmed",
+    "warning": "queued",
+    "waiting": "queued",
+    "failed": "dead",
+    "skipped": "",
+    "absent": "queued",
+}
+"""The status whose colour a state has."""
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def readiness_view(found: Readiness) -> RenderableType:
+    rows: list[list[RenderableType]] = [
+        [line.group, line.name, _state(line.status), _found(line)] for line in found.checks
+    ]
+    parts: list[RenderableType] = [table("about", "check", "status", "found", rows=rows, wrap=("found",))]
+    if found.role:
+        parts += [Text(), Syntax(found.role.rstrip(), "yaml", background_color="default")]
+    return Group(*parts)
+
+
+def diff_view(found: Diff) -> RenderableType:
+    parts: list[RenderableType] = []
+    for change in found.changes:
+        if change.fate == "unchanged":
+            continue
+        parts.append(Text(f"{MARKS[change.fate]} {change} ({change.fate})", style="bold"))
+        parts += [Text(f"    {printable(line)}", style=_COLOURS.get(line[:1], "")) for line in change.lines]
+    parts += [coloured(f"! {printable(one)}", "failed") for one in found.refused]
+    return Group(*parts, Text(found.summary))
+
+
+def applied_view(found: Applied) -> RenderableType:
+    changed = [change for change in found.changes if change.fate != "unchanged"]
+    head = "would be " if found.dry_run else ""
+    if not changed:
+        return Text(f"nothing {'would change' if found.dry_run else 'changed'}: {found.summary}")
+    return Group(*_changes(changed, head), Text(f"{found.summary}, in {found.seconds:g} s"))
+
+
+def status_view(found: ClusterStatus) -> RenderableType:
+    where = facts(
+        [
+            ("cluster", f"{found.cluster}, Kubernetes {found.version}"),
+            ("namespace", found.namespace),
+            ("state", coloured(found.state, _LIKE[found.state])),
+            *(("way in", way) for way in found.ways_in),
+            *((f"volume {one.name}", f"{one.size}, {one.phase}") for one in found.volumes),
+        ]
+    )
+    rows: list[list[RenderableType]] = [
+        [
+            f"{one.kind}/{one.name}",
+            _state(one.state),
+            f"{one.ready}/{one.wanted}",
+            str(one.restarts),
+            str(one.revision or ""),
+            one.image,
+            one.detail,
+        ]
+        for one in found.workloads
+    ]
+    if not rows:
+        return where
+    listed = table(
+        "workload",
+        "state",
+        "ready",
+        "restarts",
+        "revision",
+        "image",
+        "detail",
+        rows=rows,
+        right=("ready", "restarts", "revision"),
+        wrap=("detail",),
+        spare=("revision", "image"),
+    )
+    return Group(where, Text(), listed)
+
+
+def status_changes(before: ClusterStatus | None, now: ClusterStatus) -> list[Workload]:
+    """The workloads that are otherwise than before."""
+    known = {(one.kind, one.name): one for one in before.workloads} if before else {}
+    return [one for one in now.workloads if known.get((one.kind, one.name)) != one]
+
+
+def workload_line(one: Workload) -> str:
+    detail = f": {one.detail}" if one.detail else ""
+    return f"{one.kind}/{one.name} {one.state} {one.ready}/{one.wanted} {one.image}{detail}"
+
+
+def rolled_back_view(found: list[RolledBack]) -> RenderableType:
+    rows = [
+        [one.name, f"{one.from_revision} → {one.to_revision}", f"{one.from_image} → {one.to_image}"] for one in found
+    ]
+    return table("service", "revision", "image", rows=rows)
+
+
+def deleted_view(found: Deleted) -> RenderableType:
+    return Group(*(Text(f"- {one}") for one in found.deleted), *(Text(f"= {one} (kept)") for one in found.kept))
+
+
+def _changes(changes: Iterable[Change], head: str) -> list[Text]:
+    return [Text(f"{MARKS[one.fate]} {one} ({head}{one.fate})") for one in changes]
+
+
+def _state(word: str) -> Text:
+    return coloured(word, _LIKE[word])
+
+
+def _found(line: CheckLine) -> Text:
+    found = Text(printable(line.found), style="dim" if line.status == "skipped" else "")
+    if line.hint:
+        found.append("\ntry: ", style="dim").append(printable(line.hint), style="bold")
+    return found
