@@ -3,9 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.settings import LOCAL, ContextConfig, Settings
+
+if TYPE_CHECKING:  # an extra, and slow
+    from valerix_cli.cluster.forward import Forwards
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,13 @@ class Context:
     order_database: str | None = None
     inventory_database: str | None = None
 
-    cluster: str | None = None
+    forwards: "Forwards | None" = None
+    """How its services are reached where they are pods of a cluster."""
 
     @property
     def place(self) -> str:
         """Where it is, for people: a cluster, or the addresses of the order service."""
-        return self.cluster or ", ".join(self.services["order"])
+        return str(self.forwards or ", ".join(self.services["order"]))
 
     @property
     def is_local(self) -> bool:

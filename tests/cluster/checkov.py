@@ -18,6 +18,7 @@ SKIPPED = {
     "CKV_K8S_11": "production has no CPU limit on purpose: a pod at its limit is stopped for the rest of each 100 ms",
     "CKV_K8S_15": "IfNotPresent: tags are versions, never moved; a node that has an image needs no registry",
     "CKV_K8S_35": "secrets reach a process by its environment, where its settings are",
+    "CKV_K8S_40": "PostgreSQL, Valkey and Grafana come with users of their own, whom their files belong to",
     "CKV_K8S_43": "a digest belongs to a registry, which an overlay of yours names; --image takes one",
 }
 

@@ -28,8 +28,12 @@ class Forwards:
     """Every port that was opened; closing it closes all connections too."""
 
     api: Api
+    cluster: str
     namespace: str
     _listeners: list["_Listener"] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"namespace {self.namespace} of {self.cluster}"
 
     def open(self, service: str, port: int) -> list[int]:
         """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none."""
@@ -38,7 +42,7 @@ class Forwards:
         if not ready:
             raise UnreachableError(
                 f"No pod of {service} is ready.",
-                f"in namespace {self.namespace} of {self.api.server}",
+                f"in {self}",
                 "valerix cluster status",
             )
         listeners = [_Listener(pods, slot, port) for slot in range(len(ready))]

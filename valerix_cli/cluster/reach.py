@@ -20,7 +20,7 @@ def reach(name: str, config: ContextConfig, origin: str) -> Context:
     """Open the ports; they are closed when the command ends. Raises UnreachableError, GuardError."""
     namespace = config.namespace or NAMESPACE
     api = connect(str(config.cluster))
-    forwards = Forwards(api, namespace)
+    forwards = Forwards(api, str(config.cluster), namespace)
     atexit.register(forwards.close)
     services = {service: urls(forwards.open(service, port)) for service, port in PORTS.items()}
     tokens = _opened(api, namespace, "tokens")
@@ -32,7 +32,7 @@ def reach(name: str, config: ContextConfig, origin: str) -> Context:
         origin,
         tokens["service-tokens"].split(",")[0],
         *_databases(api, namespace, forwards),
-        cluster=f"namespace {namespace} of {config.cluster}",
+        forwards=forwards,
     )
 
 

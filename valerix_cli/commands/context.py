@@ -11,7 +11,7 @@ from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.output import show, talk
 from valerix_cli.results import ContextLine, OriginLine
 from valerix_cli.session import Session
-from valerix_cli.settings import LOCAL, VARIABLES, Setting, keep_context, user_config
+from valerix_cli.settings import LOCAL, VARIABLES, ContextConfig, Setting, keep_context, user_config
 from valerix_cli.views import toolbox as views
 
 app = App("Choose which platform to talk to.")
@@ -24,7 +24,7 @@ def list_contexts(ctx: typer.Context) -> None:
     current = session.settings.setting("context").value
     lines = [ContextLine(LOCAL, current == LOCAL, *_local_urls(session), origin="valerix up")]
     lines += [
-        ContextLine(name, current == name, config.order, config.inventory, origin)
+        ContextLine(name, current == name, *_addresses(config), origin)
         for name, (config, origin) in session.settings.contexts.items()
     ]
     show(lines, views.contexts_view, session.output)
@@ -75,6 +75,13 @@ def _row(name: str, setting: Setting) -> OriginLine:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
+
+
+def _addresses(config: ContextConfig) -> tuple[list[str], list[str]]:
+    """As the file has them; of a cluster that is its name, since its pods are found only when they are needed."""
+    if config.cluster is not None:
+        return [f"cluster {config.cluster}"], [f"cluster {config.cluster}"]
+    return config.order, config.inventory
 
 
 def _local_urls(session: Session) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.drills.model import LONGEST, Drill, Fault
-from valerix_cli.drills.processes import Process, Processes
+from valerix_cli.drills.processes import Process, Victims
 from valerix_cli.drills.receipt import Hit, Injection, Struck
 from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError
@@ -32,7 +32,7 @@ class Faults:
         self,
         drill: Drill,
         inventory: InventoryClient,
-        processes: Processes | None,
+        processes: Victims | None,
         *,
         clock: Callable[[], float],
         tell: Callable[[str], None],
@@ -215,17 +215,15 @@ class Faults:
         struck = strike(self._processes, fault, self._processes.of(fault.target))
         self._end(number, struck, len(struck))
 
-    def _restart(self, processes: Processes, _: Fault, targets: Sequence[Process]) -> list[Struck]:
+    def _restart(self, processes: Victims, _: Fault, targets: Sequence[Process]) -> list[Struck]:
         """One after the other, each only when the one before is back."""
-        struck = []
-        for process in targets:
-            began = time.monotonic()
-            processes.ask_to_end(process)
-            processes.until_back(process)
+        struck, began = [], time.monotonic()
+        for process in processes.restart(targets):
             struck.append(_struck(process, began))
+            began = time.monotonic()
         return struck
 
-    def _kill(self, processes: Processes, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
+    def _kill(self, processes: Victims, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
         began = time.monotonic()
         for process in targets:
             if fault.restart_after:
@@ -235,7 +233,7 @@ class Faults:
             processes.until_back(process)
         return [_struck(process, began) for process in targets]
 
-    def _stop(self, processes: Processes, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
+    def _stop(self, processes: Victims, fault: Fault, targets: Sequence[Process]) -> list[Struck]:
         began, seconds = time.monotonic(), fault.lasting or 0.0
         for process in targets:
             processes.stop(process, seconds)

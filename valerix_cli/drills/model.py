@@ -154,8 +154,8 @@ class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"a fault at {early[0].at:g} s falls into the steady window")
 
     @property
-    def is_local(self) -> bool:
-        """Whether it strikes processes, which can only be done on this machine."""
+    def strikes_processes(self) -> bool:
+        """Whether it strikes more than inventory's answers, which not every platform can be done to."""
         return any(fault.kind != "gremlin" for fault in self.faults)
 
 

@@ -10,7 +10,7 @@ from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Breaker
 from valerix_cli.contexts import Context
 from valerix_cli.drills.model import Drill
-from valerix_cli.drills.processes import Processes
+from valerix_cli.drills.processes import Victims, victims
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.session import Session
 
@@ -29,15 +29,13 @@ def preflight(
     with nothing touched but stock, where the drill cannot be run or would prove nothing.
     """
     context, orders, inventory = session.context, session.orders, session.inventory
-    if drill.is_local and not context.is_local:
-        raise GuardError(
-            "Not run.", f"it strikes processes, and `{context.name}` is not on this machine", "valerix --context local"
-        )
+    if drill.strikes_processes and not context.is_local:
+        _can_be_struck(context, drill)
     _replicas(context, drill)
     no_gremlins(inventory)
     _until_calm(lambda: _calm(orders), tell)
-    if drill.is_local:
-        _until_calm(lambda: all_run(Processes(directory)), tell)
+    if drill.strikes_processes:
+        _until_calm(lambda: all_run(victims(context, directory)), tell)
     _stock(drill, inventory, run)
     if key_prefix is None:
         return _unused(drill, lambda key: orders.by_key(key) is not None)
@@ -46,6 +44,17 @@ def preflight(
             "Not run.", f"the keys {key_prefix}… have been used here, so nothing would happen again", "add --fresh"
         )
     return key_prefix
+
+
+def _can_be_struck(context: Context, drill: Drill) -> None:
+    """Raise GuardError where a fault is out of reach: of a platform that is only an address, or of pods."""
+    why: str | None = f"it strikes processes, and `{context.name}` is not on this machine"
+    if context.forwards is not None:
+        from valerix_cli.drills.pods import cannot_be_struck  # noqa: PLC0415 - an extra, and slow
+
+        why = next(filter(None, map(cannot_be_struck, drill.faults)), None)
+    if why:
+        raise GuardError("Not run.", why, "valerix --context local")
 
 
 def _replicas(context: Context, drill: Drill) -> None:
@@ -107,7 +116,7 @@ def not_forced(orders: OrderClient) -> Breaker:
     return breaker
 
 
-def all_run(processes: Processes) -> None:
+def all_run(processes: Victims) -> None:
     if not processes.all_run():
         raise UnreachableError("There is no calm to begin with.", "not every process runs", "valerix status")
 

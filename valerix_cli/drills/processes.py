@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from valerix_cli.contexts import Context
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.local import holds
 from valerix_cli.local.claim import running
@@ -34,6 +36,29 @@ class Process(msgspec.Struct, frozen=True):
     def is_running(self) -> bool:
         """Whether it is ready: one that has just ended may be called running for another moment."""
         return self.state == "running" and self.pid is not None
+
+
+class Victims(Protocol):
+    """What a drill strikes, on this machine or in a cluster. What goes wrong is a CliError."""
+
+    def of(self, target: str) -> list[Process]: ...
+    def kill(self, process: Process, down_for: float | None, /) -> None: ...
+    def stop(self, process: Process, seconds: float) -> None: ...
+    def go_on(self, process: Process) -> None: ...
+    def restart(self, targets: Sequence[Process]) -> Iterator[Process]: ...
+    def release(self, name: str) -> None: ...
+    def until_back(self, before: Process) -> None: ...
+    def all_run(self) -> bool: ...
+    def flush_redis(self) -> int: ...
+
+
+def victims(context: Context, directory: Path) -> Victims:
+    """Those of a context: pods, or the processes of the platform that runs from `directory`."""
+    if context.forwards is not None:
+        from valerix_cli.drills.pods import Pods  # noqa: PLC0415 - an extra, and slow
+
+        return Pods(context.forwards.api, context.forwards.namespace)
+    return Processes(directory)
 
 
 class Processes:
@@ -75,9 +100,12 @@ class Processes:
             waker.kill()
             waker.wait()
 
-    def ask_to_end(self, process: Process) -> None:
-        """Have it finish what it has in hand and end; the supervisor starts it again."""
-        _signal(process, _GENTLY.get(process.name, signal.SIGTERM))
+    def restart(self, targets: Sequence[Process]) -> Iterator[Process]:
+        """Have each finish what it has in hand and end, one after the other, and yield it once it is back."""
+        for process in targets:
+            _signal(process, _GENTLY.get(process.name, signal.SIGTERM))
+            self.until_back(process)
+            yield process
 
     def release(self, name: str) -> None:
         """Let it be started again."""

@@ -18,7 +18,7 @@ from valerix_cli.drills.figures import by_the_second, due_between, figures, of_p
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.preflight import preflight
-from valerix_cli.drills.processes import Processes
+from valerix_cli.drills.processes import victims
 from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt, Verdict
 from valerix_cli.drills.requirements import Requirement
@@ -87,7 +87,7 @@ class Runner:
         wanted = self._wanted
         prefix = preflight(self._session, self._drill, wanted.run, wanted.directory, wanted.key_prefix, self._say)
         audit(self._sources)  # if it cannot be read, better now than at the end
-        processes = Processes(self._wanted.directory) if self._drill.is_local else None
+        struck = victims(self._session.context, wanted.directory) if self._drill.strikes_processes else None
         with (
             JournalWriter(self._wanted.journal, f"drill {self._drill.name}", prefix) as journal,
             Watcher(self._session, self._clock) as watcher,
@@ -96,7 +96,7 @@ class Runner:
             self._faults = Faults(
                 self._drill,
                 self._session.inventory,
-                processes,
+                struck,
                 clock=self._clock,
                 tell=self._tell,
                 script=self._wanted.script,
@@ -193,7 +193,8 @@ class Runner:
                 "roll-back",
                 "all faults are off",
                 "held" if not left else "missed",
-                "; ".join(left) or "no gremlin is live" + (", every process runs" if self._drill.is_local else ""),
+                "; ".join(left)
+                or "no gremlin is live" + (", every process runs" if self._drill.strikes_processes else ""),
             )
         )
         self._tell("rolled back: all faults are off" if not left else f"NOT rolled back: {'; '.join(left)}")

@@ -65,7 +65,7 @@ def test_a_drill_is_read_with_its_figures_in_seconds_and_shares() -> None:
     assert errors.gate is not None
     assert (errors.gate.metric, errors.gate.limit) == ("error_rate", 0.01)
     assert drill.abort[0].lasting == 5
-    assert drill.is_local
+    assert drill.strikes_processes
 
 
 @pytest.mark.parametrize(("right", "wrong", "line", "why"), SLIPS, ids=[wrong for _, wrong, _, _ in SLIPS])
