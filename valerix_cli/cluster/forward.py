@@ -37,7 +37,7 @@ class Forwards:
 
     def open(self, service: str, port: int) -> list[int]:
         """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none."""
-        pods = _Pods(self.api, self.namespace, service)
+        pods = Slots(self.api, self.namespace, service)
         ready = pods.ready()
         if not ready:
             raise UnreachableError(
@@ -54,7 +54,7 @@ class Forwards:
             listener.close()
 
 
-class _Pods:
+class Slots:
     """The ready pods of a service, by slot: one keeps its pod while that is ready, and no two share one needlessly."""
 
     def __init__(self, api: Api, namespace: str, service: str) -> None:
@@ -97,7 +97,7 @@ def _takes_calls(pod: Object) -> bool:
 class _Listener:
     """One port of this machine."""
 
-    def __init__(self, pods: _Pods, slot: int, port: int) -> None:
+    def __init__(self, pods: Slots, slot: int, port: int) -> None:
         self._pods, self._slot, self._target = pods, slot, port
         self._socket = socket.create_server((LOOPBACK, 0))
         self.port: int = self._socket.getsockname()[1]
