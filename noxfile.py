@@ -88,7 +88,8 @@ def faults(session: nox.Session) -> None:
     """
     install(session, *DEVELOPMENT)
     if not session.posargs:
-        session.run("pytest", "-m", "long")
+        elsewhere = ("cluster", "image", "node")  # sessions of their own
+        session.run("pytest", "-m", "long", *(f"--ignore=tests/{folder}" for folder in elsewhere))
     # Ctrl-C reaches the campaign itself, which ends every process and says how to go on.
     session.run("python", "-m", "tests.faults.campaign", *session.posargs, interrupt_timeout=None)
 
@@ -123,6 +124,16 @@ def manifests(session: nox.Session) -> None:
     install(session)
     session.install("checkov==3.3.30")
     session.run("python", "-m", "tests.cluster.checkov", *session.posargs)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the image on a base made here, and run it in real containers; as root, with buildah, podman, debootstrap.
+
+    BUILDAH_ARGUMENTS has what a build needs here and nowhere else, such as a package index. Arguments go to pytest.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "tests/image", *session.posargs)
 
 
 @nox.session(venv_backend="none")

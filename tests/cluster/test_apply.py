@@ -14,6 +14,8 @@ from tests.unit.manifests.rendered import SERVICES
 from valerix_cli import __version__
 from valerix_cli.cluster.overlays import MANIFESTS
 
+pytestmark = pytest.mark.long
+
 HELP = re.compile(r"^Error: .+\n  why: .+\n  try: .+$", re.MULTILINE)
 
 
