@@ -16,7 +16,7 @@ from valerix_cli.errors import BadUsageError, UnreachableError
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 """Beside this package, in the repository as in an installation."""
-INSTALL = "pip install 'valerix[cluster]'; in the repository, nox -s up does"
+INSTALL = "pip install '.[cluster]' in the repository; nox -s up does"
 _LIMIT = 60.0  # seconds
 
 

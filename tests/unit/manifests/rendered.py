@@ -2,6 +2,7 @@
 
 import functools
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,16 @@ def overlay(name: str) -> list[Object]:
     return render(MANIFESTS / "overlays" / name)
 
 
-def with_component(directory: Path, name: str) -> list[Object]:
+@functools.cache
+def with_component(name: str) -> list[Object]:
     """The base with one component, and what that needs."""
-    up = "/".join([".."] * (len(directory.resolve().parts) - 1))
-    at = [f"{up}{MANIFESTS}/components/{one}" for one in (*NEEDED.get(name, ()), name)]
-    wanted = {"resources": [f"{up}{BASE}"], "components": at}
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-    return render(directory.resolve())
+    with tempfile.TemporaryDirectory(prefix="valerix-") as made:
+        directory = Path(made).resolve()
+        up = "/".join([".."] * (len(directory.parts) - 1))
+        at = [f"{up}{MANIFESTS}/components/{one}" for one in (*NEEDED.get(name, ()), name)]
+        wanted = {"resources": [f"{up}{BASE}"], "components": at}
+        (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+        return render(directory)
 
 
 def all_rendered() -> dict[str, list[Object]]:

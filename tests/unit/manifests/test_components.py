@@ -1,7 +1,6 @@
 """What each optional capability adds to the base, and takes from it."""
 
 import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +12,14 @@ from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.overlays import MANIFESTS
 
 
-@pytest.fixture(scope="module", params=COMPONENTS)
-def component(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Object]]:
-    return request.param, with_component(tmp_path_factory.mktemp("component"), request.param)
-
-
-def rendered(name: str, directory: Path) -> list[Object]:
-    return with_component(directory, name)
-
-
 def settings(things: list[Object]) -> dict[str, str]:
     [found] = [one_ for one_ in of_kind(things, "ConfigMap") if one_["metadata"]["name"].startswith("settings-")]
     return dict(found["data"])
 
 
-def test_each_component_alone_makes_a_platform(component: tuple[str, list[Object]]) -> None:
-    _, things = component
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_each_component_alone_makes_a_platform(name: str) -> None:
+    things = with_component(name)
     refs = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
     assert len(set(refs)) == len(refs)
     assert all(thing["kind"] == "Namespace" or thing["metadata"]["namespace"] == "valerix" for thing in things)
@@ -41,14 +32,14 @@ def test_each_component_is_explained_where_it_is() -> None:
         assert (MANIFESTS / "components" / name / "kustomization.yaml").read_text().startswith("# "), name
 
 
-def test_gremlins_are_allowed_by_their_component_and_by_nothing_else(tmp_path: Path) -> None:
+def test_gremlins_are_allowed_by_their_component_and_by_nothing_else() -> None:
     assert "VALERIX_CHAOS_ALLOWED" not in settings(base())
-    assert settings(rendered("chaos", tmp_path))["VALERIX_CHAOS_ALLOWED"] == "1"
+    assert settings(with_component("chaos"))["VALERIX_CHAOS_ALLOWED"] == "1"
     assert "VALERIX_CHAOS_ALLOWED" not in settings(overlay("production"))
 
 
-def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard(tmp_path: Path) -> None:
-    things = rendered("monitoring", tmp_path)
+def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard() -> None:
+    things = with_component("monitoring")
     prometheus = one(things, "Deployment", "prometheus")["spec"]
     assert "--storage.tsdb.retention.time=7d" in prometheus["template"]["spec"]["containers"][0]["args"]
     for name in ("prometheus", "grafana"):
@@ -60,10 +51,10 @@ def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard(t
     assert shown["data"]["valerix.json"] == (MANIFESTS.parent / "dashboards/grafana/valerix.json").read_text()
 
 
-def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service(tmp_path: Path) -> None:
+def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service() -> None:
     found = next(
         one_
-        for one_ in of_kind(rendered("monitoring", tmp_path), "ConfigMap")
+        for one_ in of_kind(with_component("monitoring"), "ConfigMap")
         if one_["metadata"]["name"].startswith("prometheus-") and "prometheus.yml" in one_["data"]
     )
     configuration = yaml.safe_load(found["data"]["prometheus.yml"])
@@ -78,8 +69,8 @@ def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service(t
     assert asked == headless
 
 
-def test_the_prometheus_operator_asks_every_fifteen_seconds(tmp_path: Path) -> None:
-    things = rendered("prometheus-operator", tmp_path)
+def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
+    things = with_component("prometheus-operator")
     [endpoint] = one(things, "ServiceMonitor", "valerix")["spec"]["endpoints"]
     assert endpoint["interval"] == "15s"
     assert {one_["targetLabel"] for one_ in endpoint["relabelings"]} == {"service", "instance"}  # what the rules go by
@@ -101,8 +92,8 @@ def test_the_prometheus_operator_has_the_latest_rules() -> None:
     assert groups == [group for file in files for group in file]
 
 
-def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led(tmp_path: Path) -> None:
-    things = rendered("gateway-api", tmp_path)
+def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led() -> None:
+    things = with_component("gateway-api")
     assert of_kind(things, "Ingress") == []
     rules = one(things, "HTTPRoute", "valerix")["spec"]["rules"]
     assert {
@@ -111,8 +102,8 @@ def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led(tmp_pat
     } == {"/api/orders": ("order", 3001), "/": ("frontend", 3000)}
 
 
-def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_only(tmp_path: Path) -> None:
-    things = rendered("tls", tmp_path)
+def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_only() -> None:
+    things = with_component("tls")
     certificate = one(things, "Certificate", "valerix")["spec"]
     assert one(things, "Ingress", "valerix")["spec"]["tls"] == [{"secretName": certificate["secretName"]}]
     assert settings(things)["VALERIX_SECURE_COOKIES"] == "true"
@@ -128,10 +119,8 @@ def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_on
         ("queue-autoscaling", "ScaledObject", {"worker"}),
     ],
 )
-def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(
-    name: str, kind: str, scaled: set[str], tmp_path: Path
-) -> None:
-    things = rendered(name, tmp_path)
+def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(name: str, kind: str, scaled: set[str]) -> None:
+    things = with_component(name)
     scalers = of_kind(things, kind)
     assert {one_["spec"]["scaleTargetRef"]["name"] for one_ in scalers} == scaled
     for scaler in scalers:
@@ -142,15 +131,15 @@ def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(
         assert one(things, "PodDisruptionBudget", deployment["metadata"]["name"])
 
 
-def test_workers_are_scaled_by_the_age_of_the_queue(tmp_path: Path) -> None:
-    [trigger] = one(rendered("queue-autoscaling", tmp_path), "ScaledObject", "worker")["spec"]["triggers"]
+def test_workers_are_scaled_by_the_age_of_the_queue() -> None:
+    [trigger] = one(with_component("queue-autoscaling"), "ScaledObject", "worker")["spec"]["triggers"]
     assert "order_queue_oldest_age_seconds" in trigger["metadata"]["query"]
     assert NEEDED["queue-autoscaling"] == ("monitoring",)
     assert trigger["metadata"]["serverAddress"] == "http://prometheus.valerix:9090"
 
 
-def test_a_backup_dumps_both_databases_and_restores_what_it_dumped(tmp_path: Path) -> None:
-    spec = one(rendered("backup", tmp_path), "CronJob", "backup")["spec"]
+def test_a_backup_dumps_both_databases_and_restores_what_it_dumped() -> None:
+    spec = one(with_component("backup"), "CronJob", "backup")["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     assert [container["command"][1] for container in (*pod["initContainers"], *pod["containers"])] == [
@@ -159,8 +148,8 @@ def test_a_backup_dumps_both_databases_and_restores_what_it_dumped(tmp_path: Pat
     ]
 
 
-def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durable_standbys(tmp_path: Path) -> None:
-    things = rendered("cloudnative-pg", tmp_path)
+def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durable_standbys() -> None:
+    things = with_component("cloudnative-pg")
     assert of_kind(things, "StatefulSet") == []
     cluster = one(things, "Cluster", "postgres")["spec"]
     assert cluster["instances"] == 3
@@ -173,8 +162,8 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
     assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
 
 
-def test_with_external_secrets_the_command_line_makes_none(tmp_path: Path) -> None:
-    assert secrets.wanted(rendered("external-secrets", tmp_path)) == []
+def test_with_external_secrets_the_command_line_makes_none() -> None:
+    assert secrets.wanted(with_component("external-secrets")) == []
     assert secrets.wanted(base()) == sorted(set(secrets.RECIPES) - {"grafana"})
 
 

@@ -3,7 +3,6 @@
 import functools
 import json
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -57,8 +56,8 @@ def test_every_object_of_an_overlay_is_valid(where: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_every_object_of_a_component_is_valid(name: str, tmp_path: Path) -> None:
-    things = with_component(tmp_path, name)
+def test_every_object_of_a_component_is_valid(name: str) -> None:
+    things = with_component(name)
     assert [problem for thing in things for problem in problems(thing, OLDEST)] == []
 
 
