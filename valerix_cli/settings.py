@@ -91,6 +91,12 @@ class Settings:
         return Setting(DEFAULTS[name], "default")
 
     @property
+    def cluster(self) -> str | None:
+        """The cluster of the context in force, None where that is none."""
+        found = self.contexts.get(self.setting("context").value)
+        return found[0].cluster if found else None
+
+    @property
     def contexts(self) -> dict[str, tuple[ContextConfig, str]]:
         """Each context that a file describes, and which file."""
         found: dict[str, tuple[ContextConfig, str]] = {}

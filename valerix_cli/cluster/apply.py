@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from valerix_cli.cluster.api import Api, ApiError
-from valerix_cli.cluster.health import State, judge, troubles
+from valerix_cli.cluster.health import State, judge, troubles, unscheduled
 from valerix_cli.cluster.model import Change, summary
 from valerix_cli.cluster.objects import Object, Ref, ref, waves
 from valerix_cli.cluster.plan import Planned, explained
@@ -66,7 +66,7 @@ def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], ways: Ways
             if one in told:
                 ways.say(f"{one}: ready")
             continue
-        if live is not None and (state.verdict == "failed" or _is_stuck(api, live)):
+        if live is not None and (state := _seen_closer(api, live, state)).verdict == "failed":
             raise not_up(api, live, state, ways.say)
         if told.get(one) != state.why:
             ways.say(f"{one}: {state.why}")
@@ -82,14 +82,19 @@ def not_up(api: Api, live: Object, state: State, say: Say) -> NotUpError:
     return NotUpError(
         f"{name} does not come up.",
         why,
-        "correct it and apply again; or go back to what ran before: valerix cluster rollback",
+        "correct it and apply again; or go back to what ran before: valerix cluster rollback"
+        if live["kind"] == "Deployment"
+        else "correct it and apply again; no service was touched",
     )
 
 
-def _is_stuck(api: Api, live: Object) -> bool:
-    return live["kind"] in {"Deployment", "StatefulSet", "Job"} and any(
-        True for pod in pods_of(api, live) for _ in troubles(pod)
-    )
+def _seen_closer(api: Api, live: Object, state: State) -> State:
+    """What its pods say of it: it is lost where a container waits in vain, and waits on where no node takes one."""
+    pods = pods_of(api, live)
+    if trouble := next((found for pod in pods for found in troubles(pod)), None):
+        return State("failed", str(trouble))
+    homeless = next(filter(None, map(unscheduled, pods)), None)
+    return State(state.verdict, f"{state.why}; {homeless}") if homeless else state
 
 
 def _too_late(api: Api, one: Ref, why: str, ways: Ways) -> WaitedTooLongError:

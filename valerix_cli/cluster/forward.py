@@ -1,7 +1,9 @@
 """Services of a cluster at ports of this machine, for as long as a command runs.
 
 Each replica has a port of its own here. Whoever connects gets the pod that the port stands for, and once that pod goes
-another that is ready, as behind a Service: so a client that lives through a roll-out here would there.
+another that is ready, as behind a Service. A connection is closed as soon as its pod begins to go, between an answer
+and the next request: a container runtime tells up to a second late of one that the pod has closed, and what is sent
+until then is lost.
 """
 
 import contextlib
@@ -72,8 +74,7 @@ class Slots:
     def of(self, slot: int) -> str:
         """The pod of a slot. Raises UnreachableError while none is ready."""
         with self._lock:
-            if time.monotonic() - self._seen_at > _FRESH:
-                self._seen, self._seen_at = self.ready(), time.monotonic()
+            self._look()
             if self._slots.get(slot) not in self._seen:
                 self._slots.pop(slot, None)
                 free = [pod for pod in self._seen if pod not in self._slots.values()]
@@ -83,6 +84,16 @@ class Slots:
                     )
                 self._slots[slot] = free[0] if free else self._seen[slot % len(self._seen)]
             return self._slots[slot]
+
+    def taking(self) -> list[str]:
+        """The pods that take calls now."""
+        with self._lock:
+            self._look()
+            return self._seen
+
+    def _look(self) -> None:
+        if time.monotonic() - self._seen_at > _FRESH:
+            self._seen, self._seen_at = self.ready(), time.monotonic()
 
     def forget(self) -> None:
         """Look again at the next connection: the pod that was believed ready could not be reached."""
@@ -94,6 +105,36 @@ def _takes_calls(pod: Object) -> bool:
     return is_ready(pod) and labels(pod).get("cnpg.io/instanceRole") != "replica"
 
 
+class _Pair:
+    """A client and its pod, joined until either hangs up."""
+
+    def __init__(self, client: socket.socket, pod: socket.socket, name: str) -> None:
+        self.name = name
+        self._client, self._pod = client, pod
+        self._is_answered = True  # whether the last that was heard came from the pod
+
+    def join(self) -> None:
+        threading.Thread(target=self._pump, args=(self._client, self._pod), daemon=True).start()
+        self._pump(self._pod, self._client)
+
+    def close(self) -> None:
+        _close(self._client)
+        _close(self._pod)
+
+    def part(self) -> None:
+        """Close it, unless an answer is still to come."""
+        if self._is_answered:
+            self.close()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        """Pass on what comes until there is no more, then close both."""
+        with contextlib.suppress(OSError):
+            while piece := source.recv(_PIECE):
+                self._is_answered = source is self._pod
+                sink.sendall(piece)
+        self.close()
+
+
 class _Listener:
     """One port of this machine."""
 
@@ -101,15 +142,18 @@ class _Listener:
         self._pods, self._slot, self._target = pods, slot, port
         self._socket = socket.create_server((LOOPBACK, 0))
         self.port: int = self._socket.getsockname()[1]
-        self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True, name=f"forward to {port}").start()
+        self._pairs: set[_Pair] = set()
+        self._closed = threading.Event()
+        for work in (self._accept, self._watch):
+            threading.Thread(target=work, daemon=True, name=f"forward to {port}").start()
 
     def close(self) -> None:
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        for one in list(self._open):
-            _close(one)
+        for pair in list(self._pairs):
+            pair.close()
 
     def _accept(self) -> None:
         while True:
@@ -119,25 +163,37 @@ class _Listener:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
+    def _watch(self) -> None:
+        """Part those whose pod takes no more calls, as soon as each has its answer."""
+        while not self._closed.wait(_FRESH):
+            if not self._pairs:
+                continue
+            try:
+                taking = self._pods.taking()
+            except CliError:  # nothing is known now
+                continue
+            for pair in list(self._pairs):
+                if pair.name not in taking:
+                    pair.part()
+
     def _serve(self, client: socket.socket) -> None:
         """Join a client and a pod until either hangs up."""
-        self._open.add(client)
         try:
-            pod = self._reach()
-            self._open.add(pod)
-            threading.Thread(target=_pump, args=(client, pod), daemon=True).start()
-            _pump(pod, client)
-            self._open.discard(pod)
+            pair = self._reach(client)
         except CliError:  # there is nobody to tell but the client, who sees a closed connection
             _close(client)
+            return
+        self._pairs.add(pair)
+        try:
+            pair.join()
         finally:
-            self._open.discard(client)
+            self._pairs.discard(pair)
 
-    def _reach(self) -> socket.socket:
+    def _reach(self, client: socket.socket) -> _Pair:
         for attempt in range(1, _ATTEMPTS + 1):
             name = self._pods.of(self._slot)
             try:
-                return _connect(self._pods.api, self._pods.namespace, name, self._target)
+                return _Pair(client, _connect(self._pods.api, self._pods.namespace, name, self._target), name)
             except UnreachableError:
                 self._pods.forget()
                 if attempt == _ATTEMPTS:
@@ -160,15 +216,6 @@ def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
         raise UnreachableError(f"Pod {pod} cannot be reached.", str(error.reason), "valerix cluster status") from error
     found: socket.socket = forward.socket(port)
     return found
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on what comes until there is no more, then close both."""
-    with contextlib.suppress(OSError):
-        while piece := source.recv(_PIECE):
-            sink.sendall(piece)
-    _close(source)
-    _close(sink)
 
 
 def _close(one: socket.socket) -> None:

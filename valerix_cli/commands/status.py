@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.output import follow, show
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -23,6 +23,12 @@ def status(
     from valerix_cli.views import platform as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
+    if session.settings.cluster is not None:
+        raise BadUsageError(
+            "`valerix status` is about this machine.",
+            f"the context in force is the cluster {session.settings.cluster}",
+            "valerix cluster status",
+        )
     directory = state_dir()
     if watch:
         follow(

@@ -1,0 +1,433 @@
+"""A whole Kubernetes cluster of one node on this machine, in namespaces of its own, gone when it is left.
+
+A shell is process 1 of a network, a mount and a process namespace; everything else is started within by nsenter. It
+reads a pipe that we hold: when that closes, be it that we were killed, it ends, and the kernel ends all others with it
+and takes away every mount and link. /run, /var/lib and /var/log are the node's own, so each program keeps to its usual
+paths. Left to remove are a directory and the node's cgroups.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.node import dns, images
+from tests.processes import eventually
+
+CONTEXT = "node"
+"""What the kubeconfig calls it, and the node's own name."""
+ADDRESS, PODS, CLUSTER_IPS, DNS = "10.90.0.1", "10.244.0.0/24", "10.96.0.0/16", "10.96.0.10"
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+PACKAGES = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "mount": "mount",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+}
+CNI = Path("/usr/lib/cni")
+PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+_TOKEN = "admin-token-of-the-node"
+_CGROUPS = Path("/sys/fs/cgroup")
+_LIMIT = 120.0  # seconds
+_GLANCE = 0.2  # the same, between two questions by a program of its own
+_OWN = ("/var/lib", "/var/log")
+_SYSCTLS = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/keys/root_maxbytes": 25_000_000,
+}
+"""What the kubelet sets of the whole machine. Within, each is a file that says it is set already."""
+
+
+def programs() -> Path:
+    """Where they are: KUBEBUILDER_ASSETS, as the field has it."""
+    return Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent")
+
+
+def missing() -> str | None:
+    """Why no node can run here, and what to do about it; None if one can."""
+    if absent := [program for program in PROGRAMS if not (programs() / program).exists()]:
+        return f"KUBEBUILDER_ASSETS has no {', '.join(absent)}: nox -s assets, and docs/deploy.md"
+    if os.geteuid() != 0:
+        return "a node is root"
+    packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
+    if not all((CNI / plugin).exists() for plugin in PLUGINS):
+        packages.add("containernetworking-plugins")
+    if packages:
+        return f"not all is installed: apt-get install {' '.join(sorted(packages))}"
+    return images.missing(programs())
+
+
+@dataclass(frozen=True)
+class Node:
+    """A cluster that runs. `process` is the first of its namespaces; `directory` holds its logs and its volumes."""
+
+    directory: Path
+    process: int
+    programs: contextlib.ExitStack
+    """Waits for those that were started, once the namespaces have ended."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "kubeconfig"
+
+    def inside(self, *command: str) -> list[str]:
+        """The command as it has to be typed out here to be run in all namespaces of the node."""
+        return ["nsenter", f"--target={self.process}", "--net", "--mount", "--pid", "--wd=/", *command]
+
+    def beside(self, *command: str) -> list[str]:
+        """The same for one that needs the node's network only, and is to get our signals."""
+        return ["nsenter", f"--net=/proc/{self.process}/ns/net", *command]
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(self.inside(*command), capture_output=True, text=True, timeout=_LIMIT, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def kubectl(self, *arguments: str, given: Any = None, code: int | None = 0) -> str:
+        """What kubectl prints. Fails with what it says, unless `code` is None."""
+        done = subprocess.run(
+            self.beside(str(programs() / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments),
+            input=None if given is None else json.dumps(given),
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            check=False,
+        )
+        assert code in {None, done.returncode}, f"kubectl {' '.join(arguments)}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", "--output=json", *arguments))
+
+    def create(self, *things: Any) -> None:
+        self.kubectl("create", "--filename=-", given={"apiVersion": "v1", "kind": "List", "items": things})
+
+    def kill(self, pod: str) -> None:
+        """Have the first container of a pod end by SIGKILL."""
+        found = self.get("pod", pod, "--namespace=valerix")["status"]["containerStatuses"][0]["containerID"]
+        self.run("ctr", "--namespace=k8s.io", "task", "kill", "--signal=SIGKILL", found.rpartition("/")[2])
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Node]:
+    """Start a node that has the images and volumes which Valerix needs, and end it on leaving."""
+    with (
+        _directory() as directory,
+        _cgroups(directory.name),
+        contextlib.ExitStack() as started,
+        _namespaces(directory) as process,
+    ):
+        node = Node(directory, process, started)
+        try:
+            _start_containers(node)
+            _start_control_plane(node)
+            _start_node(node, directory.name)
+            _install(node)
+        except Exception as error:
+            for log in sorted(directory.glob("*.log")):
+                error.add_note(f"{log.name}:\n{log.read_text(errors='replace')[-1500:]}")
+            raise
+        yield node
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    """On a disk and not below a home: file systems of containers are laid over it."""
+    with tempfile.TemporaryDirectory(prefix="valerix-node-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        for path in (*_OWN, "cni", "proc", "volumes"):
+            (directory / path.lstrip("/")).mkdir(parents=True)
+        for sysctl, value in _SYSCTLS.items():
+            (directory / "proc" / sysctl.replace("/", ".")).write_text(f"{value}\n")
+        (directory / "resolv.conf").touch()  # there is nobody to ask beyond the cluster
+        yield directory
+
+
+@contextlib.contextmanager
+def _namespaces(directory: Path) -> Iterator[int]:
+    """The process id, as it is out here, of the first process of the namespaces."""
+    script = "\n".join(
+        (
+            "set -e",
+            *(f"mount --bind {directory}{path} {path}" for path in _OWN),
+            *(f"mount --bind {directory}/proc/{one.replace('/', '.')} /proc/sys/{one}" for one in _SYSCTLS),
+            f"mount --bind {directory}/resolv.conf /etc/resolv.conf",
+            "mount -t tmpfs -o mode=755 node /run",
+            "ip link set lo up",
+            f"ip link add node type bridge && ip addr add {ADDRESS}/24 dev node && ip link set node up",
+            "ip route add default dev node",
+            "echo 1 > /proc/sys/net/ipv4/ip_forward",
+            "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables",
+            "echo up",
+            "cat > /dev/null",
+        )
+    )
+    shell = ["sh", "-c", script]
+    with (directory / "namespaces.log").open("wb") as log:
+        outer = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *shell],  # noqa: S607 - as found
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert outer.stdin is not None
+    assert outer.stdout is not None
+    try:
+        assert outer.stdout.readline() == b"up\n", (directory / "namespaces.log").read_text()
+        yield int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
+    finally:
+        outer.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            outer.wait(10)
+        outer.kill()
+        outer.wait()
+        outer.stdout.close()
+
+
+@contextlib.contextmanager
+def _cgroups(name: str) -> Iterator[None]:
+    """One in each hierarchy, of either version; removed with all below it once nobody is in them."""
+    roots = [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else list(_CGROUPS.iterdir())
+    made = [root / name for root in roots if root.is_dir() and not root.is_symlink()]
+    try:
+        for path in made:
+            path.mkdir()
+        yield
+    finally:
+        for path in made:
+            below = sorted((one for one in path.rglob("*") if one.is_dir()), reverse=True)
+            for one in (*below, path):
+                eventually(partial(_is_removed, one), what=f"nobody is in {one}")
+
+
+def _is_removed(cgroup: Path) -> bool:
+    with contextlib.suppress(OSError):  # the kernel is not done with those who were in it
+        cgroup.rmdir()
+    return not cgroup.exists()
+
+
+def _start(node: Node, program: Path | str, *arguments: str) -> None:
+    """It ends with the node."""
+    with (node.directory / f"{Path(program).name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            node.inside(str(program), *arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    node.programs.callback(process.wait)
+
+
+def _start_containers(node: Node) -> None:
+    """containerd, the images, and how pods get their addresses."""
+    network = {
+        "cniVersion": "0.4.0",
+        "name": "node",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "pods",
+                "isGateway": True,
+                "ipMasq": True,
+                "hairpinMode": True,
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": PODS}]], "routes": [{"dst": "0.0.0.0/0"}]},
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+    (node.directory / "cni" / "node.conflist").write_text(json.dumps(network))
+    config = node.directory / "containerd.toml"
+    config.write_text(
+        f"""version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{images.PAUSE}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{CNI}"
+    conf_dir = "{node.directory / "cni"}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+"""
+    )
+    archive = node.directory / "images.tar"
+    images.save(images.make(programs()), archive)
+    _start(node, "containerd", f"--config={config}")
+    eventually(lambda: _answers(node, "ctr", "version"), within=_LIMIT, what="containerd answers")
+    node.run("ctr", "--namespace=k8s.io", "images", "import", str(archive))
+    for made, name in images.NAMES.items():
+        node.run("ctr", "--namespace=k8s.io", "images", "tag", made, name)
+    archive.unlink()
+
+
+def _start_control_plane(node: Node) -> None:
+    directory, binaries = node.directory, programs()
+    accounts = directory / "accounts.pem"
+    accounts.write_bytes(
+        rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+    )
+    (directory / "tokens.csv").write_text(f'{_TOKEN},admin,1,"system:masters"\n')
+    _start(
+        node, binaries / "etcd", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync",
+        "--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+    )  # fmt: skip
+    _start(
+        node, binaries / "kube-apiserver",
+        "--etcd-servers=http://127.0.0.1:2379",
+        f"--advertise-address={ADDRESS}",
+        f"--cert-dir={directory / 'apiserver'}",  # it makes a certificate for itself
+        f"--token-auth-file={directory / 'tokens.csv'}",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={accounts}",
+        f"--service-account-signing-key-file={accounts}",
+        f"--service-cluster-ip-range={CLUSTER_IPS}",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--allow-privileged=true",
+    )  # fmt: skip
+    authority = directory / "apiserver" / "apiserver.crt"
+    eventually(authority.exists, within=_LIMIT, what="the API server has a certificate")
+    _write_kubeconfig(node, authority)
+    eventually(lambda: _is_ready(node), within=_LIMIT, what="the API server answers")
+    _start(
+        node, binaries / "kube-controller-manager",
+        f"--kubeconfig={node.kubeconfig}",
+        f"--service-account-private-key-file={accounts}",
+        f"--root-ca-file={authority}",
+        "--leader-elect=false",
+    )  # fmt: skip
+    _start(node, binaries / "kube-scheduler", f"--kubeconfig={node.kubeconfig}", "--leader-elect=false")
+
+
+def _write_kubeconfig(node: Node, authority: Path) -> None:
+    cluster = {
+        "server": f"https://{ADDRESS}:6443",
+        "certificate-authority-data": base64.b64encode(authority.read_bytes()).decode(),
+    }
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": CONTEXT,
+        "clusters": [{"name": CONTEXT, "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": _TOKEN}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "admin"}}],
+    }
+    node.kubeconfig.write_text(yaml.safe_dump(config))
+    node.kubeconfig.chmod(0o600)
+
+
+def _start_node(node: Node, cgroup: str) -> None:
+    """The kubelet and the proxy of Services. Whoever is on the node's network may ask the kubelet everything."""
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "oomScoreAdj": 0,
+        "clusterDNS": [DNS],
+        "clusterDomain": "cluster.local",
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,  # what it throws away nobody brings again
+    }
+    proxy = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": str(node.kubeconfig)},
+        "mode": "nftables",
+        "clusterCIDR": PODS,
+        "hostnameOverride": CONTEXT,
+        "oomScoreAdj": 0,
+        "conntrack": {"maxPerCore": 0, "min": 0},  # of the whole machine
+    }
+    for name, config in (("kubelet", kubelet), ("kube-proxy", proxy)):
+        (node.directory / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    _start(
+        node, programs() / "kubelet",
+        f"--config={node.directory / 'kubelet.yaml'}",
+        f"--kubeconfig={node.kubeconfig}",
+        f"--hostname-override={CONTEXT}",
+        f"--node-ip={ADDRESS}",
+    )  # fmt: skip
+    _start(node, programs() / "kube-proxy", f"--config={node.directory / 'kube-proxy.yaml'}")
+    for state in ("create", "condition=Ready"):
+        node.kubectl("wait", f"--for={state}", f"node/{CONTEXT}", f"--timeout={_LIMIT / 2:.0f}s")
+
+
+def _install(node: Node) -> None:
+    """The names of Services, volumes, and a class of ingress that nobody serves."""
+    node.create(*dns.things(DNS), *volumes(node.directory / "volumes"), *classes())
+    node.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", f"--timeout={_LIMIT:.0f}s")
+
+
+def volumes(directory: Path) -> Iterator[Any]:
+    """A volume for each claim of the local overlay, made beforehand: a provisioner would be somebody else's program."""
+    for claim, size in (("data-postgres-0", "10Gi"), ("redis", "5Gi")):
+        (directory / claim).mkdir()
+        one_of_us = {"key": "kubernetes.io/hostname", "operator": "In", "values": [CONTEXT]}
+        yield {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": claim},
+            "spec": {
+                "capacity": {"storage": size},
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "standard",
+                "local": {"path": str(directory / claim)},
+                "claimRef": {"namespace": "valerix", "name": claim},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [one_of_us]}]}},
+            },
+        }
+
+
+def classes() -> Iterator[Any]:
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    yield {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "standard", "annotations": default},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    yield {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": {"name": "nginx"},
+        "spec": {"controller": "tests/none"},
+    }
+
+
+def _is_ready(node: Node) -> bool:
+    time.sleep(_GLANCE)
+    return node.kubectl("get", "--raw=/readyz", code=None) == "ok"
+
+
+def _answers(node: Node, *command: str) -> bool:
+    time.sleep(_GLANCE)
+    return subprocess.run(node.inside(*command), capture_output=True, check=False).returncode == 0

@@ -1,0 +1,123 @@
+"""Valerix on a real Kubernetes node: its image, Services and volumes, and pods that are killed or replaced."""
+
+import json
+import time
+
+import pytest
+
+from tests.node.conftest import Valerix
+from tests.node.orders import PLACED
+from tests.processes import eventually
+
+pytestmark = pytest.mark.long
+
+NEVER_MADE = "never-made"
+PATIENT = "--retries=150"
+"""Half a minute: as long as a lease of an order whose pod died, and some."""
+
+
+def test_a_check_finds_nothing_missing_before_the_first_apply(empty: Valerix) -> None:
+    found = empty.json("cluster", "check")
+    assert found["verdict"] == "ok", found
+
+
+def test_everything_that_is_applied_becomes_ready(shop: Valerix) -> None:
+    found = shop.json("cluster", "status")
+    assert found["state"] == "ready", found
+    assert shop("cluster", "diff").stdout
+
+
+def test_a_pod_finds_services_by_their_names_and_each_pod_of_the_headless_ones(shop: Valerix) -> None:
+    address = shop.kubectl("get", "service", "order", "--output=jsonpath={.spec.clusterIP}")
+    assert _resolved(shop, "order") == _resolved(shop, "order.valerix.svc.cluster.local") == {address}
+    assert _resolved(shop, "order-pods") == set(shop.pods("order").values())
+
+
+def test_an_order_sent_to_the_service_is_placed(shop: Valerix) -> None:
+    outcome = shop.ordering(0.2).wait()
+    assert outcome.first == {"201": 8}, outcome.complaints
+
+
+def test_the_command_line_reaches_everything_by_ports_of_pods(shop: Valerix) -> None:
+    placed = shop.json("order", "place", "ps5", "--yes")
+    assert json.dumps(placed).count("confirmed") == 1, placed
+    for command in (["stock", "list"], ["chaos", "status"], ["breaker", "status"], ["queue", "status"]):
+        assert shop.json(*command), command
+    assert shop.json("audit")["verdict"] == "clean"
+
+
+def test_a_pod_of_the_dashboard_audits(shop: Valerix) -> None:
+    pod = next(iter(shop.pods("frontend")))
+    command = ("python", "-m", "valerix_cli", "audit", "--output", "json")
+    assert json.loads(shop.kubectl("exec", pod, "--", *command))["verdict"] == "clean"
+
+
+@pytest.mark.parametrize("options", [[], ["--keep"]], ids=["connections-of-their-own", "kept-connections"])
+def test_a_roll_out_under_load_fails_no_request(shop: Valerix, options: list[str]) -> None:
+    before, orders = set(shop.pods("order")), shop.ordering(32, *options)
+    time.sleep(2)
+    shop.kubectl("rollout", "restart", "deployment/order")
+    shop.wait_rolled_out("deployment/order")
+    assert before.isdisjoint(shop.pods("order"))
+    outcome = orders.wait()
+    assert set(outcome.first) == {"201"}, outcome.complaints
+    shop.wait_clean(orders)
+
+
+def test_the_zero_downtime_drill_rolls_out_and_sees_no_failed_request(shop: Valerix) -> None:
+    receipt = shop.json("drill", "run", "zero-downtime", "--yes")
+    [roll_out] = receipt["injections"]
+    assert (receipt["verdict"], roll_out["hits"]) == ("passed", 2), receipt["checks"]
+
+
+def test_order_pods_that_are_killed_under_load_lose_nothing(shop: Valerix) -> None:
+    orders = shop.ordering(25, PATIENT)
+    time.sleep(2)
+    deleted, killed = shop.pods("order")
+    shop.kubectl("delete", "pod", deleted, "--grace-period=0", "--force")
+    shop.wait_rolled_out("deployment/order")
+    shop.node.kill(killed)
+    outcome = orders.wait()
+    shop.wait_rolled_out("deployment/order")
+    shop.wait_clean(orders)
+    assert set(outcome.last) <= set(PLACED), outcome.complaints[-5:]
+
+
+def test_a_database_that_is_killed_under_load_keeps_what_it_acknowledged(shop: Valerix) -> None:
+    orders = shop.ordering(15, PATIENT)
+    time.sleep(2)
+    shop.node.kill("postgres-0")
+    time.sleep(5)
+    shop.kubectl("delete", "pod", "postgres-0", "--grace-period=0", "--force")
+    outcome = orders.wait()
+    shop.wait_rolled_out("statefulset/postgres")
+    shop.wait_clean(orders)
+    assert set(outcome.last) <= set(PLACED), outcome.complaints[-5:]
+
+
+def test_a_version_whose_image_cannot_be_pulled_ends_at_its_migration(shop: Valerix) -> None:
+    before = shop.pods("order")
+    done = shop("cluster", "apply", "--yes", "--image", f"valerix:{NEVER_MADE}", code=1)
+    assert "Error: Job/migrate does not come up." in done.stderr
+    assert NEVER_MADE in done.stderr
+    assert shop.pods("order") == before
+    assert set(shop.ordering(2).wait().first) == {"201"}
+    shop("cluster", "apply", "--yes")
+    assert shop.pods("order") == before
+
+
+def test_a_rollback_takes_away_pods_that_do_not_come_up(shop: Valerix) -> None:
+    before = shop.pods("order")
+    shop.kubectl("set", "image", "deployment/order", f"order=valerix:{NEVER_MADE}")
+    eventually(lambda: len(shop.pods("order")) == len(before) + 1, within=30, what="a pod of the new version")
+    orders = shop.ordering(5)
+    shop("cluster", "rollback", "--yes")
+    assert set(orders.wait().first) == {"201"}
+    assert shop.json("cluster", "status")["state"] == "ready"
+    assert shop.pods("order") == before
+
+
+def _resolved(shop: Valerix, name: str) -> set[str]:
+    pod = next(iter(shop.pods("frontend")))
+    program = f"import socket; print(*socket.gethostbyname_ex({name!r})[2])"
+    return set(shop.kubectl("exec", pod, "--", "python", "-c", program).split())
