@@ -143,6 +143,19 @@ def assets(session: nox.Session) -> None:
 
 
 @nox.session
+def node(session: nox.Session) -> None:
+    """Run the image on a real node: kubelet, containerd, DNS, in a network of their own; as root, some ten minutes.
+
+    Needs what `nox -s cluster` and `nox -s image` do, and Debian's containerd and network plugins.
+    """
+    if not os.environ.get("KUBEBUILDER_ASSETS"):
+        session.error("KUBEBUILDER_ASSETS names no programs: nox -s assets builds them and says where they are")
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.node.assets")
+    session.run("pytest", "tests/node", *session.posargs)
+
+
+@nox.session
 def cluster(session: nox.Session) -> None:
     """Try `valerix cluster` on a real API server, which KUBEBUILDER_ASSETS names; some ten minutes.
 
