@@ -222,7 +222,7 @@ def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
     assert [
         one["name"] for one in valerix.json("cluster", "status", code=1)["workloads"] if one["state"] == "failed"
     ] == ["order"]
-    back = valerix.json("cluster", "rollback", "order", "--yes")
+    back = valerix.json("cluster", "rollback", "--yes")  # of the order service alone: the others are as they should be
     assert [(one["from_image"], one["to_image"]) for one in back] == [
         ("valerix:1.1.0-crashing", f"valerix:{__version__}")
     ]

@@ -1,13 +1,17 @@
 """Valerix on a real Kubernetes node: its image, Services and volumes, and pods that are killed or replaced."""
 
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.node.conftest import Valerix
 from tests.node.orders import PLACED
 from tests.processes import eventually
+from valerix_cli.cluster.overlays import MANIFESTS
 
 pytestmark = pytest.mark.long
 
@@ -107,6 +111,20 @@ def test_a_version_whose_image_cannot_be_pulled_ends_at_its_migration(shop: Vale
     assert set(shop.ordering(2).wait().first) == {"201"}
     shop("cluster", "apply", "--yes")
     assert shop.pods("order") == before
+
+
+def test_a_service_that_refuses_its_settings_is_told_by_its_own_last_words(shop: Valerix, tmp_path: Path) -> None:
+    loud = {"name": "settings", "namespace": "valerix", "behavior": "merge", "literals": ["VALERIX_LOG_LEVEL=loud"]}
+    local = os.path.relpath(MANIFESTS / "overlays" / "local", tmp_path.resolve())
+    overlay = {"resources": [local], "configMapGenerator": [loud]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    done = shop("cluster", "apply", "--yes", "--overlay", str(tmp_path), code=1)
+    assert "CrashLoopBackOff" in done.stderr
+    assert "settings refused" in done.stderr  # a line of its log
+    assert "BackOff" in done.stderr  # an event
+    assert set(shop.ordering(2).wait().first) == {"201"}  # the old pods serve
+    shop("cluster", "rollback", "--yes")
+    assert shop.json("cluster", "status")["state"] == "ready"
 
 
 def test_a_rollback_takes_away_pods_that_do_not_come_up(shop: Valerix) -> None:

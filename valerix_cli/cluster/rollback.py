@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.health import judge
 from valerix_cli.cluster.model import RolledBack
 from valerix_cli.cluster.objects import COMPONENT, Object, Ref, ref
 from valerix_cli.cluster.pods import replica_sets, revision
@@ -27,7 +28,10 @@ class Return(msgspec.Struct, frozen=True):
 
 
 def find_returns(api: Api, target: Target, names: Sequence[str] = ()) -> list[Return]:
-    """The way back for each service, or for those that are named. Raises DomainError where there is none."""
+    """The way back for those that are named, else for those that do not come up, else for every service.
+
+    Raises DomainError where there is none.
+    """
     deployments = api.find_all("apps/v1", "Deployment", target.namespace, _SERVICES)
     known = {one["metadata"]["name"]: one for one in deployments}
     if unknown := [name for name in names if name not in known]:
@@ -36,7 +40,8 @@ def find_returns(api: Api, target: Target, names: Sequence[str] = ()) -> list[Re
             f"there are {', '.join(known) or 'none'}",
             "valerix cluster status",
         )
-    found = [_return(api, known[name]) for name in names or known]
+    not_up = [name for name, one in known.items() if judge(one).verdict != "ready"]
+    found = [_return(api, known[name]) for name in names or not_up or known]
     returns = [one for one in found if one is not None]
     if not returns:
         raise DomainError(

@@ -200,7 +200,9 @@ def status(
 @app.command("rollback")
 def rollback(
     ctx: typer.Context,
-    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="All of them by default.")] = None,
+    services: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: those not up, else all.")
+    ] = None,
 ) -> None:
     """Go back to what ran before.
 
