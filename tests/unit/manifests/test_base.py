@@ -99,6 +99,13 @@ def test_postgres_acknowledges_what_is_durable_and_is_stopped_without_waiting_fo
     assert container["lifecycle"]["preStop"]["exec"]["command"][:3] == ["pg_ctl", "stop", "--mode=fast"]
 
 
+def test_two_servers_never_have_one_directory() -> None:
+    """A lock on the volume, held by the server itself, for as long as it or a child of it lives."""
+    container = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]
+    [volume] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "data"]
+    assert container["command"][:3] == ["flock", "--no-fork", f"{volume}/lock"]
+
+
 def test_redis_is_one_replica_with_five_gigabytes_that_is_recreated() -> None:
     found = one(base(), "Deployment", "redis")["spec"]
     assert found["replicas"] == 1
