@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.errors import ChangesFoundError, CliError, UnreachableError
+from valerix_cli.errors import ChangesFoundError, CliError, ExitCode, UnreachableError
 from valerix_cli.output import busy, follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -291,9 +291,14 @@ def _carry_out(api: "Api", planned: "Sequence[Planned]", ways: "Ways") -> "list[
 
     try:
         return carry_out(api, planned, ways)
-    except (KeyboardInterrupt, SystemExit):
-        ways.say("Interrupted. What was applied stays; nothing is half written. Go on: valerix cluster apply")
-        raise
+    except (KeyboardInterrupt, SystemExit) as end:
+        error = CliError(
+            "The apply was interrupted.",
+            "what was applied until then stays, and no object is half written",
+            "valerix cluster apply, which goes on with the rest",
+        )
+        error.code = ExitCode.TERMINATED if isinstance(end, SystemExit) else ExitCode.INTERRUPTED
+        raise error from end
 
 
 def _prune(session: Session, api: "Api", target: "Target", left: "list[Ref]") -> "list[Ref]":
