@@ -73,7 +73,8 @@ def _install(plane: ControlPlane) -> None:
     if list((programs / "crds").glob("*.yaml")):
         subprocess.run(
             [str(programs / "kubectl"), "create", "--filename", str(programs / "crds")],
-            env={"KUBECONFIG": str(plane.kubeconfig), "PATH": os.environ["PATH"]},
+            env=os.environ
+            | {"KUBECONFIG": str(plane.kubeconfig), "KUBECACHEDIR": str(plane.kubeconfig.parent / "cache")},
             check=True,
             stdout=subprocess.DEVNULL,
         )
