@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
 from prometheus_client import REGISTRY
 
 from services.common.problems import BY_STATUS
@@ -99,8 +100,8 @@ def test_every_decision_is_numbered_in_turn() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
-def test_every_test_that_the_guarantees_name_exists() -> None:
+@pytest.mark.parametrize("document", ["guarantees.md", "security.md"])
+def test_every_test_that_a_document_names_as_evidence_exists(document: str) -> None:
     tests = "\n".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+)`", (DOCS / "guarantees.md").read_text())
-    assert named
+    named = re.findall(r"`(test_\w+)`", (DOCS / document).read_text())
     assert [name for name in named if f"def {name}(" not in tests] == []
