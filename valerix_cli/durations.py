@@ -17,7 +17,11 @@ def parse_duration(text: str) -> float:
 
 
 def say_duration(seconds: float) -> str:
-    """`12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader."""
+    """`12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader.
+
+    An age that clocks which differ make negative is `0 ms`.
+    """
+    seconds = max(0.0, seconds)
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth matters

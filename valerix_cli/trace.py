@@ -1,10 +1,14 @@
 """The life of an order told in sentences: what both services recorded, merged by time. Pure."""
 
-from typing import Any
+import heapq
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from valerix_cli.clients.wire import Ledger, LedgerLine, LedgerRefusal, Order, OrderEvent
 from valerix_cli.durations import say_duration
 from valerix_cli.results import Step, Trace
+
+_Told: TypeAlias = tuple[datetime, str, str, dict[str, Any]]
 
 _CAUSES = {
     "timeout": "inventory did not answer in time",
@@ -19,21 +23,26 @@ _CAUSES = {
     "requeued": "an operator asked for it",
     "due": "it was due",
     "lease-ended": "whoever had it before let the lease end",
+    "clock-set-back": "the database's clock has been set back",
 }
 
 
 def tell(order: Order, events: list[OrderEvent], ledger: Ledger | None) -> Trace:
-    """Merge the order's transitions with inventory's ledger; `ledger` is None when it could not be read."""
-    told = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
+    """Merge the order's transitions with inventory's ledger; `ledger` is None when it could not be read.
+
+    Transitions stay in the order in which they took place, also where the clock was set back between two of them.
+    """
+    ours: list[_Told] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
+    theirs: list[_Told] = []
     if ledger is not None:
-        told += [(line.created_at, "inventory", _of_line(line), _facts_of_line(line)) for line in ledger.transactions]
+        theirs = [(line.created_at, "inventory", _of_line(line), _facts_of_line(line)) for line in ledger.transactions]
         if ledger.refusal is not None:
-            told.append((ledger.refusal.created_at, "inventory", _of_refusal(ledger.refusal), {}))
-    told.sort(key=lambda step: step[0])
+            theirs.append((ledger.refusal.created_at, "inventory", _of_refusal(ledger.refusal), {}))
+    told = list(heapq.merge(ours, theirs, key=lambda step: step[0]))  # each stays in its own order
     steps = []
     before = told[0][0] if told else None
     for at, where, what, detail in told:
-        after = (at - before).total_seconds() if before is not None else 0.0
+        after = max(0.0, (at - before).total_seconds()) if before is not None else 0.0
         steps.append(Step(at, round(after, 6), where, what, detail))
         before = at
     traced = next((event.detail["trace_id"] for event in events if "trace_id" in event.detail), None)
@@ -56,6 +65,9 @@ def _of_event(event: OrderEvent, order: Order) -> str:
             told = f"failed the order{nth}: {cause}{_available(event)}"
         case "dead", "queued":
             told = f"queued the dead order again: {cause}"
+        case _ if event.detail.get("cause") == "clock-set-back":
+            ahead = say_duration(float(event.detail.get("ahead_seconds", 0)))
+            told = f"moved the order's times back by {ahead}: {cause}"
         case _ if "lease_seconds" in event.detail:
             told = f"took the order in hand{nth}{_lease(event)}: {cause}"
         case "queued", "queued":

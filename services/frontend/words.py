@@ -36,6 +36,7 @@ def duration(seconds: float | None) -> str:
         return "-"
     if math.isinf(seconds):
         return "over 10 s"
+    seconds = max(0.0, seconds)  # clocks that differ make an age negative
     milliseconds, whole = seconds * 1000, round(seconds)
     if whole >= MINUTE:
         return f"{whole // MINUTE} min {whole % MINUTE:02d} s" if whole < HOUR else _hours(whole)

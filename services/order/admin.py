@@ -25,20 +25,21 @@ class ForceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RequeueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One dead order, or all of them."""
+    """One dead or misdated order, or all of them."""
 
     order_id: uuid.UUID | None = None
     all: bool = False
 
 
 class QueueView(msgspec.Struct, frozen=True):
-    """What waits. `dead_orders` are the newest hundred."""
+    """What waits. `dead_orders` are the newest hundred; the times of `misdated` orders are about to be corrected."""
 
     depth: int
     oldest_age_seconds: float | None
     dead: int
     cap: int
     dead_orders: list[Order]
+    misdated: int
 
 
 class Requeued(msgspec.Struct, frozen=True):
@@ -81,7 +82,8 @@ async def get_queue(state: State) -> QueueView:
     pool: Pool = state.pool
     async with pool.connection() as conn:
         dead = await store.page_with_status(conn, "dead", None, None, DEAD_SHOWN)
-    return QueueView(seen.depth, seen.oldest_age, seen.dead, state.backlog.cap, [order for _, order in dead])
+    orders = [order for _, order in dead]
+    return QueueView(seen.depth, seen.oldest_age, seen.dead, state.backlog.cap, orders, seen.misdated)
 
 
 @post(
@@ -93,7 +95,7 @@ async def get_queue(state: State) -> QueueView:
     status_code=200,
 )
 async def requeue(state: State, body: RawBody) -> Requeued:
-    """Give dead orders their attempts back."""
+    """Give dead orders their attempts back, and have misdated ones tried in time."""
     wanted = bodies.decode(body, _requeue)
     if (wanted.order_id is None) == (not wanted.all):
         raise InvalidBody("Say either order_id or all: true")

@@ -35,7 +35,11 @@ ITEM_ID = r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)"  # a lone $ would let a final line br
 BACKOFF_BASE = 0.5  # seconds
 BACKOFF_CAP = 8.0  # seconds: an order settles well within 15 s of the fault's end
 DOUBLINGS = 16  # enough to reach the cap; an order that stays unknown for hours would overflow a float
+DEFERRAL_CAP = 60.0  # seconds: however long the breaker stays open, the next attempt is due by then
 DEFERRAL_JITTER = 0.5  # seconds
+LONGEST_DELAY = max(BACKOFF_CAP, DEFERRAL_CAP + DEFERRAL_JITTER)  # seconds until the next attempt of a queued order
+LONGEST_LEASE = 900.0  # seconds, which no setting may exceed
+CLOCK_TOLERANCE = 5.0  # seconds that a row may seem to come from the future: as long as a statement may run
 
 
 class RequestInFlight(Refusal):
@@ -217,7 +221,7 @@ def conclude(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
             delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, DOUBLINGS)))
             return _settlement(claim, "queued", cause, delay=delay)
         case NotSent(cause, retry_in):
-            delay = retry_in + random.uniform(0, DEFERRAL_JITTER)
+            delay = min(retry_in, DEFERRAL_CAP) + random.uniform(0, DEFERRAL_JITTER)
             return _settlement(claim, "queued", cause, delay=delay, attempts=claim.attempt - 1)
         case NothingThere():
             return _settlement(claim, "dead", "attempts-exhausted")

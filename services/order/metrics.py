@@ -34,6 +34,9 @@ breaker_calls = functools.cache(
 
 QUEUE_DEPTH = Gauge("order_queue_depth", "Unfinished orders in nobody's hands")
 QUEUE_OLDEST_AGE = Gauge("order_queue_oldest_age_seconds", "Age of the oldest of them, 0 when there is none")
+DATES_CORRECTED = Counter(
+    "orders_dates_corrected_total", "Unfinished orders with times that could not be right, which were corrected"
+)
 DEAD = Gauge("orders_dead", "Orders that need an operator")
 WORKER_HEARTBEAT = Gauge("worker_last_heartbeat_timestamp_seconds", "When the worker last looked for work")
 

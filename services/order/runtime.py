@@ -43,7 +43,7 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
         fleet = Fleet(settings, role, best_effort)
         limit, token = settings.inventory_timeout_seconds, settings.service_tokens[0]
         inventory = Inventory(session, settings.inventory_url, token, limit, fleet.breaker)
-        backlog = Backlog(pool, settings.backlog_cap)
+        backlog = Backlog(pool, settings.backlog_cap, settings.replica)
         patience = COMMIT_LIMIT if role == "order" else None
         processing = Processing(settings, pool, best_effort, inventory, backlog, patience)
         async with beside(fleet.keep_in_touch(), backlog.keep_looking()):

@@ -10,11 +10,11 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 
 class OrderSettings(ServiceSettings, frozen=True, kw_only=True):
-    """`lease_seconds` is `VALERIX_LEASE_SECONDS`, and so on."""
+    """`lease_seconds` is `VALERIX_LEASE_SECONDS`, and so on; at most the domain's LONGEST_LEASE."""
 
     inventory_url: Annotated[tuple[BaseUrl, ...], msgspec.Meta(min_length=1)]
     inventory_timeout_seconds: Seconds = 3.0
-    lease_seconds: Seconds = 10.0
+    lease_seconds: Annotated[float, msgspec.Meta(gt=0, le=900)] = 10.0
     backlog_cap: Annotated[int, msgspec.Meta(ge=1)] = 50_000
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 10
     breaker_window_seconds: Seconds = 10.0

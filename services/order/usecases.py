@@ -72,9 +72,14 @@ async def claim(pool: Pool, lease: timedelta, by: str, limit: int, among: list[u
 
 
 async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.UUID]:
-    """Give one dead order, or with None all of them, their attempts back. Raises OrderNotFound or OrderNotDead."""
+    """Give one dead order, or with None all of them, their attempts back, and correct the times of misdated ones.
+
+    Returns both. Raises OrderNotFound or OrderNotDead.
+    """
+    wanted = None if order_id is None else [order_id]
     async with pool.connection() as conn:
-        requeued = await store.requeue(conn, None if order_id is None else [order_id], by)
+        requeued = await store.requeue(conn, wanted, by)
+        requeued += await store.correct_dates(conn, by, wanted)
         if order_id is None or requeued:
             return requeued
         found = await store.by_ids(conn, [order_id])

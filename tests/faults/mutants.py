@@ -97,6 +97,8 @@ FORGET_DEDUCTIONS = Edit(
     {"AND transaction_type = 'deduct'": "AND false"},
 )
 
+DATES_BELIEVED = Edit("services.order.store:correct_dates", {"LIMIT 1000": "LIMIT 0"})
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "unique-key-dropped",
@@ -233,10 +235,20 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lease-by-process-clock-ahead",
-        "Leases are reckoned by each process's own clock, and two order services' are an hour ahead",
+        "Leases go by each process's own clock, two order services' are an hour ahead, and nobody corrects it",
         breaks="settled",
-        edits=_clock_off_by("+ interval '1 hour'"),
-        only=("order-1", "order-4"),
+        edits=(
+            Edit(
+                "services.order.store:insert_new",
+                {
+                    "now() + %(lease)s": (
+                        "now() + CASE WHEN %(by)s::text IN ('order-1', 'order-4') THEN interval '1 hour'"
+                        " ELSE interval '0' END + %(lease)s"
+                    )
+                },
+            ),
+            DATES_BELIEVED,
+        ),
     ),
     Mutant(
         "lease-by-process-clock-behind",

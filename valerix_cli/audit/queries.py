@@ -1,6 +1,7 @@
 """The SQL of an audit: one function, one question. All of it reads."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
@@ -11,6 +12,9 @@ from valerix_cli.audit.lines import Bucket
 from valerix_cli.audit.model import SHOWN, Example, Found
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""A row may seem to come from the future by as long as a statement of the services may run."""
 
 
 def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
@@ -175,24 +179,30 @@ def broken_leases(conn: Connection) -> Found:
     """Claims made while the lease before was in force, and settlements by somebody whose claim was not.
 
     Who takes an order in hand, by accepting or claiming it, writes down the token and the length of the lease; a
-    settlement gives it out of hand under the token in force, a requeueing under a new one. Orders that were accepted,
-    settled and never claimed are left out: there, that is all that can have happened.
+    settlement gives it out of hand under the token in force, a requeueing under a new one. Whoever finds that the clock
+    was set back writes down under the token in force what is left of the lease; the history must show that it was.
+    Orders that were accepted, settled and never claimed are left out: there, that is all that can have happened.
     """
     return _examples(
         conn,
         """
         WITH step AS (
-            SELECT *, lag(token) OVER life AS held, lag(at + make_interval(secs => lease)) OVER life AS held_until
+            SELECT *, lag(token) OVER life AS held, lag(at + make_interval(secs => lease)) OVER life AS held_until,
+                   lag(at) OVER life AS before
             FROM (SELECT DISTINCT order_id FROM order_events WHERE "from" = "to") AS claimed
             CROSS JOIN LATERAL (
                 SELECT id, at, "from", "to", detail->>'by' AS by, (detail->>'token')::bigint AS token,
-                       (detail->>'lease_seconds')::float8 AS lease
+                       (detail->>'lease_seconds')::float8 AS lease,
+                       "from" = "to" AND detail->>'cause' = 'clock-set-back' AS is_correction
                 FROM order_events e WHERE e.order_id = claimed.order_id OFFSET 0
             ) AS event
             WINDOW life AS (PARTITION BY order_id ORDER BY id)
         )
         SELECT order_id::text,
                CASE
+                   WHEN is_correction
+                       THEN format('%%s corrected its times at %%s under token %%s, after token %%s at %%s', by, at,
+                                   token, held, before)
                    WHEN lease IS NOT NULL AND token = held + 1
                        THEN format('%%s took it at %%s under token %%s, and it was leased under token %%s until %%s',
                                    by, at, token, held, held_until)
@@ -203,6 +213,8 @@ def broken_leases(conn: Connection) -> Found:
         FROM step
         WHERE "from" IS NOT NULL
           AND CASE
+                  WHEN is_correction
+                      THEN token IS DISTINCT FROM held OR at >= before OR (lease IS NOT NULL AND held_until IS NULL)
                   WHEN lease IS NOT NULL THEN token IS DISTINCT FROM held + 1 OR at < held_until
                   WHEN "from" = 'dead' THEN token IS DISTINCT FROM held + 1
                   ELSE token IS DISTINCT FROM held OR held_until IS NULL
@@ -216,25 +228,48 @@ def broken_leases(conn: Connection) -> Found:
 def unsettled(conn: Connection, limit: float) -> Found:
     """Unfinished orders older than `limit` seconds that nobody has in hand, or that are leased for longer than that.
 
-    The age of one that was requeued counts from there.
+    The age of one that was requeued counts from there. One that was accepted or written later than now has an age that
+    nobody knows, because the clock was set back meanwhile, and waits until the clock gets there again: it counts too.
     """
     return _examples(
         conn,
         """
-        SELECT order_id::text, format('it is %%s for %%s s now, reason %%s, attempts %%s, lease until %%s', status,
-                                      round(extract(epoch FROM now() - created_at)), coalesce(reason, 'none'), attempts,
-                                      coalesce(lease_until::text, 'none')), count(*) OVER ()
+        SELECT order_id::text,
+               format('it is %%s %%s, reason %%s, attempts %%s, due %%s, lease until %%s', status,
+                      CASE WHEN greatest(created_at, updated_at) > now() + %(tolerance)s
+                          THEN format('since %%s, which is later than now: the clock was set back', created_at)
+                          ELSE format('for %%s s now', round(extract(epoch FROM now() - created_at))) END,
+                      coalesce(reason, 'none'), attempts, coalesce(next_attempt_at::text, 'never'),
+                      coalesce(lease_until::text, 'none')), count(*) OVER ()
         FROM orders
-        WHERE status IN ('pending', 'queued') AND created_at < now() - make_interval(secs => %(limit)s)
-          AND (lease_until IS NULL OR lease_until <= now()
-               OR lease_until > updated_at + make_interval(secs => %(limit)s))
-          AND NOT EXISTS (SELECT FROM order_events e WHERE e.order_id = orders.order_id AND e."from" = 'dead'
-                          AND e.at > now() - make_interval(secs => %(limit)s))
+        WHERE status IN ('pending', 'queued')
+          AND (greatest(created_at, updated_at) > now() + %(tolerance)s
+               OR (created_at < now() - make_interval(secs => %(limit)s)
+                   AND (lease_until IS NULL OR lease_until <= now()
+                        OR lease_until > updated_at + make_interval(secs => %(limit)s))
+                   AND NOT EXISTS (SELECT FROM order_events e WHERE e.order_id = orders.order_id AND e."from" = 'dead'
+                                   AND e.at > now() - make_interval(secs => %(limit)s)
+                                   AND e.at <= now() + %(tolerance)s)))
         ORDER BY created_at LIMIT %(shown)s
         """,
         "SELECT count(*) FROM orders",
         limit=limit,
+        tolerance=CLOCK_TOLERANCE,
     )
+
+
+def misdated(conn: Connection) -> frozenset[str]:
+    """Unfinished orders with a time that may be too far ahead to be right, which only the order service can tell."""
+    found = conn.execute(
+        """
+        SELECT order_id::text FROM orders
+        WHERE status IN ('pending', 'queued')
+          AND (greatest(created_at, updated_at) > now() + %(tolerance)s OR next_attempt_at IS NULL
+               OR greatest(next_attempt_at, lease_until) > now() + interval '1 min')
+        """,
+        {"tolerance": CLOCK_TOLERANCE},
+    )
+    return frozenset(row[0] for row in found)
 
 
 def orders_by_status(conn: Connection) -> dict[str, int]:

@@ -17,15 +17,24 @@ Deduct = Callable[[Missing], httpx.Response]
 
 
 def drive_again(sources: Sources, orders: OrderClient, deduct: Deduct | None) -> list[str]:
-    """Requeue dead orders, and ask for the deductions that confirmed orders lack. Returns sentences."""
+    """Requeue dead and misdated orders, and ask for the deductions that confirmed orders lack. Returns sentences."""
     with snapshots(sources) as moments:
         missing = compare(moments).missing
+        misdated = queries.misdated(moments.after)
         dead = queries.orders_by_status(moments.after).get("dead", 0)
-    return [*(_requeue(orders) if dead else []), *(_deduct_all(missing, deduct) if missing else [])]
+    return [
+        *(_requeue(orders, misdated) if dead or misdated else []),
+        *(_deduct_all(missing, deduct) if missing else []),
+    ]
 
 
-def _requeue(orders: OrderClient) -> list[str]:
-    return [f"order {order_id} was dead and is queued again" for order_id in orders.requeue(None).requeued]
+def _requeue(orders: OrderClient, misdated: frozenset[str]) -> list[str]:
+    return [
+        f"order {order_id} was due too late and is tried in time"
+        if str(order_id) in misdated
+        else f"order {order_id} was dead and is queued again"
+        for order_id in orders.requeue(None).requeued
+    ]
 
 
 def _deduct_all(missing: Sequence[Missing], deduct: Deduct | None) -> list[str]:

@@ -83,6 +83,7 @@ class Queue(msgspec.Struct, frozen=True):
     dead: int
     cap: int
     dead_orders: list[Order]
+    misdated: int = 0
 
 
 class Requeued(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ def requeue(
     ctx: typer.Context,
     order_id: Annotated[UUID | None, typer.Argument(metavar="[ID]")] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every dead order.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every dead or misdated order.")] = False,
 ) -> None:
     """Give a dead order, or all of them, a new set of attempts."""
     session: Session = ctx.obj

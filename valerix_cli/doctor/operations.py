@@ -64,11 +64,16 @@ def judge_breaker(breaker: Breaker) -> Finding:
 
 def judge_queue(queue: Queue, limit: float) -> Finding:
     """`limit` is how many seconds an order may wait."""
-    oldest = queue.oldest_age_seconds or 0.0
+    oldest = max(0.0, queue.oldest_age_seconds or 0.0)
     if queue.depth >= queue.cap:
         return _QUEUE.failed(f"{queue.depth} orders wait, and no more are accepted.", _WHY_THEY_WAIT)
     if queue.dead:
         return _QUEUE.warning(f"Dead orders, which nobody tries any more: {queue.dead}.", "valerix queue requeue --all")
+    if queue.misdated:
+        return _QUEUE.warning(
+            f"Orders with times that cannot be right, as when the database's clock was set back: {queue.misdated}.",
+            "valerix queue requeue --all",
+        )
     if oldest > limit:
         return _QUEUE.warning(f"An order has waited for {say_duration(oldest)}.", _WHY_THEY_WAIT)
     return _QUEUE.ok(f"{queue.depth} waiting, none dead.")

@@ -109,7 +109,7 @@ class Books:
         with psycopg.connect(self.sources.orders) as conn:
             _write(conn, order_id, step, timedelta())
 
-    def orders(self, statement: LiteralString, parameters: Any = None) -> None:
+    def orders(self, statement: LiteralString | bytes, parameters: Any = None) -> None:
         with psycopg.connect(self.sources.orders) as conn:
             conn.execute(statement, parameters)
 

@@ -220,3 +220,73 @@ def test_orders_in_flight_are_never_taken_for_violations(books: Books) -> None:
 def test_an_audit_can_only_read(books: Books) -> None:
     with pytest.raises(UnreachableError, match="read-only"), snapshots(books.sources) as moments:
         moments.after.execute("DELETE FROM orders")
+
+
+DAY_AHEAD = b"""
+UPDATE orders SET created_at = created_at + interval '1 d', updated_at = updated_at + interval '1 d',
+    next_attempt_at = now() + interval '23 h', lease_until = lease_until + interval '1 d'
+"""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        DAY_AHEAD,
+        b"UPDATE orders SET created_at = now() + interval '1 min'",
+        b"UPDATE orders SET updated_at = now() + interval '1 min'",
+        b"UPDATE orders SET created_at = now() - interval '1 h', next_attempt_at = now() + interval '23 h'",
+        b"UPDATE orders SET created_at = now() - interval '1 h', next_attempt_at = 'infinity'",
+        b"UPDATE orders SET created_at = now() - interval '1 h', next_attempt_at = NULL",
+        b"UPDATE orders SET created_at = now() - interval '1 h', lease_until = now() + interval '1 d'",
+    ],
+)
+@pytest.mark.parametrize("status", ["pending", "queued"])
+def test_an_unfinished_order_that_a_wrong_clock_put_off_is_unsettled(books: Books, spoil: bytes, status: str) -> None:
+    order_id = books.order("put-off", *([] if status == "pending" else [status]))
+    books.order("settled", "confirmed")
+    books.orders(spoil + b" WHERE status = '%s'" % status.encode())
+    found = books.audit()
+    assert found.verdict == "unsettled"
+    (example,) = examples(found, "settled")
+    assert example.subject == str(order_id)
+    assert "for -" not in example.wrong
+
+
+def test_a_requeueing_later_than_now_does_not_excuse_an_order_for_as_long(books: Books) -> None:
+    order_id = books.order("old", "queued", "dead", age=HOUR)
+    books.live(order_id, [Step("dead", "queued", {"cause": "requeued", "token": 3})])
+    books.orders("UPDATE order_events SET at = at + interval '1 d' WHERE \"from\" = 'dead'")
+    assert books.audit().verdict == "unsettled"
+
+
+def correction(token: int, lease: float | None = None) -> Step:
+    detail: dict[str, object] = {"cause": "clock-set-back", "token": token, "by": "order-1"}
+    return Step("queued", "queued", detail if lease is None else {**detail, "lease_seconds": lease})
+
+
+def test_a_lease_that_was_corrected_when_the_clock_was_set_back_is_kept_as_corrected(books: Books) -> None:
+    order_id = books.order("one", "queued", age=-HOUR)
+    books.live(order_id, [claim("queued", 2)], age=-HOUR)
+    books.live(order_id, [correction(2, 1.0)], age=timedelta(seconds=1))
+    books.live(order_id, [claim("queued", 3), Step("queued", "confirmed", {"token": 3})])
+    books.book("ps5", -1, "deduct", order_id)
+    assert books.broken() == {}
+
+
+@pytest.mark.parametrize(
+    ("age", "step"),
+    [(timedelta(), correction(2, 1.0)), (-HOUR, correction(3, 1.0)), (-HOUR, correction(1, 1.0))],
+    ids=["clock-was-never-set-back", "token-not-in-force", "token-of-before"],
+)
+def test_a_correction_without_a_reason_is_named(books: Books, age: timedelta, step: Step) -> None:
+    order_id = books.order("one", "queued", age=age)
+    books.live(order_id, [claim("queued", 2)], age=age)
+    books.live(order_id, [step])
+    assert str(order_id) in books.broken()["leases-kept"]
+
+
+def test_a_claim_before_a_corrected_lease_ended_is_named(books: Books) -> None:
+    order_id = books.order("one", "queued", age=-HOUR)
+    books.live(order_id, [claim("queued", 2)], age=-HOUR)
+    books.live(order_id, [correction(2, 30.0), claim("queued", 3)])
+    assert str(order_id) in books.broken()["leases-kept"]

@@ -28,7 +28,7 @@ class Replica:
             patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.fleet.breaker
         )
         self.warehouse.responses["/api/inventory/ps5"] = reply(200, {"item_id": "ps5"})
-        self.backlog = Backlog(pool, self.settings.backlog_cap)
+        self.backlog = Backlog(pool, self.settings.backlog_cap, self.settings.replica)
         self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog, patience)
         runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
         self.worker = Worker(self.settings, runtime)

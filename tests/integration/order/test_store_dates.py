@@ -1,0 +1,135 @@
+"""Times of unfinished orders that cannot be right are corrected, and no others."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from services.common.postgres import Pool
+from services.common.settings import SettingsError, read
+from services.order import store, usecases
+from services.order.backlog import Backlog
+from services.order.domain import LONGEST_DELAY, LONGEST_LEASE, OrderNotDead
+from services.order.settings import OrderSettings
+from tests.integration.order.rows import LEASE, REPLICA, Row, accepted, keys, queued, rows, settlement
+from tests.unit.common.environ import ENVIRON
+
+TIMES = b"""
+SELECT created_at <= now(), updated_at <= now(), next_attempt_at - updated_at, lease_until - updated_at FROM orders
+"""
+AHEAD: bytes = b"""
+WITH step AS (UPDATE order_events SET at = at + %s * interval '1 s')
+UPDATE orders SET created_at = created_at + %s * interval '1 s', updated_at = updated_at + %s * interval '1 s',
+    next_attempt_at = next_attempt_at + %s * interval '1 s', lease_until = lease_until + %s * interval '1 s'
+"""
+
+
+async def written_ahead(pool: Pool, seconds: float) -> None:
+    """Have every row be written by a clock so far ahead."""
+    await rows(pool, AHEAD, *[seconds] * 5)
+
+
+async def look(pool: Pool) -> store.Backlog:
+    backlog = Backlog(pool, 100, REPLICA)
+    return await backlog.look()
+
+
+@pytest.mark.parametrize("ahead", [6.0, 120.0, 86_400.0, 1e9])
+async def test_an_order_that_a_clock_ahead_wrote_waits_no_longer_than_was_meant(pool: Pool, ahead: float) -> None:
+    await accepted(pool, "in-hand")
+    (claim,) = await accepted(pool, "queued")
+    await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=8)])
+    before = await rows(pool, TIMES)
+    await written_ahead(pool, ahead)
+    seen = await look(pool)
+    assert (seen.depth, seen.misdated) == (1, 0)
+    assert seen.oldest_age is not None
+    assert 0 <= seen.oldest_age < 5
+    assert await rows(pool, TIMES) == before
+
+
+async def test_the_correction_is_a_line_of_history_under_the_token_in_force(pool: Pool) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await written_ahead(pool, 3600)
+    await look(pool)
+    _, corrected = await usecases.history(pool, claim.order_id)
+    assert (corrected.from_, corrected.to) == ("pending", "pending")
+    assert {name: corrected.detail[name] for name in ("by", "cause", "token")} == {
+        "by": REPLICA,
+        "cause": "clock-set-back",
+        "token": 1,
+    }
+    assert 3590 < corrected.detail["ahead_seconds"] < 3600
+    assert 9 < corrected.detail["lease_seconds"] <= LEASE.total_seconds()
+    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
+    assert told.status == "confirmed"
+
+
+BEYOND: dict[str, bytes] = {
+    "due in 23 hours": b"UPDATE orders SET next_attempt_at = now() + interval '23 h'",
+    "due for ever": b"UPDATE orders SET next_attempt_at = 'infinity'",
+    "never due": b"UPDATE orders SET next_attempt_at = NULL",
+    "leased for a day": b"UPDATE orders SET lease_until = now() + interval '1 d', next_attempt_at = now()",
+    "leased for ever": b"UPDATE orders SET lease_until = 'infinity', next_attempt_at = 'infinity'",
+    "written at the end of time": b"UPDATE orders SET updated_at = 'infinity', next_attempt_at = 'infinity'",
+}
+
+
+@pytest.mark.parametrize("spoil", BEYOND.values(), ids=BEYOND.keys())
+@pytest.mark.parametrize("reach", ["look", "requeue all", "requeue one"])
+async def test_an_order_due_later_than_any_setting_allows_is_due_now(pool: Pool, spoil: bytes, reach: str) -> None:
+    (claim,) = await queued(pool, "key-1")
+    await rows(pool, spoil)
+    reaches: dict[str, Callable[[], Awaitable[object]]] = {
+        "look": lambda: look(pool),
+        "requeue all": lambda: usecases.requeue(pool, REPLICA, None),
+        "requeue one": lambda: usecases.requeue(pool, REPLICA, claim.order_id),
+    }
+    assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
+    await reaches[reach]()
+    (taken,) = await usecases.claim(pool, LEASE, "worker-1", 10)
+    assert taken.order_id == claim.order_id
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        b"SELECT",
+        b"UPDATE orders SET next_attempt_at = now() + %s * interval '1 s'" % str(LONGEST_DELAY).encode(),
+        b"UPDATE orders SET lease_until = now() + %s * interval '1 s'" % str(LONGEST_LEASE).encode(),
+        b"UPDATE orders SET updated_at = now() + interval '4 s', created_at = now() + interval '4 s'",
+    ],
+)
+async def test_an_order_with_times_that_can_be_right_is_left_alone(pool: Pool, spoil: bytes) -> None:
+    (claim,) = await accepted(pool, "key-1")
+    await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=5)])
+    await rows(pool, spoil)
+    before = await rows(pool, b"SELECT * FROM orders")
+    assert (await look(pool)).misdated == 0
+    with pytest.raises(OrderNotDead):
+        await usecases.requeue(pool, REPLICA, claim.order_id)
+    assert await rows(pool, b"SELECT * FROM orders") == before
+
+
+async def test_finished_orders_keep_the_times_they_were_finished_with(pool: Pool) -> None:
+    claims = await accepted(pool, *keys(3))
+    ends = zip(claims, ("confirmed", "failed", "dead"), strict=True)
+    await usecases.settle(pool, REPLICA, [settlement(claim, end) for claim, end in ends])  # type: ignore[arg-type]
+    await written_ahead(pool, 3600)
+    before: list[Row] = await rows(pool, b"SELECT * FROM orders")
+    assert (await look(pool)).misdated == 0
+    assert await rows(pool, b"SELECT * FROM orders") == before
+
+
+async def test_a_whole_backlog_is_corrected_look_by_look_by_many_at_once(pool: Pool) -> None:
+    await queued(pool, *keys(1500))
+    await written_ahead(pool, 86_400)
+    seen = [await look(pool) for _ in range(2)]
+    assert seen[-1].misdated == 0
+    assert len(await usecases.claim(pool, LEASE, "worker-1", 2000)) == 1500
+
+
+def test_no_setting_allows_a_longer_lease_than_the_domain() -> None:
+    longest = ENVIRON | {"VALERIX_LEASE_SECONDS": str(LONGEST_LEASE)}
+    assert read(OrderSettings, longest).lease_seconds == LONGEST_LEASE
+    with pytest.raises(SettingsError):
+        read(OrderSettings, ENVIRON | {"VALERIX_LEASE_SECONDS": str(LONGEST_LEASE + 1)})
