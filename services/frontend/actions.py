@@ -9,7 +9,7 @@ from litestar import Response, Router, post
 from litestar.datastructures import State
 from litestar.response import Template
 
-from services.frontend import forms
+from services.frontend import forms, sessions
 from services.frontend.backends import Refused, Unanswered
 from services.frontend.board import Board
 from services.frontend.deeds import AuditFailed, Deeds, Sent, Wish
@@ -52,7 +52,9 @@ async def place_order(request: PageRequest, state: State) -> Response[Any]:
     forms.remember(request, sent)
     await _show(state)
     if forms.by_script(request):
-        return Template(template_name="placed.html", context={"placed": sent, "operator": True})
+        return Template(
+            template_name="placed.html", context={"placed": sent, "form_token": sessions.of(request).form_token}
+        )
     return forms.tell(request, _of(sent), "orders")
 
 

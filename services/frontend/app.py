@@ -10,10 +10,7 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Litestar, Request, Response
-from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import CacheControlHeader
-from litestar.exceptions import PermissionDeniedException
-from litestar.middleware.session.client_side import CookieBackendConfig
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Redirect, Template
 from litestar.static_files import create_static_files_router
@@ -25,16 +22,19 @@ from services.common.background import beside, forever
 from services.common.edge import Edge, Headers
 from services.common.health import Identity, health_routes
 from services.common.http import open_session
+from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.frontend import actions, pages
 from services.frontend.backends import Backend
 from services.frontend.board import Board
 from services.frontend.deeds import Deeds
 from services.frontend.feed import Feed
-from services.frontend.forms import StaleForm
+from services.frontend.forms import ours_only
+from services.frontend.ledger import Ledger
+from services.frontend.sessions import LASTS, Sessions
 from services.frontend.settings import FrontendSettings
 from services.frontend.sights import Watcher
-from services.frontend.signing import SIGNED_IN, Door, NotSignedIn
-from services.frontend.words import FILTERS
+from services.frontend.signing import Door, NotSignedIn, key_of
+from services.frontend.words import FILTERS, finalize
 
 
 def _fingerprint(directory: Path) -> str:
@@ -46,6 +46,7 @@ def _fingerprint(directory: Path) -> str:
 WEB = Path(__file__).parent / "web"
 ASSETS = f"/assets/{_fingerprint(WEB)}"
 A_YEAR = 31_536_000  # seconds
+EXCHANGE_EVERY = 1.0  # seconds
 
 POLICY = b"; ".join(
     [
@@ -74,19 +75,23 @@ def build(settings: FrontendSettings) -> Edge:
         loader=PackageLoader("services.frontend"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS
     environment.globals |= {"assets": ASSETS, "version": VERSION}
-    feed, door = Feed(), Door(settings.dashboard_password)
-    session = CookieBackendConfig(
-        secret=door.secret("sessions"),
-        key=f"valerix-{settings.port}",  # cookies do not know ports, and several platforms may run here
-        max_age=SIGNED_IN,
-        samesite="strict",
-        secure=settings.secure_cookies,
-    )
+    feed = Feed()
+    redis = open_redis(settings.redis_url, name=settings.replica) if settings.redis_url else None
+    ledger = Ledger(BestEffort(redis) if redis else None, LASTS)
+    sessions = Sessions(key_of(settings.dashboard_password), ledger, is_secure=settings.secure_cookies)
+    state = {
+        "door": Door(settings.dashboard_password, ledger),
+        "sessions": sessions,
+        "trusted_hops": settings.trusted_hops,
+        "own_probes": {},
+        "downstream_probes": {},
+    }
     app = build_app(
         "Valerix dashboard",
         [
@@ -105,16 +110,10 @@ def build(settings: FrontendSettings) -> Edge:
                 include_in_schema=False,
             ),
         ],
-        [functools.partial(_running, settings, feed, environment)],
-        {"door": door, "own_probes": {}, "downstream_probes": {}},
-        middleware=[session.middleware],
-        csrf_config=CSRFConfig(
-            secret=door.secret("forms").hex(),
-            cookie_name=f"valerix-{settings.port}-form",
-            cookie_samesite="strict",
-            cookie_httponly=True,
-            cookie_secure=settings.secure_cookies,
-        ),
+        [functools.partial(_sharing, ledger, redis), functools.partial(_running, settings, feed, environment)],
+        state,
+        middleware=[sessions.middleware],
+        guards=[ours_only],
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
         cache_control=CacheControlHeader(no_store=True),
         exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _as_page),
@@ -145,6 +144,17 @@ async def _running(
             yield
 
 
+@contextlib.asynccontextmanager
+async def _sharing(ledger: Ledger, redis: Redis | None, _: Litestar) -> AsyncIterator[None]:
+    """Learn which sessions have ended before any is taken, then exchange it with the other replicas all the time."""
+    if redis is None:
+        yield
+        return
+    await ledger.exchange()
+    async with closing(redis), beside(forever("exchange sign-outs", ledger.exchange, EXCHANGE_EVERY)):
+        yield
+
+
 def _auditing(settings: FrontendSettings, board: Board) -> list[Coroutine[Any, Any, None]]:
     """Audits without end, where that is wanted."""
     if settings.audit_command is None or settings.audit_every_seconds is None:
@@ -153,18 +163,16 @@ def _auditing(settings: FrontendSettings, board: Board) -> list[Coroutine[Any, A
 
 
 def _as_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """What went wrong: as a page for browsers, else as a problem."""
-    is_stale = isinstance(error, PermissionDeniedException)  # which only the check of forms raises
-    problem = problems.of(request, StaleForm("Load the page again, and repeat it") if is_stale else error)
+    """What went wrong: as a page for browsers, else as a problem. Nobody keeps either."""
+    problem = problems.of(request, error)
+    problem.headers["Cache-Control"] = "no-store"
     if "text/html" not in request.headers.get("accept", ""):
         return problem
     if isinstance(error, NotSignedIn):
-        return Redirect("/sign-in", status_code=303)
-    page: Response[Any] = Template(
+        return Redirect("/sign-in", status_code=303, headers={"Cache-Control": "no-store"})
+    return Template(
         template_name="problem.html",
         context={"problem": msgspec.json.decode(problem.content), "operator": False, "notices": []},
         status_code=problem.status_code or 500,
+        headers=problem.headers,
     )
-    if is_stale:
-        page.delete_cookie(f"valerix-{request.url.port}-form")
-    return page

@@ -1,6 +1,7 @@
 """What an operator does from the page: what the services offer, with the dashboard's own token."""
 
 import asyncio
+import os
 import shlex
 import uuid
 from collections import OrderedDict
@@ -29,6 +30,7 @@ from services.frontend.wire import (
 
 REMEMBERED = 500  # orders of which we know how often they were sent
 AUDIT_LIMIT = 120.0  # seconds
+OURS = {"VALERIX_OPERATOR_TOKEN", "VALERIX_DASHBOARD_PASSWORD", "VALERIX_REDIS_URL"}  # an audit needs none of them
 
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 
@@ -178,6 +180,7 @@ class Deeds:
             async with asyncio.timeout(AUDIT_LIMIT):
                 process = await asyncio.create_subprocess_exec(
                     *shlex.split(self._audit_command),
+                    env=_environment(),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
@@ -259,6 +262,11 @@ def _of_line(line: LedgerLine) -> Step:
 
 def _of_refusal(refusal: LedgerRefusal) -> Step:
     return Step(refusal.created_at, "inventory", f"refused: {refusal.reason}", "stored, so it stays so")
+
+
+def _environment() -> dict[str, str]:
+    """What the audit's process is told: what we are, but for the secrets that are ours alone."""
+    return {name: value for name, value in os.environ.items() if name not in OURS}
 
 
 def _first_line(said: bytes) -> str:

@@ -1,14 +1,20 @@
 """What a form brings, and what whoever sent it is told: a page again, or, where a script has sent it, JSON."""
 
-from typing import Any, Literal, TypeAlias, TypeVar
+import hmac
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
 from services.common.refusals import Refusal
+from services.frontend import sessions
 from services.frontend.deeds import Sent
+from services.frontend.signing import NotSignedIn
+from services.frontend.words import visible
 
 T = TypeVar("T")
 PageRequest: TypeAlias = Request[Any, Any, State]
@@ -17,6 +23,9 @@ Mood = Literal["good", "bad"]
 NOTICES = "notices"
 SENT = "sent"
 MANY = 5  # notices that a session keeps
+TOKEN = "_csrf_token"  # noqa: S105 - the field of every form that ties it to its session
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
+FOR_GUESTS = "for_guests"  # the option of a handler that takes a form of who has not signed in
 
 
 class InvalidForm(Refusal):
@@ -34,10 +43,31 @@ class Notice(msgspec.Struct, frozen=True):
     says: str
 
 
+async def ours_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard for the whole application: refuse what changes something, unless a form of this very session asks for it.
+
+    Raises StaleForm, or NotSignedIn where the form is of a session that has ended.
+    """
+    request = cast("PageRequest", connection)
+    if request.method in SAFE:
+        return
+    session = sessions.of(request)
+    token = (await request.form()).get(TOKEN)
+    if isinstance(token, str) and hmac.compare_digest(_bytes(token), session.form_token.encode()):
+        return
+    if token is None or session.was_stored or handler.opt.get(FOR_GUESTS):
+        raise StaleForm("Load the page again, and repeat it")
+    raise NotSignedIn("The session has ended")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
 async def read(request: PageRequest, kind: type[T]) -> T:
     """The value that a form stands for; what was left empty counts as not given. Raises InvalidForm."""
     filled = {name: value for name, value in (await request.form()).items() if value not in {"", None}}
-    filled.pop("_csrf_token", None)
+    filled.pop(TOKEN, None)
     try:
         return msgspec.convert(filled, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -51,21 +81,23 @@ def by_script(request: PageRequest) -> bool:
 
 def tell(request: PageRequest, notice: Notice, place: str) -> Response[Any]:
     """Tell what was done: at once, or on the page that is shown next, at the panel called `place`."""
+    notice = Notice(notice.mood, visible(notice.says))
     if by_script(request):
         return Response(notice, status_code=200 if notice.mood == "good" else 422)
-    request.session[NOTICES] = [*request.session.get(NOTICES, []), msgspec.to_builtins(notice)][-MANY:]
+    kept = sessions.of(request).kept
+    kept[NOTICES] = [*kept.get(NOTICES, []), msgspec.to_builtins(notice)][-MANY:]
     return Redirect(f"/#{place}", status_code=303)
 
 
 def remember(request: PageRequest, sent: Sent) -> None:
     """Keep what was sent last, so that it can be sent again."""
-    request.session[SENT] = msgspec.to_builtins(sent, str_keys=True)
+    sessions.of(request).kept[SENT] = msgspec.to_builtins(sent, str_keys=True)
 
 
 def placed(request: PageRequest) -> Sent | None:
     """What was sent last in this session."""
     try:
-        return msgspec.convert(request.session.get(SENT), Sent | None)
+        return msgspec.convert(sessions.of(request).kept.get(SENT), Sent | None)
     except msgspec.ValidationError:  # of an earlier version
         return None
 
@@ -73,6 +105,6 @@ def placed(request: PageRequest) -> Sent | None:
 def notices(request: PageRequest) -> list[Notice]:
     """What is to be told, once."""
     try:
-        return msgspec.convert(request.session.pop(NOTICES, []), list[Notice])
+        return msgspec.convert(sessions.of(request).kept.pop(NOTICES, []), list[Notice])
     except msgspec.ValidationError:  # of an earlier version
         return []

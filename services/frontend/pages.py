@@ -9,11 +9,14 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect, Stream, Template
 from markupsafe import Markup
 
+from services.common.rate_limit import client_address
+from services.frontend import sessions
 from services.frontend.backends import Refused, Unanswered
 from services.frontend.board import Board
 from services.frontend.deeds import PRESETS, Deeds
-from services.frontend.forms import PageRequest, notices, placed
-from services.frontend.signing import OPERATOR, Door, is_operator
+from services.frontend.forms import FOR_GUESTS, PageRequest, notices, placed
+from services.frontend.sessions import Session, Sessions
+from services.frontend.signing import Door
 
 NEW_KEY = 12  # random characters of a key that the page makes
 
@@ -64,29 +67,55 @@ async def feed(
 
 
 @get("/sign-in", include_in_schema=False)
-async def sign_in_page(request: PageRequest, code: Annotated[str, QueryParameter(max_length=128)] = "") -> Template:
-    return Template(template_name="sign-in.html", context={"code": code, "refused": False, **_about(request)})
+async def sign_in_page(
+    request: PageRequest, state: State, code: Annotated[str, QueryParameter(max_length=128)] = ""
+) -> Template:
+    return _sign_in_form(request, state, code)
 
 
-@post("/sign-in", include_in_schema=False, status_code=200)
+@post("/sign-in", include_in_schema=False, status_code=200, opt={FOR_GUESTS: True})
 async def sign_in(request: PageRequest, state: State) -> Response[Any]:
-    """Begin a session for whoever knows the password, or has a code that was made from it."""
+    """Begin a session for who knows the password, or has a code that was made from it. Its id is a new one."""
     door: Door = state.door
+    known: Sessions = state.sessions
     given = (await request.form()).get("password", "")
-    if not isinstance(given, str) or not door.opens_for(given):
-        return Template(
-            template_name="sign-in.html", context={"code": "", "refused": True, **_about(request)}, status_code=403
-        )
-    request.session[OPERATOR] = True
+    address = client_address(request, state.trusted_hops)
+    if not isinstance(given, str) or not await door.opens_for(given, address):
+        return _sign_in_form(request, state, refused=True)
+    await _end(sessions.of(request), known)
+    sessions.put(request, known.new(operator=True))
     return Redirect("/", status_code=303)
 
 
 @post("/sign-out", include_in_schema=False)
-async def sign_out(request: PageRequest) -> Redirect:
-    request.clear_session()
+async def sign_out(request: PageRequest, state: State) -> Redirect:
+    """End the session: no copy of its cookie is good any more."""
+    await _end(sessions.of(request), state.sessions)
     return Redirect("/", status_code=303)
 
 
+async def _end(session: Session, known: Sessions) -> None:
+    if session.is_operator:
+        await known.ledger.end_session(session.id, session.ends)
+    session.end()
+
+
+def _sign_in_form(request: PageRequest, state: State, code: str = "", *, refused: bool = False) -> Template:
+    known: Sessions = state.sessions
+    known.show_form(sessions.of(request))
+    return Template(
+        template_name="sign-in.html",
+        context={"code": code, "refused": refused, **_about(request)},
+        status_code=403 if refused else 200,
+    )
+
+
 def _about(request: PageRequest) -> dict[str, Any]:
-    """What each page shows of whoever asks for it."""
-    return {"operator": is_operator(request), "notices": notices(request), "placed": placed(request)}
+    """What each page shows of who asks for it."""
+    session = sessions.of(request)
+    return {
+        "operator": session.is_operator,
+        "form_token": session.form_token,
+        "notices": notices(request),
+        "placed": placed(request),
+    }

@@ -14,7 +14,8 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
 
     `operator_token` is what the dashboard shows the services; it stays here. `dashboard_password` is what an operator
     shows the dashboard. `audit_command` prints an audit as JSON; without one the dashboard has none. With
-    `audit_every_seconds` it audits by itself.
+    `audit_every_seconds` it audits by itself. By `redis_url` replicas tell each other who signed out; without it, a
+    restart ends every session.
     """
 
     order_url: Urls
@@ -26,3 +27,5 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     audit_every_seconds: Seconds | None = None
     look_every_seconds: Seconds = 1.0
     secure_cookies: bool = False
+    trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    redis_url: str | None = None

@@ -26,6 +26,22 @@ SYMBOLS = {
 """Each state has a shape of its own, so that it is told apart without colours."""
 
 
+UNSEEN = {
+    code: f"\\u{code:04x}"
+    for code in (
+        *(code for code in range(0x20) if code not in {0x09, 0x0A, 0x0D}),
+        *range(0x7F, 0xA0),
+        0x061C,
+        *range(0x200B, 0x2010),
+        *range(0x2028, 0x202F),
+        *range(0x2060, 0x2070),
+        0xFEFF,
+        *range(0xD800, 0xE000),  # halves of a pair, which have no UTF-8
+    )
+}
+"""C0, C1, bidi marks and embeddings, zero widths, separators of lines."""
+
+
 def symbol(state: str) -> str:
     return SYMBOLS.get(state, "?")
 
@@ -77,6 +93,19 @@ def short(text: object) -> str:
     """The beginning of something long."""
     said = str(text)
     return said if len(said) <= 12 else f"{said[:8]}…"  # noqa: PLR2004 - what fits a narrow column
+
+
+def visible(text: str) -> str:
+    r"""The text with what would act unseen as an escape like `\u202e`: controls, and marks that turn its direction.
+
+    Line ends and tabs stay. Unicode's UAX 9 and UTR 36 list the marks.
+    """
+    return text.translate(UNSEEN)
+
+
+def finalize(value: object) -> object:
+    """What Jinja puts in the place of each expression: no text that came from elsewhere acts unseen."""
+    return type(value)(visible(value)) if isinstance(value, str) else value
 
 
 FILTERS = {filter_.__name__: filter_ for filter_ in (symbol, duration, seconds, count, rate, percent, clock, short)}

@@ -65,7 +65,8 @@ def test_the_dashboard_is_told_where_the_services_are_and_no_database() -> None:
     assert told["VALERIX_ORDER_URL"] == "http://127.0.0.1:3001,http://127.0.0.1:4001"
     assert (told["VALERIX_OPERATOR_TOKEN"], told["VALERIX_DASHBOARD_PASSWORD"]) == ("o", "p")
     assert told["VALERIX_STATE_DIR"] == "home"
-    assert not {"VALERIX_DATABASE_URL", "VALERIX_REDIS_URL", "VALERIX_SERVICE_TOKENS"} & set(told)
+    assert told["VALERIX_REDIS_URL"] == BACKING.redis_url
+    assert not {"VALERIX_DATABASE_URL", "VALERIX_SERVICE_TOKENS"} & set(told)
 
 
 def test_a_log_is_put_aside_when_it_is_large_and_only_some_are_kept(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing, home: Path) -> d
         "VALERIX_WORKER_URL": _urls(fleet, WORKER),
         "VALERIX_OPERATOR_TOKEN": backing.operator_token,
         "VALERIX_DASHBOARD_PASSWORD": backing.dashboard_password,
+        "VALERIX_REDIS_URL": backing.redis_url,
         "VALERIX_AUDIT_COMMAND": shlex.join(
             [*_python("valerix_cli", "audit"), "--output", "json", "--context", "local"]
         ),

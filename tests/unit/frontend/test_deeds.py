@@ -9,8 +9,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.common.http import open_session
+from services.common.settings import SECRET
 from services.frontend.backends import Backend
 from services.frontend.deeds import AuditFailed, Deeds, Wish, asked
+from services.frontend.settings import FrontendSettings
 
 AUDIT = '{"verdict": "clean", "at": "2026-11-26T12:00:00Z", "seconds": 0.1, "invariants": []}'
 
@@ -71,6 +73,16 @@ async def test_an_audit_exports_how_many_invariants_it_saw_broken_and_when() -> 
     assert (REGISTRY.get_sample_value("audit_finished_timestamp_seconds") or 0) >= began
     await audited(command(f"print({AUDIT!r})".replace("'", '"""')))
     assert REGISTRY.get_sample_value("audit_broken_invariants") == 0
+
+
+async def test_an_audit_is_not_told_the_dashboards_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIT_ORDER_DATABASE", "told")
+    for field in msgspec.structs.fields(FrontendSettings):
+        if field.name.endswith((*SECRET, "redis_url")):
+            monkeypatch.setenv(f"VALERIX_{field.name.upper()}", "secret")
+    says = 'import os, sys; sys.exit(" ".join(name for name, held in os.environ.items() if held in ("secret", "told")))'
+    with pytest.raises(AuditFailed, match=r"^AUDIT_ORDER_DATABASE$"):
+        await audited(command(says))
 
 
 @pytest.mark.parametrize(

@@ -1,50 +1,79 @@
-"""Who may act from the dashboard: whoever has its password, or a code that was made from it."""
+"""Who may act from the dashboard: who has its password, or a code that was made from it."""
 
 import pytest
 
-from services.frontend.signing import Door
+from services.common.refusals import RateLimited
+from services.frontend.guesses import PER_ADDRESS
+from services.frontend.ledger import Ledger
+from services.frontend.signing import Door, key_of
 from valerix_cli.local import door as cli
 
 PASSWORD = "p-93be07d1c6a8f245"
 NOW = 1_790_000_000.0
+HERE = "192.0.2.1"
 
 
 def door(now: float = NOW) -> Door:
-    return Door(PASSWORD, lambda: now)
+    return Door(PASSWORD, Ledger(None, 60, clock=lambda: now), clock=lambda: now)
 
 
-def test_the_password_opens_again_and_again() -> None:
+async def test_the_password_opens_again_and_again() -> None:
     mine = door()
-    assert [mine.opens_for(PASSWORD), mine.opens_for(f" {PASSWORD}\n"), mine.opens_for(PASSWORD)] == [True, True, True]
+    for given in (PASSWORD, f" {PASSWORD}\n", PASSWORD):
+        assert await mine.opens_for(given, HERE)
 
 
-def test_a_code_that_the_command_line_made_opens_once() -> None:
+async def test_a_code_that_the_command_line_made_opens_once() -> None:
     mine, code = door(), cli.code(PASSWORD, NOW)
-    assert [mine.opens_for(code), mine.opens_for(code)] == [True, False]
+    assert [await mine.opens_for(code, HERE), await mine.opens_for(code, HERE)] == [True, False]
 
 
-def test_a_code_ends() -> None:
+async def test_a_code_ends() -> None:
     code = cli.code(PASSWORD, NOW)
-    assert not door(NOW + cli.LASTS).opens_for(code)
-    assert door(NOW + cli.LASTS - 1).opens_for(code)
+    assert not await door(NOW + cli.LASTS).opens_for(code, HERE)
+    assert await door(NOW + cli.LASTS - 1).opens_for(code, HERE)
 
 
-@pytest.mark.parametrize("given", ["", "-", "p", PASSWORD.upper(), "1790000600-", "1790000600-0123", "²-x", "é"])
-def test_nothing_else_opens(given: str) -> None:
-    assert not door().opens_for(given)
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "-",
+        "p",
+        PASSWORD.upper(),
+        "1790000600-",
+        "1790000600-0123",
+        "²-x",
+        "é",
+        "\ud800",
+        "\ud800-x-\udfff",
+        "٣-x-y",
+    ],
+)
+async def test_nothing_else_opens(given: str) -> None:
+    assert not await door().opens_for(given, HERE)
 
 
-def test_a_code_for_later_cannot_be_made_from_one_that_is_known() -> None:
+async def test_a_code_for_later_cannot_be_made_from_one_that_is_known() -> None:
     ends, number, proof = cli.code(PASSWORD, NOW).split("-")
-    assert not door().opens_for(f"{int(ends) + 1}-{number}-{proof}")
-    assert not door().opens_for(f"{ends}-{proof}")
+    assert not await door().opens_for(f"{int(ends) + 1}-{number}-{proof}", HERE)
+    assert not await door().opens_for(f"{ends}-{proof}", HERE)
 
 
-def test_two_codes_of_one_moment_open_both() -> None:
+async def test_two_codes_of_one_moment_open_both() -> None:
     mine, codes = door(), [cli.code(PASSWORD, NOW), cli.code(PASSWORD, NOW)]
-    assert [mine.opens_for(code) for code in codes] == [True, True]
+    assert [await mine.opens_for(code, HERE) for code in codes] == [True, True]
 
 
-def test_secrets_differ_by_purpose_and_password_and_stay_the_same() -> None:
-    assert door().secret("forms") == door().secret("forms")
-    assert len({door().secret("forms"), door().secret("sessions"), Door("other").secret("forms")}) == 3
+async def test_too_many_wrong_ones_keep_the_password_out_and_a_code_not() -> None:
+    mine = door()
+    for _ in range(PER_ADDRESS):
+        assert not await mine.opens_for("wrong", HERE)
+    with pytest.raises(RateLimited):
+        await mine.opens_for(PASSWORD, HERE)
+    assert await mine.opens_for(cli.code(PASSWORD, NOW), HERE)
+
+
+def test_the_key_of_sessions_is_the_same_after_each_start_and_another_for_another_password() -> None:
+    assert key_of(PASSWORD) == key_of(PASSWORD)
+    assert key_of(PASSWORD) != key_of(PASSWORD + "x")

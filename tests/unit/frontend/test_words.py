@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from services.frontend.words import count, duration, percent, rate, seconds, short, symbol
+from services.frontend.words import count, duration, finalize, percent, rate, seconds, short, symbol, visible
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,14 @@ def test_every_state_has_a_shape_of_its_own() -> None:
 
 def test_what_is_long_is_cut_and_what_is_not_stays() -> None:
     assert [short("b5e2c1d0-1234-5678"), short("short")] == ["b5e2c1d0…", "short"]
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x85, 0x9B, 0x061C, 0x200F, 0x202E, 0x2066, 0xFEFF, 0xD800])
+def test_what_acts_unseen_is_shown_as_an_escape(code: int) -> None:
+    assert visible(f"a{chr(code)}b") == f"a\\u{code:04x}b"
+    assert finalize(chr(code)) == f"\\u{code:04x}"
+
+
+def test_other_text_stays_and_so_does_what_is_none() -> None:
+    assert visible("é中😀\t\r\n<&>") == "é中😀\t\r\n<&>"
+    assert [finalize(value) for value in (None, 1, 1.5)] == [None, 1, 1.5]

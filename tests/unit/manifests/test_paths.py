@@ -14,6 +14,7 @@ PATHS = {
     ("frontend", "inventory", 3002),
     ("frontend", "worker", 3003),
     ("frontend", "postgres", 5432),  # it audits
+    ("frontend", "redis", 6379),  # its replicas tell each other who signed out
     ("order", "inventory", 3002),
     ("order", "postgres", 5432),
     ("order", "redis", 6379),

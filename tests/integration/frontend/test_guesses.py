@@ -1,0 +1,93 @@
+"""Guesses at the password: limited per address and in all, logged and counted; who has a link is not kept out."""
+
+import json
+import time
+
+import httpx
+import pytest
+
+from services.frontend.guesses import IN_ALL, PER_ADDRESS
+from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, sign_in
+from valerix_cli.local import door
+
+
+def guess(browser: httpx.Client, times: int, **headers: str) -> list[int]:
+    token = form_token(browser.get("/sign-in").text)
+    return [
+        browser.post(
+            "/sign-in", data={"password": f"guess-{number}", "_csrf_token": token}, headers=headers
+        ).status_code
+        for number in range(times)
+    ]
+
+
+def logged(dashboard: Dashboard, event: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in dashboard.service.log.read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def count(dashboard: Dashboard, outcome: str) -> float:
+    page = httpx.get(f"{dashboard.url}/metrics").text.splitlines()
+    name = f'dashboard_sign_ins_total{{outcome="{outcome}"}}'
+    return sum(float(line.rpartition(" ")[2]) for line in page if line.startswith(name))
+
+
+def test_guesses_of_one_address_are_limited_logged_and_counted_and_a_link_still_signs_in(
+    dashboards: Dashboards,
+) -> None:
+    dashboard = dashboards.start()
+    attacker = dashboard.browser()
+    assert guess(attacker, 40) == [403] * PER_ADDRESS + [429] * (40 - PER_ADDRESS)
+    for accept in ("text/html", "application/json"):
+        limited = sign_in(attacker, PASSWORD, Accept=accept) if accept == "text/html" else _as_json(attacker)
+        assert limited.status_code == 429, "the right password is not told from a wrong one"
+        assert 1 <= int(limited.headers["retry-after"]) <= 60
+    refused = logged(dashboard, "sign-in refused")
+    assert [(line["level"], line["address"]) for line in refused] == [("warning", "127.0.0.1")] * PER_ADDRESS
+    assert len(logged(dashboard, "sign-in limited")) == 1, "an attacker does not fill the log"
+    assert "guess-" not in dashboard.service.log.read_text()
+    assert (count(dashboard, "refused"), count(dashboard, "limited")) == (PER_ADDRESS, 37)
+    assert sign_in(dashboard.browser(), door.code(PASSWORD, time.time())).status_code == 303
+    assert count(dashboard, "opened") == 1
+    assert httpx.get(dashboard.url).status_code == 200
+
+
+def _as_json(browser: httpx.Client) -> httpx.Response:
+    token = form_token(browser.get("/sign-in").text)
+    form = {"password": PASSWORD, "_csrf_token": token}
+    return browser.post("/sign-in", data=form, headers={"Accept": "application/json"})
+
+
+def test_a_forged_code_is_a_guess_like_any_other(dashboards: Dashboards) -> None:
+    dashboard = dashboards.start()
+    browser = dashboard.browser()
+    code = door.code(PASSWORD, time.time())
+    wrong = [code[:-1] + ("0" if code[-1] != "0" else "1"), f"9{code}", "-", "9" * 5_000, "a-b-c"]
+    found = [sign_in(browser, forged).status_code for forged in [*wrong, "one more"]]
+    assert found == [403] * PER_ADDRESS + [429]
+    assert sign_in(browser, code).status_code == 303
+
+
+def test_behind_a_proxy_each_client_has_its_own_limit_and_all_have_one(dashboards: Dashboards) -> None:
+    dashboard = dashboards.start(TRUSTED_HOPS="1")
+    known = dashboard.operator(**{"X-Forwarded-For": "192.0.2.1"})
+    assert known.get("/").status_code == 200
+    browser = dashboard.browser()
+    found = [
+        status
+        for number in range(IN_ALL // PER_ADDRESS + 2)
+        for status in guess(browser, PER_ADDRESS + 1, **{"X-Forwarded-For": f"10.9.9.9, 2001:db8:0:{number}::1"})
+    ]
+    assert found == ([403] * PER_ADDRESS + [429]) * (IN_ALL // PER_ADDRESS) + [429] * 2 * (PER_ADDRESS + 1)
+    stranger = sign_in(dashboard.browser(), PASSWORD, **{"X-Forwarded-For": "192.0.2.2"})
+    assert stranger.status_code == 429
+    again = sign_in(dashboard.browser(), PASSWORD, **{"X-Forwarded-For": "192.0.2.1"})
+    assert again.status_code == 303, "who signed in from there before is not locked out by strangers"
+
+
+@pytest.mark.parametrize("spoofed", ["192.0.2.77", "::1", "unknown", "'; DROP"])
+def test_without_a_proxy_no_header_gives_an_address(dashboards: Dashboards, spoofed: str) -> None:
+    dashboard = dashboards.start()
+    browser = dashboard.browser()
+    found = [guess(browser, 1, **{"X-Forwarded-For": f"{spoofed}{number}"})[0] for number in range(PER_ADDRESS + 1)]
+    assert found == [403] * PER_ADDRESS + [429]

@@ -1,0 +1,83 @@
+"""The limit of wrong passwords, minute by minute."""
+
+import pytest
+
+from services.frontend.guesses import FRIENDS, IN_ALL, PER_ADDRESS, WINDOW, Guesses, network_of
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def guesses(clock: Clock) -> Guesses:
+    return Guesses(clock)
+
+
+def spend(guesses: Guesses, *addresses: str) -> None:
+    for address in addresses:
+        for _ in range(PER_ADDRESS):
+            assert guesses.wait(address) == 0
+            guesses.wrong(address)
+
+
+def test_an_address_waits_until_its_oldest_guess_is_a_minute_old(guesses: Guesses, clock: Clock) -> None:
+    spend(guesses, "192.0.2.1")
+    clock.now += 20
+    assert guesses.wait("192.0.2.1") == 40
+    assert guesses.wait("192.0.2.2") == 0
+    clock.now += 40
+    assert guesses.wait("192.0.2.1") == 0
+
+
+def test_all_together_wait_but_for_who_signed_in_before(guesses: Guesses, clock: Clock) -> None:
+    guesses.right("198.51.100.7")
+    spend(guesses, *(f"192.0.2.{number}" for number in range(IN_ALL // PER_ADDRESS)))
+    assert guesses.wait("203.0.113.9") == WINDOW
+    spend(guesses, "198.51.100.7")
+    assert guesses.wait("198.51.100.7") == WINDOW
+    clock.now += WINDOW
+    assert guesses.wait("203.0.113.9") == 0
+
+
+def test_what_is_remembered_has_an_end(guesses: Guesses, clock: Clock) -> None:
+    for number in range(3 * FRIENDS):
+        guesses.right(f"2001:db8:0:{number:x}::1")
+        guesses.wrong(f"2001:db8:0:{number:x}::1")
+    remembered = vars(guesses)
+    assert len(remembered["_friends"]) == FRIENDS
+    assert len(remembered["_wrong"]) <= IN_ALL + FRIENDS
+    clock.now += WINDOW
+    assert guesses.wait("192.0.2.1") == 0
+    assert len(remembered["_wrong"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unknown", "unknown"),
+        ("x" * 10_000, "x" * 64),
+        ("", ""),
+    ],
+)
+def test_what_counts_as_one_client(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_a_refusal_is_news_once_in_a_window(guesses: Guesses, clock: Clock) -> None:
+    assert [guesses.is_news(), guesses.is_news()] == [True, False]
+    clock.now += WINDOW
+    assert guesses.is_news()

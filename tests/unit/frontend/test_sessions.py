@@ -1,0 +1,111 @@
+"""Cookies that carry sessions, and the ledger that ends them."""
+
+import pytest
+
+from services.frontend.ledger import MOST, Ledger
+from services.frontend.sessions import LASTS, ROOM, Session, Sessions
+from services.frontend.signing import key_of
+
+KEY = key_of("p-93be07d1c6a8f245")
+NOW = 1_790_000_000.0
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(clock: Clock) -> Sessions:
+    return Sessions(KEY, Ledger(None, LASTS, clock=clock), is_secure=False, clock=clock)
+
+
+def cookie(sessions: Sessions, session: Session) -> bytes:
+    return sessions.set_cookie(session).partition(b";")[0]
+
+
+def test_a_session_ends_however_much_it_is_used(sessions: Sessions, clock: Clock) -> None:
+    said = cookie(sessions, sessions.new(operator=True))
+    while clock.now < NOW + LASTS:
+        found = sessions.read([said])
+        assert found is not None
+        assert found.is_operator
+        said = cookie(sessions, found)
+        clock.now += LASTS / 10
+    assert sessions.read([said]) is None
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+async def test_a_clock_that_jumps_and_returns_revives_no_session(sessions: Sessions, clock: Clock, jump: float) -> None:
+    ended, kept = sessions.new(operator=True), sessions.new(operator=True)
+    await sessions.ledger.end_session(ended.id, ended.ends)
+    for now in (NOW + jump, NOW):
+        clock.now = now
+        await sessions.ledger.exchange()
+        assert sessions.read([cookie(sessions, ended)]) is None
+    assert sessions.read([cookie(sessions, kept)]) is not None
+
+
+def test_a_session_of_the_future_is_none(sessions: Sessions, clock: Clock) -> None:
+    """It began while a clock was a day ahead, and would last a day too long."""
+    clock.now += 86_400
+    said = cookie(sessions, sessions.new(operator=True))
+    clock.now -= 86_400
+    assert sessions.read([said]) is None
+
+
+def test_of_several_cookies_an_operators_counts_then_any_that_is_good(sessions: Sessions) -> None:
+    operator, guest = (cookie(sessions, sessions.new(operator=one)) for one in (True, False))
+    bad = sessions.name + b"=x.y"
+    for lines in ([bad + b"; " + guest + b";" + operator], [operator, guest, bad], [b"a=b", bad, guest, operator]):
+        found = sessions.read(lines)
+        assert found is not None
+        assert found.is_operator
+    found = sessions.read([bad, guest])
+    assert found is not None
+    assert not found.is_operator
+    assert sessions.read([bad]) is None
+
+
+def test_what_is_too_much_for_a_cookie_is_left_out_of_it(sessions: Sessions) -> None:
+    session = sessions.new(operator=True)
+    session.kept["sent"] = "x" * 10_000
+    said = cookie(sessions, session)
+    assert len(said) < ROOM
+    found = sessions.read([said])
+    assert found is not None
+    assert (found.id, found.kept) == (session.id, {})
+
+
+def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
+    said = cookie(sessions, sessions.new(operator=True))
+    for index in range(len(sessions.name) + 1, len(said)):
+        changed = said[:index] + (b"A" if said[index : index + 1] != b"A" else b"B") + said[index + 1 :]
+        assert sessions.read([changed]) is None
+        assert sessions.read([said[:index]]) is None
+
+
+def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(clock: Clock) -> None:
+    """It cannot know who signed out there."""
+    here, there = (Sessions(KEY, Ledger(None, LASTS, clock=clock), is_secure=False, clock=clock) for _ in range(2))
+    assert there.read([cookie(here, here.new(operator=True))]) is None
+    assert there.read([cookie(here, here.new())]) is not None
+
+
+async def test_what_others_write_to_redis_fills_no_memory(clock: Clock) -> None:
+    """Entries without an end, without meaning, or without number."""
+    ledger = Ledger(None, LASTS, clock=clock)
+    ledger.learn(b"session:for-ever", "inf")
+    ledger.learn(b"\xff\xfe", NOW + 1)
+    for number in range(2 * MOST):
+        ledger.learn(f"session:{number}".encode(), NOW + 60)
+    assert len(vars(ledger)["_ends"]) <= MOST
+    await ledger.end_session("mine", NOW + 60)
+    assert not ledger.accepts(ledger.generation, "mine")
