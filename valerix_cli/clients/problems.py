@@ -2,6 +2,7 @@
 
 import re
 from http import HTTPStatus
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -71,7 +72,8 @@ def _hint(do: str, problem: Problem) -> str:
     """What to do, with the ids and the missing quantity filled in where the problem says them."""
     known = {"ID": problem.order_id, "ITEM": problem.facts.get("item_id"), "QTY": _short_by(problem)}
     for word, value in known.items():
-        do = re.sub(rf"\b{word}\b", str(value), do) if value else do
+        if value:
+            do = quote(str(value)).join(re.split(rf"\b{word}\b", do))
     return do
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from valerix_cli.cluster.api import Api, ApiError
 from valerix_cli.cluster.health import State, judge, troubles, unscheduled
@@ -137,6 +138,8 @@ def replace(api: Api, old: Ref, ways: Ways) -> None:
     while api.get(old) is not None:
         if time.monotonic() > deadline:
             raise WaitedTooLongError(
-                f"{old} does not go away.", f"deleted {say_duration(_GONE_WITHIN)} ago", f"kubectl describe {old}"
+                f"{old} does not go away.",
+                f"deleted {say_duration(_GONE_WITHIN)} ago",
+                f"kubectl describe {quote(str(old))}",
             )
         ways.pause(_LOOK_EVERY)

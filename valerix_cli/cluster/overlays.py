@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -49,7 +50,7 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
         )
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
-        raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {overlay}")
+        raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {quote(str(overlay))}")
     return [_ours(thing) for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
 
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -151,7 +152,8 @@ def _way_round(about: Ref) -> str:
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
     kept = " --cascade=orphan" if about.kind == "StatefulSet" else ""  # its pod and its data stay
-    return f"kubectl -n {about.namespace} delete {about.kind.lower()} {about.name}{kept}, then valerix cluster apply"
+    deletion = f"kubectl -n {quote(str(about.namespace))} delete {about.kind.lower()} {quote(about.name)}{kept}"
+    return f"{deletion}, then valerix cluster apply"
 
 
 def _manager(cause: Object) -> str:

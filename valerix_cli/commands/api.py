@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -39,7 +40,9 @@ def api(  # noqa: PLR0913 - one parameter per option
     method = method.upper()
     if not path.startswith("/"):
         raise BadUsageError(
-            "That path was not understood.", f"{path!r} does not start with /", f"valerix api {method} /{path}"
+            "That path was not understood.",
+            f"{path!r} does not start with /",
+            f"valerix api {quote(method)} {quote(f'/{path}')}",
         )
     if method not in _READS:
         session.guard(f"{method} {path}")

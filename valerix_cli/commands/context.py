@@ -1,6 +1,7 @@
 """valerix context: list, use, show."""
 
 import os
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +43,7 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     before = session.settings.setting("context")
     path = user_config(os.environ)
     keep_context(path, name)
-    talk(f"{path} now says context = {name!r}. Undo: valerix context use {before.value}", session.output)
+    talk(f"{path} now says context = {name!r}. Undo: valerix context use {quote(before.value)}", session.output)
     if before.origin not in {str(path), "default"}:
         talk(f"The {before.origin} says {before.value!r} and goes first.", session.output)
 

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import msgspec
@@ -96,7 +97,8 @@ def init(
     except OSError as error:
         raise BadUsageError(f"{file} was not written.", str(error.strerror), "valerix drill init FILE") from error
     show(str(file), str, session.output)
-    talk(f"Next: valerix drill validate {file}; valerix drill run {file}", session.output)
+    named = quote(str(file))
+    talk(f"Next: valerix drill validate {named}; valerix drill run {named}", session.output)
 
 
 @app.command("validate")
@@ -166,7 +168,7 @@ def replay(
             before.again,
         )
     file = _with_seed(DrillFile(reading.parse(before.text, before.source), before.text, before.source), before.seed)
-    again = f"valerix drill replay {before.run}"
+    again = f"valerix drill replay {quote(before.run)}"
     receipt = _run(session, shelf, file, on_fresh=True, again=again, before=before)
     receipt = verdict.held_against(receipt, before)
     shelf.keep(receipt)
@@ -191,7 +193,9 @@ def compare(
     show(found, views.comparison_view, session.output)
     if worse := [one.metric for one in found.differences if one.worse]:
         why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
-        raise RegressionError(f"{found.run} is worse than {found.baseline}.", why, f"valerix drill show {found.run}")
+        raise RegressionError(
+            f"{found.run} is worse than {found.baseline}.", why, f"valerix drill show {quote(found.run)}"
+        )
 
 
 def _run(
@@ -237,7 +241,7 @@ def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
 def _again(file: DrillFile, *, on_fresh: bool) -> str:
     known = any(one.drill.name == file.drill.name and one.text == file.text for one in reading.shipped())
     name = file.drill.name if known else file.origin
-    return f"valerix drill run {name} --seed {file.drill.seed}" + (" --fresh" if on_fresh else "")
+    return f"valerix drill run {quote(name)} --seed {file.drill.seed}" + (" --fresh" if on_fresh else "")
 
 
 def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Receipt:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from shlex import quote
 
 import msgspec
 
@@ -87,7 +88,7 @@ def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
     except UnreachableError:
         raise
     except CliError as error:
-        again = f"valerix order place {wanted.item_id}:{wanted.quantity} --key {wanted.key}"
+        again = f"valerix order place {quote(f'{wanted.item_id}:{wanted.quantity}')} --key {quote(wanted.key)}"
         raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
 
 
@@ -145,4 +146,4 @@ def _say_what_next(session: Session, done: list[Sent]) -> None:
     placed = [sent for sent in done if sent.order is not None]
     if placed:
         key = placed[0].wanted.key
-        talk(f"An order has no undo; sending it again is safe: valerix order replay {key}", session.output)
+        talk(f"An order has no undo; sending it again is safe: valerix order replay {quote(key)}", session.output)

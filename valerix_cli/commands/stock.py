@@ -1,5 +1,6 @@
 """valerix stock: list, restock, watch."""
 
+from shlex import quote
 from typing import Annotated
 from uuid import uuid4
 
@@ -38,7 +39,7 @@ def restock(
     session.guard(f"add {quantity} to {item}")
     key = key or str(uuid4())
     show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output)
-    again = f"valerix stock restock {item} {quantity} --key {key}"
+    again = f"valerix stock restock {quote(item)} {quantity} --key {quote(key)}"
     talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
 
 

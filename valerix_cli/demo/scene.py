@@ -8,6 +8,7 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
@@ -98,8 +99,8 @@ class Scene:
     def here(self) -> str:
         """What makes another terminal talk to this platform."""
         if self.processes:
-            return f"export VALERIX_STATE_DIR={self.processes.directory}"
-        return f"valerix context use {self.session.context.name}"
+            return f"export VALERIX_STATE_DIR={quote(str(self.processes.directory))}"
+        return f"valerix context use {quote(self.session.context.name)}"
 
     def wanted(self, who: str) -> Wanted:
         """An order of this customer under a key that nobody has used."""

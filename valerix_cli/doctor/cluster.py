@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import httpx
@@ -66,7 +67,7 @@ def _look(setup: Setup) -> Iterator[Finding]:
         name, cluster = current(file)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, LookupError) as error:
         yield _CONFIG.warning(
-            f"{file} was not understood: {one_line(error)}", f"kubectl --kubeconfig {file} config view"
+            f"{file} was not understood: {one_line(error)}", f"kubectl --kubeconfig {quote(str(file))} config view"
         )
         return
     yield _CONFIG.ok(f"{file} chooses the context {name}.")
@@ -98,7 +99,8 @@ def _ask(cluster: Cluster, file: Path, within: float) -> Finding:
             answer = http.get(f"{cluster.server.rstrip('/')}/version")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return _SERVER.warning(
-            f"{cluster.server} does not answer: {one_line(error)}", f"kubectl --kubeconfig {file} cluster-info"
+            f"{cluster.server} does not answer: {one_line(error)}",
+            f"kubectl --kubeconfig {quote(str(file))} cluster-info",
         )
     return _SERVER.ok(f"{cluster.server} answers{_version(answer)}.")
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from valerix_cli.doctor.findings import FIX, Examination, Finding, Subject
 from valerix_cli.doctor.setup import Setup
@@ -54,13 +55,15 @@ def judge_directory(directory: Path) -> Finding:
 
 def _judge_ours(directory: Path, mode: int) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {directory}, or {ELSEWHERE}")
+        return _DIRECTORY.failed(
+            f"{directory} cannot be written.", f"chmod u+rwx {quote(str(directory))}, or {ELSEWHERE}"
+        )
     if foreign := home.foreign(directory):
         return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
     if mode & _OTHERS_WRITE:
         return _DIRECTORY.warning(
             f"Others may write to {directory} (mode {stat.S_IMODE(mode):o}).",
-            f"{FIX}, or chmod go-w {directory}",
+            f"{FIX}, or chmod go-w {quote(str(directory))}",
             partial(_narrow, directory, ~_OTHERS_WRITE),
         )
     return _DIRECTORY.ok(f"{directory} is yours.")
@@ -88,7 +91,7 @@ def judge_secrets(directory: Path) -> Finding:
     if mode & _OTHERS:
         return _SECRETS.failed(
             f"Others may read {file} (mode {mode:o}).",
-            f"{FIX}, or chmod 600 {file}",
+            f"{FIX}, or chmod 600 {quote(str(file))}",
             partial(_narrow, file, ~_OTHERS),
         )
     return _SECRETS.ok(f"{file} is yours alone.")
@@ -101,12 +104,16 @@ def _judge_none(directory: Path) -> Finding:
 
 
 def _without_them(directory: Path, file: Path) -> str:
-    return LOST_SECRETS if home.has_data(directory) else f"mv {file} {file}.broken; valerix up makes new ones"
+    return (
+        LOST_SECRETS
+        if home.has_data(directory)
+        else f"mv {quote(str(file))} {quote(f'{file}.broken')}; valerix up makes new ones"
+    )
 
 
 def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
     """Whether the disk has the bytes that a start needs, and those one would want before load."""
-    hint = f"df -h {home.nearest(directory)}; make room, or {ELSEWHERE}"
+    hint = f"df -h {quote(str(home.nearest(directory)))}; make room, or {ELSEWHERE}"
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
     if free < wanted:

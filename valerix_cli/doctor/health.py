@@ -1,6 +1,7 @@
 """What a service says of itself: whether it is ready, who it is, and, of a worker, when it last looked for work."""
 
 from email.utils import parsedate_to_datetime
+from shlex import quote
 from typing import Literal
 
 import httpx
@@ -29,7 +30,9 @@ class Ready(msgspec.Struct, frozen=True):
 
 def more_about(setup: Setup, replica: Replica) -> str:
     """How to learn more about a replica."""
-    return f"valerix logs {replica.name}" if setup.directory else f"curl -sS {replica.url}/health/ready"
+    return (
+        f"valerix logs {quote(replica.name)}" if setup.directory else f"curl -sS {quote(f'{replica.url}/health/ready')}"
+    )
 
 
 def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
@@ -77,5 +80,5 @@ def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
     ago = parsedate_to_datetime(answer.headers["Date"]).timestamp() - beats[0]
     if ago > limit:
         when = f"{say_duration(ago)} ago" if beats[0] else "never"
-        return about.failed(f"It last looked for work {when}.", f"valerix logs {name}")
+        return about.failed(f"It last looked for work {when}.", f"valerix logs {quote(name)}")
     return about.ok("It looks for work.")
