@@ -2,7 +2,7 @@
 
 import signal
 import sys
-import traceback
+from collections.abc import Sequence
 from typing import Annotated, NoReturn, cast
 
 import typer
@@ -12,8 +12,9 @@ from typer.main import get_command
 from valerix_cli import __version__
 from valerix_cli.app import App, LazyCommand, Target
 from valerix_cli.errors import BadUsageError, CliError, ExitCode
-from valerix_cli.output import print_error
+from valerix_cli.output import print_error, print_plain, print_traceback
 from valerix_cli.session import Session
+from valerix_cli.streams import guard_standard_streams
 
 PLATFORM = "The platform"
 ORDERS = "Orders and stock"
@@ -55,7 +56,7 @@ TARGETS = [
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - how Typer calls it
     if wanted:
-        print(__version__)  # noqa: T201 - the result
+        print_plain(__version__)
         raise typer.Exit
 
 
@@ -81,8 +82,14 @@ def build() -> TyperGroup:
 def run() -> NoReturn:
     """Run the command that was typed, and exit."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
+    guard_standard_streams()
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; an error has been printed by then."""
     try:
-        code = build().main(prog_name="valerix", standalone_mode=False, obj=Session())
+        code = build().main([*arguments], prog_name="valerix", standalone_mode=False, obj=Session())
     except CliError as error:
         print_error(error)
         code = error.code
@@ -92,9 +99,11 @@ def run() -> NoReturn:
     except typer.Abort:  # asked, and nobody was there to answer
         code = ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in three lines as well
+        if {"-v", "--verbose"} & set(arguments):
+            print_traceback(error)
         print_error(_bug(error))
         code = ExitCode.FAILED
-    sys.exit(code or ExitCode.DONE)
+    return int(code or ExitCode.DONE)
 
 
 def _bad_usage(error: typer.TyperException) -> BadUsageError:
@@ -107,7 +116,5 @@ def _bad_usage(error: typer.TyperException) -> BadUsageError:
 
 
 def _bug(error: Exception) -> CliError:
-    if {"-v", "--verbose"} & set(sys.argv):
-        traceback.print_exception(error)
     why = f"{type(error).__name__}: {error}"
     return CliError("Valerix came upon a bug of its own.", why, "the same command with -v shows where it happened")

@@ -1,7 +1,11 @@
-"""Results on stdout, everything else on stderr; a pipe gets no colour, no boxes and no animation."""
+"""Results on stdout, everything else on stderr; a pipe gets no colour, no boxes and no animation.
+
+Nothing else in the package writes to the standard streams, so what any text may do to a terminal is decided here.
+"""
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +15,14 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import typer
 
 from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.escaping import escape, escape_json, escape_values, escape_yaml, printable
 from valerix_cli.options import Format
+from valerix_cli.streams import unguarded
 
 if TYPE_CHECKING:  # Rich costs a tenth of a second, and --help must not pay for it
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
+
+    from valerix_cli.console import SafeConsole
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -37,7 +45,7 @@ def show(value: T, view: "Callable[[T], RenderableType]", output: Output) -> Non
     A list becomes one line per entry with `-o jsonl`.
     """
     if output.format is Format.TABLE:
-        _print(view(value))
+        _print(view(escape_values(value)))
     else:
         _write(_encoded(value, output.format))
 
@@ -56,23 +64,23 @@ def follow(
     change itself as JSON with `-o json` and `-o jsonl`, or as a YAML document.
     """
     if output.format is Format.TABLE and is_terminal(sys.stdout):
-        from rich.live import Live  # noqa: PLC0415 - only a live view needs it
+        from valerix_cli.console import live  # noqa: PLC0415 - only a live view needs it
 
-        with Live(console=_console(), auto_refresh=False) as live:
+        with live(_console(sys.stdout), auto_refresh=False) as view:
             for snapshot in snapshots:
-                live.update(screen(snapshot), refresh=True)
+                view.update(screen(escape_values(snapshot)), refresh=True)
         return
     last: T | None = None
     for snapshot in snapshots:
         for change in changes(last, snapshot):
-            write_line(line(change) if output.format is Format.TABLE else change, output)
+            write_line(line(escape_values(change)) if output.format is Format.TABLE else change, output)
         last = snapshot
 
 
 def write_line(value: object, output: Output) -> None:
     """Write one line of a result that comes bit by bit: a text as it is, a value as `-o` says."""
     if isinstance(value, str):
-        _write(printable(value) + "\n")
+        _write(escape(value) + "\n")
     elif output.format is Format.YAML:
         _write("---\n" + _encoded(value, Format.YAML))
     else:
@@ -103,14 +111,13 @@ def progress(
     """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each."""
     if output.quiet or not is_terminal(sys.stderr):
         for snapshot in snapshots:
-            talk(line(snapshot), output)
+            talk(line(escape_values(snapshot)), output)
         return
-    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
-    from rich.live import Live  # noqa: PLC0415 - the same
+    from valerix_cli.console import live  # noqa: PLC0415 - --help must not pay for it
 
-    with Live(console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True) as live:
+    with live(_console(sys.stderr), auto_refresh=False, transient=True) as view:
         for snapshot in snapshots:
-            live.update(screen(snapshot), refresh=True)
+            view.update(screen(escape_values(snapshot)), refresh=True)
 
 
 @contextmanager
@@ -119,10 +126,43 @@ def busy(what: str, output: Output) -> Iterator[None]:
     if output.quiet or not is_terminal(sys.stderr):
         yield
         return
-    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
+    from rich.spinner import Spinner  # noqa: PLC0415 - --help must not pay for it
+    from rich.text import Text  # noqa: PLC0415 - the same
 
-    with Console(stderr=True).status(f"{what}…"):
+    from valerix_cli.console import live  # noqa: PLC0415 - the same
+
+    spinner = Spinner("dots", text=Text(escape(f"{what}…")), style="green")
+    with live(_console(sys.stderr), refresh_per_second=12.5, transient=True) as view:
+        view.update(spinner)
         yield
+
+
+def console_of_stdout() -> "SafeConsole":
+    """What draws on stdout for a view that is more than one value."""
+    return _console(sys.stdout)
+
+
+def ask(question: str) -> bool:
+    """Whether the answer on the terminal is yes. The question is asked on stderr."""
+    return typer.confirm(escape(question), err=True)
+
+
+def print_traceback(error: BaseException) -> None:
+    """Show on stderr where an error came from."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        _say(line)
+
+
+def print_plain(text: str) -> None:
+    """Write a line to stdout; --version needs no more."""
+    _write(escape(text) + "\n")
+
+
+def draw(sequence: str) -> None:
+    """Write to stdout what a console has drawn, with its cursor movements."""
+    stream = unguarded(sys.stdout)
+    stream.write(sequence)
+    stream.flush()
 
 
 def print_error(error: CliError) -> None:
@@ -137,17 +177,11 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def printable(text: str) -> str:
-    """The text with what would move the cursor or change colours made visible: it may come from anywhere."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def _say(text: str, **style: Any) -> None:
-    text = printable(text)
+    text = escape(text)
     plain = not style or not is_terminal(sys.stderr) or "NO_COLOR" in os.environ
-    print(text if plain else typer.style(text, **style), file=sys.stderr, flush=True)  # noqa: T201 - stderr is for talk
+    said = text if plain else typer.style(text, **style)
+    print(said, file=unguarded(sys.stderr), flush=True)
 
 
 def _one_line(text: str) -> str:
@@ -155,44 +189,57 @@ def _one_line(text: str) -> str:
 
 
 def _encoded(value: object, wanted: Format) -> str:
+    if wanted is Format.YAML:
+        from valerix_cli.yaml_document import dump  # noqa: PLC0415 - --help must not pay for it
+
+        return escape_yaml(dump(value))
+    entries = value if isinstance(value, list | tuple) and wanted is Format.JSONL else [value]
+    return "".join(escape_json(_json(entry, wanted)) + "\n" for entry in entries)
+
+
+def _json(value: object, wanted: Format) -> str:
     import msgspec  # noqa: PLC0415 - --help must not pay for it
 
-    if wanted is Format.YAML:
-        import yaml  # noqa: PLC0415 - the same
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # an argument or a file name that is not UTF-8
+        import json  # noqa: PLC0415 - the same
 
-        return str(yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False, allow_unicode=True))
-    if wanted is Format.JSON:
-        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
-    entries = value if isinstance(value, list | tuple) else [value]
-    return "".join(msgspec.json.encode(entry).decode() + "\n" for entry in entries)
+        return json.dumps(msgspec.to_builtins(value), indent=2 if wanted is Format.JSON else None)
+    return (msgspec.json.format(encoded, indent=2) if wanted is Format.JSON else encoded).decode()
 
 
 def _print(renderable: "RenderableType") -> None:
     from rich.text import Text  # noqa: PLC0415 - --help must not pay for it
 
-    drawn = Text(printable(renderable)) if isinstance(renderable, str) else renderable  # a text is no markup
+    drawn = Text(renderable) if isinstance(renderable, str) else renderable  # a text is no markup
     if is_terminal(sys.stdout):
-        _console().print(drawn)
+        _console(sys.stdout).print(drawn)
         return
-    from rich.console import Console  # noqa: PLC0415 - the same
-
     paper = StringIO()
-    Console(file=paper, width=_WIDE_ENOUGH, no_color=True, force_terminal=False, highlight=False).print(drawn)
+    _console(paper, width=_WIDE_ENOUGH, no_color=True, force_terminal=False).print(drawn)
     _write("".join(line.rstrip() + "\n" for line in paper.getvalue().splitlines()))
 
 
-def _console() -> "Console":
-    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
+def _console(stream: TextIO, **settings: Any) -> "SafeConsole":
+    from valerix_cli.console import SafeConsole  # noqa: PLC0415 - --help must not pay for it
 
-    return Console(highlight=False)
+    return SafeConsole(file=unguarded(stream), **settings)
 
 
 def _write(text: str) -> None:
-    write_raw(text.encode())
+    _write_bytes(text.encode())
 
 
 def write_raw(content: bytes) -> None:
-    """Write bytes to stdout as they are. A reader that has seen enough ends the command quietly."""
+    """Write bytes that came from elsewhere to stdout: as they are to a pipe or a file, as text to a terminal."""
+    if sys.stdout.isatty():
+        content = printable(content.decode(errors="backslashreplace")).encode()
+    _write_bytes(content)
+
+
+def _write_bytes(content: bytes) -> None:
+    """A reader that has seen enough ends the command quietly."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

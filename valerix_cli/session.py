@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.options import GlobalOptions
-from valerix_cli.output import Output, explain, talk, warn
+from valerix_cli.output import Output, ask, explain, talk, warn
 
 if TYPE_CHECKING:  # each of these costs time that --help does not have
     from valerix_cli.clients.http import Replicas
@@ -85,9 +85,7 @@ class Session:
             return
         if self.settings.setting("no_input").value or not sys.stdin.isatty():
             raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", "add --yes")
-        import typer  # noqa: PLC0415 - only a question needs it
-
-        if not typer.confirm(f"{deed[0].upper()}{deed[1:]}?", err=True):
+        if not ask(f"{deed[0].upper()}{deed[1:]}?"):
             raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
 
     def announce_gremlins(self) -> None:

@@ -18,7 +18,7 @@ from valerix_cli.commands.audit import find_sources
 from valerix_cli.demo.cast import Cast
 from valerix_cli.demo.keys import Keyboard, single_keys
 from valerix_cli.demo.model import Demo, Step, Told
-from valerix_cli.demo.painter import Painter, Size, Stills, to_terminal
+from valerix_cli.demo.painter import Painter, Size, Stills
 from valerix_cli.demo.scene import Scene
 from valerix_cli.demo.stage import ByItself, Screen, Stage
 from valerix_cli.demo.story import STORY, TITLE
@@ -34,7 +34,7 @@ from valerix_cli.errors import (
 )
 from valerix_cli.local.claim import running
 from valerix_cli.local.state import state_dir
-from valerix_cli.output import is_terminal, show, talk
+from valerix_cli.output import draw, is_terminal, show, talk
 from valerix_cli.session import Session
 from valerix_cli.settings import LOCAL
 from valerix_cli.undisturbed import undisturbed
@@ -106,7 +106,7 @@ class _Shown:
         if record:
             painter.cast = ends.enter_context(Cast(record, *size(), TITLE))
         if not auto:
-            painter.listeners.append(to_terminal)
+            painter.listeners.append(draw)
         is_seen = record is not None or not auto
         screens: list[Screen] = [*([painter] if is_seen else []), *([kept] if kept else [])]
         return cls(painter, kept, screens)

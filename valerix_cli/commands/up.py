@@ -10,7 +10,7 @@ import typer
 
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
-from valerix_cli.output import Output, is_terminal, show, talk
+from valerix_cli.output import Output, console_of_stdout, is_terminal, show, talk
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
@@ -123,25 +123,25 @@ def _stay(directory: Path, wishes: "Wishes", lock: int, output: Output) -> None:
 
 
 def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | None:
-    from rich.console import Console  # noqa: PLC0415 - --help must not pay for it
-    from rich.live import Live  # noqa: PLC0415 - the same
-
+    from valerix_cli.console import above, unredirected_live  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.escaping import escape_values  # noqa: PLC0415 - the same
     from valerix_cli.local.supervisor import supervise  # noqa: PLC0415 - the same
     from valerix_cli.views.platform import live_view, notice_line  # noqa: PLC0415 - the same
 
     newest: list[Stack] = []
-    console = Console(highlight=False)
-    live = Live(get_renderable=lambda: live_view(newest[-1] if newest else None), console=console)
+    console = console_of_stdout()
+    live = unredirected_live(console, get_renderable=lambda: live_view(newest[-1] if newest else None))
     with suppress(OSError):  # the terminal was closed: there is nobody to draw for, and stopping is under way
         live.start()
     try:
-        return supervise(
-            directory,
-            wishes,
-            lock=lock,
-            listener=lambda notice: console.print(notice_line(notice)),
-            watch=lambda stack: newest.__setitem__(slice(None), [stack]),
-        )
+        with above(console):
+            return supervise(
+                directory,
+                wishes,
+                lock=lock,
+                listener=lambda notice: console.print(notice_line(escape_values(notice))),
+                watch=lambda stack: newest.__setitem__(slice(None), [escape_values(stack)]),
+            )
     finally:
         with suppress(OSError):  # the same
             live.stop()

@@ -2,17 +2,16 @@
 
 import io
 import re
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-
+from valerix_cli.console import SafeConsole
 from valerix_cli.demo.cast import Cast
 from valerix_cli.demo.stage import Picture
 from valerix_cli.demo.story import TITLE
 from valerix_cli.errors import CliError
+from valerix_cli.escaping import escape_values
 from valerix_cli.views.demo import screen
 
 Size = tuple[int, int]
@@ -76,7 +75,7 @@ class Stills:
 
     def keep(self, picture: Picture) -> None:
         console = _console(self._size(), colour=True, record=True)
-        console.print(screen(picture, console), end="")
+        console.print(screen(escape_values(picture), console), end="")
         path = self._directory / f"{picture.number:02}-{picture.step.name}.svg"
         try:
             path.write_text(_FONTS.sub("", console.export_svg(title=f"valerix demo: {TITLE}")))
@@ -89,7 +88,7 @@ class Stills:
 def drawn(picture: Picture, size: Size, *, colour: bool) -> list[str]:
     """The lines of a picture, each as a terminal takes it."""
     console = _console(size, colour=colour)
-    console.print(screen(picture, console), end="")
+    console.print(screen(escape_values(picture), console), end="")
     file = console.file
     assert isinstance(file, io.StringIO)  # noqa: S101 - made below
     return file.getvalue().splitlines()
@@ -102,14 +101,9 @@ def changes(before: list[str], now: list[str]) -> Iterable[str]:
             yield f"\x1b[{number + 1};1H{line}\x1b[0m\x1b[K"
 
 
-def to_terminal(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _console(size: Size, *, colour: bool, record: bool = False) -> Console:
+def _console(size: Size, *, colour: bool, record: bool = False) -> SafeConsole:
     width, height = size
-    return Console(
+    return SafeConsole(
         file=io.StringIO(),
         width=width,
         height=height,
@@ -117,7 +111,6 @@ def _console(size: Size, *, colour: bool, record: bool = False) -> Console:
         color_system="standard",
         no_color=not colour,
         legacy_windows=False,
-        highlight=False,
         record=record,
         _environ={},
     )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from valerix_cli.audit.model import Audit
+from valerix_cli.escaping import escape_json
 
 Phase = Literal["steady", "faults", "recover", "drain", "audit", "roll-back", "baseline"]
 Verdict = Literal["held", "missed", "violated", "not-measured"]
@@ -150,7 +151,7 @@ decoder: msgspec.json.Decoder[Receipt] = msgspec.json.Decoder(Receipt)
 
 
 def encode(receipt: Receipt) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(receipt), indent=1)
+    return escape_json(msgspec.json.format(msgspec.json.encode(receipt), indent=1).decode()).encode()
 
 
 def facts(receipt: Receipt) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,7 @@ import msgspec
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.widgets import Footer, Static
 
@@ -21,12 +23,14 @@ from valerix_cli.audit.model import Audit
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation
 from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.console import SafeConsole
 from valerix_cli.contexts import Context
 from valerix_cli.errors import CliError, ExitCode
-from valerix_cli.output import printable
+from valerix_cli.escaping import escape, escape_values, printable
 from valerix_cli.top import board, words
 from valerix_cli.top.deeds import Deeds, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
+from valerix_cli.top.escaping import SafeText
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels import head
 from valerix_cli.top.widgets import Panel
@@ -80,9 +84,10 @@ class TopApp(App[None]):
 
     def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, context: Context) -> None:
         super().__init__(ansi_color=True)  # said here too, or NO_COLOR would be black on black
+        self.error_console = SafeConsole(file=sys.__stderr__)
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
         self._look, self._deeds = look, deeds
-        self._platform, self._where = context, words.where(context)
+        self._platform, self._where = context, escape(words.where(context))
         self._over = threading.Event()
         self._snapshot: Snapshot | None = None
         self._paused = False
@@ -105,6 +110,9 @@ class TopApp(App[None]):
             for number, code in ((signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
         self._in_background(self._keep_looking)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), SafeText()]
 
     def on_resize(self) -> None:
         self.refresh_bindings()
@@ -196,7 +204,7 @@ class TopApp(App[None]):
 
     def _show_head(self) -> None:
         for line in self.screen_stack[0].query("#head").results(Static):  # none, while the screen goes
-            line.update(head.draw(self._snapshot, self._platform.name, paused=self._paused))
+            line.update(head.draw(escape_values(self._snapshot), escape(self._platform.name), paused=self._paused))
 
     def _choose(self, number: int) -> None:
         """Show that one of the panels a low screen has room for one of."""
@@ -238,7 +246,7 @@ class TopApp(App[None]):
         if unless:
             deed()
         else:
-            self.push_screen(Question(question), lambda yes: deed() if yes else None)
+            self.push_screen(Question(printable(question)), lambda yes: deed() if yes else None)
 
     def _do(
         self, deed: Callable[[], T], then: Callable[[T], None], otherwise: Callable[[CliError], None] | None = None
@@ -259,7 +267,7 @@ class TopApp(App[None]):
         self._say(f"{error.what} {error.why}", wrong=True)
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
-        self.notify(printable(text), severity="error" if wrong else "information", markup=False)
+        self.notify(escape(text), severity="error" if wrong else "information", markup=False)
 
     def _tell(self, message: Message) -> None:
         with suppress(RuntimeError):  # the screen is gone, and with it whoever wanted to know

@@ -11,7 +11,7 @@ from textual.markup import escape
 from textual.widgets import Static
 
 from valerix_cli.durations import say_duration
-from valerix_cli.output import printable
+from valerix_cli.escaping import escape_values
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels.room import Room
 
@@ -38,7 +38,8 @@ class Panel(VerticalScroll, can_focus=True):
         yield self._body
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the panel anew."""
+        """Draw the panel anew, with whatever the snapshot holds as text."""
+        snapshot = escape_values(snapshot)
         self._snapshot = snapshot
         seen = self._part(snapshot)
         old = f", {say_duration(seen.age)} old" if seen.fault and seen.age else ""
@@ -53,7 +54,7 @@ class Panel(VerticalScroll, can_focus=True):
             self.show(self._snapshot)
 
     def _drawn(self, snapshot: Snapshot, seen: Seen[Any]) -> RenderableType:
-        fault = [Text(printable(seen.fault), style="yellow")] if seen.fault else []
+        fault = [Text(seen.fault, style="yellow")] if seen.fault else []
         if seen.value is None:
             return fault[0] if fault else Text(self._nothing)
         room = Room(self.scrollable_content_region.width, self.screen.has_class("-tall"))

@@ -5,7 +5,6 @@ from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
 from valerix_cli.durations import say_duration
-from valerix_cli.output import printable
 from valerix_cli.views.tables import coloured, table
 
 _MARKS = {"held": "ok", "violated": "VIOLATED", "unsettled": "unsettled", "not-checked": "not checked"}
@@ -62,7 +61,7 @@ def _examples(one: Invariant) -> list[str]:
     if not one.examples:
         return []
     more = one.broken - len(one.examples)
-    shown = [f"  {printable(example.subject)}: {printable(example.wrong)}" for example in one.examples]
+    shown = [f"  {example.subject}: {example.wrong}" for example in one.examples]
     return [f"{one.name}: {one.rule}", *shown, *([f"  and {more:,} more"] if more > 0 else []), ""]
 
 

@@ -18,7 +18,6 @@ from valerix_cli.cluster.model import (
     RolledBack,
     Workload,
 )
-from valerix_cli.output import printable
 from valerix_cli.views.tables import coloured, facts, table
 
 _LIKE = {
@@ -50,8 +49,8 @@ def diff_view(found: Diff) -> RenderableType:
         if change.fate == "unchanged":
             continue
         parts.append(Text(f"{MARKS[change.fate]} {change} ({change.fate})", style="bold"))
-        parts += [Text(f"    {printable(line)}", style=_COLOURS.get(line[:1], "")) for line in change.lines]
-    parts += [coloured(f"! {printable(one)}", "failed") for one in found.refused]
+        parts += [Text(f"    {line}", style=_COLOURS.get(line[:1], "")) for line in change.lines]
+    parts += [coloured(f"! {one}", "failed") for one in found.refused]
     return Group(*parts, Text(found.summary))
 
 
@@ -134,7 +133,7 @@ def _state(word: str) -> Text:
 
 
 def _found(line: CheckLine) -> Text:
-    found = Text(printable(line.found), style="dim" if line.status == "skipped" else "")
+    found = Text(line.found, style="dim" if line.status == "skipped" else "")
     if line.hint:
-        found.append("\ntry: ", style="dim").append(printable(line.hint), style="bold")
+        found.append("\ntry: ", style="dim").append(line.hint, style="bold")
     return found

@@ -14,7 +14,6 @@ from valerix_cli.demo.scene import RATE
 from valerix_cli.demo.stage import Picture
 from valerix_cli.demo.story import TITLE
 from valerix_cli.durations import say_duration
-from valerix_cli.output import printable
 from valerix_cli.views.tables import coloured, table
 
 _WIDE, _HIGH = 120, 30  # from here on there is room for everything side by side
@@ -134,13 +133,13 @@ def _seen(picture: Picture) -> RenderableType:
     if picture.waits_for:
         parts.append(Text(f"waiting for {picture.waits_for}", style="yellow"))
     if picture.told.why:
-        parts.append(coloured(printable(picture.told.why), _LIKE[picture.told.outcome]))
+        parts.append(coloured(picture.told.why, _LIKE[picture.told.outcome]))
     return Group(*parts)
 
 
 def _text(fact: Fact) -> Text:
     style = "bold red" if fact.text.startswith("VIOLATED") else "green" if fact.text.startswith("clean") else ""
-    return Text(printable(fact.text), style=style)
+    return Text(fact.text, style=style)
 
 
 def _now(picture: Picture) -> RenderableType:

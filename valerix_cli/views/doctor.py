@@ -7,7 +7,6 @@ from rich.text import Text
 
 from valerix_cli.doctor.model import Check, Diagnosis, Status
 from valerix_cli.durations import say_duration
-from valerix_cli.output import printable
 from valerix_cli.views.tables import coloured, table
 
 _LIKE: dict[Status, str] = {"ok": "confirmed", "warning": "queued", "failed": "dead", "skipped": ""}
@@ -37,9 +36,9 @@ def _status(check: Check) -> Text:
 
 def _found(check: Check, *, again: bool) -> Text:
     """What was found, and on a line of its own what to type; that is not said `again` for what is only skipped."""
-    found = Text(printable(check.found), style="dim" if check.status == "skipped" else "")
+    found = Text(check.found, style="dim" if check.status == "skipped" else "")
     if check.hint and not again:
-        found.append("\ntry: ", style="dim").append(printable(check.hint), style="bold")
+        found.append("\ntry: ", style="dim").append(check.hint, style="bold")
     return found
 
 

@@ -159,7 +159,7 @@ def change_line(change: tuple[str, str]) -> str:
 
 
 def notice_line(notice: Notice) -> Text:
-    return Text(_printable(notice.event), style=_COLOURS.get(notice.level, ""))
+    return Text(notice.event, style=_COLOURS.get(notice.level, ""))
 
 
 def log_view(lines: Iterable[LogLine]) -> RenderableType:
@@ -176,21 +176,16 @@ def _log_line(line: LogLine, width: int) -> Text:
         (fine_clock(line.at) if line.at.year > 1 else " " * 12, "dim"),
         f"  {line.source:<{width}}  ",
         _coloured(f"{level:<8}", level),
-        _printable(str(line.fields.get("event", ""))),
+        str(line.fields.get("event", "")),
         (f"  {rest}" if rest else "", "dim"),
     )
     for extra in str(line.fields.get("exception", "")).splitlines():
-        text.append(f"\n    {_printable(extra)}", style="dim")
+        text.append(f"\n    {extra}", style="dim")
     return text
 
 
 def _value(value: Any) -> str:
-    return _printable(value) if isinstance(value, str) and " " not in value else _printable(repr(value))
-
-
-def _printable(text: str) -> str:
-    """Nothing that somebody got into a log may move the cursor or colour the screen."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return value if isinstance(value, str) and " " not in value else repr(value)
 
 
 def _coloured(word: str, key: str | None = None) -> Text:

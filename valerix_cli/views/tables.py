@@ -9,8 +9,6 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from valerix_cli.output import printable
-
 _ENDLESS = 4096  # characters: wider than any terminal
 
 _COLOURS = {
@@ -87,7 +85,7 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
 
 
 def _cell(value: RenderableType) -> RenderableType:
-    return Text(printable(value)) if isinstance(value, str) else value  # a text is no markup
+    return Text(value) if isinstance(value, str) else value  # a text is no markup
 
 
 def coloured(word: str, like: str | None = None) -> Text:

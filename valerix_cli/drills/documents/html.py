@@ -5,6 +5,7 @@ from html import escape
 
 from valerix_cli.drills.documents.plots import backlog_plot, latency_plot, volume_plot
 from valerix_cli.drills.receipt import Comparison, Receipt
+from valerix_cli.escaping import escape_values
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -38,6 +39,7 @@ _COLOUR = {"held": "ok", "not-measured": "measured"}
 
 
 def html(receipts: Sequence[Receipt]) -> str:
+    receipts = [escape_values(receipt) for receipt in receipts]
     title = ", ".join(f"{receipt.drill}: {receipt.outcome}" for receipt in receipts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

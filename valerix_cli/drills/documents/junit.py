@@ -1,18 +1,19 @@
-"""JUnit XML: a suite per run, a case per check, as the readers of pipelines take it."""
+"""JUnit XML: a suite per run, a case per check, as the readers of pipelines take it.
 
-import re
+What XML 1.0 cannot hold (section 2.2) is among the characters that `escape_values` escapes.
+"""
+
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from valerix_cli.drills.receipt import Check, Receipt
-
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from valerix_cli.escaping import escape_values
 
 
 def junit(receipts: Sequence[Receipt]) -> bytes:
     root = ET.Element("testsuites", name="valerix drills")
     for receipt in receipts:
-        _suite(root, receipt)
+        _suite(root, escape_values(receipt))
     ET.indent(root)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root) + b"\n"
 
@@ -33,18 +34,18 @@ def _suite(root: ET.Element, receipt: Receipt) -> None:
     )
     properties = ET.SubElement(suite, "properties")
     for name, value in (("run", receipt.run), ("seed", str(receipt.seed)), ("again", receipt.again)):
-        ET.SubElement(properties, "property", name=name, value=_clean(value))
+        ET.SubElement(properties, "property", name=name, value=value)
     for check in receipt.checks:
         _case(suite, receipt, check)
     conclusion = ET.SubElement(suite, "testcase", classname=f"{receipt.drill}.conclusion", name="the drill passed")
     if receipt.outcome != "passed":
-        said = _clean("; ".join(receipt.why) or receipt.outcome)
+        said = "; ".join(receipt.why) or receipt.outcome
         ET.SubElement(conclusion, "error", type=receipt.outcome, message=said).text = said
 
 
 def _case(suite: ET.Element, receipt: Receipt, check: Check) -> None:
-    case = ET.SubElement(suite, "testcase", classname=f"{receipt.drill}.{check.phase}", name=_clean(check.require))
-    why = _clean(check.why)
+    case = ET.SubElement(suite, "testcase", classname=f"{receipt.drill}.{check.phase}", name=check.require)
+    why = check.why
     match check.verdict:
         case "held":
             ET.SubElement(case, "system-out").text = why
@@ -52,8 +53,3 @@ def _case(suite: ET.Element, receipt: Receipt, check: Check) -> None:
             ET.SubElement(case, "skipped", message=f"inconclusive: {why}")
         case verdict:
             ET.SubElement(case, "failure", type=verdict, message=why).text = why
-
-
-def _clean(text: str) -> str:
-    """Without what XML cannot hold: it may come from anywhere."""
-    return _NOT_XML.sub("�", text)

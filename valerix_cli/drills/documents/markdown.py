@@ -1,15 +1,20 @@
 """A receipt as Markdown, for a pull request or a job's summary."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from valerix_cli.drills.receipt import Receipt
+from valerix_cli.escaping import escape_values
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
+
+_MARKS = re.compile(r"[\\`\[\]|]")
 
 
 def markdown(receipt: Receipt) -> str:
-    parts = [f"# Drill {receipt.drill}: {receipt.outcome}", CONCLUSIONS[receipt.outcome]]
+    receipt = escape_values(receipt)
+    parts = [f"# Drill {_plain(receipt.drill)}: {receipt.outcome}", CONCLUSIONS[receipt.outcome]]
     if receipt.teaches:
-        parts.append("> " + " ".join(receipt.teaches.split()))
+        parts.append(f"> {_plain(receipt.teaches)}")
     parts.append(_table(("", ""), summary(receipt)))
     if receipt.injections:
         rows = [(one.says, _times(one.began, one.ended), f"{one.hits:,}", struck(one)) for one in receipt.injections]
@@ -21,7 +26,10 @@ def markdown(receipt: Receipt) -> str:
             (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
             for one in receipt.comparison.differences
         ]
-        parts += [f"## Against {receipt.comparison.baseline}", _table(("metric", "baseline", "now", "verdict"), rows)]
+        parts += [
+            f"## Against {_plain(receipt.comparison.baseline)}",
+            _table(("metric", "baseline", "now", "verdict"), rows),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -31,8 +39,9 @@ def _times(began: float, ended: float | None) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _plain(text: str) -> str:
+    """The text in one line, in which nothing is HTML, a link, an image, code or the end of a cell."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")

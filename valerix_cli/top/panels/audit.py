@@ -5,7 +5,6 @@ from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
 from valerix_cli.durations import say_duration
-from valerix_cli.output import printable
 from valerix_cli.top.panels.room import Room
 from valerix_cli.views.tables import coloured
 
@@ -28,4 +27,4 @@ def draw(audit: Audit, _: Room) -> RenderableType:
 def _broken(one: Invariant) -> Text:
     """A rule that does not hold, and the first thing that breaks it."""
     first = one.examples[0]
-    return Text(f"{one.name} ({one.verdict}, {one.broken:,}): {printable(f'{first.subject}: {first.wrong}')}")
+    return Text(f"{one.name} ({one.verdict}, {one.broken:,}): {first.subject}: {first.wrong}")

@@ -5,7 +5,6 @@ from datetime import datetime
 from rich.console import RenderableType
 from rich.text import Text
 
-from valerix_cli.output import printable
 from valerix_cli.top.feed import Feed, FeedLine
 from valerix_cli.top.panels.room import Room
 from valerix_cli.views.tables import coloured
@@ -27,11 +26,11 @@ def _line(one: FeedLine, room: Room) -> Text:
         (f"{_time(one.at)} ", "dim"),
         "» " if one.ours else "  ",
         coloured(f"{_became(one, room):<{_STATUS[room.wide]}}", one.status),
-        f" {one.quantity} x {printable(one.item_id)}",
+        f" {one.quantity} x {one.item_id}",
     )
     if room.wide:
         line.append(f"  {one.reason}" if one.reason else "")
-        line.append(f"  {printable(one.key)}", style="dim")
+        line.append(f"  {one.key}", style="dim")
     line.truncate(room.width, overflow="ellipsis")
     return line
 
