@@ -24,6 +24,7 @@ class Context:
     service_token: str | None = None
     order_database: str | None = None
     inventory_database: str | None = None
+    redis: str | None = None
 
     forwards: "Forwards | None" = None
     """How its services are reached where they are pods of a cluster."""
@@ -82,6 +83,7 @@ def _local(environ: Mapping[str, str]) -> Context:
         SECRETS_FILE,
         STACK_FILE,
         auditor_url,
+        cache_url,
         read_secrets,
         read_stack,
         state_dir,
@@ -114,4 +116,5 @@ def _local(environ: Mapping[str, str]) -> Context:
         secrets.service_token if secrets else None,
         auditor_url(stack, secrets, ORDER_DB) if secrets else None,
         auditor_url(stack, secrets, INVENTORY_DB) if secrets else None,
+        cache_url(stack, secrets, environ) if secrets else None,
     )

@@ -1,11 +1,13 @@
-"""How much waits, looked up a few times a second so that nobody has to count at each request."""
+"""How much waits, and which database it waits in: looked up a few times a second, so that no request has to."""
 
+import psycopg
 import structlog
 
 from services.common.background import forever
-from services.common.postgres import OUTAGES, Pool
+from services.common.postgres import OUTAGES, Connection, Pool
 from services.order import store
 from services.order.metrics import DATES_CORRECTED, DEAD, QUEUE_DEPTH, QUEUE_OLDEST_AGE
+from services.order.origin import Origin
 
 log = structlog.get_logger()
 
@@ -18,6 +20,8 @@ class Backlog:
     def __init__(self, pool: Pool, cap: int, by: str = "order") -> None:
         """`by` names this process in the history of orders whose times it corrects."""
         self.cap = cap
+        self.origin = Origin()
+        self._is_anonymous = False
         self._by = by
         self.seen = store.Backlog(0, None, 0)
         self._queued = 0
@@ -36,6 +40,7 @@ class Backlog:
         """Look now, and correct the times of misdated orders. Raises an outage when the database is away."""
         queued = self._queued
         async with self._pool.connection() as conn:
+            await self._learn_origin(conn)
             seen = await store.backlog(conn)
             if seen.misdated:
                 corrected = await store.correct_dates(conn, self._by)
@@ -56,4 +61,14 @@ class Backlog:
         try:
             await self.look()
         except OUTAGES as error:
+            self.origin.forget()
             log.warning("backlog unknown", error=repr(error))
+
+    async def _learn_origin(self, conn: Connection) -> None:
+        try:
+            self.origin.learn(*await store.origin(conn))
+        except psycopg.ProgrammingError as error:
+            if not self._is_anonymous:
+                log.warning("answers are not cached, the database cannot be told from others", error=repr(error))
+            self._is_anonymous = True
+            self.origin.forget()

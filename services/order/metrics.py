@@ -22,6 +22,9 @@ created = functools.cache(
 )
 CACHE_HITS = Counter("idempotency_cache_hits_total", "Repeats answered from Redis")
 CACHE_MISSES = Counter("idempotency_cache_misses_total", "Keys that Redis did not know or could not tell")
+CACHE_REJECTED = Counter(
+    "idempotency_cache_rejected_total", "Answers in Redis that this database has not signed, which were not believed"
+)
 CONFLICTS = Counter("idempotency_conflicts_total", "Repeats refused, by why", ["kind"])
 for _kind in ("in-flight", "reused"):
     CONFLICTS.labels(_kind)

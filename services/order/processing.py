@@ -78,7 +78,7 @@ class Processing:
         self._backlog = backlog
         self._max_attempts = settings.max_attempts
         self._random = Random()  # noqa: S311 - jitter, not a secret
-        self._answers = Answers(redis)
+        self._answers = Answers(redis, backlog.origin)
         self._accepting: GroupCommit[NewOrder, Accepted] = GroupCommit(
             "accept", self._accept, lanes=LANES, outages=OUTAGES, patience=patience
         )
@@ -145,6 +145,8 @@ class Processing:
 
         So a batch stays together: the deductions of one commit are one call, and mostly one commit of inventory's.
         """
+        if not self._backlog.origin.was_learned:  # the first batch of this process, before its first look
+            await self._backlog.look()
         admissions = await usecases.accept(self._pool, self._lease, self._by, wanted)
         crash_point("after-accept")
         claims = [admission.claim for admission in admissions if isinstance(admission, Process)]

@@ -292,6 +292,26 @@ async def page_with_status(
     return [(row[9], _order(row)) for row in await cursor.fetchall()]
 
 
+async def origin(conn: Connection) -> tuple[str, str]:
+    """Return which database this is, in words that no other database has and no restored one, and its secret.
+
+    Raises psycopg's ProgrammingError where the schema is older, or may not be read.
+    """
+    cursor = await conn.execute(
+        """
+        SELECT concat_ws('/', system_identifier,
+                         CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+                         (SELECT oid FROM pg_database WHERE datname = current_database()),
+                         'orders'::regclass::oid, pg_relation_filenode('orders'),
+                         extract(epoch FROM pg_postmaster_start_time())),
+               secret
+        FROM pg_control_system(), private.platform
+        """
+    )
+    ((identity, secret),) = await cursor.fetchall()
+    return identity, secret
+
+
 async def backlog(conn: Connection) -> Backlog:
     cursor = await conn.execute(
         """

@@ -10,9 +10,11 @@ journal, and leaves the judging to the audit.
 import itertools
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import msgspec
 import psutil
 import redis
 
+from services.order.domain import fingerprint
 from tests.conftest import PASSWORD, Databases
 from tests.faults.mutants import Mutant
 from tests.integration.life.shop import Shop
@@ -129,6 +132,7 @@ class Gauntlet:
         self.change_bodies(early)
         self.buyers.send_all(self.each(wanting, "scarce"))
         self.forget()
+        self.forge(self.keys("forged", 2))
         self.buyers.send_all(self.each(early, shift=1))
         self.lose_answers(unlucky, seed)
         self.lose_refusals(refused, seed)
@@ -156,6 +160,13 @@ class Gauntlet:
         """Take from Redis all that it holds."""
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushall()
+
+    def forge(self, keys: Sequence[str]) -> None:
+        """Put answers into Redis under keys that nobody has sent, then send them."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            for send in self.each(keys):
+                client.set(f"idempotency:{send.key}", _forged(send))
+        self.buyers.send_all(self.each(keys))
 
     def lose_answers(self, keys: Sequence[str], seed: int) -> None:
         """Keep answers back, for longer than anybody waits or for ever, until some orders were tried three times.
@@ -241,7 +252,7 @@ def run(databases: Databases, directory: Path, mutant: Mutant | None, seed: int)
         with JournalWriter(journal, name, prefix) as writer:
             gauntlet = Gauntlet(shop, redis_url, Buyers(shop, writer, pool), prefix)
             gauntlet.play(seed)
-        sources = Sources(shop.order_database, shop.inventory_database)
+        sources = Sources(shop.order_database, shop.inventory_database, redis_url)
         return Result(
             name,
             round(time.monotonic() - began, 1),
@@ -279,6 +290,23 @@ def _shop(databases: Databases, directory: Path, mutant: Mutant | None) -> Itera
         yield shop, valkey.url()
     databases.drop(f"gauntlet_{number}_orders")
     databases.drop(f"gauntlet_{number}_inventory")
+
+
+def _forged(send: Send) -> bytes:
+    """An answer that a service would write, but for the secret that it is signed with."""
+    order = {
+        "order_id": uuid.uuid5(uuid.NAMESPACE_OID, send.key),
+        "item_id": send.item,
+        "quantity": send.quantity,
+        "status": "confirmed",
+        "reason": None,
+        "idempotency_key": send.key,
+        "attempts": 1,
+        "created_at": datetime.now(UTC),
+        "updated_at": datetime.now(UTC),
+    }
+    body = fingerprint(send.item, send.quantity)
+    return msgspec.json.encode({"fingerprint": body, "order": order, "origin": "0" * 32, "signature": "0" * 32})
 
 
 def _break(shop: Shop, mutant: Mutant, everyone: Sequence[Service]) -> None:

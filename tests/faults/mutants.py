@@ -188,6 +188,17 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "cache-believed",
+        "Whatever stands in Redis under a key is answered, whoever wrote it",
+        breaks="acknowledged-not-lost",
+        edits=(
+            Edit(
+                "services.order.answers:_open",
+                {"if seal.is_signed(signed.signature, signed.fingerprint, bytes(signed.order)):": "if signed:"},
+            ),
+        ),
+    ),
+    Mutant(
         "acknowledge-before-commit",
         "An order is acknowledged at once and stored a moment later (write-behind)",
         breaks="acknowledged-not-lost",

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 
-from valerix_cli.audit import acknowledged, model, queries
+from valerix_cli.audit import acknowledged, cache, model, queries
 from valerix_cli.audit.acknowledged import Client, Row
+from valerix_cli.audit.cache import Cached
 from valerix_cli.audit.lines import Bucket, Comparison
 from valerix_cli.audit.model import Audit, Compared, Found, Invariant
 from valerix_cli.audit.queries import Connection
@@ -28,6 +29,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
     client = Client(journal) if journal else None
     if client:
         client.read_on()  # what was told before the snapshots must be in them
+    cached = cache.read(sources.redis)  # the same
     with snapshots(sources) as moments, ThreadPoolExecutor(max_workers=1) as beside:
         history = beside.submit(queries.broken_histories, moments.history)
         leases = beside.submit(queries.broken_leases, moments.history)
@@ -45,6 +47,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
             model.LEASES_KEPT.judge(leases.result()),
             model.SETTLED.judge(settled),
             _of_client(client, moments.after) if client else model.ACKNOWLEDGED_NOT_LOST.unchecked(),
+            *([] if cached.why_not else [_of_cache(cached, moments.after)]),
         ]
     compared = Compared(
         orders=orders,
@@ -62,7 +65,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         settle_limit_seconds=settle_limit,
         compared=compared,
         invariants=invariants,
-        not_checked=_not_checked(client),
+        not_checked=_not_checked(client, cached),
     )
 
 
@@ -98,13 +101,18 @@ def _of_stock(conn: Connection) -> list[Invariant]:
 
 def _of_client(client: Client, conn: Connection) -> Invariant:
     told = dict(client.told)
-    keys = list(told)
-    rows = [
-        row
-        for first in range(0, len(keys), KEYS_AT_ONCE)
-        for row in queries.orders_of(conn, keys[first : first + KEYS_AT_ONCE])
-    ]
-    return model.ACKNOWLEDGED_NOT_LOST.judge(_with_strangers(acknowledged.compare(told, rows), client, conn))
+    found = acknowledged.compare(told, _rows_of(conn, list(told)))
+    return model.ACKNOWLEDGED_NOT_LOST.judge(_with_strangers(found, client, conn))
+
+
+def _of_cache(cached: Cached, conn: Connection) -> Invariant:
+    answers = cached.of(queries.identity(conn))
+    return model.CACHE_AGREES.judge(cache.compare(answers, _rows_of(conn, list(answers))))
+
+
+def _rows_of(conn: Connection, keys: list[str]) -> Iterator[Row]:
+    for first in range(0, len(keys), KEYS_AT_ONCE):
+        yield from queries.orders_of(conn, keys[first : first + KEYS_AT_ONCE])
 
 
 def _with_strangers(found: Found, client: Client, conn: Connection) -> Found:
@@ -118,10 +126,14 @@ def _with_strangers(found: Found, client: Client, conn: Connection) -> Found:
     return found.plus(acknowledged.strangers(strangers))
 
 
-def _not_checked(client: Client | None) -> list[str]:
+def _not_checked(client: Client | None, cached: Cached) -> list[str]:
     left = ["that what was deducted has left the warehouse: Valerix sees its own books only"]
     if client is None:
         left.append("that no acknowledged order is lost: only the client knows; give its journal with --journal")
     elif not client.prefixes:
         left.append("that every order was sent by this client: its journal claims no keys for itself alone")
+    if cached.why_not:
+        left.append(f"that cached answers agree with their orders: {cached.why_not}")
+    elif not cached.is_all:
+        left.append(f"cached answers beyond the first {len(cached.answers):,}")
     return left

@@ -108,6 +108,7 @@ SETTLED = Rule("settled", "No order is left unfinished for longer than the settl
 ACKNOWLEDGED_NOT_LOST = Rule(
     "acknowledged-not-lost", "What a client was told is so, and nothing is there that it never sent.", "keys"
 )
+CACHE_AGREES = Rule("cache-agrees", "An order that Redis answers a repeat with is as its row says.", "cached answers")
 
 
 def conclude(invariants: Sequence[Invariant]) -> Literal["clean", "violated", "unsettled"]:

@@ -301,6 +301,21 @@ def keys_beginning(conn: Connection, prefix: str) -> Iterator[Row]:
             yield Row(*row)
 
 
+def identity(conn: Connection) -> str:
+    """Which database this is, as the order service names it in what it caches."""
+    row = conn.execute(
+        """
+        SELECT concat_ws('/', system_identifier,
+                         CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+                         (SELECT oid FROM pg_database WHERE datname = current_database()),
+                         'orders'::regclass::oid, pg_relation_filenode('orders'),
+                         extract(epoch FROM pg_postmaster_start_time()))
+        FROM pg_control_system()
+        """
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def is_ours(conn: Connection, table: str) -> bool:
     """Whether the schema of a Valerix service is there, and may be read."""
     row = conn.execute(

@@ -15,10 +15,14 @@ _SESSION = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel
 
 @dataclass(frozen=True)
 class Sources:
-    """The connection strings of order_db and inventory_db; the `auditor` may read both, and nothing else."""
+    """The connection strings of order_db and inventory_db; the `auditor` may read both, and nothing else.
+
+    `redis` is the URL of the services' cache, where it is known.
+    """
 
     orders: str
     inventory: str
+    redis: str | None = None
 
 
 @dataclass(frozen=True)

@@ -64,4 +64,10 @@ INVARIANTS = (
         "What a client was told is so, and nothing is there that it never sent.",
         "broken when an acknowledged order is gone; checked only with --journal",
     ),
+    _rule(
+        "cache-agrees",
+        "An order that Redis answers a repeat with is as its row says.",
+        "broken when rows were deleted or changed by hand, or somebody writes to Redis who should not",
+        "keep the databases as they are; redis-cli flushall stops such answers at once",
+    ),
 )

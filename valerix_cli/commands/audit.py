@@ -72,7 +72,7 @@ def audit(
 def find_sources(context: Context) -> Sources:
     """Where the auditor of `context` reads. Raises GuardError where that is not known."""
     if context.order_database and context.inventory_database:
-        return Sources(context.order_database, context.inventory_database)
+        return Sources(context.order_database, context.inventory_database, context.redis)
     if context.is_local:
         raise GuardError(
             "Not audited.", f"the auditor's password: {context.token_origin}", "run it as whoever ran valerix up"

@@ -101,6 +101,14 @@ def auditor_url(stack: Stack, secrets: Secrets, database: str) -> str | None:
     return f"postgresql://{AUDITOR}:{secrets.auditor_password}@{server.host}:{server.port}/{database}"
 
 
+def cache_url(stack: Stack, secrets: Secrets, environ: Mapping[str, str]) -> str | None:
+    """How to get at Redis: our own, or the one that VALERIX_REDIS_URL names; None while that is not known."""
+    server = stack.databases.get("redis")
+    if server is None or server.kind == "external":
+        return environ.get("VALERIX_REDIS_URL")
+    return f"redis://:{secrets.redis_password}@{server.host}:{server.port}/0"
+
+
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     """VALERIX_STATE_DIR, else /var/lib/valerix for root, else the platform's state directory of this user."""
     environ = os.environ if environ is None else environ

@@ -10,6 +10,7 @@ import pytest
 from services.common.redis import LIMIT, REST, BestEffort, Redis, closing, open_redis
 from services.order.answers import KEPT, Answers
 from services.order.domain import fingerprint
+from services.order.origin import BELIEVED_FOR, Origin
 from tests.integration.order.rows import chance, keys
 from tests.unit.order.samples import order
 
@@ -107,6 +108,47 @@ async def test_many_at_once_each_find_their_own(answers: Answers) -> None:
     kept = [order(key=name) for name in keys(300)]
     await asyncio.gather(*(answers.keep(each) for each in kept))
     assert await asyncio.gather(*(answers.find(each.idempotency_key, PS5) for each in kept)) == kept
+
+
+async def test_while_it_is_not_known_which_database_is_there_nothing_is_kept_and_nothing_found(
+    redis: BestEffort, client: Redis
+) -> None:
+    now = 100.0
+    origin = Origin(lambda: now)
+    answers = Answers(redis, origin)
+    await answers.keep(order())
+    assert await client.exists("idempotency:key-1") == 0
+    origin.learn("one", "s" * 64)
+    await answers.keep(order())
+    assert await answers.find("key-1", PS5) == order()
+    now += BELIEVED_FOR
+    assert await answers.find("key-1", PS5) is None, "nobody has asked the database for so long"
+    origin.learn("one", "s" * 64)
+    assert await answers.find("key-1", PS5) == order()
+    origin.forget()
+    assert await answers.find("key-1", PS5) is None
+
+
+@pytest.mark.parametrize(("identity", "secret"), [("two", "s" * 64), ("one", "t" * 64)])
+async def test_an_answer_of_another_database_or_of_another_secret_is_a_miss(
+    redis: BestEffort, identity: str, secret: str
+) -> None:
+    one, two = Origin(), Origin()
+    one.learn("one", "s" * 64)
+    two.learn(identity, secret)
+    await Answers(redis, one).keep(order())
+    assert await Answers(redis, one).find("key-1", PS5) == order()
+    assert await Answers(redis, two).find("key-1", PS5) is None
+
+
+async def test_each_bit_of_an_answer_is_signed(answers: Answers, client: Redis) -> None:
+    await answers.keep(order())
+    raw = bytes(await client.get("idempotency:key-1") or b"")  # type: ignore[arg-type]  # this client decodes nothing
+    for place in range(len(raw)):
+        changed = bytes([*raw[:place], raw[place] ^ 1, *raw[place + 1 :]])
+        await client.set("idempotency:key-1", changed)
+        assert await answers.find("key-1", PS5) in {None, order()}
+    assert len(raw) > 200
 
 
 @pytest.mark.timed
