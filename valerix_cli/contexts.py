@@ -77,6 +77,7 @@ def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping
 
 
 def _local(environ: Mapping[str, str]) -> Context:
+    from valerix_cli.local.claim import running  # noqa: PLC0415 - slow
     from valerix_cli.local.state import (  # noqa: PLC0415 - slow
         INVENTORY_DB,
         ORDER_DB,
@@ -85,22 +86,19 @@ def _local(environ: Mapping[str, str]) -> Context:
         auditor_url,
         cache_url,
         read_secrets,
-        read_stack,
         state_dir,
     )
 
     directory = state_dir(environ)
-    stack = read_stack(directory)
+    stack = running(directory)
     if stack is None:
-        raise UnreachableError(
-            "No platform runs here.", f"there is no {STACK_FILE} in {directory}", "valerix up --detach"
-        )
+        raise UnreachableError("No platform runs here.", f"nobody holds the lock in {directory}", "valerix up --detach")
     secrets, token_origin = None, "none"
     try:
         if secrets := read_secrets(directory):
             token_origin = str(directory / SECRETS_FILE)
-    except PermissionError:
-        token_origin = f"{directory / SECRETS_FILE} belongs to another user"
+    except OSError as error:
+        token_origin = f"{directory / SECRETS_FILE}: {error.strerror}"
     except UnreachableError as error:
         token_origin = error.what.rstrip(".")
     services = {

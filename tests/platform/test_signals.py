@@ -64,5 +64,5 @@ def test_what_is_left_of_a_killed_platform_is_ended(stopped: Installation) -> No
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)) as left:
         os.close(lock)
         assert stopped.run("down").returncode == 0
-        assert left.wait(PATIENCE) == -signal.SIGKILL
+        assert left.wait(PATIENCE) == -signal.SIGTERM
     assert stopped.is_gone()

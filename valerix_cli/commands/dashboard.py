@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.errors import UnreachableError
 from valerix_cli.output import show, talk
 from valerix_cli.session import Session
 
@@ -32,10 +32,7 @@ def dashboard(
     found = [one for one in stack.services.get("frontend", ()) if one.url] if stack else []
     if not found:
         raise UnreachableError("No dashboard runs here.", f"none is named in {directory}", "valerix up --detach")
-    try:
-        secrets = read_secrets(directory)
-    except PermissionError as error:
-        raise GuardError("No link was made.", str(error), "run it as whoever ran valerix up") from error
+    secrets = read_secrets(directory)
     now = time.time()
     url = min(found, key=lambda one: one.state != "running").url
     link = f"{url}/sign-in?code={door.code(secrets.dashboard_password if secrets else '', now)}"

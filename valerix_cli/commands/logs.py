@@ -1,7 +1,6 @@
 """`valerix logs`: what the services, the databases and the supervisor have logged."""
 
 import itertools
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,9 +51,9 @@ def logs(
 def _sources(directory: Path, service: str | None) -> list[str]:
     """The logs to read. Raises UnreachableError where there are none, BadUsageError where `service` has none."""
     from valerix_cli.local.reading import meant_by, sources  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.trust import ensure_trusted  # noqa: PLC0415 - the same
 
-    if directory.exists() and not os.access(directory, os.R_OK | os.X_OK):
-        raise UnreachableError("The logs cannot be read.", f"{directory} is another user's", "run this as that user")
+    ensure_trusted(directory.parent)
     known = sources(directory)
     if not known:
         raise UnreachableError("Nothing was logged yet.", f"there are no logs in {directory}", "valerix up --detach")

@@ -70,10 +70,7 @@ def admin_url(stack: Stack) -> str | None:
     server = stack.databases.get("postgres")
     if server is None or server.kind == "external":
         return None
-    try:
-        secrets = read_secrets(state_dir())
-    except PermissionError:
-        return None
+    secrets = read_secrets(state_dir())
     if secrets is None:
         return None
     return f"postgresql://{ADMIN}:{secrets.postgres_admin_password}@{server.host}:{server.port}/{INVENTORY_DB}"

@@ -4,15 +4,17 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from valerix_cli.doctor.findings import FIX, Examination, Finding, Subject
+from valerix_cli.doctor.findings import FIX, Examination, Finding, Fix, Subject
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local import home
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, read_secrets
+from valerix_cli.local.trust import Distrust, distrust
 
 ELSEWHERE = 'export VALERIX_STATE_DIR="$HOME/valerix"'
 _DIRECTORY, _SECRETS = Subject("state directory", "directory"), Subject("state directory", "secrets")
@@ -36,37 +38,42 @@ def _look(setup: Setup) -> Iterator[Finding]:
 
 
 def judge_directory(directory: Path) -> Finding:
-    """Whether it is ours and can be used, or can be made."""
+    """Whether it is ours alone and can be used, or can be made."""
+    if doubt := distrust(directory):
+        return _judge_untrusted(directory, doubt)
     try:
         found = directory.stat()
         if not stat.S_ISDIR(found.st_mode):
             return _DIRECTORY.failed(f"{directory} is no directory.", ELSEWHERE)
-        if found.st_uid != os.geteuid():
-            owner, us = home.user(found.st_uid), home.user(os.geteuid())
-            return _DIRECTORY.failed(
-                f"{directory} belongs to {owner}, and you are {us}.", f"{ELSEWHERE}, or run this as {owner}"
-            )
-        return _judge_ours(directory, found.st_mode)
+        return _judge_ours(directory)
     except FileNotFoundError:
         return _judge_missing(directory)
     except OSError as error:
         return _DIRECTORY.failed(f"{directory} cannot be used: {error.strerror}.", ELSEWHERE)
 
 
-def _judge_ours(directory: Path, mode: int) -> Finding:
+def _judge_ours(directory: Path) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return _DIRECTORY.failed(
             f"{directory} cannot be written.", f"chmod u+rwx {quote(str(directory))}, or {ELSEWHERE}"
         )
     if foreign := home.foreign(directory):
         return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
-    if mode & _OTHERS_WRITE:
-        return _DIRECTORY.warning(
-            f"Others may write to {directory} (mode {stat.S_IMODE(mode):o}).",
-            f"{FIX}, or chmod go-w {quote(str(directory))}",
-            partial(_narrow, directory, ~_OTHERS_WRITE),
-        )
     return _DIRECTORY.ok(f"{directory} is yours.")
+
+
+def _judge_untrusted(directory: Path, doubt: Distrust) -> Finding:
+    """Commands refuse it. What others have put there already stays, so it is looked at before it is closed."""
+    with suppress(OSError):
+        found = directory.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS_WRITE:
+            return _DIRECTORY.failed(*_closing(directory, found.st_mode))
+    return _DIRECTORY.failed(f"{directory} is not trusted: {doubt.why}.", doubt.hint)
+
+
+def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
+    said = f"Others may write to {directory} (mode {stat.S_IMODE(mode):o})."
+    return said, f"{FIX}, or chmod go-w {quote(str(directory))}", partial(_narrow, directory, ~_OTHERS_WRITE)
 
 
 def _judge_missing(directory: Path) -> Finding:
@@ -83,8 +90,8 @@ def judge_secrets(directory: Path) -> Finding:
         if read_secrets(directory) is None:
             return _judge_none(directory)
         mode = stat.S_IMODE(file.stat().st_mode)
-    except PermissionError:
-        return _SECRETS.failed(f"{file} is another user's.", f"{ELSEWHERE}, or run this as whoever ran valerix up")
+    except (PermissionError, GuardError):
+        return _SECRETS.failed(f"{file} is not read: it is not yours alone.", f"{ELSEWHERE}, or see the directory")
     except (OSError, UnreachableError) as error:
         why = error.strerror if isinstance(error, OSError) else error.why
         return _SECRETS.failed(f"{file} was not understood: {why}.", _without_them(directory, file))

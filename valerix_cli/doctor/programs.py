@@ -12,8 +12,9 @@ from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import embedded_valkey, is_open_to_all, wheel_postgres
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL
-from valerix_cli.local.home import nearest, user
+from valerix_cli.local.home import nearest
 from valerix_cli.local.postgres import unprivileged_account
+from valerix_cli.local.trust import user
 
 _POSTGRES, _VALKEY = Subject("machine", "postgres program"), Subject("machine", "valkey program")
 _ACCOUNT = Subject("machine", "account")

@@ -11,7 +11,7 @@ from redis.retry import Retry
 from valerix_cli.doctor.findings import UP, Examination, Finding, Subject, one_line
 from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import CliError
 from valerix_cli.local.external import REDIS_URL
 from valerix_cli.local.state import Database, read_secrets
 
@@ -41,7 +41,7 @@ def _unknown(setup: Setup, server: Database | None) -> Finding:
 def _ours(setup: Setup, server: Database) -> str | None:
     try:
         secrets = read_secrets(setup.directory) if setup.directory else None
-    except (OSError, UnreachableError):
+    except (OSError, CliError):
         return None
     return f"redis://:{secrets.redis_password}@{server.host}:{server.port}/0" if secrets else None
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from valerix_cli.contexts import Context, find_context
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import CliError
 from valerix_cli.local.claim import running
 from valerix_cli.local.state import Service, Stack, state_dir
 from valerix_cli.settings import LOCAL, Settings
@@ -83,7 +83,7 @@ def read_setup(settings: Settings, environ: Mapping[str, str], limits: Limits) -
         return Setup(name, None, environ, find_context(settings, environ), limits=limits)
     directory = state_dir(environ)
     stack = context = None
-    with suppress(OSError, UnreachableError):  # a check says what is wrong there
+    with suppress(OSError, CliError):  # a check says what is wrong there
         stack = running(directory)
         context = find_context(settings, environ) if stack else None
     return Setup(name, directory, environ, context, stack if context else None, limits)

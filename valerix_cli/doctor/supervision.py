@@ -11,8 +11,9 @@ from valerix_cli.doctor.processes import is_stopped
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.durations import say_duration
 from valerix_cli.local.home import MARKER
-from valerix_cli.local.lock import holders, is_held, take
+from valerix_cli.local.lock import holders, is_held, supervisor, take
 from valerix_cli.local.state import STACK_FILE, Stack, read_stack
+from valerix_cli.local.trust import distrust
 
 _SUPERVISOR, _STACK = Subject("platform", "supervisor"), Subject("platform", STACK_FILE)
 _VERSION = Subject("platform", "version")
@@ -30,6 +31,8 @@ def _look(setup: Setup) -> Iterator[Finding]:
         yield judge_supervisor(setup.stack, (setup.now() - setup.stack.started_at).total_seconds())
         yield _STACK.ok("It says what runs.")
         yield judge_version(setup.stack.valerix_version)
+    elif doubt := distrust(directory):
+        yield _SUPERVISOR.skipped(f"{directory} is not trusted: {doubt.why}.")
     elif is_held(directory):
         yield from _judge_leftovers(directory)
     else:
@@ -55,8 +58,10 @@ def judge_version(version: str) -> Finding:
 def _judge_leftovers(directory: Path) -> Iterator[Finding]:
     """Somebody holds the lock, and it is no supervisor that stack.json knows of."""
     who = ", ".join(map(str, holders(directory))) or "unknown"
-    if _says(directory) is None:
-        yield _SUPERVISOR.skipped(f"Who holds the lock cannot be told from {STACK_FILE}: processes {who}.")
+    if supervisor(directory):
+        yield _SUPERVISOR.failed(
+            f"Process {supervisor(directory)} supervises, and does not say what runs.", "valerix down"
+        )
         yield _STACK.failed("A platform runs here, and what it says of itself cannot be read.", AGAIN)
     else:
         yield _SUPERVISOR.failed(f"It is gone, and something it started is left: processes {who}.", "valerix down")

@@ -1,6 +1,5 @@
 """Striking the processes of the platform on this machine, so that each stroke undoes itself if we are killed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from valerix_cli.contexts import Context
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.local import holds
 from valerix_cli.local.claim import running
+from valerix_cli.local.identity import Handle, child_of
 from valerix_cli.local.state import Stack, read_secrets
 
 BACK_WITHIN = 60.0  # seconds that a process may take to be back
@@ -22,7 +22,11 @@ _GLANCE = 0.05  # seconds
 _SERVERS = ("redis", "postgres")
 _GENTLY = {"postgres": signal.SIGINT}  # its own "fast" shutdown; SIGTERM would wait for every client to leave
 
-_WAKE = "import os,signal,sys,time; time.sleep(float(sys.argv[1])); os.kill(int(sys.argv[2]), signal.SIGCONT)"
+_WAKE = """import os, signal, sys, time
+seconds, pid, descriptor = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+time.sleep(seconds)
+os.kill(pid, signal.SIGCONT) if descriptor < 0 else signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+"""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -31,6 +35,8 @@ class Process(msgspec.Struct, frozen=True):
     name: str
     pid: int | None
     state: str | None
+    start_time: int | None = None
+    """Tells it from another process that gets its pid later."""
 
     @property
     def is_running(self) -> bool:
@@ -83,19 +89,26 @@ class Processes:
         """End it at once; it stays down for so many seconds, or comes back as soon as the supervisor starts it."""
         if down_for:
             holds.hold(self.directory, process.name, down_for)
-        _signal(process, signal.SIGKILL)
+        self._signal(process, signal.SIGKILL)
 
     def stop(self, process: Process, seconds: float) -> None:
         """Stop it in its tracks; a process of its own lets it go on after so many seconds, whatever becomes of us."""
-        wake = [sys.executable, "-I", "-S", "-c", _WAKE, str(seconds), str(process.pid)]
-        nothing = subprocess.DEVNULL  # whoever waits for the end of our output must not wait for its end too
-        self._wakers[process.name] = subprocess.Popen(  # noqa: S603 - the argv is ours
-            wake, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing
-        )
-        _signal(process, signal.SIGSTOP)
+        with self._handle(process) as handle:
+            kept = () if handle.descriptor is None else (handle.descriptor,)
+            what = (str(seconds), str(handle.pid), str(*kept or (-1,)))
+            nothing = subprocess.DEVNULL  # whoever waits for the end of our output must not wait for its end too
+            self._wakers[process.name] = subprocess.Popen(  # noqa: S603 - the argv is ours
+                [sys.executable, "-I", "-S", "-c", _WAKE, *what],
+                start_new_session=True,
+                pass_fds=kept,
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+            )
+            _send(handle, process.name, signal.SIGSTOP)
 
     def go_on(self, process: Process) -> None:
-        _signal(process, signal.SIGCONT)
+        self._signal(process, signal.SIGCONT)
         if waker := self._wakers.pop(process.name, None):
             waker.kill()
             waker.wait()
@@ -103,7 +116,7 @@ class Processes:
     def restart(self, targets: Sequence[Process]) -> Iterator[Process]:
         """Have each finish what it has in hand and end, one after the other, and yield it once it is back."""
         for process in targets:
-            _signal(process, _GENTLY.get(process.name, signal.SIGTERM))
+            self._signal(process, _GENTLY.get(process.name, signal.SIGTERM))
             self.until_back(process)
             yield process
 
@@ -137,12 +150,26 @@ class Processes:
             raise UnreachableError("Redis was not flushed.", str(error), "valerix status") from error
         return keys
 
+    def _signal(self, process: Process, number: signal.Signals) -> None:
+        with self._handle(process) as handle:
+            _send(handle, process.name, number)
+
+    def _handle(self, process: Process) -> Handle:
+        """Of a process of this platform, and of no other that has its pid by now. Raises CliError."""
+        if process.pid is None:
+            raise CliError(f"{process.name} was not struck.", "it does not run", "valerix status")
+        try:
+            return child_of(self.directory, process.pid, process.start_time)
+        except ProcessLookupError as error:
+            why = f"process {process.pid} has just ended, or is none of this platform's"
+            raise CliError(f"{process.name} was not struck.", why, "valerix status") from error
+
     def _all(self) -> list[Process]:
         stack = self._stack()
         services = [one for replicas in stack.services.values() for one in replicas]
         servers = [(name, stack.databases[name]) for name in _SERVERS if name in stack.databases]
-        return [Process(one.name, one.pid, one.state) for one in services] + [
-            Process(name, one.pid, one.state) for name, one in servers if one.kind != "external"
+        return [Process(one.name, one.pid, one.state, one.start_time) for one in services] + [
+            Process(name, one.pid, one.state, one.start_time) for name, one in servers if one.kind != "external"
         ]
 
     def _stack(self) -> Stack:
@@ -154,16 +181,14 @@ class Processes:
         return stack
 
 
-def _signal(process: Process, number: signal.Signals) -> None:
-    if process.pid is None:
-        raise CliError(f"{process.name} was not struck.", "it does not run", "valerix status")
+def _send(handle: Handle, name: str, number: signal.Signals) -> None:
     try:
-        os.kill(process.pid, number)
+        handle.send(number)
     except ProcessLookupError as error:
-        raise CliError(f"{process.name} was not struck.", "it has just ended", "valerix status") from error
+        raise CliError(f"{name} was not struck.", "it has just ended", "valerix status") from error
     except PermissionError as error:
         raise CliError(
-            f"{process.name} was not struck.", "it belongs to another user", "run it as whoever ran valerix up"
+            f"{name} was not struck.", "it belongs to another user", "run it as whoever ran valerix up"
         ) from error
 
 

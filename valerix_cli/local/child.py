@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from valerix_cli.errors import UnreachableError
+from valerix_cli.local.identity import start_time
 from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
@@ -76,11 +77,17 @@ class Child:
         self.last_exit: int | None = None
         self._household = household
         self._process: subprocess.Popen[bytes] | None = None
+        self._start_time: int | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def start_time(self) -> int | None:
+        """What tells its process from a later one of the same pid; None while it does not run."""
+        return self._start_time if self.pid else None
 
     @property
     def exit_code(self) -> int | None:
@@ -163,6 +170,7 @@ class Child:
         rotate(self.charge.log)
         with self.charge.log.open("ab") as log:
             self._process = self.charge.launch().start(log, keep=self._household.inherited)
+        self._start_time = start_time(self._process.pid)
         self._turn("starting")
         return self._process
 

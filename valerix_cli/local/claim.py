@@ -2,14 +2,20 @@
 
 import os
 import signal
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from valerix_cli.errors import GuardError, UnreachableError, WaitedTooLongError
-from valerix_cli.local.lock import holders, is_alive, is_held, take
-from valerix_cli.local.state import Stack, read_stack
+from valerix_cli.local.identity import Handle
+from valerix_cli.local.lock import holders, holds_lock, is_held, supervisor, take
+from valerix_cli.local.state import STACK_FILE, Stack, read_stack
 
 _LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children are gone within one
+_ORPHANS_AFTER = 2.0  # seconds without a supervisor: one that is just starting is known sooner
+_GENTLE = 5.0  # seconds that what a killed supervisor has left may take to end by itself
+_REWRITTEN = 3.0  # seconds: a supervisor writes a stack.json that is lost anew within one
 _GLANCE = 0.05
 
 
@@ -20,18 +26,18 @@ def claim(directory: Path) -> int:
     """
     deadline = time.monotonic() + _LEFTOVERS_LIMIT
     while (lock := take(directory)) is None:
-        stack = read_stack(directory)
-        if stack and is_alive(stack.supervisor_pid):
-            since = f"{stack.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        if pid := _supervisor(directory):
+            stack = read_stack(directory)
+            since = f" since {stack.started_at:%Y-%m-%d %H:%M:%S} UTC" if stack else ""
             raise GuardError(
                 "A platform already runs here.",
-                f"pid {stack.supervisor_pid} has been running it from {directory} since {since}",
+                f"pid {pid} has been running it from {directory}{since}",
                 "valerix status, to see it; valerix down, to stop it",
             )
         if time.monotonic() > deadline:
             raise UnreachableError(
                 "Something is left of a platform that was killed.",
-                f"{_processes(_leftovers(directory))} still hold {directory}",
+                f"{_processes(holders(directory))} still hold {directory}",
                 "valerix down, to end it",
             )
         time.sleep(_GLANCE)
@@ -39,57 +45,103 @@ def claim(directory: Path) -> int:
 
 
 def running(directory: Path) -> Stack | None:
-    """The platform that runs from `directory` now, or None."""
-    stack = read_stack(directory)
-    return stack if stack and is_alive(stack.supervisor_pid) and is_held(directory) else None
+    """The platform that runs from `directory` now, or None.
+
+    Raises UnreachableError where one runs whose supervisor has not written what it runs for some seconds: it writes
+    stack.json anew once that is lost, unless it hangs.
+    """
+    deadline = time.monotonic() + _REWRITTEN
+    while pid := _supervisor(directory):
+        stack = read_stack(directory)
+        if stack and stack.supervisor_pid == pid:
+            return stack
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                "A platform runs here, and does not say what of.",
+                f"process {pid} supervises {directory} and has not written {STACK_FILE} for {_REWRITTEN:g} s",
+                "valerix logs supervisor; valerix down, to stop it",
+            )
+        time.sleep(_GLANCE)
+    return None
 
 
 def end(directory: Path, within: float) -> bool:
     """Stop what runs from `directory` and return once all of it is gone; False when nothing ran.
 
-    The supervisor is asked to; what one that was killed has left is killed too. Raises WaitedTooLongError after
-    `within` seconds, GuardError when it is somebody else's.
+    The supervisor is asked to, whatever stack.json says; what one that was killed has left is ended too. Raises
+    WaitedTooLongError after `within` seconds, GuardError when it is somebody else's.
     """
     if not is_held(directory):
         return False
-    supervisor = running(directory)
+    deadline = time.monotonic() + within
     try:
-        if supervisor:
-            os.kill(supervisor.supervisor_pid, signal.SIGTERM)
-        else:
-            _kill(_leftovers(directory))
+        if not _ask_supervisor(directory):
+            _end_orphans(directory)
     except PermissionError as error:
         raise GuardError(
             "The platform was not stopped.", "it belongs to another user", "run this as the user who started it"
         ) from error
-    deadline = time.monotonic() + within
     while is_held(directory):
         if time.monotonic() > deadline:
             raise WaitedTooLongError(
                 "The platform has not stopped yet.",
-                f"{_processes(_leftovers(directory))} still hold {directory}",
+                f"{_processes(holders(directory))} still hold {directory}",
                 "valerix down again, to hurry it",
             )
         time.sleep(_GLANCE)
     return True
 
 
-def _leftovers(directory: Path) -> list[int]:
-    """What still holds the lock; where a system does not tell, what the last stack.json names and is alive."""
-    if Path("/proc/self/fd").exists():
-        return holders(directory)
+def _supervisor(directory: Path) -> int | None:
+    """Who supervises, going by the lock; one of an older version by stack.json as well, if it holds the lock."""
+    if pid := supervisor(directory):
+        return pid
     stack = read_stack(directory)
-    if stack is None:
-        return []
-    pids = [service.pid for replicas in stack.services.values() for service in replicas]
-    pids += [database.pid for database in stack.databases.values()]
-    return [pid for pid in pids if pid and is_alive(pid)]
+    if stack is None or stack.supervisor_start is not None or not is_held(directory):
+        return None
+    return stack.supervisor_pid if holds_lock(directory, stack.supervisor_pid) else None
 
 
-def _kill(pids: list[int]) -> None:
-    for pid in pids:
-        if pid != os.getpid():
-            os.kill(pid, signal.SIGKILL)
+def _ask_supervisor(directory: Path) -> bool:
+    """Send SIGTERM to the supervisor. Returns False where there is none, although the lock is held."""
+    deadline = time.monotonic() + _ORPHANS_AFTER
+    while is_held(directory):
+        if pid := _supervisor(directory):
+            with suppress(ProcessLookupError), Handle(pid) as process:
+                if _supervisor(directory) == pid:  # so the handle is of that very process
+                    process.send(signal.SIGTERM)
+                    return True
+        elif time.monotonic() > deadline:
+            return False
+        time.sleep(_GLANCE)
+    return True
+
+
+def _end_orphans(directory: Path) -> None:
+    """End what a killed supervisor has left: by the signal each takes for its end, and by SIGKILL what stays.
+
+    On Linux only; elsewhere nothing tells who they are.
+    """
+    _signal_all(directory, None)
+    deadline = time.monotonic() + _GENTLE
+    while is_held(directory) and time.monotonic() < deadline:
+        time.sleep(_GLANCE)
+    _signal_all(directory, signal.SIGKILL)
+
+
+def _signal_all(directory: Path, number: signal.Signals | None) -> None:
+    for pid in holders(directory):
+        with suppress(ProcessLookupError), Handle(pid) as process:
+            if pid != os.getpid() and holds_lock(directory, pid):
+                process.send(number or _gentle(pid))
+
+
+def _gentle(pid: int) -> signal.Signals:
+    """What PostgreSQL takes for its fast shutdown; to it SIGTERM means to wait for every client."""
+    with suppress(OSError):
+        if sys.platform == "linux" and Path(f"/proc/{pid}/comm").read_text().strip() == "postgres":
+            return signal.SIGINT
+    return signal.SIGTERM
 
 
 def _processes(pids: list[int]) -> str:

@@ -70,6 +70,7 @@ def _with_news(place: Database, child: Child | None) -> Database:
     return msgspec.structs.replace(
         place,
         pid=child.pid,
+        start_time=child.start_time,
         state=child.state,
         restarts=child.restarts,
         last_exit=child.last_exit,

@@ -3,11 +3,14 @@
 So a process that was killed on purpose comes back even if whoever killed it is gone.
 """
 
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from valerix_cli.errors import CliError
 from valerix_cli.local.state import write_atomically
+from valerix_cli.local.trust import ensure_trusted, read_own
 
 HOLDS = "holds"
 LONGEST = 900.0  # seconds
@@ -15,6 +18,7 @@ LONGEST = 900.0  # seconds
 
 def hold(directory: Path, name: str, seconds: float) -> None:
     """Keep `name` from being started again for so long."""
+    ensure_trusted(directory)
     folder = directory / HOLDS
     folder.mkdir(exist_ok=True)
     write_atomically(folder / name, f"{time.time() + seconds:.3f}\n".encode(), mode=0o644)
@@ -26,7 +30,7 @@ def release(directory: Path, name: str) -> None:
 
 def held_for(directory: Path, name: str) -> float:
     """For how many seconds more `name` is to stay down: 0 without a file, or with one that makes no sense."""
-    with suppress(OSError, ValueError):
-        until = float((directory / HOLDS / name).read_text())
-        return max(0.0, min(until - time.time(), LONGEST))
+    with suppress(OSError, ValueError, CliError):
+        left = float(read_own(directory / HOLDS / name)) - time.time()
+        return max(0.0, min(left, LONGEST)) if math.isfinite(left) else 0.0
     return 0.0

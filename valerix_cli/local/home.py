@@ -2,7 +2,6 @@
 
 import errno
 import os
-import pwd
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
 from valerix_cli.local.state import SECRETS_FILE, STACK_FILE
+from valerix_cli.local.trust import ensure_trusted
 
 MARKER = ".valerix-state"
 LOGS = "logs"
@@ -30,15 +30,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def prepare(directory: Path) -> None:
     """Make `directory` ours: existing, marked, writable, with room left.
 
-    Raises UnreachableError when it cannot be used, GuardError when it holds something else.
+    Raises UnreachableError when it cannot be used, GuardError when it holds something else or others may write to it.
     """
     with told_plainly(directory):
+        ensure_trusted(directory)
         directory.mkdir(parents=True, exist_ok=True)
         marker = directory / MARKER
         if not marker.exists():
             _refuse_foreign(directory)
             directory.chmod(0o755)  # whatever the umask: PostgreSQL may run as another user
-        _refuse_other_owner(directory)
         marker.write_text("State of a Valerix platform; `valerix down --wipe` removes it.\n")
         (directory / LOGS).mkdir(exist_ok=True, mode=0o700)
     free, needed = shutil.disk_usage(directory).free, room_needed(directory)
@@ -94,6 +94,7 @@ def wipe(directory: Path) -> list[str]:
 
 def refuse_unmarked(directory: Path) -> None:
     """Raise GuardError where our marker is missing: whatever is there is not ours to delete."""
+    ensure_trusted(directory)
     if not (directory / MARKER).exists():
         raise GuardError(
             f"{directory} was left as it is.",
@@ -133,21 +134,3 @@ def _refuse_foreign(directory: Path) -> None:
             f"it already holds something else ({', '.join(others[:3])}{', …' if len(others) > 3 else ''})",  # noqa: PLR2004 - three names are enough to recognise it
             "set VALERIX_STATE_DIR to an empty directory, or to one that does not exist yet",
         )
-
-
-def _refuse_other_owner(directory: Path) -> None:
-    owner = directory.stat().st_uid
-    if owner != os.geteuid():
-        raise UnreachableError(
-            f"The state directory {directory} cannot be used.",
-            f"it belongs to {user(owner)}, and you are {user(os.geteuid())}",
-            "run this as its owner, or set VALERIX_STATE_DIR to a directory of your own",
-        )
-
-
-def user(uid: int) -> str:
-    """The name of an account, or its number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

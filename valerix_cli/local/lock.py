@@ -1,18 +1,32 @@
 """One platform per state directory: a lock that the supervisor takes and all its children hold as well.
 
 It is free only when the last of them is gone, so whoever gets it knows that nothing of an earlier run touches the data.
+
+The supervisor has a second lock on the same file, a record lock of POSIX: no child inherits that, it ends with its
+process, and the kernel tells who has it. So the supervisor is known without believing any file.
 """
 
 import fcntl
 import os
+import struct
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+from valerix_cli.local.trust import ensure_trusted
+
 LOCK_FILE = "lock"
+_MODE = 0o600  # nobody else may open it: whoever can, can lock it
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # where the lock should be there may be a link or a pipe
+_READ = os.O_RDONLY | _SAFELY
+_FLOCK = "hhqqi4x" if sys.platform == "linux" else "qqihh"  # struct flock of fcntl(2)
 
 
 def take(directory: Path) -> int | None:
     """The descriptor that holds the lock, for children to inherit; None when somebody else has it."""
-    descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    ensure_trusted(directory)
+    flags = os.O_RDWR | os.O_CREAT | _SAFELY
+    descriptor = os.open(directory / LOCK_FILE, flags, _MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -21,7 +35,43 @@ def take(directory: Path) -> int | None:
     if os.fstat(descriptor).st_nlink == 0:  # somebody deleted the whole directory between the two
         os.close(descriptor)
         return None
+    os.fchmod(descriptor, _MODE)
     return descriptor
+
+
+def supervise(descriptor: int) -> None:
+    """Be known as the supervisor of the lock that `descriptor` holds, until this process ends.
+
+    Closing any descriptor of the lock's file in this process ends it too: see fcntl_locking(2).
+    """
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+
+
+def supervisor(directory: Path) -> int | None:
+    """The process that supervises `directory`, from the kernel; None where nobody does."""
+    ensure_trusted(directory)
+    try:
+        descriptor = os.open(directory / LOCK_FILE, _READ)
+    except OSError:
+        return None
+    try:
+        return _record_locked_by(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _record_locked_by(descriptor: int) -> int | None:
+    """Asked as a reader, so only an exclusive lock counts, which takes the right to write to the file."""
+    kind, whence = fcntl.F_RDLCK, os.SEEK_SET
+    if sys.platform == "linux":
+        kind, _, _, _, pid = struct.unpack(
+            _FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, kind, whence, 0, 0, 0))
+        )
+    else:
+        _, _, pid, kind, _ = struct.unpack(
+            _FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, 0, 0, 0, kind, whence))
+        )
+    return pid if kind == fcntl.F_WRLCK and pid > 0 else None
 
 
 def is_held(directory: Path) -> bool:
@@ -29,8 +79,9 @@ def is_held(directory: Path) -> bool:
 
     Shared, so that two who ask at once do not see each other; `take` tries again, so that asking does not fail a start.
     """
+    ensure_trusted(directory)
     try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(directory / LOCK_FILE, _READ)
     except OSError:
         return False
     try:
@@ -42,24 +93,33 @@ def is_held(directory: Path) -> bool:
     return False
 
 
+def is_at(descriptor: int, directory: Path) -> bool:
+    """Whether the lock's file is still the one of `directory`: not so once that was deleted, moved or replaced."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), (directory / LOCK_FILE).lstat())
+    return False
+
+
 def holders(directory: Path) -> list[int]:
-    """The processes that have the lock's file open, as far as we may know (Linux; other users' only as root)."""
-    path = str((directory / LOCK_FILE).resolve())
-    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _has_open(process, path)]
+    """The processes that hold the lock, as far as we may know (Linux; other users' only as root)."""
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if holds_lock(directory, int(process.name))]
 
 
-def _has_open(process: Path, path: str) -> bool:
-    try:
-        return any(os.readlink(link) == path for link in (process / "fd").iterdir())  # noqa: PTH115 - many, and it is quicker
-    except OSError:  # not ours to look into, or gone meanwhile
-        return False
+def holds_lock(directory: Path, pid: int) -> bool:
+    """Whether the process holds the lock itself, not only has its file open: proc_pid_fdinfo(5).
 
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+    True where the system does not tell.
+    """
+    if not Path("/proc/self/fdinfo").exists():
         return True
-    return True
+    process, path = Path(f"/proc/{pid}"), str((directory / LOCK_FILE).resolve())
+    with suppress(OSError):  # not ours to look into, or gone meanwhile
+        for link in (process / "fd").iterdir():
+            with suppress(OSError):
+                if os.readlink(link) == path and _is_locking(process / "fdinfo" / link.name):  # noqa: PTH115 - many, and it is quicker
+                    return True
+    return False
+
+
+def _is_locking(information: Path) -> bool:
+    return any(line.startswith("lock:") and " FLOCK " in line for line in information.read_text().splitlines())

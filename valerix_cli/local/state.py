@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from valerix_cli.errors import UnreachableError
+from valerix_cli.local.trust import ensure_trusted, read_own
 
 MARKER = ".valerix-state"
 STACK_FILE = "stack.json"
@@ -31,6 +32,8 @@ class Service(msgspec.Struct, frozen=True):
     restarts: int
     last_exit: int | None
     since: datetime
+    start_time: int | None = None
+    """Tells the process from another that gets its pid later; see valerix_cli.local.identity."""
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -44,6 +47,7 @@ class Database(msgspec.Struct, frozen=True):
     restarts: int | None = None
     last_exit: int | None = None
     since: datetime | None = None
+    start_time: int | None = None
 
 
 class Stack(msgspec.Struct, frozen=True):
@@ -57,6 +61,7 @@ class Stack(msgspec.Struct, frozen=True):
     services: dict[str, tuple[Service, ...]]
     databases: dict[str, Database]
     monitoring: dict[str, Database] = {}
+    supervisor_start: int | None = None
     version: Literal[1] = 1
 
 
@@ -122,31 +127,41 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def read_stack(directory: Path) -> Stack | None:
-    """What stack.json says, or None where there is none (or one of another version of the file).
+    """What stack.json says, or None where there is none (or one of another version of the file, or a damaged one).
 
-    It may be stale after a crash: ask `lock.held()` whether somebody runs.
+    It may be stale after a crash: `claim.running` knows whether somebody runs. Raises GuardError where somebody else
+    could have written it.
     """
+    ensure_trusted(directory)
     try:
-        return msgspec.json.decode((directory / STACK_FILE).read_bytes(), type=Stack)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return msgspec.json.decode(read_own(directory / STACK_FILE), type=Stack)
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
 
 
+def stack_text(stack: Stack) -> bytes:
+    """What stack.json holds for it."""
+    return msgspec.json.format(msgspec.json.encode(stack))
+
+
 def write_stack(directory: Path, stack: Stack) -> None:
-    write_atomically(directory / STACK_FILE, msgspec.json.format(msgspec.json.encode(stack)), mode=0o644)
+    write_atomically(directory / STACK_FILE, stack_text(stack), mode=0o644)
 
 
 def read_secrets(directory: Path) -> Secrets | None:
     """The secrets kept in `directory`, or None before the first start.
 
-    Raises PermissionError for other users, UnreachableError when what is kept there was not understood.
+    Raises GuardError where they are not ours, UnreachableError when what is kept there was not understood.
     """
+    ensure_trusted(directory)
     file = directory / SECRETS_FILE
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        return msgspec.json.decode(read_own(file), type=Secrets)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except msgspec.DecodeError as error:
+    except OSError as error:
+        raise UnreachableError(f"{file} cannot be read.", error.strerror or str(error), LOST_SECRETS) from error
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreachableError(f"{file} was not understood.", str(error), LOST_SECRETS) from error
 
 

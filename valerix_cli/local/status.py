@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from valerix_cli.clients.wire import Activation, Chaos
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import CliError
 from valerix_cli.local.claim import running
 from valerix_cli.local.probe import ask
 from valerix_cli.local.state import Database, Service, read_secrets
@@ -107,7 +107,7 @@ def _health(service: Service) -> Health:
 def _gremlins(inventories: Iterable[Service], directory: Path) -> Activation | None:
     try:
         secrets = read_secrets(directory)
-    except (PermissionError, UnreachableError):
+    except (OSError, CliError):
         return None
     for service in inventories:
         answer = ask(service.url, "/api/admin/chaos", token=secrets.operator_token if secrets else None)

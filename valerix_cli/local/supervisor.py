@@ -16,19 +16,24 @@ from valerix_cli.errors import CliError
 from valerix_cli.local import holds, home, plan, schema
 from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
+from valerix_cli.local.identity import start_time
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
+from valerix_cli.local.lock import is_at
+from valerix_cli.local.lock import supervise as own_lock
 from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import Monitoring
 from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
-from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, write_stack
+from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_stack
 from valerix_cli.local.tasks import together
+from valerix_cli.local.trust import read_own
 from valerix_cli.local.wishes import Wishes
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 5
 CANNOT_LISTEN = 3  # the exit code of a service whose port somebody has
 ROTATE_EVERY = 5.0  # seconds
+LOOK_EVERY = 0.5  # seconds between looks at whether the directory is still there
 
 
 def supervise(
@@ -39,6 +44,7 @@ def supervise(
     `listener` hears each notice besides the log, `watch` gets the stack whenever it changes. Returns the signal if it
     came before everything was ready, else None. Raises CliError when the platform does not start.
     """
+    own_lock(lock)
     log = into(log_file(directory / home.LOGS, SUPERVISOR))
     journal = Journal(log, *([listener] if listener else []))
     try:
@@ -64,6 +70,7 @@ class Supervisor:
         watch: Callable[[Stack], None],
     ) -> None:
         self._directory = directory
+        self._lock = lock
         self._logs = directory / home.LOGS
         self._wishes = wishes
         self._environ = environ
@@ -80,21 +87,28 @@ class Supervisor:
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._lost = False
+        self._complaint = ""
+        self._stack: Stack | None = None
 
     async def run(self) -> signal.Signals | None:
         """Run until a signal asks to stop. Returns that signal if it came before everything was ready, else None.
 
-        Raises CliError when the platform does not start; nothing is left running then.
+        Raises CliError when the platform does not start, and when its directory is taken away; nothing is left running
+        then.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, number)
-        rotating = asyncio.create_task(self._keep_logs_small())
+        chores = [asyncio.create_task(chore) for chore in (self._keep_logs_small(), self._keep_directory())]
         try:
             was_ready = await self._unless_asked(self._start())
             await self._asked.wait()
         finally:
-            rotating.cancel()
+            for chore in chores:
+                chore.cancel()
             await self._stop()
+        if self._lost:
+            raise self._directory_lost()
         return None if was_ready else self._asked_by
 
     async def _unless_asked(self, deed: Coroutine[Any, Any, None]) -> bool:
@@ -175,7 +189,8 @@ class Supervisor:
         await self._monitoring.stop(self._hurry)
         await self._stop_services()
         await self._backends.stop(self._hurry)
-        (self._directory / STACK_FILE).unlink(missing_ok=True)
+        if is_at(self._lock, self._directory):
+            (self._directory / STACK_FILE).unlink(missing_ok=True)
 
     async def _stop_services(self) -> None:
         """Callers before those they call, so that nobody talks to somebody who has gone."""
@@ -199,8 +214,48 @@ class Supervisor:
                 with suppress(OSError):
                     rotate(log)
 
+    async def _keep_directory(self) -> None:
+        """Write stack.json anew where it is lost or damaged; stop where the whole directory is taken away."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not is_at(self._lock, self._directory):
+                self._journal.warning(f"stopping: {self._directory} was deleted, moved or replaced")
+                self._lost = True
+                self._hurry.set()  # nothing can be saved any more
+                self._asked.set()
+                return
+            if self._stack and not self._is_written(self._stack):
+                if not self._complaint:
+                    self._journal.warning(f"{STACK_FILE} was lost or changed, and is written anew")
+                self._write(self._stack)
+
+    def _is_written(self, stack: Stack) -> bool:
+        try:
+            return read_own(self._directory / STACK_FILE) == stack_text(stack)
+        except (OSError, CliError):
+            return False
+
+    def _write(self, stack: Stack) -> None:
+        if not is_at(self._lock, self._directory):  # what lies there now is not ours
+            return
+        try:
+            write_stack(self._directory, stack)
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._journal.warning(f"{STACK_FILE} could not be written: {error}")
+            self._complaint = str(error)
+        else:
+            self._complaint = ""
+
+    def _directory_lost(self) -> CliError:
+        return CliError(
+            "The platform was stopped.",
+            f"its state directory {self._directory} was deleted, moved or replaced while it ran",
+            "valerix up, which starts a new one; valerix down is the way to stop one",
+        )
+
     def _changed(self) -> None:
-        stack = Stack(
+        self._stack = stack = Stack(
             state=self._state,
             supervisor_pid=os.getpid(),
             started_at=self._started_at,
@@ -212,11 +267,9 @@ class Supervisor:
             },
             databases=self._backends.databases(),
             monitoring=self._monitoring.places(),
+            supervisor_start=start_time(os.getpid()),
         )
-        try:
-            write_stack(self._directory, stack)
-        except OSError as error:
-            self._journal.warning(f"{STACK_FILE} could not be written: {error}")
+        self._write(stack)
         self._watch(stack)
 
 
@@ -230,4 +283,5 @@ def _as_service(replica: plan.Replica, child: Child) -> Service:
         restarts=child.restarts,
         last_exit=child.last_exit,
         since=child.since,
+        start_time=child.start_time,
     )

@@ -1,0 +1,88 @@
+"""Which process is meant: a pid alone names another process once the first one has ended.
+
+A process is named by its pid and the time it started. It is signalled only if it also holds the lock of the state
+directory that names it, so that no file can have a process of somebody else signalled.
+"""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Self
+
+from valerix_cli.local.lock import holds_lock
+
+_START_FIELD = 22 - 3  # of what follows the name in proc_pid_stat(5), where the third field is the first
+
+
+def start_time(pid: int) -> int | None:
+    """When the process started, in a unit of the system's own that tells two of the same pid apart; None if it is gone.
+
+    On Linux clock ticks since boot, elsewhere seconds since 1970.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[_START_FIELD])
+    except (OSError, IndexError, ValueError):
+        return None if Path("/proc/self/stat").exists() else _start_by_ps(pid)
+
+
+def _start_by_ps(pid: int) -> int | None:
+    from datetime import datetime  # noqa: PLC0415 - macOS only
+
+    command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout  # noqa: S603 - the argv is ours
+    try:
+        return int(datetime.strptime(" ".join(said.split()), "%a %b %d %H:%M:%S %Y").astimezone().timestamp())
+    except ValueError:
+        return None
+
+
+class Handle:
+    """A process that cannot be mistaken for another while the block lasts. Raises ProcessLookupError if it is gone.
+
+    On Linux a descriptor of the process itself (pidfd_open(2)): its pid may be given to another meanwhile.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.descriptor = _open(pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+    def send(self, number: signal.Signals) -> None:
+        """Raises ProcessLookupError when it has ended, PermissionError when it may not be signalled."""
+        if self.descriptor is None:
+            os.kill(self.pid, number)
+        else:
+            signal.pidfd_send_signal(self.descriptor, number)
+
+
+def child_of(directory: Path, pid: int, started: int | None) -> Handle:
+    """A handle of the process `pid` of the platform in `directory`, which started at `started`.
+
+    Raises ProcessLookupError when that process has ended, whoever has its pid by now, and when it is not one of the
+    platform's own.
+    """
+    if pid <= 1 or pid == os.getpid():
+        raise ProcessLookupError(pid)
+    handle = Handle(pid)
+    if started is None or start_time(pid) != started or not holds_lock(directory, pid):
+        handle.__exit__()
+        raise ProcessLookupError(pid)
+    return handle
+
+
+def _open(pid: int) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:  # a system without it
+        return None
