@@ -1,6 +1,7 @@
 """Everything one does with this repository, as sessions: `nox` checks it, `nox -s up` runs it."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,9 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.needs_version = ">=2025.2"
 
 SOURCES = ("valerix_cli", "services", "tests", "dashboards", "docs/picture.py", "noxfile.py")
+TOOLS = ("services/tools", "tests/security/requirements")  # what is not installed beside Valerix, each with its pins
+PINS = ("--constraint", "constraints.txt", "--build-constraint", "constraints.txt")
+STRICTLY = ("--require-hashes", "--only-binary", ":all:", "--requirement")
 TIMED = ("tests/integration", "tests/cli")  # folders with tests that say how long something may take
 DEVELOPMENT, MONITORING = (
     nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group) for group in ("dev", "monitoring")
@@ -21,19 +25,19 @@ DEVELOPMENT, MONITORING = (
 def install(session: nox.Session, *more: str) -> None:
     """Install Valerix itself with what `valerix cluster` needs, and `more`, at the versions that constraints.txt pins.
 
+    Its hashes are checked, those of what builds Valerix too.
+
     All is compiled at once. Where Python may not write bytecode, every process would else compile what it imports anew,
     which takes a service three times as long to start.
     """
     may_write = {"PYTHONDONTWRITEBYTECODE": ""}
-    session.install(
-        "--compile-bytecode", "--constraint", "constraints.txt", "--editable", ".[cluster]", *more, env=may_write
-    )
+    session.install("--compile-bytecode", *PINS, "--editable", ".[cluster]", *more, env=may_write)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, likely bugs, formatting."""
-    session.install("--constraint", "constraints.txt", "ruff")
+    session.install(*PINS, "ruff")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
 
@@ -122,7 +126,7 @@ def monitoring(session: nox.Session) -> None:
 def manifests(session: nox.Session) -> None:
     """Have checkov look at every overlay as it is rendered; what is skipped, and why, is said there."""
     install(session)
-    session.install("checkov==3.3.30")
+    session.install(*STRICTLY, "tests/security/requirements.txt")
     session.run("python", "-m", "tests.cluster.checkov", *session.posargs)
 
 
@@ -205,11 +209,39 @@ def screens(session: nox.Session) -> None:
 
 
 @nox.session
-def pin(session: nox.Session) -> None:
-    """Write constraints.txt anew from pyproject.toml."""
-    session.install("uv")
+def security(session: nox.Session) -> None:
+    """Have bandit look at the code, hadolint and checkov at the image's Dockerfile: no finding goes unexplained."""
+    session.install(*STRICTLY, "tests/security/requirements.txt")
+    session.run("bandit", "--quiet", "--recursive", "valerix_cli", "services", "dashboards", "docs", "noxfile.py")
+    session.run("hadolint", "--failure-threshold", "style", "services/Dockerfile")
     session.run(
+        "checkov",
+        "--framework",
+        "dockerfile",
+        "--file",
+        "services/Dockerfile",
+        "--skip-download",
+        "--quiet",
+        "--compact",
+    )
+
+
+@nox.session
+def pin(session: nox.Session) -> None:
+    """Write constraints.txt and the pins of tools anew, and the build requirements in pyproject.toml."""
+    session.install(*PINS, "uv")
+    newest = (
         "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--generate-hashes", "--no-annotate",
-        "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev", "--group", "monitoring",
-        "--extra", "cluster", "pyproject.toml", "--output-file", "constraints.txt",
+        "--no-header", "--no-emit-index-url", "--no-emit-find-links",
     )  # fmt: skip
+    session.run(
+        *newest, "--group", "dev", "--group", "monitoring", "--extra", "cluster", "pyproject.toml",
+        "--output-file", "constraints.txt",
+    )  # fmt: skip
+    for tools in TOOLS:
+        session.run(*newest, "--only-binary", ":all:", f"{tools}.in", "--output-file", f"{tools}.txt")
+    project = Path("pyproject.toml")
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", Path("constraints.txt").read_text(), re.MULTILINE))
+    head, mark, rest = project.read_text().partition("build-backend")
+    pinned = re.sub(r'"([a-z-]+)==[^"]+"', lambda found: f'"{found[1]}=={pins[found[1]]}"', head)
+    project.write_text(pinned + mark + rest)

@@ -6,7 +6,7 @@ needed. What is fetched is pinned by hash in npm/package-lock.json and lies in w
 
 import hashlib
 import shutil
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,12 @@ class Assets(BuildHookInterface[Any]):
     """Has web/vendor complete before anything is packed."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
-        """Fetch, unless what is there is of this very lock file."""
+        """Fetch, unless what is there is what this very lock file brought."""
         here = Path(self.root) / HERE
         vendor = here / "web" / "vendor"
         build_data["artifacts"].append(f"/{HERE}/web/vendor/*")
-        wanted = hashlib.sha256((here / "npm" / "package-lock.json").read_bytes()).hexdigest()
-        stamp = vendor / ".fetched"
-        if stamp.is_file() and stamp.read_text() == wanted:
+        lock, stamp = here / "npm" / "package-lock.json", vendor / ".fetched"
+        if stamp.is_file() and stamp.read_text() == digest(lock, vendor):
             return
         self.app.display_waiting("fetching what the dashboard takes from npm")
         with tempfile.TemporaryDirectory(prefix="valerix-npm-") as directory:
@@ -41,15 +40,23 @@ class Assets(BuildHookInterface[Any]):
             vendor.mkdir(exist_ok=True)
             for source, name in FETCHED.items():
                 shutil.copyfile(Path(directory) / "node_modules" / source, vendor / name)
-        stamp.write_text(wanted)
+        stamp.write_text(digest(lock, vendor))
 
 
+def digest(lock: Path, vendor: Path) -> str:
+    """Return a digest of the lock file and of what was fetched by it; it changes with each of their bytes."""
+    files = [lock, *(vendor / name for name in FETCHED.values())]
+    parts = [hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest() for file in files]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+# nosec B603 # our own command
 def _install(package: Path, directory: Path) -> None:
     """`npm ci` of `package` in `directory`, running no scripts of what it installs."""
     for file in package.iterdir():
         shutil.copy(file, directory)
     node, npm = _node()
-    subprocess.run(  # noqa: S603 - our own arguments
+    subprocess.run(  # noqa: S603 - our own arguments # nosec B603
         [node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
         cwd=directory,
         check=True,

@@ -23,7 +23,7 @@ Mood = Literal["good", "bad"]
 NOTICES = "notices"
 SENT = "sent"
 MANY = 5  # notices that a session keeps
-TOKEN = "_csrf_token"  # noqa: S105 - the field of every form that ties it to its session
+TOKEN = "_csrf_token"  # noqa: S105 - the field of every form that ties it to its session # nosec B105
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
 FOR_GUESTS = "for_guests"  # the option of a handler that takes a form of who has not signed in
 
