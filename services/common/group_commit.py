@@ -117,7 +117,7 @@ class GroupCommit(Generic[T, R]):
     async def _drain(self) -> None:
         """Flush until nothing waits. Whoever submits after that finds the lane gone and starts one of its own."""
         lane = asyncio.current_task()
-        assert lane is not None  # noqa: S101 - a lane is a task
+        assert lane is not None  # noqa: S101 - a lane is a task # nosec B101
         batch: list[_Entry[T, R]] = []
         try:
             while batch := await self._gather():

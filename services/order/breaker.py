@@ -127,7 +127,7 @@ class Breaker(pybreaker.CircuitBreaker):
     @property
     def state_name(self) -> State:
         name = self.current_state
-        assert name in {"closed", "open", "half-open"}  # noqa: S101 - pybreaker has no other
+        assert name in {"closed", "open", "half-open"}  # noqa: S101 - pybreaker has no other # nosec B101
         return name  # type: ignore[return-value]  # narrowed by the line above
 
     @property
@@ -218,7 +218,7 @@ class Breaker(pybreaker.CircuitBreaker):
     def _move(self, to: Literal["half-open"], reason: str) -> None:
         was = self.state_name
         self.half_open()
-        assert self.state_name == to  # noqa: S101 - the one state we move to by ourselves
+        assert self.state_name == to  # noqa: S101 - the one state we move to by ourselves # nosec B101
         self._moved(was, reason)
 
     def _moved(self, was: State, reason: str) -> None:

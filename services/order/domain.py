@@ -218,10 +218,10 @@ def conclude(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
             facts = {} if available is None else {"available": available}
             return _settlement(claim, "failed", reason, **facts)
         case Unknown(cause):
-            delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, DOUBLINGS)))
+            delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, DOUBLINGS)))  # nosec B311 # jitter, not a secret
             return _settlement(claim, "queued", cause, delay=delay)
         case NotSent(cause, retry_in):
-            delay = min(retry_in, DEFERRAL_CAP) + random.uniform(0, DEFERRAL_JITTER)
+            delay = min(retry_in, DEFERRAL_CAP) + random.uniform(0, DEFERRAL_JITTER)  # nosec B311 # jitter, not a secret
             return _settlement(claim, "queued", cause, delay=delay, attempts=claim.attempt - 1)
         case NothingThere():
             return _settlement(claim, "dead", "attempts-exhausted")

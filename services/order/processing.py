@@ -77,7 +77,7 @@ class Processing:
         self._inventory = inventory
         self._backlog = backlog
         self._max_attempts = settings.max_attempts
-        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._random = Random()  # noqa: S311 - jitter, not a secret # nosec B311
         self._answers = Answers(redis, backlog.origin)
         self._accepting: GroupCommit[NewOrder, Accepted] = GroupCommit(
             "accept", self._accept, lanes=LANES, outages=OUTAGES, patience=patience

@@ -37,7 +37,7 @@ class Replicas:
         self._urls = context.services.get(service, ())
         self._limit = limit or REQUEST_LIMIT
         self._explain = explain
-        self._turn = itertools.count(random.randrange(max(len(self._urls), 1)))  # noqa: S311 - spreads load
+        self._turn = itertools.count(random.randrange(max(len(self._urls), 1)))  # noqa: S311 - spreads load # nosec B311
         token = context.operator_token
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {token}"} if token else {},

@@ -152,4 +152,4 @@ def _may_change(sent: Sent) -> bool:
 
 def _pause(attempt: int) -> float:
     """Exponential back-off with full jitter, in seconds."""
-    return random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))  # noqa: S311 - spreads retries, keeps no secret
+    return random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))  # noqa: S311 - spreads retries, keeps no secret # nosec B311

@@ -1,7 +1,7 @@
 """What is to be in a cluster, as kustomize makes it of an overlay."""
 
 import shutil
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
     kustomize does not understand the overlay.
     """
     with _adjusted(overlay, namespace, image) as directory:
-        done = subprocess.run(  # noqa: S603 - our own program, or the user's
+        done = subprocess.run(  # noqa: S603 - our own program, or the user's # nosec B603
             [kubectl(), "kustomize", str(directory)], capture_output=True, timeout=_LIMIT, check=False
         )
     if done.returncode:

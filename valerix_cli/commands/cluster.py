@@ -303,7 +303,7 @@ def _carry_out(api: "Api", planned: "Sequence[Planned]", ways: "Ways") -> "list[
 
 def _prune(session: Session, api: "Api", target: "Target", left: "list[Ref]") -> "list[Ref]":
     named = ", ".join(map(str, left))
-    session.agree(f"delete {named} from {target}", "it changes a cluster")
+    session.agree(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # a question to a person, no SQL
     for one in left:
         api.delete(one)
     return left

@@ -90,7 +90,7 @@ def drawn(picture: Picture, size: Size, *, colour: bool) -> list[str]:
     console = _console(size, colour=colour)
     console.print(screen(escape_values(picture), console), end="")
     file = console.file
-    assert isinstance(file, io.StringIO)  # noqa: S101 - made below
+    assert isinstance(file, io.StringIO)  # noqa: S101 - made below # nosec B101
     return file.getvalue().splitlines()
 
 

@@ -114,7 +114,7 @@ class Scene:
 
     def audit(self) -> Audit:
         """Both databases, and what the customers of this demo were told."""
-        assert self.sources is not None  # noqa: S101 - a step that needs it is skipped without
+        assert self.sources is not None  # noqa: S101 - a step that needs it is skipped without # nosec B101
         return audit(self.sources, self.journal)
 
     def moment(self, at: datetime) -> float:

@@ -19,7 +19,7 @@ from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
 
 _POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
 _CLOCK = Subject("clock", "clock")
-_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreSQL says
+_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreSQL says # nosec B105
 
 
 @dataclass(frozen=True)

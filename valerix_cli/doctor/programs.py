@@ -1,7 +1,7 @@
 """The servers' programs that come with Valerix: whether they are there, and start, and as whom."""
 
 import os
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,7 +52,7 @@ def _look_at_program(
 def start(about: Subject, program: Path, wheel: str, *, within: float) -> Finding:
     """Whether `program` tells its version; what it comes in is installed anew where it does not."""
     try:
-        said = subprocess.run(  # noqa: S603 - the argv is ours
+        said = subprocess.run(  # noqa: S603 - the argv is ours # nosec B603
             [str(program), "--version"], capture_output=True, text=True, timeout=within, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:

@@ -207,7 +207,7 @@ class Faults:
         thread.start()
 
     def _strike(self, number: int, fault: Fault) -> None:
-        assert self._processes is not None  # noqa: S101 - the preflight saw to it
+        assert self._processes is not None  # noqa: S101 - the preflight saw to it # nosec B101
         if fault.kind == "flush":
             self._end(number, hits=self._processes.flush_redis())
             return

@@ -1,7 +1,7 @@
 """Striking the processes of the platform on this machine, so that each stroke undoes itself if we are killed."""
 
 import signal
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +97,7 @@ class Processes:
             kept = () if handle.descriptor is None else (handle.descriptor,)
             what = (str(seconds), str(handle.pid), str(*kept or (-1,)))
             nothing = subprocess.DEVNULL  # whoever waits for the end of our output must not wait for its end too
-            self._wakers[process.name] = subprocess.Popen(  # noqa: S603 - the argv is ours
+            self._wakers[process.name] = subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
                 [sys.executable, "-I", "-S", "-c", _WAKE, *what],
                 start_new_session=True,
                 pass_fds=kept,

@@ -132,7 +132,7 @@ class Runner:
 
     def _is_steady(self) -> bool:
         steady = self._drill.steady
-        assert steady is not None  # noqa: S101 - asked for before
+        assert steady is not None  # noqa: S101 - asked for before # nosec B101
         self._tell(f"steady state for {say_duration(steady.window)}")
         self._pass(lambda: self._clock() >= steady.window + _GRACE, in_peace=True)
         checks = self._hold("steady", steady.require, 0.0, steady.window)

@@ -18,7 +18,7 @@ def sequence(
     seed: int, items: Sequence[str], mix: Mix, *, quantity: int, repeats: float, prefix: str
 ) -> Iterator[Wanted]:
     """Orders without end. A share of `repeats`, from 0 to 1, has the key and the body of one of the last before it."""
-    dice = Random(seed)  # noqa: S311 - a seed is the point
+    dice = Random(seed)  # noqa: S311 - a seed is the point # nosec B311
     shares = list(accumulate(_shares(mix, len(items))))
     recent: deque[Wanted] = deque(maxlen=RECENT)
     for number in count():

@@ -46,7 +46,7 @@ class Load:
         self._gates = gates
         self._urls, self._headers = urls, headers
         self._diary = Diary(journal) if journal else None
-        self._dice = Random()  # noqa: S311 - spreads retries, keeps no secret
+        self._dice = Random()  # noqa: S311 - spreads retries, keeps no secret # nosec B311
         self._latency, self._behind = Histogram(), Histogram()
         self._outcomes: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()

@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
 
     async def post(self, request: bytes, timeout: float) -> Answer:  # noqa: ASYNC109 - a timer costs less than a scope
         """Raises Unanswered."""
-        assert self._transport is not None  # noqa: S101 - connections are handed out once they are made
+        assert self._transport is not None  # noqa: S101 - connections are handed out once they are made # nosec B101
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
         self._answered = answered

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import stat
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -90,7 +90,7 @@ def system_postgres() -> Path:
 def postgres_version(programs: Path) -> tuple[int, ...]:
     """(18, 6) for PostgreSQL 18.6."""
     command = [str(programs / "postgres"), "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours # nosec B603
     numbers = re.search(r"(\d+)(?:\.(\d+))?", said)
     if numbers is None:
         raise UnreachableError("This is no PostgreSQL we know.", f"{command[0]} calls itself {said!r}", "valerix up")

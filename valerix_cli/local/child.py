@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import time
 from collections.abc import Callable
 from contextlib import suppress

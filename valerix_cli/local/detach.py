@@ -2,7 +2,7 @@
 
 import math
 import os
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Detached:
         self._said = _Said(log, since=log.stat().st_size if log.exists() else 0)
         command = [sys.executable, "-P", "-m", _MODULE, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - the argv is ours
+            self._process = subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
                 command,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,

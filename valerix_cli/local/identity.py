@@ -6,7 +6,7 @@ directory that names it, so that no file can have a process of somebody else sig
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +30,7 @@ def _start_by_ps(pid: int) -> int | None:
     from datetime import datetime  # noqa: PLC0415 - macOS only
 
     command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout  # noqa: S603 - the argv is ours
+    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout  # noqa: S603 - the argv is ours # nosec B603
     try:
         return int(datetime.strptime(" ".join(said.split()), "%a %b %d %H:%M:%S %Y").astimezone().timestamp())
     except ValueError:

@@ -3,7 +3,7 @@
 import os
 import pwd
 import signal
-import subprocess
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class Launch:
 
     def start(self, output: IO[bytes] | int, *, keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         """Start it in a session of its own, so that a Ctrl-C in the terminal is ours alone; `keep` descriptors open."""
-        return subprocess.Popen(  # noqa: S603 - the argv is ours
+        return subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
             self.argv(),
             cwd=self.directory,
             env=dict(self.environment),

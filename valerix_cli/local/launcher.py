@@ -24,7 +24,7 @@ def main(parent: str, death_signal: str, uid: str, gid: str, *command: str) -> N
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):  # it died before we asked to hear of it
         sys.exit(CANNOT_RUN)
-    os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for
+    os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for # nosec B606
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -
     if wanted is not None and wanted not in but and is_free(wanted):
         return wanted
     while True:
-        port = random.choice(OURS)  # noqa: S311 - spreads platforms that start at once, keeps no secret
+        port = random.choice(OURS)  # noqa: S311 - spreads platforms that start at once, keeps no secret # nosec B311
         if port not in but and is_free(port):
             return port
 

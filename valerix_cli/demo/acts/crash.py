@@ -56,7 +56,7 @@ def crash(play: Play) -> None:
     have_calm(play)
     scene = play.scene
     processes = scene.processes
-    assert processes is not None  # noqa: S101 - the step is skipped without
+    assert processes is not None  # noqa: S101 - the step is skipped without # nosec B101
     play.go_on()
     scene.unleash(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
     wanted = scene.wanted("unlucky")

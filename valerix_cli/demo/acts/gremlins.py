@@ -42,7 +42,7 @@ def fast_failure(play: Play) -> None:
         _slow_down(play)
         _see_open(play)
     sent = play.until(lambda: _queued_at_once(play), f"an order answered within {say_duration(_FAST)}")
-    assert sent.order is not None  # noqa: S101 - it is queued
+    assert sent.order is not None  # noqa: S101 - it is queued # nosec B101
     play.see("one order", f"{sent.status} {sent.order.status} in {sent.milliseconds:.0f} ms ({sent.order.reason})")
     play.see("its id", str(sent.order.order_id))
     play.until(lambda: not _p95_above(play, _FAST), f"p95 below {say_duration(_FAST)} again", lambda: _p95(play))
@@ -76,7 +76,7 @@ def schrodinger(play: Play) -> None:
     sent = play.until(lambda: _lost(play), "an answer to get lost", lambda: say_breakers(play))
     scene.session.inventory.calm()
     order = sent.order
-    assert order is not None  # noqa: S101 - it is queued
+    assert order is not None  # noqa: S101 - it is queued # nosec B101
     play.know(KEY=sent.wanted.key, ID=str(order.order_id))
     play.see("told", f"{sent.status} {order.status}: {said(order.reason or 'no reason')}. Taken or not?")
     play.see("in the box", f"ledger line {deducted_once(play, order)}: it had been taken already")

@@ -23,7 +23,7 @@ def receipt(play: Play) -> None:
 
 def forged(play: Play) -> None:
     scene = play.scene
-    assert scene.forgery is not None  # noqa: S101 - the step is skipped without
+    assert scene.forgery is not None  # noqa: S101 - the step is skipped without # nosec B101
     play.go_on()
     line = scene.forgery.forge(scene.item)
     try:
