@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import structlog
@@ -11,8 +11,9 @@ from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from services.common import context, tracing
-from services.common.shortcut import Shortcut
+from services.common import context, problems, tracing
+from services.common.hosts import HostPolicy
+from services.common.shortcut import Shortcut, send_response
 from services.common.telemetry import IN_FLIGHT, request_duration
 from services.common.tracing import Span
 
@@ -37,6 +38,7 @@ SECURITY_HEADERS: Headers = [
 class Edge:
     """Wraps a service's application. `at_stop` is called when the process is to stop: what has no end ends then.
 
+    Refuses what is not for this service, and what a web page of another origin sends, on every path.
     The endpoint of `straight`, whose answers are never streams, is answered with no ASGI between it and the connection.
     """
 
@@ -44,11 +46,13 @@ class Edge:
         self,
         app: ASGIApp,
         *,
+        allowed_hosts: Sequence[str] = (),
         straight: Shortcut | None = None,
         headers: Headers = SECURITY_HEADERS,
         at_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self._app = app
+        self.app = app
+        self._hosts = HostPolicy(allowed_hosts)
         self._headers = headers
         self._head = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.straight = straight
@@ -56,9 +60,10 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        request_id, span = _enter(scope)
+        given = dict(scope["headers"])
+        request_id, span = _enter(scope, given)
         extra = [*self._headers, (b"x-request-id", request_id)]
         began = time.perf_counter()
         status = 500
@@ -72,29 +77,37 @@ class Edge:
 
         IN_FLIGHT.inc()
         try:
-            await self._app(scope, receive, send_with_headers)
+            if (refused := self._refuse(scope, given)) is not None:
+                await send_response(refused, refused.content, send_with_headers)
+            else:
+                await self.app(scope, receive, send_with_headers)
         finally:
             IN_FLIGHT.dec()
             _note(scope, status, time.perf_counter() - began, span)
 
     async def answer(self, shortcut: Shortcut, scope: HTTPScope, content: bytes) -> tuple[Response[Any], bytes]:
         """The answer of the endpoint that goes straight, and the end of its head, which is every answer's."""
-        request_id, span = _enter(scope)
+        given = dict(scope["headers"])
+        request_id, span = _enter(scope, given)
         began = time.perf_counter()
         status = 500
         IN_FLIGHT.inc()
         try:
-            answer = await shortcut.answer(scope, content)
+            answer = self._refuse(scope, given) or await shortcut.answer(scope, content)
             status = answer.status_code or 200
         finally:
             IN_FLIGHT.dec()
             _note(scope, status, time.perf_counter() - began, span)
         return answer, b"%sx-request-id: %s\r\n\r\n" % (self._head, request_id)
 
+    def _refuse(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Response[bytes] | None:
+        """Return the problem of a request that no application may see."""
+        refusal = self._hosts.refusal(scope, headers)
+        return None if refusal is None else problems.of_refusal(None, refusal)
 
-def _enter(scope: HTTPScope) -> tuple[bytes, Span | None]:
+
+def _enter(scope: HTTPScope, headers: Mapping[bytes, bytes]) -> tuple[bytes, Span | None]:
     """Begin with a request: the id it came with, or one of ours, is what whoever works for it will say."""
-    headers = dict(scope["headers"])
     request_id = _well_formed(headers.get(b"x-request-id"), REQUEST_ID) or os.urandom(16).hex()
     context.request_id.set(request_id)
     traceparent = _well_formed(headers.get(b"traceparent"), TRACEPARENT)

@@ -35,11 +35,12 @@ class Problem(msgspec.Struct, frozen=True):
 _MEANINGS = {
     400: "A header or a parameter is missing or malformed.",
     401: "No token where one is needed, or one that is not in force.",
-    403: "The token is of another level.",
+    403: "The token is of another level, or a web page of another origin asks for a change.",
     404: "There is no such thing.",
     409: "It cannot be done as things stand.",
     413: "The body is over 64 KiB.",
     415: "The body is not declared as what this endpoint takes.",
+    421: "The Host header names a host that this service does not answer for.",
     422: "The body is not valid, or asks for what cannot be.",
     429: "This client has used up its requests for the minute.",
     500: "A bug on our side, or a fault that was injected on purpose.",
@@ -87,7 +88,7 @@ def _traced() -> dict[str, str]:
     return {"trace_id": context.trace_id(traceparent)} if traceparent else {}
 
 
-def of_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+def of_refusal(_: Request[Any, Any, Any] | None, refusal: Refusal) -> Response[bytes]:
     return document(refusal.status, refusal.slug, refusal.title, refusal.detail, refusal.members, refusal.headers)
 
 

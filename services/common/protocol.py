@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from services.common import body
 from services.common.edge import Edge
+from services.common.hosts import origin_form
 from services.common.straight import Straight
 
 PARTING = 1.0  # seconds that an idle connection may still bring a request once we are to stop
@@ -53,6 +54,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if not self.url.startswith(b"/"):
+            cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
+            self.url = origin_form(self.url)
         if (straight := self._straight()) is not None:
             self.cycle = straight  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from services.common.hosts import HostPattern
+
 PREFIX = "VALERIX_"
 PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
 
@@ -29,6 +31,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
     replica: str
     host: str = "127.0.0.1"
+    allowed_hosts: tuple[HostPattern, ...] = ()
     log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -24,7 +24,7 @@ class Shortcut:
     """Answers `method` `path` by `handle` itself, and has `app` answer everything else."""
 
     def __init__(self, app: Litestar, method: str, path: str, guards: Sequence[Guard], handle: Handle) -> None:
-        self._app = app
+        self.app = app
         self.endpoint = (method, path)
         self.method, self.url = method.encode(), path.encode()
         self._guards = guards
@@ -37,11 +37,11 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or (scope["method"], scope["path"]) != self.endpoint:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         response = await self._answer(request := self._request(scope, receive, send), None)
         if type(response) is Response and isinstance(response.content, bytes):
-            await _send(response, response.content, send)
+            await send_response(response, response.content, send)
         else:
             await response.to_asgi_response(None, request)(scope, receive, send)
 
@@ -59,12 +59,13 @@ class Shortcut:
             return problems.of(request, error)
 
     def _request(self, scope: HTTPScope, *io: Any) -> AnyRequest:
-        scope["litestar_app"], scope["route_handler"] = self._app, self._route
+        scope["litestar_app"], scope["route_handler"] = self.app, self._route
         scope["path_template"] = self.endpoint[1]
         return Request(scope, *io)
 
 
-async def _send(response: Response[bytes], content: bytes, send: Send) -> None:
+async def send_response(response: Response[bytes], content: bytes, send: Send) -> None:
+    """Send a response whose body is `content`."""
     headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
     headers += [
         (b"content-type", str(response.media_type).encode()),

@@ -118,7 +118,7 @@ def build(settings: FrontendSettings) -> Edge:
         cache_control=CacheControlHeader(no_store=True),
         exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _as_page),
     )
-    return Edge(app, headers=HEADERS, at_stop=feed.close)
+    return Edge(app, allowed_hosts=settings.allowed_hosts, headers=HEADERS, at_stop=feed.close)
 
 
 @contextlib.asynccontextmanager

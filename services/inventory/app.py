@@ -45,7 +45,8 @@ def build(settings: InventorySettings) -> Edge:
         handlers.append(admin.routes)
     lifespan = functools.partial(_running, settings)
     app = build_app("Valerix inventory", handlers, [lifespan], {"access": Access(settings)})
-    return Edge(Shortcut(app, "POST", api.DEDUCTIONS, api.DEDUCTIONS_GUARDS, api.deduct_lines))
+    shortcut = Shortcut(app, "POST", api.DEDUCTIONS, api.DEDUCTIONS_GUARDS, api.deduct_lines)
+    return Edge(shortcut, allowed_hosts=settings.allowed_hosts)
 
 
 @contextlib.asynccontextmanager

@@ -56,4 +56,4 @@ def build(settings: OrderSettings) -> Edge:
     state = {"access": Access(settings), "replica": settings.replica}
     app = build_app("Valerix orders", handlers, [lifespan], state)
     shortcut = Shortcut(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place)
-    return Edge(shortcut, straight=shortcut)
+    return Edge(shortcut, allowed_hosts=settings.allowed_hosts, straight=shortcut)

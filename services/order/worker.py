@@ -174,7 +174,8 @@ def build(settings: OrderSettings) -> Edge:
             yield
 
     state = {"access": Access(settings)}
-    return Edge(build_app("Valerix order worker", health_routes(identity(settings, "worker")), [lifespan], state))
+    app = build_app("Valerix order worker", health_routes(identity(settings, "worker")), [lifespan], state)
+    return Edge(app, allowed_hosts=settings.allowed_hosts)
 
 
 if __name__ == "__main__":

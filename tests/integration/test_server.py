@@ -64,7 +64,7 @@ def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connecti
         service = services.inventory()
         services.start(service)
         with socket.create_connection(("127.0.0.1", service.port)) as idle:
-            idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert idle.recv(4096).startswith(b"HTTP/1.1 200")
             service.signal(number)
             assert service.wait_killed() == 0
@@ -94,7 +94,7 @@ def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None
     services.start(service)
     for endless in (b"x: " + b"y" * 1000, b"x: y\r\n" * 150):
         with socket.create_connection(("127.0.0.1", service.port), timeout=5) as caller:
-            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
             with contextlib.suppress(ConnectionError):  # it does not have to hear all of it
                 for _ in range(2000):
                     caller.sendall(endless)
@@ -125,7 +125,7 @@ def test_a_caller_that_waits_to_be_told_to_go_on_is_told(services: Processes) ->
     services.start(service)
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as careful:
         careful.sendall(
-            b"POST /api/inventory/deduct HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+            b"POST /api/inventory/deduct HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
             b"Content-Type: application/json\r\nAuthorization: Bearer " + SERVICE_TOKEN.encode() + b"\r\n\r\n"
         )
         assert careful.recv(4096).startswith(b"HTTP/1.1 100 ")

@@ -66,6 +66,27 @@ PROBLEMS = (
         "the command's --help",
     ),
     _problem(
+        "invalid-host",
+        BadUsageError,
+        "The request does not name one host; it was not read.",
+        "no Host header, two of them, or one that is no host and port",
+        "curl -v, to see what was sent",
+    ),
+    _problem(
+        "misdirected-request",
+        BadUsageError,
+        "The service does not answer for the host in the address.",
+        "the host's name is not in VALERIX_ALLOWED_HOSTS of the service",
+        "the service's IP address, or VALERIX_ALLOWED_HOSTS=NAME where it starts",
+    ),
+    _problem(
+        "cross-origin",
+        GuardError,
+        "A web page of another origin asked for a change; nothing was changed.",
+        "a browser sent it for a page elsewhere, or a proxy changed the Host header on the way",
+        "have the proxy pass Host on unchanged",
+    ),
+    _problem(
         "invalid-parameter",
         BadUsageError,
         "A parameter in the address is not valid; nothing was done.",

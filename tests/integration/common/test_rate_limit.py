@@ -29,7 +29,7 @@ def replica(
     """A client, at the address `peer`, of a replica of its own, where it is a certain second."""
     limit = RateLimit(BestEffort(redis), per_minute, hops, clock=lambda: at)
     transport = httpx.ASGITransport(app=build({"rate_limit": limit}), client=(peer, 50_000))  # type: ignore[arg-type]  # two spellings of one protocol
-    return httpx.AsyncClient(transport=transport, base_url="http://things")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 async def statuses(client: httpx.AsyncClient, times: int, **headers: str) -> Counter[int]:

@@ -81,6 +81,7 @@ class Dashboards:
             "INVENTORY_URL": NOBODY,
             "OPERATOR_TOKEN": OPERATOR_TOKEN,
             "DASHBOARD_PASSWORD": PASSWORD,
+            "ALLOWED_HOSTS": "*",
         } | settings
         environ = {f"VALERIX_{name}": value for name, value in told.items()}
         service = Service("services.frontend.asgi", name, self._directory / f"{name}.log", environ)

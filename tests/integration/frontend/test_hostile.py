@@ -96,7 +96,7 @@ def routes() -> Iterator[tuple[str, str]]:
         "DASHBOARD_PASSWORD": PASSWORD,
     }
     edge = build(read(FrontendSettings, {f"VALERIX_{name}": value for name, value in environ.items()}))
-    app = cast("Litestar", edge._app)  # noqa: SLF001 - it is wrapped, and knows its routes
+    app = cast("Litestar", edge.app)
     for route in app.routes:
         path = route.path_format.replace("{order_id}", "00000000-0000-0000-0000-000000000000")
         path = path.replace("{file_path}", "page.js")

@@ -41,7 +41,7 @@ def raw(shop: Shop, head: bytes) -> bytes:
     """Send bytes that no client library would, and return the status line."""
     with socket.create_connection(("127.0.0.1", shop.order.port), timeout=5) as connection:
         connection.sendall(
-            b"POST /api/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n"
+            b"POST /api/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 30\r\n"
             + head
             + b"\r\nConnection: close\r\n\r\n"
             + GOOD

@@ -31,12 +31,12 @@ def series(shop: Shop) -> set[str]:
 
 def placing(key: str, item: str) -> bytes:
     body = b'{"item_id":"%s","quantity":1}' % item.encode()
-    head = f"Host: x\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {len(body)}"
+    head = f"Host: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {len(body)}"
     return f"POST /api/orders HTTP/1.1\r\n{head}\r\n\r\n".encode() + body
 
 
 def asking(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 async def send(port: int, requests: Iterable[bytes]) -> int:

@@ -59,7 +59,7 @@ def connected(shop: Shop) -> Iterator[tuple[socket.socket, Answers]]:
 
 
 def head(key: str, more: bytes = PLAIN, line: bytes = b"POST /api/orders HTTP/1.1") -> bytes:
-    return b"%s\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n%s\r\n" % (
+    return b"%s\r\nHost: localhost\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n%s\r\n" % (
         line,
         key.encode(),
         more,

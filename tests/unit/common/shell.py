@@ -121,5 +121,5 @@ def build(state: Mapping[str, Any] | None = None) -> ASGIApp:
 async def client(app: ASGIApp | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service; whatever the service raises instead of answering, the client raises."""
     transport = httpx.ASGITransport(app=app or build(), raise_app_exceptions=True)  # type: ignore[arg-type]  # two spellings of one protocol
-    async with httpx.AsyncClient(transport=transport, base_url="http://things") as opened:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as opened:
         yield opened

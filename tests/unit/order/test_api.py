@@ -17,7 +17,7 @@ async def orders() -> AsyncIterator[httpx.AsyncClient]:
     """The order service with no database behind it, spoken to by an operator."""
     transport = httpx.ASGITransport(app=build(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
     headers = {"Authorization": f"Bearer {TOKENS[2]}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://orders", headers=headers) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
         yield client
 
 
@@ -72,7 +72,7 @@ async def test_a_breaker_is_forced_open_or_closed_or_left_to_itself(orders: http
 
 async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
     transport = httpx.ASGITransport(app=build_worker(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
-    async with httpx.AsyncClient(transport=transport, base_url="http://worker") as worker:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as worker:
         assert (await worker.get("/health/live")).json()["service"] == "worker"
         assert (await worker.get("/metrics")).status_code == 200
         assert (await worker.get("/api/orders")).status_code == 404

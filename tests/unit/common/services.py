@@ -1,0 +1,133 @@
+"""Every application that Valerix serves, with nothing behind it, and all that it serves."""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from litestar.types import Message
+
+from services.common.edge import Edge
+from services.common.settings import read
+from services.common.shortcut import Shortcut
+from services.frontend.app import build as build_frontend
+from services.frontend.settings import FrontendSettings
+from services.inventory.app import build as build_inventory
+from services.inventory.settings import InventorySettings
+from services.order.app import build as build_order
+from services.order.settings import OrderSettings
+from services.order.worker import build as build_worker
+from tests.unit.common.environ import ENVIRON, TOKENS
+
+SERVICES = ("order", "worker", "inventory", "frontend")
+FRONTEND = {
+    "VALERIX_ORDER_URL": "http://127.0.0.1:1",
+    "VALERIX_OPERATOR_TOKEN": TOKENS[2],
+    "VALERIX_DASHBOARD_PASSWORD": "d-5b8e02f7a1c94d36",
+}
+EXAMPLES = {"uuid": "00000000-0000-0000-0000-000000000007", "str": "ps5", "int": "7", "path": "x"}
+
+Lines = Sequence[tuple[bytes, bytes]]
+
+
+class Endpoint(NamedTuple):
+    """One method of one route, and a path that it matches."""
+
+    service: str
+    method: str
+    template: str
+    path: str
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def slug(self) -> str | None:
+        """The type of the problem that it is, if it is one."""
+        if self.headers.get("content-type") != "application/problem+json" or not self.body:
+            return None
+        kind: str = msgspec.json.decode(self.body)["type"]
+        return kind.removeprefix("urn:valerix:problem:")
+
+
+@functools.cache
+def build(service: str, **variables: str) -> Edge:
+    """A service with settings named without their prefix. Chaos is allowed, as it is where its endpoints exist."""
+    environ = ENVIRON | FRONTEND | {"VALERIX_CHAOS_ALLOWED": "1"}
+    environ |= {f"VALERIX_{name}": value for name, value in variables.items()}
+    match service:
+        case "order":
+            return build_order(read(OrderSettings, environ))
+        case "worker":
+            return build_worker(read(OrderSettings, environ))
+        case "inventory":
+            return build_inventory(read(InventorySettings, environ))
+        case _:
+            return build_frontend(read(FrontendSettings, environ))
+
+
+def application(edge: Edge) -> Litestar:
+    """The framework's application below the outermost layer."""
+    app = edge.app.app if isinstance(edge.app, Shortcut) else edge.app
+    assert isinstance(app, Litestar)
+    return app
+
+
+def endpoints(*methods: str) -> list[Endpoint]:
+    """Every endpoint of every service, with OPTIONS if that is among `methods`; only those, if there are any."""
+    found = []
+    for service in SERVICES:
+        for route in application(build(service)).routes:
+            if isinstance(route, HTTPRoute):
+                path = re.sub(r"\{[^:}]*:(\w+)\}", lambda part: EXAMPLES[part[1]], route.path)
+                found += [
+                    Endpoint(service, method, route.path_format, path)
+                    for method in sorted(route.methods)
+                    if method in (methods or {"GET", "POST", "DELETE", "PUT", "PATCH"})
+                ]
+    return found
+
+
+async def ask(
+    edge: Edge,
+    method: str,
+    path: str,
+    headers: Lines = (),
+    *,
+    host: bytes | None = b"localhost",
+    content: bytes = b"",
+    http_version: str = "1.1",
+) -> Answer:
+    """One request as a server passes it on; without a database it may well be answered 500."""
+    sent: list[Any] = []
+    incoming: list[Any] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Any:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [*([] if host is None else [(b"host", host)]), *headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "scheme": "http",
+        "root_path": "",
+        "http_version": http_version,
+        "state": {},
+    }
+    await edge(scope, receive, send)
+    said = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], said, b"".join(message.get("body", b"") for message in sent[1:]))

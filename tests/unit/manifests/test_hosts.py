@@ -1,0 +1,66 @@
+"""Under which names pods are reached, and that they answer for those."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from services.common.hosts import HostPolicy
+from tests.unit.manifests.rendered import SERVICES, all_rendered, of_kind, one
+from valerix_cli.cluster.objects import Object, containers, pod_templates
+
+NAMESPACE = "valerix"
+URL = re.compile(r"http://([a-z-]+):300[0-3]")
+
+
+def policy(things: list[Object], service: str) -> HostPolicy:
+    """What a service answers for, with the variables expanded as kubelet does it."""
+    [container] = one(things, "Deployment", service)["spec"]["template"]["spec"]["containers"]
+    [setting] = [entry["value"] for entry in container["env"] if entry["name"] == "VALERIX_ALLOWED_HOSTS"]
+    [source] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "PUBLIC_HOSTS"]
+    config = one(things, "ConfigMap", source["configMapKeyRef"]["name"])["data"]
+    expanded = setting.replace("$(PUBLIC_HOSTS)", config[source["configMapKeyRef"]["key"]])
+    return HostPolicy(name for name in expanded.split(",") if name)
+
+
+def is_allowed(hosts: HostPolicy, host: str) -> bool:
+    scope = {"method": "POST", "http_version": "1.1", "headers": [(b"host", host.encode())]}
+    return hosts.refusal(scope, {}) is None  # type: ignore[arg-type]  # as much of a request as it looks at
+
+
+def names(things: list[Object]) -> Iterator[tuple[str, str]]:
+    """(service, name) for the names of a Service and those in the settings of all pods."""
+    for service in of_kind(things, "Service"):
+        name = service["metadata"]["name"]
+        if (target := name.removesuffix("-pods")) in SERVICES:
+            for suffix in ("", f".{NAMESPACE}", f".{NAMESPACE}.svc", f".{NAMESPACE}.svc.cluster.local", "."):
+                yield target, name + suffix.replace("..", ".")
+    for template in (template for thing in things for template in pod_templates(thing)):
+        for container in containers(template):
+            for found in URL.findall(str(container)):
+                yield found.removesuffix("-pods"), found
+    for config in of_kind(things, "ConfigMap"):
+        for found in URL.findall(str(config.get("data"))):
+            yield found.removesuffix("-pods"), found
+
+
+def public(things: list[Object]) -> set[str]:
+    """The names under which the world comes in."""
+    ingress = {rule["host"] for one_ in of_kind(things, "Ingress") for rule in one_["spec"]["rules"] if "host" in rule}
+    return ingress | {name for one_ in of_kind(things, "HTTPRoute") for name in one_["spec"].get("hostnames", ())}
+
+
+@pytest.mark.parametrize("where", all_rendered())
+def test_each_service_answers_for_every_name_it_is_reached_by(where: str) -> None:
+    things = all_rendered()[where]
+    reached = {*names(things), *((service, host) for host in public(things) for service in ("order", "frontend"))}
+    assert {("inventory", "inventory"), ("order", "order-pods")} <= reached
+    assert [(service, host) for service, host in sorted(reached) if not is_allowed(policy(things, service), host)] == []
+
+
+@pytest.mark.parametrize("where", all_rendered())
+def test_no_service_answers_for_a_name_of_somebody_else(where: str) -> None:
+    things = all_rendered()[where]
+    for service in SERVICES:
+        hosts = policy(things, service)
+        assert not any(is_allowed(hosts, host) for host in ("evil.example", "order.evil.example", "svc", "example.com"))
