@@ -2,14 +2,45 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from prometheus_client import Counter
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 ASK_AGAIN = 0.2  # seconds
+
+UNHANDLED = Counter("unhandled_errors_total", "Errors that nothing handles: bugs, with their tracebacks in the log")
+
+
+def report(_: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
+    """Log and count what an event loop has found that nothing handles; to be its exception handler."""
+    UNHANDLED.inc()
+    log.error("unhandled error", where=str(found.get("message", "")), exc_info=found.get("exception"))
+
+
+def spawn(
+    work: Coroutine[Any, Any, T], *, awaited: bool = False, context: contextvars.Context | None = None
+) -> "asyncio.Task[T]":
+    """Start a task whose failure is logged as soon as it fails.
+
+    One that is `awaited` hands its failure to the awaiter; should there be none after all, the event loop reports it.
+    """
+    task = asyncio.get_running_loop().create_task(work, context=context)
+    if not awaited:
+        task.add_done_callback(_report_failure)
+    return task
+
+
+def _report_failure(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        UNHANDLED.inc()
+        log.error("unhandled error", where=f"task {task.get_coro()!r}", exc_info=error)
 
 
 async def forever(what: str, step: Callable[[], Awaitable[None]], every: float) -> None:
@@ -29,7 +60,7 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     A library may swallow a cancellation (redis-py does, when it comes as its own time limit ends), so each is asked
     to end until it has.
     """
-    pending = {asyncio.create_task(each) for each in work}
+    pending = {spawn(each) for each in work}
     try:
         yield
     finally:

@@ -9,12 +9,16 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
+import structlog
 from prometheus_client import Histogram
 
 from services.common import context, tracing
+from services.common.background import spawn
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,7 +93,7 @@ class GroupCommit(Generic[T, R]):
                 self._give_up(self._patience)
         if len(self._running) < self._lanes:
             # A context of its own: a flush works for many requests, and speaks for none of them in the log.
-            self._running.add(loop.create_task(self._drain(), context=contextvars.Context()))
+            self._running.add(spawn(self._drain(), context=contextvars.Context()))
         return result
 
     async def close(self) -> None:
@@ -111,7 +115,7 @@ class GroupCommit(Generic[T, R]):
                     look_at = min(deadline, now + patience / LOOKS)
                     self._next_look = loop.call_at(look_at, self._give_up, patience)
                     return
-                result.set_exception(TimeoutError())
+                _fail(result, TimeoutError())
             self._deadlines.popleft()
 
     async def _drain(self) -> None:
@@ -162,11 +166,13 @@ class GroupCommit(Generic[T, R]):
             flushed = await self._flush([item for item, _, _ in batch])
             results = flushed.results if isinstance(flushed, Flushed) else flushed
             answered = list(zip(batch, results, strict=True))
-        except Exception as error:  # noqa: BLE001 - handed to the submitters, who know what it means
+        except Exception as error:
             if len(batch) == 1 or isinstance(error, self._outages):
+                if not isinstance(error, self._outages):
+                    log.exception("a batch failed", step=self._step)
                 for _, future, _ in batch:
                     if not future.done():
-                        future.set_exception(error)
+                        _fail(future, error)
                 return
             for entry in batch:
                 await self._settle([entry])
@@ -176,3 +182,9 @@ class GroupCommit(Generic[T, R]):
                 future.set_result(result)
         if isinstance(flushed, Flushed):
             await flushed.free
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    """Give an item its failure. That its submitter has left is no error: what failed is logged with its batch."""
+    future.set_exception(error)
+    future.exception()

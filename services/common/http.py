@@ -1,14 +1,36 @@
 """How a service speaks HTTP to another, by aiohttp.
 
-What goes wrong is one of `FAILURES`; with one of `UNREACHED` nothing was sent.
+What goes wrong is one of `FAILURES`; with one of `UNREACHED` nothing was sent. `declared` sees to that: transports and
+parsers raise more than aiohttp declares.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import aiohttp
+
+from services.common.dependencies import note_failure
 
 KEPT_ALIVE = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
 
 FAILURES = (aiohttp.ClientError, TimeoutError)
 UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+class UnexpectedFailure(aiohttp.ClientError):
+    """The client failed in a way that its library does not declare."""
+
+
+@contextlib.contextmanager
+def declared(dependency: str) -> Iterator[None]:
+    """Have what goes wrong in the block, which only talks to `dependency`, be one of `FAILURES`."""
+    try:
+        yield
+    except FAILURES:
+        raise
+    except Exception as error:
+        note_failure(dependency, "unexpected", error, with_traceback=True)
+        raise UnexpectedFailure(repr(error)) from error
 
 
 def open_session() -> aiohttp.ClientSession:

@@ -1,24 +1,22 @@
 """PostgreSQL: one pool per process, and migrations as numbered SQL files."""
 
-import asyncio
 import contextlib
 import functools
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import psycopg
-from prometheus_client import Histogram
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from services.common.background import beside, forever
+from services.common.connections import Connection, Pool
 from services.common.refusals import DatabaseUnavailable
 
+__all__ = ["LOCK", "OUTAGES", "Connection", "Pool", "check_schema", "in_time", "migrate", "open_pool"]
+
 T = TypeVar("T")
-Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 OUTAGES: tuple[type[Exception], ...] = (
     psycopg.OperationalError,
@@ -30,39 +28,25 @@ OUTAGES: tuple[type[Exception], ...] = (
 )
 """The database cannot be reached, went away or gave up on us: worth a 503, not a traceback."""
 
-POOL_WAIT = Histogram(
-    "db_pool_wait_seconds",
-    "Wait for a database connection",
-    buckets=(0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5),
-)
-
 CHECK_EVERY = (
     0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
 )
 WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
 _SESSION = (
-    "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c timezone=UTC"
+    "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c client_connection_check_interval=1s"
+    " -c timezone=UTC"
     " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
 """Our transactions never idle unless their process was stopped. The database ends such a one well before the
 statements of others that wait for its locks reach their own limit, so those go on instead of failing with it.
+
+A statement whose client has closed its connection ends within a second, and so do its locks.
 
 What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
 kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
 
 _VANISHED = {"tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """A server that vanishes without a word (its machine is gone) is noticed within seconds, not a quarter of an hour."""
-
-
-class Pool(AsyncConnectionPool[Connection]):
-    """The pool of psycopg, telling how long callers waited."""
-
-    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg_pool's own signature
-        began = time.perf_counter()
-        try:
-            return await super().getconn(timeout)
-        finally:
-            POOL_WAIT.observe(time.perf_counter() - began)
 
 
 @contextlib.asynccontextmanager
@@ -74,6 +58,7 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
     """
     pool = Pool(
         url,
+        connection_class=Connection,
         kwargs={
             "options": _SESSION,
             "connect_timeout": 2,
@@ -90,7 +75,10 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
     )
     await pool.open()
     try:
-        async with beside(forever("check the pool", lambda: _check(pool), CHECK_EVERY)):
+        async with beside(
+            forever("check the pool", lambda: _try(pool.check), CHECK_EVERY),
+            forever("look for commits that are held up", lambda: _try(pool.look_for_held_up), CHECK_EVERY),
+        ):
             yield pool
     finally:
         await pool.close()
@@ -104,10 +92,13 @@ async def in_time(committed: Awaitable[T]) -> T:
         raise DatabaseUnavailable("The database took too long; repeat the same request", retry_after=1) from None
 
 
-async def _check(pool: Pool) -> None:
-    """Replace idle connections that the server has dropped."""
+async def _try(step: Callable[[], Awaitable[None]]) -> None:
+    """Take a step that needs the database; without it there is another one soon."""
     with contextlib.suppress(*OUTAGES):
-        await pool.check()
+        await step()
+
+
+SCHEMA_LIMIT = 1.0  # seconds to wait for a connection, and again for the answer
 
 
 class OutdatedSchema(Exception):  # noqa: N818 - named for the reason, as the house does
@@ -115,8 +106,9 @@ class OutdatedSchema(Exception):  # noqa: N818 - named for the reason, as the ho
 
 
 async def check_schema(pool: Pool, package: str) -> None:
-    """Raise unless the database answers within a second, and has every migration of `package`; it may have more."""
-    async with asyncio.timeout(1), pool.connection() as conn:
+    """Raise unless the database answers within two seconds, and has every migration of `package`; it may have more."""
+    async with pool.connection(SCHEMA_LIMIT) as conn:
+        conn.limit = SCHEMA_LIMIT
         cursor = await conn.execute("SELECT max(version) FROM schema_migrations")
         (version,) = await cursor.fetchone() or (None,)
     if (version or 0) < (expected := _version(_migrations(package)[-1])):

@@ -13,11 +13,14 @@ from litestar.exceptions import HTTPException, InternalServerException, Serializ
 from litestar.openapi.datastructures import ResponseSpec
 
 from services.common import body, context
+from services.common.connections import HELD_UP, CommitsHeldUp
+from services.common.dependencies import note_failure
 from services.common.postgres import OUTAGES
 from services.common.refusals import DatabaseUnavailable, InvalidBody, Refusal
 
 log = structlog.get_logger()
 
+AWAY = "Try again in a moment; with the same key if it is an order"
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -93,10 +96,9 @@ def of_refusal(_: Request[Any, Any, Any] | None, refusal: Refusal) -> Response[b
 
 
 def of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    log.warning("database unavailable", error=repr(error))
-    return of_refusal(
-        request, DatabaseUnavailable("Try again in a moment; with the same key if it is an order", retry_after=1)
-    )
+    note_failure("postgres", type(error).__name__, error)
+    detail = HELD_UP if isinstance(error, CommitsHeldUp) else AWAY
+    return of_refusal(request, DatabaseUnavailable(detail, retry_after=1))
 
 
 BY_STATUS = {

@@ -1,16 +1,25 @@
-"""Redis, which may vanish at any moment: nothing is kept here that may not be lost."""
+"""Redis, which may vanish at any moment: nothing is kept here that may not be lost.
+
+Whatever the client raises while it talks to Redis is a failure of Redis, one of `FAILURES`: transports and parsers
+raise more than the library declares, such as uvloop's RuntimeError for a transport that is closed already.
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import redis.asyncio as redis_asyncio
 import structlog
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from services.common.dependencies import note_failure
 
 log = structlog.get_logger()
 
@@ -20,12 +29,105 @@ Redis = redis_asyncio.Redis
 LIMIT = 0.3  # seconds that a request may wait for Redis
 REST = 1.0  # seconds that Redis is left alone after a failure, so that its callers stop paying for it
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+
+TYPES = {
+    **dict.fromkeys(("GET", "SET", "INCRBY"), "string"),
+    **dict.fromkeys(("HSET", "HGETALL", "HVALS", "HDEL"), "hash"),
+    **dict.fromkeys(("LPUSH", "LRANGE", "LTRIM"), "list"),
+    **dict.fromkeys(("SADD", "SREM", "SMEMBERS"), "set"),
+    **dict.fromkeys(("ZADD", "ZREVRANGE", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK"), "zset"),
+    **dict.fromkeys(("XADD", "XACK", "XAUTOCLAIM", "XREADGROUP", "XGROUP CREATE"), "stream"),
+}
+"""The type of key that each command takes which fails for another: a test tries every key with a wrong one."""
+
+
+class UnexpectedFailure(RedisError):  # noqa: N818 - as that of HTTP
+    """The client failed in a way that its library does not declare."""
+
+
+class _Client(Redis):
+    """redis-py's, but for two things: what it raises is one of `FAILURES`, and a key of a wrong type is deleted.
+
+    Such a key would switch off for ever what uses it. Nothing in Redis may not be lost, so the next try begins anew.
+    """
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with _declared(self, [args]):
+            found = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as the library is
+            if args[0] == "MGET" and len(found) != len(args) - 1:
+                raise UnexpectedFailure(f"{len(found)} values of {len(args) - 1} keys")
+            return found
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        try:
+            return await super().parse_response(connection, command_name, **options)
+        except Exception as error:
+            await _keep_in_step(connection, error)
+            raise
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_Pipeline":  # noqa: FBT001, FBT002 - redis-py's own signature
+        pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.owner = self
+        return pipe
+
+
+class _Pipeline(Pipeline):
+    owner: _Client
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - the same
+        commands = [args for args, _ in self.command_stack]
+        async with _declared(self.owner, commands):
+            found: list[Any] = await super().execute(raise_on_error)
+            if len(found) != len(commands):
+                raise UnexpectedFailure(f"{len(found)} replies to {len(commands)} commands")
+            return found
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        try:
+            return await super().parse_response(connection, command_name, **options)
+        except Exception as error:
+            await _keep_in_step(connection, error)
+            raise
+
+
+@contextlib.asynccontextmanager
+async def _declared(client: _Client, commands: Sequence[Sequence[Any]]) -> AsyncIterator[None]:
+    """Have what goes wrong be one of `FAILURES`, and mend keys whose type is the reason."""
+    try:
+        yield
+    except ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            await _mend(client, commands)
+        raise
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise UnexpectedFailure(repr(error)) from error
+
+
+async def _keep_in_step(connection: Any, error: Exception) -> None:
+    """Close a connection on whose replies the client choked: those it has not read would answer other commands."""
+    if not isinstance(error, FAILURES):
+        await connection.disconnect(nowait=True)
+
+
+async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
+    """Delete the keys of these commands that are of another type than they take."""
+    for args in commands:
+        wanted = TYPES.get(str(args[0]).upper())
+        if wanted is None:
+            continue
+        key = args[list(args).index(b"STREAMS") + 1] if args[0] == "XREADGROUP" else args[1]
+        found = (await client.type(key)).decode()  # type: ignore[union-attr]  # it does not decode by itself
+        if found not in {wanted, "none"}:
+            await client.unlink(key)
+            log.warning("a key in Redis had a wrong type and is deleted", key=str(key), type=found, wanted=wanted)
 
 
 def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT, connect_timeout: float = LIMIT) -> Redis:
     """A client without retries: the library's own (10 of them) stall a caller for seconds and repeat writes."""
-    return redis_asyncio.from_url(
+    return _Client.from_url(
         url,
         client_name=name,
         socket_timeout=socket_timeout,
@@ -44,16 +146,31 @@ class BestEffort:
         self._rested_at = 0.0
 
     async def __call__(self, operation: Callable[[Redis], Awaitable[T]], fallback: T) -> T:
-        """Return what `operation` returns within the limit, else `fallback`; at once while Redis rests."""
+        """Return what `operation` returns within the limit, else `fallback`; at once while Redis rests.
+
+        Redis rests when it cannot be reached or does not answer. A refusal of one command comes at once and says
+        nothing about others.
+        """
         if time.monotonic() < self._rested_at:
             return fallback
         try:
             async with asyncio.timeout(self._limit):
                 return await operation(self.client)
+        except ResponseError as error:
+            note_failure("redis", "refused", error)
         except FAILURES as error:
             self._rested_at = time.monotonic() + REST
-            log.warning("redis unavailable, going on without", error=repr(error))
-            return fallback
+            note_failure("redis", _kind(error), error, with_traceback=isinstance(error, UnexpectedFailure))
+            await drop_idle(self.client)
+        except Exception as error:  # noqa: BLE001 - a bug of ours, or a reply that makes no sense: neither fails a request
+            note_failure("redis", "unexpected", error, with_traceback=True)
+        return fallback
+
+
+async def drop_idle(client: Redis) -> None:
+    """Close the idle connections: where one is dead, others may be, and each would cost a caller a time limit."""
+    with contextlib.suppress(Exception):  # the transports may be in any state; they are dropped all the same
+        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 @contextlib.asynccontextmanager
@@ -67,5 +184,19 @@ async def closing(client: Redis) -> AsyncIterator[None]:
 
 async def ping(client: Redis) -> None:
     """Raise unless Redis answers in time."""
-    async with asyncio.timeout(LIMIT):
-        await client.ping()
+    try:
+        async with asyncio.timeout(LIMIT):
+            await client.ping()
+    except FAILURES:
+        await drop_idle(client)
+        raise
+
+
+def _kind(error: Exception) -> str:
+    match error:
+        case TimeoutError() | RedisTimeoutError():
+            return "timeout"
+        case OSError() | RedisConnectionError():
+            return "connection"
+        case _:
+            return "unexpected"

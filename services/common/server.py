@@ -19,6 +19,7 @@ import uvicorn
 import uvloop
 
 from services.common import logging, tracing
+from services.common.background import report
 from services.common.edge import Edge
 from services.common.protocol import Protocol
 from services.common.settings import ServerSettings, SettingsError, read
@@ -57,6 +58,7 @@ async def serve(app: Edge, listening: socket.socket) -> None:
     )
     server = _Server(config)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
 
     def stop() -> None:
         log.info("stopping")

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from services.common.http import FAILURES, UNREACHED
+from services.common.http import FAILURES, UNREACHED, declared
 from services.frontend.wire import Problem
 
 T = TypeVar("T")
@@ -113,6 +113,7 @@ class Backend:
             try:
                 answer = await self.ask_one(urls[index], method, path, json=json, headers=headers, limit=limit)
             except Unanswered as error:
+                self._first = (index + 1) % len(urls)  # one that is frozen is not asked first again
                 if index == turn[-1] or not isinstance(error.__cause__, UNREACHED):
                     raise
             else:
@@ -134,11 +135,14 @@ class Backend:
         sent = {**self._headers, **(headers or {})}
         began = time.perf_counter()
         try:
-            async with (
-                asyncio.timeout(limit),
-                self._session.request(method, url + path, json=json, headers=sent, allow_redirects=False) as response,
-            ):
-                content = await response.read()
+            with declared(self.name):
+                async with (
+                    asyncio.timeout(limit),
+                    self._session.request(
+                        method, url + path, json=json, headers=sent, allow_redirects=False
+                    ) as response,
+                ):
+                    content = await response.read()
         except FAILURES as error:
             raise Unanswered(f"{self.name}: {_told(error, limit)}") from error
         return Answer(response.status, response.headers, content, (time.perf_counter() - began) * 1000)

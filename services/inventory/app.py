@@ -98,8 +98,9 @@ async def _keep_stock_shown(pool: Pool) -> None:
 def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
     """What this service cannot do without, and what it can."""
 
-    async def database() -> None:
+    async def database() -> str | None:
         await postgres.check_schema(pool, "services.inventory")
+        return pool.remark
 
     async def gremlins() -> None:
         await redis.ping(client)

@@ -4,9 +4,10 @@ Each function is one exchange. Losing all of it ends the gremlins and nothing el
 they counted.
 """
 
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,6 +17,8 @@ from services.common.redis import Redis
 from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit, Script
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 LIVE, HALTED, REPLICAS, RECENT = "chaos:live", "chaos:halted", "chaos:replicas", "chaos:recent"
 SILENT_AFTER = 1000  # milliseconds after which a replica not heard of is gone
@@ -213,10 +216,11 @@ async def hits(redis: Redis, activation_id: str) -> HitsView | None:
         table, members = await pipe.execute()
     if not table:
         return None
-    counted = sum(_counts.decode(raw).hits for raw in table.values())
-    found = {Hit(gremlin, order_id, attempt) for _, _, gremlin, order_id, attempt in map(_told_hit.decode, members)}
+    counted = sum(counts.hits for counts in _readable(table.values(), _counts))
+    told = _readable(members, _told_hit)
+    found = {Hit(gremlin, order_id, attempt) for _, _, gremlin, order_id, attempt in told}
     listed = sorted(found, key=lambda hit: (hit.order_id.int, hit.attempt, hit.gremlin))
-    return HitsView(activation_id, listed, complete=len(members) >= counted)
+    return HitsView(activation_id, listed, complete=len(told) >= counted)
 
 
 def _read_live(pipe: Any) -> None:
@@ -257,12 +261,21 @@ def _decode(raw: bytes) -> Activation | None:
         return None
 
 
+def _readable(values: Iterable[bytes], decoder: msgspec.json.Decoder[T]) -> list[T]:
+    """Decode what this version can read; another, or somebody else, may have written the rest."""
+    found: list[T] = []
+    for raw in values:
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(decoder.decode(raw))
+    return found
+
+
 def _summed(activation: Activation, remaining: float, table: dict[bytes, bytes]) -> ActivationView:
-    counted = [_counts.decode(raw) for raw in table.values()]
+    counted = _readable(table.values(), _counts)
     return ActivationView(
         **msgspec.structs.asdict(activation),
         remaining_seconds=round(remaining, 3),
-        acknowledged=sorted({field.decode().partition("/")[0] for field in table}),
+        acknowledged=sorted({_text(field).partition("/")[0] for field in table}),
         counts=Counts(
             latency=_sum(counts.latency for counts in counted),
             crash=_sum(counts.crash for counts in counted),
@@ -280,7 +293,7 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 
 def _text(raw: bytes | str) -> str:
-    return raw.decode() if isinstance(raw, bytes) else raw
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
 
 
 def _counts_key(activation_id: str) -> str:

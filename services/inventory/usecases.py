@@ -9,6 +9,7 @@ import msgspec
 import psycopg.errors
 
 from services.common import crash_points
+from services.common.background import spawn
 from services.common.crash_points import crash_point
 from services.common.group_commit import GroupCommit
 from services.common.idempotency import IdempotencyKeyReused
@@ -51,7 +52,7 @@ def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int) -> "
     lease = leases.live()
     if lease is None:
         return deductions.submit(line)  # type: ignore[return-value]  # a future of one of the two will do
-    return asyncio.ensure_future(_haunted(deductions, lease, line, attempt))
+    return spawn(_haunted(deductions, lease, line, attempt), awaited=True)
 
 
 async def _haunted(deductions: Deductions, lease: Lease, line: Line, attempt: int) -> Outcome | Fault:
@@ -67,6 +68,7 @@ async def _haunted(deductions: Deductions, lease: Lease, line: Line, attempt: in
 
 async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
     """Give each line what it asks for, once per order, or refuse it for good. One outcome per line, in order."""
+    pool.ensure_commits()
     if (outcomes := await _deduct_all(pool, lines)) is not None:
         return outcomes
     for _ in range(TRIES - 1):
@@ -111,6 +113,7 @@ async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
 
 async def restock(pool: Pool, item_id: str, quantity: int, key: str) -> Restocked:
     """Add to the stock of an item, once per key. Raises ItemNotFound, IdempotencyKeyReused."""
+    pool.ensure_commits()
     async with pool.connection() as conn, conn.transaction():
         before = await store.lock_item(conn, item_id)
         if before is None:

@@ -112,7 +112,7 @@ def _sealed(answer: _Answer, seal: Seal) -> bytes:
 
 def _open(raw: bytes | str, seal: Seal, key: str) -> _Answer | None:
     """A value that is not ours, not of this version, not signed by this database for this key is a miss."""
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(msgspec.DecodeError, TypeError, ValueError):  # it may be of any type
         signed = _decoder.decode(raw)
         if seal.is_signed(signed.signature, signed.fingerprint, bytes(signed.order)):
             order = _order_decoder.decode(signed.order)

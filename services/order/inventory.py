@@ -18,7 +18,9 @@ import msgspec
 import structlog
 
 from services.common import tracing
+from services.common.background import spawn
 from services.common.crash_points import crash_point
+from services.common.dependencies import note_failure
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.http import FAILURES, UNREACHED
 from services.order.breaker import Breaker, Rejected, Ticket
@@ -176,7 +178,7 @@ class Inventory:
             _hold_back(sent, NotSent("connections used up", 1.0))
         elif sent:
             crash_point("before-send")
-            call = asyncio.create_task(self._call(sent))
+            call = spawn(self._call(sent))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         return Call(outcomes, first)
@@ -200,8 +202,8 @@ class Inventory:
             cause = TIMEOUT
         except (aiohttp.ClientError, msgspec.DecodeError):
             cause = LOST
-        except Exception:
-            log.exception("a call to inventory failed in a way nobody foresaw")
+        except Exception as error:  # noqa: BLE001 - transports and parsers raise more than aiohttp declares
+            note_failure("inventory", "unexpected", error, with_traceback=True)
         except asyncio.CancelledError:
             _hold_back(itertools.chain.from_iterable(waiting.values()), Unknown("cancelled"))
             waiting.clear()

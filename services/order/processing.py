@@ -11,11 +11,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from services.common.connections import HELD_UP
 from services.common.crash_points import crash_point
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.redis import BestEffort
-from services.common.refusals import Refusal
+from services.common.refusals import DatabaseUnavailable, Refusal
 from services.order import usecases, wakeups
 from services.order.answers import Answers
 from services.order.backlog import Backlog
@@ -102,7 +103,7 @@ class Processing:
             case Replay(order):
                 self._remember(order)
                 return Placement(order, replayed=True)
-            case QueueFull() | UnknownItem() as refusal:
+            case QueueFull() | UnknownItem() | DatabaseUnavailable() as refusal:
                 raise refusal
             case refusal:
                 CONFLICTS.labels("in-flight" if isinstance(refusal, RequestInFlight) else "reused").inc()
@@ -162,7 +163,7 @@ class Processing:
 
     async def _admit(self, wanted: NewOrder) -> Accepted:
         """Store an order, unless there is a reason not to. Raises TimeoutError when all of it takes too long."""
-        if self._inventory.knows(wanted.item_id) and not self._backlog.is_full:
+        if self._inventory.knows(wanted.item_id) and not self._backlog.is_full and not self._pool.is_held_up:
             return await self._accepting.submit(wanted)  # has the same patience, and a timer for many
         async with asyncio.timeout(self._patience):
             refusal = await self._reason_to_refuse(wanted)
@@ -172,6 +173,8 @@ class Processing:
 
     async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
         """Why a new key would be refused at the door, with nothing stored."""
+        if self._pool.is_held_up:
+            return DatabaseUnavailable(HELD_UP, retry_after=1)
         if self._backlog.is_full:
             return QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
         if await self._inventory.lacks(wanted.item_id):

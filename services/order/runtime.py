@@ -60,8 +60,9 @@ def identity(settings: OrderSettings, service: str) -> Identity:
 def own_probes(runtime: Runtime) -> dict[str, Probe]:
     """What this process cannot do without, and what it can."""
 
-    async def database() -> None:
+    async def database() -> str | None:
         await postgres.check_schema(runtime.pool, "services.order")
+        return runtime.pool.remark
 
     async def cache() -> None:
         await redis.ping(runtime.redis.client)

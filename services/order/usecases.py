@@ -25,6 +25,8 @@ from services.order.domain import (
 )
 from services.order.store import Event
 
+REQUEUE_LIMIT = 6.0  # seconds: all dead orders at once may be many; the server's own limit is shorter
+
 
 async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) -> list[Admission]:
     """Store each new order once per key, durably, before anyone else hears of it.
@@ -34,6 +36,7 @@ async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) 
     first: dict[str, NewOrder] = {}
     for new in wanted:
         first.setdefault(new.key, new)
+    pool.ensure_commits()
     async with pool.connection() as conn:
         inserted = await store.insert_new(conn, list(first.values()), lease, by)
         contested = {new.key for new in wanted if new.order_id not in inserted or new is not first[new.key]}
@@ -55,6 +58,7 @@ async def recall(pool: Pool, wanted: NewOrder) -> Replay | Refusal | None:
 
 async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Order]:
     """Write each outcome whose claim is still in force; of the others, report what the row says now."""
+    pool.ensure_commits()
     async with pool.connection() as conn:
         written = await store.settle(conn, settlements, by)
         at = [written.get((s.claim.order_id, s.claim.token)) for s in settlements]
@@ -67,6 +71,7 @@ async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Ord
 
 async def claim(pool: Pool, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
     """Take up to `limit` orders that are due and in nobody's hands."""
+    pool.ensure_commits()
     async with pool.connection() as conn:
         return await store.claim_due(conn, lease, by, limit, among)
 
@@ -77,7 +82,9 @@ async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.
     Returns both. Raises OrderNotFound or OrderNotDead.
     """
     wanted = None if order_id is None else [order_id]
+    pool.ensure_commits()
     async with pool.connection() as conn:
+        conn.limit = REQUEUE_LIMIT
         requeued = await store.requeue(conn, wanted, by)
         requeued += await store.correct_dates(conn, by, wanted)
         if order_id is None or requeued:

@@ -21,6 +21,7 @@ STREAM = "orders:wakeups"
 GROUP = "workers"
 KEEP = 10_000  # entries, about: more would only repeat what the rows say
 BLOCK_MS = 2_000
+READ_LIMIT = 3.0  # seconds until a reader that hears nothing knows that its connection is dead: longer than the block
 LONGEST = 3600  # seconds that a wake-up may lie ahead
 STALE_MS = 30_000  # an entry read by a worker that has not acknowledged it for so long is taken over
 

@@ -16,19 +16,19 @@ from litestar import Litestar
 from services.common import context, crash_points, tracing
 from services.common.app import build_app
 from services.common.auth import Access
-from services.common.background import beside, forever
+from services.common.background import beside, forever, spawn
 from services.common.crash_points import crash_point
 from services.common.edge import Edge
 from services.common.health import health_routes
 from services.common.postgres import OUTAGES
-from services.common.redis import FAILURES, Redis, open_redis
+from services.common.redis import FAILURES, Redis, drop_idle, open_redis
 from services.common.server import run
 from services.order import usecases
 from services.order.domain import Claim
 from services.order.metrics import WORKER_HEARTBEAT
 from services.order.runtime import Runtime, downstream_probes, identity, own_probes, running
 from services.order.settings import OrderSettings
-from services.order.wakeups import BLOCK_MS, Reader, WakeUp
+from services.order.wakeups import READ_LIMIT, Reader, WakeUp
 
 log = structlog.get_logger()
 
@@ -70,6 +70,7 @@ class Worker:
                     asyncio.get_running_loop().call_later(delay, self._answer, reader, wake_ups)
         except FAILURES as error:
             log.warning("wake-ups unavailable, the sweeper goes on", error=repr(error))
+            await drop_idle(redis)
 
     async def catch_up(self) -> None:
         """Wait for the orders in hand."""
@@ -133,7 +134,7 @@ class Worker:
             self._in_hand -= 1
 
     def _track(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+        task = spawn(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
 
@@ -151,7 +152,7 @@ async def working(settings: OrderSettings) -> AsyncIterator[Runtime]:
     """Run a worker; on leaving, take nothing new and finish what is in hand."""
     async with running(settings, "worker") as runtime:
         worker = Worker(settings, runtime)
-        redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=BLOCK_MS / 400)
+        redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=READ_LIMIT)
         try:
             async with beside(
                 forever("sweep", worker.sweep, SWEEP_EVERY),

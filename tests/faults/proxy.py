@@ -23,7 +23,7 @@ from typing import Any, Literal, NoReturn, Self, TypeAlias, TypeVar
 from valerix_cli.local.ports import LOOPBACK
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["pass", "delay", "stall", "cut", "reset", "refuse"]
+Kind: TypeAlias = Literal["pass", "delay", "stall", "swallow", "swallow-answers", "cut", "reset", "refuse"]
 
 CHUNK = 64 * 1024  # bytes
 PATIENCE = 10.0  # seconds for the proxy itself to do as it is told
@@ -71,8 +71,10 @@ class Fault:
 class Link:
     """One connection from a client, and ours to the server on its behalf once there is one."""
 
-    def __init__(self, client: asyncio.StreamWriter) -> None:
+    def __init__(self, client: asyncio.StreamWriter, under: Fault) -> None:
+        """`under` is the fault in force when the client connected."""
         self.ends = [client]
+        self.under = under
         self.touched_by: Fault | None = None
         self.cut_by: Fault | None = None
         self.bytes_left = 0
@@ -144,6 +146,13 @@ class Proxy:
         """Accept everything and pass nothing on, as a peer that is there and says nothing."""
         self.set("stall")
 
+    def swallow(self, *, answers_only: bool = False) -> None:
+        """Drop what the connections that there are send, as a middlebox that forgot them; pass new ones on.
+
+        With `answers_only`, requests still reach the server and take effect there.
+        """
+        self.set("swallow-answers" if answers_only else "swallow")
+
     def cut(self, after: int) -> None:
         """Pass on the next `after` bytes of the server's answer on each connection, then close it."""
         self.set("cut", after)
@@ -178,7 +187,7 @@ class Proxy:
             self._turn_away(link)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link, task = Link(writer), asyncio.current_task()
+        link, task = Link(writer, self._fault), asyncio.current_task()
         assert task is not None
         self._links[link] = task
         try:
@@ -223,7 +232,7 @@ class Proxy:
         self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
     ) -> None:
         while chunk := await reader.read(CHUNK):
-            fault = await self._undergo(link)
+            fault = await self._undergo(link, answers=answers)
             cuts = answers and fault.kind == "cut"
             writer.write(link.cut(fault, chunk) if cuts else chunk)
             await writer.drain()
@@ -231,10 +240,10 @@ class Proxy:
                 self._touch(link, fault)
                 return
 
-    async def _undergo(self, link: Link) -> Fault:
+    async def _undergo(self, link: Link, *, answers: bool) -> Fault:
         """Let pass the time that faults take; return the fault under which the chunk goes on."""
-        while (fault := self._fault).kind in {"stall", "delay"}:
-            if fault.kind == "stall":
+        while (fault := self._fault).kind in {"stall", "delay"} or _swallows(fault, link, answers=answers):
+            if fault.kind != "delay":
                 await self._stall(link, fault)
             self._touch(link, fault)
             with suppress(TimeoutError):
@@ -253,6 +262,12 @@ class Proxy:
         if link.touched_by is not fault:
             link.touched_by = fault
             self.fired[fault.kind] += 1
+
+
+def _swallows(fault: Fault, link: Link, *, answers: bool) -> bool:
+    """Whether `fault` drops what an older connection sends in this direction."""
+    kinds = {"swallow", "swallow-answers"} if answers else {"swallow"}
+    return fault.kind in kinds and link.under is not fault
 
 
 async def _cancel_others() -> None:

@@ -126,6 +126,21 @@ async def test_a_stalled_connection_says_nothing_and_is_reset_when_it_is_healed(
             await stalled.hear()
 
 
+@pytest.mark.parametrize("answers_only", [False, True])
+async def test_swallowing_silences_the_connections_that_there_are_and_passes_new_ones_on(
+    proxy: Proxy, client: Client, connect: Connect, *, answers_only: bool
+) -> None:
+    proxy.swallow(answers_only=answers_only)
+    client.send(b"lost\n")
+    with pytest.raises(TimeoutError):
+        await client.hear(MOMENT)
+    assert await (await connect(proxy)).ask(b"fine\n") == b"fine\n"
+    assert proxy.fired == {"swallow-answers" if answers_only else "swallow": 1}
+    proxy.heal()
+    with pytest.raises(ConnectionResetError):
+        await client.hear()
+
+
 async def test_a_connection_with_nothing_to_say_survives_a_stall(proxy: Proxy, client: Client) -> None:
     proxy.stall()
     proxy.heal()

@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from services.common.connections import CHECK_LIMIT, STATEMENT_LIMIT, Connection, StatementTimeout
 from services.common.postgres import OUTAGES, Pool, check_schema, migrate, open_pool
 from services.common.redis import BestEffort
 from services.common.refusals import DatabaseUnavailable
@@ -128,6 +130,100 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
             await until(lambda: is_served(replica), within=3)
             await until(lambda: is_whole(pool), within=5)
             await every_order_ends(replica, pool)
+
+
+@contextlib.contextmanager
+def frozen(pool: Pool, *connections: Connection) -> Iterator[None]:
+    """Stop the server's processes of these connections, or of all idle ones, and leave their server alone."""
+    pids = [conn.pgconn.backend_pid for conn in connections or list(pool._pool)]  # noqa: SLF001 - no other way to them
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_statement_has_a_limit_here_after_which_its_connection_is_replaced(own_pool: Pool) -> None:
+    async with own_pool.connection() as conn:
+        conn.limit = 0.3
+        with frozen(own_pool, conn), pytest.raises(StatementTimeout):
+            await conn.execute("SELECT 1")
+    await until(lambda: is_whole(own_pool), within=2)
+    async with own_pool.connection() as conn:
+        assert conn.limit == STATEMENT_LIMIT
+
+
+async def test_a_cancelled_statement_does_not_wait_for_a_frozen_server(own_pool: Pool) -> None:
+    began = time.monotonic()
+    async with own_pool.connection() as conn:
+        with frozen(own_pool, conn), pytest.raises(TimeoutError):
+            await asyncio.wait_for(conn.execute("SELECT 1"), 0.2)
+    assert time.monotonic() - began < 1
+    await until(lambda: is_whole(own_pool), within=2)
+
+
+async def test_idle_connections_that_are_dead_are_replaced_together(own_pool: Pool) -> None:
+    with frozen(own_pool):
+        began = time.monotonic()
+        await own_pool.check()
+        assert time.monotonic() - began < 2 * CHECK_LIMIT
+        await until(lambda: is_whole(own_pool), within=2)
+        async with own_pool.connection() as conn:
+            await conn.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("unable to perform operation on <TCPTransport closed=True>"),
+        ValueError("Invalid file descriptor: -1"),
+        asyncio.InvalidStateError(),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+    ids=repr,
+)
+async def test_whatever_the_transport_raises_is_an_outage(
+    own_pool: Pool, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """The event loop is made to raise where psycopg waits: in a way that no transport here does on demand."""
+
+    def broken(*_: object) -> None:
+        raise failure
+
+    async with own_pool.connection() as conn:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio.get_running_loop(), "add_reader", broken)
+            with pytest.raises(psycopg.OperationalError):
+                await conn.execute("SELECT pg_sleep(0.01)")
+        assert conn.closed
+    await until(lambda: is_whole(own_pool), within=2)
+
+
+async def test_garbage_in_place_of_an_answer_is_an_outage(own_pool: Pool) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass everything on until the first query; answer that with what is no protocol of PostgreSQL's."""
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        while chunk := await reader.read(65536):
+            if b"SELECT" in chunk:
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe" * 10)
+                break
+            back.write(chunk)
+            writer.write(await there.read(65536))
+        await writer.drain()
+        writer.close()
+        back.close()
+
+    port = int(psycopg.conninfo.conninfo_to_dict(own_pool.conninfo)["port"] or 0)  # type: ignore[arg-type]
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        strange = server.sockets[0].getsockname()[1]
+        url = str(own_pool.conninfo).replace(f":{port}/", f":{strange}/")
+        async with open_pool(url, name="strange", size=1) as pool:
+            with pytest.raises(OUTAGES):
+                async with pool.connection() as conn:
+                    await conn.execute("SELECT 1")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limit on unacknowledged data is Linux's")

@@ -1,8 +1,17 @@
 """Work beside the requests outlives its failures and ends when it is told to."""
 
+import ast
 import asyncio
+import gc
+from pathlib import Path
 
-from services.common.background import beside, forever
+import pytest
+
+import services
+from services.common.background import UNHANDLED, beside, forever, report, spawn
+
+SERVICES = Path(services.__path__[0])
+STARTERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "TaskGroup"}
 
 
 async def test_a_step_that_fails_is_tried_again() -> None:
@@ -41,3 +50,58 @@ async def test_work_that_has_ended_holds_nobody_up() -> None:
 
     async with asyncio.timeout(5), beside(brief()):
         await asyncio.sleep(0.01)
+
+
+def starts_of_tasks(file: Path) -> list[str]:
+    """Where a file starts a task by anything but `spawn`."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in STARTERS:
+                found.append(f"{file.relative_to(SERVICES)}:{node.lineno}")
+    return found
+
+
+def test_tasks_are_started_by_one_function_that_reports_their_failure() -> None:
+    found = [start for file in SERVICES.rglob("*.py") for start in starts_of_tasks(file)]
+    assert [start.partition(":")[0] for start in found] == ["common/background.py"], found
+
+
+def unhandled() -> float:
+    return UNHANDLED._value.get()  # type: ignore[no-any-return]  # noqa: SLF001 - it has no other reader
+
+
+async def fail() -> None:
+    raise ValueError("a bug")
+
+
+async def test_a_task_that_fails_is_reported_at_once() -> None:
+    before = unhandled()
+    await asyncio.wait([spawn(fail())])
+    await asyncio.sleep(0)
+    assert unhandled() == before + 1
+
+
+async def test_an_awaited_task_is_the_awaiters_and_one_that_is_not_is_the_loops() -> None:
+    asyncio.get_running_loop().set_exception_handler(report)
+    before = unhandled()
+    with pytest.raises(ValueError, match="a bug"):
+        await spawn(fail(), awaited=True)
+    assert unhandled() == before
+    forgotten = spawn(fail(), awaited=True)
+    await asyncio.wait([forgotten])
+    del forgotten
+    gc.collect()
+    assert unhandled() == before + 1
+
+
+async def test_a_callback_that_fails_is_the_loops() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report)
+    before = unhandled()
+    loop.call_soon(int, "no number")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert unhandled() == before + 1

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -81,6 +82,25 @@ async def test_a_request_that_may_have_arrived_is_not_sent_to_another_replica() 
         with pytest.raises(Unanswered, match="orders: the connection broke before there was an answer"):
             await orders.ask("POST", "/broken")
     assert (len(first.asked), len(second.asked)) == (1, 0)
+
+
+async def test_a_replica_that_is_frozen_is_not_asked_first_again() -> None:
+    frozen, other = Replica(), Replica()
+    async with frozen.serving() as one, other.serving() as two, backend(one, two) as orders:
+        with pytest.raises(Unanswered, match="no answer"):
+            await orders.ask("GET", "/slow", limit=0.1)
+        assert (await orders.get("/queue", Queue)).depth == 3
+    assert (len(frozen.asked), len(other.asked)) == (1, 1)
+
+
+async def test_whatever_the_client_raises_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    async with backend("http://127.0.0.1:1") as orders:
+        monkeypatch.setattr(aiohttp.ClientSession, "_request", broken)
+        with pytest.raises(Unanswered, match="the connection broke"):
+            await orders.ask("GET", "/queue")
 
 
 async def test_why_there_is_no_answer_is_said() -> None:

@@ -1,0 +1,183 @@
+"""Connections to PostgreSQL with limits on the client's side, and the pool that replaces what has passed one.
+
+A frozen backend, or a middlebox that has forgotten a connection, says nothing for ever: no time limit of the server's
+applies, and the kernel sees nothing wrong. So each wait has a limit here. A connection that passes it is closed, and
+whether its statement took effect is unknown.
+
+That a server is silent has one other reason: it commits, and waits for a synchronous standby that does not answer.
+PostgreSQL puts no limit on that wait and does not notice that the client has left. Replacing such connections without
+end would use up all of the server's. So the pool asks the server about those it gave up on, and while their commits
+are held up, new writes are refused at once.
+"""
+
+import asyncio
+import time
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from psycopg import waiting
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+log = structlog.get_logger()
+
+RV = TypeVar("RV")
+
+STATEMENT_LIMIT = 3.0
+"""Seconds that the answer to a statement may take. More than the server gives an idle transaction, so that who waits
+for the locks of a stopped process goes on instead of being cut off with it."""
+CHECK_LIMIT = 1.0  # seconds that an idle connection may take to show that it is alive
+CANCEL_LIMIT = 0.3  # seconds to send the server a request to cancel, and again for it to do so
+LOOK_LIMIT = 1.0  # seconds to find out what became of statements that were given up
+AT_ONCE = 0.01  # seconds: of what is idle, or nothing
+POLL = 0.1  # seconds, as psycopg does
+
+POOL_WAIT = Histogram(
+    "db_pool_wait_seconds",
+    "Wait for a database connection",
+    buckets=(0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5),
+)
+TIMEOUTS = Counter("db_statement_timeouts_total", "Connections closed because the database was silent for too long")
+COMMITS_HELD_UP = Gauge(
+    "db_commits_held_up", "Commits of this process that wait for a synchronous standby after it gave up on them"
+)
+
+
+HELD_UP = "Writes do not commit: a synchronous standby does not answer. Try again later; with the same key"
+
+
+class StatementTimeout(psycopg.OperationalError):
+    """The database gave no answer within the limit; whether the statement took effect is unknown."""
+
+
+class CommitsHeldUp(psycopg.OperationalError):
+    """Commits wait for a synchronous standby that does not answer, as another one would."""
+
+
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """psycopg's, closed when one of its statements takes longer than `limit` seconds, or is cancelled."""
+
+    limit = STATEMENT_LIMIT
+    pool: "Pool | None" = None
+
+    async def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:  # noqa: ASYNC109 - psycopg's own signature
+        """Wait for the server. Raises StatementTimeout.
+
+        psycopg's own has no limit, and gives a server ten seconds to cancel the statement of a cancelled task.
+        """
+        limit = self.limit if timeout is None else timeout
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 - has no public name; a test notices when it is another
+            TIMEOUTS.inc()
+            self._give_up()
+            raise StatementTimeout(f"no answer from the database within {limit:g} s") from None
+        except psycopg.Error as error:
+            if self.closed and not isinstance(error, psycopg.OperationalError):  # what came was no answer
+                raise psycopg.OperationalError(repr(error)) from error
+            raise
+        except Exception as error:
+            self._give_up()
+            raise psycopg.OperationalError(f"the connection broke: {error!r}") from error
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await self._cancel(gen)
+            raise
+
+    async def _cancel(self, gen: PQGen[Any]) -> None:
+        """Have the server cancel a statement; close the connection unless that is done at once."""
+        try:
+            await self.cancel_safe(timeout=CANCEL_LIMIT)
+            await waiting.wait_async(gen, self.pgconn.socket, interval=POLL, timeout=CANCEL_LIMIT)
+        except psycopg.errors.QueryCanceled:
+            return
+        except psycopg.Error:
+            self._give_up()
+        except BaseException:  # cancelled again
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        if self.pool is not None:
+            self.pool.note_given_up(self.pgconn.backend_pid)
+        self.pgconn.finish()
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """psycopg's, which tells how long callers waited, and whether commits are held up."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._given_up: set[int] = set()  # server processes whose statements may still run
+        self._held_up = 0
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg_pool's own signature
+        began = time.perf_counter()
+        try:
+            conn = await super().getconn(timeout)
+        finally:
+            POOL_WAIT.observe(time.perf_counter() - began)
+        conn.limit, conn.pool = STATEMENT_LIMIT, self
+        return conn
+
+    async def check(self) -> None:
+        """Replace idle connections that do not answer: all at once, so that dead ones do not hold up each other."""
+        idle = self.get_stats().get("pool_available", 0)
+        await asyncio.gather(*(self._check_one() for _ in range(max(idle, 1))))  # to ask is what makes it grow again
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a new write would wait for a standby that does not answer."""
+        return self._held_up > 0
+
+    @property
+    def remark(self) -> str | None:
+        """What is the matter with commits, for people; None when nothing is."""
+        return f"writes do not commit: {self._held_up} wait for a synchronous standby" if self._held_up else None
+
+    def ensure_commits(self) -> None:
+        """Raise CommitsHeldUp if a write would wait for a standby that does not answer."""
+        if self._held_up:
+            raise CommitsHeldUp(self.remark or "")
+
+    def note_given_up(self, backend: int) -> None:
+        """Have the next look find out what became of a server process that the client has left."""
+        self._given_up.add(backend)
+
+    async def look_for_held_up(self) -> None:
+        """Ask the server about the processes that were given up. Raises an outage when it does not answer."""
+        if not self._given_up:
+            return
+        async with self.connection(LOOK_LIMIT) as conn:
+            conn.limit = LOOK_LIMIT
+            cursor = await conn.execute(
+                """
+                SELECT pid, coalesce(wait_event = 'SyncRep', false) FROM pg_stat_activity
+                WHERE pid = ANY(%s) AND usename = current_user AND datname = current_database() AND state = 'active'
+                """,
+                [list(self._given_up)],
+            )
+            found: dict[int, bool] = dict(await cursor.fetchall())
+        self._given_up.intersection_update(found)
+        held_up = sum(found.values())
+        if bool(held_up) != self.is_held_up:
+            log.warning("commits wait for a synchronous standby" if held_up else "commits complete", commits=held_up)
+        self._held_up = held_up
+        COMMITS_HELD_UP.set(held_up)
+
+    async def _check_one(self) -> None:
+        try:
+            conn = await super().getconn(AT_ONCE)
+        except PoolTimeout:  # callers have them all
+            return
+        try:
+            conn.limit, conn.pool = CHECK_LIMIT, self
+            await conn.execute("")
+        except psycopg.OperationalError as error:
+            log.info("database connection replaced", error=repr(error))
+        finally:
+            await self.putconn(conn)
