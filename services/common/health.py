@@ -4,6 +4,7 @@ Readiness asks only what this service owns: were it to ask its neighbour, one fa
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
 log = structlog.get_logger()
+
+FRESH = 1.0  # seconds that what was found is told again
 
 Status = Literal["ok", "degraded", "down"]
 
@@ -68,6 +71,27 @@ async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
     return identity.health(worst, named)
 
 
+class Examination:
+    """Probes, run at most once a second however often it is asked: whoever asks meanwhile gets what was found.
+
+    So nobody can have a dependency asked more often than that by asking for our health.
+    """
+
+    def __init__(self, identity: Identity, clock: Callable[[], float] = time.monotonic) -> None:
+        self._identity = identity
+        self._clock = clock
+        self._began = -math.inf
+        self._found: asyncio.Task[Health] | None = None
+
+    async def result(self, probes: dict[str, Probe]) -> Health:
+        """Return the health as of now, or as of at most a second ago."""
+        now = self._clock()
+        if self._found is None or (self._found.done() and now - self._began >= FRESH):
+            self._began = now
+            self._found = asyncio.create_task(examine(self._identity, probes))
+        return await asyncio.shield(self._found)  # whoever hangs up ends it for nobody else
+
+
 async def _check(probe: Probe) -> Check:
     began = time.perf_counter()
     try:
@@ -91,6 +115,7 @@ def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
 
     They run the probes in the application's state, put there as `own_probes` and `downstream_probes` once it is up.
     """
+    ready_now, deep_now = Examination(identity), Examination(identity)
 
     @get("/health/live", tags=["health"])
     async def live() -> Health:
@@ -100,11 +125,11 @@ def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
     @get(["/health", "/health/ready"], tags=["health"])
     async def ready(state: State) -> Response[Health]:
         """Whether this service may take traffic: its own dependencies, with their latency."""
-        return _answer(await examine(identity, state.own_probes))
+        return _answer(await ready_now.result(state.own_probes))
 
     @get("/health/deep", tags=["health"])
     async def deep(state: State) -> Response[Health]:
         """Everything, downstream included."""
-        return _answer(await examine(identity, state.own_probes | state.downstream_probes))
+        return _answer(await deep_now.result(state.own_probes | state.downstream_probes))
 
     return [live, ready, deep]

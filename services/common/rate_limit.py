@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from litestar.handlers import BaseRouteHandler
 
+from services.common import addresses
 from services.common.auth import AnyConnection, Level, level_of
 from services.common.group_commit import GroupCommit
 from services.common.redis import BestEffort, Redis
@@ -18,7 +19,10 @@ WINDOW = 60  # seconds
 
 
 class RateLimit:
-    """At most `per_minute` requests per client in each minute; 0 means no limit."""
+    """At most `per_minute` requests per client in each minute; 0 means no limit.
+
+    A client is an IPv4 address or an IPv6 /64: whoever has one address of a /64 has them all.
+    """
 
     def __init__(
         self, redis: BestEffort, per_minute: int, trusted_hops: int, clock: Callable[[], float] = time.time
@@ -34,7 +38,8 @@ class RateLimit:
         if not self._per_minute:
             return
         now = int(self._clock())
-        key = f"rate:{client_address(connection, self._trusted_hops)}:{now // WINDOW}"
+        client = addresses.network_of(client_address(connection, self._trusted_hops))
+        key = f"rate:{client}:{now // WINDOW}"
         if await self._counts.submit(key) > self._per_minute:
             wait = WINDOW - now % WINDOW
             raise RateLimited(f"{self._per_minute} requests a minute are used up", retry_after=wait)
@@ -53,12 +58,18 @@ class RateLimit:
 
 
 def client_address(connection: AnyConnection, trusted_hops: int) -> str:
-    """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer."""
-    lines = connection.headers.getall("x-forwarded-for", [])  # a proxy may add a line instead of appending to one
-    forwarded = [part.strip() for part in ",".join(lines).split(",") if part.strip()]
-    if trusted_hops and forwarded:
-        return forwarded[-min(trusted_hops, len(forwarded))]
-    return connection.client.host if connection.client else "unknown"
+    """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer.
+
+    Each address has one spelling here. Where the proxy names none, the peer counts, and without one "unknown".
+    """
+    peer = connection.client.host if connection.client else "unknown"
+    address = None
+    if trusted_hops:
+        lines = connection.headers.getall("x-forwarded-for", [])  # a proxy may add a line instead of appending to one
+        forwarded = [part for part in ",".join(lines).split(",") if part.strip()]
+        if forwarded:
+            address = addresses.parse(forwarded[-min(trusted_hops, len(forwarded))])
+    return str(address or addresses.parse(peer) or peer)
 
 
 async def public(connection: AnyConnection, _: BaseRouteHandler) -> None:

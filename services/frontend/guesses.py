@@ -1,10 +1,11 @@
 """Wrong passwords are limited, per address and in all. Pure: counted in this process, by a monotonic clock."""
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+
+from services.common.addresses import network_of
 
 WINDOW = 60.0  # seconds
 PER_ADDRESS = 5  # wrong passwords in a window
@@ -63,16 +64,3 @@ class Guesses:
     @staticmethod
     def _until(at: float, now: float) -> int:
         return max(1, math.ceil(at + WINDOW - now))
-
-
-def network_of(address: str) -> str:
-    """Return what one client has: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

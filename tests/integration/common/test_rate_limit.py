@@ -11,6 +11,7 @@ from services.common.rate_limit import RateLimit
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from tests.unit.common.environ import TOKENS
 from tests.unit.common.shell import build
+from tests.unit.common.test_addresses import NONE, SPELLINGS
 
 LIMIT = 10
 NOON = 1_793_534_400.0  # the first second of a minute
@@ -89,6 +90,33 @@ async def test_behind_a_trusted_proxy_clients_are_told_apart_by_whom_it_saw(redi
         assert await statuses(client, 3, **{"X-Forwarded-For": "1.1.1.1"}) == {200: 2, 429: 1}
         assert await statuses(client, 3, **{"X-Forwarded-For": "6.6.6.6, 2.2.2.2"}) == {200: 2, 429: 1}
         assert await statuses(client, 1, **{"X-Forwarded-For": "7.7.7.7, 2.2.2.2"}) == {429: 1}
+
+
+@pytest.mark.parametrize("network", SPELLINGS)
+async def test_no_client_gets_another_minute_by_another_spelling_of_its_address(redis: Redis, network: str) -> None:
+    async with replica(redis, hops=1, per_minute=3) as client:
+        sent = [await statuses(client, 1, **{"X-Forwarded-For": address}) for address in SPELLINGS[network]]
+    assert sent == [{200: 1}] * 3 + [{429: 1}] * (len(sent) - 3)
+    assert await redis.keys("rate:*") == [f"rate:{network}:{int(NOON) // 60}".encode()]
+
+
+async def test_no_client_gets_another_minute_by_what_is_no_address(redis: Redis) -> None:
+    """The peer is what counts then."""
+    async with replica(redis, hops=1, per_minute=2) as client:
+        named = [name for name in NONE if name.isascii() and "\n" not in name and "," not in name]
+        assert {frozenset(await statuses(client, 1, **{"X-Forwarded-For": name})) for name in named[:2]} == {
+            frozenset([200])
+        }
+        for name in named[2:]:
+            assert await statuses(client, 1, **{"X-Forwarded-For": name}) == {429: 1}, name[:64]
+
+
+async def test_neighbours_in_one_network_share_a_minute_by_socket_too(redis: Redis) -> None:
+    counted: Counter[int] = Counter()
+    for host in range(1, 6):
+        async with replica(redis, per_minute=3, peer=f"2001:db8:7:7:{host}::{host}") as client:
+            counted += await statuses(client, 1)
+    assert counted == {200: 3, 429: 2}
 
 
 async def test_without_a_trusted_proxy_nobody_gets_another_minute_by_naming_another_address(redis: Redis) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.frontend.guesses import FRIENDS, IN_ALL, PER_ADDRESS, WINDOW, Guesses, network_of
+from services.frontend.guesses import FRIENDS, IN_ALL, PER_ADDRESS, WINDOW, Guesses
 
 
 class Clock:
@@ -58,23 +58,6 @@ def test_what_is_remembered_has_an_end(guesses: Guesses, clock: Clock) -> None:
     clock.now += WINDOW
     assert guesses.wait("192.0.2.1") == 0
     assert len(remembered["_wrong"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("unknown", "unknown"),
-        ("x" * 10_000, "x" * 64),
-        ("", ""),
-    ],
-)
-def test_what_counts_as_one_client(address: str, network: str) -> None:
-    assert network_of(address) == network
 
 
 def test_a_refusal_is_news_once_in_a_window(guesses: Guesses, clock: Clock) -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.unit.manifests.rendered import COMPONENTS, NEEDED, base, of_kind, one, overlay, with_component
+from tests.unit.manifests.test_paths import published
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.overlays import MANIFESTS
@@ -95,11 +96,9 @@ def test_the_prometheus_operator_has_the_latest_rules() -> None:
 def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led() -> None:
     things = with_component("gateway-api")
     assert of_kind(things, "Ingress") == []
+    assert published(things) == published(base())
     rules = one(things, "HTTPRoute", "valerix")["spec"]["rules"]
-    assert {
-        rule["matches"][0]["path"]["value"]: (rule["backendRefs"][0]["name"], rule["backendRefs"][0]["port"])
-        for rule in rules
-    } == {"/api/orders": ("order", 3001), "/": ("frontend", 3000)}
+    assert max(len(rule["matches"]) for rule in rules) <= 8  # the limit of Gateway API 1.0
 
 
 def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_only() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.frontend.test_hostile import ROUTES
 from tests.unit.manifests.rendered import all_rendered, base, of_kind, one
 from tests.unit.manifests.test_base import selects
 from valerix_cli.cluster.objects import NAME, Object, labels, pod_templates
@@ -130,3 +131,49 @@ def test_nobody_gets_out_of_the_namespace_but_for_names() -> None:
             for rule in policy["spec"].get("egress") or ():
                 assert rule["to"], policy["metadata"]["name"]
                 assert not any("ipBlock" in peer for peer in rule["to"])
+
+
+def published(things: list[Object]) -> set[tuple[str, str, str]]:
+    """(service, kind of match, path) as the Ingress or the HTTPRoute has them."""
+    by_ingress = {
+        (path["backend"]["service"]["name"], path["pathType"], path["path"])
+        for ingress in of_kind(things, "Ingress")
+        for rule in ingress["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    }
+    return by_ingress | {
+        (backend["name"], match["path"]["type"].replace("PathPrefix", "Prefix"), match["path"]["value"])
+        for route in of_kind(things, "HTTPRoute")
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+        for backend in rule["backendRefs"]
+    }
+
+
+def leads_to(things: list[Object], path: str) -> set[str]:
+    """The services that a path is published of; prefixes go by whole segments, as Ingress and HTTPRoute have it."""
+    return {
+        service
+        for service, kind, prefix in published(things)
+        if path == prefix or (kind == "Prefix" and path.startswith(prefix.rstrip("/") + "/"))
+    }
+
+
+@pytest.mark.parametrize("where", EXPECTED)
+def test_every_page_of_the_dashboard_is_published_and_what_is_for_operation_is_not(where: str) -> None:
+    things = all_rendered()[where]
+    paths = {path for _, path in ROUTES if path != "/nowhere"}
+    internal = {path for path in paths if path.startswith(("/metrics", "/health", "/schema"))}
+    assert {"/metrics", "/health", "/health/live", "/health/ready", "/health/deep"} < internal
+    assert {path: leads_to(things, path) for path in paths} == {
+        path: set() if path in internal else {"frontend"} for path in paths
+    }
+
+
+@pytest.mark.parametrize("where", EXPECTED)
+def test_orders_are_published_and_nothing_else_of_the_services(where: str) -> None:
+    things = all_rendered()[where]
+    assert {path for service, _, path in published(things) if service != "frontend"} == {"/api/orders"}
+    assert leads_to(things, "/api/orders/7/events") == {"order"}
+    for path in ("/api/admin/queue", "/api/ordersx", "/metrics", "/health/deep", "/schema/openapi.json", "/metrics/"):
+        assert leads_to(things, path) == set(), path

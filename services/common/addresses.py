@@ -1,0 +1,43 @@
+"""Addresses of clients: one spelling for each, and what counts as one client."""
+
+import functools
+import ipaddress
+import re
+from typing import TypeAlias
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LONGEST = 80  # characters of an address with brackets, zone and port
+REMEMBERED = 4096  # texts: most requests come from the same few
+
+# A port may be obfuscated: RFC 7239, 6.
+_NODE = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::[\w.-]+)?|(?P<ipv4>[0-9.]+)(?::[\w.-]+)?|(?P<bare>[0-9A-Fa-f:.]+(?:%.+)?)")
+
+
+@functools.lru_cache(REMEMBERED)
+def parse(text: str) -> Address | None:
+    """Return the address in `text`, which may be in brackets or quotes, and have a port or a zone; None if none is.
+
+    An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 address.
+    """
+    found = _NODE.fullmatch(text.strip(' \t"')) if len(text) <= LONGEST else None
+    if found is None:
+        return None
+    try:
+        if found["ipv4"] is not None:
+            return ipaddress.IPv4Address(found["ipv4"])
+        address = ipaddress.IPv6Address((found["ipv6"] or found["bare"]).partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address
+
+
+@functools.lru_cache(REMEMBERED)
+def network_of(text: str) -> str:
+    """Return what one client has: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself."""
+    address = parse(text)
+    if address is None:
+        return text[:64]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"

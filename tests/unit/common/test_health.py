@@ -1,0 +1,121 @@
+"""Health is examined at most once a second, however often and by however many it is asked for."""
+
+import asyncio
+
+import httpx
+import pytest
+from litestar.types import ASGIApp
+
+from services.common.app import build_app
+from services.common.edge import Edge
+from services.common.health import FRESH, Examination, Identity, Probe, health_routes
+from tests.unit.common.shell import client
+
+ME = Identity("things", "things-1", "0")
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Dependency:
+    """Counts how often it is looked at, and answers once it may."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.was_asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.fault: Exception | None = None
+
+    async def look(self) -> None:
+        self.looks += 1
+        self.was_asked.set()
+        await self.may_answer.wait()
+        if self.fault is not None:
+            raise self.fault
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        return {"it": Probe(self.look, vital=True)}
+
+
+@pytest.fixture
+def dependency() -> Dependency:
+    return Dependency()
+
+
+def service(own: Dependency, downstream: Dependency) -> ASGIApp:
+    state = {"own_probes": own.probes, "downstream_probes": {"down": Probe(downstream.look)}}
+    return Edge(build_app("Things", health_routes(ME), [], state))
+
+
+@pytest.mark.parametrize("paths", [["/health"], ["/health/ready"], ["/health", "/health/ready"], ["/health/deep"]])
+async def test_a_hundred_callers_at_once_share_one_examination(dependency: Dependency, paths: list[str]) -> None:
+    dependency.may_answer.clear()
+    async with client(service(dependency, Dependency())) as things:
+        asked = [asyncio.create_task(things.get(path)) for path in paths * (100 // len(paths))]
+        await dependency.was_asked.wait()
+        dependency.may_answer.set()
+        answers = [await one for one in asked]
+    assert {answer.status_code for answer in answers} == {200}
+    assert dependency.looks == 1
+
+
+async def test_what_is_downstream_is_asked_once_too(dependency: Dependency) -> None:
+    downstream = Dependency()
+    async with client(service(dependency, downstream)) as things:
+        for _ in range(50):
+            await things.get("/health/deep")
+    assert (dependency.looks, downstream.looks) == (1, 1)
+
+
+async def test_what_was_found_is_told_for_a_second_and_no_longer(dependency: Dependency) -> None:
+    clock = Clock()
+    examination = Examination(ME, clock)
+    assert (await examination.result(dependency.probes)).status == "ok"
+    dependency.fault = RuntimeError("gone")
+    clock.now += FRESH - 0.01
+    assert (await examination.result(dependency.probes)).status == "ok"
+    clock.now += 0.01
+    assert (await examination.result(dependency.probes)).status == "down"
+    dependency.fault = None
+    clock.now += FRESH
+    assert (await examination.result(dependency.probes)).status == "ok"
+    assert dependency.looks == 3
+
+
+async def test_an_examination_that_takes_long_is_shared_until_it_ends(dependency: Dependency) -> None:
+    clock = Clock()
+    examination = Examination(ME, clock)
+    dependency.may_answer.clear()
+    first = asyncio.create_task(examination.result(dependency.probes))
+    await asyncio.sleep(0)
+    clock.now += FRESH * 2
+    second = asyncio.create_task(examination.result(dependency.probes))
+    await asyncio.sleep(0)
+    dependency.may_answer.set()
+    assert await first is await second
+    assert dependency.looks == 1
+
+
+async def test_whoever_hangs_up_ends_the_examination_for_nobody_else(dependency: Dependency) -> None:
+    examination = Examination(ME)
+    dependency.may_answer.clear()
+    first, second = (asyncio.create_task(examination.result(dependency.probes)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    dependency.may_answer.set()
+    assert (await second).status == "ok"
+    assert dependency.looks == 1
+
+
+async def test_liveness_asks_nobody(dependency: Dependency) -> None:
+    async with client(service(dependency, dependency)) as things:
+        answer: httpx.Response = await things.get("/health/live")
+    assert (answer.status_code, dependency.looks) == (200, 0)
