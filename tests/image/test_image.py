@@ -130,6 +130,7 @@ def test_the_labels_say_what_it_is_and_of_which_commit() -> None:
         "licenses": "Apache-2.0",
     }
     assert re.fullmatch("[0-9a-f]{40}", labels["revision"])
+    assert found["Labels"]["org.opencontainers.image.base.name"] == BASE
     assert found["User"] == f"{USER}:{USER}"
 
 

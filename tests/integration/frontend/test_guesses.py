@@ -4,7 +4,6 @@ import json
 import time
 
 import httpx
-import pytest
 
 from services.frontend.guesses import IN_ALL, PER_ADDRESS
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, sign_in
@@ -85,9 +84,10 @@ def test_behind_a_proxy_each_client_has_its_own_limit_and_all_have_one(dashboard
     assert again.status_code == 303, "who signed in from there before is not locked out by strangers"
 
 
-@pytest.mark.parametrize("spoofed", ["192.0.2.77", "::1", "unknown", "'; DROP"])
-def test_without_a_proxy_no_header_gives_an_address(dashboards: Dashboards, spoofed: str) -> None:
+def test_without_a_proxy_no_header_gives_an_address(dashboards: Dashboards) -> None:
     dashboard = dashboards.start()
     browser = dashboard.browser()
-    found = [guess(browser, 1, **{"X-Forwarded-For": f"{spoofed}{number}"})[0] for number in range(PER_ADDRESS + 1)]
+    spoofed = ["192.0.2.77", "::1", "unknown", "'; DROP", "192.0.2.78, 192.0.2.79", ""]
+    assert len(spoofed) > PER_ADDRESS
+    found = [guess(browser, 1, **{"X-Forwarded-For": one, "Forwarded": f"for={one}"})[0] for one in spoofed]
     assert found == [403] * PER_ADDRESS + [429]

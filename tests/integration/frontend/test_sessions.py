@@ -58,6 +58,7 @@ def test_signing_out_ends_the_session_at_every_replica_and_after_a_restart(
     assert not is_operator(copies[1])
 
 
+@pytest.mark.long
 def test_what_redis_loses_revives_no_session_and_ends_none(dashboards: Dashboards, redis_url: str) -> None:
     dashboard = dashboards.start(REDIS_URL=redis_url)
     ended, kept = dashboard.operator(), dashboard.operator()
@@ -77,6 +78,7 @@ def test_what_redis_loses_revives_no_session_and_ends_none(dashboards: Dashboard
     assert (is_operator(kept), is_operator(copy)) == (False, False), "nobody remembers what was signed out"
 
 
+@pytest.mark.long
 def test_a_restart_keeps_a_session_with_redis_and_ends_it_without(dashboards: Dashboards, redis_url: str) -> None:
     for settings, survives in (({"REDIS_URL": redis_url}, True), ({}, False)):
         dashboard = dashboards.start(**settings)
@@ -138,6 +140,7 @@ def test_a_session_that_has_ended_is_sent_to_sign_in(dashboard: Dashboard) -> No
     assert (problem.status_code, problem.json()["type"]) == (401, "urn:valerix:problem:not-signed-in")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("secure", [False, True])
 def test_the_cookie_is_strict_bounded_and_named_alike_whatever_the_host(
     dashboards: Dashboards, *, secure: bool
@@ -177,6 +180,7 @@ def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
+@pytest.mark.long
 def test_a_link_signs_in_once_at_one_of_all_replicas(dashboards: Dashboards, redis_url: str) -> None:
     replicas = [dashboards.start(REDIS_URL=redis_url) for _ in range(2)]
     code = door.code(PASSWORD, time.time())

@@ -84,6 +84,21 @@ def test_what_is_too_much_for_a_cookie_is_left_out_of_it(sessions: Sessions) -> 
     assert (found.id, found.kept) == (session.id, {})
 
 
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_the_cookie_is_strict_bounded_and_named_after_the_password_alone(clock: Clock, *, is_secure: bool) -> None:
+    ledger = Ledger(None, LASTS, clock=clock)
+    replicas = [Sessions(KEY, ledger, is_secure=is_secure, clock=clock) for _ in range(2)]
+    other = Sessions(key_of("p-of-another-platform"), ledger, is_secure=is_secure, clock=clock)
+    assert replicas[0].name == replicas[1].name != other.name
+    assert replicas[0].name.startswith(b"__Host-valerix-" if is_secure else b"valerix-")
+    for header in (replicas[0].set_cookie(replicas[0].new()), replicas[0].clear_cookie()):
+        attributes = header.decode().split("; ")[1:]
+        assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= {*attributes}
+        assert ("Secure" in attributes) is is_secure
+        assert attributes[-1] in {f"Max-Age={LASTS}", "Max-Age=0"}
+        assert "Domain" not in header.decode()
+
+
 def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
     said = cookie(sessions, sessions.new(operator=True))
     for index in range(len(sessions.name) + 1, len(said)):
