@@ -49,6 +49,17 @@ COMMITS_HELD_UP = Gauge(
 
 HELD_UP = "Writes do not commit: a synchronous standby does not answer. Try again later; with the same key"
 
+REFUSALS = Counter(
+    "db_write_refusals_total", "Writes that the database, or the wait for its standby, refused", ["reason"]
+)
+REFUSED: dict[type[psycopg.Error], str] = {
+    psycopg.errors.ReadOnlySqlTransaction: "read-only",
+    psycopg.errors.DiskFull: "disk-full",
+}
+REMEMBERED = 5.0  # seconds that health speaks of a refused write
+for _reason in ("held-up", *REFUSED.values()):
+    REFUSALS.labels(_reason)
+
 
 class StatementTimeout(psycopg.OperationalError):
     """The database gave no answer within the limit; whether the statement took effect is unknown."""
@@ -77,6 +88,8 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             self._give_up()
             raise StatementTimeout(f"no answer from the database within {limit:g} s") from None
         except psycopg.Error as error:
+            if self.pool is not None and (reason := REFUSED.get(type(error))):
+                self.pool.note_refused(reason)
             if self.closed and not isinstance(error, psycopg.OperationalError):  # what came was no answer
                 raise psycopg.OperationalError(repr(error)) from error
             raise
@@ -114,6 +127,7 @@ class Pool(AsyncConnectionPool[Connection]):
         super().__init__(*args, **kwargs)
         self._given_up: set[int] = set()  # server processes whose statements may still run
         self._held_up = 0
+        self._refused, self._refused_at = "", -REMEMBERED
 
     async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109 - psycopg_pool's own signature
         began = time.perf_counter()
@@ -136,13 +150,23 @@ class Pool(AsyncConnectionPool[Connection]):
 
     @property
     def remark(self) -> str | None:
-        """What is the matter with commits, for people; None when nothing is."""
-        return f"writes do not commit: {self._held_up} wait for a synchronous standby" if self._held_up else None
+        """What is the matter with writes, for people; None when nothing is."""
+        if self._held_up:
+            return f"writes do not commit: {self._held_up} wait for a synchronous standby"
+        if time.monotonic() - self._refused_at < REMEMBERED:
+            return f"the database refuses writes: {self._refused}"
+        return None
 
     def ensure_commits(self) -> None:
         """Raise CommitsHeldUp if a write would wait for a standby that does not answer."""
         if self._held_up:
+            REFUSALS.labels("held-up").inc()
             raise CommitsHeldUp(self.remark or "")
+
+    def note_refused(self, reason: str) -> None:
+        """Have health speak of a write that the database refused."""
+        REFUSALS.labels(reason).inc()
+        self._refused, self._refused_at = reason, time.monotonic()
 
     def note_given_up(self, backend: int) -> None:
         """Have the next look find out what became of a server process that the client has left."""

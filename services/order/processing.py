@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from services.common.connections import HELD_UP
+from services.common.connections import HELD_UP, REFUSALS
 from services.common.crash_points import crash_point
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.postgres import OUTAGES, Pool, in_time
@@ -174,6 +174,7 @@ class Processing:
     async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
         """Why a new key would be refused at the door, with nothing stored."""
         if self._pool.is_held_up:
+            REFUSALS.labels("held-up").inc()
             return DatabaseUnavailable(HELD_UP, retry_after=1)
         if self._backlog.is_full:
             return QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
