@@ -20,6 +20,9 @@ LOOK_UP_EVERY, LOOK_UP_LIMIT = 5.0, 0.5  # seconds
 DEED_LIMIT = 10.0  # seconds that what an operator asks for may take: longer than an order's longest way
 
 
+NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what decoding raises, for any bytes
+
+
 class Unanswered(Exception):  # noqa: N818 - named for the reason, as the house does
     """A service gave no answer that means anything. The message is for people."""
 
@@ -154,7 +157,7 @@ def decode(answer: Answer, kind: type[T]) -> T:
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
             raise Refused(msgspec.json.decode(answer.content, type=Problem))
         return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.DecodeError as error:
+    except NONSENSE as error:
         raise Unanswered(f"answered {answer.status} in a way that was not understood") from error
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.frontend.backends import DEED_LIMIT, Answer, Backend, Refused, Unanswered, decode
+from services.frontend.backends import DEED_LIMIT, NONSENSE, Answer, Backend, Refused, Unanswered, decode
 from services.frontend.metrics import AUDIT_BROKEN, AUDIT_FINISHED
 from services.frontend.wire import (
     Activation,
@@ -195,7 +195,7 @@ class Deeds:
             raise AuditFailed(f"It was not done within {AUDIT_LIMIT:g} s.") from None
         except OSError as error:
             raise AuditFailed(f"It could not be started: {error}") from None
-        except msgspec.DecodeError:
+        except NONSENSE:
             raise AuditFailed(_first_line(complained) or "It said nothing.") from None
         AUDIT_BROKEN.set(sum(one.verdict == "violated" for one in found.invariants))
         AUDIT_FINISHED.set_to_current_time()

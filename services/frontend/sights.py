@@ -109,9 +109,11 @@ class Watcher:
     async def _scrape(self, url: str) -> tuple[str, Scrape | Unanswered]:
         try:
             answer = await self._orders.ask_one(url, "GET", "/metrics")
+            return url, scrape(answer.content.decode(), time.monotonic())
         except Unanswered as error:
             return url, error
-        return url, scrape(answer.content.decode(), time.monotonic())
+        except (ValueError, LookupError):
+            return url, Unanswered(f"{self._orders.name}: metrics that were not understood")
 
     async def _newest(self) -> list[Order]:
         return (await self._orders.get(f"/api/orders?limit={ORDERS}", OrderPage)).orders

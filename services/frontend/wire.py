@@ -1,11 +1,13 @@
 """What the two services say, as far as the dashboard reads it; fields it does not know are passed over."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 
+ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Status = Literal["pending", "queued", "confirmed", "failed", "dead"]
 BreakerState = Literal["closed", "open", "half-open"]
 Wellness = Literal["ok", "degraded", "down"]
@@ -33,8 +35,8 @@ class Order(msgspec.Struct, frozen=True):
     reason: str | None
     idempotency_key: str
     attempts: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class OrderPage(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class OrderPage(msgspec.Struct, frozen=True):
 
 
 class OrderEvent(msgspec.Struct, frozen=True):
-    at: datetime
+    at: Moment
     to: Status
     from_: Status | None = msgspec.field(name="from", default=None)
     detail: dict[str, Any] = {}
@@ -65,7 +67,7 @@ class ReplicaBreaker(msgspec.Struct, frozen=True):
     replica: str
     role: str
     state: BreakerState
-    since: datetime
+    since: Moment
     forced: str | None
     reason: str | None
     window: Window
@@ -74,7 +76,7 @@ class ReplicaBreaker(msgspec.Struct, frozen=True):
 
 class Transition(msgspec.Struct, frozen=True):
     replica: str
-    at: datetime
+    at: Moment
     to: str
     reason: str | None
     from_: str | None = msgspec.field(name="from", default=None)
@@ -96,7 +98,7 @@ class Item(msgspec.Struct, frozen=True):
     item_id: str
     item_name: str
     quantity: int
-    updated_at: datetime
+    updated_at: Moment
 
 
 class Items(msgspec.Struct, frozen=True):
@@ -108,12 +110,12 @@ class LedgerLine(msgspec.Struct, frozen=True):
     item_id: str
     quantity_change: int
     transaction_type: str
-    created_at: datetime
+    created_at: Moment
 
 
 class LedgerRefusal(msgspec.Struct, frozen=True):
     reason: str
-    created_at: datetime
+    created_at: Moment
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -134,9 +136,9 @@ class Activation(msgspec.Struct, frozen=True):
     crash_rate: float
     partial_failure_rate: float
     seed: int
-    ttl_seconds: float
+    ttl_seconds: Annotated[float, msgspec.Meta(gt=0)]
     reason: str | None
-    set_at: datetime
+    set_at: Moment
     remaining_seconds: float
     counts: dict[str, Count] = {}
 
@@ -153,7 +155,7 @@ class Problem(msgspec.Struct, frozen=True):
     type: str
     title: str
     detail: str
-    status: int
+    status: ErrorStatus
 
     @property
     def slug(self) -> str:
@@ -179,6 +181,6 @@ class Audit(msgspec.Struct, frozen=True):
     """What the audit command prints."""
 
     verdict: Literal["clean", "violated", "unsettled"]
-    at: datetime
+    at: Moment
     seconds: float
     invariants: list[Invariant]

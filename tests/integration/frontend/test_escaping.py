@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 import httpx
@@ -43,7 +43,7 @@ def hostile(kind: Any) -> Any:
         return {field.encode_name: hostile(field.type) for field in msgspec.structs.fields(kind)}
     if origin is Literal:
         return "open" if "open" in arguments else arguments[0]
-    if origin in {Union, UnionType}:
+    if origin in {Union, UnionType, Annotated}:
         return hostile(next(one for one in arguments if one is not NoneType))
     if origin is list:
         return [hostile(arguments[0])]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -11,8 +12,8 @@ from aiohttp.test_utils import TestServer
 
 from services.common.http import open_session
 from services.frontend import backends
-from services.frontend.backends import Backend, Refused, Unanswered, decode
-from services.frontend.wire import Queue
+from services.frontend.backends import Answer, Backend, Refused, Unanswered, decode
+from services.frontend.wire import OrderEvents, Queue
 from valerix_cli.local.ports import free_port
 
 QUEUE = {"depth": 3, "oldest_age_seconds": 1.5, "dead": 0, "cap": 9, "something new": True}
@@ -166,3 +167,22 @@ async def test_this_machine_is_one_replica_by_whatever_name() -> None:
     async with backend("http://localhost:3001", "http://127.0.0.1:3011") as orders:
         await orders.find_replicas()
         assert orders.urls == ("http://localhost:3001", "http://127.0.0.1:3011")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        (200, b"", Queue),
+        (200, b"\xff", Queue),
+        (200, b"[" * 9_999, Queue),
+        (200, b'{"events": [{"at": "2026-01-01T00:00:00Z", "to": "x", "detail": {"x": ' + b"[" * 9_999, OrderEvents),
+        (200, b'{"events": [{"at": "2026-01-01T00:00:00", "to": "x"}]}', OrderEvents),
+        (200, b'{"events": [{"at": "2026-01-01T00:00:00Z", "to": "\xff"}]}', OrderEvents),
+        (200, b'{"depth": 1' + b"0" * 5_000 + b', "dead": 0, "cap": 0}', Queue),
+        (409, b'{"type": "x", "title": "x", "detail": "x", "status": 99999}', Queue),
+        (409, b'{"type": "x", "title": "x", "detail": "x", "status": 0}', Queue),
+    ],
+)
+def test_what_makes_no_sense_is_no_answer(status: int, content: bytes, kind: Any) -> None:
+    with pytest.raises(Unanswered, match=f"answered {status} in a way that was not understood"):
+        decode(Answer(status, {}, content, 1.0), kind)
