@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 
 import msgspec
 
+from valerix_cli import files
 from valerix_cli.errors import BadUsageError
 
 
@@ -65,6 +66,8 @@ Entry: TypeAlias = Began | Sent | Answered | Unknown
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Began | Sent | Answered | Unknown)
 _encoder = msgspec.json.Encoder()
 _BLOCK = 65_536
+_BEGINNING = b'{"event":"'  # of every line
+_FIRST = b'{"event":"began"'
 
 
 class JournalWriter:
@@ -72,17 +75,17 @@ class JournalWriter:
 
     Opening a journal whose last line was cut short, because its writer was killed, removes that line: an order is sent
     only after its line is whole, and an answer that was not written down whole counts as one that never came.
-    Raises BadUsageError when the file cannot be written.
+    Raises BadUsageError when the file cannot be written, and when it holds anything that is no journal.
     """
 
     def __init__(self, path: Path, run: str, key_prefix: str | None = None) -> None:
         try:
             self._file = _open_after_last_line(path)
+            _sync_directory(path.parent)
         except OSError as error:
             why = f"{path}: {error.strerror}"
             raise BadUsageError("The journal cannot be written.", why, "name a file in a directory of yours") from error
         self.write(Began(datetime.now(UTC), run, key_prefix))
-        _sync_directory(path.parent)
 
     def sent(self, key: str, item_id: str, quantity: int) -> Sent:
         """Return the entry, which the answer is to be written down for."""
@@ -156,22 +159,66 @@ class JournalReader:
             ) from error
 
 
+def check_journal(path: Path | None) -> None:
+    """Raise BadUsageError where no journal can be written to `path`; creates and changes nothing."""
+    files.check(path, JOURNAL)
+
+
+def _begins_as_ours(head: bytes) -> bool:
+    """Whether the first line is an entry, or the beginning of one where no more was written."""
+    line, newline, _ = head.partition(b"\n")
+    return _is_entry(line) if newline else line.startswith(_FIRST)
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        _decoder.decode(line)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _is_cut_short(line: bytes) -> bool:
+    return _BEGINNING.startswith(line[: len(_BEGINNING)]) and line.startswith(_BEGINNING[: len(line)])
+
+
+JOURNAL = files.Kind("a journal of valerix", _begins_as_ours)
+
+
 def _open_after_last_line(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    """Raises OSError, and BadUsageError where what it holds is no journal, be it at the beginning or at the end."""
+    file = files.open_to_change(path, JOURNAL, mode=0o600, flags=os.O_APPEND)
+    try:
+        _cut_off(file, path)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _cut_off(file: int, path: Path) -> None:
+    """Remove a line that was cut short at the end."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
-        os.close(file)
         raise OSError(errno.EINVAL, "it is no regular file")
-    end = found.st_size
+    end = _end_of_last_line(file, found.st_size)
+    if not _is_cut_short(os.pread(file, len(_BEGINNING), end)):
+        raise BadUsageError(
+            f"{path} was left as it is.",
+            "it goes on after the journal in it with something else",
+            "name another file, or move that one away",
+        )
+    os.ftruncate(file, end)
+
+
+def _end_of_last_line(file: int, end: int) -> int:
     while end:  # from the end, block by block, to where the last whole line ends
         start = max(0, end - _BLOCK)
         last = os.pread(file, end - start, start).rfind(b"\n")
         if last >= 0:
-            end = start + last + 1
-            break
+            return start + last + 1
         end = start
-    os.ftruncate(file, end)
-    return file
+    return 0
 
 
 def _sync_directory(directory: Path) -> None:

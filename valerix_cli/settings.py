@@ -139,10 +139,10 @@ def keep_context(path: Path, name: str) -> None:
     top = next((number for number, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     kept = [line for line in lines[:top] if line.split("=")[0].strip() != "context"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.touch(mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)
-    new.write_text("\n".join([f'context = "{name}"', *kept, *lines[top:]]) + "\n", encoding="utf-8")
-    new.replace(path)
+    text = "\n".join([f'context = "{name}"', *kept, *lines[top:]]) + "\n"
+    from valerix_cli.local.state import write_atomically  # noqa: PLC0415 - one command in many writes
+
+    write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from valerix_cli import __version__
+from valerix_cli import __version__, files
 from valerix_cli.app import App
 from valerix_cli.commands.audit import find_sources
 from valerix_cli.commands.load import parse_share
@@ -128,13 +128,14 @@ def run(  # noqa: PLR0913 - each is an option
     """Run drills one after the other; the exit code is that of the gravest outcome."""
     session: Session = ctx.obj
     shelf = Shelf.of()
-    files = [_with_seed(reading.find(name), seed) for name in drills]
+    found = [_with_seed(reading.find(name), seed) for name in drills]
     against = shelf.find(baseline) if baseline else None
+    _check(junit, html, md)
     if not on_fresh:
-        session.guard(f"run {', '.join(file.drill.name for file in files)}")
+        session.guard(f"run {', '.join(file.drill.name for file in found)}")
     receipts = []
     try:
-        for file in files:
+        for file in found:
             again = _again(file, on_fresh=on_fresh)
             receipt = _run(session, shelf, file, on_fresh=on_fresh, again=again)
             if against:
@@ -161,6 +162,7 @@ def replay(
     session: Session = ctx.obj
     shelf = Shelf.of()
     before = shelf.find(run)
+    _check(junit, html, md)
     if not before.hits_complete:
         raise BadUsageError(
             f"{before.run} cannot be repeated exactly.",
@@ -249,18 +251,24 @@ def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Re
     return verdict.with_baseline(receipt, found)
 
 
+def _check(junit: Path | None, html: Path | None, md: Path | None) -> None:
+    """Raise BadUsageError before anything is run where a document could not be written after it."""
+    for path, kind in ((junit, documents.JUNIT), (html, documents.HTML), (md, documents.MARKDOWN)):
+        files.check(path, kind)
+
+
 def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, md: Path | None) -> None:
     """Write the documents that were asked for. Raises CliError where one cannot be written."""
-    wanted: list[tuple[Path | None, Callable[[], bytes]]] = [
-        (junit, lambda: documents.junit(receipts)),
-        (html, lambda: documents.html(receipts).encode("utf-8", "replace")),
-        (md, lambda: "\n".join(map(documents.markdown, receipts)).encode("utf-8", "replace")),
+    wanted: list[tuple[Path | None, files.Kind, Callable[[], bytes]]] = [
+        (junit, documents.JUNIT, lambda: documents.junit(receipts)),
+        (html, documents.HTML, lambda: documents.html(receipts).encode("utf-8", "replace")),
+        (md, documents.MARKDOWN, lambda: "\n".join(map(documents.markdown, receipts)).encode("utf-8", "replace")),
     ]
-    for path, make in wanted:
+    for path, kind, make in wanted:
         if path is None or not receipts:
             continue
         try:
-            path.write_bytes(make())
+            files.write(path, make(), kind)
         except OSError as error:
             raise CliError(f"{path} was not written.", str(error.strerror), "valerix drill show last") from error
 

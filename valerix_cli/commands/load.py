@@ -14,7 +14,7 @@ import typer
 from valerix_cli.durations import parse_duration, say_duration
 from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
 from valerix_cli.gates import Gate, parse
-from valerix_cli.journal import JournalWriter
+from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import METRICS, Snapshot
 from valerix_cli.load.orders import Mix
@@ -98,6 +98,7 @@ def load(  # noqa: PLR0913 - each is an option
         )
     if mix not in get_args(Mix):
         raise BadUsageError(f"There is no mix called `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
+    check_journal(journal)
     _refuse_strange(key_prefix or "", item or [])
     gates = [parse(text, METRICS) for text in require or []]
     seed = secrets.randbelow(2**31) if seed is None else seed

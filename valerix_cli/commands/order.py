@@ -15,7 +15,7 @@ from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.place import place_all
 from valerix_cli.commands.replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
-from valerix_cli.journal import JournalWriter
+from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.output import follow, show
 from valerix_cli.polling import poll, until
 from valerix_cli.session import Session
@@ -50,6 +50,7 @@ def place(  # noqa: PLR0913 - a parameter per option
     """Place orders. Several items are several orders, each with a key of its own."""
     session: Session = ctx.obj
     wanted = _wanted(items or [], file, key)
+    check_journal(journal)
     session.guard(f"place {len(wanted)} order{'s' if len(wanted) > 1 else ''}")
     with JournalWriter(journal, "order place") if journal else nullcontext() as record:
         place_all(session, wanted, retries=retries, concurrency=concurrency, wait=wait, journal=record)

@@ -1,13 +1,29 @@
 """A recording in asciicast v2, which asciinema and its player play: https://docs.asciinema.org/manual/asciicast/v2/."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from valerix_cli import files
 from valerix_cli.errors import BadUsageError
+
+_VERSION = 2
+
+
+def _is_ours(head: bytes) -> bool:
+    """Whether the first line is the header of a recording of the demo."""
+    try:
+        header = json.loads(head.partition(b"\n")[0])
+    except ValueError:
+        return False
+    return isinstance(header, dict) and header.get("version") == _VERSION and "env" in header
+
+
+_RECORDING = files.Kind("a recording in asciicast v2", _is_ours)
 
 
 class Cast:
@@ -21,14 +37,14 @@ class Cast:
     ) -> None:
         """Raises BadUsageError where the file cannot be written."""
         try:
-            self._file = path.open("w", encoding="utf-8", newline="\n")
+            self._file = os.fdopen(files.open_to_replace(path, _RECORDING), "w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise BadUsageError(
                 f"{path} cannot be recorded into.", str(error.strerror), "valerix demo --record demo.cast"
             ) from error
         self._clock = clock
         self._began: float | None = None
-        header = {"version": 2, "width": width, "height": height, "timestamp": int(time.time()), "title": title}
+        header = {"version": _VERSION, "width": width, "height": height, "timestamp": int(time.time()), "title": title}
         self._write(header | {"env": {"TERM": "xterm-256color", "SHELL": "/bin/sh"}})
 
     def output(self, text: str) -> None:

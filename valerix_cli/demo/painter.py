@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from valerix_cli import files
 from valerix_cli.console import SafeConsole
 from valerix_cli.demo.cast import Cast
 from valerix_cli.demo.stage import Picture
@@ -69,6 +70,8 @@ class Stills:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritten(directory, error) from error
+        for earlier in directory.glob("[0-9][0-9]-*.svg"):
+            files.check(earlier, files.PICTURE)
 
     def paint(self, picture: Picture) -> None:
         """Nothing: a still is of what is over."""
@@ -78,7 +81,8 @@ class Stills:
         console.print(screen(escape_values(picture), console), end="")
         path = self._directory / f"{picture.number:02}-{picture.step.name}.svg"
         try:
-            path.write_text(_FONTS.sub("", console.export_svg(title=f"valerix demo: {TITLE}")))
+            svg = _FONTS.sub("", console.export_svg(title=f"valerix demo: {TITLE}"))
+            files.write(path, svg.encode(), files.PICTURE)
         except OSError as error:
             raise _unwritten(path, error) from error
         if str(path) not in self.written:

@@ -28,12 +28,13 @@ def platform(replicas: Mapping[str, int], tell: Callable[[str], None]) -> Iterat
 
     Yields its state directory. Raises UnreachableError, with what it said last, when it does not start.
     """
-    directory = Path(tempfile.mkdtemp(prefix="valerix-drill-"))
+    place = Path(tempfile.mkdtemp(prefix="valerix-drill-"))  # for us alone, so nobody can put anything there before us
+    place.chmod(0o711)  # the account of PostgreSQL passes through
+    directory, log = place / "state", place / "log"
     ours = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
     wanted = [f"--replicas={name}={number}" for name, number in replicas.items()]
     command = (sys.executable, "-P", "-c", _RUN, "up", "--quiet", "--free-ports", *wanted)
-    launch = Launch(command, directory.parent, ours | {"VALERIX_STATE_DIR": str(directory)}, on_death=signal.SIGTERM)
-    log = directory.with_suffix(".log")
+    launch = Launch(command, place, ours | {"VALERIX_STATE_DIR": str(directory)}, on_death=signal.SIGTERM)
     tell("starting a platform of its own")
     with log.open("wb") as output:
         process = launch.start(output)
@@ -43,8 +44,7 @@ def platform(replicas: Mapping[str, int], tell: Callable[[str], None]) -> Iterat
             yield directory
     finally:
         _end(process)
-        shutil.rmtree(directory, ignore_errors=True)
-        log.unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _until_ready(process: "subprocess.Popen[bytes]", directory: Path, log: Path) -> None:

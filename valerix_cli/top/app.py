@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from textual.filter import LineFilter
 from textual.message import Message
 from textual.widgets import Footer, Static
 
+from valerix_cli import files
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation
@@ -167,7 +169,9 @@ class TopApp(App[None]):
     def action_save(self) -> None:
         name = f"{self.TITLE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}.svg"
         try:
-            self.save_screenshot(name)
+            files.write(Path(name), self.export_screenshot().encode(), files.PICTURE)
+        except CliError as error:
+            self._say(error.why, wrong=True)
         except OSError as error:
             self._say(f"{name} cannot be written: {error.strerror}", wrong=True)
         else:

@@ -1,7 +1,12 @@
 """A receipt as a document: JUnit for a pipeline, Markdown for a pull request, one HTML page for people."""
 
-from valerix_cli.drills.documents.html import html
+from valerix_cli.drills.documents.html import HEAD, html
 from valerix_cli.drills.documents.junit import junit
 from valerix_cli.drills.documents.markdown import markdown
+from valerix_cli.files import Kind
 
-__all__ = ["html", "junit", "markdown"]
+__all__ = ["HTML", "JUNIT", "MARKDOWN", "html", "junit", "markdown"]
+
+JUNIT = Kind("a JUnit report of valerix", lambda head: b'<testsuites name="valerix drills"' in head[:200])
+HTML = Kind("a receipt of valerix", lambda head: head.startswith(HEAD.encode()))
+MARKDOWN = Kind("a receipt of valerix", lambda head: head.startswith(b"# Drill "))

@@ -9,6 +9,12 @@ from valerix_cli.escaping import escape_values
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+HEAD = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+)
+"""How each page begins, by which one is known."""
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--quiet:#5b6577;--rule:#d9dee7;--good:#1a7f4b;--wait:#b97c00;
 --bad:#c02f3a;--calm:#3566c8;--fault:#c02f3a1a}
@@ -42,10 +48,7 @@ def html(receipts: Sequence[Receipt]) -> str:
     receipts = [escape_values(receipt) for receipt in receipts]
     title = ", ".join(f"{receipt.drill}: {receipt.outcome}" for receipt in receipts)
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+        f"{HEAD}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(map(_article, receipts))}</body></html>\n"
     )
 

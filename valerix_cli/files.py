@@ -1,0 +1,130 @@
+"""Writing files that a user names: what lies there already is overwritten only if it is of the same kind.
+
+A file is of a kind by how it begins. A path of this process's own descriptors, a pipe and a terminal hold nothing that
+could be lost, so they are written as they are.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from valerix_cli.errors import BadUsageError
+from valerix_cli.local.trust import ROOT, user, walk
+
+_HEAD = 65_536  # bytes that a kind is known by
+_DESCRIPTOR = re.compile(r"/(?:dev/(?:fd/(\d+)|(stdout)|(stderr))|proc/self/fd/(\d+))")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sort of file, such as "a JUnit report of valerix", and how to know one by its first 64 KiB."""
+
+    name: str
+    knows: Callable[[bytes], bool]
+
+
+def check(path: Path | None, kind: Kind) -> None:
+    """Raise BadUsageError where `path` may not be written as that kind; creates and changes nothing."""
+    if path is None or _own_descriptor(path) is not None:
+        return
+    try:
+        _refuse_foreign_links(path)
+        if not _is_stream(path):
+            os.close(_opened(path, kind, os.O_RDWR, 0))
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise _cannot(path, f"there is no directory {path.parent}") from None
+    except OSError as error:
+        raise _cannot(path, error.strerror or str(error)) from error
+
+
+def write(path: Path, content: bytes, kind: Kind) -> None:
+    """Write a whole file. Raises BadUsageError where it may not be that kind, OSError where it cannot be written."""
+    with os.fdopen(open_to_replace(path, kind), "wb") as file:
+        file.write(content)
+
+
+def open_to_replace(path: Path, kind: Kind) -> int:
+    """A descriptor of the file, emptied. Raises as `write` does."""
+    descriptor = open_to_change(path, kind)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and _own_descriptor(path) is None:
+        os.ftruncate(descriptor, 0)
+    return descriptor
+
+
+def open_to_change(path: Path, kind: Kind, *, mode: int = 0o666, flags: int = 0) -> int:
+    """A descriptor of the file with what it holds, or of a new one with that mode. Raises as `write` does."""
+    own = _own_descriptor(path)
+    if own is not None:
+        return os.dup(own)
+    _refuse_foreign_links(path)
+    if _is_stream(path):
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)  # a pipe waits for its reader
+    return _opened(path, kind, os.O_RDWR | os.O_CREAT | flags, mode)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a pipe, a terminal or another device, which holds nothing."""
+    try:
+        found = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(found) or stat.S_ISCHR(found)
+
+
+def _opened(path: Path, kind: Kind, flags: int, mode: int) -> int:
+    """By its name without links, so that none can be put in its place meanwhile."""
+    safely = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path.resolve(), flags | safely, mode)
+    try:
+        _refuse(path, descriptor, kind)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse(path: Path, descriptor: int, kind: Kind) -> None:
+    """Raise BadUsageError where what is there is somebody else's, or holds something that is not of that kind."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise _cannot(path, "it is no regular file")
+    _refuse_others(path, found)
+    if found.st_size and not kind.knows(os.pread(descriptor, _HEAD, 0)):
+        raise _left(path, f"it is there already, and is not {kind.name}")
+
+
+def _refuse_foreign_links(path: Path) -> None:
+    for place, found in walk(path):
+        if stat.S_ISLNK(found.st_mode) and found.st_uid not in {ROOT, os.geteuid()}:
+            raise _left(path, f"{place} is a symbolic link of {user(found.st_uid)}")
+
+
+def _refuse_others(path: Path, found: os.stat_result) -> None:
+    """As the kernel with fs.protected_regular: in a directory that all may write to, others can have put it there."""
+    if found.st_uid in {ROOT, os.geteuid()}:
+        return
+    if path.resolve().parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX):
+        raise _left(path, f"it belongs to {user(found.st_uid)}, in a directory that others may write to")
+
+
+def _own_descriptor(path: Path) -> int | None:
+    if found := _DESCRIPTOR.fullmatch(str(path)):
+        first, out, err, second = found.groups()
+        return 1 if out else 2 if err else int(first or second)
+    return None
+
+
+def _left(path: Path, why: str) -> BadUsageError:
+    return BadUsageError(f"{path} was left as it is.", why, "name another file, or move that one away")
+
+
+def _cannot(path: Path, why: str) -> BadUsageError:
+    return BadUsageError(f"{path} cannot be written.", why, "name a file in a directory of yours")
+
+
+PICTURE = Kind("a picture of a terminal", lambda head: b"Generated with Rich" in head[:1000])
+"""What Rich and Textual write as SVG."""
