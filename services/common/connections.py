@@ -120,6 +120,20 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         self.pgconn.finish()
 
 
+class BlockingConnection(psycopg.Connection[TupleRow]):
+    """psycopg's for commands, closed when one of its statements takes longer than `limit` seconds."""
+
+    limit = STATEMENT_LIMIT
+
+    def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:
+        """Wait for the server. Raises StatementTimeout."""
+        try:
+            return super().wait(gen, interval, self.limit if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 - as above
+            self.close()
+            raise StatementTimeout(f"no answer from the database within {self.limit:g} s") from None
+
+
 class Pool(AsyncConnectionPool[Connection]):
     """psycopg's, which tells how long callers waited, and whether commits are held up."""
 

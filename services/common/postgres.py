@@ -2,16 +2,17 @@
 
 import contextlib
 import functools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from services.common.background import beside, forever
-from services.common.connections import Connection, Pool
+from services.common.connections import BlockingConnection, Connection, Pool
 from services.common.refusals import DatabaseUnavailable
 
 __all__ = ["LOCK", "OUTAGES", "Connection", "Pool", "check_schema", "in_time", "migrate", "open_pool"]
@@ -45,7 +46,12 @@ A statement whose client has closed its connection ends within a second, and so 
 What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
 kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
 
-_VANISHED = {"tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_VANISHED: dict[str, Any] = {
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 """A server that vanishes without a word (its machine is gone) is noticed within seconds, not a quarter of an hour."""
 
 
@@ -115,6 +121,11 @@ async def check_schema(pool: Pool, package: str) -> None:
         raise OutdatedSchema(f"it is at version {version or 0}, this code needs {expected}: run {package}.migrate")
 
 
+MIGRATION_LIMIT = 900.0  # seconds that one statement may take
+TURN_LIMIT = 300.0  # seconds to wait for others that migrate
+TABLE_LOCK_LIMIT = 30.0  # seconds to wait for a table, during which others wait behind us
+ASK_AGAIN = 0.2  # seconds
+
 LOCK = 0x76616C65  # "vale": one advisory lock per database, whoever migrates it
 
 _TABLE = """
@@ -129,11 +140,14 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 def migrate(url: str, package: str) -> list[str]:
     """Apply the numbered files of `package`'s `schema` folder that are not yet applied, each in a transaction.
 
-    Returns the names applied. Safe to run from many processes at once.
+    Returns the names applied. Safe to run from many processes at once. Raises psycopg.OperationalError when the
+    database is away or silent, or another process migrates for too long.
     """
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    options = f"-c lock_timeout={TABLE_LOCK_LIMIT:.0f}s"
+    with BlockingConnection.connect(url, autocommit=True, connect_timeout=5, options=options, **_VANISHED) as conn:
+        _wait_for_turn(conn)
         conn.execute(_TABLE)
+        conn.limit = MIGRATION_LIMIT
         done = {row[0] for row in conn.execute("SELECT version FROM schema_migrations")}
         fresh = [file for file in _migrations(package) if _version(file) not in done]
         for file in fresh:
@@ -143,6 +157,15 @@ def migrate(url: str, package: str) -> list[str]:
                     "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [_version(file), file.name]
                 )
     return [file.name for file in fresh]
+
+
+def _wait_for_turn(conn: BlockingConnection) -> None:
+    """Take the lock for as long as the connection lives. To ask again and again tells a server that is frozen."""
+    deadline = time.monotonic() + TURN_LIMIT
+    while conn.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
+        if time.monotonic() > deadline:
+            raise psycopg.OperationalError(f"another process has migrated this database for {TURN_LIMIT:g} s")
+        time.sleep(ASK_AGAIN)
 
 
 @functools.cache

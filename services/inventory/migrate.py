@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-import psycopg
-
+from services.common.connections import BlockingConnection
 from services.common.migrate import run
 from services.common.postgres import migrate
 from services.inventory import store
@@ -31,7 +30,7 @@ def work(url: str, *, with_items: bool) -> Iterator[str]:
 
 def seed(url: str) -> list[str]:
     """Add the items of the catalogue that are missing and return their ids."""
-    with psycopg.connect(url, connect_timeout=5) as conn:
+    with BlockingConnection.connect(url, connect_timeout=5) as conn:
         return store.seed(conn, CATALOGUE)
 
 

@@ -8,8 +8,10 @@ import psycopg
 
 from valerix_cli.audit import queries
 from valerix_cli.audit.queries import Connection
+from valerix_cli.connections import connect
 from valerix_cli.errors import CliError, UnreachableError
 
+STATEMENT_LIMIT = 120.0  # seconds: the books of a million orders take ten
 _SESSION = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel_workers_per_gather=0 -c timezone=UTC"
 
 
@@ -54,7 +56,9 @@ def snapshots(sources: Sources) -> Iterator[Snapshots]:
 @contextmanager
 def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Connection]:
     try:
-        with psycopg.connect(url, options=_SESSION, connect_timeout=5, application_name="valerix-audit") as conn:
+        with connect(
+            url, limit=STATEMENT_LIMIT, options=_SESSION, connect_timeout=5, application_name="valerix-audit"
+        ) as conn:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             if snapshot:
                 conn.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(psycopg.sql.Literal(snapshot)))

@@ -4,6 +4,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import psycopg
 
+from valerix_cli.connections import connect
 from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.claim import running
 from valerix_cli.local.postgres import ADMIN
@@ -46,7 +47,7 @@ class Forgery:
 
     def _execute(self, statement: str, values: dict[str, object], *, returns: bool) -> psycopg.rows.TupleRow | None:
         try:
-            with psycopg.connect(self._url, connect_timeout=5, application_name="valerix-demo") as conn:
+            with connect(self._url, limit=10.0, connect_timeout=5, application_name="valerix-demo") as conn:
                 done = conn.execute(statement.encode(), values)
                 return done.fetchone() if returns else None
         except psycopg.Error as error:

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
-
 from valerix_cli.audit.queries import Connection
+from valerix_cli.connections import connect
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.local.binaries import OLDEST_POSTGRES
 from valerix_cli.local.external import DATABASE_URL
 
+GRACE = 1.0  # seconds beyond the server's own limit, which a frozen one does not keep
 _SHORTEST = 2  # seconds: libpq takes anything below for two
 
 
@@ -19,8 +19,13 @@ def reading(url: str, within: float) -> Iterator[Connection]:
     """A connection that changes nothing, and whose statements take `within` seconds at most. Raises psycopg.Error."""
     options = f"-c default_transaction_read_only=on -c statement_timeout={within * 1000:.0f}"
     limit = max(_SHORTEST, math.ceil(within))
-    with psycopg.connect(
-        url, options=options, connect_timeout=limit, application_name="valerix-doctor", autocommit=True
+    with connect(
+        url,
+        limit=within + GRACE,
+        options=options,
+        connect_timeout=limit,
+        application_name="valerix-doctor",
+        autocommit=True,
     ) as conn:
         yield conn
 

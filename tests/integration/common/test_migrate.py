@@ -1,12 +1,24 @@
 """Bringing a database to the schema that the code expects, and saying so where it is not."""
 
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
 import pytest
 
-from services.common import migrate
+from services.common import migrate, postgres
+from services.common.connections import BlockingConnection
+from services.common.postgres import LOCK
 from services.common.postgres import migrate as apply
+from services.inventory.migrate import seed
 from services.order.migrate import work
 from tests.conftest import Databases
 from tests.processes import Processes, eventually, processes
+from valerix_cli.audit import sources
+from valerix_cli.audit.sources import Sources, snapshots
+from valerix_cli.doctor.postgres import reading
+from valerix_cli.errors import UnreachableError
 
 
 def test_without_its_variable_a_migration_ends_with_2_and_names_it(
@@ -46,3 +58,48 @@ def test_a_service_whose_schema_is_missing_is_not_ready_until_it_is_there(
 
 def ready(services: Processes, url: str) -> int:
     return services.client.get(f"{url}/health/ready").status_code
+
+
+def locked(conn: psycopg.Connection[Any], what: str) -> None:
+    """Take what a command needs, so that it hears nothing, as from a server that is frozen."""
+    conn.execute(b"SELECT pg_advisory_lock(%d)" % LOCK if what == "turn" else b"LOCK TABLE " + what.encode())
+
+
+def test_a_migration_waits_for_its_turn_and_not_for_ever(order_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "TURN_LIMIT", 0.5)
+    with psycopg.connect(order_database) as other:
+        locked(other, "turn")
+        with pytest.raises(psycopg.OperationalError, match="another process has migrated"):
+            apply(order_database, "services.order")
+    assert apply(order_database, "services.order") == []
+
+
+@pytest.mark.parametrize("command", ["migrate", "audit", "doctor", "seed"])
+def test_no_command_waits_for_ever_for_a_database_that_says_nothing(
+    order_database: str, inventory_database: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def examine() -> None:
+        with reading(order_database, 60) as conn:
+            conn.execute("SELECT * FROM orders")
+
+    def audit() -> None:
+        with snapshots(Sources(order_database, inventory_database)) as taken:
+            taken.inventory.execute("SELECT * FROM inventory_transactions")
+
+    work: dict[str, tuple[str, str, Callable[[], Any]]] = {
+        "migrate": (order_database, "schema_migrations", lambda: apply(order_database, "services.order")),
+        "audit": (inventory_database, "inventory_transactions", audit),
+        "doctor": (order_database, "orders", examine),
+        "seed": (inventory_database, "inventory", lambda: seed(inventory_database)),
+    }
+    database, table, run = work[command]
+    monkeypatch.setattr(BlockingConnection, "limit", 0.5)
+    monkeypatch.setattr(postgres, "MIGRATION_LIMIT", 0.5)
+    monkeypatch.setattr(sources, "STATEMENT_LIMIT", 0.5)
+    monkeypatch.setattr("valerix_cli.doctor.postgres.GRACE", -59.5)
+    with psycopg.connect(database) as other:
+        locked(other, table)
+        began = time.monotonic()
+        with pytest.raises((psycopg.OperationalError, UnreachableError), match=r"no answer .*within 0\.5 s|finished"):
+            run()
+        assert time.monotonic() - began < 4
