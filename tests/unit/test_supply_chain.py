@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^\s;\\]+)[^\n\\]*((?: *\\\n +--hash=sha256:[0-9a-f]{64})*)", re.MULTILINE)
 PINNED = ["constraints.txt", "services/tools.txt", "tests/security/requirements.txt"]
-UV = shutil.which("uv") or "uv"
+UV = str(Path(sys.executable).with_name("uv"))
 NOXFILE = ast.parse((ROOT / "noxfile.py").read_text())
 DOCKERFILE = (ROOT / "services/Dockerfile").read_text()
 
@@ -217,12 +218,14 @@ def test_the_base_of_the_image_has_a_version_and_can_be_a_digest() -> None:
 
 
 def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
-    shutil.copytree(
-        ROOT, tmp_path / "tree", ignore=shutil.ignore_patterns(".git", ".nox", ".mypy_cache", "__pycache__", "images")
-    )
+    for name in ("pyproject.toml", "README.md"):
+        (tmp_path / "tree").mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / "tree")
+    for name in ("valerix_cli", "services", "dashboards", "manifests"):
+        shutil.copytree(ROOT / name, tmp_path / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (".env", "secrets.json", "services/.env", "services/order/tls.key", "valerix_cli/id_rsa.swp"):
         (tmp_path / "tree" / name).write_text("secret")
-    build = [shutil.which("hatchling") or "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=tmp_path / "tree", check=True, capture_output=True)
     (made,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(made).namelist()
