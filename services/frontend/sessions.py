@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import msgspec
 from litestar.connection import ASGIConnection
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from services.frontend.ledger import Ledger
 
@@ -117,7 +117,7 @@ class Sessions:
             scope["session"] = cast("Any", session)
 
             async def send_with_cookie(message: Message) -> None:
-                if message["type"] == "http.response.start":
+                if message["type"] == "http.response.start" and _is_private(message):
                     now = cast("Session", scope["session"])
                     cookie = self._cookie(before, session, now, lines)
                     if cookie is not None:
@@ -165,6 +165,11 @@ class Sessions:
         if sealed.generation is not None and not self.ledger.accepts(sealed.generation, sealed.id):
             return None
         return self._session(sealed, is_stored=True)
+
+
+def _is_private(message: HTTPResponseStartEvent) -> bool:
+    """Whether no cache may keep the answer: a cookie in one that others get would be theirs too."""
+    return any(name == b"cache-control" and b"no-store" in value for name, value in message["headers"])
 
 
 def of(connection: ASGIConnection[Any, Any, Any, Any]) -> Session:

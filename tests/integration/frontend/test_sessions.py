@@ -1,6 +1,7 @@
 """Sessions: who has one, what it is tied to, and that it ends everywhere."""
 
 import http.cookies
+import re
 import time
 
 import httpx
@@ -168,6 +169,18 @@ def test_only_pages_with_a_form_set_a_cookie_and_nothing_is_kept_by_caches(dashb
         assert answer.headers["cache-control"] == "no-store", path
         assert answer.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+def test_what_caches_may_keep_carries_no_cookie(dashboard: Dashboard) -> None:
+    operator = dashboard.operator()
+    ((name, value),) = operator.cookies.items()
+    assets = re.findall(r'(?:src|href)="(/assets/[^"]+)"', operator.get("/").text)
+    assert len(assets) > 3
+    for cookie in (value, "x.y", f"x.y; {name}={value}"):
+        for asset in assets:
+            answer = httpx.get(dashboard.url + asset, headers={"Cookie": f"{name}={cookie}"})
+            assert (answer.status_code, "public" in answer.headers["cache-control"]) == (200, True)
+            assert "set-cookie" not in answer.headers
 
 
 def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard) -> None:
