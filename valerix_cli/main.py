@@ -12,6 +12,7 @@ from typer.main import get_command
 from valerix_cli import __version__
 from valerix_cli.app import App, LazyCommand, Target
 from valerix_cli.errors import BadUsageError, CliError, ExitCode
+from valerix_cli.local.surroundings import forget_libpq
 from valerix_cli.output import print_error, print_plain, print_traceback
 from valerix_cli.session import Session
 from valerix_cli.streams import guard_standard_streams
@@ -81,6 +82,7 @@ def build() -> TyperGroup:
 
 def run() -> NoReturn:
     """Run the command that was typed, and exit."""
+    forget_libpq()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
     guard_standard_streams()
     sys.exit(execute(sys.argv[1:]))

@@ -13,7 +13,7 @@ from valerix_cli.local.external import DATABASE_URL, REDIS_URL, address_of_datab
 from valerix_cli.local.plan import Backing
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.servers import ADMIN, PostgresServer, ValkeyServer, unprivileged_account
-from valerix_cli.local.state import Database, Secrets
+from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB, Database, Secrets
 from valerix_cli.local.tasks import together
 
 
@@ -40,8 +40,10 @@ class Backends:
             self._use_database(elsewhere) if elsewhere else self._run_postgres(postgres or "embedded"),
             self._use_redis(environ[REDIS_URL]) if environ.get(REDIS_URL) else self._run_redis(),
         )
+        services, auditor = await asyncio.to_thread(_make_databases, admin_url, self._secrets)
         return Backing(
-            database_urls=await asyncio.to_thread(_make_databases, admin_url, self._secrets),
+            database_urls=services,
+            auditor_urls=auditor,
             redis_url=redis_url,
             service_token=self._secrets.service_token,
             operator_token=self._secrets.operator_token,
@@ -82,8 +84,13 @@ class Backends:
         return server.url()
 
 
-def _make_databases(admin_url: str, secrets: Secrets) -> dict[str, str]:
-    """The connection string of each service's role."""
-    from valerix_cli.local.databases import make_databases  # noqa: PLC0415 - loads psycopg, while the servers start
+def _make_databases(admin_url: str, secrets: Secrets) -> tuple[dict[str, str], dict[str, str]]:
+    """The connection string of each service's role, and the auditor's for each database."""
+    from valerix_cli.local.databases import (  # noqa: PLC0415 - loads psycopg, while the servers start
+        at_database,
+        make_databases,
+    )
 
-    return make_databases(admin_url, secrets.database_passwords)
+    services = make_databases(admin_url, secrets.database_passwords)
+    who = {"user": AUDITOR, "password": secrets.auditor_password}
+    return services, {name: at_database(admin_url, name, **who) for name in (ORDER_DB, INVENTORY_DB)}

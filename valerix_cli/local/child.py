@@ -24,6 +24,7 @@ from valerix_cli.local.state import ServiceState
 GLANCE = 0.02  # seconds between looks at a process that is starting or should end
 WATCH = 0.1  # seconds between looks at one that runs
 LAST_CHANCE = 0.5  # seconds to end by itself for what was hurried
+FAILED_STARTS = 2  # in a row, before what it has stored is put away, where that may be
 STEADY = 30.0  # seconds after which an earlier crash is forgotten
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
 
@@ -39,7 +40,8 @@ class Charge:
 
     `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
     thread. `patience` is how long it may take to end after `stop_signal`, in seconds; `hurry_signal` is for when there
-    is none left.
+    is none left. `begin_anew` puts away what keeps it from starting, and returns what to say of that; None where
+    nothing can be put away.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Charge:
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
     patience: float = 20.0
+    begin_anew: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,12 @@ class Child:
         self._turn("stopped")
 
     async def _keep_alive(self, process: subprocess.Popen[bytes]) -> None:
-        crashes = 0
+        crashes = failed_starts = 0
         while True:
             self.last_exit = await _end_of(process, WATCH)
+            failed_starts = 0 if self.state == "running" else failed_starts + 1
+            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.charge.begin_anew)):
+                self._household.journal.warning(said)
             crashes = 0 if self._ran_for() > STEADY else crashes
             process, crashes = await self._start_again(self._how_it_ended(), crashes)
             self.restarts += 1

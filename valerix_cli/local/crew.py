@@ -10,7 +10,7 @@ import msgspec
 from valerix_cli.errors import CliError
 from valerix_cli.local import home
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
-from valerix_cli.local.logs import log_file
+from valerix_cli.local.logs import last_lines, log_file
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
 from valerix_cli.local.servers import PostgresServer, Server
 from valerix_cli.local.state import Database
@@ -18,6 +18,7 @@ from valerix_cli.local.tasks import together
 
 _START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays what it had logged
 _PORT_ATTEMPTS = 5
+_OTHER_REASONS = ("No space left on device", "Address already in use", "Cannot allocate memory", "Disk quota exceeded")
 
 AServer = TypeVar("AServer", bound=Server)
 
@@ -49,13 +50,19 @@ class Crew:
             self._household.journal.info(f"making a new {server.name} in {making.directory.parent}")
             await run_to_its_end(f"making {server.name}", making, log, self._household)
             server.made()
+        may_begin_anew = True
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._places[server.name] = Database(kind, LOOPBACK, server.port)
             child = Child(_charge(server, log), self._household)
             self._children[server.name] = child
             try:
                 await child.start(_START_LIMIT)
-            except CliError:
+            except CliError as error:
+                if child.exit_code is not None and may_begin_anew and (aside := _set_aside(server, log)):
+                    may_begin_anew = False
+                    self._household.journal.warning(f"{error.what} {error.why}")
+                    self._household.journal.warning(said_of(server.name, aside))
+                    continue
                 if child.pid or is_free(server.port) or attempt == _PORT_ATTEMPTS:
                     raise
                 server = server.on_port(free_port())
@@ -91,4 +98,16 @@ def _charge(server: Server, log: Path) -> Charge:
         server.stop_signal,
         hurry,
         patience=30.0,
+        begin_anew=lambda: said_of(server.name, aside) if (aside := _set_aside(server, log)) else None,
     )
+
+
+def _set_aside(server: Server, log: Path) -> Path | None:
+    """Where what it has stored was put, if that may be why it does not start: not so while it has no room."""
+    if any(reason in line for line in last_lines(log, 5) for reason in _OTHER_REASONS):
+        return None
+    return server.set_aside()
+
+
+def said_of(name: str, aside: Path) -> str:
+    return f"{name} cannot start with what it has stored, none of which may not be lost: set aside as {aside}"

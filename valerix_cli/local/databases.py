@@ -12,6 +12,7 @@ from psycopg import Connection, Error, connect, conninfo, sql
 
 from valerix_cli.errors import BadUsageError, CliError, UnreachableError
 from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB
+from valerix_cli.local.surroundings import forget_libpq
 from valerix_cli.output import print_error
 
 OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
@@ -99,4 +100,5 @@ def main(environ: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    forget_libpq()
     main(os.environ)

@@ -15,6 +15,7 @@ from valerix_cli.local import home
 from valerix_cli.local.journal import SUPERVISOR, Notice
 from valerix_cli.local.logs import last_lines, log_file, rotate
 from valerix_cli.local.state import Stack, read_stack
+from valerix_cli.local.surroundings import needed_by_supervisor
 from valerix_cli.local.wishes import Wishes
 
 _GLANCE = 0.03  # seconds
@@ -34,6 +35,7 @@ class Detached:
             self._process = subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
                 command,
                 cwd=directory,
+                env=needed_by_supervisor(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

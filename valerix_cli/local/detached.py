@@ -8,11 +8,13 @@ import msgspec
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.local import home
 from valerix_cli.local.supervisor import supervise
+from valerix_cli.local.surroundings import forget_libpq
 from valerix_cli.local.wishes import Wishes
 
 
 def main(directory: str, lock: str, wishes: str) -> int:
     """Be the supervisor. Returns the exit code; what went wrong is the last line of the log."""
+    forget_libpq()
     place = Path(directory)
     try:
         with home.told_plainly(place):

@@ -1,15 +1,21 @@
 """What a platform consists of, and what each of its processes is told. Values in, values out."""
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from valerix_cli.local.home import DASHBOARD_CONTEXTS
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.ports import LOOPBACK
+from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+from valerix_cli.local.surroundings import needed
 
 PREFIX = "VALERIX_"
+_CONTEXT = "platform"
+_AUDIT = {ORDER_DB: "AUDIT_ORDER_DATABASE", INVENTORY_DB: "AUDIT_INVENTORY_DATABASE"}
 PASSED_ON = (
     "LEASE_SECONDS",
     "INVENTORY_TIMEOUT_SECONDS",
@@ -79,13 +85,15 @@ class Backing:
     service_token: str
     operator_token: str
     dashboard_password: str
+    auditor_urls: Mapping[str, str] = field(default_factory=dict)
+    """How the auditor reads each database, by its name."""
 
 
 def environment(
-    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
+    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of `replica`: what it has to know of the platform, over what we ourselves were given (`ours`)."""
-    told = _of_dashboard(fleet, backing, home) if replica.kind == FRONTEND else _of_service(fleet, backing)
+    """The environment of `replica`: what it has to know of the platform, over what it needs of ours (`ours`)."""
+    told = _of_dashboard(fleet, backing) if replica.kind == FRONTEND else _of_service(fleet, backing)
     return (
         _base(replica.kind, backing, ours)
         | {"VALERIX_HOST": LOOPBACK, "VALERIX_PORT": str(replica.port), "VALERIX_REPLICA": replica.name}
@@ -102,8 +110,11 @@ def _of_service(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str]:
     }
 
 
-def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing, home: Path) -> dict[str, str]:
-    """It audits by the command line, which finds this very platform by its directory."""
+def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str]:
+    """It audits by the command line, which is told of this very platform by the file that `dashboard_contexts` fills.
+
+    The dashboard stands in the directory, so the file is found there also where it may not come to it from outside.
+    """
     return {
         "VALERIX_ORDER_URL": _urls(fleet, ORDER),
         "VALERIX_INVENTORY_URL": _urls(fleet, INVENTORY),
@@ -112,10 +123,20 @@ def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing, home: Path) -> d
         "VALERIX_DASHBOARD_PASSWORD": backing.dashboard_password,
         "VALERIX_REDIS_URL": backing.redis_url,
         "VALERIX_AUDIT_COMMAND": shlex.join(
-            [*_python("valerix_cli", "audit"), "--output", "json", "--context", "local"]
+            [*_python("valerix_cli", "audit"), "--output", "json", "--context", _CONTEXT]
         ),
-        "VALERIX_STATE_DIR": str(home),
+        "VALERIX_CONFIG": DASHBOARD_CONTEXTS,
+        **{_AUDIT[name]: url for name, url in backing.auditor_urls.items()},
     }
+
+
+def dashboard_contexts(fleet: tuple[Replica, ...]) -> str:
+    """What the file `DASHBOARD_CONTEXTS` holds; no secrets."""
+    addresses = {kind.name: [one.url for one in fleet if one.kind == kind] for kind in (ORDER, INVENTORY)}
+    lines = [f"{name} = {json.dumps(urls)}" for name, urls in addresses.items()]
+    lines += [f"order_database_env = {json.dumps(_AUDIT[ORDER_DB])}"]
+    lines += [f"inventory_database_env = {json.dumps(_AUDIT[INVENTORY_DB])}"]
+    return "\n".join([f"[contexts.{_CONTEXT}]", *lines, ""])
 
 
 def _urls(fleet: tuple[Replica, ...], kind: Kind) -> str:
@@ -125,7 +146,7 @@ def _urls(fleet: tuple[Replica, ...], kind: Kind) -> str:
 def service(
     replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
 ) -> Launch:
-    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours, home))
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours))
 
 
 def migration(kind: Kind, module: tuple[str, ...], backing: Backing, ours: Mapping[str, str], home: Path) -> Launch:
@@ -135,7 +156,7 @@ def migration(kind: Kind, module: tuple[str, ...], backing: Backing, ours: Mappi
 
 def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, str]:
     """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
-    kept = {name: value for name, value in ours.items() if not name.startswith(PREFIX)}
+    kept = needed(ours)
     tuned = {PREFIX + name: ours[PREFIX + name] for name in PASSED_ON if ours.get(PREFIX + name)}
     if not kind.role:
         return kept | tuned

@@ -116,6 +116,9 @@ class PostgresServer:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._launch(self.data, str(self.programs / "postgres"), "-D", str(self._as_seen(self.data)), *options)
 
+    def set_aside(self) -> None:
+        """Never: it holds the truth."""
+
     def answers(self) -> bool:
         import psycopg  # noqa: PLC0415 - loaded while the server starts, not before
 

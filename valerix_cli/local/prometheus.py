@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from valerix_cli.errors import UnreachableError
+from valerix_cli.local.aside import set_aside
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.plan import Replica
 from valerix_cli.local.ports import LOOPBACK
@@ -61,6 +62,10 @@ class _Watcher:
         return None
 
     def made(self) -> None: ...
+
+    def set_aside(self) -> Path | None:
+        """Figures of some days, and silences: worth keeping, not worth standing still for."""
+        return set_aside(self.directory / "data")
 
     def answers(self) -> bool:
         answer = ask(f"http://{LOOPBACK}:{self.port}", "/-/ready")

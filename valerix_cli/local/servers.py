@@ -51,6 +51,12 @@ class Server(Protocol):
     def running(self) -> Launch:
         """What runs for as long as the server does."""
 
+    def set_aside(self) -> Path | None:
+        """Put away what it has stored, so that it can begin anew, and return where that is now.
+
+        None where it has stored nothing, or what may not be lost: then it begins with what it has, or not at all.
+        """
+
     def answers(self) -> bool:
         """Whether this very server takes commands now: nobody else knows the password."""
 

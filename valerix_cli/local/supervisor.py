@@ -24,7 +24,7 @@ from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import Monitoring
 from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
-from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_stack
+from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_atomically, write_stack
 from valerix_cli.local.tasks import together
 from valerix_cli.local.trust import read_own
 from valerix_cli.local.wishes import Wishes
@@ -150,6 +150,8 @@ class Supervisor:
         disputed: set[int] = set()
         for attempt in range(1, PORT_ATTEMPTS + 1):
             replicas = self._choose_ports(disputed)
+            told = plan.dashboard_contexts(replicas).encode()
+            write_atomically(self._directory / home.DASHBOARD_CONTEXTS, told, mode=0o644)
             self._fleet = [(replica, self._service(replica, replicas, backing)) for replica in replicas]
             try:
                 await together(*(child.start(START_LIMIT) for _, child in self._fleet))

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from valerix_cli.local.aside import set_aside
 from valerix_cli.local.binaries import embedded_valkey
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.ports import LOOPBACK, free_port
+
+APPEND_ONLY = "appendonlydir"  # its own default
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class ValkeyServer:
 
     def made(self) -> None: ...
 
+    def set_aside(self) -> Path | None:
+        """Redis holds nothing that may not be lost."""
+        return set_aside(self.directory / APPEND_ONLY)
+
     def running(self) -> Launch:
         """The settings go into a file only we may read: a command line is everybody's to see."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,6 +51,7 @@ class ValkeyServer:
             "requirepass": self.password,
             "dir": f'"{self.directory}"',
             "appendonly": "yes",
+            "appenddirname": APPEND_ONLY,
             "appendfsync": "everysec",
             "save": '""',
             "daemonize": "no",

@@ -1,0 +1,207 @@
+"""Files that are damaged, closed or without room: what may be lost is set aside, what may not is kept, all is said."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.platform.installation import PATIENCE, Installation, installed
+from tests.processes import eventually
+
+
+def _files(state: Path, pattern: str) -> list[Path]:
+    found = sorted((state / "valkey" / "appendonlydir").glob(pattern))
+    assert found
+    return found
+
+
+def _cut(state: Path) -> None:
+    for file in _files(state, "*.aof"):
+        os.truncate(file, max(0, file.stat().st_size // 2 - 3))
+
+
+def _garbage_in_the_middle(state: Path) -> None:
+    for file in _files(state, "*.incr.aof"):
+        content = file.read_bytes() + b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" * 40
+        file.write_bytes(content[: len(content) // 2] + b"\xff garbage \x00" * 50 + content[len(content) // 2 :])
+
+
+def _garbage_at_the_end(state: Path) -> None:
+    for file in _files(state, "*.incr.aof"):
+        file.write_bytes(file.read_bytes() + b"garbage, and more of it\r\n" * 20)
+
+
+def _garbage_in_the_base(state: Path) -> None:
+    for file in _files(state, "*.base.*"):
+        file.write_bytes(b"no such format" * 10)
+
+
+def _manifest(content: bytes) -> Callable[[Path], None]:
+    def damage(state: Path) -> None:
+        for file in _files(state, "*.manifest"):
+            file.write_bytes(content)
+
+    return damage
+
+
+def _missing_part(state: Path) -> None:
+    for file in _files(state, "*.aof"):
+        file.unlink()
+
+
+def _file_instead(state: Path) -> None:
+    place = state / "valkey" / "appendonlydir"
+    shutil.rmtree(place)
+    place.write_text("what is this?")
+
+
+def _closed(state: Path) -> None:
+    for file in [*_files(state, "*"), state / "valkey" / "appendonlydir"]:
+        file.chmod(0)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "cut": _cut,
+    "garbage in the middle": _garbage_in_the_middle,
+    "garbage at the end": _garbage_at_the_end,
+    "garbage in the base": _garbage_in_the_base,
+    "an empty manifest": _manifest(b""),
+    "a manifest of garbage": _manifest(b"\0\1\2 what?\n"),
+    "a manifest of another": _manifest(b"file nothing.aof seq 1 type i\n"),
+    "parts missing": _missing_part,
+    "a file instead of the directory": _file_instead,
+    "closed": _closed,
+}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [pytest.param(name, marks=() if name == "garbage in the middle" else pytest.mark.long) for name in DAMAGES],
+)
+def test_a_damaged_append_only_file_is_set_aside_and_no_order_is_lost(damage: str, stopped: Installation) -> None:
+    stopped.up()
+    key = f"before-{damage.replace(' ', '-')}"
+    placed = stopped.place(key)
+    assert placed.status_code == 201
+    assert stopped.run("down").returncode == 0
+    DAMAGES[damage](stopped.directory)
+    said = stopped.up().stderr
+    again = stopped.place(key)
+    assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", placed.json())
+    if damage == "garbage in the middle":
+        assert "none of which may not be lost: set aside as" in said
+    assert len(list((stopped.directory / "valkey").glob("appendonlydir.damaged-*"))) <= 3
+
+
+def test_a_redis_whose_file_is_damaged_while_it_runs_is_back_and_begins_anew(platform: Installation) -> None:
+    assert platform.place("before-redis-breaks").status_code == 201
+    redis = platform.stack.databases["redis"]
+    assert redis.pid
+    os.kill(redis.pid, signal.SIGSTOP)
+    _garbage_in_the_middle(platform.directory)
+    os.kill(redis.pid, signal.SIGKILL)
+    eventually(lambda: _restarts(platform) > (redis.restarts or 0) and _state(platform) == "running", PATIENCE)
+    assert "set aside as" in platform.run("logs", "supervisor", "-n", "20").stdout
+    assert platform.place("before-redis-breaks").headers["Idempotent-Replayed"] == "true"
+
+
+def _restarts(platform: Installation) -> int:
+    return platform.stack.databases["redis"].restarts or 0
+
+
+def _state(platform: Installation) -> str | None:
+    return platform.stack.databases["redis"].state
+
+
+@pytest.mark.long
+def test_the_data_of_postgresql_are_never_set_aside(stopped: Installation) -> None:
+    stopped.up()
+    assert stopped.place("before-postgres-breaks").status_code == 201
+    assert stopped.run("down").returncode == 0
+    (version,) = (stopped.directory / "postgres").glob("[0-9]*")
+    control = version / "global" / "pg_control"
+    kept = control.read_bytes()
+    control.write_bytes(b"")
+    before = sorted(path.name for path in (stopped.directory / "postgres").iterdir())
+    try:
+        refused = stopped.run("up", "--detach")
+        assert refused.returncode == 3
+        assert "postgres did not start" in refused.stderr
+        assert sorted(path.name for path in (stopped.directory / "postgres").iterdir()) == before
+    finally:
+        control.write_bytes(kept)
+    stopped.up()
+    assert stopped.place("before-postgres-breaks").headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["a directory", "garbage", "missing"])
+def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damage: str, stopped: Installation) -> None:
+    stopped.up()
+    assert stopped.run("down").returncode == 0
+    file = stopped.directory / ("logs/order-1.log" if damage == "a directory" else "secrets.json")
+    aside = file.with_name("aside")
+    file.rename(aside)
+    try:
+        if damage == "a directory":
+            file.mkdir()
+        elif damage == "garbage":
+            file.write_text("{")
+        refused = stopped.run("up", "--detach")
+        assert refused.returncode == 3, refused.stderr
+        assert [line[:7] for line in refused.stderr.splitlines()[-3:]] == ["Error: ", "  why: ", "  try: "]
+        assert str(file) in refused.stderr or "password" in refused.stderr
+        assert stopped.is_gone()
+    finally:
+        if file.is_dir():
+            file.rmdir()
+        aside.replace(file)
+    stopped.up()
+
+
+@pytest.fixture
+def small() -> Iterator[Installation]:
+    """An installation on a disk of 300 MB, of which a start needs 200."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    with installed() as found:
+        parent = found.directory.parent
+        mounted = subprocess.run(
+            ["/bin/mount", "-t", "tmpfs", "-o", "size=300m,mode=755", "tmpfs", parent], check=False, capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip("no file system can be mounted here")
+        try:
+            yield found
+        finally:
+            found.kill_everything()
+            subprocess.run(["/bin/umount", "-l", parent], check=False)
+
+
+@pytest.mark.long
+def test_a_full_disk_is_said_in_three_lines_and_loses_nothing(small: Installation) -> None:
+    small.up("--free-ports")
+    assert small.place("before-full").status_code == 201
+    filler = small.directory / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(2**20))
+                file.flush()
+        except OSError:
+            pass
+    assert small.status()["state"] == "running", "status is right although nothing can be written"
+    small.run("down")
+    assert small.is_gone()
+    refused = small.run("up", "--detach", "--free-ports")
+    assert refused.returncode == 3
+    assert len(refused.stderr.splitlines()[-3:]) == 3
+    assert "room" in refused.stderr or "full" in refused.stderr
+    assert not list((small.directory / "valkey").glob("*.damaged-*"))
+    filler.unlink()
+    small.up("--free-ports")
+    assert small.place("before-full").headers["Idempotent-Replayed"] == "true"

@@ -1,0 +1,25 @@
+"""Putting away what a server cannot start with, for somebody to look at later."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+KEPT = 3
+_SUFFIX = ".damaged-"
+
+
+def set_aside(stored: Path) -> Path | None:
+    """Rename `stored` to a name with the time in it, and return that; None where there is nothing, or it cannot be.
+
+    The newest three are kept.
+    """
+    if not stored.exists():
+        return None
+    aside = stored.with_name(f"{stored.name}{_SUFFIX}{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    try:
+        stored.rename(aside)
+    except OSError:
+        return None
+    for old in sorted(stored.parent.glob(f"{stored.name}{_SUFFIX}*"))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return aside
