@@ -4,6 +4,8 @@ Litestar's own `data` parameter converts leniently (the string "1" becomes the n
 take the raw `body` and decode it here.
 """
 
+import functools
+import json
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -45,27 +47,79 @@ async def read(request: Request[Any, Any, Any]) -> bytes:
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Return the value in `body`. Raises InvalidBody (422) saying what is wrong and where."""
     try:
-        return decoder.decode(body)
+        value = decoder.decode(body)
     except msgspec.DecodeError as error:
         raise InvalidBody(str(error)) from None
     except UnicodeDecodeError:
         raise InvalidBody("The body is not UTF-8") from None
+    except RecursionError:
+        raise InvalidBody("The body is nested too deeply") from None
+    if body.count(b":") > _least_members(decoder.type):  # type: ignore[arg-type]  # a type is hashable
+        refuse_duplicates(body)
+    return value
+
+
+def refuse_duplicates(body: bytes) -> None:
+    """Raise InvalidBody if any object in valid JSON has two members of one name (RFC 7493, 2.3), whatever its depth.
+
+    msgspec takes the last of them, other readers the first. Where there are no more colons than members that have to be
+    there, there is none: the usual body need not be read twice.
+    """
+    try:
+        _pairs.decode(body.decode())
+    except (RecursionError, ValueError) as error:
+        raise InvalidBody(f"The body is not JSON for all readers: {error}") from None
+
+
+@functools.cache
+def _least_members(kind: Any) -> int:
+    """How many members the JSON of a `kind` always has."""
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return sum(field.required for field in msgspec.structs.fields(kind)) if is_struct else 0
+
+
+def _object(pairs: list[tuple[str, Any]]) -> None:
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            raise InvalidBody(f"Object contains the field `{name}` twice")
+        names.add(name)
+
+
+def _ignore(_: str) -> None:
+    """Numbers are not read: the length of one has no limit here."""
+
+
+_pairs = json.JSONDecoder(object_pairs_hook=_object, parse_int=_ignore, parse_float=_ignore, parse_constant=_ignore)
 
 
 async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is JSON (415)."""
+    """A guard: refuse a body that does not say it is JSON, or is encoded (415)."""
     _insist(connection, "application/json")
 
 
 async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is NDJSON (415)."""
+    """A guard: refuse a body that does not say it is NDJSON, or is encoded (415)."""
     _insist(connection, "application/x-ndjson")
 
 
 def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
+    refuse_encoded(connection)
     given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != wanted:
         raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {given!r}" if given else ""))
+
+
+def refuse_encoded(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Raise UnsupportedMediaType for a body with a Content-Encoding (RFC 9110, 8.4) other than identity."""
+    if "content-encoding" not in connection.headers:
+        return
+    codings = ",".join(connection.headers.getall("content-encoding")).split(",")
+    unknown = {coding.strip().lower() for coding in codings} - {"identity", ""}
+    if unknown:
+        refusal = UnsupportedMediaType(f"Send the body without Content-Encoding, not as {', '.join(sorted(unknown))}")
+        refusal.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16: it is the encoding that was not accepted
+        raise refusal
 
 
 def described(body_type: Any, media_type: str = "application/json") -> type[Operation]:

@@ -11,7 +11,7 @@ from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from services.common import context, problems, tracing
+from services.common import context, methods, problems, tracing
 from services.common.hosts import HostPolicy
 from services.common.shortcut import Shortcut, send_response
 from services.common.telemetry import IN_FLIGHT, request_duration
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+FOR_ALL = {"HEAD": methods.head, "OPTIONS": methods.options}
 UNMEASURED = ("/health", "/metrics", "/feed")  # the last has no end, and so no duration
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -79,6 +80,8 @@ class Edge:
         try:
             if (refused := self._refuse(scope, given)) is not None:
                 await send_response(refused, refused.content, send_with_headers)
+            elif (for_all := FOR_ALL.get(scope["method"])) is not None:
+                await for_all(self.app, scope, receive, send_with_headers)
             else:
                 await self.app(scope, receive, send_with_headers)
         finally:

@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, SerializationException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from services.common import body, context
+from services.common import body, context, methods
 from services.common.connections import HELD_UP, CommitsHeldUp
 from services.common.dependencies import note_failure
 from services.common.postgres import OUTAGES
@@ -118,7 +118,10 @@ def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     if error.status_code not in BY_STATUS:
         return of_bug(request, error)
     slug, title = BY_STATUS[error.status_code]
-    return document(error.status_code, slug, title, _first_message(error), headers=error.headers)
+    headers = {name.title(): value for name, value in (error.headers or {}).items()}
+    if "Allow" in headers:
+        headers["Allow"] = methods.in_full(headers["Allow"])
+    return document(error.status_code, slug, title, _first_message(error), headers=headers)
 
 
 def of_bug(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from services.common import body as bodies
 from services.common.refusals import InvalidBody
 from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
 from services.inventory.gremlins import Attempt, Fault
@@ -84,6 +85,10 @@ def decode_lines(body: bytes) -> list[DeductBody]:
         raise InvalidBody(f"{error}: nothing was done") from None
     if not lines:
         raise InvalidBody("Send at least one line")
+    if body.count(b":") > len(lines) * len(DeductBody.__struct_fields__):  # one for each member, all of them required
+        for line in body.split(b"\n"):
+            if line.strip():
+                bodies.refuse_duplicates(line)
     return lines
 
 

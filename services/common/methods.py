@@ -1,0 +1,60 @@
+"""HEAD and OPTIONS, which each path has (RFC 9110, 9.1) and no handler has to think of."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from litestar.datastructures import MutableScopeHeaders
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
+
+NO_METHOD = "-"  # that no handler has: a path that exists answers 405 and says which methods it has
+NOT_ALLOWED = 405
+
+
+async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Answer as GET would, without the body (RFC 9110, 9.3.2). An answer without an end ends with its head."""
+    is_over = False
+
+    async def send_head(message: Message) -> None:
+        nonlocal is_over
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif not is_over:
+            is_over = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    await _as_method("GET", app, scope, receive, send_head)
+
+
+async def options(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Answer 204 with Allow (RFC 9110, 9.3.7), whoever asks; a path that does not exist is 404."""
+    is_found = False
+
+    async def send_allowed(message: Message) -> None:
+        nonlocal is_found
+        if message["type"] == "http.response.start" and message["status"] == NOT_ALLOWED:
+            is_found = True
+            message["status"] = 204
+            headers = MutableScopeHeaders(message)
+            for name in ("content-type", "content-length"):
+                headers.pop(name, None)
+        elif is_found:
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(message)
+
+    await _as_method(NO_METHOD, app, scope, receive, send_allowed)
+
+
+async def _as_method(method: str, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Have the application see another method than the server does, which frames the answer by the real one."""
+    inner: Any = {**scope, "method": method}
+    try:
+        await app(inner, receive, send)
+    finally:
+        outer: MutableMapping[str, Any] = scope  # type: ignore[assignment]  # a plain dictionary
+        outer["path_template"] = inner.get("path_template")  # which the request is measured by
+
+
+def in_full(allow: str) -> str:
+    """Return an Allow header with what each path has besides: OPTIONS, and HEAD beside GET."""
+    methods = {method.strip() for method in allow.split(",")} | {"OPTIONS"}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -1,0 +1,136 @@
+"""What every endpoint that takes a body refuses, whatever the body is for: members sent twice, and encodings."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.common.body import decode
+from services.common.refusals import InvalidBody
+from services.inventory.wire import decode_lines
+from services.order.domain import OrderBody
+from tests.unit.common.environ import TOKENS
+from tests.unit.common.services import Answer, Endpoint, Lines, ask, build, endpoints
+
+ORDER_ID = "00000000-0000-0000-0000-000000000007"
+LINE = {"order_id": ORDER_ID, "item_id": "ps5", "quantity": 1, "attempt": 1}
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/orders": {"item_id": "ps5", "quantity": 1},
+    "/api/admin/breaker": {"state": "auto"},
+    "/api/admin/queue/requeue": {"order_id": ORDER_ID, "all": False},
+    "/api/inventory/deduct": LINE,
+    "/api/inventory/deductions": LINE,
+    "/api/inventory/{item_id}/restock": {"quantity": 1},
+    "/api/admin/chaos": {
+        "latency": True,
+        "reason": "a: b",
+        "only": [{"gremlin": "latency", "order_id": ORDER_ID, "attempt": 1}],
+    },
+    "/api/admin/chaos/halt": {"halted": False},
+}
+POSTS = [endpoint for endpoint in endpoints("POST", "PUT", "PATCH") if endpoint.service != "frontend"]
+FORMS = [endpoint for endpoint in endpoints("POST", "PUT", "PATCH") if endpoint.service == "frontend"]
+REFUSED_BODY, REFUSED_TYPE = 422, 415
+
+
+def test_every_endpoint_that_takes_json_is_among_them() -> None:
+    assert {endpoint.template for endpoint in POSTS} == BODIES.keys()
+    assert FORMS
+
+
+async def send(endpoint: Endpoint, body: bytes, *more: tuple[bytes, bytes]) -> Answer:
+    """Send a body with the token that the endpoint wants. With no database behind it a good one is answered 500."""
+    token = TOKENS[0 if "deduct" in endpoint.path else 2].encode()
+    kind = b"application/x-ndjson" if endpoint.path.endswith("deductions") else b"application/json"
+    usual: Lines = [
+        (b"authorization", b"Bearer " + token),
+        (b"content-type", kind),
+        (b"idempotency-key", b"key"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return await ask(build(endpoint.service), endpoint.method, endpoint.path, [*usual, *more], content=body)
+
+
+def is_taken(answer: Answer) -> bool:
+    """Whether it got as far as to the database that there is not."""
+    return answer.slug == "internal-error"
+
+
+def repeated(value: Any) -> Iterator[str]:
+    """JSON texts of `value` in which one member, at any depth, comes twice: spelled alike or by an escape."""
+    match value:
+        case dict():
+            texts = {name: json.dumps(part) for name, part in value.items()}
+            whole = ", ".join(f'"{name}": {text}' for name, text in texts.items())
+            for name, text in texts.items():
+                escaped = f"\\u{ord(name[0]):04x}{name[1:]}"
+                for spelling in (name, escaped, escaped.upper().replace("\\U", "\\u")[:6] + name[1:]):
+                    yield f'{{{whole}, "{spelling}": {text}}}'
+                    yield f'{{"{spelling}" : {text},{whole}}}'
+                yield f'{{{whole}, "{name}": 2}}'
+            for name, part in value.items():
+                others = "".join(f'"{other}": {text}, ' for other, text in texts.items() if other != name)
+                for text in repeated(part):
+                    yield f'{{{others}"{name}": {text}}}'
+        case list():
+            for part in value:
+                for text in repeated(part):
+                    yield f"[{text}]"
+
+
+@pytest.mark.parametrize("endpoint", POSTS, ids=str)
+async def test_a_member_that_comes_twice_is_refused_at_any_depth_in_any_spelling(endpoint: Endpoint) -> None:
+    body = BODIES[endpoint.template]
+    assert is_taken(await send(endpoint, json.dumps(body).encode()))
+    texts = [*repeated(body)]
+    assert len(texts) >= 7
+    for text in texts:
+        answer = await send(endpoint, text.encode())
+        assert (answer.status, answer.slug) == (REFUSED_BODY, "invalid-body"), text
+        if endpoint.path.endswith("deductions"):
+            lines = f"{json.dumps(body)}\n{text}\n{json.dumps(body)}".encode()
+            assert (await send(endpoint, lines)).status == REFUSED_BODY, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"item_id":"a:b:c","quantity":1}',
+        b'{"item_id":"quantity","quantity":1}',
+        b'\n{ "item_id" :\t"item_id:" , "quantity" : 1 }\r\n',
+        b'{"item\\u005fid":"ps5","quantity":1}',
+    ],
+)
+def test_colons_and_names_in_values_are_no_members(text: bytes) -> None:
+    assert decode(text, msgspec.json.Decoder(OrderBody)).quantity == 1
+
+
+def test_blanks_within_a_line_are_no_ends_of_lines() -> None:
+    line = json.dumps(LINE | {"item_id": "a:b"}).encode()
+    assert len(decode_lines(line.replace(b", ", b",\r") + b"\n\n \r\n" + line + b"\r\n")) == 2
+
+
+def test_what_other_readers_cannot_read_is_refused_as_a_body_and_is_no_bug() -> None:
+    with pytest.raises(InvalidBody):
+        decode(b"[" * 50_000 + b'{"a":1}' + b"]" * 50_000, msgspec.json.Decoder(Any))
+
+
+@pytest.mark.parametrize("endpoint", [*POSTS, *FORMS], ids=str)
+@pytest.mark.parametrize(
+    "codings", [[b"gzip"], [b"br"], [b"identity, gzip"], [b"gzip", b"identity"], [b"aes128gcm"], [b'"identity"']]
+)
+async def test_a_body_in_an_encoding_is_415_and_told_what_is_taken(endpoint: Endpoint, codings: list[bytes]) -> None:
+    body = gzip.compress(json.dumps(BODIES.get(endpoint.template, {})).encode())
+    answer = await send(endpoint, body, *[(b"content-encoding", coding) for coding in codings])
+    assert (answer.status, answer.slug) == (REFUSED_TYPE, "unsupported-media-type")
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("endpoint", POSTS, ids=str)
+@pytest.mark.parametrize("coding", [b"identity", b"Identity", b"", b"identity,identity"])
+async def test_a_body_in_no_encoding_may_say_so(endpoint: Endpoint, coding: bytes) -> None:
+    answer = await send(endpoint, json.dumps(BODIES[endpoint.template]).encode(), (b"content-encoding", coding))
+    assert is_taken(answer)
