@@ -1,12 +1,15 @@
 """A platform to talk to: where its services are, and what opens its doors."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from valerix_cli.errors import BadUsageError, UnreachableError
-from valerix_cli.settings import LOCAL, ContextConfig, Settings
+from valerix_cli.addresses import in_the_clear
+from valerix_cli.config import LOCAL, ContextConfig
+from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
+from valerix_cli.settings import Settings
 
 if TYPE_CHECKING:  # an extra, and slow
     from valerix_cli.cluster.forward import Forwards
@@ -40,12 +43,17 @@ class Context:
 
 
 def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) -> Context:
-    """The context that the settings name. Raises UnreachableError when it is local and nothing runs."""
+    """The context that the settings name.
+
+    Raises UnreachableError when it is local and nothing runs, BadUsageError where nothing describes it or its token
+    cannot be one, GuardError where the token could be read on its way or only an untrusted project describes it.
+    """
     name = settings.setting("context").value
     if name == LOCAL:
-        return _local(environ)
+        return _guarded(_local(environ), settings)
     known = settings.contexts
     if name not in known:
+        refuse_untrusted(settings, name)
         raise BadUsageError(
             f"There is no context called `{name}`.",
             f"it is named by the {settings.setting('context').origin}; known are {', '.join([LOCAL, *known])}",
@@ -56,7 +64,41 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
         from valerix_cli.cluster.reach import reach  # noqa: PLC0415 - an extra, and slow
 
         return reach(name, config, origin)
-    return _from_config(name, config, origin, environ)
+    return _guarded(_from_config(name, config, origin, environ), settings, allowed=config.allow_plain_http)
+
+
+def refuse_untrusted(settings: Settings, name: str) -> None:
+    """Raises GuardError where only a project file that is not trusted describes the context."""
+    project = settings.project
+    if project is None or project.state == "trusted" or project.config is None or name not in project.config.contexts:
+        return
+    why = "has changed since it was trusted" if project.state == "changed" else "is not trusted"
+    raise GuardError(
+        f"The context `{name}` was not used.", f"only {project.path} describes it, which {why}", "valerix context trust"
+    )
+
+
+def _guarded(context: Context, settings: Settings, *, allowed: bool = False) -> Context:
+    """The context, unless it has a token that could be read on its way to one of its addresses."""
+    tokens = [token for token in (context.operator_token, context.service_token) if token]
+    for token in tokens:
+        if not re.fullmatch("[!-~]+", token):  # or an HTTP client would refuse it with an error that shows it
+            raise BadUsageError(
+                f"A token of `{context.name}` cannot be sent.",
+                f"it holds spaces, line breaks or letters that are not ASCII ({context.token_origin})",
+                "valerix context show --origins",
+            )
+    if allowed or settings.insecure_token or not tokens:
+        return context
+    urls = [url for several in context.services.values() for url in several]
+    if (exposed := in_the_clear(urls)) is not None:
+        raise GuardError(
+            f"The token of `{context.name}` was not sent.",
+            f"{exposed} is neither https nor this machine, so others could read it on its way",
+            f"use https, or set allow_plain_http = true in [contexts.{context.name}] of your own config, or add "
+            "--insecure-token",
+        )
+    return context
 
 
 def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping[str, str]) -> Context:

@@ -30,6 +30,7 @@ class GlobalOptions:
     no_input: bool = False
     yes: bool = False
     timeout: float | None = None
+    insecure_token: bool = False
 
 
 def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
@@ -38,7 +39,7 @@ def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
         ctx.obj = ctx.obj.with_option(str(param.name), value)
 
 
-def _global_options(
+def _global_options(  # noqa: PLR0913 - one parameter per option
     *,
     output: Annotated[
         Format | None,
@@ -75,6 +76,15 @@ def _global_options(
             expose_value=False,
         ),
     ] = None,
+    insecure_token: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-token",
+            help="Send the token also by plain http to another machine.",
+            callback=_keep,
+            expose_value=False,
+        ),
+    ] = False,
 ) -> None:
     """Hold the declarations; never called."""
 

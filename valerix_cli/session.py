@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
@@ -15,9 +16,11 @@ if TYPE_CHECKING:  # each of these costs time that --help does not have
     from valerix_cli.clients.inventory import InventoryClient
     from valerix_cli.clients.orders import OrderClient
     from valerix_cli.contexts import Context
+    from valerix_cli.projects import Project
     from valerix_cli.settings import Settings
 
 _WAIT = 60.0  # seconds a command waits for something to come about, unless --timeout says otherwise
+_LISTED = 500  # characters of what an untrusted project would set; `context trust` shows it all
 _GLANCE = 0.3  # seconds a command spends at most on finding out whether a gremlin is live
 
 
@@ -26,6 +29,8 @@ class Session:
     """One run of the command line; settings, context and clients are made when first asked for."""
 
     options: GlobalOptions = field(default_factory=GlobalOptions)
+    said: set[str] = field(default_factory=set)
+    """What is said once, whichever options the session has by then."""
 
     def with_option(self, name: str, value: Any) -> "Session":
         """The same session, with a global option set."""
@@ -35,7 +40,12 @@ class Session:
     def settings(self) -> "Settings":
         from valerix_cli.settings import directory_of_this_run, read_settings  # noqa: PLC0415 - see above
 
-        return read_settings(self.options, os.environ, directory_of_this_run())
+        settings = read_settings(self.options, os.environ, directory_of_this_run())
+        project = settings.project
+        if project is not None and project.state != "trusted" and str(project.path) not in self.said:
+            self.said.add(str(project.path))
+            self._say_untrusted(project)
+        return settings
 
     @cached_property
     def output(self) -> Output:
@@ -87,6 +97,17 @@ class Session:
             raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", "add --yes")
         if not ask(f"{deed[0].upper()}{deed[1:]}?"):
             raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
+
+    def _say_untrusted(self, project: "Project") -> None:
+        from valerix_cli.config import describe  # noqa: PLC0415 - see above
+
+        why = "it has changed since it was trusted" if project.state == "changed" else "it is not trusted"
+        said = [f"it would set {'; '.join(describe(project.config)) or 'nothing'}"] if project.config else []
+        said += [f"{project.wrong.what} {project.wrong.why}"] if project.wrong else []
+        hint = "" if project.wrong else f" Trust it: valerix context trust {quote(str(project.path))}"
+        listed = "; ".join(said)
+        shown = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
+        warn(f"Ignored {project.path}: {why}; {shown}.{hint}", Output(quiet=self.options.quiet))
 
     def announce_gremlins(self) -> None:
         """Say so on stderr while a gremlin is live. Costs one short GET, and never an error."""

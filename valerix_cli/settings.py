@@ -1,21 +1,19 @@
-"""Where a setting comes from: flag, VALERIX_* variable, ./valerix.toml, user config, default; the first one holds."""
+"""Where a setting comes from: flag, variable, a trusted ./valerix.toml, user config, default; the first one holds.
+
+Contexts are the user's; a project adds others.
+"""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import typer
-
-from valerix_cli.durations import parse_duration
+from valerix_cli.config import LOCAL, ConfigFile, ContextConfig, parse_config, seconds
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format, GlobalOptions
+from valerix_cli.projects import Project, read_project
 
-LOCAL = "local"
-PROJECT_FILE = "valerix.toml"
 VARIABLES = {
     "context": "VALERIX_CONTEXT",
     "output": "VALERIX_OUTPUT",
@@ -24,41 +22,6 @@ VARIABLES = {
 }
 DEFAULTS: dict[str, Any] = {"context": LOCAL, "output": Format.TABLE, "timeout": None, "no_input": False}
 _TRUE = {"1", "true", "yes", "on"}
-
-
-class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
-
-    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables.
-    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it.
-    """
-
-    order: list[str] = []
-    inventory: list[str] = []
-    operator_token: str | None = None
-    operator_token_env: str | None = None
-    service_token_env: str | None = None
-    order_database_env: str | None = None
-    inventory_database_env: str | None = None
-    cluster: str | None = None
-    namespace: str | None = None
-    overlay: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.cluster is None and not (self.order and self.inventory):
-            raise ValueError("a context has the addresses of `order` and `inventory`, or the name of a `cluster`")
-        if self.cluster is None and (self.namespace or self.overlay):
-            raise ValueError("`namespace` and `overlay` say something of a `cluster`, and there is none")
-
-
-class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What valerix.toml and the user's config.toml may hold."""
-
-    context: str | None = None
-    output: Format | None = None
-    timeout: str | int | float | None = None
-    no_input: bool | None = None
-    contexts: dict[str, ContextConfig] = {}
 
 
 @dataclass(frozen=True)
@@ -80,9 +43,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """All layers, the one that wins first."""
+    """All layers, the one that wins first, and the project file whether or not it is one of them."""
 
     layers: tuple[Layer, ...]
+    project: Project | None = None
+    insecure_token: bool = False
 
     def setting(self, name: str) -> Setting:
         for layer in self.layers:
@@ -98,9 +63,9 @@ class Settings:
 
     @property
     def contexts(self) -> dict[str, tuple[ContextConfig, str]]:
-        """Each context that a file describes, and which file."""
+        """Each context that a file describes, and which file; what the user describes goes before any project."""
         found: dict[str, tuple[ContextConfig, str]] = {}
-        for layer in self.layers:
+        for layer in reversed(self.layers):
             for name, config in layer.contexts.items():
                 found.setdefault(name, (config, layer.origin))
         return found
@@ -114,14 +79,12 @@ def read_settings(options: GlobalOptions, environ: Mapping[str, str], directory:
         "timeout": options.timeout,
         "no_input": options.no_input or None,
     }
-    return Settings(
-        (
-            Layer("flag", typed, {}),
-            Layer("environment", _from_environment(environ), {}),
-            _from_file(directory / PROJECT_FILE),
-            _from_file(user_config(environ)),
-        )
-    )
+    users = user_config(environ)
+    project = read_project(directory, users, environ)
+    layers = [Layer("flag", typed, {}), Layer("environment", _from_environment(environ), {})]
+    if project is not None and (config := project.in_force) is not None:
+        layers.append(_layer(config, str(project.path)))
+    return Settings((*layers, _from_file(users)), project, options.insecure_token)
 
 
 def user_config(environ: Mapping[str, str]) -> Path:
@@ -151,7 +114,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if "output" in given:
         values["output"] = _format(given["output"])
     if "timeout" in given:
-        values["timeout"] = _seconds(given["timeout"], VARIABLES["timeout"])
+        values["timeout"] = seconds(given["timeout"], VARIABLES["timeout"])
     if "no_input" in given:
         values["no_input"] = given["no_input"].lower() in _TRUE
     return values
@@ -159,24 +122,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _from_file(path: Path) -> Layer:
     try:
-        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type=ConfigFile)
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return Layer(str(path), {}, {})
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BadUsageError(f"{path} cannot be read.", str(error), "make it readable, or move it away") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        hint = "correct it; `valerix context show --origins` says what is read"
-        raise BadUsageError(f"{path} was not understood.", str(error), hint) from error
-    if LOCAL in config.contexts:
-        raise BadUsageError(
-            f"{path} was not understood.",
-            f"the context `{LOCAL}` is what `valerix up` started and is described nowhere else",
-            f"give [contexts.{LOCAL}] another name",
-        )
+    return _layer(parse_config(content, path), str(path))
+
+
+def _layer(config: ConfigFile, origin: str) -> Layer:
     values = {name: getattr(config, name) for name in DEFAULTS}
     if config.timeout is not None:
-        values["timeout"] = _seconds(str(config.timeout), str(path))
-    return Layer(str(path), values, config.contexts)
+        values["timeout"] = seconds(str(config.timeout), origin)
+    return Layer(origin, values, config.contexts)
 
 
 def _format(text: str) -> Format:
@@ -185,13 +143,6 @@ def _format(text: str) -> Format:
     except ValueError:
         why = f"{text!r} is none of {', '.join(Format)}"
         raise BadUsageError(f"{VARIABLES['output']} was not understood.", why, "unset VALERIX_OUTPUT") from None
-
-
-def _seconds(text: str, origin: str) -> float:
-    try:
-        return parse_duration(text)
-    except typer.BadParameter as error:
-        raise BadUsageError(f"The time limit in {origin} was not understood.", str(error), "write 30s") from error
 
 
 def directory_of_this_run() -> Path:

@@ -36,11 +36,11 @@ def measure(seconds: float) -> Capacity:
         tempfile.TemporaryDirectory(prefix="valerix-capacity-") as place,
         _on(cores[:1]),
     ):
-        (Path(place) / "valerix.toml").write_text(
-            f'context = "nothing"\n[contexts.nothing]\norder = ["{url}"]\ninventory = ["{url}"]\n'
-        )
+        config = Path(place) / "config.toml"
+        config.write_text(f'context = "nothing"\n[contexts.nothing]\norder = ["{url}"]\ninventory = ["{url}"]\n')
         how = ["load", "--clients", str(CLIENTS), "--item", "hot", "--for", f"{seconds:g}s"]
         others = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
+        others["VALERIX_CONFIG"] = str(config)
         done = subprocess.run(
             [str(VALERIX), *how, "-o", "json", "-q", "--yes"],
             cwd=place,

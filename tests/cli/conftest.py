@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from tests.forks import FORKS, be_valerix, end_of, start
@@ -117,3 +118,19 @@ def valerix(platform: Valerix) -> Iterator[Valerix]:
     """The platform, with the user's config gone once a test is over."""
     yield platform
     (platform.directory / "config.toml").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def closed_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command leaves its connections to the end of its process, which here goes on."""
+    clients: list[httpx.Client] = []
+    make = httpx.Client.__init__
+
+    def remember(client: httpx.Client, *args: Any, **settings: Any) -> None:
+        make(client, *args, **settings)
+        clients.append(client)
+
+    monkeypatch.setattr(httpx.Client, "__init__", remember)
+    yield
+    for client in clients:
+        client.close()

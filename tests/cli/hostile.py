@@ -156,6 +156,8 @@ class Server:
 
     def __init__(self) -> None:
         self.mode, self.text = "shaped", HOSTILE
+        self.location = ""
+        """Where every request is sent on to, if anywhere."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -164,6 +166,11 @@ class Server:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    @property
+    def tokens(self) -> list[str]:
+        """What was sent as a token, request by request."""
+        return [headers["Authorization"] for _, _, headers in self.requests if "Authorization" in headers]
 
     def answer(self, method: str, target: str) -> tuple[int, bytes]:
         path = urlsplit(target).path
@@ -200,6 +207,8 @@ class Server:
                 status, body = server.answer(self.command, self.path)
                 head = f"HTTP/1.1 {status} \x9b31m{MARK}\r\n".encode("latin-1")
                 head += f"X-Hostile: \x1b[31m{MARK}\x9b\r\n".encode("latin-1")
+                if server.location:
+                    head = f"HTTP/1.1 307 Elsewhere\r\nLocation: {server.location}{self.path}\r\n".encode()
                 head += f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n".encode()
                 head += f"Idempotent-Replayed: {MARK}\r\nRetry-After: 0\r\n\r\n".encode()
                 self.wfile.write(head + body)
@@ -223,7 +232,7 @@ def on_a_terminal(arguments: list[str], size: tuple[int, int]) -> Iterator[Calla
 
     def until(holds: Callable[[bytes], bool], keys: bytes = b"") -> bytes:
         nonlocal got
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         os.write(master, keys)
         while not holds(got):
             assert time.monotonic() < deadline, got[-6000:]

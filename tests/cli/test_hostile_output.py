@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 import yaml
@@ -33,13 +32,17 @@ from valerix_cli.main import build, execute
 from valerix_cli.output import Output, show
 from valerix_cli.streams import guard_standard_streams
 
+pytestmark = pytest.mark.usefixtures("closed_clients")
+
 FORMATS = ("table", "json", "jsonl", "yaml")
 WAYS = [
-    *(("shaped", wanted, True) for wanted in FORMATS),
+    ("shaped", "table", True),
     ("shaped", "table", False),
+    ("shaped", "json", True),
+    ("shaped", "yaml", True),
     ("problem", "table", True),
     ("known", "table", True),
-    ("garbage", "table", True),
+    ("garbage", "jsonl", True),
 ]
 """What the server answers with, the format, and whether it goes to a terminal."""
 _ID = str(ID)
@@ -99,6 +102,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "context list": [[]],
     "context use": [[TEXT_ONLY], ["local"]],
     "context show": [[], ["--origins"]],
+    "context trust": [[], [TEXT_ONLY], ["PROJECT"]],
+    "context untrust": [[TEXT_ONLY], ["PROJECT"]],
     "api": [["GET", "/api/orders", "-i"], ["GET", TEXT_ONLY], [TEXT_ONLY, "/"], ["GET", "/x", "-H", TEXT_ONLY]],
     "explain": [[], [TEXT_ONLY]],
     "schema": [[], [TEXT_ONLY]],
@@ -125,22 +130,6 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture(autouse=True)
-def _closed_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command leaves its connections to the end of its process, which here goes on."""
-    clients: list[httpx.Client] = []
-    make = httpx.Client.__init__
-
-    def remember(client: httpx.Client, *args: Any, **settings: Any) -> None:
-        make(client, *args, **settings)
-        clients.append(client)
-
-    monkeypatch.setattr(httpx.Client, "__init__", remember)
-    yield
-    for client in clients:
-        client.close()
-
-
 @pytest.fixture
 def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place in which everything that a command reads is hostile, down to the names of files and contexts."""
@@ -151,7 +140,7 @@ def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "config.toml").write_text(
         f"context = {name}\n[contexts.{name}]\norder = ['{server.url}']\ninventory = ['{server.url}']\n"
         "operator_token = 'secret'\n"
-        "order_database_env = 'ORDER_DB'\ninventory_database_env = 'INVENTORY_DB'\n"
+        "order_database_env = 'VALERIX_ORDER_DATABASE'\ninventory_database_env = 'VALERIX_INVENTORY_DATABASE'\n"
     )
     lines = [json.dumps({"timestamp": HOSTILE, "level": HOSTILE, "event": HOSTILE, "exception": HOSTILE, HOSTILE: 1})]
     lines += [HOSTILE.replace("\n", "")]
@@ -162,6 +151,9 @@ def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (place / "receipts" / f"{run}\x1b[31m{MARK}" / "receipt.json").write_bytes(encode(receipt))
     teaches = json.dumps(HOSTILE)
     load = "load: {rate: 8/s, for: 1s, items: [monitor]}\n"
+    for project in (place, tmp_path / "project"):  # the one that is trusted, and the one that is ignored
+        project.mkdir(exist_ok=True)
+        (project / "valerix.toml").write_text((tmp_path / "config.toml").read_text().replace("secret", "theirs"))
     (place / "drill.yaml").write_text(f"name: a\nteaches: {teaches}\n{load}")
     (place / "wrong.yaml").write_text(f"name: {teaches}\nteaches: x\n{load}{teaches}: 1\n")
     kube = {
@@ -178,8 +170,8 @@ def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "VALERIX_STATE_DIR": str(place),
         "VALERIX_RECEIPTS_DIR": str(place / "receipts"),
         "KUBECONFIG": str(place / "kubeconfig"),
-        "ORDER_DB": f"postgresql://{MARK}%1b%5b31m@127.0.0.1:9/x?connect_timeout=1",
-        "INVENTORY_DB": f"postgresql://{MARK}%1b%5b31m@127.0.0.1:9/x?connect_timeout=1",
+        "VALERIX_ORDER_DATABASE": f"postgresql://{MARK}%1b%5b31m@127.0.0.1:9/x?connect_timeout=1",
+        "VALERIX_INVENTORY_DATABASE": f"postgresql://{MARK}%1b%5b31m@127.0.0.1:9/x?connect_timeout=1",
         "COLUMNS": "3000",
         "TERM": "xterm-256color",
     }.items():
@@ -201,7 +193,12 @@ def run(arguments: list[str], *, terminal: bool) -> tuple[int | str, bytes]:
 
 
 def filled_in(arguments: list[str], server: Server, place: Path) -> list[str]:
-    known = {"URL": server.url, "DRILL": str(place / "drill.yaml"), "WRONG_DRILL": str(place / "wrong.yaml")}
+    known = {
+        "URL": server.url,
+        "PROJECT": str(place),
+        "DRILL": str(place / "drill.yaml"),
+        "WRONG_DRILL": str(place / "wrong.yaml"),
+    }
     return [known.get(one, one.replace("DIR", str(place))) for one in arguments]
 
 
@@ -225,8 +222,12 @@ def test_every_command_is_tried() -> None:
 
 @pytest.mark.usefixtures("briefly")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_nothing_from_elsewhere_is_more_than_text(command: str, server: Server, directory: Path) -> None:
+def test_nothing_from_elsewhere_is_more_than_text(
+    command: str, server: Server, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen, wrong = b"", []
+    if command.startswith("context"):
+        monkeypatch.chdir("project")
     for typed in COMMANDS[command]:
         arguments = [*command.split(), *filled_in(typed, server, directory), "--yes", "-v"]
         for mode, wanted, terminal in WAYS:

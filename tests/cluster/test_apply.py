@@ -185,7 +185,7 @@ def grant(plane: ControlPlane, role: dict[str, object], namespace: str) -> None:
 
 def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix: Valerix) -> None:
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
-    assert "no context of valerix.toml or the user's config names this cluster" in said
+    assert "no context of your config or of a trusted valerix.toml names this cluster" in said
     assert 'cluster = "developer"' in said
     for deed in ("delete", "rollback"):
         assert "names this cluster" in ends_with_help(valerix("cluster", deed, "--yes", code=4, context="developer"))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from valerix_cli.addresses import past_proxies
 from valerix_cli.clients.problems import Problem, error_of, problem_of
 from valerix_cli.contexts import Context
 from valerix_cli.durations import say_duration
@@ -42,7 +43,8 @@ class Replicas:
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(self._limit, connect=min(self._limit, _CONNECT_LIMIT)),
-            trust_env=not context.is_local,  # a proxy has no business between us and our own machine
+            trust_env=not context.is_local,
+            mounts=past_proxies(self._urls),  # a proxy has no business between us and our own machine
             verify=any(url.startswith("https:") for url in self._urls),  # reading the certificates takes 50 ms
         )
 

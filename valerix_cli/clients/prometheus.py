@@ -6,7 +6,8 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from valerix_cli.errors import UnreachableError
+from valerix_cli.addresses import in_the_clear, past_proxies, without_user
+from valerix_cli.errors import GuardError, UnreachableError
 
 _LIMIT = 5.0  # seconds
 
@@ -43,13 +44,24 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def alerts(url: str, limit: float | None = None) -> list[Alert]:
-    """What is not well, by the Prometheus at `url`; what fires comes first. Raises UnreachableError."""
+    """What is not well, by the Prometheus at `url`; what fires comes first.
+
+    Raises UnreachableError, GuardError where a password in `url` could be read on its way.
+    """
+    shown = without_user(url)
+    if shown != url and in_the_clear([url]):
+        raise GuardError(
+            f"The Prometheus at {shown} was not asked.",
+            "the password in its address would be sent by plain http to another machine",
+            "use https",
+        )
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/api/v1/alerts", timeout=limit or _LIMIT).raise_for_status()
+        with httpx.Client(timeout=limit or _LIMIT, mounts=past_proxies([url])) as http:
+            answer = http.get(f"{url.rstrip('/')}/api/v1/alerts").raise_for_status()
         found = msgspec.json.decode(answer.content, type=_Answer).data.alerts
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
-        why = str(error) or type(error).__name__
-        raise UnreachableError(f"The Prometheus at {url} did not say.", why, "valerix status") from error
+        why = without_user(str(error)) or type(error).__name__
+        raise UnreachableError(f"The Prometheus at {shown} did not say.", why, "valerix status") from error
     return sorted((_alert(one) for one in found), key=lambda one: (_ORDER.index(one.state), one.since))
 
 

@@ -126,7 +126,7 @@ def _allowed(target: Target) -> CheckLine:
         "allowed",
         "warning",
         f"No context names {target.cluster}, so nothing will be written there.",
-        f'[contexts.NAME] with cluster = "{target.cluster}" in valerix.toml',
+        f'[contexts.NAME] with cluster = "{target.cluster}" in your config',
     )
 
 

@@ -7,10 +7,10 @@ from valerix_cli.cluster.api import Api, connect
 from valerix_cli.cluster.forward import Forwards, urls
 from valerix_cli.cluster.objects import Ref
 from valerix_cli.cluster.where import NAMESPACE
+from valerix_cli.config import ContextConfig
 from valerix_cli.contexts import Context
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local.ports import LOOPBACK
-from valerix_cli.settings import ContextConfig
 
 PORTS = {"order": 3001, "inventory": 3002, "worker": 3003}
 _POSTGRES = 5432

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from valerix_cli.config import LOCAL, ContextConfig
+from valerix_cli.contexts import refuse_untrusted
 from valerix_cli.errors import BadUsageError, GuardError
-from valerix_cli.settings import LOCAL, ContextConfig, Settings
+from valerix_cli.settings import Settings
 
 NAMESPACE = "valerix"
 OVERLAY = "local"
@@ -43,6 +45,7 @@ def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> T
     contexts = {name: config for name, (config, _) in settings.contexts.items()}
     if config := contexts.get(chosen.value):
         return _described(chosen.value, config)
+    refuse_untrusted(settings, chosen.value)
     found = kubeconfig()
     name = found.current if chosen.value == LOCAL else chosen.value
     if name not in found.names:
@@ -74,6 +77,7 @@ def may_be_written(target: Target, settings: Settings, deed: str) -> None:
     allowed = sorted({config.cluster for config, _ in settings.contexts.values() if config.cluster})
     raise GuardError(
         f"Not done: {deed} in {target}.",
-        f"no context of valerix.toml or the user's config names this cluster; named are {', '.join(allowed) or 'none'}",
-        f'allow it by [contexts.NAME] with cluster = "{target.cluster}" in valerix.toml, and add --context NAME',
+        "no context of your config or of a trusted valerix.toml names this cluster; "
+        f"named are {', '.join(allowed) or 'none'}",
+        f'allow it by [contexts.NAME] with cluster = "{target.cluster}" in your config, and add --context NAME',
     )

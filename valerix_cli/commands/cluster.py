@@ -114,7 +114,7 @@ def apply(
     It goes wave by wave, and waits until each is ready.
 
     Everything is tried out first (a server-side dry run), so that what the cluster would refuse is said before anything
-    is changed. Only a cluster that a context of valerix.toml or the user's config names is written to.
+    is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to.
     """
     from valerix_cli.cluster.model import Applied, Change, summary  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.cluster.plan import orphans, plan, refusal_of  # noqa: PLC0415 - the same

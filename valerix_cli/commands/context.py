@@ -1,18 +1,21 @@
-"""valerix context: list, use, show."""
+"""valerix context: list, use, show, trust, untrust."""
 
 import os
+from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.contexts import find_context
-from valerix_cli.errors import BadUsageError, UnreachableError
-from valerix_cli.output import show, talk
+from valerix_cli.config import LOCAL, ContextConfig, describe, parse_config
+from valerix_cli.contexts import find_context, refuse_untrusted
+from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
+from valerix_cli.output import show, talk, warn
+from valerix_cli.projects import PROJECT_FILE, Trust, check, others_may_write, read_content
 from valerix_cli.results import ContextLine, OriginLine
 from valerix_cli.session import Session
-from valerix_cli.settings import LOCAL, VARIABLES, ContextConfig, Setting, keep_context, user_config
+from valerix_cli.settings import VARIABLES, Setting, keep_context, user_config
 from valerix_cli.views import toolbox as views
 
 app = App("Choose which platform to talk to.")
@@ -37,6 +40,7 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     session: Session = ctx.obj
     known = [LOCAL, *session.settings.contexts]
     if name not in known:
+        refuse_untrusted(session.settings, name)
         raise BadUsageError(
             f"There is no context called `{name}`.", f"known are {', '.join(known)}", "describe it in a config file"
         )
@@ -57,13 +61,76 @@ def show_context(
     """Show the settings in force; a token is never shown."""
     session: Session = ctx.obj
     rows = [_row(name, session.settings.setting(name)) for name in VARIABLES]
+    if origins:
+        rows += _of_projects(session)
     show([*rows, *_of_context(session)], views.origins_view if origins else views.settings_view, session.output)
+
+
+@app.command("trust")
+def trust(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file, or its directory.")] = Path(PROJECT_FILE),
+) -> None:
+    """Use a project's valerix.toml as it is now; once it has changed, it is asked about again.
+
+    Shows what it sets and asks, unless --yes. It never replaces a context of your own.
+    """
+    session: Session = ctx.obj
+    session.said.add(str(_real(path)))  # it is about to be shown in full
+    path, users = _real(path), user_config(os.environ)
+    try:
+        content = read_content(path)
+    except OSError as error:
+        raise BadUsageError(f"{path} cannot be read.", str(error.strerror), "valerix context trust PATH") from error
+    config = parse_config(content, path)
+    check(config, path)
+    for line in describe(config):
+        talk(f"{path} sets {line}", session.output)
+    mine = {name for name, (_, origin) in session.settings.contexts.items() if origin == str(users)}
+    for name in sorted(mine & set(config.contexts)):
+        warn(f"Your own context {name} stays as it is in {users}.", session.output)
+    if others_may_write(path):
+        warn(f"Others may write to {path}; whenever they do, it has to be trusted again.", session.output)
+    session.agree(f"trust {path}", "whoever wrote it chooses where commands of yours go")
+    Trust(users).add(path, content)
+    talk(f"Trusted as it is now. Undo: valerix context untrust {quote(str(path))}", session.output)
+
+
+@app.command("untrust")
+def untrust(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file, or its directory.")] = Path(PROJECT_FILE),
+) -> None:
+    """Use a project's valerix.toml no longer."""
+    session: Session = ctx.obj
+    session.said.add(str(_real(path)))
+    path = _real(path)
+    was = Trust(user_config(os.environ)).remove(path)
+    talk(f"{path} is {'no longer trusted' if was else 'not trusted, and was not'}.", session.output)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path / PROJECT_FILE if path.is_dir() else path))
+
+
+def _of_projects(session: Session) -> list[OriginLine]:
+    """The project file of this directory, and each that was trusted."""
+    store, project = Trust(user_config(os.environ)), session.settings.project
+    rows = [OriginLine("trusted project", one.path, str(store.path)) for one in store.entries()]
+    if project is None:
+        return rows
+    how = {
+        "trusted": "in force",
+        "changed": "ignored: changed since it was trusted",
+        "untrusted": "ignored: not trusted",
+    }
+    return [OriginLine("project", how[project.state], f"{project.path} sha256:{project.sha256}"), *rows]
 
 
 def _of_context(session: Session) -> list[OriginLine]:
     try:
         context = session.context
-    except UnreachableError as error:
+    except (UnreachableError, GuardError) as error:
         return [OriginLine("order", "", error.why)]
     rows = [OriginLine(name, list(urls), context.origin) for name, urls in context.services.items()]
     return [*rows, OriginLine("operator_token", "given" if context.operator_token else "none", context.token_origin)]

@@ -6,6 +6,7 @@ from functools import partial
 
 import httpx
 
+from valerix_cli.addresses import past_proxies
 from valerix_cli.contexts import Context
 from valerix_cli.doctor import access, clock
 from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_runs, one_line
@@ -48,7 +49,8 @@ def _client(setup: Setup, replica: Replica) -> httpx.Client:
     return httpx.Client(
         base_url=replica.url,
         timeout=setup.limits.answer,
-        trust_env=setup.directory is None,  # a proxy has no business between us and our own machine
+        trust_env=setup.directory is None,
+        mounts=past_proxies([replica.url]),  # a proxy has no business between us and our own machine
         verify=replica.url.startswith("https:"),  # reading the certificates takes 50 ms
     )
 

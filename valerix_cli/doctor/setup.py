@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from valerix_cli.config import LOCAL
 from valerix_cli.contexts import Context, find_context
 from valerix_cli.errors import CliError
 from valerix_cli.local.claim import running
 from valerix_cli.local.state import Service, Stack, state_dir
-from valerix_cli.settings import LOCAL, Settings
+from valerix_cli.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from valerix_cli.addresses import is_loopback
+
 PATIENCE = 2.0  # seconds
 
 
 def ask(url: str, path: str, *, token: str | None = None) -> tuple[int, bytes] | None:
-    """The status and body of GET `path`, or None where nobody answers in time."""
+    """The status and body of GET `path`, or None where nobody answers in time; a token goes to this machine only."""
     where = urlsplit(url)
+    if token is not None and not is_loopback(url):
+        return None
     connection = HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})

@@ -7,6 +7,7 @@ import pytest
 from valerix_cli.contexts import find_context
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.options import Format, GlobalOptions
+from valerix_cli.projects import Trust
 from valerix_cli.settings import Settings, keep_context, read_settings
 
 STAGING = '[contexts.staging]\norder = ["https://orders.example"]\ninventory = ["https://stock.example"]\n'
@@ -24,7 +25,10 @@ def test_a_flag_goes_before_a_variable_before_the_project_before_the_user_before
     (tmp_path / "config.toml").write_text('output = "yaml"\n')
     assert settings(tmp_path).setting("output").origin == str(tmp_path / "config.toml")
 
-    (tmp_path / "valerix.toml").write_text('output = "json"\n')
+    project = tmp_path / "valerix.toml"
+    project.write_text('output = "json"\n')
+    assert settings(tmp_path).setting("output").origin == str(tmp_path / "config.toml")  # it is not trusted
+    Trust(tmp_path / "config.toml").add(project, project.read_bytes())
     assert settings(tmp_path).setting("output").origin == str(tmp_path / "valerix.toml")
 
     by_variable = settings(tmp_path, VALERIX_OUTPUT="jsonl").setting("output")
@@ -35,7 +39,7 @@ def test_a_flag_goes_before_a_variable_before_the_project_before_the_user_before
 
 
 def test_a_time_limit_may_be_written_as_people_write_it(tmp_path: Path) -> None:
-    (tmp_path / "valerix.toml").write_text('timeout = "1m30s"\n')
+    (tmp_path / "config.toml").write_text('timeout = "1m30s"\n')
     assert settings(tmp_path).setting("timeout").value == 90
     assert settings(tmp_path, VALERIX_TIMEOUT="500ms").setting("timeout").value == 0.5
 
@@ -52,10 +56,10 @@ def test_a_time_limit_may_be_written_as_people_write_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_not_understood_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "valerix.toml").write_text(content)
+    (tmp_path / "config.toml").write_text(content)
     with pytest.raises(BadUsageError) as refused:
         settings(tmp_path)
-    assert str(tmp_path / "valerix.toml") in refused.value.what
+    assert str(tmp_path / "config.toml") in refused.value.what
 
 
 @pytest.mark.parametrize("variable", ["VALERIX_OUTPUT", "VALERIX_TIMEOUT"])
@@ -82,6 +86,15 @@ def test_the_local_context_needs_a_platform_that_runs(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError) as refused:
         find_context(settings(tmp_path), {"VALERIX_STATE_DIR": str(tmp_path)})
     assert refused.value.hint.startswith("valerix up")
+
+
+def test_the_config_of_the_pods_is_the_users_there_and_needs_no_trust() -> None:
+    mounted = Path(__file__).parents[3] / "manifests" / "base" / "valerix.toml"
+    found = find_context(
+        read_settings(GlobalOptions(), {"VALERIX_CONFIG": str(mounted)}, mounted.parent),
+        {"AUDIT_ORDER_DATABASE": "postgresql://order", "AUDIT_INVENTORY_DATABASE": "postgresql://inventory"},
+    )
+    assert (found.name, found.order_database, found.operator_token) == ("cluster", "postgresql://order", None)
 
 
 def test_choosing_a_context_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ inventory = ["http://lab:3002"]
 
 
 def settings(directory: Path, context: str | None = None, file: str = FILE) -> Settings:
-    (directory / "valerix.toml").write_text(file)
-    return read_settings(GlobalOptions(context=context), {"VALERIX_CONFIG": str(directory / "none")}, directory)
+    (directory / "config.toml").write_text(file)
+    return read_settings(GlobalOptions(context=context), {"VALERIX_CONFIG": str(directory / "config.toml")}, directory)
 
 
 def kubeconfig(current: str | None = "kind-mine") -> KubeContexts:

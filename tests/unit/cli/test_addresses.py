@@ -1,0 +1,127 @@
+"""Where a token may be sent, and what is an address at all."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from valerix_cli.addresses import check_base_url, in_the_clear, is_loopback, past_proxies
+from valerix_cli.contexts import Context, find_context
+from valerix_cli.errors import BadUsageError, ExitCode, GuardError
+from valerix_cli.options import GlobalOptions
+from valerix_cli.settings import read_settings
+
+SAFE = [
+    "http://127.0.0.1:3001",
+    "http://127.8.9.1",
+    "http://localhost:3001/",
+    "http://LOCALHOST",
+    "HTTP://127.0.0.1".lower(),
+    "http://[::1]:3001",
+    "https://orders.example",
+    "https://192.0.2.1:8443/base/",
+]
+EXPOSED = [
+    "http://orders.example",
+    "http://192.0.2.1:3001",
+    "http://0.0.0.0:3001",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.nip.example",
+    "http://127.1",
+    "http://2130706433",
+    "http://[::ffff:192.0.2.1]",
+    "http://[2001:db8::1]:80",
+    "http://order:3001",
+]
+NO_ADDRESS = [
+    "http://user:password@127.0.0.1",
+    "https://token@orders.example",
+    "http://127.0.0.1@evil.example",
+    "http://evil.example\\@127.0.0.1",
+    "http://127.0.0.1#@evil.example",
+    "http://127.0.0.1?@evil.example",
+    "http://evil.example/?x=1",
+    "http:evil.example",
+    "//evil.example",
+    "evil.example",
+    "ftp://evil.example",
+    "http://",
+    "http://a b",
+    "http://127.0.0.1\n",
+    "http://evil.example\x00.localhost",
+    "http://\uff11\uff12\uff17.0.0.1",
+    "",
+]
+TOKENS = ['operator_token = "secret"', 'operator_token_env = "SECRET"', 'service_token_env = "SECRET"']
+
+
+def context(directory: Path, url: str, more: str = "", *, flag: bool = False, inventory: str | None = None) -> Context:
+    (directory / "config.toml").write_text(
+        f'[contexts.there]\norder = ["http://127.0.0.1", "{url}"]\ninventory = ["{inventory or url}"]\n{more}\n'
+    )
+    options = GlobalOptions(context="there", insecure_token=flag)
+    environ = {"VALERIX_CONFIG": str(directory / "config.toml"), "SECRET": "secret"}
+    return find_context(read_settings(options, environ, directory / "nowhere"), environ)
+
+
+@pytest.mark.parametrize("url", [*SAFE, *EXPOSED])
+def test_an_address_means_the_same_to_every_parser(url: str) -> None:
+    check_base_url(url)
+    assert httpx.URL(url).host == urlsplit(url).hostname
+
+
+@pytest.mark.parametrize("url", NO_ADDRESS)
+def test_what_could_be_read_in_two_ways_is_no_address(url: str) -> None:
+    with pytest.raises(ValueError, match=r"address") as refused:
+        check_base_url(url)
+    assert "password@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("url", EXPOSED)
+def test_no_token_goes_by_plain_http_to_another_machine(url: str, token: str, tmp_path: Path) -> None:
+    for inventory in (url, "https://stock.example"):
+        with pytest.raises(GuardError, match="was not sent") as refused:
+            context(tmp_path, url, token, inventory=inventory)
+        assert refused.value.code is ExitCode.GUARD
+        assert url in refused.value.why
+    with pytest.raises(GuardError):
+        context(tmp_path, "https://orders.example", token, inventory=url)
+    assert context(tmp_path, url).operator_token is None  # without one it may be used
+    assert context(tmp_path, url, token, flag=True).services["order"][1] == url
+    assert context(tmp_path, url, f"{token}\nallow_plain_http = true").services["order"][1] == url
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize("url", SAFE)
+def test_a_token_goes_by_tls_and_to_this_machine(url: str, token: str, tmp_path: Path) -> None:
+    found = context(tmp_path, url, token)
+    assert "secret" in {found.operator_token, found.service_token}
+
+
+@pytest.mark.parametrize("url", [url for url in SAFE if url.startswith("http:")])
+def test_no_proxy_gets_what_is_meant_for_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://proxy.example:3128")
+        monkeypatch.setenv(variable.lower(), "http://proxy.example:3128")
+    for variable in {"NO_PROXY", "no_proxy"} & set(os.environ):
+        monkeypatch.delenv(variable)
+    with httpx.Client(mounts=past_proxies([url]), trust_env=True) as http:
+        direct = http._transport  # noqa: SLF001 - there is no other way to ask
+        assert http._transport_for_url(httpx.URL(url + "/x")) is direct  # noqa: SLF001 - the same
+        assert http._transport_for_url(httpx.URL("http://orders.example")) is not direct  # noqa: SLF001 - the same
+
+
+@pytest.mark.parametrize("token", ["s3cret\\n", "s3cret two", "s3crét", "s3cret\\u0000", "\\rs3cret"])
+def test_a_token_that_cannot_be_sent_is_not_shown(token: str, tmp_path: Path) -> None:
+    with pytest.raises(BadUsageError, match="cannot be sent") as refused:
+        context(tmp_path, "http://127.0.0.1:3001", f'operator_token = "{token}"')
+    assert "s3cr" not in f"{refused.value} {refused.value.hint}"
+
+
+def test_what_is_exposed_is_named() -> None:
+    assert in_the_clear(["https://a.example", *SAFE]) is None
+    assert in_the_clear([*SAFE, "http://b.example", "http://c.example"]) == "http://b.example"
+    assert not any(is_loopback(url) for url in EXPOSED)

@@ -1,0 +1,47 @@
+"""Where a request may go with a secret: over TLS, or to this machine. Pure."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+_BASE = re.compile(
+    r"(?P<scheme>https?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::\d{1,5})?"
+    r"(?:/[A-Za-z0-9._~/%-]*)?"
+)
+"""Addresses that every parser of URLs reads alike: no user, no query, no backslash, no abbreviated IP address."""
+
+
+def check_base_url(url: str) -> None:
+    """Raises ValueError for what is no plain base URL of a service."""
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ValueError(f"{without_user(url)!r} holds a user or a password, which belong into no address")
+    if not _BASE.fullmatch(url):
+        raise ValueError(f"{url!r} is not an address such as https://orders.example or http://127.0.0.1:3001")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a base URL is of this machine: `localhost`, or an address that is a loopback one (RFC 6890)."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    import ipaddress  # noqa: PLC0415 - most hosts are named localhost or 127.0.0.1
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def in_the_clear(urls: Iterable[str]) -> str | None:
+    """The first base URL at which a secret could be read on its way: plain HTTP that leaves this machine."""
+    return next((url for url in urls if not (url.lower().startswith("https://") or is_loopback(url))), None)
+
+
+def past_proxies(urls: Iterable[str]) -> dict[str, None]:
+    """Httpx's `mounts` by which no proxy of the environment gets what is meant for this machine."""
+    return {f"all://{urlsplit(url).netloc.rpartition('@')[2]}": None for url in urls if is_loopback(url)}
+
+
+def without_user(url: str) -> str:
+    """The URL without the user and the password in it, to be shown."""
+    return re.sub(r"//[^/?#]*@", "//…@", url)

@@ -1,0 +1,98 @@
+"""What valerix.toml and the user's config.toml may hold."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from valerix_cli.addresses import check_base_url
+from valerix_cli.durations import parse_duration
+from valerix_cli.errors import BadUsageError
+from valerix_cli.options import Format
+
+LOCAL = "local"
+
+
+class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
+
+    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables.
+    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it.
+    `allow_plain_http` sends tokens to addresses where they can be read on their way.
+    """
+
+    order: list[str] = []
+    inventory: list[str] = []
+    operator_token: str | None = None
+    operator_token_env: str | None = None
+    service_token_env: str | None = None
+    order_database_env: str | None = None
+    inventory_database_env: str | None = None
+    cluster: str | None = None
+    namespace: str | None = None
+    overlay: str | None = None
+    allow_plain_http: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cluster is None and not (self.order and self.inventory):
+            raise ValueError("a context has the addresses of `order` and `inventory`, or the name of a `cluster`")
+        if self.cluster is None and (self.namespace or self.overlay):
+            raise ValueError("`namespace` and `overlay` say something of a `cluster`, and there is none")
+        for url in (*self.order, *self.inventory):
+            check_base_url(url)
+
+
+class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings, and contexts by name."""
+
+    context: str | None = None
+    output: Format | None = None
+    timeout: str | int | float | None = None
+    no_input: bool | None = None
+    contexts: dict[str, ContextConfig] = {}
+
+
+def parse_config(content: bytes, path: Path) -> ConfigFile:
+    """Raises BadUsageError for what is no config file."""
+    try:
+        config = msgspec.convert(tomllib.loads(content.decode()), type=ConfigFile)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        hint = "correct it; `valerix context show --origins` says what is read"
+        raise BadUsageError(f"{path} was not understood.", str(error), hint) from error
+    if LOCAL in config.contexts:
+        raise BadUsageError(
+            f"{path} was not understood.",
+            f"the context `{LOCAL}` is what `valerix up` started and is described nowhere else",
+            f"give [contexts.{LOCAL}] another name",
+        )
+    if config.timeout is not None:
+        seconds(str(config.timeout), str(path))
+    return config
+
+
+def seconds(text: str, origin: str) -> float:
+    """A time limit as it is written. Raises BadUsageError."""
+    try:
+        return parse_duration(text)
+    except typer.BadParameter as error:
+        raise BadUsageError(f"The time limit in {origin} was not understood.", str(error), "write 30s") from error
+
+
+def describe(config: ConfigFile) -> Iterator[str]:
+    """What a file sets, a setting at a time; a token in it is not shown."""
+    for name in ("context", "output", "timeout", "no_input"):
+        if (value := getattr(config, name)) is not None:
+            yield f"{name} = {_said(value)}"
+    for name, context in config.contexts.items():
+        given = msgspec.structs.asdict(context)
+        said = [f"{key} = {_said(value, key)}" for key, value in given.items() if value not in ([], None, False)]
+        yield f"contexts.{name}: {', '.join(said)}"
+
+
+def _said(value: Any, name: str = "") -> str:
+    if name == "operator_token":
+        return "(given)"
+    return " ".join(value) if isinstance(value, list) else str(value)
