@@ -46,17 +46,17 @@ class Databases:
     """Makes databases by copying a template, which takes a few hundredths of a second."""
 
     def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+        self.server = server
 
     def make(self, name: str, template: str = "template1") -> str:
         self._admin(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-        return self._server.url(name)
+        return self.server.url(name)
 
     def drop(self, name: str) -> None:
         self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def _admin(self, statement: str) -> None:
-        with psycopg.connect(self._server.url("postgres"), autocommit=True) as conn:
+        with psycopg.connect(self.server.url("postgres"), autocommit=True) as conn:
             conn.execute(statement.encode())
 
 

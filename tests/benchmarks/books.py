@@ -21,7 +21,8 @@ ITEMS = [f"item-{number}" for number in range(1000)]
 
 _ORDERS: LiteralString = """
 INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
-SELECT md5(i::text)::uuid, 'item-' || i %% 1000, 1 + i %% 3, 'confirmed', 'load-' || i, sha256(i::text::bytea), 1, 1
+SELECT md5(i::text)::uuid, 'item-' || i %% 1000, 1 + i %% 3, 'confirmed', 'load-' || i,
+       sha256(convert_to(format('["item-%%s",%%s]', i %% 1000, 1 + i %% 3), 'UTF8')), 1, 1
 FROM generate_series(%(first)s::int, %(last)s::int) AS i
 """
 _STEP: LiteralString = """

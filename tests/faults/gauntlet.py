@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import msgspec
@@ -46,6 +46,8 @@ SETTINGS = {
     "BREAKER_WINDOW_SECONDS": "2",
     "BREAKER_THRESHOLD_PERCENT": "90",  # else it would keep the gremlins from the orders, and second attempts rare
 }
+
+SetClock: TypeAlias = Callable[[float], None]
 
 _numbers = itertools.count(1)
 
@@ -116,8 +118,10 @@ class Buyers:
 class Gauntlet:
     """The script, scene by scene, on a shop with two order services, two more to be struck, and two workers."""
 
-    def __init__(self, shop: Shop, redis_url: str, buyers: Buyers, prefix: str) -> None:
+    def __init__(self, shop: Shop, redis_url: str, buyers: Buyers, prefix: str, set_clock: SetClock | None) -> None:
+        """`set_clock` puts the database's clock so many seconds ahead; without it, that scene is left out."""
         self.shop, self.redis_url, self.buyers, self.prefix = shop, redis_url, buyers, prefix
+        self.set_clock = set_clock
         self.missed: list[str] = []
 
     def play(self, seed: int) -> None:
@@ -136,6 +140,7 @@ class Gauntlet:
         self.buyers.send_all(self.each(early, shift=1))
         self.lose_answers(unlucky, seed)
         self.lose_refusals(refused, seed)
+        self.put_the_clock_ahead(self.keys("tomorrow", 6), seed)
         self.stop_past_the_lease(stopped, seed)
         self.kill_at_an_accept(self.keys("accepted", BUYERS))
         self.heal()
@@ -199,6 +204,16 @@ class Gauntlet:
     def refusals(self) -> int:
         return len(self.shop.inventory_rows(b"SELECT FROM refusals"))
 
+    def put_the_clock_ahead(self, keys: Sequence[str], seed: int) -> None:
+        """Have orders be queued while the database's clock is a day ahead, then put it right."""
+        if self.set_clock is None:
+            return
+        self.shop.chaos(partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
+        self.set_clock(24 * 3600.0)
+        self.buyers.send_all(self.each(keys))
+        self.set_clock(0.0)
+        self.shop.calm()
+
     def stop_past_the_lease(self, keys: Sequence[str], seed: int) -> None:
         """Have an order service stop before it settles what it got no answer for; wake it when others have settled."""
         sleeper = self.shop.orders[SLEEPER]
@@ -250,7 +265,8 @@ def run(databases: Databases, directory: Path, mutant: Mutant | None, seed: int)
     journal = directory / "journal.jsonl"
     with _shop(databases, directory, mutant) as (shop, redis_url), ThreadPoolExecutor(BUYERS) as pool:
         with JournalWriter(journal, name, prefix) as writer:
-            gauntlet = Gauntlet(shop, redis_url, Buyers(shop, writer, pool), prefix)
+            set_clock = getattr(databases.server, "set_clock", None)
+            gauntlet = Gauntlet(shop, redis_url, Buyers(shop, writer, pool), prefix, set_clock)
             gauntlet.play(seed)
         sources = Sources(shop.order_database, shop.inventory_database, redis_url)
         return Result(

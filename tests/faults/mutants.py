@@ -24,6 +24,7 @@ from services.common.refusals import Refusal
 from services.order import usecases
 from services.order.domain import Claim, NewOrder, Order
 from services.order.processing import Placement, Processing
+from tests.clocks import LIBRARY
 
 PRELUDE = "VALERIX_PRELUDE"
 MUTANT = "VALERIX_MUTANT"
@@ -186,6 +187,59 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit("services.order.answers:_stands_for", {"answer.fingerprint == wanted and ": ""}),
             Edit("services.order.domain:admit", {"if stored.fingerprint != wanted.fingerprint:": "if False:"}),
         ),
+    ),
+    Mutant(
+        "refusals-not-stored",
+        "Inventory says no and does not write it down",
+        breaks="failed-means-refused",
+        edits=(
+            Edit(
+                "services.inventory.store:write_outcomes",
+                {
+                    "reason text, available bigint)": "reason text, available bigint) WHERE false",
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals-of-something-else",
+        "Inventory writes down another quantity than it has refused",
+        breaks="refused-means-ordered",
+        edits=(
+            Edit(
+                "services.inventory.store:write_outcomes",
+                {"SELECT order_id, item_id, quantity, reason": "SELECT order_id, item_id, quantity + 1, reason"},
+            ),
+        ),
+    ),
+    Mutant(
+        "fingerprint-of-half-a-body",
+        "Two bodies that differ in their quantity only count as the same",
+        breaks="fingerprints-fit",
+        edits=(Edit("services.order.domain:fingerprint", {"[item_id, quantity]": "[item_id]"}),),
+    ),
+    Mutant(
+        "restocks-without-a-key",
+        "A restock is not remembered under its key, so that a repeat adds again",
+        breaks="ledger-in-order",
+        edits=(
+            Edit(
+                "services.inventory.store:restock",
+                {"'restock', %s)": "'restock', CASE WHEN %s::text = '' THEN '' END)"},
+            ),
+        ),
+    ),
+    *(
+        [
+            Mutant(
+                "clock-believed",
+                "What was written while the database's clock was ahead waits until it gets there again",
+                breaks="settled",
+                edits=(DATES_BELIEVED,),
+            )
+        ]
+        if LIBRARY
+        else []
     ),
     Mutant(
         "cache-believed",

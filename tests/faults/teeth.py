@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from services.common.postgres import migrate
+from tests.clocks import LIBRARY, ClockedPostgres
 from tests.conftest import PASSWORD, Databases
 from tests.faults.gauntlet import Result, run
 from tests.faults.mutants import BY_NAME, MUTANTS, Mutant
@@ -117,10 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def templates() -> Iterator[Databases]:
-    """A PostgreSQL with both migrated databases to copy, gone at the end."""
+    """A PostgreSQL with both migrated databases to copy, gone at the end; its clock can be set, if that is possible."""
+    kind = ClockedPostgres if LIBRARY else PostgresServer
     with (
         open_directory("teeth") as place,
-        running(PostgresServer.at(place, password=PASSWORD, fsync=False)) as server,
+        running(kind.at(place, password=PASSWORD, fsync=False)) as server,
     ):
         databases = Databases(server)
         for service in ("order", "inventory"):

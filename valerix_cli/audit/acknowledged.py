@@ -1,6 +1,6 @@
 """What a client was told, held against what the database says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -44,7 +44,7 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._reader = JournalReader(path)
         self.told: dict[str, Told] = {}
-        self.sent: set[str] = set()
+        self.sent: dict[str, list[Body]] = {}
         self.prefixes: set[str] = set()
 
     def read_on(self) -> None:
@@ -54,7 +54,7 @@ class Client:
                 case Began(key_prefix=str(prefix)):
                     self.prefixes.add(prefix)
                 case Sent(key=key):
-                    self.sent.add(key)
+                    _note(self.sent.setdefault(key, []), (entry.item_id, entry.quantity))
                 case Answered(key=key, order_id=str(order_id)):
                     told = self.told.setdefault(key, Told())
                     _note(told.order_ids, order_id)
@@ -81,6 +81,20 @@ def strangers(rows: Iterable[Row]) -> Found:
     tally = Tally()
     for row in rows:
         tally.add(row.key, f"order {row.order_id} is there, and the client never sent this key")
+    return tally.found
+
+
+def is_other(row: Row, sent: Mapping[str, Sequence[Body]]) -> bool:
+    """Whether an order is for something else than what was sent under its key."""
+    return (row.item_id, row.quantity) not in sent[row.key]
+
+
+def never_sent(rows: Iterable[Row]) -> Found:
+    """Orders under keys of a client, for what it never sent."""
+    tally = Tally()
+    for row in rows:
+        what = _what((row.item_id, row.quantity))
+        tally.add(row.key, f"order {row.order_id} is for {what}, which the client never sent under this key")
     return tally.found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from valerix_cli.audit import acknowledged, cache, model, queries
 from valerix_cli.audit.acknowledged import Client, Row
 from valerix_cli.audit.cache import Cached
-from valerix_cli.audit.lines import Bucket, Comparison
+from valerix_cli.audit.lines import Bucket, Comparison, Refusals
 from valerix_cli.audit.model import Audit, Compared, Found, Invariant
 from valerix_cli.audit.queries import Connection
 from valerix_cli.audit.sources import Snapshots, Sources, snapshots
@@ -34,6 +34,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         history = beside.submit(queries.broken_histories, moments.history)
         leases = beside.submit(queries.broken_leases, moments.history)
         comparison = compare(moments)
+        refusals = _compare_refusals(moments)
         orders = queries.orders_by_status(moments.after)
         ledger_lines = queries.ledger_lines(moments.inventory)
         settled = queries.unsettled(moments.after, settle_limit)
@@ -42,9 +43,13 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
             *_of_stock(moments.inventory),
             model.CONFIRMED_MEANS_DEDUCTED.judge(comparison.confirmed.found.plus(queries.releases(moments.inventory))),
             model.DEDUCTED_MEANS_ORDERED.judge(comparison.deducted.found),
-            refusals := model.ONE_OUTCOME_PER_ORDER.judge(queries.refused_and_deducted(moments.inventory)),
-            transitions := model.TERMINAL_STAYS.judge(history.result()),
-            model.LEASES_KEPT.judge(leases.result()),
+            model.FAILED_MEANS_REFUSED.judge(refusals.failed.found),
+            model.REFUSED_MEANS_ORDERED.judge(refusals.refused.found),
+            model.ONE_OUTCOME_PER_ORDER.judge(queries.refused_and_deducted(moments.inventory)),
+            model.FINGERPRINTS_FIT.judge(queries.other_fingerprints(moments.after)),
+            model.LEDGER_IN_ORDER.judge(queries.disordered_ledger(moments.inventory)),
+            transitions := model.TERMINAL_STAYS.judge(history.result().plus(queries.other_reasons(moments.after))),
+            model.LEASES_KEPT.judge(leases.result().plus(queries.other_tokens(moments.after))),
             model.SETTLED.judge(settled),
             _of_client(client, moments.after) if client else model.ACKNOWLEDGED_NOT_LOST.unchecked(),
             *([] if cached.why_not else [_of_cache(cached, moments.after)]),
@@ -53,7 +58,7 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         orders=orders,
         events=transitions.checked,
         deductions=comparison.deducted.checked,
-        refusals=refusals.checked,
+        refusals=refusals.refused.checked,
         items=invariants[1].checked,
         ledger_lines=ledger_lines,
         journal_keys=len(client.sent) if client else None,
@@ -82,6 +87,13 @@ def compare(moments: Snapshots) -> Comparison:
     return comparison
 
 
+def _compare_refusals(moments: Snapshots) -> Refusals:
+    refusals = Refusals()
+    refusals.hold_failed(queries.failed_orders(moments.before), queries.reasoned_refusals(moments.inventory))
+    refusals.hold_refused(queries.refusals(moments.inventory), queries.unconfirmed_orders(moments.after))
+    return refusals
+
+
 def _begun(stream: Iterator[Bucket]) -> Iterable[Bucket]:
     """The same stream once its first bucket is there, which is most of the database's work."""
     return chain(list(islice(stream, 1)), stream)
@@ -101,13 +113,22 @@ def _of_stock(conn: Connection) -> list[Invariant]:
 
 def _of_client(client: Client, conn: Connection) -> Invariant:
     told = dict(client.told)
-    found = acknowledged.compare(told, _rows_of(conn, list(told)))
+    unanswered = [key for key in client.sent if key not in told]
+    found = acknowledged.compare(told, _rows_of(conn, list(told))).plus(_never_sent(client, unanswered, conn))
     return model.ACKNOWLEDGED_NOT_LOST.judge(_with_strangers(found, client, conn))
 
 
 def _of_cache(cached: Cached, conn: Connection) -> Invariant:
     answers = cached.of(queries.identity(conn))
     return model.CACHE_AGREES.judge(cache.compare(answers, _rows_of(conn, list(answers))))
+
+
+def _never_sent(client: Client, keys: list[str], conn: Connection) -> Found:
+    """Orders of unanswered keys for what the client never sent under them, going by the journal as it is then."""
+    others = [row for row in _rows_of(conn, keys) if acknowledged.is_other(row, client.sent)]
+    if others:
+        client.read_on()
+    return acknowledged.never_sent([row for row in others if acknowledged.is_other(row, client.sent)])
 
 
 def _rows_of(conn: Connection, keys: list[str]) -> Iterator[Row]:

@@ -88,7 +88,7 @@ class Comparison:
         for line in sorted(set(sure.lines) - set(taken.lines)):
             order_id, item, quantity = _fields(line)
             instead = there.get(order_id)
-            if instead is None and len(self.missing) < KEPT:
+            if instead is None and len(self.missing) < KEPT and quantity.isdecimal():
                 self.missing.append(Missing(order_id, item, int(quantity)))
             found = f"the ledger has {_what(instead)} for it" if instead else "nothing is deducted for it"
             self.confirmed.add(order_id, f"it is confirmed, {quantity} x {item}, and {found}")
@@ -100,6 +100,45 @@ class Comparison:
             instead = there.get(order_id)
             found = f"the order is for {_what(instead)}" if instead else "no order that has not failed has this id"
             self.deducted.add(order_id, f"{quantity} x {item} were deducted, and {found}")
+
+
+class Refusals:
+    """Failed orders ⊆ refusals ⊆ orders that are not confirmed, as three snapshots in this order of time."""
+
+    def __init__(self) -> None:
+        self.failed = Tally()
+        self.refused = Tally()
+
+    def hold_failed(self, failed: Iterable[Bucket], refused: Iterable[Bucket]) -> None:
+        """Each failed order against its refusal, the reason included."""
+        for lines, there, instead in _missing(self.failed, failed, refused):
+            for order_id, what in lines:
+                found = f"it was refused for {instead[order_id]}" if order_id in there else "no refusal stands for it"
+                self.failed.add(order_id, f"it has failed, {what}, and {found}")
+
+    def hold_refused(self, refused: Iterable[Bucket], unconfirmed: Iterable[Bucket]) -> None:
+        """Each refusal against its order."""
+        for lines, there, instead in _missing(self.refused, refused, unconfirmed):
+            for order_id, what in lines:
+                found = f"the order is for {instead[order_id]}" if order_id in there else "no order that it may be of"
+                self.refused.add(order_id, f"{what} was refused, and {found}")
+
+
+def _missing(
+    tally: Tally, part: Iterable[Bucket], whole: Iterable[Bucket]
+) -> Iterator[tuple[list[tuple[str, str]], set[str], dict[str, str]]]:
+    """Bucket by bucket, what is in `part` only, and what `whole` has of the same orders."""
+    for few, many in _together(part, whole):
+        tally.checked += few.rows
+        known = set(many.lines)
+        if lost := sorted(line for line in few.lines if line not in known):
+            instead = {order_id: _told(line) for order_id, line in _by_order(many.lines).items()}
+            yield [(line.partition("\t")[0], _told(line)) for line in lost], set(instead), instead
+
+
+def _told(line: str) -> str:
+    _, item, quantity, *reason = [*line.split("\t"), "", ""][: max(3, line.count("\t") + 1)]
+    return f"{quantity} x {item}{f' ({reason[0]})' if reason else ''}"
 
 
 def _together(*streams: Iterable[Bucket]) -> Iterator[Sequence[Bucket]]:
@@ -115,7 +154,9 @@ def _together(*streams: Iterable[Bucket]) -> Iterator[Sequence[Bucket]]:
 
 
 def _fields(line: str) -> tuple[str, str, str]:
-    order_id, item, quantity = line.split("\t")
+    """Whatever stands in an item that somebody has written by hand, a line has three fields."""
+    order_id, _, rest = line.partition("\t")
+    item, _, quantity = rest.rpartition("\t")
     return order_id, item, quantity
 
 

@@ -98,6 +98,14 @@ CONFIRMED_MEANS_DEDUCTED = Rule(
 )
 DEDUCTED_MEANS_ORDERED = Rule("deducted-means-ordered", "A deduction has an order, which has not failed.", "deductions")
 ONE_OUTCOME_PER_ORDER = Rule("one-outcome-per-order", "No order is both refused and deducted.", "refusals")
+FAILED_MEANS_REFUSED = Rule(
+    "failed-means-refused", "A failed order has a refusal, of its item and quantity, for its reason.", "orders"
+)
+REFUSED_MEANS_ORDERED = Rule(
+    "refused-means-ordered", "A refusal has an order, of its item and quantity, that is not confirmed.", "refusals"
+)
+FINGERPRINTS_FIT = Rule("fingerprints-fit", "An order's fingerprint is that of its item and quantity.", "orders")
+LEDGER_IN_ORDER = Rule("ledger-in-order", "An item begins with one seed, and each restock has a key.", "ledger lines")
 TERMINAL_STAYS = Rule(
     "terminal-stays", "A final status is left only by requeueing, and an order's history has no gap.", "steps"
 )

@@ -15,6 +15,8 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """A row may seem to come from the future by as long as a statement of the services may run."""
+LONGEST_DELAY, LONGEST_LEASE = timedelta(seconds=65.5), timedelta(seconds=905)
+"""How far ahead an order may be due, and leased, by any setting of the services; the tolerance is in both."""
 
 
 def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
@@ -50,6 +52,55 @@ def deductions(conn: Connection) -> Iterator[Bucket]:
                count(*), count(DISTINCT order_id),
                string_agg(order_id || E'\\t' || item_id || E'\\t' || -quantity_change, E'\\n' ORDER BY order_id)
         FROM inventory_transactions WHERE transaction_type = 'deduct' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def failed_orders(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
+               string_agg(concat_ws(E'\\t', order_id, item_id, quantity, coalesce(reason, 'no reason')), E'\\n'
+                          ORDER BY order_id)
+        FROM orders WHERE status = 'failed' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def unconfirmed_orders(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
+               string_agg(concat_ws(E'\\t', order_id, item_id, quantity), E'\\n' ORDER BY order_id)
+        FROM orders WHERE status <> 'confirmed' GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def reasoned_refusals(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
+               string_agg(concat_ws(E'\\t', order_id, item_id, quantity, reason), E'\\n' ORDER BY order_id)
+        FROM refusals GROUP BY bucket ORDER BY bucket
+        """,
+    )
+
+
+def refusals(conn: Connection) -> Iterator[Bucket]:
+    return _buckets(
+        conn,
+        """
+        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
+               count(*), count(DISTINCT order_id),
+               string_agg(concat_ws(E'\\t', order_id, item_id, quantity), E'\\n' ORDER BY order_id)
+        FROM refusals GROUP BY bucket ORDER BY bucket
         """,
     )
 
@@ -93,9 +144,9 @@ def oversold(conn: Connection) -> Found:
     return _examples(
         conn,
         """
-        SELECT item_id, format('its quantity is %%s, its reserved quantity %%s', quantity, reserved_quantity),
-               count(*) OVER ()
-        FROM inventory WHERE quantity < 0 OR reserved_quantity < 0 ORDER BY item_id LIMIT %(shown)s
+        SELECT item_id, format('its quantity is %%s, its reserved quantity %%s, and nothing is ever reserved', quantity,
+                               reserved_quantity), count(*) OVER ()
+        FROM inventory WHERE quantity < 0 OR reserved_quantity <> 0 ORDER BY item_id LIMIT %(shown)s
         """,
         "SELECT count(*) FROM inventory",
     )
@@ -117,6 +168,86 @@ def unbalanced(conn: Connection) -> Found:
         WHERE quantity IS DISTINCT FROM coalesce(booked, 0) ORDER BY item_id LIMIT %(shown)s
         """,
         "SELECT count(*) FROM inventory",
+    )
+
+
+def other_fingerprints(conn: Connection) -> Found:
+    """Orders whose fingerprint is not that of their body: a repeat of it would be refused, or another body accepted."""
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('it is for %%s x %%s, and its fingerprint is that of another body', quantity,
+                                      item_id), count(*) OVER ()
+        FROM orders
+        WHERE fingerprint IS DISTINCT FROM sha256(convert_to('["' || item_id || '",' || quantity || ']', 'UTF8'))
+        LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM orders",
+    )
+
+
+def disordered_ledger(conn: Connection) -> Found:
+    """Restocks that nobody asked for under a key, keys and orders where none belong, items that began twice."""
+    return _examples(
+        conn,
+        """
+        SELECT subject, wrong, count(*) OVER ()
+        FROM (
+            SELECT id, item_id AS subject,
+                   format('ledger line %%s, a %%s of %%s, has %%s and %%s', id, transaction_type, quantity_change,
+                          CASE WHEN idempotency_key IS NULL THEN 'no key' ELSE 'a key' END,
+                          CASE WHEN order_id IS NULL THEN 'no order' ELSE 'order ' || order_id END) AS wrong
+            FROM inventory_transactions
+            WHERE transaction_type NOT IN ('seed', 'restock', 'deduct', 'release')
+               OR (idempotency_key IS NOT NULL) <> (transaction_type = 'restock')
+               OR (order_id IS NOT NULL AND transaction_type IN ('seed', 'restock'))
+            UNION ALL
+            SELECT min(id), item_id, format('it has %%s seeds', count(*))
+            FROM inventory_transactions WHERE transaction_type = 'seed' GROUP BY item_id HAVING count(*) > 1
+        ) AS found
+        ORDER BY id LIMIT %(shown)s
+        """,
+        "SELECT count(*) FROM inventory_transactions",
+    )
+
+
+def other_reasons(conn: Connection) -> Found:
+    """Orders whose reason is not what their last step gave as its cause. Those of failed orders are held elsewhere."""
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('it is %%s because of %%s, and its history says %%s', status,
+                                      coalesce(reason, 'nothing'), coalesce(cause, 'nothing')), count(*) OVER ()
+        FROM (
+            SELECT order_id, status, reason,
+                   (SELECT detail->>'cause' FROM order_events e
+                    WHERE e.order_id = o.order_id AND NOT detail ? 'lease_seconds'
+                      AND detail->>'cause' IS DISTINCT FROM 'clock-set-back'
+                    ORDER BY id DESC LIMIT 1) AS cause
+            FROM orders o WHERE status IN ('pending', 'queued', 'dead')
+            UNION ALL
+            SELECT order_id, status, reason, NULL FROM orders WHERE status = 'confirmed' AND reason IS NOT NULL
+        ) AS told
+        WHERE reason IS DISTINCT FROM cause ORDER BY order_id LIMIT %(shown)s
+        """,
+    )
+
+
+def other_tokens(conn: Connection) -> Found:
+    """Unfinished orders whose fencing token is not the one that their history ends with."""
+    return _examples(
+        conn,
+        """
+        SELECT order_id::text, format('its token is %%s, and its history ends with %%s', lease_token,
+                                      coalesce(token, 'none')), count(*) OVER ()
+        FROM (
+            SELECT order_id, lease_token,
+                   (SELECT detail->>'token' FROM order_events e WHERE e.order_id = o.order_id
+                    ORDER BY id DESC LIMIT 1) AS token
+            FROM orders o WHERE status IN ('pending', 'queued', 'dead')
+        ) AS held
+        WHERE lease_token::text IS DISTINCT FROM token ORDER BY order_id LIMIT %(shown)s
+        """,
     )
 
 
@@ -230,6 +361,7 @@ def unsettled(conn: Connection, limit: float) -> Found:
 
     The age of one that was requeued counts from there. One that was accepted or written later than now has an age that
     nobody knows, because the clock was set back meanwhile, and waits until the clock gets there again: it counts too.
+    So does one that is due, or leased, for longer than any setting allows.
     """
     return _examples(
         conn,
@@ -237,13 +369,16 @@ def unsettled(conn: Connection, limit: float) -> Found:
         SELECT order_id::text,
                format('it is %%s %%s, reason %%s, attempts %%s, due %%s, lease until %%s', status,
                       CASE WHEN greatest(created_at, updated_at) > now() + %(tolerance)s
-                          THEN format('since %%s, which is later than now: the clock was set back', created_at)
+                          THEN format('and was written at %%s, which is later than now: the clock was set back',
+                                      greatest(created_at, updated_at))
                           ELSE format('for %%s s now', round(extract(epoch FROM now() - created_at))) END,
                       coalesce(reason, 'none'), attempts, coalesce(next_attempt_at::text, 'never'),
                       coalesce(lease_until::text, 'none')), count(*) OVER ()
         FROM orders
         WHERE status IN ('pending', 'queued')
           AND (greatest(created_at, updated_at) > now() + %(tolerance)s
+               OR next_attempt_at > now() + CASE WHEN lease_until IS NULL THEN %(delay)s ELSE %(lease)s END
+               OR lease_until > now() + %(lease)s
                OR (created_at < now() - make_interval(secs => %(limit)s)
                    AND (lease_until IS NULL OR lease_until <= now()
                         OR lease_until > updated_at + make_interval(secs => %(limit)s))
@@ -255,6 +390,8 @@ def unsettled(conn: Connection, limit: float) -> Found:
         "SELECT count(*) FROM orders",
         limit=limit,
         tolerance=CLOCK_TOLERANCE,
+        delay=LONGEST_DELAY,
+        lease=LONGEST_LEASE,
     )
 
 
@@ -265,9 +402,9 @@ def misdated(conn: Connection) -> frozenset[str]:
         SELECT order_id::text FROM orders
         WHERE status IN ('pending', 'queued')
           AND (greatest(created_at, updated_at) > now() + %(tolerance)s OR next_attempt_at IS NULL
-               OR greatest(next_attempt_at, lease_until) > now() + interval '1 min')
+               OR greatest(next_attempt_at, lease_until) > now() + %(delay)s)
         """,
-        {"tolerance": CLOCK_TOLERANCE},
+        {"tolerance": CLOCK_TOLERANCE, "delay": LONGEST_DELAY},
     )
     return frozenset(row[0] for row in found)
 

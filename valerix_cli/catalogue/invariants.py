@@ -39,6 +39,27 @@ INVARIANTS = (
         "broken when an order was lost, or an unknown outcome was taken for a failure",
     ),
     _rule(
+        "failed-means-refused",
+        "A failed order has a refusal, of its item and quantity, for its reason.",
+        "broken when a refusal was lost (a restored backup) or changed: inventory would decide anew",
+    ),
+    _rule(
+        "refused-means-ordered",
+        "A refusal has an order, of its item and quantity, that is not confirmed.",
+        "broken when an order was lost or changed, or a refusal was written by hand",
+    ),
+    _rule(
+        "fingerprints-fit",
+        "An order's fingerprint is that of its item and quantity.",
+        "broken when a row was changed by hand: repeats of its body would be refused, or another body accepted",
+    ),
+    _rule(
+        "ledger-in-order",
+        "An item begins with one seed, and each restock has a key.",
+        "broken when stock was added by hand",
+        "keep the databases as they are; valerix stock list",
+    ),
+    _rule(
         "one-outcome-per-order",
         "No order is both refused and deducted.",
         "broken when inventory forgot what it had answered",

@@ -11,6 +11,7 @@ import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 
+from services.order.domain import fingerprint
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.audit.model import Example, Invariant
 from valerix_cli.audit.queries import Connection
@@ -28,6 +29,10 @@ class Step(msgspec.Struct, frozen=True):
     after: str
     detail: dict[str, Any]
 
+    @property
+    def is_claim(self) -> bool:
+        return "lease_seconds" in self.detail or self.detail.get("cause") == "clock-set-back"
+
 
 def claim(status: str, token: int) -> Step:
     return Step(status, status, {"cause": "due", "token": token, "lease_seconds": LEASE.total_seconds()})
@@ -43,7 +48,8 @@ def walk(path: Sequence[str]) -> Iterator[Step]:
             yield claim(before, token)
         if before == "dead":
             token += 1
-        yield Step(before, after, {"cause": "requeued" if before == "dead" else "timeout", "token": token})
+        cause = {"confirmed": None, "failed": "insufficient-stock"}.get(after, "timeout")
+        yield Step(before, after, {"cause": "requeued" if before == "dead" else cause, "token": token})
 
 
 class Books:
@@ -57,17 +63,20 @@ class Books:
         self.inventory("INSERT INTO inventory (item_id, item_name, quantity) VALUES (%s, %s, 0)", [item, item])
         self.book(item, quantity, "seed")
 
-    def book(self, item: str, change: int, kind: str, order_id: uuid.UUID | None = None) -> None:
+    def book(
+        self, item: str, change: int, kind: str, order_id: uuid.UUID | None = None, key: str | None = None
+    ) -> None:
         """Write a ledger line and change the stock with it, as inventory does in one transaction."""
         self.inventory(
             """
             WITH line AS (
-                INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type, order_id)
-                VALUES (%s, %s, %s, %s) RETURNING item_id, quantity_change
+                INSERT INTO inventory_transactions (item_id, quantity_change, transaction_type, order_id,
+                                                    idempotency_key)
+                VALUES (%s, %s, %s, %s, %s) RETURNING item_id, quantity_change
             )
             UPDATE inventory SET quantity = quantity + quantity_change FROM line WHERE line.item_id = inventory.item_id
             """,
-            [item, change, kind, order_id],
+            [item, change, kind, order_id, key],
         )
 
     def order(
@@ -81,9 +90,17 @@ class Books:
                 """
                 INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts,
                                     lease_token, created_at, updated_at)
-                VALUES (%(id)s, %(item)s, %(quantity)s, 'pending', %(key)s, '', 1, 1, now() - %(age)s, now() - %(age)s)
+                VALUES (%(id)s, %(item)s, %(quantity)s, 'pending', %(key)s, %(fingerprint)s, 1, 1, now() - %(age)s,
+                        now() - %(age)s)
                 """,
-                {"id": order_id, "item": item, "quantity": quantity, "key": key, "age": age},
+                {
+                    "id": order_id,
+                    "item": item,
+                    "quantity": quantity,
+                    "key": key,
+                    "fingerprint": fingerprint(item, quantity),
+                    "age": age,
+                },
             )
             _write(conn, order_id, accepted, age)
         if "confirmed" in path:
@@ -102,7 +119,14 @@ class Books:
         with psycopg.connect(self.sources.orders) as conn:
             for step in steps:
                 _write(conn, order_id, step, age)
-                conn.execute("UPDATE orders SET status = %s WHERE order_id = %s", [step.after, order_id])
+                conn.execute(
+                    """
+                    UPDATE orders SET status = %s, lease_token = coalesce(%s, lease_token),
+                                      reason = CASE WHEN %s THEN reason ELSE %s END
+                    WHERE order_id = %s
+                    """,
+                    [step.after, step.detail.get("token"), step.is_claim, step.detail.get("cause"), order_id],
+                )
 
     def event(self, order_id: uuid.UUID, step: Step) -> None:
         """Write a step and nothing else."""

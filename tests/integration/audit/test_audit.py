@@ -2,7 +2,9 @@
 
 import itertools
 import threading
+import uuid
 from datetime import timedelta
+from typing import LiteralString
 
 import pytest
 
@@ -47,6 +49,7 @@ def test_a_changed_quantity_is_named_wherever_it_is(books: Books) -> None:
     assert books.broken() == {
         "confirmed-means-deducted": [str(order_id)],
         "deducted-means-ordered": [str(order_id)],
+        "fingerprints-fit": [str(order_id)],
     }
     assert examples(books.audit(), "confirmed-means-deducted")[0].wrong == (
         "it is confirmed, 2 x ps5, and the ledger has 1 x ps5 for it"
@@ -149,7 +152,9 @@ def test_a_settlement_by_somebody_who_does_not_have_the_order_is_named(books: Bo
     if token != 2:
         books.live(order_id, [claim("queued", 3)])
     books.live(order_id, [Step("queued", "dead", {"token": token})])
-    assert books.broken() == {"leases-kept": [str(order_id)]}
+    broken = books.broken()
+    assert broken.keys() == {"leases-kept"}
+    assert set(broken["leases-kept"]) == {str(order_id)}
 
 
 def test_an_old_unfinished_order_is_unsettled_and_not_a_violation(books: Books) -> None:
@@ -290,3 +295,79 @@ def test_a_claim_before_a_corrected_lease_ended_is_named(books: Books) -> None:
     books.live(order_id, [claim("queued", 2)], age=-HOUR)
     books.live(order_id, [correction(2, 30.0), claim("queued", 3)])
     assert str(order_id) in books.broken()["leases-kept"]
+
+
+def test_a_deleted_refusal_of_a_failed_order_is_named(books: Books) -> None:
+    order_id = books.order("one", "failed")
+    books.order("two", "failed")
+    books.inventory("DELETE FROM refusals WHERE order_id = %s", [order_id])
+    assert books.broken() == {"failed-means-refused": [str(order_id)]}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE refusals SET quantity = quantity + 1",
+        "UPDATE refusals SET item_id = 'switch'",
+        "UPDATE refusals SET order_id = gen_random_uuid()",
+    ],
+)
+def test_a_refusal_of_something_else_than_its_order_is_named(books: Books, spoil: LiteralString) -> None:
+    order_id = books.order("one", "failed")
+    books.inventory(spoil)
+    broken = books.broken()
+    assert broken["failed-means-refused"] == [str(order_id)]
+    assert broken.keys() == {"failed-means-refused", "refused-means-ordered"}
+
+
+def test_a_refusal_for_another_reason_is_named(books: Books) -> None:
+    order_id = books.order("one", "failed")
+    books.inventory("UPDATE refusals SET reason = 'unknown-item'")
+    assert books.broken() == {"failed-means-refused": [str(order_id)]}
+
+
+def test_a_refusal_without_an_order_and_one_of_a_confirmed_order_are_named(books: Books) -> None:
+    confirmed, nobody = books.order("one", "confirmed"), uuid.uuid4()
+    for order_id in (confirmed, nobody):
+        books.inventory(
+            "INSERT INTO refusals (order_id, item_id, quantity, reason) VALUES (%s, 'ps5', 1, 'insufficient-stock')",
+            [order_id],
+        )
+    assert set(books.broken()["refused-means-ordered"]) == {str(confirmed), str(nobody)}
+
+
+@pytest.mark.parametrize("path", [(), ("queued",), ("confirmed",), ("failed",)])
+@pytest.mark.parametrize("value", ["", "\\x00", "\\x" + "ab" * 32])
+def test_an_overwritten_fingerprint_is_named(books: Books, path: tuple[str, ...], value: str) -> None:
+    order_id = books.order("one", *path)
+    books.orders("UPDATE orders SET fingerprint = %s::bytea", [value])
+    assert books.broken() == {"fingerprints-fit": [str(order_id)]}
+
+
+def test_stock_that_came_without_a_key_is_named(books: Books) -> None:
+    books.book("ps5", 5, "restock", key="more")
+    assert books.broken() == {}
+    books.book("ps5", 5, "restock")
+    assert books.broken() == {"ledger-in-order": ["ps5"]}
+
+
+def test_an_item_that_began_twice_is_named(books: Books) -> None:
+    books.book("ps5", 5, "seed")
+    assert books.broken() == {"ledger-in-order": ["ps5"]}
+
+
+def test_a_token_that_the_history_does_not_know_is_named(books: Books) -> None:
+    order_id = books.order("one", "queued")
+    books.orders("UPDATE orders SET lease_token = 7")
+    assert books.broken() == {"leases-kept": [str(order_id)]}
+
+
+@pytest.mark.parametrize("item", ["a\tb", "a\nb", "\t", "\n", "', '"])
+def test_whatever_somebody_writes_as_an_item_the_audit_names_it(books: Books, item: str) -> None:
+    order_id = books.order("one", "confirmed")
+    failed = books.order("two", "failed")
+    books.orders("UPDATE orders SET item_id = %s", [item])
+    broken = books.broken()
+    assert str(order_id) in broken["fingerprints-fit"]
+    assert str(failed) in broken["fingerprints-fit"]
+    assert str(order_id) in broken["confirmed-means-deducted"]

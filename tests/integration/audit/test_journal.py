@@ -78,6 +78,21 @@ def test_an_order_that_was_never_sent_is_named_where_the_keys_are_this_clients_a
     assert books.broken(path) == {"acknowledged-not-lost": ["run-9"]}
 
 
+@pytest.mark.parametrize("prefix", ["run-", None])
+def test_a_key_that_was_sent_and_never_answered_for_a_body_that_was_never_sent_is_named(
+    books: Books, path: Path, prefix: str | None
+) -> None:
+    books.order("run-1", "confirmed", quantity=3)
+    with JournalWriter(path, "run", prefix) as journal:
+        journal.unknown(journal.sent("run-1", "ps5", 3), "ReadTimeout")
+    assert books.broken(path) == {}
+    path.unlink()
+    with JournalWriter(path, "run", prefix) as journal:
+        journal.unknown(journal.sent("run-1", "ps5", 1), "ReadTimeout")
+        journal.sent("run-1", "ps5", 2)
+    assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
 def test_lines_are_read_as_written_and_again_from_where_the_last_reading_ended(path: Path) -> None:
     with JournalWriter(path, "run", "p-") as journal:
         journal.sent("p-1", "ps5", 2)
