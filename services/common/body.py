@@ -6,6 +6,7 @@ take the raw `body` and decode it here.
 
 import functools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -18,7 +19,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
 from litestar.types import HTTPReceiveMessage
 
-from services.common.refusals import InvalidBody, UnsupportedMediaType
+from services.common.refusals import InvalidBody, Refusal, UnsupportedMediaType
 
 T = TypeVar("T")
 
@@ -94,32 +95,29 @@ _pairs = json.JSONDecoder(object_pairs_hook=_object, parse_int=_ignore, parse_fl
 
 
 async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is JSON, or is encoded (415)."""
+    """A guard: refuse a body that does not say it is JSON (415)."""
     _insist(connection, "application/json")
 
 
 async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is NDJSON, or is encoded (415)."""
+    """A guard: refuse a body that does not say it is NDJSON (415)."""
     _insist(connection, "application/x-ndjson")
 
 
 def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
-    refuse_encoded(connection)
     given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != wanted:
         raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {given!r}" if given else ""))
 
 
-def refuse_encoded(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-    """Raise UnsupportedMediaType for a body with a Content-Encoding (RFC 9110, 8.4) other than identity."""
-    if "content-encoding" not in connection.headers:
-        return
-    codings = ",".join(connection.headers.getall("content-encoding")).split(",")
-    unknown = {coding.strip().lower() for coding in codings} - {"identity", ""}
-    if unknown:
-        refusal = UnsupportedMediaType(f"Send the body without Content-Encoding, not as {', '.join(sorted(unknown))}")
-        refusal.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16: it is the encoding that was not accepted
-        raise refusal
+def encoding_refusal(encodings: Iterable[bytes]) -> Refusal | None:
+    """Return why a body with these Content-Encoding headers (RFC 9110, 8.4) is refused; `identity` is not."""
+    codings = {coding.strip().lower().decode("latin-1") for line in encodings for coding in line.split(b",")}
+    if not (unknown := codings - {"identity", ""}):
+        return None
+    refusal = UnsupportedMediaType(f"Send the body without Content-Encoding, not as {', '.join(sorted(unknown))}")
+    refusal.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16: it is the encoding that was not accepted
+    return refusal
 
 
 def described(body_type: Any, media_type: str = "application/json") -> type[Operation]:

@@ -11,8 +11,8 @@ from litestar import Response
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from services.common import context, methods, problems, tracing
-from services.common.hosts import HostPolicy
+from services.common import body, context, methods, problems, tracing
+from services.common.hosts import SAFE, HostPolicy
 from services.common.shortcut import Shortcut, send_response
 from services.common.telemetry import IN_FLIGHT, request_duration
 from services.common.tracing import Span
@@ -39,7 +39,7 @@ SECURITY_HEADERS: Headers = [
 class Edge:
     """Wraps a service's application. `at_stop` is called when the process is to stop: what has no end ends then.
 
-    Refuses what is not for this service, and what a web page of another origin sends, on every path.
+    Refuses what is not for this service, what a web page of another origin sends, and encoded bodies, on every path.
     The endpoint of `straight`, whose answers are never streams, is answered with no ASGI between it and the connection.
     """
 
@@ -106,6 +106,8 @@ class Edge:
     def _refuse(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Response[bytes] | None:
         """Return the problem of a request that no application may see."""
         refusal = self._hosts.refusal(scope, headers)
+        if refusal is None and b"content-encoding" in headers and scope["method"] not in SAFE:
+            refusal = body.encoding_refusal(value for name, value in scope["headers"] if name == b"content-encoding")
         return None if refusal is None else problems.of_refusal(None, refusal)
 
 

@@ -10,7 +10,6 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
-from services.common.body import refuse_encoded
 from services.common.refusals import Refusal
 from services.frontend import sessions
 from services.frontend.deeds import Sent
@@ -52,7 +51,6 @@ async def ours_only(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     request = cast("PageRequest", connection)
     if request.method in SAFE:
         return
-    refuse_encoded(request)
     session = sessions.of(request)
     token = (await request.form()).get(TOKEN)
     if isinstance(token, str) and hmac.compare_digest(_bytes(token), session.form_token.encode()):

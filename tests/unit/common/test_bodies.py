@@ -13,7 +13,7 @@ from services.common.refusals import InvalidBody
 from services.inventory.wire import decode_lines
 from services.order.domain import OrderBody
 from tests.unit.common.environ import TOKENS
-from tests.unit.common.services import Answer, Endpoint, Lines, ask, build, endpoints
+from tests.unit.common.services import SERVICES, Answer, Endpoint, Lines, ask, build, endpoints
 
 ORDER_ID = "00000000-0000-0000-0000-000000000007"
 LINE = {"order_id": ORDER_ID, "item_id": "ps5", "quantity": 1, "attempt": 1}
@@ -32,13 +32,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/admin/chaos/halt": {"halted": False},
 }
 POSTS = [endpoint for endpoint in endpoints("POST", "PUT", "PATCH") if endpoint.service != "frontend"]
-FORMS = [endpoint for endpoint in endpoints("POST", "PUT", "PATCH") if endpoint.service == "frontend"]
+CHANGES = [
+    *endpoints("POST", "PUT", "PATCH", "DELETE"),
+    *(Endpoint(service, "POST", "", "/nothing") for service in SERVICES),
+]
 REFUSED_BODY, REFUSED_TYPE = 422, 415
 
 
 def test_every_endpoint_that_takes_json_is_among_them() -> None:
     assert {endpoint.template for endpoint in POSTS} == BODIES.keys()
-    assert FORMS
 
 
 async def send(endpoint: Endpoint, body: bytes, *more: tuple[bytes, bytes]) -> Answer:
@@ -118,7 +120,7 @@ def test_what_other_readers_cannot_read_is_refused_as_a_body_and_is_no_bug() -> 
         decode(b"[" * 50_000 + b'{"a":1}' + b"]" * 50_000, msgspec.json.Decoder(Any))
 
 
-@pytest.mark.parametrize("endpoint", [*POSTS, *FORMS], ids=str)
+@pytest.mark.parametrize("endpoint", CHANGES, ids=str)
 @pytest.mark.parametrize(
     "codings", [[b"gzip"], [b"br"], [b"identity, gzip"], [b"gzip", b"identity"], [b"aes128gcm"], [b'"identity"']]
 )

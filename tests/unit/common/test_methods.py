@@ -23,10 +23,11 @@ def allow(answer: Answer) -> set[str]:
 
 @pytest.mark.parametrize(("service", "path"), PATHS)
 async def test_options_is_answered_by_every_path_with_what_it_allows(service: str, path: str) -> None:
-    answer = await ask(build(service), "OPTIONS", path)
-    assert (answer.status, answer.body) == (204, b"")
-    assert allow(answer) == in_full(methods_of(service, path))
-    assert not {"content-type", "content-length"} & answer.headers.keys()
+    for headers in ([], [(b"accept", b"text/html")]):
+        answer = await ask(build(service), "OPTIONS", path, headers)
+        assert (answer.status, answer.body) == (204, b"")
+        assert allow(answer) == in_full(methods_of(service, path))
+        assert not {"content-type", "content-length"} & answer.headers.keys()
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
