@@ -10,6 +10,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 LONGEST = 80  # characters of an address with brackets, zone and port
 REMEMBERED = 4096  # texts: most requests come from the same few
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # otherwise all IPv4 clients would be one /64
 # A port may be obfuscated: RFC 7239, 6.
 _NODE = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::[\w.-]+)?|(?P<ipv4>[0-9.]+)(?::[\w.-]+)?|(?P<bare>[0-9A-Fa-f:.]+(?:%.+)?)")
 
@@ -18,7 +19,7 @@ _NODE = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::[\w.-]+)?|(?P<ipv4>[0-9.]+)(?::[\w.
 def parse(text: str) -> Address | None:
     """Return the address in `text`, which may be in brackets or quotes, and have a port or a zone; None if none is.
 
-    An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 address.
+    An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 address, and so is one that NAT64 made of it (RFC 6052).
     """
     found = _NODE.fullmatch(text.strip(' \t"')) if len(text) <= LONGEST else None
     if found is None:
@@ -29,7 +30,7 @@ def parse(text: str) -> Address | None:
         address = ipaddress.IPv6Address((found["ipv6"] or found["bare"]).partition("%")[0])
     except ValueError:
         return None
-    return address.ipv4_mapped or address
+    return ipaddress.IPv4Address(int(address) & 2**32 - 1) if address in _NAT64 else address.ipv4_mapped or address
 
 
 @functools.lru_cache(REMEMBERED)

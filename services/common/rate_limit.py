@@ -5,6 +5,7 @@ one INCR does not.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from litestar.handlers import BaseRouteHandler
@@ -16,6 +17,7 @@ from services.common.redis import BestEffort, Redis
 from services.common.refusals import RateLimited
 
 WINDOW = 60  # seconds
+LOCAL_CLIENTS = 10_000  # that one process counts apart in a minute
 
 
 class RateLimit:
@@ -57,6 +59,32 @@ class RateLimit:
         return await self._redis(count, [0] * len(keys))
 
 
+class LocalRateLimit:
+    """The same limit, counted by this process alone: for a service without Redis."""
+
+    def __init__(self, per_minute: int, trusted_hops: int, clock: Callable[[], float] = time.time) -> None:
+        self._per_minute = per_minute
+        self._trusted_hops = trusted_hops
+        self._clock = clock
+        self._minute = 0
+        self._counts: Counter[str] = Counter()
+
+    async def spend(self, connection: AnyConnection) -> None:
+        """Count one request of this client. Raises RateLimited when its minute is used up."""
+        if not self._per_minute:
+            return
+        now = int(self._clock())
+        if now // WINDOW != self._minute:
+            self._minute = now // WINDOW
+            self._counts.clear()
+        client = addresses.network_of(client_address(connection, self._trusted_hops))
+        if client not in self._counts and len(self._counts) >= LOCAL_CLIENTS:
+            client = "others"
+        self._counts[client] += 1
+        if self._counts[client] > self._per_minute:
+            raise RateLimited(f"{self._per_minute} requests a minute are used up", retry_after=WINDOW - now % WINDOW)
+
+
 def client_address(connection: AnyConnection, trusted_hops: int) -> str:
     """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer.
 
@@ -75,5 +103,10 @@ def client_address(connection: AnyConnection, trusted_hops: int) -> str:
 async def public(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """A guard for endpoints open to all: anonymous callers are limited, a wrong token is still 401."""
     if level_of(connection) is Level.PUBLIC:
-        limit: RateLimit = connection.app.state.rate_limit
-        await limit.spend(connection)
+        await limited(connection, _)
+
+
+async def limited(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """A guard for endpoints that know no tokens: every caller is limited."""
+    limit: RateLimit | LocalRateLimit = connection.app.state.rate_limit
+    await limit.spend(connection)

@@ -22,6 +22,7 @@ from services.common.background import beside, forever
 from services.common.edge import Edge, Headers
 from services.common.health import Identity, health_routes
 from services.common.http import open_session
+from services.common.rate_limit import LocalRateLimit
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.frontend import actions, pages
 from services.frontend.backends import Backend
@@ -89,6 +90,7 @@ def build(settings: FrontendSettings) -> Edge:
         "door": Door(settings.dashboard_password, ledger),
         "sessions": sessions,
         "trusted_hops": settings.trusted_hops,
+        "rate_limit": LocalRateLimit(settings.rate_limit_per_minute, settings.trusted_hops),
         "own_probes": {},
         "downstream_probes": {},
     }

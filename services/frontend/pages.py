@@ -9,7 +9,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect, Stream, Template
 from markupsafe import Markup
 
-from services.common.rate_limit import client_address
+from services.common.rate_limit import client_address, limited
 from services.frontend import sessions
 from services.frontend.backends import Refused, Unanswered
 from services.frontend.board import Board
@@ -39,7 +39,7 @@ async def index(request: PageRequest, state: State) -> Template:
     )
 
 
-@get("/orders/{order_id:uuid}", include_in_schema=False)
+@get("/orders/{order_id:uuid}", guards=[limited], include_in_schema=False)
 async def order(request: PageRequest, state: State, order_id: FromPath[UUID]) -> Template:
     """One order, step by step, across both services."""
     deeds: Deeds = state.deeds

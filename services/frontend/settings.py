@@ -28,4 +28,5 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     look_every_seconds: Seconds = 1.0
     secure_cookies: bool = False
     trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000
     redis_url: str | None = None

@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 from litestar.connection import ASGIConnection
+from litestar.routes import HTTPRoute
 
-from services.common.rate_limit import client_address
+from services.common.rate_limit import LOCAL_CLIENTS, LocalRateLimit, client_address, limited, public
+from services.common.refusals import RateLimited
+from services.frontend.signing import signed_in
+from tests.unit.common.services import Endpoint, application, build, endpoints
 
 
 def asked_by(peer: str | None, *forwarded: str) -> ASGIConnection[Any, Any, Any, Any]:
@@ -54,6 +58,62 @@ def test_a_proxy_that_adds_a_line_of_its_own_is_believed_over_the_line_the_clien
     """Some proxies append to the header, some add a second one (RFC 9110, 5.3: both mean one list)."""
     assert client_address(asked_by("10.0.0.9", "6.6.6.6", "1.1.1.1"), 1) == "1.1.1.1"
     assert client_address(asked_by("10.0.0.9", "6.6.6.6, 7.7.7.7", "1.1.1.1", "2.2.2.2"), 2) == "1.1.1.1"
+
+
+async def test_a_limit_of_one_process_counts_each_client_apart_and_begins_again_each_minute() -> None:
+    now = 120.0
+    limit = LocalRateLimit(3, 0, clock=lambda: now)
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "10.0.0.1"):
+        await limit.spend(asked_by(address))
+    with pytest.raises(RateLimited) as refused:
+        await limit.spend(asked_by("2001:db8::4"))
+    assert refused.value.headers == {"Retry-After": "60"}
+    await limit.spend(asked_by("10.0.0.1"))
+    now = 180.0
+    await limit.spend(asked_by("2001:db8::4"))
+
+
+async def test_a_limit_of_one_process_remembers_a_bounded_number_of_clients() -> None:
+    limit = LocalRateLimit(1, 0, clock=lambda: 0.0)
+    for number in range(LOCAL_CLIENTS):
+        await limit.spend(asked_by(f"10.0.{number // 256}.{number % 256}"))
+    await limit.spend(asked_by("192.0.2.1"))
+    with pytest.raises(RateLimited):
+        await limit.spend(asked_by("192.0.2.2"))  # which counts with all that came too late
+
+
+EXEMPT = {
+    "/metrics": "not published, and Prometheus has to see a service that is busy",
+    "/health": "one examination a second, whoever asks",
+    "/health/live": "says what it knows already",
+    "/health/ready": "one examination a second, whoever asks",
+    "/health/deep": "one examination a second, whoever asks",
+    "/schema": "made once",
+    "/schema/openapi.json": "made once",
+    "/schema/{path}": "says 404",
+    "/": "rendered once a second for all",
+    "/feed": "rendered once a second for all; connections have a limit of their own",
+    "/sign-in": "asks no service; wrong guesses have a limit of their own",
+    "/sign-out": "asks no service",
+}
+
+
+@pytest.mark.parametrize("endpoint", endpoints(), ids=str)
+def test_every_endpoint_is_limited_or_for_holders_of_a_token_or_exempt_for_a_reason(endpoint: Endpoint) -> None:
+    [handler] = [
+        handlers[method][0]
+        for handlers in (
+            route.route_handler_map
+            for route in application(build(endpoint.service)).routes
+            if isinstance(route, HTTPRoute) and route.path_format == endpoint.template
+        )
+        for method in handlers
+        if method == endpoint.method
+    ]
+    protect = {public, limited, signed_in}
+    is_protected = any(guard in protect or guard.__qualname__.startswith("only.") for guard in handler.resolve_guards())
+    exempt = endpoint.template in EXEMPT or endpoint.template.startswith("/assets/")
+    assert is_protected != exempt
 
 
 def test_without_a_peer_all_share_one_minute() -> None:
