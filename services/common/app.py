@@ -8,10 +8,9 @@ from typing import Any
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
-from services.common import body, problems
+from services.common import body, openapi, problems
 from services.common.telemetry import metrics
 
 VERSION = metadata.version("valerix")
@@ -34,9 +33,7 @@ def build_app(
         route_handlers=[metrics, *handlers],
         lifespan=list(lifespan),
         request_max_body_size=body.LIMIT,
-        openapi_config=OpenAPIConfig(
-            title=title, version=VERSION, path="/schema", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
-        ),
+        openapi_config=OpenAPIConfig(title=title, version=VERSION, path="/schema", render_plugins=[openapi.Document()]),
         state=config.state,
         logging_config=None,
         **usual | more,

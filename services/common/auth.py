@@ -53,6 +53,14 @@ def level_of(connection: AnyConnection) -> Level:
     return access.level(connection.headers.get("authorization"))
 
 
+_LEVELS: dict[Guard, tuple[Level, ...]] = {}
+
+
+def levels_of(guard: Any) -> tuple[Level, ...] | None:
+    """Return the levels that a guard made by `only` lets pass, None for any other guard."""
+    return _LEVELS.get(guard)
+
+
 def only(*allowed: Level) -> Guard:
     """A guard that lets the named levels pass: 401 without a token, 403 with another level's."""
     names = " or ".join(level.value for level in allowed)
@@ -64,6 +72,7 @@ def only(*allowed: Level) -> Guard:
         if level not in allowed:
             raise Forbidden(f"This needs the {names} token, not the {level.value} one")
 
+    _LEVELS[guard] = allowed
     return guard
 
 

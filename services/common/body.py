@@ -120,10 +120,12 @@ def encoding_refusal(encodings: Iterable[bytes]) -> Refusal | None:
     return refusal
 
 
-def described(body_type: Any, media_type: str = "application/json") -> type[Operation]:
-    """An OpenAPI operation that says which body the handler takes."""
-    (schema,), components = msgspec.json.schema_components([body_type])
-    inline = _inlined(schema, components)
+def described(
+    body_type: Any, media_type: str = "application/json", *, schema: dict[str, Any] | None = None
+) -> type[Operation]:
+    """An OpenAPI operation that says which body the handler takes; `schema` where the type does not say it all."""
+    (made,), components = msgspec.json.schema_components([body_type])
+    inline: Any = schema or _inlined(made, components)
 
     @dataclass
     class Described(Operation):

@@ -15,6 +15,7 @@ import structlog
 from litestar import Response, get
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 
 log = structlog.get_logger()
 
@@ -106,6 +107,9 @@ async def _check(probe: Probe) -> Check:
     return Check(status, round((time.perf_counter() - began) * 1000, 2), remark)
 
 
+_DOWN = {503: ResponseSpec(Health, description="What this service cannot do without does not answer.")}
+
+
 def _answer(health: Health) -> Response[Health]:
     return Response(health, status_code=503 if health.status == "down" else 200)
 
@@ -122,12 +126,12 @@ def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
         """Whether the process answers at all."""
         return identity.health("ok", {})
 
-    @get(["/health", "/health/ready"], tags=["health"])
+    @get(["/health", "/health/ready"], tags=["health"], responses=_DOWN)
     async def ready(state: State) -> Response[Health]:
         """Whether this service may take traffic: its own dependencies, with their latency."""
         return _answer(await ready_now.result(state.own_probes))
 
-    @get("/health/deep", tags=["health"])
+    @get("/health/deep", tags=["health"], responses=_DOWN)
     async def deep(state: State) -> Response[Health]:
         """Everything, downstream included."""
         return _answer(await deep_now.result(state.own_probes | state.downstream_probes))

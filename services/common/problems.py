@@ -58,6 +58,11 @@ def responses(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
+def meaning_of(status: int) -> str:
+    """What a problem of a status means, for the OpenAPI document."""
+    return _MEANINGS[status]
+
+
 def document(
     status: int,
     slug: str,

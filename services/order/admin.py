@@ -46,6 +46,23 @@ class Requeued(msgspec.Struct, frozen=True):
     requeued: list[uuid.UUID]
 
 
+EITHER_ONE_OR_ALL = {
+    "title": "RequeueBody",
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"order_id": {"type": "string", "format": "uuid"}, "all": {"const": False}},
+            "required": ["order_id"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"order_id": {"type": "null"}, "all": {"const": True}},
+            "required": ["all"],
+            "additionalProperties": False,
+        },
+    ],
+}
 _force = msgspec.json.Decoder(ForceBody)
 _requeue = msgspec.json.Decoder(RequeueBody)
 
@@ -90,7 +107,7 @@ async def get_queue(state: State) -> QueueView:
     "/api/admin/queue/requeue",
     tags=["admin"],
     guards=[operator_only, bodies.json_only],
-    operation_class=bodies.described(RequeueBody),
+    operation_class=bodies.described(RequeueBody, schema=EITHER_ONE_OR_ALL),
     responses=responses(401, 403, 404, 409, 413, 415, 422, 503),
     status_code=200,
 )

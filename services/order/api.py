@@ -1,10 +1,11 @@
 """Orders over HTTP: place, read, list."""
 
 import base64
-import binascii
+import re
 import time
 import uuid
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Response, get, post
@@ -15,6 +16,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from services.common import body as bodies
 from services.common import context, problems
 from services.common.idempotency import KEY, parse_key
+from services.common.openapi import HEADERS, PLACED
 from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
@@ -27,6 +29,16 @@ from services.order.store import Event
 
 PLACE = "/api/orders"
 PLACE_GUARDS = (public, bodies.json_only)
+
+_DIGIT, _NOT_ZERO = "([MN][DTjz]|O[DT])", "(M[Tjz]|N[DTjz]|O[DT])"  # the first of three bytes
+_THREE, _TWO = "[AEIMQUYcgk][w-z0-5]", "[AEIMQUYcgk]"
+CURSOR = (
+    f"^({_NOT_ZERO}{_THREE}({_DIGIT}{_THREE}){{0,4}}(([MN][AQgw]|O[AQ])|{_DIGIT}{_TWO})?"
+    f"|M[Qgw]|N[AQgw]|O[AQ]|{_NOT_ZERO}{_TWO})$"
+)
+"""What a cursor looks like: a number of at most 17 digits, none of them a leading zero, in base64 without padding."""
+
+PARAMETERS = ("status", "item_id", "limit", "cursor", "idempotency_key")
 
 _order_body = msgspec.json.Decoder(OrderBody)
 _encoder = msgspec.json.Encoder()
@@ -54,6 +66,14 @@ class OrderEvents(msgspec.Struct, frozen=True):
     guards=PLACE_GUARDS,
     operation_class=bodies.described(OrderBody),
     status_code=201,
+    opt={
+        HEADERS: {
+            201: PLACED,
+            202: PLACED,
+            409: ("Retry-After", "Idempotent-Replayed"),
+            422: ("Idempotent-Replayed",),
+        }
+    },
     responses={
         201: ResponseSpec(Order, description="Confirmed: the goods are the caller's."),
         202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location says where to look."),
@@ -111,14 +131,16 @@ async def get_events(state: State, order_id: FromPath[uuid.UUID]) -> OrderEvents
 
 @get("/api/orders", tags=["orders"], guards=[public], responses=problems.responses(400, 401, 429, 503))
 async def list_orders(
+    request: AnyRequest,
     state: State,
     status: FromQuery[Status | None] = None,
     item_id: Annotated[str | None, QueryParameter(pattern=ITEM_ID)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
+    cursor: Annotated[str | None, QueryParameter(max_length=64, schema_extra={"pattern": CURSOR})] = None,
     idempotency_key: Annotated[str | None, QueryParameter(pattern=f"^{KEY.pattern}$")] = None,
 ) -> OrderPage:
     """Orders newest first, a page at a time; with a key, the one order that has it."""
+    _refuse_ambiguous(request)
     before = None if cursor is None else _position(cursor)
     pool: Pool = state.pool
     async with pool.connection() as conn:
@@ -149,15 +171,22 @@ def _answer(placement: Placement) -> Response[bytes]:
     return Response(_encoder.encode(order), status_code=status, headers=headers, media_type="application/json")
 
 
+def _refuse_ambiguous(request: AnyRequest) -> None:
+    """Raise InvalidParameter for a parameter that comes twice, and for a null, which the framework takes for none."""
+    given = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    for name in PARAMETERS:
+        values = [value for other, value in given if other == name]
+        if len(values) > 1:
+            raise InvalidParameter(f"{name}: give it once")
+        if name == "status" and values == ["null"]:
+            raise InvalidParameter("status: leave it out for any")
+
+
 def _cursor(position: int) -> str:
     return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
 
 
 def _position(cursor: str) -> int:
-    try:
-        position = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
-        raise InvalidParameter("cursor: not one of ours") from None
-    if not 0 < position < 2**63:
+    if not re.fullmatch(CURSOR, cursor) or "\n" in cursor:
         raise InvalidParameter("cursor: not one of ours")
-    return position
+    return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

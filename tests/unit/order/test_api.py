@@ -1,11 +1,15 @@
 """What is asked of the order service in a way it does not take, refused before any database is asked."""
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.common.settings import read
+from services.order.api import CURSOR, _cursor, _position
 from services.order.app import build
 from services.order.settings import OrderSettings
 from services.order.worker import build as build_worker
@@ -41,6 +45,17 @@ async def orders() -> AsyncIterator[httpx.AsyncClient]:
         ("/api/orders?cursor=LTE", "invalid-parameter"),  # -1
         ("/api/orders?cursor=OTIyMzM3MjAzNjg1NDc3NTgwOA", "invalid-parameter"),  # 2**63
         ("/api/orders?cursor=" + "A" * 65, "invalid-request"),
+        ("/api/orders?cursor=MTIz%3D", "invalid-parameter"),
+        ("/api/orders?cursor=MTI!z", "invalid-parameter"),
+        ("/api/orders?cursor=MTIz%0A", "invalid-parameter"),
+        ("/api/orders?cursor=MTJ", "invalid-parameter"),  # bits that no cursor has set
+        ("/api/orders?cursor=MDE", "invalid-parameter"),  # 01
+        ("/api/orders?cursor=KzE", "invalid-parameter"),  # +1
+        ("/api/orders?status=null", "invalid-parameter"),
+        ("/api/orders?status=null&status=dead", "invalid-parameter"),
+        *((f"/api/orders?{one}=1&{one}=1", "invalid-parameter") for one in ("item_id", "limit", "idempotency_key")),
+        ("/api/orders?cursor=MTIz&cursor=MTIz", "invalid-parameter"),
+        ("/api/orders?status=dead&status=failed", "invalid-parameter"),
     ],
 )
 async def test_a_bad_parameter_is_400(orders: httpx.AsyncClient, path: str, slug: str) -> None:
@@ -76,3 +91,14 @@ async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
         assert (await worker.get("/health/live")).json()["service"] == "worker"
         assert (await worker.get("/metrics")).status_code == 200
         assert (await worker.get("/api/orders")).status_code == 404
+
+
+@given(st.integers(1, 10**17 - 1))
+def test_every_cursor_is_of_the_documented_form_and_comes_back_as_it_was(position: int) -> None:
+    assert re.fullmatch(CURSOR, _cursor(position))
+    assert _position(_cursor(position)) == position
+
+
+@given(st.from_regex(CURSOR, fullmatch=True))
+def test_every_cursor_of_the_documented_form_is_taken(cursor: str) -> None:
+    assert 0 < _position(cursor) < 2**63
