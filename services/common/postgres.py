@@ -9,6 +9,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, TypeVar
 
 import psycopg
+import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from services.common.background import beside, forever
@@ -16,6 +17,8 @@ from services.common.connections import BlockingConnection, Connection, Pool
 from services.common.refusals import DatabaseUnavailable
 
 __all__ = ["LOCK", "OUTAGES", "Connection", "Pool", "check_schema", "in_time", "migrate", "open_pool"]
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -119,6 +122,15 @@ async def check_schema(pool: Pool, package: str) -> None:
         (version,) = await cursor.fetchone() or (None,)
     if (version or 0) < (expected := _version(_migrations(package)[-1])):
         raise OutdatedSchema(f"it is at version {version or 0}, this code needs {expected}: run {package}.migrate")
+    if version > expected:
+        _note_newer_schema(package, version, expected)
+
+
+@functools.cache
+def _note_newer_schema(package: str, version: int, expected: int) -> None:
+    """Log once that the schema is newer: the next version leaves what this code uses as it is, later ones may not."""
+    why = f"it is at version {version}, {package} knows versions up to {expected}"
+    log.warning("the database's schema is newer than this code", why=why)
 
 
 MIGRATION_LIMIT = 900.0  # seconds that one statement may take

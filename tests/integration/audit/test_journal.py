@@ -129,7 +129,7 @@ def test_however_long_the_line_is_that_was_cut_short_only_it_is_removed(path: Pa
         pass
     whole = path.read_bytes()
     with path.open("ab") as file:
-        file.write(b"x" * cut)
+        file.write((b'{"event":"sent","at":"' + b"x" * cut)[:cut])
     with JournalWriter(path, "second"):
         pass
     assert path.read_bytes().startswith(whole)

@@ -56,6 +56,16 @@ def test_a_service_whose_schema_is_missing_is_not_ready_until_it_is_there(
         eventually(lambda: ready(services, order.url) == 200)
 
 
+@pytest.mark.parametrize("kind", ["order", "worker", "inventory"])
+def test_a_service_on_a_newer_schema_is_ready_and_says_so_once(services: Processes, kind: str) -> None:
+    service = services.inventory() if kind == "inventory" else getattr(services, kind)("http://127.0.0.1:9")
+    with psycopg.connect(service.environ["VALERIX_DATABASE_URL"]) as conn:
+        conn.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'of a later version')")
+    services.start(service)
+    assert [ready(services, service.url) for _ in range(3)] == [200] * 3
+    assert service.log.read_text().count("the database's schema is newer than this code") == 1
+
+
 def ready(services: Processes, url: str) -> int:
     return services.client.get(f"{url}/health/ready").status_code
 
