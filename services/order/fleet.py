@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias, TypeVar
 
@@ -74,8 +75,17 @@ class FleetView(msgspec.Struct, frozen=True):
 class Fleet:
     """This replica's breaker among the others."""
 
-    def __init__(self, settings: OrderSettings, role: Literal["order", "worker"], redis: BestEffort) -> None:
+    def __init__(
+        self,
+        settings: OrderSettings,
+        role: Literal["order", "worker"],
+        redis: BestEffort,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`now` is this machine's clock. What replicas tell each other is dated by Redis', which is one for all."""
         self._settings = settings
+        self._now = now
+        self._redis_ahead = timedelta()
         self._role: Literal["order", "worker"] = role
         self._redis = redis
         self._own: list[HistoryEntry] = []
@@ -110,7 +120,7 @@ class Fleet:
                 outcomes=outcomes,
             ),
             retry_in_seconds=round(breaker.retry_in(), 2) if breaker.shown == "open" and not breaker.forced else None,
-            updated_at=datetime.now(UTC),
+            updated_at=self._now() + self._redis_ahead,
         )
 
     async def view(self) -> FleetView:
@@ -164,8 +174,11 @@ class Fleet:
                         pipe.delete(FORCED)
                     elif command is not None:
                         pipe.set(FORCED, command)
+                    pipe.time()
                     pipe.get(FORCED)
-                    raw = (await pipe.execute())[-1]
+                    *_, (seconds, microseconds), raw = await pipe.execute()
+                there = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+                self._redis_ahead = there - self._now()
                 return COMMANDS.get(raw, "auto")
 
             told = await self._redis(swap, None)

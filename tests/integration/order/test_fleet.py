@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -53,6 +53,18 @@ async def test_what_is_forced_on_one_reaches_the_other_within_a_second(replicas:
         await first.force(forced)
         assert first.breaker.forced == forced
         await until(partial(forced_to, second, forced), within=1)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_replicas_see_each_other_however_wrong_the_clock_of_one_is(redis: BestEffort, hours: int) -> None:
+    right = fleet(redis, "order-1")
+    settings = read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-2"})
+    wrong = Fleet(settings, "order", redis, lambda: datetime.now(UTC) + timedelta(hours=hours))
+    for _ in range(2):
+        await right.exchange()
+        await wrong.exchange()
+    for one in (right, wrong, right):
+        assert {view.replica for view in (await one.view()).replicas} == {"order-1", "order-2"}
 
 
 async def test_a_replica_that_starts_later_does_as_the_others(replicas: tuple[Fleet, Fleet], redis: BestEffort) -> None:
