@@ -6,6 +6,7 @@ take the raw `body` and decode it here.
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -24,6 +25,8 @@ from services.common.refusals import InvalidBody, Refusal, UnsupportedMediaType
 T = TypeVar("T")
 
 LIMIT = 65_536  # bytes
+UTF_8 = {"utf-8", "utf8", "us-ascii"}  # charsets whose text UTF-8 reads (RFC 8259, 8.1, has no other)
+_CHARSET = re.compile(r"(?:^|;)\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)")
 GONE = "client disconnected prematurely"
 """What Litestar says where a caller hangs up in the middle of its body: no bug, and nobody is there to hear of it."""
 
@@ -105,9 +108,17 @@ async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
 
 
 def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
-    given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != wanted:
-        raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {given!r}" if given else ""))
+    given = connection.headers.getall("content-type", [])
+    if given == [wanted]:
+        return
+    if len(given) > 1:
+        raise UnsupportedMediaType(f"Send one Content-Type, {wanted}, not {len(given)}")
+    kind, _, parameters = (given[0] if given else "").lower().partition(";")
+    if kind.strip() != wanted:
+        raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {kind.strip()!r}" if kind else ""))
+    charsets = {charset.strip('"') for charset in _CHARSET.findall(parameters)}
+    if charsets - UTF_8:
+        raise UnsupportedMediaType(f"Send the body in UTF-8, not in {', '.join(sorted(charsets))}")
 
 
 def encoding_refusal(encodings: Iterable[bytes]) -> Refusal | None:

@@ -136,3 +136,64 @@ async def test_a_body_in_an_encoding_is_415_and_told_what_is_taken(endpoint: End
 async def test_a_body_in_no_encoding_may_say_so(endpoint: Endpoint, coding: bytes) -> None:
     answer = await send(endpoint, json.dumps(BODIES[endpoint.template]).encode(), (b"content-encoding", coding))
     assert is_taken(answer)
+
+
+@pytest.mark.parametrize("endpoint", POSTS, ids=str)
+@pytest.mark.parametrize(
+    ("lines", "taken"),
+    [
+        ([b"%s"], True),
+        ([b"%s; charset=utf-8"], True),
+        ([b'%s;charset="UTF-8"'], True),
+        ([b"%s ; version=1; CharSet=us-ascii"], True),
+        ([b"%s; charset=utf-16"], False),
+        ([b'%s; version=1; charset="iso-8859-1"'], False),
+        ([b"%s; charset=utf-8; charset=utf-16"], False),
+        ([b"%s; charset="], False),
+        ([b"%s", b"%s"], False),
+        ([b"%s", b"text/plain"], False),
+        ([b"%s, text/plain"], False),
+        ([b"text/plain; a=%s"], False),
+        ([b""], False),
+        ([], False),
+    ],
+)
+async def test_a_body_is_of_one_type_and_in_utf_8(endpoint: Endpoint, lines: list[bytes], taken: bool) -> None:  # noqa: FBT001 - a table's column
+    kind = b"application/x-ndjson" if endpoint.path.endswith("deductions") else b"application/json"
+    headers: Lines = [
+        (b"authorization", b"Bearer " + TOKENS[0 if "deduct" in endpoint.path else 2].encode()),
+        (b"idempotency-key", b"key"),
+        *((b"content-type", line.replace(b"%s", kind)) for line in lines),
+    ]
+    content = json.dumps(BODIES[endpoint.template]).encode()
+    answer = await ask(build(endpoint.service), endpoint.method, endpoint.path, headers, content=content)
+    assert is_taken(answer) if taken else (answer.status, answer.slug) == (REFUSED_TYPE, "unsupported-media-type")
+
+
+@pytest.mark.parametrize(
+    "number", ["1.0", "1e0", "10e-1", "1.5", "NaN", "Infinity", "-0", "01", "+1", "0x1", "true", '"1"', "1" * 5000]
+)
+def test_a_number_is_written_as_a_whole_one(number: str) -> None:
+    with pytest.raises(InvalidBody):
+        decode(f'{{"item_id":"ps5","quantity":{number}}}'.encode(), msgspec.json.Decoder(OrderBody))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'\xef\xbb\xbf{"item_id":"ps5","quantity":1}',
+        b'{"item_id":"ps5","quantity":1}x',
+        b'{"item_id":"ps5","quantity":1}\x00',
+        b'{"item_id":"ps5","quantity":1}{"item_id":"ps5","quantity":1}',
+        b'{"item_id":"\\ud800","quantity":1}',
+        b'{"item_id":"\xed\xa0\x80","quantity":1}',
+        b'{"item_id":"\xc0\x80","quantity":1}',
+        b'{"item_id":"ps5",/**/"quantity":1}',
+        b'{"item_id":"ps5","quantity":1,}',
+        b"{'item_id':'ps5','quantity':1}",
+        '{"item_id":"ps5","quantity":1}'.encode("utf-16"),
+    ],
+)
+def test_a_body_is_one_json_text_in_utf_8_and_nothing_more(text: bytes) -> None:
+    with pytest.raises(InvalidBody):
+        decode(text, msgspec.json.Decoder(OrderBody))
