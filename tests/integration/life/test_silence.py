@@ -167,7 +167,7 @@ def shop_waiting(shop: WiredShop) -> list[str]:
     return [shop.place().json()["order_id"] for _ in range(3)]
 
 
-@matrix(REDIS, SILENCES, "order to redis, swallow")
+@matrix(REDIS, SILENCES)
 def test_dead_connections_to_redis_are_replaced(shop: WiredShop, connection: str, kind: str) -> None:
     key = new_key()
     assert shop.place(key=key).status_code == 201

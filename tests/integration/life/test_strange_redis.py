@@ -77,7 +77,7 @@ def sane(shop: StrangeShop) -> None:
         assert httpx.get(f"{service.url}/health").status_code == 200
 
 
-QUICK = {"not Redis at all", "a list of many", "a wrong type"}
+QUICK = {"a list of many"}
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server:
                 return await best_effort(short if number % 2 else read, None)
 
             answered = 0
-            for number in range(300):
+            for number in range(120):
                 best_effort._rested_at = 0.0  # noqa: SLF001 - as if a second had passed
                 if number % 10 == 0:
                     proxy.delay(0.06 if number % 20 else 0.0)  # two round trips: around the limit of 0.3 s
@@ -228,7 +228,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server:
                 for each, value in enumerate(got):
                     assert value in {None, str(number * 10 + each).encode()}
                     answered += value is not None
-            assert answered > 100
+            assert answered > 40
 
 
 def test_what_uvloop_raises_for_a_closed_transport_is_redis_failure(redis_url: str) -> None:

@@ -75,10 +75,17 @@ def load(url: str, item_id: str | None = None) -> Iterator[Load]:
 
 
 class WiredShop(Shop):
-    """One inventory, one order service and one worker. `proxies` are named as "order to postgres"."""
+    """One inventory, one worker, some order replicas. `proxies` are named as "order to redis", "order-2 to redis"."""
 
     def __init__(
-        self, stack: ExitStack, services: Processes, order_database: str, inventory_database: str, redis_url: str
+        self,
+        stack: ExitStack,
+        services: Processes,
+        order_database: str,
+        inventory_database: str,
+        redis_url: str,
+        *,
+        orders: int = 1,
     ) -> None:
         self.order_database, self.inventory_database, self.redis_url = order_database, inventory_database, redis_url
         self.services = services
@@ -86,7 +93,8 @@ class WiredShop(Shop):
         self.proxies: dict[str, Proxy] = {}
         self._stack = stack
         self.inventory = services.inventory(**SETTINGS, **self._databases("inventory", inventory_database))
-        self.orders = [self._caller(services.order, "order")]
+        names = ["order", *(f"order-{number}" for number in range(2, orders + 1))]
+        self.orders = [self._caller(services.order, name) for name in names]
         self.worker = self._caller(services.worker, "worker")
 
     def heal(self) -> None:

@@ -1,0 +1,20 @@
+"""The figures of availability can be made, and are sane where a promise says what they may be."""
+
+import subprocess
+import sys
+
+import pytest
+
+GAP = 5.0  # seconds in which dead connections are replaced
+
+
+@pytest.mark.long
+@pytest.mark.timed
+def test_while_old_connections_are_dead_orders_are_accepted_again_soon() -> None:
+    command = [sys.executable, "-m", "tests.faults.availability", "--seconds", "8", "--only", "old connections dead"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == 4, done.stdout
+    for row in rows:
+        assert float(row[4].removesuffix(" s")) < GAP, row
