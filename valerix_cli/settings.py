@@ -146,4 +146,6 @@ def _format(text: str) -> Format:
 
 
 def directory_of_this_run() -> Path:
-    return Path(os.curdir).absolute()
+    """Where it was typed; by a relative name where we may stand, but not come to from outside, as the dashboard may."""
+    here = Path(os.curdir).absolute()
+    return here if os.access(here, os.X_OK) else Path(os.curdir)

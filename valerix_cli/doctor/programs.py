@@ -10,6 +10,7 @@ from pathlib import Path
 from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import UnreachableError
+from valerix_cli.local.accounts import closed_to_others
 from valerix_cli.local.binaries import embedded_valkey, is_open_to_all, wheel_postgres
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL
 from valerix_cli.local.home import nearest
@@ -72,6 +73,12 @@ def _look_at_account(directory: Path) -> Iterator[Finding]:
         yield _ACCOUNT.failed(
             "PostgreSQL refuses to run as root, and there is no account called nobody.",
             "useradd --system --no-create-home nobody, or run valerix as an ordinary user",
+        )
+        return
+    if account is not None and (closed := closed_to_others()):
+        yield _ACCOUNT.warning(
+            f"You are root, and so are the services: other users may not read {closed}, which they need.",
+            "run valerix as an ordinary user, or install it where all may read it, such as below /opt",
         )
         return
     if account is None:

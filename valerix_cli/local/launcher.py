@@ -12,6 +12,7 @@ import os
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
 CANNOT_RUN = 126
 
 
@@ -21,7 +22,9 @@ def main(parent: str, death_signal: str, uid: str, gid: str, *command: str) -> N
         os.setgid(int(gid))
         os.setuid(int(uid))
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
+        libc = ctypes.CDLL(None)
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # no program that it runs gets more than it has
+        libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):  # it died before we asked to hear of it
         sys.exit(CANNOT_RUN)
     os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for # nosec B606

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valerix_cli.local.home import DASHBOARD_CONTEXTS
-from valerix_cli.local.launch import Launch
+from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ports import LOOPBACK
 from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
 from valerix_cli.local.surroundings import needed
@@ -144,14 +144,26 @@ def _urls(fleet: tuple[Replica, ...], kind: Kind) -> str:
 
 
 def service(
-    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str], home: Path
+    replica: Replica,
+    fleet: tuple[Replica, ...],
+    backing: Backing,
+    ours: Mapping[str, str],
+    home: Path,
+    account: Account | None = None,
 ) -> Launch:
-    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours))
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours), account)
 
 
-def migration(kind: Kind, module: tuple[str, ...], backing: Backing, ours: Mapping[str, str], home: Path) -> Launch:
+def migration(
+    kind: Kind,
+    module: tuple[str, ...],
+    backing: Backing,
+    ours: Mapping[str, str],
+    home: Path,
+    account: Account | None = None,
+) -> Launch:
     told = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
-    return Launch(_python(*module), home, _base(kind, backing, ours) | told)
+    return Launch(_python(*module), home, _base(kind, backing, ours) | told, account)
 
 
 def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
 from valerix_cli.local import holds, home, plan, schema
+from valerix_cli.local.accounts import accounts, closed_to_others, compile_services
 from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.identity import start_time
@@ -82,7 +83,11 @@ class Supervisor:
         self._household = Household(
             journal, self._changed, inherited=(lock,), held_for=partial(holds.held_for, directory)
         )
-        self._backends = Backends(directory, keep_secrets(directory), self._household)
+        users = accounts(directory, ("redis", *(kind.name for kind in plan.KINDS)))
+        self._closed = closed_to_others() if users else None
+        self._accounts = users if self._closed is None else {}
+        """Of the services; none where they could not read their own code then."""
+        self._backends = Backends(directory, keep_secrets(directory), self._household, users.get("redis"))
         self._monitoring = Monitoring(directory, self._household)
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()
@@ -127,6 +132,11 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._changed()
+        if self._closed:
+            why = f"other users may not read {self._closed}, which they need"
+            self._journal.warning(f"the services run as root, not as users of their own: {why}")
+        if self._accounts:
+            await asyncio.to_thread(compile_services)
         backing = await self._backends.start(self._wishes.postgres, self._environ)
         migrations = [self._migrate(kind, module, backing) for kind, module in plan.MIGRATIONS]
         if await asyncio.to_thread(schema.is_current, backing.database_urls):  # they only look, and add new items
@@ -141,7 +151,7 @@ class Supervisor:
         self._changed()
 
     async def _migrate(self, kind: plan.Kind, module: tuple[str, ...], backing: plan.Backing) -> None:
-        launch = plan.migration(kind, module, backing, self._environ, self._directory)
+        launch = plan.migration(kind, module, backing, self._environ, self._directory, self._accounts.get(kind.name))
         name = f"{kind.name}-migrate"
         await run_to_its_end(name, launch, log_file(self._logs, name), self._household)
 
@@ -180,7 +190,8 @@ class Supervisor:
         return tuple(chosen)
 
     def _service(self, replica: plan.Replica, replicas: tuple[plan.Replica, ...], backing: plan.Backing) -> Child:
-        launch = plan.service(replica, replicas, backing, self._environ, self._directory)
+        account = self._accounts.get(replica.kind.name)
+        launch = plan.service(replica, replicas, backing, self._environ, self._directory, account)
         answers = partial(is_ready, replica.url)
         log = log_file(self._logs, replica.name)
         return Child(Charge(replica.name, replica.url, replica.port, lambda: launch, answers, log), self._household)

@@ -1,0 +1,159 @@
+"""Whom the processes of a platform run as when root starts it."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.platform.installation import PATIENCE
+from tests.processes import open_directory
+from valerix_cli.local.accounts import NUMBERS, accounts
+from valerix_cli.local.binaries import is_open_to_all
+from valerix_cli.local.lock import holders
+from valerix_cli.local.plan import KINDS
+from valerix_cli.local.state import Stack, read_stack
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can run processes as other users"),
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may do"),
+]
+_RUN = "from valerix_cli.main import run; run()"
+
+
+def open_python() -> Path:
+    """A Python of this version that every user may run: this one, or the system's."""
+    names = [Path(sys.executable).resolve(), Path(f"/usr/bin/python3.{sys.version_info.minor}")]
+    for python in names:
+        if python.exists() and is_open_to_all(python):
+            return python
+    pytest.skip(f"no Python 3.{sys.version_info.minor} that every user may run: install Debian's python3")
+
+
+class Opened:
+    """Valerix in an environment that every user may read, with what is installed in ours."""
+
+    def __init__(self, place: Path) -> None:
+        self.state = place / "state"
+        self._python = place / "environment" / "bin" / "python"
+        make = [str(open_python()), "-m", "venv", "--without-pip", "--symlinks", str(place / "environment")]
+        subprocess.run(make, check=True)
+        (packages,) = (place / "environment" / "lib").glob("python3.*/site-packages")
+        ours = Path(__file__).parents[2]
+        # what redis wants besides of a Python older than 3.11.3, which is not installed where ours is newer
+        (packages / "async_timeout.py").write_text("from asyncio import timeout\n")
+        (packages / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ours}\n")
+
+    def __call__(self, *typed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._python, "-P", "-c", _RUN, *typed],
+            env={"PATH": os.environ["PATH"], "VALERIX_STATE_DIR": str(self.state), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE * 4,
+            check=False,
+        )
+
+    @property
+    def stack(self) -> Stack:
+        stack = read_stack(self.state)
+        assert stack is not None
+        return stack
+
+
+@pytest.fixture(scope="module", params=["open", "closed"])
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """With a state directory that others may pass through, and with one that they may not."""
+    with open_directory("accounts") as place:
+        if not is_open_to_all(Path(sysconfig.get_path("purelib")), Path(__file__)):
+            pytest.skip("other users may not read what is installed here")
+        found = Opened(place)
+        if request.param == "closed":
+            (place / "closed").mkdir(mode=0o700)
+            found.state = place / "closed" / "state"
+        done = found("up", "--detach", "--free-ports", "--replicas", "order=2")
+        assert done.returncode == 0, done.stderr
+        assert "run as root" not in done.stderr
+        yield found
+        found("down", "--wipe", "--yes")
+
+
+def said(pid: int, name: str) -> list[str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1:] for line in lines if line.startswith(f"{name}:"))
+
+
+def named(stack: Stack) -> dict[str, int]:
+    services = [(one.name, one.pid) for several in stack.services.values() for one in several]
+    return {name: pid for name, pid in [*services, *((name, one.pid) for name, one in stack.databases.items())] if pid}
+
+
+def test_no_process_but_the_supervisor_runs_as_root(opened: Opened) -> None:
+    """Every one that holds the lock, PostgreSQL's own and the workers of others included."""
+    pids = named(opened.stack)
+    assert set(pids) == {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1", "postgres", "redis"}
+    for pid in holders(opened.state):
+        if pid == opened.stack.supervisor_pid:
+            continue
+        what = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert 0 not in {int(number) for field in ("Uid", "Gid") for number in said(pid, field)}, what
+        assert said(pid, "Groups") == [], what
+        assert said(pid, "NoNewPrivs") == ["1"], what
+        assert int(said(pid, "CapEff")[0], 16) == int(said(pid, "CapPrm")[0], 16) == 0, what
+
+
+def test_each_sort_of_process_has_a_user_of_its_own(opened: Opened) -> None:
+    users = {name: said(pid, "Uid")[0] for name, pid in named(opened.stack).items()}
+    assert users.pop("order-1") == users["order-2"]
+    assert len(set(users.values())) == len(users)
+
+
+def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
+    """Tried as the very user of each: the secrets, PostgreSQL's data, Valkey's settings, the environment of others."""
+    pids = named(opened.stack)
+    (data,) = (opened.state / "postgres").glob("[0-9]*")
+    files = [opened.state / "secrets.json", data / "PG_VERSION", opened.state / "valkey" / "valkey.conf"]
+    for name in ("order-1", "inventory-1", "worker-1", "frontend-1"):
+        user = int(said(pids[name], "Uid")[0])
+        others = [Path(f"/proc/{pid}/environ") for other, pid in pids.items() if other[:5] != name[:5]]
+        supervisor = Path(f"/proc/{opened.stack.supervisor_pid}/environ")
+        for file in [*files, *others, supervisor]:
+            tried = subprocess.run(
+                ["/bin/cat", file], user=user, group=user, extra_groups=[], capture_output=True, check=False
+            )
+            assert (tried.returncode, tried.stdout) == (1, b""), f"{name} may read {file}"
+
+
+def test_a_platform_of_several_users_serves_and_its_dashboard_audits(opened: Opened) -> None:
+    placed = opened("order", "place", "mouse", "--key", "by-others", "--wait")
+    assert placed.returncode == 0, placed.stderr
+    pid = named(opened.stack)["frontend-1"]
+    user = int(said(pid, "Uid")[0])
+    environ = dict(
+        pair.decode().split("=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair
+    )
+    audited = subprocess.run(
+        environ["VALERIX_AUDIT_COMMAND"].split(),
+        env=environ,
+        cwd=opened.state,
+        user=user,
+        group=user,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert audited.returncode == 0, audited.stderr
+    assert '"verdict": "clean"' in audited.stdout
+
+
+def test_users_are_the_same_at_each_start_and_others_for_another_platform(tmp_path: Path) -> None:
+    roles = [kind.name for kind in KINDS]
+    first, again, other = (accounts(tmp_path / name, roles) for name in ("one", "one", "two"))
+    assert first == again
+    assert not {one.uid for one in first.values()} & {one.uid for one in other.values()}
+    assert all(one.uid in NUMBERS for one in first.values())

@@ -1,0 +1,99 @@
+"""Whom the processes of a platform run as when root starts it: a user of its own for each sort of process.
+
+None of these users has an entry in /etc/passwd, and none is added: a number that nobody else has is enough to keep one
+process out of another's memory, environment and files. The numbers are from the range that systemd sets apart for the
+same purpose (`DynamicUser=`, see https://systemd.io/UIDS-GIDS/). PostgreSQL, whose initdb wants an entry, runs as
+`nobody`.
+"""
+
+import compileall
+import grp
+import importlib.util
+import os
+import pwd
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from valerix_cli.local.binaries import is_open_to_all
+from valerix_cli.local.launch import Account
+
+NUMBERS = range(61184, 65520)
+
+
+def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
+    """A user for each role of the platform in `directory`; nothing unless we are root and may become somebody else.
+
+    The same again at each start, unless somebody else has the number by then. Only for whoever holds the directory's
+    lock.
+    """
+    if os.geteuid() != 0 or not _may_become(NUMBERS[-1]):
+        return {}
+    chosen: dict[str, Account] = {}
+    taken = _in_use()
+    for role in roles:
+        first = zlib.crc32(f"{directory}\0{role}".encode())
+        number = next(one for one in _round(first) if one not in taken and not _is_named(one))
+        taken.add(number)
+        chosen[role] = Account(f"user {number}", number, number)
+    return chosen
+
+
+def closed_to_others() -> Path | None:
+    """The first part of this Python, or of what services import, that other users may not read; None if all is open."""
+    places = [Path(sys.prefix, "pyvenv.cfg"), Path(sys.executable), Path(os.__file__), *map(Path, sys.path)]
+    places += [file for name in ("services", "valerix_cli") for place in _of(name) for file in place.rglob("*.py")]
+    places += [init for place in sys.path for init in Path(place).glob("*/__init__.py") if "site-packages" in place]
+    return next((place for place in places if place.exists() and not is_open_to_all(place)), None)
+
+
+def compile_services() -> None:
+    """Have the bytecode of the services written, which they may not do themselves where they are not root."""
+    if not sys.dont_write_bytecode:
+        for place in _of("services"):
+            compileall.compile_dir(place, quiet=2)
+
+
+def _of(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
+    return [Path(place) for place in (spec.submodule_search_locations if spec else None) or ()]
+
+
+def _round(first: int) -> Iterator[int]:
+    return (NUMBERS[(first + step) % len(NUMBERS)] for step in range(len(NUMBERS)))
+
+
+def _in_use() -> set[int]:
+    """The users of all processes there are: another platform's may be among them."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found.add(process.stat().st_uid)
+        except OSError:
+            continue
+    return found
+
+
+def _is_named(number: int) -> bool:
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        pass
+    else:
+        return True
+    try:
+        grp.getgrgid(number)
+    except KeyError:
+        return False
+    return True
+
+
+def _may_become(number: int) -> bool:
+    """Whether this user namespace knows the number: user_namespaces(7). Linux only."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return False
+    spans = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
+    return any(first <= number < first + count for first, count in spans)
