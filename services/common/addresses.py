@@ -15,7 +15,17 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # otherwise all IPv4 clients wou
 _NODE = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::[\w.-]+)?|(?P<ipv4>[0-9.]+)(?::[\w.-]+)?|(?P<bare>[0-9A-Fa-f:.]+(?:%.+)?)")
 
 
+def canonical(text: str) -> str | None:
+    """Return the one spelling of the address in `text`; None if none is."""
+    return _canonical(text) if len(text) <= LONGEST else None  # what is longer is not worth to be remembered
+
+
 @functools.lru_cache(REMEMBERED)
+def _canonical(text: str) -> str | None:
+    address = parse(text)
+    return None if address is None else str(address)
+
+
 def parse(text: str) -> Address | None:
     """Return the address in `text`, which may be in brackets or quotes, and have a port or a zone; None if none is.
 
@@ -33,9 +43,13 @@ def parse(text: str) -> Address | None:
     return ipaddress.IPv4Address(int(address) & 2**32 - 1) if address in _NAT64 else address.ipv4_mapped or address
 
 
-@functools.lru_cache(REMEMBERED)
 def network_of(text: str) -> str:
     """Return what one client has: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself."""
+    return _network_of(text[: LONGEST + 1])
+
+
+@functools.lru_cache(REMEMBERED)
+def _network_of(text: str) -> str:
     address = parse(text)
     if address is None:
         return text[:64]

@@ -90,14 +90,15 @@ def client_address(connection: AnyConnection, trusted_hops: int) -> str:
 
     Each address has one spelling here. Where the proxy names none, the peer counts, and without one "unknown".
     """
-    peer = connection.client.host if connection.client else "unknown"
+    client = connection.scope["client"]
+    peer = client[0] if client else "unknown"
     address = None
     if trusted_hops:
         lines = connection.headers.getall("x-forwarded-for", [])  # a proxy may add a line instead of appending to one
         forwarded = [part for part in ",".join(lines).split(",") if part.strip()]
         if forwarded:
-            address = addresses.parse(forwarded[-min(trusted_hops, len(forwarded))])
-    return str(address or addresses.parse(peer) or peer)
+            address = addresses.canonical(forwarded[-min(trusted_hops, len(forwarded))])
+    return address or addresses.canonical(peer) or peer
 
 
 async def public(connection: AnyConnection, _: BaseRouteHandler) -> None:

@@ -1,8 +1,10 @@
 """What counts as one client, however its address is written."""
 
+import tracemalloc
+
 import pytest
 
-from services.common.addresses import network_of, parse
+from services.common.addresses import LONGEST, REMEMBERED, canonical, network_of, parse
 
 SPELLINGS = {
     "192.0.2.1": [
@@ -75,3 +77,16 @@ def test_what_is_no_address_is_taken_for_none_and_stands_for_itself(text: str) -
 def test_neighbours_are_told_apart() -> None:
     texts = ["192.0.2.1", "192.0.2.2", "2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:2:2::1"]
     assert len({network_of(text) for text in texts}) == len(texts)
+
+
+def test_texts_of_strangers_take_a_bounded_amount_of_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(REMEMBERED * 2):
+            text = f"{number:0{LONGEST * 100}}"
+            assert canonical(text) is None
+            assert network_of(text) == text[:64]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < REMEMBERED * LONGEST * 20
