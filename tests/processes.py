@@ -22,6 +22,7 @@ from valerix_cli.local.probe import is_ready
 
 SERVICE_TOKEN = "s-4f1c9a7be2d05836"
 OPERATOR_TOKEN = "o-93be07d1c6a8f245"
+DASHBOARD_PASSWORD = "d-5b0e2c94f1a7d836"
 OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 SERVICE = {"Authorization": f"Bearer {SERVICE_TOKEN}"}
 
@@ -136,6 +137,14 @@ class Processes:
     def worker(self, *inventory: Service | str, **settings: str) -> Service:
         return self._make("services.order.worker", "worker", _pointing_at(inventory), settings)
 
+    def frontend(self, order: Service, inventory: Service, **settings: str) -> Service:
+        told = {
+            "VALERIX_ORDER_URL": order.url,
+            "VALERIX_OPERATOR_TOKEN": OPERATOR_TOKEN,
+            "VALERIX_DASHBOARD_PASSWORD": DASHBOARD_PASSWORD,
+        }
+        return self._make("services.frontend.asgi", "frontend", told | _pointing_at((inventory,)), settings)
+
     def start(self, *services: Service) -> None:
         """Start several at once and wait for all."""
         for service in services:
@@ -158,6 +167,14 @@ class Processes:
         service = Service(module, name, self._directory / f"{name}.log", self._common | database | environ | more)
         self._started.append(service)
         return service
+
+
+def start_all(services: list[Service], within: float = 90.0) -> None:
+    """Start a whole fleet at once, which takes a while on a busy machine, and wait for all."""
+    for service in services:
+        service.start()
+    for service in services:
+        service.wait_ready(within)
 
 
 @contextmanager

@@ -1,74 +1,267 @@
-"""HTTP/1.1 on one connection: uvicorn's, but for what it leaves open."""
+"""HTTP/1.1 on one connection: uvicorn's protocol with the framing of RFC 9112, limits, and a short way for orders."""
 
 import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import httptools
+import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from services.common import body
+from services.common import body, messages, upgrades
 from services.common.edge import Edge
 from services.common.hosts import origin_form
+from services.common.messages import HeadTooLarge, InvalidMessage, NotImplementedHere
+from services.common.refusals import Refusal
 from services.common.straight import Straight
+from services.common.together import Together
+
+if TYPE_CHECKING:
+    from services.common.client_connections import ClientConnections
+
+log = structlog.get_logger()
 
 PARTING = 1.0  # seconds that an idle connection may still bring a request once we are to stop
-HEAD_LIMIT = 65_536  # bytes of a request before its body
+HEAD_LIMIT = 65_536  # bytes of a request before its body, and of what frames the body
+FIELDS_LIMIT = 100  # header fields of a request
+CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: what is beyond counts against HEAD_LIMIT
+SLICE = 8192  # bytes that are parsed at once: the exactness of HEAD_LIMIT
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, but for four things.
+    """One connection, and what uvicorn would do otherwise.
 
-    Of a request whose head has no end it would keep all. When it is to stop it would close idle connections at once, on
-    which the next request may be under way already: they get one more answer, which says that it is the last. The head
-    of an answer and its body would be written apart. And one endpoint goes straight.
+    - An upgrade is declined, and the message framed as if none had been asked for.
+    - Trailer fields are dropped. Heads, trailers and the framing of chunks are limited (431).
+    - A message that is refused is answered in its turn, after those before it, and nothing after it is read.
+    - Requests that come ahead of their turn stay unparsed, so they cost no more than their bytes.
+    - Once the process is to stop, an idle connection gets `PARTING` seconds for a request that may be under way.
+    - The head and the body of an answer are one write, and one endpoint is answered without ASGI.
+
+    `ClientConnections` ends it when it is over a time limit or in the way of another.
     """
 
-    _in_head = True
-    _head = 0  # bytes of one that is not complete
-    _is_parting = False
+    def __init__(self, connections: "ClientConnections", **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self.owner = connections
+        self.is_silent = True  # no head has arrived
+        self.is_spare = False  # beyond the limit of connections: for health and metrics only
+        self.is_ending = False  # the last answer is written, or waits for its turn: what arrives is discarded
+        self.in_head = False
+        self.in_body = False
+        self.heads = 0  # that have arrived
+        self.received = 0  # bytes
+        self.seen: tuple[Any, ...] = ()  # by the latest sweep of `connections`
+        self.waited = 0.0  # seconds since that was first seen
+        self._marks = 0  # ends of heads and of messages
+        self._credit = 0  # bytes that do not count against HEAD_LIMIT
+        self._head = 0  # bytes that do, of the message under way
+        self._body_follows = False  # though the parser takes the message for complete
+        self._held = b""  # received, not parsed yet
+        self._last: bytes | None = None  # answer to a refused message, which waits for its turn
+        self._is_parting = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self.owner.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.owner.forget(self)
+        super().connection_lost(exc)
+
+    # Stopping
 
     def shutdown(self) -> None:
         self._is_parting = True
-        if self._is_idle:
+        if self.is_lingering:
+            self.transport.close()
+        elif self.is_idle:
             self.loop.call_later(PARTING, self._part)
         else:
             super().shutdown()
 
     @property
-    def _is_idle(self) -> bool:
+    def is_lingering(self) -> bool:
+        """Whether the last answer is written, and the client is to read it and close."""
+        return self.is_ending and self._last is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is waiting for its answer."""
         cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
         return cycle is None or cycle.response_complete
 
     def _part(self) -> None:
-        if self._is_idle:
+        if self.is_idle:
             self.transport.close()
 
+    # Parsing
+
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._head = self._head + len(data) if self._in_head else 0
-        if self._head > HEAD_LIMIT:
-            self.send_400_response("The head of the request is too large.")
+        if self.is_ending:
+            return
+        self.received += len(data)
+        if len(data) > SLICE or self._held:
+            self._held += data
+            self._parse_held()
+        else:
+            self._parse(data)
+
+    def _parse_held(self) -> None:
+        """Parse what is held, until a request has to wait for its turn."""
+        held, at = memoryview(self._held), 0
+        while at < len(held) and not self.pipeline and not self.is_ending:
+            at += len(data := held[at : at + SLICE])
+            self._parse(data)
+        self._held = b"" if self.is_ending else bytes(held[at:])
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        marks, credit = self._marks, self._credit
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._decline_upgrade()
+                data = data[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                self.refuse(_refusal(error))
+                return
+            else:
+                break
+        if self._marks == marks:  # all of it belongs to one head or one body
+            self._head = max(0, self._head + len(data) - (self._credit - credit))
+            if self._head > HEAD_LIMIT:
+                self.refuse(HeadTooLarge(f"A request may have {HEAD_LIMIT} bytes of header and trailer fields"))
+
+    def _decline_upgrade(self) -> None:
+        if self._body_follows:
+            self._body_follows = False
+            self.parser = upgrades.parser_of_body(self, self.headers)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self.in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.in_head:
+            return  # a trailer field: RFC 9110, section 6.5.1
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self.in_head = False
+        self._limit_head()
         if not self.url.startswith(b"/"):
             cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
             self.url = origin_form(self.url)
+        if self.is_silent:
+            self.owner.hear(self)
         if (straight := self._straight()) is not None:
             self.cycle = straight  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
+            self._insist_on_framing()
             super().on_headers_complete()
-            if self.cycle.scope["method"] != "HEAD":  # which has no body for its head to wait for
-                self.cycle.transport = _Together(self.cycle)
-        if self._is_parting:
+            self.cycle.transport = Together(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
+            if self.expect_100_continue:
+                self.cycle.keep_alive = False  # who was told no more than the answer may leave the body out
+        if self._is_parting or self.is_spare:
             self.cycle.keep_alive = False
+        self.heads += 1
+        self._marks += 1
+        self.in_body = True
+
+    def on_chunk_header(self) -> None:
+        self._credit += CHUNK_ALLOWANCE
+
+    def on_body(self, body: bytes) -> None:
+        self._credit += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._body_follows:
+            return
+        self.in_body = False
+        self._marks += 1
+        self._head = 0
+        super().on_message_complete()
+
+    def _limit_head(self) -> None:
+        """Count the head exactly where it may be over a limit."""
+        if self._head + SLICE > HEAD_LIMIT:
+            self._head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if self._head > HEAD_LIMIT or len(self.headers) > FIELDS_LIMIT:
+            raise HeadTooLarge(f"A request may have {FIELDS_LIMIT} header fields of {HEAD_LIMIT} bytes in all")
+
+    def _insist_on_framing(self) -> None:
+        """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""
+        version = self.parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise InvalidMessage(f"HTTP/{version} is not spoken here")
+        if self.parser.get_method() == b"CONNECT":
+            raise NotImplementedHere("There is no CONNECT here")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and version == "1.0":
+            raise InvalidMessage("HTTP/1.0 has no Transfer-Encoding")  # RFC 9112, section 6.1
+        if codings not in ([], [b"chunked"]):
+            raise NotImplementedHere("No transfer coding but chunked is known here")
+        self._body_follows = self.parser.should_upgrade() and upgrades.announces_body(self.headers)
+
+    # Answering
 
     def begin(self, cycle: Straight) -> None:
         """Have an answer made beside all else that the process does."""
         self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]  # as above
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or to the refusal of it. There is no timer: `ClientConnections` sweeps."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing() or self.is_lingering:
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last is not None:
+            self._end_with(self._last)
+        elif self._held:
+            self._parse_held()
+        if not self.pipeline and not self._held:
+            self.flow.resume_reading()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the request that is being read with `refusal`, in its turn, and end the connection."""
+        self.is_ending, self._held = True, b""
+        answer = messages.answer(refusal, self.server_state.default_headers)
+        if not self.in_body:
+            self._end_in_turn(answer)
+        elif self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+            self._last = answer
+        else:
+            is_unanswered = not getattr(self.cycle, "response_started", False)
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._end_with(answer if is_unanswered else b"")
+
+    def _end_in_turn(self, answer: bytes) -> None:
+        if self.is_idle:
+            self._end_with(answer)
+        else:
+            self._last = answer
+
+    def _end_with(self, answer: bytes) -> None:
+        """Write the last answer, and let the other side read it: to close with unread bytes resets the connection."""
+        self.is_ending, self._last, self._held = True, None, b""
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.write_eof()
+            self.flow.resume_reading()
+
+    def end(self) -> None:
+        """Close the connection after an answer, which may be to a request that is still arriving."""
+        if self.in_body:
+            self._end_with(b"")
+        else:
+            self.transport.close()
 
     def _straight(self) -> Straight | None:
         """What answers this request without ASGI, if its head is of the plain sort that goes straight."""
@@ -78,7 +271,7 @@ class Protocol(HttpToolsProtocol):
             shortcut is None
             or self.url != shortcut.url
             or parser.get_method() != shortcut.method
-            or not self._is_idle
+            or not self.is_idle
             or self.expect_100_continue
             or parser.should_upgrade()
             or parser.get_http_version() != "1.1"
@@ -91,35 +284,15 @@ class Protocol(HttpToolsProtocol):
         return Straight(self, edge, shortcut, scope)
 
 
+def _refusal(error: httptools.HttpParserError) -> Refusal:
+    """Return why a message is refused: what a callback of ours raised, or what the parser found."""
+    why = error.__context__
+    if isinstance(why, Refusal):
+        return why
+    if not isinstance(why, httptools.HttpParserError | ValueError | None):  # as a target that is no URL raises
+        log.error("unhandled error", exc_info=why)
+    return InvalidMessage(f"This is not HTTP/1.1: {error}")
+
+
 def _is_short(length: bytes) -> bool:
     return length.isdigit() and int(length) <= body.LIMIT
-
-
-class _Together(asyncio.Transport):
-    """What one answer is written to: its head waits for the first of its body, since each write is a system call.
-
-    Of what an order costs its service, that was a twentieth. An answer that is streamed sends its head with what it
-    streams first.
-    """
-
-    __slots__ = ("_cycle", "_head", "_transport")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._head = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._head:
-            self._transport.write(self._head + data)
-            self._cycle.transport = self._transport
-        elif self._cycle.response_started:
-            self._head = bytes(data)
-        else:
-            self._transport.write(data)  # "100 Continue"
-
-    def close(self) -> None:
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()

@@ -6,6 +6,7 @@ and ends; at most `GRACE` seconds later it ends in any case.
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -18,8 +19,9 @@ import structlog
 import uvicorn
 import uvloop
 
-from services.common import logging, tracing
-from services.common.background import report
+from services.common import client_connections, logging, tracing
+from services.common.background import beside, report
+from services.common.client_connections import ClientConnections
 from services.common.edge import Edge
 from services.common.protocol import Protocol
 from services.common.settings import ServerSettings, SettingsError, read
@@ -28,7 +30,6 @@ log = structlog.get_logger()
 
 GRACE = 15.0  # seconds
 BACKLOG = 1024  # connections waiting to be accepted
-KEEP_ALIVE = 75  # seconds that an idle connection stays open: longer than any client of ours uses it again
 YOUNG = 50_000  # objects made before the collector of cycles looks at them, for Python's 700
 S = TypeVar("S", bound=ServerSettings)
 
@@ -41,12 +42,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Edge, listening: socket.socket) -> None:
-    """Serve `app` until a signal asks to stop."""
+async def serve(app: Edge, listening: socket.socket, max_connections: int) -> None:
+    """Serve `app` until a signal asks to stop, on at most `max_connections` connections at once."""
     host, port = listening.getsockname()[:2]
+    clients = ClientConnections(client_connections.allowed(max_connections))
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=functools.partial(Protocol, clients),  # type: ignore[arg-type]  # makes one, as the class does
         ws="none",
         lifespan="on",
         log_config=None,
@@ -54,7 +56,6 @@ async def serve(app: Edge, listening: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,  # services.common.rate_limit knows which of them to believe
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
     )
     server = _Server(config)
     loop = asyncio.get_running_loop()
@@ -70,7 +71,8 @@ async def serve(app: Edge, listening: socket.socket) -> None:
         loop.add_signal_handler(number, stop)
     _spare_the_collector()
     log.info("serving", host=host, port=port, pid=os.getpid())
-    await server.serve(sockets=[listening])
+    async with beside(clients.watch()):
+        await server.serve(sockets=[listening])
     log.info("stopped")
 
 
@@ -110,5 +112,5 @@ def run(service: str, settings_type: type[S], build: Callable[[S], Edge]) -> Non
         sys.exit(3)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: small answers must not wait for an ack
     listening.setblocking(False)  # noqa: FBT003 - it has no keyword
-    uvloop.run(serve(app, listening))
+    uvloop.run(serve(app, listening, settings.max_connections))
     tracing.close()

@@ -99,7 +99,7 @@ def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None
                 for _ in range(2000):
                     caller.sendall(endless)
             with contextlib.suppress(ConnectionError):
-                assert caller.recv(4096)[:12] in {b"HTTP/1.1 400", b""}
+                assert caller.recv(4096)[:12] in {b"HTTP/1.1 431", b""}
         assert httpx.get(f"{service.url}/health/live").status_code == 200
         assert rss(service) < 150_000_000
 

@@ -1,0 +1,194 @@
+"""All connections of one process: how many there may be, and how long each may take.
+
+There is no timer per connection: a sweep twice a second sees which have stayed as they were. So a limit ends a
+connection up to a second late, never early, and time in which the whole process stood still does not count.
+"""
+
+import asyncio
+import errno
+import os
+import resource
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from services.common import messages
+from services.common.messages import RequestTimeout, TooManyConnections
+from services.common.protocol import Protocol
+
+log = structlog.get_logger()
+
+OPEN = Gauge("http_connections_open", "Connections that clients have to this process")
+REFUSED = Counter("http_connections_refused", "Connections that were in excess of the limit", ["reason"])
+TIMEOUTS = Counter("http_timeouts", "Connections ended because the client took too long", ["kind"])
+
+SWEEP_EVERY = 0.5  # seconds
+LIMITS = {
+    "head": 10.0,  # seconds, from the first byte, or from the connection before there was any
+    "body": 30.0,  # without a byte of it
+    "idle": 75.0,  # between two requests: longer than any client of ours uses a connection again
+    "write": 30.0,  # without the client reading any of an answer
+    "drain": 10.0,  # for the rest of a body whose request is answered
+    "linger": 2.0,  # for the client to read the last answer and close
+}
+SPARE = 64  # connections above the limit, of which health and metrics are answered
+SILENCE = 0.25  # seconds in which a new connection is not closed in favour of another, however silent
+RESERVE = 200  # descriptors for everything but connections
+LOG_EVERY = 1.0  # seconds
+ALWAYS = (b"/health", b"/metrics")  # answered on spare connections
+
+
+def allowed(wanted: int) -> int:
+    """Return how many connections this process may have: `wanted`, or fewer where RLIMIT_NOFILE leaves no more.
+
+    The soft limit is raised as far as that takes, and as the hard limit permits.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted + RESERVE:
+        soft = min(wanted + RESERVE, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limit = min(wanted, max(soft - RESERVE, soft // 4))
+    if limit < wanted:
+        log.warning("fewer connections than asked for", why=f"RLIMIT_NOFILE is {soft}", limit=limit)
+    return limit
+
+
+class ClientConnections:
+    """Admits at most `limit` connections; where one more arrives, a silent or an idle one is closed for it.
+
+    Up to `SPARE` more are read up to their first head, so that health is answered, and everything else with a 503 that
+    its client can read.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._open: set[Protocol] = set()
+        self._silent: dict[Protocol, float] = {}  # since when, the oldest first
+        self._idle: list[Protocol] = []  # at the latest sweep, the one that was idle for longest last
+        self._refused = 0  # since that was logged
+        self._logged = 0.0
+        self._swept: float | None = None
+        OPEN.set_function(lambda: len(self._open))
+
+    def admit(self, new: Protocol) -> None:
+        """Take a new connection in, or refuse it."""
+        if len(self._open) >= self.limit + SPARE and not self._make_room():
+            self._refuse(new)
+            return
+        new.is_spare = len(self._open) >= self.limit
+        self._open.add(new)
+        self._silent[new] = new.loop.time()
+
+    def hear(self, spoken: Protocol) -> None:
+        """Note that a connection has brought a head. Raises TooManyConnections if there is no room for it."""
+        self._silent.pop(spoken, None)
+        spoken.is_silent = False
+        if spoken.is_spare and (len(self._open) <= self.limit or self._make_room()):
+            spoken.is_spare = False
+        if spoken.is_spare and not spoken.url.startswith(ALWAYS):
+            self._count("limit")
+            raise TooManyConnections("Try again in a moment", retry_after=1)
+
+    def forget(self, gone: Protocol) -> None:
+        self._open.discard(gone)
+        self._silent.pop(gone, None)
+
+    async def watch(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            self.sweep(asyncio.get_running_loop().time())
+
+    def sweep(self, now: float) -> None:
+        """End what is over its limit. To be called every `SWEEP_EVERY` seconds; `now` is the loop's time."""
+        passed = min(now - (self._swept or now), 2 * SWEEP_EVERY)  # longer was a standstill of our own
+        self._swept = now
+        idle = []
+        for one in list(self._open):
+            state = _state(one)
+            if state != one.seen:
+                one.seen, one.waited = state, 0.0
+                continue
+            one.waited += passed
+            kind = str(state[0])
+            if one.waited >= LIMITS.get(kind, float("inf")):
+                _time_out(one, kind)
+            elif kind == "idle":
+                idle.append(one)
+        self._idle = sorted(idle, key=lambda one: one.waited)
+        if now - self._logged >= LOG_EVERY:
+            self._log(now)
+
+    def _make_room(self) -> bool:
+        """Close the oldest silent connection, else the one that is idle for longest; false where there is neither."""
+        oldest = next(iter(self._silent), None)
+        if oldest is not None and oldest.loop.time() - self._silent[oldest] >= SILENCE:
+            self._evict(oldest, "silent")
+            return True
+        while self._idle:
+            one = self._idle.pop()
+            if one in self._open and _state(one) == one.seen:
+                self._evict(one, "idle")
+                return True
+        return False
+
+    def _evict(self, one: Protocol, reason: str) -> None:
+        self.forget(one)  # now, not once it is closed: more may arrive in the same turn of the loop
+        self._count(reason)
+        one.transport.close()
+
+    def _refuse(self, new: Protocol) -> None:
+        self._count("limit")
+        new.is_ending = True
+        refusal = TooManyConnections("Try again in a moment", retry_after=1)
+        new.transport.write(messages.answer(refusal, new.server_state.default_headers))
+        new.transport.close()
+
+    def _count(self, reason: str) -> None:
+        REFUSED.labels(reason).inc()
+        self._refused += 1
+
+    def _log(self, now: float) -> None:
+        if not _has_descriptors():
+            self._logged = now
+            REFUSED.labels("descriptors").inc()
+            log.error("no file descriptor left, new connections are closed", connections=len(self._open))
+            self._make_room()
+        if self._refused:
+            self._logged = now
+            log.warning("connections refused", refused=self._refused, connections=len(self._open), limit=self.limit)
+            self._refused = 0
+
+
+def _state(one: Protocol) -> tuple[str | int, ...]:
+    """Return what the client is to do now, and what changes when it does some of it."""
+    if one.is_lingering:
+        return ("linger",)
+    if unsent := one.transport.get_write_buffer_size():
+        return ("write", unsent, one.heads)
+    if one.is_ending or one.flow.read_paused:
+        return ("answer",)
+    if one.in_head or one.is_silent:
+        return ("head", one.heads)
+    if one.in_body:
+        return ("drain", one.heads) if one.is_idle else ("body", one.received)
+    return ("idle", one.heads) if one.is_idle else ("answer",)
+
+
+def _time_out(one: Protocol, kind: str) -> None:
+    TIMEOUTS.labels(kind).inc()
+    if kind == "body" or (kind == "head" and one.in_head):
+        one.refuse(RequestTimeout("The client took too long to send its request"))
+    elif kind in {"write", "linger"}:
+        one.transport.abort()
+    else:
+        one.transport.close()
+
+
+def _has_descriptors() -> bool:
+    """Whether this process can open one more file. Where it cannot, libuv closes new connections without a word."""
+    try:
+        os.close(os.open("/", os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in {errno.EMFILE, errno.ENFILE}
+    return True
