@@ -85,6 +85,18 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Send 20,000 HTTP messages, valid and mutated, to each service, directly and through nginx; some ten minutes.
+
+    It prints the seed, which `-- --seed` sets. Without arguments it then runs the tests in tests/fuzz.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "tests/fuzz", "-m", "long or not long")
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Strike every crash point hundreds of times, then everything at random, and write a receipt; some 30 minutes.
 
