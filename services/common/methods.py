@@ -8,6 +8,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
 NO_METHOD = "-"  # that no handler has: a path that exists answers 405 and says which methods it has
 NOT_ALLOWED = 405
+EVERYWHERE = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"POST")  # methods that some path has
 
 
 async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -26,7 +27,14 @@ async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> 
 
 
 async def options(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Answer 204 with Allow (RFC 9110, 9.3.7), whoever asks; a path that does not exist is 404."""
+    """Answer 204 with Allow (RFC 9110, 9.3.7), whoever asks; a path that does not exist is 404.
+
+    `*` asks for the service as a whole.
+    """
+    if scope.get("target") == b"*":
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", b", ".join(EVERYWHERE))]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     is_found = False
 
     async def send_allowed(message: Message) -> None:

@@ -117,3 +117,13 @@ def test_every_service_refuses_a_rebound_name(shop: Shop) -> None:
         for path in ("/health", "/metrics", "/nothing"):
             answer = shop.client.get(service.url + path, headers={"Host": "evil.example"})
             assert (answer.status_code, answer.json()["type"]) == (421, "urn:valerix:problem:misdirected-request")
+
+
+def test_options_may_ask_for_the_service_as_a_whole(shop: Shop) -> None:
+    for service in shop.everyone:
+        for host, status in ((b"localhost", 204), (b"evil.example", 421)):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+                connection.sendall(b"OPTIONS * HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host)
+                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert (b"allow: DELETE, GET, HEAD, OPTIONS, POST" in answer) == (status == 204)

@@ -28,7 +28,7 @@ async def test_options_is_answered_by_every_path_with_what_it_allows(service: st
         assert (answer.status, answer.body) == (204, b"")
         assert allow(answer) == in_full(methods_of(service, path))
         assert not {"content-type", "content-length"} & answer.headers.keys()
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 @pytest.mark.parametrize(("service", "path"), PATHS)
