@@ -59,6 +59,7 @@ class Protocol(HttpToolsProtocol):
         self._held = b""  # received, not parsed yet
         self._last: bytes | None = None  # answer to a refused message, which waits for its turn
         self._is_parting = False
+        self._failure: Exception | None = None  # of the latest callback
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -123,7 +124,7 @@ class Protocol(HttpToolsProtocol):
                 self._decline_upgrade()
                 data = data[upgrade.args[0] :]
             except httptools.HttpParserError as error:
-                self.refuse(_refusal(error))
+                self.refuse(self._refusal(error))
                 return
             else:
                 break
@@ -131,6 +132,15 @@ class Protocol(HttpToolsProtocol):
             self._head = max(0, self._head + len(data) - (self._credit - credit))
             if self._head > HEAD_LIMIT:
                 self.refuse(HeadTooLarge(f"A request may have {HEAD_LIMIT} bytes of header and trailer fields"))
+
+    def _refusal(self, error: httptools.HttpParserError) -> Refusal:
+        """Return why a message is refused: what our callback raised, or what the parser found."""
+        why, self._failure = self._failure, None
+        if isinstance(why, Refusal):
+            return why
+        if why is not None and not isinstance(why, httptools.HttpParserError | ValueError):  # as a malformed target is
+            log.error("unhandled error", exc_info=why)
+        return InvalidMessage(f"This is not HTTP/1.1: {error}")
 
     def _decline_upgrade(self) -> None:
         if self._body_follows:
@@ -151,22 +161,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
-        self._limit_head()
-        if not self.url.startswith(b"/"):
-            cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
-            self.url = origin_form(self.url)
-        if self.is_silent:
-            self.owner.hear(self)
-        if (straight := self._straight()) is not None:
-            self.cycle = straight  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
-        else:
-            self._insist_on_framing()
-            super().on_headers_complete()
-            self.cycle.transport = Together(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
-            if self.expect_100_continue:
-                self.cycle.keep_alive = False  # who was told no more than the answer may leave the body out
-        if self._is_parting or self.is_spare:
-            self.cycle.keep_alive = False
+        try:
+            self._begin()
+        except Exception as error:
+            self._failure = error  # the parser's own error has it as its context only where nothing else is handled
+            raise
         self.heads += 1
         self._marks += 1
         self.in_body = True
@@ -185,6 +184,25 @@ class Protocol(HttpToolsProtocol):
         self._marks += 1
         self._head = 0
         super().on_message_complete()
+
+    def _begin(self) -> None:
+        """Start the request whose head has arrived."""
+        self._limit_head()
+        if not self.url.startswith(b"/"):
+            cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
+            self.url = origin_form(self.url)
+        if self.is_silent:
+            self.owner.hear(self)
+        if (straight := self._straight()) is not None:
+            self.cycle = straight  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
+        else:
+            self._insist_on_framing()
+            super().on_headers_complete()
+            self.cycle.transport = Together(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
+            if self.expect_100_continue:
+                self.cycle.keep_alive = False  # who was told no more than the answer may leave the body out
+        if self._is_parting or self.is_spare:
+            self.cycle.keep_alive = False
 
     def _limit_head(self) -> None:
         """Count the head exactly where it may be over a limit."""
@@ -282,16 +300,6 @@ class Protocol(HttpToolsProtocol):
         scope["method"], scope["path"] = shortcut.endpoint
         scope["raw_path"], scope["query_string"] = self.url, b""
         return Straight(self, edge, shortcut, scope)
-
-
-def _refusal(error: httptools.HttpParserError) -> Refusal:
-    """Return why a message is refused: what a callback of ours raised, or what the parser found."""
-    why = error.__context__
-    if isinstance(why, Refusal):
-        return why
-    if not isinstance(why, httptools.HttpParserError | ValueError | None):  # as a target that is no URL raises
-        log.error("unhandled error", exc_info=why)
-    return InvalidMessage(f"This is not HTTP/1.1: {error}")
 
 
 def _is_short(length: bytes) -> bool:

@@ -53,13 +53,14 @@ def judge(what: Conversation, answers: list[Answer], *, through_nginx: bool) -> 
         return f"the first answer is not to the first request: {_shown(answers)}"
     if any(a.headers.get("connection") == "close" for a in answers[:-1]):
         return f"an answer after the last: {_shown(answers)}"
-    return _judge_valid(what, answers, seen) if what.is_valid else None
+    return _judge_valid(what, answers, seen, through_nginx=through_nginx) if what.is_valid else None
 
 
-def _judge_valid(what: Conversation, answers: list[Answer], seen: list[str]) -> str | None:
+def _judge_valid(what: Conversation, answers: list[Answer], seen: list[str], *, through_nginx: bool) -> str | None:
     if what.ids[3] in seen:
         return f"what is in a body was answered: {_shown(answers)}"
     closes = bool(answers) and answers[-1].headers.get("connection") == "close"
+    closes |= through_nginx  # which hangs up without a word where an answer comes before all of the body has
     if seen != list(what.ids[:3]) and not (closes and 2 <= len(seen) < 3):
         return f"a valid message is not answered in its turn: {_shown(answers)}"
     return None

@@ -167,6 +167,19 @@ def test_a_refused_message_is_answered_after_those_before_it(each: Role) -> None
         assert [(a.status, a.headers.get("connection")) for a in answers[3:]] in ([(400, "close")], [(405, None)])
 
 
+def test_a_message_is_refused_for_its_own_reason_while_another_is_answered(each: Role) -> None:
+    """What waits is parsed as the answer before it is sent: in the midst of handling that request's own error."""
+    ids = [new_id() for _ in range(150)]
+    missing = b"".join(each.head(one, b"GET", b"/nowhere") + b"\r\n" for one in ids)
+    with connected(each.port) as connection:
+        connection.send(missing + each.post(new_id(), b"Transfer-Encoding: gzip\r\n", b"x"))
+        answers = connection.rest()
+    assert [a.request_id for a in answers[:-1]] == [one.decode() for one in ids]
+    assert {a.status for a in answers[:-1]} == {404}
+    assert (answers[-1].status, answers[-1].headers["connection"]) == (501, "close")
+    assert "unhandled error" not in each.service.log.read_text()
+
+
 # Trailers
 
 
