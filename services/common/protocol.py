@@ -55,6 +55,7 @@ class Protocol(HttpToolsProtocol):
         self._marks = 0  # ends of heads and of messages
         self._credit = 0  # bytes that do not count against HEAD_LIMIT
         self._head = 0  # bytes that do, of the message under way
+        self._trailers = self._trailer_bytes = 0  # trailer fields of the message under way
         self._body_follows = False  # though the parser takes the message for complete
         self._held = b""  # received, not parsed yet
         self._last: bytes | None = None  # answer to a refused message, which waits for its turn
@@ -153,6 +154,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.in_head:
+            self._limit_trailers(len(name) + len(value) + 4)
             return  # a trailer field: RFC 9110, section 6.5.1
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -169,6 +171,7 @@ class Protocol(HttpToolsProtocol):
         self.heads += 1
         self._marks += 1
         self.in_body = True
+        self._trailers = self._trailer_bytes = 0
 
     def on_chunk_header(self) -> None:
         self._credit += CHUNK_ALLOWANCE
@@ -207,9 +210,20 @@ class Protocol(HttpToolsProtocol):
     def _limit_head(self) -> None:
         """Count the head exactly where it may be over a limit."""
         if self._head + SLICE > HEAD_LIMIT:
-            self._head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._head = self._parsed_head()
         if self._head > HEAD_LIMIT or len(self.headers) > FIELDS_LIMIT:
             raise HeadTooLarge(f"A request may have {FIELDS_LIMIT} header fields of {HEAD_LIMIT} bytes in all")
+
+    def _parsed_head(self) -> int:
+        """Bytes of the request line and the header fields, as parsed."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _limit_trailers(self, size: int) -> None:
+        """Count a trailer field of `size` bytes together with the head."""
+        self._trailers += 1
+        self._trailer_bytes += size
+        if self._trailers > FIELDS_LIMIT or self._parsed_head() + self._trailer_bytes > HEAD_LIMIT:
+            raise HeadTooLarge(f"Header and trailer fields may have {HEAD_LIMIT} bytes in all")
 
     def _insist_on_framing(self) -> None:
         """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""

@@ -279,6 +279,37 @@ def test_the_limit_of_a_head_is_hard_however_it_arrives(
             assert ends_with([answer, *connection.rest()], 431)
 
 
+@pytest.mark.parametrize("piece", [None, 1000, 7000, 70_000])
+@pytest.mark.parametrize(
+    ("fields", "trailers", "is_fine"),
+    [
+        (b"", b"X: %s\r\n" % (b"y" * (LIMIT - 600)), True),
+        (b"", b"X: %s\r\n" % (b"y" * LIMIT), False),
+        (b"", (b"X: %s\r\n" % (b"y" * 700)) * 90, True),
+        (b"", (b"X: %s\r\n" % (b"y" * 800)) * 90, False),
+        (b"X: %s\r\n" % (b"y" * 40_000), (b"X: %s\r\n" % (b"y" * 700)) * 90, False),
+        (b"", b"X: y\r\n" * 95, True),
+        (b"", b"X: y\r\n" * 101, False),
+    ],
+    ids=["64 KiB less", "64 KiB", "90 of 700", "90 of 800", "with the head", "95", "101"],
+)
+def test_trailer_fields_count_against_the_limit_of_the_head(
+    each: Role,
+    fields: bytes,
+    trailers: bytes,
+    is_fine: bool,  # noqa: FBT001 - a parameter of the test
+    piece: int | None,
+) -> None:
+    """An endpoint that takes no body has answered before, and only the connection ends."""
+    with connected(each.port) as connection:
+        request = each.post(new_id(), fields + CHUNKED, chunked(each.body, trailers=trailers))
+        connection.send(request + each.get(last := new_id()), piece)
+        answers = [connection.next(), connection.next()] if is_fine else connection.rest()
+    statuses = [answer.status for answer in answers if answer]
+    assert statuses in ([[each.status, 200]] if is_fine else [[431], [each.status]])
+    assert (last.decode() in [answer.request_id for answer in answers if answer]) == is_fine
+
+
 def test_a_large_head_ahead_of_a_large_body_and_one_behind_it_are_fine(each: Role) -> None:
     head = b"X: %s\r\n" % (b"y" * (LIMIT - 400))
     body = each.body + b" " * 60_000
