@@ -17,6 +17,8 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
+from services.common.background import spawn
+
 log = structlog.get_logger()
 
 FRESH = 1.0  # seconds that what was found is told again
@@ -89,7 +91,7 @@ class Examination:
         now = self._clock()
         if self._found is None or (self._found.done() and now - self._began >= FRESH):
             self._began = now
-            self._found = asyncio.create_task(examine(self._identity, probes))
+            self._found = spawn(examine(self._identity, probes), awaited=True)
         return await asyncio.shield(self._found)  # whoever hangs up ends it for nobody else
 
 

@@ -200,6 +200,7 @@ async def test_a_refusal_of_one_command_gives_the_others_no_rest(redis_url: str)
         assert await best_effort(read, "fallback") is None  # it was deleted, since it was no text
 
 
+@pytest.mark.long
 async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server: ValkeyServer, redis_url: str) -> None:
     with Proxy(valkey_server.port) as proxy:
         client = open_redis(redis_url.replace(f":{valkey_server.port}", f":{proxy.port}"), name="test")
