@@ -254,7 +254,7 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last is not None:
             self._end_with(self._last)
-        elif self._held:
+        if self._held and not self.pipeline:  # maybe the body of what has just begun
             self._parse_held()
         if not self.pipeline and not self._held:
             self.flow.resume_reading()

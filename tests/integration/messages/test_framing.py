@@ -167,6 +167,20 @@ def test_a_refused_message_is_answered_after_those_before_it(each: Role) -> None
         assert [(a.status, a.headers.get("connection")) for a in answers[3:]] in ([(400, "close")], [(405, None)])
 
 
+def test_a_large_body_that_waits_for_its_turn_is_read_when_that_comes(each: Role) -> None:
+    body = each.body + b" " * 20_000
+    for framing, sent in ((b"Content-Length: %d\r\n" % len(body), body), (CHUNKED, chunked(body, 1000))):
+        first, second, third = new_id(), new_id(), new_id()
+        with connected(each.port) as connection:
+            connection.send(each.get(first) + each.post(second, framing, sent) + each.get(third))
+            answers = [connection.next() for _ in range(3)]
+        assert [(a.status, a.request_id) for a in answers if a] == [
+            (200, first.decode()),
+            (each.status, second.decode()),
+            (200, third.decode()),
+        ]
+
+
 def test_a_message_is_refused_for_its_own_reason_while_another_is_answered(each: Role) -> None:
     """What waits is parsed as the answer before it is sent: in the midst of handling that request's own error."""
     ids = [new_id() for _ in range(150)]
