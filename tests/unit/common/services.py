@@ -91,7 +91,7 @@ def endpoints(*methods: str) -> list[Endpoint]:
                     for method in sorted(route.methods)
                     if method in (methods or {"GET", "POST", "DELETE", "PUT", "PATCH"})
                 ]
-    return found
+    return sorted(found)
 
 
 async def ask(
