@@ -46,14 +46,18 @@ class Notice(msgspec.Struct, frozen=True):
 async def ours_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """A guard for the whole application: refuse what changes something, unless a form of this very session asks for it.
 
-    Raises StaleForm, or NotSignedIn where the form is of a session that has ended.
+    Raises StaleForm, NotSignedIn where the form is of a session that has ended, or InvalidForm for a field that comes
+    twice: of two values, two readers may take different ones.
     """
     request = cast("PageRequest", connection)
     if request.method in SAFE:
         return
     session = sessions.of(request)
-    token = (await request.form()).get(TOKEN)
+    form = await request.form()
+    token = form.get(TOKEN)
     if isinstance(token, str) and hmac.compare_digest(_bytes(token), session.form_token.encode()):
+        if repeated := sorted(name for name in form if len(form.getall(name)) > 1):
+            raise InvalidForm(f"{visible(repeated[0])} is there twice")
         return
     if token is None or session.was_stored or handler.opt.get(FOR_GUESTS):
         raise StaleForm("Load the page again, and repeat it")

@@ -243,3 +243,21 @@ def test_no_field_of_an_operators_form_is_answered_as_a_bug(dashboard: Dashboard
                 )
                 assert answer.status_code not in {500, 502, 504}, (field, kind, answer.text)
     assert is_operator(operator)
+
+
+def test_a_field_that_comes_twice_is_refused_in_every_form(dashboard: Dashboard) -> None:
+    operator = dashboard.operator()
+    token = form_token(operator.get("/").text)
+    for path in [*FORMS, "/sign-out"]:
+        form = FORMS.get(path)
+        fields = [field.name for field in msgspec.structs.fields(form)] if form else ["x"]
+        filled = {name: FILLED.get(name, "1") for name in fields} | {"_csrf_token": token}
+        for field in filled:
+            pairs = {**filled, field: [filled[field], filled[field]]}
+            answer = operator.post(path, data=pairs, headers={"Accept": "application/json"})
+            assert (answer.status_code, answer.json()["type"]) == (422, "urn:valerix:problem:invalid-form"), (
+                path,
+                field,
+            )
+            assert "twice" in answer.json()["detail"]
+    assert is_operator(operator)
