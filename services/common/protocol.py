@@ -223,7 +223,8 @@ class Protocol(HttpToolsProtocol):
         self._trailers += 1
         self._trailer_bytes += size
         if self._trailers > FIELDS_LIMIT or self._parsed_head() + self._trailer_bytes > HEAD_LIMIT:
-            raise HeadTooLarge(f"Header and trailer fields may have {HEAD_LIMIT} bytes in all")
+            self._failure = HeadTooLarge(f"Header and trailer fields may have {HEAD_LIMIT} bytes in all")
+            raise self._failure
 
     def _insist_on_framing(self) -> None:
         """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""

@@ -33,7 +33,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     allowed_hosts: tuple[HostPattern, ...] = ()
     log_level: typing.Literal["debug", "info", "warning", "error"] = "info"
-    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
 
 
 class ServiceSettings(ServerSettings, frozen=True, kw_only=True):

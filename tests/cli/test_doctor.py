@@ -309,11 +309,12 @@ def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, 
 
 
 def test_a_schema_that_is_behind_is_found_in_the_database_and_at_the_service(valerix: Valerix) -> None:
-    with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = 2"):
+    with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = 3"):
+        eventually(lambda: _ails(valerix, "services: order-1"), 10, "a service looks at what it needs once a second")
         found = examined(valerix)
     behind = found["schema: order_db"]
     assert (behind.status, behind.hint) == ("failed", "valerix down && valerix up --detach")
-    assert behind.found.startswith("It lacks migration 0002:")
+    assert behind.found.startswith("It lacks migration 0003:")
     assert (found["services: order-1"].status, found["services: order-1"].hint) == ("failed", behind.hint)
     assert found["schema: inventory_db"].status == "ok"
 

@@ -34,6 +34,8 @@ ELSEWHERE = {
     ("drill replay", "--md"): "as drill run, by the same function",
     ("demo", "--stills"): "a directory: see below",
     ("audit", "--journal"): "it is read",
+    ("context trust", "FILE"): "it is read",
+    ("context untrust", "FILE"): "it is not even read",
 }
 
 FOREIGN: dict[str, bytes] = {

@@ -52,6 +52,7 @@ READ_NOTHING = {  # commands that never look into a state directory
     "cluster rollback": "about a cluster",
     "cluster delete": "about a cluster",
     "context list": "names only",
+    "context untrust": "about the file of a project",
     "context use": "names only",
     "context trust": "about a project's file",
     "explain": "words",

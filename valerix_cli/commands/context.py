@@ -130,7 +130,11 @@ def _of_projects(session: Session) -> list[OriginLine]:
 def _of_context(session: Session) -> list[OriginLine]:
     try:
         context = session.context
-    except (UnreachableError, GuardError) as error:
+    except UnreachableError as error:
+        return [OriginLine("order", "", error.why)]
+    except GuardError as error:
+        if session.settings.setting("context").value == LOCAL:
+            raise  # a state directory that is not to be trusted is refused by every command
         return [OriginLine("order", "", error.why)]
     rows = [OriginLine(name, list(urls), context.origin) for name, urls in context.services.items()]
     return [*rows, OriginLine("operator_token", "given" if context.operator_token else "none", context.token_origin)]
