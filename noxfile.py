@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed and not long")
-    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "timed", *TIMED)
+    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "timed and not long", *TIMED)
 
 
 @nox.session

@@ -90,7 +90,8 @@ def assert_refused(response: httpx.Response) -> None:
 
 
 def assert_says_so(service: Service, why: str) -> None:
-    """Readiness goes on, with a remark; the refusals are counted."""
+    """Readiness goes on, with a remark; the refusals are counted. A service examines itself once a second."""
+    eventually(lambda: health(service)[1]["status"] == "degraded", 5, f"a remark of {service.name}")
     status, said = health(service)
     assert (status, said["status"]) == (200, "degraded"), said
     assert why in said["checks"]["postgres"]["detail"]
@@ -142,6 +143,7 @@ def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_hea
         assert {answer.status for answer in lists.answers} == {200}
         for service in (shop.order, shop.inventory):
             for path in ("/health", "/health/ready", "/health/deep"):
+                eventually(lambda at=(service, path): health(*at)[1]["status"] == "degraded", 5, path)  # type: ignore[misc]
                 status, said = health(service, path)
                 assert (status, said["status"]) == (200, "degraded"), said
                 assert "standby" in said["checks"]["postgres"]["detail"]
