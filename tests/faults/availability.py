@@ -136,7 +136,7 @@ def faults(on: Ground) -> dict[str, tuple[Fault, Fault]]:
         return [pid for service in shop.orders for pid in shop.backends(service.name)]
 
     return {
-        "PostgreSQL killed": (partial(on.postgres.kill, signal.SIGKILL), on.postgres.start),  # type: ignore[dict-item]
+        "PostgreSQL killed": (partial(on.postgres.kill, signal.SIGKILL), on.postgres.start),  # type: ignore[dict-item]  # its result is not used
         "PostgreSQL stopped, all of it": frozen(partial(tree, on.postgres)),
         "PostgreSQL's backends of the order service stopped": frozen(backends),
         "order to PostgreSQL: old connections dead": spoiled(shop, "order", "postgres", "swallow"),
@@ -148,7 +148,7 @@ def faults(on: Ground) -> dict[str, tuple[Fault, Fault]]:
             partial(tell, on, "ALTER SYSTEM SET default_transaction_read_only = on"),
             partial(tell, on, "ALTER SYSTEM SET default_transaction_read_only = off"),
         ),
-        "Redis killed": (partial(on.valkey.kill, signal.SIGKILL), on.valkey.start),  # type: ignore[dict-item]
+        "Redis killed": (partial(on.valkey.kill, signal.SIGKILL), on.valkey.start),  # type: ignore[dict-item]  # its result is not used
         "Redis stopped": frozen(partial(tree, on.valkey)),
         "order to Redis: old connections dead": spoiled(shop, "order", "redis", "swallow"),
         "inventory killed": restarted(shop.inventory),

@@ -102,11 +102,11 @@ def assert_all_is_well(shop: Shop, keys: list[str]) -> None:
     """Service is back, and each key that was sent meanwhile has exactly one effect, and the answer to go with it."""
     eventually(lambda: shop.place().status_code == 201, BACK_WITHIN, "business as usual")
     for key in keys:
-        eventually(lambda key=key: shop.place(key=key).status_code == 201, 15, f"an answer to {key}")  # type: ignore[misc]
+        eventually(lambda key=key: shop.place(key=key).status_code == 201, 15, f"an answer to {key}")  # type: ignore[misc]  # a default binds it
     shop.wait_settled(20)
     shop.assert_exactly_one_effect()
     for service in shop.everyone:
-        eventually(lambda service=service: health(service)[1]["status"] == "ok", 10, service.name)  # type: ignore[misc]
+        eventually(lambda service=service: health(service)[1]["status"] == "ok", 10, service.name)  # type: ignore[misc]  # a default binds it
 
 
 def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_health_says_why(server: Server) -> None:
@@ -143,7 +143,7 @@ def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_hea
         assert {answer.status for answer in lists.answers} == {200}
         for service in (shop.order, shop.inventory):
             for path in ("/health", "/health/ready", "/health/deep"):
-                eventually(lambda at=(service, path): health(*at)[1]["status"] == "degraded", 5, path)  # type: ignore[misc]
+                eventually(lambda at=(service, path): health(*at)[1]["status"] == "degraded", 5, path)  # type: ignore[misc]  # a default binds it
                 status, said = health(service, path)
                 assert (status, said["status"]) == (200, "degraded"), said
                 assert "standby" in said["checks"]["postgres"]["detail"]
