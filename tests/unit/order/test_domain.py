@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.common.idempotency import IdempotencyKeyReused
 from services.order.domain import (
     DEFERRAL_JITTER,
+    KEYS_TO_ORDERS,
     Claim,
     Deducted,
     InsufficientStock,
@@ -29,6 +30,7 @@ from services.order.domain import (
     conclude,
     fingerprint,
     new_order,
+    order_id_of,
     refusal_of,
 )
 from tests.unit.order.samples import claim, order, stored, wanted
@@ -66,6 +68,11 @@ def decode(body: bytes) -> OrderBody:
 
 def test_a_key_has_one_order_id_on_every_replica_and_in_every_run() -> None:
     assert wanted("key-1").order_id == uuid.UUID("da819d29-2b6b-5065-8c88-5eb08b7e0f8c")
+
+
+@given(st.text())
+def test_an_order_id_is_the_name_based_uuid_of_its_key(key: str) -> None:
+    assert order_id_of(key) == uuid.uuid5(KEYS_TO_ORDERS, key)
 
 
 @given(first=keys, second=keys)

@@ -1,0 +1,38 @@
+"""The request that the handler of a shortcut gets: Litestar's, without what nobody asks for."""
+
+from typing import Any, cast
+
+from litestar import Request
+from litestar.types import HTTPScope
+
+from services.common.shortcut import _Request
+
+HEADERS = [(b"host", b"localhost"), (b"x-name", b"caf\xe9"), (b"x-name", b"two")]
+
+
+def scope() -> HTTPScope:
+    return cast(
+        "HTTPScope",
+        {
+            "type": "http",
+            "method": "POST",
+            "path": "/things",
+            "query_string": b"size=3",
+            "headers": list(HEADERS),
+            "server": ("127.0.0.1", 80),
+            "scheme": "http",
+        },
+    )
+
+
+def test_its_headers_are_those_of_a_request_of_the_framework() -> None:
+    expected = Request[Any, Any, Any](scope()).headers
+    assert list(_Request(scope()).headers.items()) == list(expected.items())
+    assert _Request(scope()).headers.getall("X-Name") == ["caf\xe9", "two"]
+
+
+def test_what_it_leaves_out_at_first_is_there_when_asked_for() -> None:
+    request = _Request(scope())
+    assert request.method == "POST"
+    assert request.query_params.dict() == {"size": ["3"]}
+    assert str(request.url) == "http://localhost/things?size=3"
