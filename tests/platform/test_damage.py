@@ -1,16 +1,22 @@
 """Files that are damaged, closed or without room: what may be lost is set aside, what may not is kept, all is said."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.platform.installation import PATIENCE, Installation, installed
+from tests.platform.installation import PATIENCE, Installation, as_another_user, installed
 from tests.processes import eventually
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.home import prepare
+from valerix_cli.local.logs import last_lines, open_log
 
 
 def _files(state: Path, pattern: str) -> list[Path]:
@@ -138,17 +144,108 @@ def test_the_data_of_postgresql_are_never_set_aside(stopped: Installation) -> No
     assert stopped.place("before-postgres-breaks").headers["Idempotent-Replayed"] == "true"
 
 
+OF_THE_SERVERS = re.compile(r"(postgres/\d+|valkey/appendonlydir|monitoring/\w+/data|bin)/.+")
+"""What they store, and judge themselves."""
+
+
+def _made_into(kind: str, file: Path) -> None:
+    if kind == "a directory":
+        file.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(file)
+    else:
+        file.write_text("")
+
+
+def _used(state: Path) -> tuple[list[Path], list[Path]]:
+    """The directories and the files of a platform that has run, without what its servers store."""
+    found = [path for path in sorted(state.rglob("*")) if not OF_THE_SERVERS.fullmatch(str(path.relative_to(state)))]
+    return [path for path in found if path.is_dir()], [path for path in found if path.is_file()]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("damage", ["a directory", "garbage", "missing"])
+def test_whatever_is_not_of_its_kind_in_a_state_directory_is_named_by_a_start(stopped: Installation) -> None:
+    """All that a platform has left there, one after the other; a pipe that was waited for would end the test."""
+    stopped.up(*(["--monitoring"] if shutil.which("prometheus") else []))
+    assert stopped.run("down").returncode == 0
+    directories, files = _used(stopped.directory)
+    assert {"lock", "secrets.json", ".valerix-state", "order-1.log", "valkey.conf"} <= {file.name for file in files}
+    (stored,) = stopped.directory.glob("postgres/[0-9]*/postgresql.conf")
+    wrong = [(file, kind) for file in files for kind in ("a directory", "a pipe")]
+    wrong += [(directory, kind) for directory in directories for kind in ("a file", "a pipe")]
+    for path, kind in [*wrong, (stored, "a pipe")]:
+        if OF_THE_SERVERS.fullmatch(f"{path.relative_to(stopped.directory)}/x") and kind == "a file":
+            continue  # the servers say so, or it is set aside
+        aside = stopped.directory / "aside"
+        path.rename(aside)
+        try:
+            _made_into(kind, path)
+            with pytest.raises(UnreachableError) as refused:
+                prepare(stopped.directory)
+            assert str(path) in refused.value.what + refused.value.why, f"{path} as {kind}: {refused.value}"
+        finally:
+            path.rmdir() if path.is_dir() else path.unlink()
+            aside.rename(path)
+    prepare(stopped.directory)
+
+
+_EACH_CLOSED = """
+import sys
+from pathlib import Path
+from valerix_cli.errors import UnreachableError
+from valerix_cli.local.home import prepare
+state = Path(sys.argv[1])
+for name in sys.argv[2:]:
+    mode = (state / name).stat().st_mode
+    (state / name).chmod(0)
+    try:
+        prepare(state)
+    except UnreachableError as error:
+        print(error.why)
+    else:
+        print("nothing was wrong with", name)
+    (state / name).chmod(mode)
+prepare(state)
+"""
+
+
+def test_whatever_cannot_be_read_in_a_state_directory_is_named_by_a_start() -> None:
+    names = ["lock", "secrets.json", "logs/order-1.log", "logs/supervisor.log.1", "logs", "valkey", "postgres", "holds"]
+    with installed(**as_another_user()) as found:
+        become = found.account
+        prepare(found.directory)
+        for name in names:
+            (found.directory / name).parent.mkdir(exist_ok=True)
+            (found.directory / name).touch() if "." in name or name == "lock" else (found.directory / name).mkdir(
+                exist_ok=True
+            )
+        if become:
+            for path in [found.directory, *found.directory.rglob("*")]:
+                os.chown(path, become.uid, become.gid)
+        tried = subprocess.run(
+            [*found.prefix, sys.executable, "-c", _EACH_CLOSED, found.directory, *names],
+            user=become.uid if become else None,
+            group=become.gid if become else None,
+            extra_groups=[] if become else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert tried.returncode == 0, tried.stderr
+        assert tried.stdout.splitlines() == [f"{found.directory / name}: Permission denied" for name in names]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", ["a directory", "a pipe", "garbage", "missing"])
 def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damage: str, stopped: Installation) -> None:
     stopped.up()
     assert stopped.run("down").returncode == 0
-    file = stopped.directory / ("logs/order-1.log" if damage == "a directory" else "secrets.json")
+    file = stopped.directory / ("logs/order-1.log" if damage in {"a directory", "a pipe"} else "secrets.json")
     aside = file.with_name("aside")
     file.rename(aside)
     try:
-        if damage == "a directory":
-            file.mkdir()
+        if damage in {"a directory", "a pipe"}:
+            _made_into(damage, file)
         elif damage == "garbage":
             file.write_text("{")
         refused = stopped.run("up", "--detach")
@@ -161,6 +258,17 @@ def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damag
             file.rmdir()
         aside.replace(file)
     stopped.up()
+
+
+@pytest.mark.parametrize("kind", ["a directory", "a pipe"])
+def test_a_log_that_is_no_file_is_named_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    """Also one that became so while the platform runs, when nothing looks at all of the directory."""
+    log = tmp_path / "order-1.log"
+    _made_into(kind, log)
+    read, write, last = partial(open_log, log, "rb"), partial(open_log, log, "ab"), partial(last_lines, log, 3)
+    for deed in (read, write, last):
+        with pytest.raises(OSError, match=r"order-1\.log"):
+            deed()
 
 
 @pytest.fixture

@@ -38,14 +38,15 @@ def logs(
 
     session: Session = ctx.obj
     directory = state_dir() / home.LOGS
-    followers = {name: Follower(directory, name) for name in _sources(directory, service)}
-    earlier = _in_order(one.so_far(lines) for one in followers.values())
-    _write(earlier[-lines:] if lines else [], session.output, following=follow)
-    while follow:
-        time.sleep(_EVERY)
-        for name in _sources(directory, service):
-            followers.setdefault(name, Follower(directory, name))
-        _write(_in_order(one.new() for one in followers.values()), session.output, following=True)
+    with home.told_plainly(directory.parent):
+        followers = {name: Follower(directory, name) for name in _sources(directory, service)}
+        earlier = _in_order(one.so_far(lines) for one in followers.values())
+        _write(earlier[-lines:] if lines else [], session.output, following=follow)
+        while follow:
+            time.sleep(_EVERY)
+            for name in _sources(directory, service):
+                followers.setdefault(name, Follower(directory, name))
+            _write(_in_order(one.new() for one in followers.values()), session.output, following=True)
 
 
 def _sources(directory: Path, service: str | None) -> list[str]:

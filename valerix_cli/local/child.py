@@ -17,7 +17,7 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.identity import start_time
 from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
-from valerix_cli.local.logs import last_lines, rotate
+from valerix_cli.local.logs import last_lines, open_log, rotate
 from valerix_cli.local.ports import holder, is_free
 from valerix_cli.local.state import ServiceState
 
@@ -174,7 +174,7 @@ class Child:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         rotate(self.charge.log)
-        with self.charge.log.open("ab") as log:
+        with open_log(self.charge.log, "ab") as log:
             self._process = self.charge.launch().start(log, keep=self._household.inherited)
         self._start_time = start_time(self._process.pid)
         self._turn("starting")
@@ -206,7 +206,7 @@ class Child:
 async def run_to_its_end(name: str, launch: Launch, log: Path, household: Household) -> None:
     """Run something that ends by itself. Raises UnreachableError with what it said when it does not end well."""
     began = _size(log)
-    with log.open("ab") as output:
+    with open_log(log, "ab") as output:
         process = launch.start(output, keep=household.inherited)
     try:
         await _end_of(process, GLANCE)

@@ -13,7 +13,7 @@ import msgspec
 from valerix_cli.errors import CliError, ExitCode, WaitedTooLongError
 from valerix_cli.local import home
 from valerix_cli.local.journal import SUPERVISOR, Notice
-from valerix_cli.local.logs import last_lines, log_file, rotate
+from valerix_cli.local.logs import last_lines, log_file, open_log, rotate
 from valerix_cli.local.state import Stack, read_stack
 from valerix_cli.local.surroundings import needed_by_supervisor
 from valerix_cli.local.wishes import Wishes
@@ -31,7 +31,7 @@ class Detached:
         self._directory = directory
         self._said = _Said(log, since=log.stat().st_size if log.exists() else 0)
         command = [sys.executable, "-P", "-m", _MODULE, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
-        with log.open("ab") as output:
+        with open_log(log, "ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
                 command,
                 cwd=directory,

@@ -3,14 +3,16 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
-from valerix_cli.local.state import SECRETS_FILE, STACK_FILE
+from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, STACK_FILE
 from valerix_cli.local.trust import ensure_trusted
 
 MARKER = ".valerix-state"
@@ -27,18 +29,25 @@ _OURS = (
     *(POSTGRES, VALKEY, MONITORING, PROGRAMS, LOGS, HOLDS),
     *(STACK_FILE, SECRETS_FILE, DASHBOARD_CONTEXTS, LOCK_FILE, MARKER),
 )
+_DIRECTORIES = (LOGS, POSTGRES, VALKEY, MONITORING, f"{MONITORING}/*", PROGRAMS, HOLDS)
+_WRITTEN = (MARKER, LOCK_FILE, SECRETS_FILE, f"{LOGS}/*.log*", f"{POSTGRES}/.password", f"{MONITORING}/*/*.yaml")
+_REPLACED = (STACK_FILE, DASHBOARD_CONTEXTS, f"{VALKEY}/valkey.conf")
+"""By another file, whatever their mode is, as long as they are no directory."""
 _NOBODYS = {"lost+found"}
+_WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def prepare(directory: Path) -> None:
     """Make `directory` ours: existing, marked, writable, with room left.
 
-    Raises UnreachableError when it cannot be used, GuardError when it holds something else or others may write to it.
+    Raises UnreachableError when it cannot be used, or something in it cannot, which is named then; GuardError when it
+    holds something else or others may write to it.
     """
     with told_plainly(directory):
         ensure_trusted(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        _ensure_usable(directory)
         marker = directory / MARKER
         if not marker.exists():
             _refuse_foreign(directory)
@@ -52,6 +61,43 @@ def prepare(directory: Path) -> None:
             f"{free // 2**20} MB are free, {needed // 2**20} MB are needed",
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
+
+
+def _ensure_usable(directory: Path) -> None:
+    """Raise OSError for the first thing that is not what it has to be, or that we may not use.
+
+    What the servers store is theirs to judge, but for pipes, sockets and devices: they would wait for those.
+    """
+    for place in _matching(directory, _DIRECTORIES):
+        _refuse_unless(place, stat.S_ISDIR(place.stat().st_mode), "It is no directory", os.R_OK | os.W_OK | os.X_OK)
+    for file in _matching(directory, _WRITTEN):
+        _refuse_unless(file, stat.S_ISREG(file.lstat().st_mode), "It is no regular file", os.R_OK | os.W_OK)
+    for file in _matching(directory, _REPLACED):
+        _refuse_unless(file, not stat.S_ISDIR(file.lstat().st_mode), "It is a directory")
+    for found in _neither_file_nor_directory(directory):
+        raise OSError(errno.EINVAL, "It is a pipe, a socket or a device", str(found))
+
+
+def _matching(directory: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return [place for pattern in patterns for place in sorted(directory.glob(pattern))]
+
+
+def _neither_file_nor_directory(directory: Path) -> Iterator[Path]:
+    ahead = [str(directory)]
+    while ahead:
+        with suppress(OSError), os.scandir(ahead.pop()) as entries:  # while another platform runs, files come and go
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    ahead.append(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and not entry.is_symlink():
+                    yield Path(entry.path)
+
+
+def _refuse_unless(place: Path, right: bool, otherwise: str, access: int = 0) -> None:  # noqa: FBT001 - what is judged
+    if not right:
+        raise OSError(errno.EINVAL, otherwise, str(place))
+    if access and not os.access(place, access):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def room_needed(directory: Path) -> int:
@@ -123,6 +169,13 @@ def refused(directory: Path, error: OSError) -> CliError:
             f"The disk that holds {directory} is full.",
             why,
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
+        )
+    if error.errno in _WRONG_KIND and error.filename and Path(error.filename) != directory:
+        secrets = error.filename == str(directory / SECRETS_FILE)
+        return UnreachableError(
+            f"{error.filename} cannot be used.",
+            error.strerror or str(error),
+            LOST_SECRETS if secrets else f"mv {quote(error.filename)} somewhere else, and the same again",
         )
     return UnreachableError(
         f"The state directory {directory} cannot be used.",

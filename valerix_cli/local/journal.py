@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from valerix_cli.local.logs import open_log
+
 SUPERVISOR = "supervisor"
 
 Level = Literal["info", "warning", "error"]
@@ -55,7 +57,7 @@ def into(log: Path) -> Listener:
     """A listener that appends JSON lines to `log`."""
 
     def write(notice: Notice) -> None:
-        with log.open("ab") as file:
+        with open_log(log, "ab") as file:
             file.write(msgspec.json.encode(notice) + b"\n")
 
     return write

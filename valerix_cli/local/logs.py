@@ -1,8 +1,11 @@
 """The log files of the children, kept from growing without end."""
 
+import errno
 import os
 import shutil
+import stat
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 LIMIT = 10 * 1024 * 1024  # bytes
 KEPT = 3
@@ -10,6 +13,19 @@ KEPT = 3
 
 def log_file(directory: Path, name: str) -> Path:
     return directory / f"{name}.log"
+
+
+def open_log(log: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
+    """Raises OSError that names it where `log` is no regular file; a pipe in its place is not waited for."""
+    file = open(log, mode, opener=_at_once)  # noqa: SIM115 - whoever called closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "It is no regular file", str(log))
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
@@ -28,7 +44,7 @@ def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
         older = Path(f"{log}.{number}")
         if older.exists():
             older.replace(f"{log}.{number + 1}")
-    with log.open("rb") as source, Path(f"{log}.1").open("wb") as copy:
+    with open_log(log, "rb") as source, open_log(Path(f"{log}.1"), "wb") as copy:
         shutil.copyfileobj(source, copy)
         shutil.copyfileobj(source, copy)  # what came while the first copy ran
         os.truncate(log, 0)
@@ -38,7 +54,7 @@ def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
 def last_lines(log: Path, count: int, *, since: int = 0) -> list[str]:
     """The last `count` lines of `log` after its first `since` bytes; none where it does not exist."""
     try:
-        with log.open("rb") as file:
+        with open_log(log, "rb") as file:
             file.seek(since)
             return file.read().decode(errors="replace").splitlines()[-count:]
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from valerix_cli.local.logs import KEPT, log_file
+from valerix_cli.local.logs import KEPT, log_file, open_log
 
 _POSTGRES = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) UTC \[\d+\] (.*)")
 _VALKEY = re.compile(r"\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3}) [*#.-] (.*)")
@@ -96,7 +96,7 @@ class Follower:
 def _whole_lines(path: Path, position: int) -> tuple[int, list[str]]:
     """The lines after `position` that are complete, and where they end."""
     try:
-        with path.open("rb") as file:
+        with open_log(path, "rb") as file:
             file.seek(position)
             content, newline, _ = file.read().rpartition(b"\n")
     except FileNotFoundError:

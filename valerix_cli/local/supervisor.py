@@ -49,9 +49,10 @@ def supervise(
     log = into(log_file(directory / home.LOGS, SUPERVISOR))
     journal = Journal(log, *([listener] if listener else []))
     try:
-        return asyncio.run(
-            Supervisor(directory, wishes, lock=lock, environ=os.environ, journal=journal, watch=watch).run()
-        )
+        with home.told_plainly(directory):
+            return asyncio.run(
+                Supervisor(directory, wishes, lock=lock, environ=os.environ, journal=journal, watch=watch).run()
+            )
     except CliError as error:
         Journal(log).error(error.what, why=error.why, hint=error.hint)  # whoever listens gets to see what is raised
         raise
