@@ -12,8 +12,9 @@ from litestar.params import FromPath, RawBody
 
 from services.common import body as bodies
 from services.common.auth import operator_only
+from services.common.dependencies import note_failure
 from services.common.problems import PROBLEM_JSON, Problem, of_refusal, responses
-from services.common.redis import FAILURES
+from services.common.redis import FAILURES, UnexpectedFailure
 from services.inventory import chaos
 from services.inventory.chaos import ChaosUnavailable
 from services.inventory.gremlins import Wish
@@ -84,7 +85,8 @@ async def halt(state: State, body: RawBody) -> ChaosView:
     return await chaos.view(state.redis, state.leases)
 
 
-def _of_outage(request: Request[Any, Any, Any], _: Exception) -> Response[bytes]:
+def _of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    note_failure("redis", "gremlins", error, with_traceback=isinstance(error, UnexpectedFailure))
     return of_refusal(request, ChaosUnavailable("Nothing is changed for certain; look again", retry_after=1))
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from services.common.background import forever
 from services.common.dependencies import note_failure
-from services.common.redis import FAILURES, LIMIT, Redis, drop_idle
+from services.common.redis import FAILURES, LIMIT, Redis, UnexpectedFailure, drop_idle
 from services.inventory import gremlins, registry
 from services.inventory.gremlins import GREMLINS, NO_HITS, Activation, Gremlin, Hit, Script
 from services.inventory.metrics import CHAOS_ENABLED, CHAOS_EVENTS
@@ -153,11 +153,11 @@ class Leases:
     async def _step(self) -> None:
         try:
             await self.sync()
-        except Exception as error:  # noqa: BLE001 - a reply that makes no sense is Redis' failure as well
+        except Exception as error:  # noqa: BLE001 - on the way out it must not fail
             if self._redis_answers:
                 log.warning("gremlins cannot be followed, the last known lease runs out", error=repr(error))
             self._redis_answers = False
-            expected = isinstance(error, FAILURES)
+            expected = isinstance(error, FAILURES) and not isinstance(error, UnexpectedFailure)
             note_failure("redis", "gremlins", error, with_traceback=not expected)
             await drop_idle(self._redis)
         else:

@@ -1,11 +1,11 @@
 """What Redis holds about gremlins: the live activation and its script, the halt flag, who follows, what was hit.
 
-Each function is one exchange. Losing all of it ends the gremlins and nothing else; the replicas tell again what
-they counted.
+Each function is one exchange, and what goes wrong in it is one of `services.common.redis.FAILURES`. Losing all of it
+ends the gremlins and nothing else; the replicas tell again what they counted.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.common.redis import Redis
+from services.common.redis import FAILURES, Redis, UnexpectedFailure
 from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit, Script
 
 log = structlog.get_logger()
@@ -98,6 +98,18 @@ _script = msgspec.json.Decoder(list[Hit])
 _told_hit = msgspec.json.Decoder(tuple[str, int, Gremlin, UUID, int])  # by whom, its number there, and the hit itself
 
 
+@contextlib.asynccontextmanager
+async def _exchange() -> AsyncIterator[None]:
+    """Have a reply that its command never gets be a failure of Redis, like one that the client cannot read."""
+    try:
+        yield
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise UnexpectedFailure(repr(error)) from error
+
+
+@_exchange()
 async def look(redis: Redis, replica: str, process: str, following: str | None) -> Seen:
     """Find what is live, and say that `replica` is alive and what it follows."""
     async with redis.pipeline() as pipe:
@@ -109,6 +121,7 @@ async def look(redis: Redis, replica: str, process: str, following: str | None) 
     return Seen(live, remaining, not reported)
 
 
+@_exchange()
 async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> bool:
     """Say what `process` of `replica` follows, counted and hit. Telling the same twice changes nothing.
 
@@ -129,6 +142,7 @@ async def report(redis: Redis, replica: str, process: str, following: str | None
         return (await pipe.execute())[0] is not None
 
 
+@_exchange()
 async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
     """Return the time by Redis' clock, which all replicas share, and whether gremlins are halted."""
     async with redis.pipeline() as pipe:
@@ -138,6 +152,7 @@ async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds), bool(halted)
 
 
+@_exchange()
 async def activate(redis: Redis, activation: Activation, only: list[Hit] | None) -> None:
     """Make `activation` the live one until its time is up, and keep its script, if it has one, as long."""
     async with redis.pipeline() as pipe:
@@ -150,6 +165,7 @@ async def activate(redis: Redis, activation: Activation, only: list[Hit] | None)
         await pipe.execute()
 
 
+@_exchange()
 async def script(redis: Redis, activation_id: str) -> Script | None:
     """Return what a scripted activation is to hit; None when Redis has lost it, or holds what makes no sense."""
     raw = await redis.get(_script_key(activation_id))
@@ -159,6 +175,7 @@ async def script(redis: Redis, activation_id: str) -> Script | None:
         return None
 
 
+@_exchange()
 async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
     """End what is live and return it; set or lift the halt flag with it."""
     async with redis.pipeline() as pipe:
@@ -173,6 +190,7 @@ async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
     return _live(raw, ttl, halted)[0]
 
 
+@_exchange()
 async def followed(redis: Redis) -> dict[str, str]:
     """Return the replicas heard of within the last second, each with the id it follows, empty for none."""
     names: list[str] = sorted(map(_text, await redis.smembers(REPLICAS)))
@@ -185,6 +203,7 @@ async def followed(redis: Redis) -> dict[str, str]:
     return {name: _text(raw) for name, raw in zip(names, told, strict=True) if raw is not None}
 
 
+@_exchange()
 async def view(redis: Redis) -> ChaosView:
     """Return everything, with the counts of all processes summed."""
     async with redis.pipeline() as pipe:
@@ -208,6 +227,7 @@ async def view(redis: Redis) -> ChaosView:
     return ChaosView(bool(halted), None if live is None else views[0], views if live is None else views[1:])
 
 
+@_exchange()
 async def hits(redis: Redis, activation_id: str) -> HitsView | None:
     """Return what all processes together hit, each attempt once, by order; None when nobody followed such a thing."""
     async with redis.pipeline() as pipe:

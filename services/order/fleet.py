@@ -126,20 +126,19 @@ class Fleet:
     async def view(self) -> FleetView:
         """Everybody's breaker as last heard of; without Redis, our own."""
 
-        async def fetch(redis: Redis) -> tuple[list[bytes], list[bytes]]:
+        async def fetch(redis: Redis) -> tuple[list[ReplicaView], list[HistoryEntry]]:
             async with redis.pipeline(transaction=False) as pipe:
                 pipe.hvals(REPLICAS)
                 pipe.lrange(HISTORY, 0, REMEMBERED - 1)
                 replicas, history = await pipe.execute()
-            return replicas, history
+            return _readable(replicas, ReplicaView), _readable(history, HistoryEntry)
 
         own = self.own_view()
-        nothing: tuple[list[bytes], list[bytes]] = ([], [])
-        told, history = await self._redis(fetch, nothing)
-        others = [view for view in _readable(told, ReplicaView) if view.replica != own.replica]
+        nothing: tuple[list[ReplicaView], list[HistoryEntry]] = ([], [])
+        told, published = await self._redis(fetch, nothing)
+        others = [view for view in told if view.replica != own.replica]
         await self._forget([view.replica for view in others if own.updated_at - view.updated_at > FORGOTTEN_AFTER])
         heard = [view for view in others if own.updated_at - view.updated_at < SILENT_AFTER]
-        published = _readable(history, HistoryEntry)
         return FleetView(
             replicas=sorted([own, *heard], key=lambda view: view.replica),
             history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own)],

@@ -14,7 +14,11 @@ def test_while_old_connections_are_dead_orders_are_accepted_again_soon() -> None
     command = [sys.executable, "-m", "tests.faults.availability", "--seconds", "8", "--only", "old connections dead"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in _table(done.stdout)]
     assert len(rows) == 4, done.stdout
     for row in rows:
         assert float(row[4].removesuffix(" s")) < GAP, row
+
+
+def _table(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("|")][2:]

@@ -72,7 +72,7 @@ class StrangeRedis:
                     back.write(chunk)
                 else:
                     self.answered += 1
-                    writer.write(self.answer * len(commands))
+                    writer.write(_replies(self.answer, [command.upper() for command in commands]))
         answers.cancel()
         writer.close()
         back.close()
@@ -81,3 +81,22 @@ class StrangeRedis:
         with suppress(OSError):
             while chunk := await reader.read(65536):
                 writer.write(chunk)
+
+
+def _replies(answer: bytes, commands: list[bytes]) -> bytes:
+    """The same answer to each command; within a transaction it comes where EXEC answers for all of them."""
+    queued: int | None = None
+    replies = []
+    for command in commands:
+        if command == b"MULTI":
+            queued = 0
+            replies.append(b"+OK\r\n")
+        elif queued is None:
+            replies.append(answer)
+        elif command == b"EXEC":
+            replies.append(b"*%d\r\n" % queued + answer * queued)
+            queued = None
+        else:
+            queued += 1
+            replies.append(b"+QUEUED\r\n")
+    return b"".join(replies)

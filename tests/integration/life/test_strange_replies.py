@@ -1,0 +1,81 @@
+"""Whatever Redis replies to whichever command, its callers have a failure of Redis or do without: never a bug."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.common.redis import FAILURES, BestEffort, Redis, closing, open_redis
+from services.common.settings import read
+from services.frontend.ledger import Ledger
+from services.inventory import registry
+from services.inventory.gremlins import Hit, Wish, grant
+from services.inventory.registry import Counts, Report
+from services.order.fleet import Fleet
+from services.order.settings import OrderSettings
+from tests.integration.life.strange_redis import ANSWERS, StrangeRedis
+from tests.unit.common.environ import ENVIRON
+from valerix_cli.local.servers import ValkeyServer
+
+HIT = Hit("crash", UUID(int=1), 1)
+GREMLINS = grant(Wish(crash_rate=1, only=[HIT]), "activation", 1, datetime.now(UTC))
+EXCHANGES: dict[str, Callable[[Redis], Awaitable[Any]]] = {
+    "look": lambda redis: registry.look(redis, "inventory-1", "process", None),
+    "report": lambda redis: registry.report(
+        redis, "inventory-1", "process", None, [Report(GREMLINS, Counts(), 0, [HIT])]
+    ),
+    "time_and_halt": registry.time_and_halt,
+    "activate": lambda redis: registry.activate(redis, GREMLINS, [HIT]),
+    "script": lambda redis: registry.script(redis, GREMLINS.id),
+    "end": registry.end,
+    "followed": registry.followed,
+    "view": registry.view,
+    "hits": lambda redis: registry.hits(redis, GREMLINS.id),
+}
+
+
+@pytest.fixture(scope="module")
+def strange(valkey_server: ValkeyServer) -> Iterator[StrangeRedis]:
+    with StrangeRedis(valkey_server.port) as strange:
+        yield strange
+
+
+@pytest.fixture
+async def redis(strange: StrangeRedis, valkey_server: ValkeyServer) -> AsyncIterator[Redis]:
+    client = open_redis(valkey_server.url(5).replace(f":{valkey_server.port}", f":{strange.port}"), name="test")
+    strange.answer = None
+    async with closing(client):
+        yield client
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+async def test_a_breaker_is_shown_whatever_redis_says_of_the_others(
+    strange: StrangeRedis, redis: Redis, what: str
+) -> None:
+    strange.answer = ANSWERS[what]
+    fleet = Fleet(read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-1"}), "order", BestEffort(redis))
+    view = await fleet.view()
+    assert [replica.replica for replica in view.replicas] == ["order-1"]
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+async def test_a_session_goes_on_whatever_redis_says_was_signed_out(
+    strange: StrangeRedis, redis: Redis, what: str
+) -> None:
+    strange.answer = ANSWERS[what]
+    ledger = Ledger(BestEffort(redis), 60)
+    await ledger.exchange()
+    assert ledger.accepts(ledger.generation, "session")
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+async def test_whatever_redis_says_of_gremlins_is_its_failure_or_says_nothing(
+    strange: StrangeRedis, redis: Redis, exchange: str
+) -> None:
+    for answer in ANSWERS.values():
+        strange.answer = answer
+        with contextlib.suppress(*FAILURES):
+            await EXCHANGES[exchange](redis)
