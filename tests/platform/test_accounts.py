@@ -1,26 +1,31 @@
 """Whom the processes of a platform run as when root starts it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.platform.installation import PATIENCE
-from tests.processes import open_directory
+from tests.processes import eventually, open_directory
 from valerix_cli.local.accounts import NUMBERS, accounts
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.lock import holders
 from valerix_cli.local.plan import KINDS
+from valerix_cli.local.prometheus import shipped_rules
 from valerix_cli.local.state import Stack, read_stack
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run processes as other users"),
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may do"),
 ]
+WATCHERS = {"prometheus", "alertmanager"} if shutil.which("prometheus") else set()
+"""Where they are installed."""
 _RUN = "from valerix_cli.main import run; run()"
 
 
@@ -75,7 +80,8 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
         if request.param == "closed":
             (place / "closed").mkdir(mode=0o700)
             found.state = place / "closed" / "state"
-        done = found("up", "--detach", "--free-ports", "--replicas", "order=2")
+        more = ["--monitoring"] if WATCHERS else []
+        done = found("up", "--detach", "--free-ports", "--replicas", "order=2", *more)
         assert done.returncode == 0, done.stderr
         assert "run as root" not in done.stderr
         yield found
@@ -89,13 +95,15 @@ def said(pid: int, name: str) -> list[str]:
 
 def named(stack: Stack) -> dict[str, int]:
     services = [(one.name, one.pid) for several in stack.services.values() for one in several]
-    return {name: pid for name, pid in [*services, *((name, one.pid) for name, one in stack.databases.items())] if pid}
+    servers = [(name, one.pid) for name, one in (stack.databases | stack.monitoring).items()]
+    return {name: pid for name, pid in [*services, *servers] if pid}
 
 
 def test_no_process_but_the_supervisor_runs_as_root(opened: Opened) -> None:
     """Every one that holds the lock, PostgreSQL's own and the workers of others included."""
     pids = named(opened.stack)
-    assert set(pids) == {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1", "postgres", "redis"}
+    services = {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1"}
+    assert set(pids) == services | {"postgres", "redis"} | WATCHERS
     for pid in holders(opened.state):
         if pid == opened.stack.supervisor_pid:
             continue
@@ -117,7 +125,7 @@ def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
     pids = named(opened.stack)
     (data,) = (opened.state / "postgres").glob("[0-9]*")
     files = [opened.state / "secrets.json", data / "PG_VERSION", opened.state / "valkey" / "valkey.conf"]
-    for name in ("order-1", "inventory-1", "worker-1", "frontend-1"):
+    for name in ("order-1", "inventory-1", "worker-1", "frontend-1", *sorted(WATCHERS)):
         user = int(said(pids[name], "Uid")[0])
         others = [Path(f"/proc/{pid}/environ") for other, pid in pids.items() if other[:5] != name[:5]]
         supervisor = Path(f"/proc/{opened.stack.supervisor_pid}/environ")
@@ -126,6 +134,22 @@ def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
                 ["/bin/cat", file], user=user, group=user, extra_groups=[], capture_output=True, check=False
             )
             assert (tried.returncode, tried.stdout) == (1, b""), f"{name} may read {file}"
+
+
+def test_a_prometheus_of_its_own_user_has_its_rules_and_reaches_its_alertmanager(opened: Opened) -> None:
+    """A file of rules that cannot be seen is none to Prometheus, and no error."""
+    if not WATCHERS:
+        pytest.skip("Prometheus is not installed (Debian: prometheus, prometheus-alertmanager)")
+    prometheus, manager = (opened.stack.monitoring[name] for name in ("prometheus", "alertmanager"))
+    api = f"http://127.0.0.1:{prometheus.port}/api/v1"
+    groups = httpx.get(f"{api}/rules", timeout=10).json()["data"]["groups"]
+    assert len({group["file"] for group in groups}) == len(shipped_rules())
+
+    def tells() -> bool:
+        found = httpx.get(f"{api}/alertmanagers", timeout=10).json()["data"]["activeAlertmanagers"]
+        return any(f":{manager.port}/" in one["url"] for one in found)
+
+    eventually(tells, PATIENCE)
 
 
 def test_a_platform_of_several_users_serves_and_its_dashboard_audits(opened: Opened) -> None:

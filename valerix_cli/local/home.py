@@ -30,8 +30,8 @@ _OURS = (
     *(STACK_FILE, SECRETS_FILE, DASHBOARD_CONTEXTS, LOCK_FILE, MARKER),
 )
 _DIRECTORIES = (LOGS, POSTGRES, VALKEY, MONITORING, f"{MONITORING}/*", PROGRAMS, HOLDS)
-_WRITTEN = (MARKER, LOCK_FILE, SECRETS_FILE, f"{LOGS}/*.log*", f"{POSTGRES}/.password", f"{MONITORING}/*/*.yaml")
-_REPLACED = (STACK_FILE, DASHBOARD_CONTEXTS, f"{VALKEY}/valkey.conf")
+_WRITTEN = (MARKER, LOCK_FILE, SECRETS_FILE, f"{LOGS}/*.log*", f"{POSTGRES}/.password")
+_REPLACED = (STACK_FILE, DASHBOARD_CONTEXTS, f"{VALKEY}/valkey.conf", f"{MONITORING}/*/*.yaml")
 """By another file, whatever their mode is, as long as they are no directory."""
 _NOBODYS = {"lost+found"}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO}

@@ -1,24 +1,31 @@
 """Prometheus and Alertmanager of one platform: started after what they watch, stopped before it."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from valerix_cli.local import home
+from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.child import Household
 from valerix_cli.local.crew import Crew
+from valerix_cli.local.launch import Account
 from valerix_cli.local.plan import Replica
 from valerix_cli.local.ports import LOOPBACK, free_port
 from valerix_cli.local.prometheus import Alertmanager, Prometheus, program
 from valerix_cli.local.state import Database
 
+ROLES = ("alertmanager", "prometheus")
 PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # where they are looked for first
 
 
 class Monitoring:
     """Both, if they are wanted."""
 
-    def __init__(self, directory: Path, household: Household) -> None:
+    def __init__(self, directory: Path, household: Household, accounts: Mapping[str, Account]) -> None:
+        """`accounts` says whom each runs as, by its name; who is not there runs as ourselves."""
         self._directory = directory / home.MONITORING
+        self._household = household
+        self._accounts = accounts
         self._servers = Crew(directory, household)
 
     def places(self) -> dict[str, Database]:
@@ -28,7 +35,13 @@ class Monitoring:
         """Raises CliError, also when one of them is not installed."""
         programs = program("Alertmanager"), program("Prometheus")
         first, second = (None, None) if free_ports else (ALERTMANAGER_PORT, PROMETHEUS_PORT)
-        manager = Alertmanager(programs[0], self._directory / "alertmanager", free_port(wanted=first), webhook)
+        manager = Alertmanager(
+            programs[0],
+            self._directory / "alertmanager",
+            free_port(wanted=first),
+            webhook,
+            account=self._account("alertmanager", programs[0]),
+        )
         manager = await self._servers.run(manager, "system")
         await self._servers.run(
             Prometheus(
@@ -37,9 +50,17 @@ class Monitoring:
                 free_port(wanted=second),
                 fleet,
                 f"{LOOPBACK}:{manager.port}",
+                account=self._account("prometheus", programs[1]),
             ),
             "system",
         )
+
+    def _account(self, name: str, program: Path) -> Account | None:
+        account = self._accounts.get(name)
+        if account is None or is_open_to_all(program):
+            return account
+        self._household.journal.warning(f"{name} runs as root, not as a user of its own: others may not read {program}")
+        return None
 
     async def stop(self, hurry: asyncio.Event) -> None:
         await self._servers.stop(hurry)

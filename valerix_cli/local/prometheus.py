@@ -7,14 +7,15 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.aside import set_aside
-from valerix_cli.local.launch import Launch
+from valerix_cli.local.launch import Account, Launch
+from valerix_cli.local.ownership import as_seen, give, write_anew
 from valerix_cli.local.plan import Replica
 from valerix_cli.local.ports import LOOPBACK
 from valerix_cli.local.probe import ask
@@ -45,11 +46,15 @@ def shipped_rules() -> list[Path]:
 
 @dataclass(frozen=True)
 class _Watcher:
-    """What both are to who starts, watches and stops them (`servers.Server`)."""
+    """What both are to who starts, watches and stops them (`servers.Server`).
+
+    As root they run as `account`, whose `directory` is then; None is for ourselves.
+    """
 
     program: Path
     directory: Path
     port: int
+    account: Account | None = field(default=None, kw_only=True)
 
     @property
     def stop_signal(self) -> signal.Signals:
@@ -71,6 +76,18 @@ class _Watcher:
         answer = ask(f"http://{LOOPBACK}:{self.port}", "/-/ready")
         return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
 
+    def _prepared(self, files: Mapping[str, str]) -> Path:
+        """Write what it reads into its directory, and return how it names that."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, text in files.items():
+            write_anew(self.directory / name, text)
+        if self.account:
+            give(self.directory, self.account)
+        return as_seen(self.directory, self.account)
+
+    def _launch(self, *options: str) -> Launch:
+        return Launch((str(self.program), *options), self.directory, {"PATH": os.defpath}, self.account)
+
 
 @dataclass(frozen=True)
 class Alertmanager(_Watcher):
@@ -81,24 +98,20 @@ class Alertmanager(_Watcher):
 
     def running(self) -> Launch:
         hooks = [{"url": self.webhook, "send_resolved": True}] if self.webhook else []
-        file = _written(
-            self.directory / "alertmanager.yaml",
-            {
-                "route": {
-                    "receiver": "webhook",
-                    "group_by": ["alertname", "service"],
-                    "group_wait": "1s",
-                    "group_interval": "5s",
-                    "repeat_interval": "4h",
-                },
-                "receivers": [{"name": "webhook", "webhook_configs": hooks}],
+        settings = {
+            "route": {
+                "receiver": "webhook",
+                "group_by": ["alertname", "service"],
+                "group_wait": "1s",
+                "group_interval": "5s",
+                "repeat_interval": "4h",
             },
-        )
-        return _launch(
-            self.program,
-            self.directory,
-            f"--config.file={file}",
-            f"--storage.path={self.directory / 'data'}",
+            "receivers": [{"name": "webhook", "webhook_configs": hooks}],
+        }
+        seen = self._prepared({"alertmanager.yaml": _as_yaml(settings)})
+        return self._launch(
+            f"--config.file={seen / 'alertmanager.yaml'}",
+            f"--storage.path={seen / 'data'}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
             "--cluster.listen-address=",  # alone
         )
@@ -114,19 +127,22 @@ class Prometheus(_Watcher):
     name: str = "prometheus"
 
     def running(self) -> Launch:
-        file = _written(self.directory / "prometheus.yaml", configuration(self.fleet, self.rules, self.alerts_to))
-        return _launch(
-            self.program,
-            self.directory,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={self.directory / 'data'}",
+        rules = {f"rules-{file.name}": file.read_text() for file in self.rules}
+        settings = configuration(self.fleet, map(Path, rules), self.alerts_to)
+        seen = self._prepared({"prometheus.yaml": _as_yaml(settings)} | rules)
+        return self._launch(
+            f"--config.file={seen / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={seen / 'data'}",
             f"--storage.tsdb.retention.time={KEPT_FOR}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
         )
 
 
 def configuration(fleet: Iterable[Replica], files: Iterable[Path], alerts_to: str) -> dict[str, Any]:
-    """What Prometheus is told. Each process is named as `valerix status` names it, whatever its port."""
+    """What Prometheus is told. Each process is named as `valerix status` names it, whatever its port.
+
+    `files` have rules; a relative one lies beside the configuration.
+    """
     return {
         "global": {"scrape_interval": SCRAPED_EVERY, "evaluation_interval": SCRAPED_EVERY},
         "rule_files": [str(file) for file in files],
@@ -146,12 +162,6 @@ def configuration(fleet: Iterable[Replica], files: Iterable[Path], alerts_to: st
     }
 
 
-def _written(file: Path, settings: dict[str, Any]) -> Path:
+def _as_yaml(settings: dict[str, Any]) -> str:
     """As JSON, which is YAML too."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps(settings, indent=2) + "\n")
-    return file
-
-
-def _launch(program: Path, directory: Path, *options: str) -> Launch:
-    return Launch((str(program), *options), directory, {"PATH": os.defpath})
+    return json.dumps(settings, indent=2) + "\n"

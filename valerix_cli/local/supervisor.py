@@ -22,7 +22,7 @@ from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
 from valerix_cli.local.lock import is_at
 from valerix_cli.local.lock import supervise as own_lock
 from valerix_cli.local.logs import log_file, rotate
-from valerix_cli.local.monitoring import Monitoring
+from valerix_cli.local.monitoring import ROLES, Monitoring
 from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
 from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_atomically, write_stack
@@ -84,12 +84,12 @@ class Supervisor:
         self._household = Household(
             journal, self._changed, inherited=(lock,), held_for=partial(holds.held_for, directory)
         )
-        users = accounts(directory, ("redis", *(kind.name for kind in plan.KINDS)))
+        users = accounts(directory, ("redis", *(kind.name for kind in plan.KINDS), *ROLES))
         self._closed = closed_to_others() if users else None
         self._accounts = users if self._closed is None else {}
         """Of the services; none where they could not read their own code then."""
         self._backends = Backends(directory, keep_secrets(directory), self._household, users.get("redis"))
-        self._monitoring = Monitoring(directory, self._household)
+        self._monitoring = Monitoring(directory, self._household, users)
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()
         self._hurry = asyncio.Event()

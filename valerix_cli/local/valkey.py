@@ -3,18 +3,17 @@
 import os
 import signal
 import socket
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from valerix_cli.local.aside import set_aside
-from valerix_cli.local.binaries import embedded_valkey, is_open_to_all
+from valerix_cli.local.binaries import embedded_valkey
 from valerix_cli.local.launch import Account, Launch
+from valerix_cli.local.ownership import as_seen, give, write_anew
 from valerix_cli.local.ports import LOOPBACK, free_port
 
 APPEND_ONLY = "appendonlydir"  # its own default
-_HERE = Path("/proc/self/cwd")  # it makes every path an absolute one
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ class ValkeyServer:
         Where its account may not come to the directory from outside, it stands in it and names nothing above.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        closed = self.account is not None and not is_open_to_all(self.directory.parent)
+        seen = as_seen(self.directory, self.account)
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
             "requirepass": self.password,
-            "dir": "." if closed else f'"{self.directory}"',
+            "dir": f'"{seen}"',
             "appendonly": "yes",
             "appenddirname": APPEND_ONLY,
             "appendfsync": "everysec",
@@ -64,11 +63,10 @@ class ValkeyServer:
             "daemonize": "no",
         }
         file = self.directory / "valkey.conf"
-        _write_anew(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
+        write_anew(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
         if self.account:
-            _give(self.directory, self.account)
-        where = str(_HERE / file.name if closed else file)
-        return Launch((str(self.program), where), self.directory, {"PATH": os.defpath}, self.account)
+            give(self.directory, self.account)
+        return Launch((str(self.program), str(seen / file.name)), self.directory, {"PATH": os.defpath}, self.account)
 
     def answers(self) -> bool:
         """AUTH and PING over a plain socket: the client library would cost a fifth of a second to import."""
@@ -86,22 +84,3 @@ class ValkeyServer:
 
     def url(self, database: int = 0) -> str:
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/{database}"
-
-
-def _write_anew(file: Path, text: str) -> None:
-    """A new file, never what lies there: the directory may be its account's, who could have put a link in its place."""
-    file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as new:
-        new.write(text)
-
-
-def _give(directory: Path, account: Account) -> None:
-    """Make a directory and all in it the account's, but nothing that has another name elsewhere (a hard link)."""
-    os.lchown(directory, account.uid, account.gid)
-    for place, directories, files in os.walk(directory):
-        for name in (*directories, *files):
-            path = Path(place, name)
-            found = path.lstat()
-            if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
-                os.lchown(path, account.uid, account.gid)
