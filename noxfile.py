@@ -27,11 +27,11 @@ def install(session: nox.Session, *more: str) -> None:
 
     Its hashes are checked, those of what builds Valerix too.
 
-    All is compiled at once. Where Python may not write bytecode, every process would else compile what it imports anew,
-    which takes a service three times as long to start.
+    All is compiled at once, and the session may write bytecode wherever it runs. Every process would else compile what
+    it imports anew, which takes a service three times as long to start, and every worker of pytest rewrite all tests.
     """
-    may_write = {"PYTHONDONTWRITEBYTECODE": ""}
-    session.install("--compile-bytecode", *PINS, "--editable", ".[cluster]", *more, env=may_write)
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.install("--compile-bytecode", *PINS, "--editable", ".[cluster]", *more)
 
 
 @nox.session
