@@ -1,10 +1,11 @@
 """`valerix top` without a terminal: given snapshots in, what stands on the screen out."""
 
+import asyncio
 import html
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,6 +27,7 @@ LOW, TALL = (80, 24), (160, 50)
 LOCAL = Context("local", {"order": ("http://127.0.0.1:3001",)}, None, "none", "a test")
 STAGING = Context("staging", {"order": ("https://orders.staging.example",)}, None, "none", "a test")
 
+_GLANCE = 0.02  # seconds
 _CELL = 12.2  # the width of a character in Textual's SVG
 _TEXT = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
 
@@ -80,7 +82,13 @@ class Screen:
         return "\n".join(self.lines)
 
     async def press(self, *keys: str) -> None:
-        await self._pilot.press(*keys)
+        """Press one after the other, each once what was there has been dealt with.
+
+        `Pilot.press` waits until the process is idle, which takes up to a second a key on a machine that is busy.
+        """
+        for key in keys:
+            self.app.simulate_key(key)
+            await self._pilot.pause(0)
 
     async def resize(self, width: int, height: int) -> None:
         await self._pilot.resize_terminal(width, height)
@@ -89,10 +97,14 @@ class Screen:
         deadline = time.monotonic() + 10
         while not look():
             assert time.monotonic() < deadline, self.text
-            await self._pilot.pause()
+            await asyncio.sleep(_GLANCE)
 
     async def until_shown(self, *words: str) -> None:
-        await self.until(lambda: all(word in self.text for word in words))
+        await self.until(lambda: self._shows(words))
+
+    def _shows(self, words: Iterable[str]) -> bool:
+        text = self.text  # drawing it takes a while: once for all words
+        return all(word in text for word in words)
 
 
 @asynccontextmanager
@@ -102,6 +114,7 @@ async def showing(
     """The screen once the first snapshot is on it."""
     deeds, given = Written(), snapshot() if look is None else look
     app = TopApp(given if callable(given) else lambda: given, deeds, context)
+    app.animation_level = "none"  # nobody looks, and each key would wait for what moves
     async with app.run_test(size=size, notifications=True) as pilot:
         screen = Screen(app, pilot, deeds)
         await screen.until(lambda: "asking" not in screen.text)
