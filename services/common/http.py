@@ -33,13 +33,18 @@ def declared(dependency: str) -> Iterator[None]:
         raise UnexpectedFailure(repr(error)) from error
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(*, reuse: bool = True) -> aiohttp.ClientSession:
     """A client that sends what it is told to and nothing else: no cookies, no headers of its own, no proxies.
 
-    It limits neither time nor connections; whoever calls does. Names are looked up for each connection.
+    It limits neither time nor connections; whoever calls does. Names are looked up for each connection. Without
+    `reuse` each request has a connection of its own, so none waits for one that went dead while it was idle.
     """
+    if reuse:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         timeout=aiohttp.ClientTimeout(total=None),

@@ -128,7 +128,7 @@ async def _running(
     settings: FrontendSettings, feed: Feed, environment: Environment, app: Litestar
 ) -> AsyncIterator[None]:
     """Watch the services; on leaving, stop."""
-    async with open_session() as session:
+    async with open_session(reuse=False) as session:  # a dozen requests a second at most, and operators' deeds
         orders, inventory, worker = (
             Backend(session, name, urls, settings.operator_token)
             for name, urls in (

@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
 from services.order.wakeups import GROUP, STREAM
 from tests.conftest import Databases
+from tests.integration.frontend.conftest import form_token, sign_in
 from tests.integration.life.shop import Shop, new_key
 from tests.integration.life.wired import SETTINGS, Answer, Load, WiredShop, load
-from tests.processes import Processes, eventually, processes
+from tests.processes import DASHBOARD_PASSWORD, Processes, eventually, processes
 from valerix_cli.local.servers import ValkeyServer
 
 pytestmark = pytest.mark.timed
@@ -30,6 +32,7 @@ ENOUGH = 12  # answers in a row that show a service to be back
 
 POSTGRES = ["order to postgres", "worker to postgres", "inventory to postgres"]
 REDIS = ["order to redis", "worker to redis", "inventory to redis"]
+DASHBOARD = ["frontend to order", "frontend to inventory"]
 INVENTORY = ["order to inventory", "worker to inventory"]
 SILENCES = ["swallow", "swallow-answers"]
 
@@ -47,7 +50,7 @@ def wired(
         services = stack.enter_context(processes(tmp_path_factory.mktemp("wired"), *urls))
         shop = WiredShop(stack, services, *urls)
         shop.stock("ps5", 100_000)
-        services.start(*shop.everyone)
+        services.start(*shop.everyone, shop.frontend)
         yield shop
 
 
@@ -109,7 +112,8 @@ def silenced(shop: WiredShop, connection: str, kind: Any) -> Iterator[None]:
     before = proxy.fired[kind]
     proxy.set(kind)
     yield
-    assert proxy.fired[kind] > before, "nothing went through the dead connections"
+    if connection not in DASHBOARD:  # it keeps none, so the most that can be hit is a request under way
+        assert proxy.fired[kind] > before, "nothing went through the dead connections"
     proxy.heal()
 
 
@@ -231,6 +235,41 @@ def test_dead_connections_to_inventory_are_replaced(shop: WiredShop, connection:
     assert_told(orders, 201, 202)
     shop.wait_settled(30)
     shop.assert_exactly_one_effect()
+
+
+@matrix(DASHBOARD, SILENCES, "frontend to order, swallow")
+def test_dead_connections_of_the_dashboard_are_replaced(shop: WiredShop, connection: str, kind: str) -> None:
+    """Of what anybody may see, and of what an operator does: nobody waits for a connection that others have left."""
+    order_id = shop.place().json()["order_id"]
+    with operator(shop) as browser, load(f"{shop.frontend.url}/orders/{order_id}") as pages:
+        eventually(lambda: back(pages, 0, {200}), what="load")
+        silent_at = time.monotonic()
+        with silenced(shop, connection, kind):
+            if connection.endswith("order"):
+                done = act(browser, "/orders", item_id="ps5", quantity="1")
+            else:
+                done = act(browser, "/restock", item_id="ps5", quantity="1")
+            assert time.monotonic() - silent_at < BACK_WITHIN
+            assert "Nothing is certain" not in done
+            assert "No answer came" not in done
+            assert_back(pages, silent_at, 200)
+    assert_told(pages, 200, 503)
+
+
+@contextlib.contextmanager
+def operator(shop: WiredShop) -> Iterator[httpx.Client]:
+    """A browser of somebody who has signed in to the dashboard."""
+    with httpx.Client(base_url=shop.frontend.url, headers={"Accept": "text/html"}, timeout=20) as browser:
+        assert sign_in(browser, DASHBOARD_PASSWORD).status_code == 303
+        yield browser
+
+
+def act(browser: httpx.Client, form: str, **filled: str) -> str:
+    """Send a form of the dashboard, and return the page that says what came of it."""
+    filled["_csrf_token"] = form_token(browser.get("/").text)
+    done = browser.post(form, data=filled, follow_redirects=True)
+    assert done.status_code == 200, done.text
+    return done.text
 
 
 @pytest.mark.long

@@ -96,6 +96,12 @@ class WiredShop(Shop):
         names = ["order", *(f"order-{number}" for number in range(2, orders + 1))]
         self.orders = [self._caller(services.order, name) for name in names]
         self.worker = self._caller(services.worker, "worker")
+        self.frontend = services.frontend(
+            self.order,
+            self.inventory,
+            ORDER_URL=self._proxied("frontend to order", self.order.url),
+            INVENTORY_URL=self._proxied("frontend to inventory", self.inventory.url),
+        )
 
     def heal(self) -> None:
         for proxy in self.proxies.values():
