@@ -168,7 +168,7 @@ ROWS: dict[str, list[Panel]] = {
             "Worker's last look",
             "How long ago a worker last looked for work.",
             "s",
-            {"ago": 'time() - max(worker_last_heartbeat_timestamp_seconds{service="worker"})'},
+            {"ago": 'min(worker_last_heartbeat_age_seconds{service="worker"})'},
             limit=30,
             runbook="workerdead",
         ),

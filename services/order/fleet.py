@@ -136,9 +136,10 @@ class Fleet:
         own = self.own_view()
         nothing: tuple[list[ReplicaView], list[HistoryEntry]] = ([], [])
         told, published = await self._redis(fetch, nothing)
-        others = [view for view in told if view.replica != own.replica]
-        await self._forget([view.replica for view in others if own.updated_at - view.updated_at > FORGOTTEN_AFTER])
-        heard = [view for view in others if own.updated_at - view.updated_at < SILENT_AFTER]
+        # Who is dated in the future is as silent as in the past: it told of itself before Redis' clock was set back.
+        others = [(view, abs(own.updated_at - view.updated_at)) for view in told if view.replica != own.replica]
+        await self._forget([view.replica for view, silent in others if silent > FORGOTTEN_AFTER])
+        heard = [view for view, silent in others if silent < SILENT_AFTER]
         return FleetView(
             replicas=sorted([own, *heard], key=lambda view: view.replica),
             history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own)],

@@ -42,6 +42,9 @@ DATES_CORRECTED = Counter(
 )
 DEAD = Gauge("orders_dead", "Orders that need an operator")
 WORKER_HEARTBEAT = Gauge("worker_last_heartbeat_timestamp_seconds", "When the worker last looked for work")
+WORKER_HEARTBEAT_AGE = Gauge(
+    "worker_last_heartbeat_age_seconds", "How long ago that was, whatever clocks say; 0 where nobody ever looks"
+)
 
 STATES = {"closed": 0, "open": 1, "half-open": 2}
 BREAKER_STATE.set(STATES["closed"])

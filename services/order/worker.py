@@ -5,6 +5,7 @@ A wake-up from Redis makes it look sooner; the sweeper looks anyway. Both only e
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
@@ -25,7 +26,7 @@ from services.common.redis import FAILURES, Redis, drop_idle, open_redis
 from services.common.server import run
 from services.order import usecases
 from services.order.domain import Claim
-from services.order.metrics import WORKER_HEARTBEAT
+from services.order.metrics import WORKER_HEARTBEAT, WORKER_HEARTBEAT_AGE
 from services.order.runtime import Runtime, downstream_probes, identity, own_probes, running
 from services.order.settings import OrderSettings
 from services.order.wakeups import READ_LIMIT, Reader, WakeUp
@@ -49,9 +50,12 @@ class Worker:
         self._in_hand = 0
         self._ending = False
         self._work: set[asyncio.Task[None]] = set()
+        self._looked_at = time.monotonic()
+        WORKER_HEARTBEAT_AGE.set_function(lambda: time.monotonic() - self._looked_at)
 
     async def sweep(self) -> None:
         """Look once for due orders, and again while each look finds all there is room for."""
+        self._looked_at = time.monotonic()
         WORKER_HEARTBEAT.set_to_current_time()
         while room := self._room():
             claims = await self._take(room, None)

@@ -177,13 +177,15 @@ async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEff
     assert view.history == []
 
 
+@pytest.mark.parametrize("year", [2020, 2200])
 async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end(
-    redis: BestEffort, client: Redis
+    redis: BestEffort, client: Redis, year: int
 ) -> None:
+    """Also one that had told of itself before Redis' clock was set back, which is dated in the future."""
     gone, here = fleet(redis, "order-1-x7k2p"), fleet(redis, "order-1-m4q9z")
     await gone.exchange()
-    long_ago = msgspec.structs.replace(gone.own_view(), updated_at=datetime(2020, 1, 1, tzinfo=UTC))
-    await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(long_ago))
+    told = msgspec.structs.replace(gone.own_view(), updated_at=datetime(year, 1, 1, tzinfo=UTC))
+    await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(told))
     await here.exchange()
     assert [replica.replica for replica in (await here.view()).replicas] == ["order-1-m4q9z"]
     await here.view()

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from services.common.background import beside
 from services.common.postgres import Pool
@@ -32,6 +34,24 @@ async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) 
     await replica.worker.catch_up()
     assert await all_are(pool, "confirmed")
     assert sum(map(len, replica.warehouse.batches)) == 600
+
+
+async def test_how_long_ago_a_worker_looked_is_known_whatever_its_clock_says(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked while its clock was an hour ahead, and does not look again."""
+    replica = start()
+    with monkeypatch.context() as ahead:
+        right = time.time
+        ahead.setattr("time.time", lambda: right() + 3600)
+        await replica.worker.sweep()
+    age = "worker_last_heartbeat_age_seconds"
+    before = REGISTRY.get_sample_value(age)
+    await asyncio.sleep(0.05)
+    after = REGISTRY.get_sample_value(age)
+    assert before is not None
+    assert after is not None
+    assert 0 <= before < before + 0.05 <= after < 60
 
 
 async def test_two_workers_never_take_the_same_order(pool: Pool, start: Start) -> None:
