@@ -70,7 +70,7 @@ class Opened:
         return stack
 
 
-@pytest.fixture(scope="module", params=["open", "closed"])
+@pytest.fixture(scope="module", params=["open", pytest.param("closed", marks=pytest.mark.long)])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     """With a state directory that others may pass through, and with one that they may not."""
     with open_directory("accounts") as place:

@@ -88,19 +88,18 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "damage",
     [pytest.param(name, marks=() if name == "garbage in the middle" else pytest.mark.long) for name in DAMAGES],
 )
-def test_a_damaged_append_only_file_is_set_aside_and_no_order_is_lost(damage: str, stopped: Installation) -> None:
-    stopped.up()
+def test_a_damaged_append_only_file_is_set_aside_and_no_order_is_lost(damage: str, platform: Installation) -> None:
     key = f"before-{damage.replace(' ', '-')}"
-    placed = stopped.place(key)
+    placed = platform.place(key)
     assert placed.status_code == 201
-    assert stopped.run("down").returncode == 0
-    DAMAGES[damage](stopped.directory)
-    said = stopped.up().stderr
-    again = stopped.place(key)
+    assert platform.run("down").returncode == 0
+    DAMAGES[damage](platform.directory)
+    said = platform.up().stderr
+    again = platform.place(key)
     assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", placed.json())
     if damage == "garbage in the middle":
         assert "none of which may not be lost: set aside as" in said
-    assert len(list((stopped.directory / "valkey").glob("appendonlydir.damaged-*"))) <= 3
+    assert len(list((platform.directory / "valkey").glob("appendonlydir.damaged-*"))) <= 3
 
 
 def test_a_redis_whose_file_is_damaged_while_it_runs_is_back_and_begins_anew(platform: Installation) -> None:

@@ -22,12 +22,6 @@ def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> N
     assert [order.json() for order in again] == [order.json() for order in orders]
 
 
-def test_no_process_outlives_a_killed_supervisor(platform: Installation) -> None:
-    assert len(platform.processes) >= 6
-    os.kill(platform.stack.supervisor_pid, signal.SIGKILL)
-    eventually(platform.is_gone, 5)
-
-
 def test_a_killed_service_is_started_again_and_that_is_said(platform: Installation) -> None:
     before = platform.service("inventory-1")
     assert before.pid
@@ -54,6 +48,12 @@ def test_killed_databases_are_started_again_on_the_same_ports(platform: Installa
         name: one.port for name, one in before.items()
     }
     eventually(lambda: platform.place("before-the-databases-die").status_code == 201, PATIENCE)
+
+
+def test_no_process_outlives_a_killed_supervisor(platform: Installation) -> None:
+    assert len(platform.processes) >= 6
+    os.kill(platform.stack.supervisor_pid, signal.SIGKILL)
+    eventually(platform.is_gone, 5)
 
 
 def _is_back(platform: Installation, name: str, restarts: int) -> Service | None:

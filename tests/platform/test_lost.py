@@ -55,6 +55,19 @@ def test_a_stack_that_is_lost_or_damaged_is_written_anew_and_status_is_right_mea
     assert "stack.json was lost or changed" in platform.run("logs", "supervisor", "-n", "20").stdout
 
 
+def test_a_supervisor_that_hangs_without_a_stack_is_named(platform: Installation) -> None:
+    pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        file.unlink()
+        told = platform.run("status")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert told.returncode == 3
+    assert f"process {pid} supervises" in told.stderr
+    eventually(file.exists, 5)
+
+
 def test_down_stops_in_order_although_the_stack_cannot_be_read(platform: Installation) -> None:
     """The supervisor is held still for a moment, so that it does not mend the file first."""
     pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
@@ -74,20 +87,9 @@ def test_down_stops_in_order_although_the_stack_cannot_be_read(platform: Install
     assert platform.is_gone()
 
 
-def test_a_supervisor_that_hangs_without_a_stack_is_named(platform: Installation) -> None:
-    pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        file.unlink()
-        told = platform.run("status")
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    assert told.returncode == 3
-    assert f"process {pid} supervises" in told.stderr
-    eventually(file.exists, 5)
-
-
-@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+@pytest.mark.parametrize(
+    "how", ["deleted", pytest.param("moved", marks=pytest.mark.long), pytest.param("replaced", marks=pytest.mark.long)]
+)
 def test_a_platform_whose_directory_is_taken_away_stops_within_seconds_and_says_why(how: str, tmp_path: Path) -> None:
     with installed() as platform, (tmp_path / "said").open("w") as said:
         with platform.started("up", "--free-ports", into=said) as process:

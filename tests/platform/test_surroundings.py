@@ -69,6 +69,11 @@ def test_no_variable_of_libpq_changes_a_connection_of_any_part(poisoned: Install
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
+def test_a_platform_may_leave_the_ports_that_services_like_to_others(poisoned: Installation) -> None:
+    """It was started with `--free-ports`."""
+    assert not {poisoned.service(name).port for name in ("order-1", "inventory-1", "frontend-1")} & {3000, 3001, 3002}
+
+
 def test_every_variable_that_libpq_reads_is_forgotten() -> None:
     environ = dict.fromkeys(LIBPQ, "x") | {"PATH": "/bin", "VALERIX_TIMEOUT": "2s"}
     forget_libpq(environ)

@@ -56,11 +56,6 @@ def test_a_taken_port_is_named_and_another_one_used(stopped: Installation) -> No
     assert stopped.place("over-a-taken-port").status_code == 201
 
 
-def test_a_platform_may_leave_the_ports_that_services_like_to_others(stopped: Installation) -> None:
-    stopped.up("--free-ports")
-    assert not {stopped.service(name).port for name in ("order-1", "inventory-1")} & {3000, 3001, 3002}
-
-
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Permissions do not bind root, so for root the directory is one that cannot exist."""
     closed = tmp_path / "closed"

@@ -14,18 +14,18 @@ def test_without_prometheus_on_the_machine_nothing_is_started_and_the_way_to_get
         assert bare.processes == []
 
 
-def test_an_address_that_cannot_be_one_is_refused_before_anything_is_started(stopped: Installation) -> None:
-    refused = stopped.run("up", "--detach", "--alert-webhook", "operators")
-    assert refused.returncode == 2
-    assert "http://" in refused.stderr
-    assert stopped.processes == []
-
-
 def test_alerts_of_a_platform_that_nobody_watches_say_how_to_have_it_watched(platform: Installation) -> None:
     refused = platform.run("alerts")
     assert refused.returncode == 3
     assert "started without --monitoring" in refused.stderr
     assert platform.status()["alerts"] is None
+
+
+def test_an_address_that_cannot_be_one_is_refused_before_anything_is_started(stopped: Installation) -> None:
+    refused = stopped.run("up", "--detach", "--alert-webhook", "operators")
+    assert refused.returncode == 2
+    assert "http://" in refused.stderr
+    assert stopped.processes == []
 
 
 def test_alerts_without_a_platform_say_how_to_start_one(stopped: Installation) -> None:
