@@ -16,29 +16,48 @@ from tests.processes import Processes, open_directory, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
-SHARING = ("tests/cli/", "tests/platform/")
-EARLY = ("tests/cli/test_demo.py",)
-"""Take long, on platforms of their own: whoever begins with them waits for nobody at the end."""
 _numbers = itertools.count(1)
 
 
+def _files(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/test_{name}.py" for name in names)
+
+
+GROUPS = (
+    _files("cli", "demo"),
+    _files("cli", "drills"),
+    _files("platform", "damage", "down", "kill", "lost"),
+    _files("cli", "audit", "doctor", "faults"),
+    _files("browser", "dashboard"),
+    _files("platform", "databases", "signals", "status", "up", "watched"),
+    _files("cli", "load", "orders", "toolbox", "top"),
+    _files("unit/top", "screen"),
+    _files("integration/audit", "audit"),
+    _files("integration/life", "gremlins"),
+    _files("platform", "accounts"),
+    _files("integration/life", "crashes"),
+    _files("integration/inventory", "gremlins"),
+)
+"""Files whose tests share a platform go to one worker; what takes long begins before all others, in this order."""
+
+
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
-    """Side by side, a file goes to one worker; so does a folder whose tests share a platform."""
+    """Side by side, a file goes to one worker; so do files that share a platform."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file in EARLY:
-            return file
-        return next((folder for folder in SHARING if file.startswith(folder)), file)
+        return next((group[0] for group in GROUPS if file in group), file)
 
     def _assign_work_unit(self, node: Any) -> None:
-        for file in EARLY:
-            if file in self.workqueue:
-                self.workqueue.move_to_end(file, last=False)
+        if first := next((group[0] for group in GROUPS if group[0] in self.workqueue), None):
+            self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    assert all((config.rootpath / file).exists() for group in GROUPS for file in group), (
+        "a group names a file that is gone"
+    )
     return Grouped(config, log)
 
 
