@@ -10,3 +10,5 @@ sign_ins = functools.cache(
     Counter("dashboard_sign_ins_total", "Attempts to sign in, by what came of them", ["outcome"]).labels
 )
 """The counter of an outcome: `opened`, `refused`, `limited`."""
+for _outcome in ("opened", "refused", "limited"):  # there from the start, so that the first one is an increase
+    sign_ins(_outcome)

@@ -36,6 +36,9 @@ def test_guesses_of_one_address_are_limited_logged_and_counted_and_a_link_still_
 ) -> None:
     dashboard = dashboards.start()
     attacker = dashboard.browser()
+    for outcome in ("opened", "refused", "limited"):
+        zero = f'dashboard_sign_ins_total{{outcome="{outcome}"}} 0.0'
+        assert zero in httpx.get(f"{dashboard.url}/metrics").text, "the first one is an increase, which alerts count"
     assert guess(attacker, 40) == [403] * PER_ADDRESS + [429] * (40 - PER_ADDRESS)
     for accept in ("text/html", "application/json"):
         limited = sign_in(attacker, PASSWORD, Accept=accept) if accept == "text/html" else _as_json(attacker)
