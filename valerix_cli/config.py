@@ -19,7 +19,8 @@ LOCAL = "local"
 class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
 
-    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables.
+    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables; so is
+    the URL of Redis, whose cached answers the auditor reads.
     With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it.
     `allow_plain_http` sends tokens to addresses where they can be read on their way.
     """
@@ -31,6 +32,7 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service_token_env: str | None = None
     order_database_env: str | None = None
     inventory_database_env: str | None = None
+    redis_env: str | None = None
     cluster: str | None = None
     namespace: str | None = None
     overlay: str | None = None

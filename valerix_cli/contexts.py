@@ -115,6 +115,7 @@ def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping
         environ.get(config.service_token_env or ""),
         environ.get(config.order_database_env or ""),
         environ.get(config.inventory_database_env or ""),
+        environ.get(config.redis_env or ""),
     )
 
 

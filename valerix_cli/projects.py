@@ -27,6 +27,7 @@ _MAY_BE_NAMED = {
     "service_token_env": re.compile(r"VALERIX_[A-Z0-9_]+_TOKEN"),
     "order_database_env": re.compile(r"VALERIX_[A-Z0-9_]+_DATABASE"),
     "inventory_database_env": re.compile(r"VALERIX_[A-Z0-9_]+_DATABASE"),
+    "redis_env": re.compile(r"VALERIX_[A-Z0-9_]+_REDIS"),
 }
 """The environment variables that a project's contexts may read: none that another program keeps a secret in."""
 

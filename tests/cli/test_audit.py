@@ -1,9 +1,10 @@
 """The proof from the command line."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ from psycopg.rows import TupleRow
 from tests.cli.conftest import Valerix
 from tests.processes import eventually
 from valerix_cli.catalogue.invariants import INVARIANTS
-from valerix_cli.local.state import read_secrets, read_stack
+from valerix_cli.local.state import INVENTORY_DB, ORDER_DB, auditor_url, cache_url, read_secrets, read_stack
 
 
 def spoil(valerix: Valerix, statement: LiteralString) -> None:
@@ -83,6 +84,31 @@ def test_a_platform_whose_databases_are_not_known_is_refused_with_what_to_set(va
         '[contexts.staging]\norder = ["http://127.0.0.1:9"]\ninventory = ["http://127.0.0.1:9"]\n'
     )
     assert "order_database_env" in valerix("audit", "--context", "staging", code=4).err
+
+
+def test_a_context_elsewhere_has_its_cached_answers_checked_where_redis_is_named(valerix: Valerix) -> None:
+    valerix("order", "place", "mouse", "--key", "cached-elsewhere")
+    directory = valerix.directory / "state"
+    stack, secrets = read_stack(directory), read_secrets(directory)
+    assert stack is not None
+    assert secrets is not None
+    books = {"ORDERS": auditor_url(stack, secrets, ORDER_DB), "STOCK": auditor_url(stack, secrets, INVENTORY_DB)}
+    (valerix.directory / "config.toml").write_text(
+        '[contexts.staging]\norder = ["http://127.0.0.1:9"]\ninventory = ["http://127.0.0.1:9"]\n'
+        'order_database_env = "ORDERS"\ninventory_database_env = "STOCK"\nredis_env = "CACHE"\n'
+    )
+
+    def audited(**cache: str | None) -> tuple[dict[str, Any], list[str]]:
+        environ: dict[str, Any] = {name: str(url) for name, url in (books | cache).items()}
+        found = json.loads(valerix("audit", "--context", "staging", "-o", "json", **environ).out)
+        rules = {rule["name"]: rule for rule in found["invariants"]}
+        return rules.get("cache-agrees", {}), [one for one in found["not_checked"] if "cached answers" in one]
+
+    checked, left = audited(CACHE=cache_url(stack, secrets, {}))
+    assert (checked["verdict"], checked["checked"] > 0, left) == ("held", True, [])
+    for cache, why in (({}, "redis_env"), ({"CACHE": "redis://127.0.0.1:9/0"}, "cannot be read")):
+        checked, [said] = audited(**cache)
+        assert (checked, why in said) == ({}, True), said
 
 
 def test_a_repair_asks_again_for_a_deduction_that_was_lost_and_never_edits_stock(valerix: Valerix) -> None:

@@ -47,7 +47,9 @@ def test_the_command_line_reaches_everything_by_ports_of_pods(shop: Valerix) -> 
     assert json.dumps(placed).count("confirmed") == 1, placed
     for command in (["stock", "list"], ["chaos", "status"], ["breaker", "status"], ["queue", "status"]):
         assert shop.json(*command), command
-    assert shop.json("audit")["verdict"] == "clean"
+    audited = shop.json("audit")
+    assert audited["verdict"] == "clean"
+    assert "cache-agrees" in {rule["name"] for rule in audited["invariants"]}
 
 
 def test_a_pod_of_the_dashboard_audits(shop: Valerix) -> None:

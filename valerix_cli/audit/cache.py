@@ -50,7 +50,7 @@ _decoder = msgspec.json.Decoder(_Answer)
 def read(url: str | None) -> Cached:
     """Read up to `AT_MOST` cached answers. A Redis that is away or not known has none: it may lose them at any time."""
     if url is None:
-        return Cached(why_not="how to reach Redis is not known")
+        return Cached(why_not="it is not known how to reach Redis (redis_env of the context)")
     from redis import Redis, RedisError  # noqa: PLC0415 - slow, and of no use to other commands
     from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
     from redis.retry import Retry  # noqa: PLC0415 - the same

@@ -1,6 +1,7 @@
 """A cluster as a context like any other: its services by ports that are forwarded, its tokens from its secrets."""
 
 import atexit
+from urllib.parse import quote
 
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api, connect
@@ -13,7 +14,7 @@ from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local.ports import LOOPBACK
 
 PORTS = {"order": 3001, "inventory": 3002, "worker": 3003}
-_POSTGRES = 5432
+_POSTGRES, _REDIS = 5432, 6379
 
 
 def reach(name: str, config: ContextConfig, origin: str) -> Context:
@@ -32,6 +33,7 @@ def reach(name: str, config: ContextConfig, origin: str) -> Context:
         origin,
         tokens["service-tokens"].split(",")[0],
         *_databases(api, namespace, forwards),
+        cache_of(api, namespace, forwards),
         forwards=forwards,
     )
 
@@ -53,3 +55,13 @@ def _databases(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None
     except (UnreachableError, GuardError):
         return None, None
     return tuple(f"postgresql://auditor:{password}@{LOOPBACK}:{port}/{name}" for name in ("order_db", "inventory_db"))  # type: ignore[return-value]  # two of them
+
+
+def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
+    """Where cached answers are; unknown where Redis is no pod of ours, or its password not ours to see."""
+    try:
+        password = _opened(api, namespace, "redis")["password"]
+        port = forwards.open("redis", _REDIS)[0]
+    except (UnreachableError, GuardError):
+        return None
+    return f"redis://:{quote(password, safe='')}@{LOOPBACK}:{port}/0"

@@ -32,6 +32,7 @@ OF_A_CONTEXT: dict[str, tuple[str, bool]] = {
     "service_token_env": ('service_token_env = "VALERIX_THEIRS_SERVICE_TOKEN"', True),
     "order_database_env": ('order_database_env = "VALERIX_ORDER_DATABASE"', True),
     "inventory_database_env": ('inventory_database_env = "VALERIX_INVENTORY_DATABASE"', True),
+    "redis_env": ('redis_env = "VALERIX_THEIRS_REDIS"', True),
     "cluster": ('cluster = "kind-theirs"', True),
     "namespace": ('cluster = "kind-theirs"\nnamespace = "x"', True),
     "overlay": ('cluster = "kind-theirs"\noverlay = "x"', True),
