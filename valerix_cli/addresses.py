@@ -1,8 +1,10 @@
-"""Where a request may go with a secret: over TLS, or to this machine. Pure."""
+"""Where a request may go with a secret (over TLS, or to this machine), and how its path is put together. Pure."""
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from valerix_cli.errors import BadUsageError
 
 _BASE = re.compile(
     r"(?P<scheme>https?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::\d{1,5})?"
@@ -17,6 +19,17 @@ def check_base_url(url: str) -> None:
         raise ValueError(f"{without_user(url)!r} holds a user or a password, which belong into no address")
     if not _BASE.fullmatch(url):
         raise ValueError(f"{url!r} is not an address such as https://orders.example or http://127.0.0.1:3001")
+
+
+def path(*segments: str) -> str:
+    """Return the path of a URL that has these segments, whatever characters they are of.
+
+    Raises BadUsageError for `.`, `..` and nothing at all, which would make another path of it (RFC 3986, 5.2.4).
+    """
+    for segment in segments:
+        if segment in {"", ".", ".."}:
+            raise BadUsageError("That cannot be asked for.", f"{segment!r} names nothing", "check the spelling")
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 def is_loopback(url: str) -> bool:

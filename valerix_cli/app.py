@@ -20,6 +20,10 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _refuse_blank(ctx, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         if ctx.meta.get(_ONLINE):
             ctx.obj.announce_gremlins()
@@ -37,7 +41,9 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         alone = not args and not ctx.resilient_parsing
-        return super().parse_args(ctx, ["--help"] if alone else args)
+        rest = super().parse_args(ctx, ["--help"] if alone else [*args])
+        _refuse_blank(ctx, args[: len(args) - len(rest)])
+        return rest
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -108,6 +114,20 @@ class LazyCommand(Command):
         command = get_command(found)
         command.name = self.target.name
         return command
+
+
+def _refuse_blank(ctx: Any, args: list[str]) -> None:
+    """Refuse an option or an argument that was given and says nothing, as a variable of a script that is not set.
+
+    Taken for one that was not given, it would be something else: a key made up anew for each retry, for one.
+    """
+    for number, arg in enumerate(args):
+        option, mark, value = arg.partition("=")
+        if not arg.strip():
+            before = args[number - 1] if number else ""
+            ctx.fail(f"{before} has no value." if before.startswith("-") else "An argument is empty.")
+        if option.startswith("--") and mark and not value.strip():
+            ctx.fail(f"{option} has no value.")
 
 
 def _write_options(params: list[Any], ctx: Any, formatter: Any) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from valerix_cli.addresses import check_base_url
-from valerix_cli.durations import parse_duration
+from valerix_cli.durations import parse_positive_duration
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
 
@@ -78,7 +78,7 @@ def parse_config(content: bytes, path: Path) -> ConfigFile:
 def seconds(text: str, origin: str) -> float:
     """A time limit as it is written. Raises BadUsageError."""
     try:
-        return parse_duration(text)
+        return parse_positive_duration(text)
     except typer.BadParameter as error:
         raise BadUsageError(f"The time limit in {origin} was not understood.", str(error), "write 30s") from error
 

@@ -4,16 +4,40 @@ import re
 
 import typer
 
+LONGEST = 31_536_000.0  # seconds: a year
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+_DURATION = re.compile(rf"(?:{_PART})+|[0-9]+(?:\.[0-9]+)?")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in `500ms`, `5s`, `2m`, `1h`, `1m30s` or a bare number of seconds."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is not a length of time; write 500ms, 5s, 2m or 1m30s.")
-    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    """Return the seconds in `500ms`, `5s`, `2m`, `1h`, `1m30s` or a bare number of seconds.
+
+    Raises typer.BadParameter for anything else, and for more than a year.
+    """
+    if not _DURATION.fullmatch(text):
+        raise typer.BadParameter(f"{shown(text)} is not a length of time; write 500ms, 5s, 2m or 1m30s.")
+    parts = re.findall(_PART, text) or [(text, "s")]
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > LONGEST:
+        raise typer.BadParameter(f"{shown(text)} is longer than a year.")
+    return seconds
+
+
+def parse_positive_duration(text: str) -> float:
+    """The same, longer than nothing."""
+    seconds = parse_duration(text)
+    if not seconds:
+        raise typer.BadParameter(f"{shown(text)} is no time at all; it has to be longer than nothing.")
+    return seconds
+
+
+def shown(text: str) -> str:
+    """What was typed, in quotation marks, cut where it is very long."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+_SHOWN = 40  # characters
 
 
 def say_duration(seconds: float) -> str:

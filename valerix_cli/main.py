@@ -1,5 +1,6 @@
 """The console script: finds the command, runs it, and turns every way of ending badly into an exit code."""
 
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -110,11 +111,12 @@ def execute(arguments: Sequence[str]) -> int:
 
 def _bad_usage(error: typer.TyperException) -> BadUsageError:
     ctx = getattr(error, "ctx", None)
+    why = re.sub(
+        r"\S{60,}", lambda word: f"{word[0][:40]}…", error.format_message()
+    )  # no value is told in all its length
     if ctx is None:
-        return BadUsageError("That cannot be run.", error.format_message(), "valerix --help")
-    return BadUsageError(
-        f"`{ctx.command_path}` was not understood.", error.format_message(), f"{ctx.command_path} --help"
-    )
+        return BadUsageError("That cannot be run.", why, "valerix --help")
+    return BadUsageError(f"`{ctx.command_path}` was not understood.", why, f"{ctx.command_path} --help")
 
 
 def _bug(error: Exception) -> CliError:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from valerix_cli.durations import parse_duration
+from valerix_cli.durations import parse_positive_duration
+
+MOST = 2**53  # of anything that is counted: up to here JSON has whole numbers exactly (RFC 8259, 6)
 
 
 class Format(StrEnum):
@@ -70,7 +72,7 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
         typer.Option(
             "--timeout",
             metavar="DURATION",
-            parser=parse_duration,
+            parser=parse_positive_duration,
             help="How long to wait for an answer, or for what is waited for.",
             callback=_keep,
             expose_value=False,

@@ -1,12 +1,12 @@
 """What the inventory service does for the command line: stock, the ledger, gremlins."""
 
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 import msgspec
 
+from valerix_cli.addresses import path
 from valerix_cli.clients.http import Replicas, decode
 from valerix_cli.clients.wire import Activation, Chaos, Ended, Hits, Item, Items, Ledger, Restocked
 
@@ -23,14 +23,14 @@ class InventoryClient:
         return items if below is None else [item for item in items if item.quantity < below]
 
     def item(self, item_id: str) -> Item:
-        return self._replicas.get(f"/api/inventory/{item_id}", Item)
+        return self._replicas.get(path("api", "inventory", item_id), Item)
 
     def restock(self, item_id: str, quantity: int, key: str) -> Restocked:
         """Add to the stock of an item, once per key."""
         self._replicas.operator_only("restock")
         response = self._replicas.send(
             "POST",
-            f"/api/inventory/{item_id}/restock",
+            path("api", "inventory", item_id, "restock"),
             repeatable=True,  # the key makes it so
             json={"quantity": quantity},
             headers={"Idempotency-Key": key},
@@ -39,7 +39,7 @@ class InventoryClient:
 
     def ledger(self, order_id: UUID) -> Ledger:
         self._replicas.operator_only("read the ledger")
-        return self._replicas.get(f"/api/inventory/transactions/{order_id}", Ledger)
+        return self._replicas.get(path("api", "inventory", "transactions", str(order_id)), Ledger)
 
     def deduct(self, order_id: str, item_id: str, quantity: int, service_token: str) -> httpx.Response:
         """Ask for the deduction of an order, which inventory makes once however often it is asked."""
@@ -58,7 +58,7 @@ class InventoryClient:
     def hits(self, activation_id: str) -> Hits:
         """Every attempt that these gremlins hit."""
         self._replicas.operator_only("see what gremlins hit")
-        return self._replicas.get(f"/api/admin/chaos/{quote(activation_id, safe='')}/hits", Hits)
+        return self._replicas.get(path("api", "admin", "chaos", activation_id, "hits"), Hits)
 
     def unleash(self, gremlins: dict[str, Any]) -> Activation:
         """Turn gremlins on, instead of those that are; returns once the replicas know.

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
+from valerix_cli.addresses import path
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.tracing import client_span
@@ -89,10 +90,10 @@ class OrderClient:
         return msgspec.structs.replace(sent, problem=read_problem(response))
 
     def order(self, order_id: UUID) -> Order:
-        return self._replicas.get(f"/api/orders/{order_id}", Order)
+        return self._replicas.get(path("api", "orders", str(order_id)), Order)
 
     def events(self, order_id: UUID) -> OrderEvents:
-        return self._replicas.get(f"/api/orders/{order_id}/events", OrderEvents)
+        return self._replicas.get(path("api", "orders", str(order_id), "events"), OrderEvents)
 
     def newest(self, *, limit: int, status: str | None = None, item_id: str | None = None) -> list[Order]:
         """Up to `limit` orders, newest first."""

@@ -12,7 +12,7 @@ from valerix_cli.audit import audit as examine
 from valerix_cli.audit.model import Invariant
 from valerix_cli.audit.repair import Deduct, drive_again
 from valerix_cli.contexts import Context
-from valerix_cli.durations import parse_duration
+from valerix_cli.durations import parse_positive_duration
 from valerix_cli.errors import BadUsageError, CliError, GuardError, InconclusiveError, InvariantError
 from valerix_cli.output import busy, follow, show, talk
 from valerix_cli.polling import poll
@@ -33,12 +33,15 @@ def audit(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Audit again and again, until Ctrl-C.")] = False,
     every: Annotated[
         float | None,
-        typer.Option("--every", metavar="DURATION", parser=parse_duration, help="How often with --watch; 5s."),
+        typer.Option("--every", metavar="DURATION", parser=parse_positive_duration, help="How often with --watch; 5s."),
     ] = None,
     settle: Annotated[
         float | None,
         typer.Option(
-            "--settle", metavar="DURATION", parser=parse_duration, help="How long an order may stay unfinished; 60s."
+            "--settle",
+            metavar="DURATION",
+            parser=parse_positive_duration,
+            help="How long an order may stay unfinished; 60s.",
         ),
     ] = None,
     repair: Annotated[
@@ -47,14 +50,14 @@ def audit(
 ) -> None:
     """Prove from both databases that each key had exactly one effect; exit 11 when not, 12 while unsettled."""
     session: Session = ctx.obj
-    sources, limit = find_sources(session.context), settle or SETTLE_LIMIT
+    sources, limit = find_sources(session.context), SETTLE_LIMIT if settle is None else settle
     if watch and repair:
         raise BadUsageError(
             "It is not clear what to do.", "both --watch and --repair were given", "valerix audit --help"
         )
     if watch:
         follow(
-            poll(lambda: examine(sources, journal, limit), session.output, every=every or _EVERY),
+            poll(lambda: examine(sources, journal, limit), session.output, every=_EVERY if every is None else every),
             screen=views.audit_view,
             changes=changed,
             line=views.invariant_line,

@@ -7,6 +7,7 @@ import typer
 
 from valerix_cli.app import App
 from valerix_cli.clients.wire import Breaker, ReplicaBreaker
+from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -41,7 +42,7 @@ def status(
 @app.command("history")
 def history(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="At most so many.")] = 20,
 ) -> None:
     """Show what the breakers did and why, newest first."""
     session: Session = ctx.obj

@@ -1,6 +1,7 @@
 """valerix chaos: on, off, status, hits, halt."""
 
 import math
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -8,8 +9,9 @@ import typer
 
 from valerix_cli.app import App
 from valerix_cli.clients.wire import Activation, Chaos, Ended
-from valerix_cli.durations import parse_duration, say_duration
+from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, GuardError
+from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -32,12 +34,10 @@ class Gremlin(StrEnum):
 
 def parse_rate(text: str) -> float:
     """A share of all calls: `0.3` or `30%`."""
-    try:
-        rate = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        rate = math.nan
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)", text)
+    rate = float(found[1]) / (100 if found[2] else 1) if found else math.nan
     if not 0 <= rate <= 1:
-        raise typer.BadParameter(f"{text!r} is no share of all calls; write 0.3 or 30%.")
+        raise typer.BadParameter(f"{shown(text)} is no share of all calls; write 0.3 or 30%.")
     return rate
 
 
@@ -52,13 +52,19 @@ def on(
     ] = None,
     delay: Annotated[
         float | None,
-        typer.Option("--delay", metavar="DURATION", parser=parse_duration, help="How late latency makes it; 5s."),
+        typer.Option(
+            "--delay", metavar="DURATION", parser=parse_positive_duration, help="How late latency makes it; 5s."
+        ),
     ] = None,
     ttl: Annotated[
         float | None,
-        typer.Option("--ttl", metavar="DURATION", parser=parse_duration, help="It ends by itself after this; 60s."),
+        typer.Option(
+            "--ttl", metavar="DURATION", parser=parse_positive_duration, help="It ends by itself after this; 60s."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same seed hits the same orders.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=MOST, help="The same seed hits the same orders.")
+    ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Shown to everybody who looks.")] = None,
 ) -> None:
     """Turn a gremlin on; one that is on already stays on beside it, and both get the new time to live."""
@@ -120,7 +126,7 @@ def hits(
 ) -> None:
     """List every attempt that gremlins hit."""
     session: Session = ctx.obj
-    listed = session.inventory.hits(activation_id or latest(session.inventory.chaos()))
+    listed = session.inventory.hits(latest(session.inventory.chaos()) if activation_id is None else activation_id)
     show(listed, views.hits_view, session.output)
     if not listed.complete:
         warn("The list is incomplete: more hits were counted than are kept, or not all are told yet.", session.output)

@@ -22,6 +22,7 @@ from valerix_cli.drills.runner import Runner, Wanted
 from valerix_cli.drills.shelf import Shelf
 from valerix_cli.errors import BadUsageError, CliError, ExitCode, RegressionError
 from valerix_cli.local.state import state_dir
+from valerix_cli.options import MOST
 from valerix_cli.output import Output, show, talk
 from valerix_cli.results import DrillLine, RunLine
 from valerix_cli.session import Session
@@ -38,7 +39,9 @@ _HINTS = {
     "worse": "valerix drill compare",
 }
 
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the file's: other orders are hit.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=MOST, help="Instead of the file's: other orders are hit.")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="On a platform of its own, made for it and thrown away.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a case per check.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page with plots.")]

@@ -11,14 +11,15 @@ from typing import Annotated, get_args
 
 import typer
 
-from valerix_cli.durations import parse_duration, say_duration
+from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
 from valerix_cli.gates import Gate, parse
 from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.load import Load, LoadResult, Plan
-from valerix_cli.load.model import METRICS, Snapshot
+from valerix_cli.load.model import FASTEST, METRICS, Snapshot
 from valerix_cli.load.orders import Mix
 from valerix_cli.load.thread import beside
+from valerix_cli.options import MOST
 from valerix_cli.output import is_terminal, progress, show, talk
 from valerix_cli.session import Session
 from valerix_cli.views import load as views
@@ -32,18 +33,19 @@ _PER = {"s": 1.0, "m": 60.0}
 
 def parse_rate(text: str) -> float:
     """Orders per second in `500/s`, `3000/m` or a bare number of them."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(s|m))?", text)
-    if found is None or not float(found[1]):
-        raise typer.BadParameter(f"{text!r} is not a rate; write 500/s or 3000/m.")
-    return float(found[1]) / _PER[found[2] or "s"]
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(?:/(s|m))?", text)
+    rate = float(found[1]) / _PER[found[2] or "s"] if found else 0.0
+    if not 0 < rate <= FASTEST:
+        raise typer.BadParameter(f"{shown(text)} is not a rate from above 0 to {FASTEST:,}/s; write 500/s or 3000/m.")
+    return rate
 
 
 def parse_share(text: str) -> float:
     """A share from 0 to 1 in `20%` or `0.2`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text)
     share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
     if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{text!r} is not a share; write 20% or 0.2.")
+        raise typer.BadParameter(f"{shown(text)} is not a share; write 20% or 0.2.")
     return share
 
 
@@ -58,7 +60,8 @@ def load(  # noqa: PLR0913 - each is an option
         int | None, typer.Option("--clients", min=1, max=10_000, help="Clients that each wait for their answer.")
     ] = None,
     duration: Annotated[
-        float | None, typer.Option("--for", metavar="DURATION", parser=parse_duration, help="How long to send; 10s.")
+        float | None,
+        typer.Option("--for", metavar="DURATION", parser=parse_positive_duration, help="How long to send; 10s."),
     ] = None,
     item: Annotated[
         list[str] | None, typer.Option("--item", metavar="ITEM", help="What to order; several times. All there is.")
@@ -72,12 +75,14 @@ def load(  # noqa: PLR0913 - each is an option
         typer.Option("--repeats", metavar="SHARE", parser=parse_share, help="Share of keys that were sent before; 0."),
     ] = None,
     retries: Annotated[
-        int, typer.Option("--retries", min=0, help="Send again, with the same key, while that may help.")
+        int, typer.Option("--retries", min=0, max=MOST, help="Send again, with the same key, while that may help.")
     ] = 0,
     connections: Annotated[
         int, typer.Option("--connections", min=1, max=10_000, help="At most so many at once, with --rate.")
     ] = 256,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides what is ordered; random, and said.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=MOST, help="Decides what is ordered; random, and said.")
+    ] = None,
     key_prefix: Annotated[
         str | None, typer.Option("--key-prefix", help="What keys begin with; the same again sends the same orders.")
     ] = None,
@@ -92,7 +97,7 @@ def load(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Send orders at a rate or by so many clients, and measure from when each was due."""
     session: Session = ctx.obj
-    if rate and clients:
+    if rate is not None and clients is not None:
         raise BadUsageError(
             "It is not clear how to send.", "both --rate and --clients were given", "valerix load --help"
         )
@@ -103,9 +108,9 @@ def load(  # noqa: PLR0913 - each is an option
     gates = [parse(text, METRICS) for text in require or []]
     seed = secrets.randbelow(2**31) if seed is None else seed
     plan = Plan(
-        rate=None if clients else rate or _RATE,
+        rate=None if clients is not None else _RATE if rate is None else rate,
         clients=clients,
-        seconds=duration or _FOR,
+        seconds=_FOR if duration is None else duration,
         seed=seed,
         key_prefix=f"load-{secrets.token_hex(4)}-" if key_prefix is None else key_prefix,
         items=item or [found.item_id for found in session.inventory.items()],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valerix_cli.errors import BadUsageError, UnreachableError
-from valerix_cli.options import Format
+from valerix_cli.options import MOST, Format
 from valerix_cli.output import Output, show, write_line
 from valerix_cli.session import Session
 
@@ -26,7 +26,7 @@ def logs(
     ] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is logged, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last ones.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST, help="So many of the last ones.")] = 50,
 ) -> None:
     """Show what was logged last, in the order of time, whether the platform runs or not.
 

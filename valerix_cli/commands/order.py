@@ -16,6 +16,7 @@ from valerix_cli.commands.place import place_all
 from valerix_cli.commands.replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.journal import JournalWriter, check_journal
+from valerix_cli.options import MOST
 from valerix_cli.output import follow, show
 from valerix_cli.polling import poll, until
 from valerix_cli.session import Session
@@ -33,7 +34,9 @@ def place(  # noqa: PLR0913 - a parameter per option
     items: Annotated[list[str] | None, typer.Argument(metavar="ITEM[:QTY]...", help="What to order.")] = None,
     *,
     key: Annotated[str | None, typer.Option("--key", help="The idempotency key; made up where not given.")] = None,
-    retries: Annotated[int, typer.Option("--retries", min=0, help="Send again with the same key, up to N times.")] = 0,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, max=MOST, help="Send again with the same key, up to N times.")
+    ] = 0,
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", metavar="FILE|-", help="One order per line: NDJSON or ITEM:QTY."),
@@ -89,7 +92,7 @@ def list_orders(
     *,
     status: Annotated[Status | None, typer.Option("--status", help="Only orders of this status.")] = None,
     item: Annotated[str | None, typer.Option("--item", help="Only orders of this item.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = _SHOWN,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="At most so many.")] = _SHOWN,
 ) -> None:
     """List orders, newest first."""
     session: Session = ctx.obj

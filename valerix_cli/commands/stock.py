@@ -8,6 +8,7 @@ import typer
 
 from valerix_cli.app import App
 from valerix_cli.clients.wire import Item
+from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
 from valerix_cli.results import StockChange
@@ -20,7 +21,7 @@ app = App("Show, restock and watch what is left.")
 @app.command("list")
 def list_stock(
     ctx: typer.Context,
-    below: Annotated[int | None, typer.Option("--below", min=0, help="Only items with fewer left.")] = None,
+    below: Annotated[int | None, typer.Option("--below", min=0, max=MOST, help="Only items with fewer left.")] = None,
 ) -> None:
     """Show how much of everything is left."""
     session: Session = ctx.obj
@@ -37,7 +38,7 @@ def restock(
     """Add to the stock of an item, once per key."""
     session: Session = ctx.obj
     session.guard(f"add {quantity} to {item}")
-    key = key or str(uuid4())
+    key = str(uuid4()) if key is None else key
     show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output)
     again = f"valerix stock restock {quote(item)} {quantity} --key {quote(key)}"
     talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
@@ -46,7 +47,7 @@ def restock(
 @app.command("watch")
 def watch(
     ctx: typer.Context,
-    below: Annotated[int | None, typer.Option("--below", min=0, help="Only items with fewer left.")] = None,
+    below: Annotated[int | None, typer.Option("--below", min=0, max=MOST, help="Only items with fewer left.")] = None,
 ) -> None:
     """Watch stock change, until Ctrl-C."""
     session: Session = ctx.obj

@@ -6,6 +6,7 @@ import msgspec
 
 from valerix_cli.drills.figures import figures, over_between
 from valerix_cli.drills.watching import Sighting
+from valerix_cli.gates import as_floats
 from valerix_cli.load.model import Seen
 from valerix_cli.views.chaos import summary
 
@@ -30,7 +31,7 @@ class Pulse(msgspec.Struct, frozen=True):
 def pulse(orders: Sequence[Seen], seen: Sighting | None, now: float) -> Pulse:
     """`now` is in seconds since the load began."""
     recent = over_between(orders, now - OVER, now)
-    measured = figures(recent, OVER)
+    measured = as_floats(figures(recent, OVER))
     live = seen.gremlin if seen else None
     return Pulse(
         throughput=measured["throughput"],

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from valerix_cli.drills.receipt import Second
 from valerix_cli.drills.watching import Sighting
+from valerix_cli.gates import Measured
 from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.model import Seen
 from valerix_cli.load.run import ACCEPTED, REFUSED, measure
@@ -12,7 +13,7 @@ from valerix_cli.load.run import ACCEPTED, REFUSED, measure
 _STATES = ("closed", "half-open", "open")  # from good to bad
 
 
-def figures(orders: Iterable[Seen], seconds: float) -> dict[str, float | None]:
+def figures(orders: Iterable[Seen], seconds: float) -> dict[str, Measured | None]:
     """The metrics of a load over these orders, which took `seconds`, and their counts."""
     latency, outcomes = Histogram(), Counter[str]()
     for seen in orders:
@@ -28,7 +29,7 @@ def figures(orders: Iterable[Seen], seconds: float) -> dict[str, float | None]:
     }
 
 
-def of_platform(seen: Sighting | None) -> dict[str, float | None]:
+def of_platform(seen: Sighting | None) -> dict[str, Measured | None]:
     """The metrics of the platform itself at one moment."""
     if seen is None:
         return {"backlog": None, "backlog_age": None, "dead": None}

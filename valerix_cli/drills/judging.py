@@ -7,6 +7,7 @@ import msgspec
 from valerix_cli.drills.receipt import Check, Phase
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.durations import say_duration
+from valerix_cli.gates import Measured
 from valerix_cli.gates import judge as judge_gates
 
 
@@ -16,7 +17,7 @@ class Evidence(msgspec.Struct, frozen=True):
     `opened_after` is in seconds after the first fault, `is_closed` how it is now; None where nobody could be asked.
     """
 
-    measured: Mapping[str, float | None]
+    measured: Mapping[str, Measured | None]
     opened_after: float | None = None
     is_closed: bool | None = None
 

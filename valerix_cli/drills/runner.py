@@ -4,7 +4,7 @@ Whatever happens on the way, Ctrl-C included, the faults are rolled back and a r
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting, Watcher
 from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.gates import Measured, as_floats
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import Seen
@@ -156,7 +157,7 @@ class Runner:
         evidence = self._evidence_now()
         checks = judging.judge("recover", recover.require, evidence)
         self._checks += checks
-        self._figures.append(Figures(phase="recover", seconds=_RECENT, measured=dict(evidence.measured)))
+        self._figures.append(Figures(phase="recover", seconds=_RECENT, measured=as_floats(evidence.measured)))
         self._note_recovery()
 
     def _note_recovery(self) -> None:
@@ -239,7 +240,7 @@ class Runner:
         measured = figures(orders, end - begin) | self._platform_now()
         checks = judging.judge(phase, require, self._evidence(measured))
         self._checks += checks
-        self._figures.append(Figures(phase=phase, seconds=round(end - begin, 3), measured=measured))
+        self._figures.append(Figures(phase=phase, seconds=round(end - begin, 3), measured=as_floats(measured)))
         return checks
 
     def _pass(self, enough: Callable[[], bool], *, in_peace: bool = False) -> None:
@@ -272,14 +273,14 @@ class Runner:
         orders = [seen for seen in over_between(self._orders, now - _RECENT, now) if seen.due >= calm]
         return self._evidence(figures(orders, min(_RECENT, now - calm)) | self._platform_now())
 
-    def _evidence(self, measured: dict[str, float | None]) -> Evidence:
+    def _evidence(self, measured: Mapping[str, Measured | None]) -> Evidence:
         seen = self._watcher.last
         is_closed = None
         if seen is not None and seen.breakers is not None:
             is_closed = not seen.held_back and all(state == "closed" for state in seen.breakers.values())
         return Evidence(measured, self._opened_after(), is_closed)
 
-    def _platform_now(self) -> dict[str, float | None]:
+    def _platform_now(self) -> dict[str, Measured | None]:
         hits: float = sum(injection.hits for injection in self._faults.injections.values())
         return of_platform(self._watcher.last) | {"injected": hits}
 
@@ -341,7 +342,7 @@ class Runner:
             return
         self._last_said = now
         recent, seen = figures(over_between(self._orders, now - _SAY_EVERY, now), _SAY_EVERY), self._watcher.last
-        self._say(f"{now:6.1f} s  {verdict.in_short(recent, seen)}")
+        self._say(f"{now:6.1f} s  {verdict.in_short(as_floats(recent), seen)}")
 
     def _receipt(self, result: "Future[LoadResult]", key_prefix: str, started_at: datetime, seconds: float) -> Receipt:
         hits, complete = self._hits()

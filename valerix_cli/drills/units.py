@@ -5,16 +5,17 @@ from typing import Any, Self
 
 import typer
 
-from valerix_cli.durations import parse_duration
+from valerix_cli.durations import parse_duration, shown
+from valerix_cli.load.model import FASTEST
 
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m)")
 
 
 class Seconds(float):
     """A length of time."""
 
-    PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h))+$"
+    PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -28,28 +29,29 @@ class Seconds(float):
 class Share(float):
     """A part of all, from 0 to 1."""
 
-    PATTERN = r"^(\d+(\.\d+)?%|0(\.\d+)?|1(\.0+)?)$"
+    PATTERN = r"^([0-9]+(\.[0-9]+)?%|0(\.[0-9]+)?|1(\.0+)?)$"
 
     @classmethod
     def parse(cls, text: str) -> Self:
         found = _SHARE.fullmatch(text)
         share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
         if not 0 <= share <= 1:
-            raise ValueError(f"{text!r} is no share; write 30% or 0.3")
+            raise ValueError(f"{shown(text)} is no share; write 30% or 0.3")
         return cls(share)
 
 
 class PerSecond(float):
     """So many a second."""
 
-    PATTERN = r"^\d+(\.\d+)?/(s|m)$"
+    PATTERN = r"^[0-9]+(\.[0-9]+)?/(s|m)$"
 
     @classmethod
     def parse(cls, text: str) -> Self:
         found = _RATE.fullmatch(text)
-        if found is None or not float(found[1]):
-            raise ValueError(f"{text!r} is no rate; write 50/s or 3000/m")
-        return cls(float(found[1]) / (60 if found[2] == "m" else 1))
+        rate = float(found[1]) / (60 if found[2] == "m" else 1) if found else 0.0
+        if not 0 < rate <= FASTEST:
+            raise ValueError(f"{shown(text)} is no rate from above 0 to {FASTEST:,}/s; write 50/s or 3000/m")
+        return cls(rate)
 
 
 UNITS: tuple[type[Seconds | Share | PerSecond], ...] = (Seconds, Share, PerSecond)

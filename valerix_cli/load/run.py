@@ -1,13 +1,15 @@
 """Sending orders at a rate or by so many clients, and counting what comes back."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from random import Random
 
 from valerix_cli.clients.sends import Wanted
-from valerix_cli.gates import Gate, judge
+from valerix_cli.gates import Gate, Measured, judge
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load.diary import Diary
 from valerix_cli.load.histogram import Histogram
@@ -99,7 +101,7 @@ class Load:
     async def _by_rate(self, rate: float, client: Client, orders: Iterator[Wanted]) -> None:
         """Each order at its time, whether the ones before are answered or not."""
         async with asyncio.TaskGroup() as under_way:
-            for number in range(round(rate * self.plan.seconds)):
+            for number in range(how_many(rate, self.plan.seconds)):
                 due = self._began + number / rate
                 if (wait := due - time.perf_counter()) > 0:
                     await asyncio.sleep(wait)
@@ -196,6 +198,11 @@ class Load:
         )
 
 
+def how_many(rate: float, seconds: float) -> int:
+    """How many orders are due before the end of a load, the first of them at its beginning."""
+    return max(1, math.ceil(round(rate * seconds, 6)))
+
+
 def _may_change(said: Answer | Unanswered) -> bool:
     """Whether the same request may well be answered differently in a moment."""
     if isinstance(said, Unanswered):
@@ -203,12 +210,12 @@ def _may_change(said: Answer | Unanswered) -> bool:
     return said.http_status >= _SERVER_ERROR or said.problem in _WORTH_A_RETRY
 
 
-def measure(latency: Histogram, outcomes: Mapping[str, int], throughput: float) -> dict[str, float | None]:
+def measure(latency: Histogram, outcomes: Mapping[str, int], throughput: float) -> dict[str, Measured | None]:
     """What requirements are held against; None where too few orders were answered to say."""
     orders = latency.count
 
-    def share(of: frozenset[str]) -> float | None:
-        return sum(outcomes.get(said, 0) for said in of) / orders if orders else None
+    def share(of: frozenset[str]) -> Fraction | None:
+        return Fraction(sum(outcomes.get(said, 0) for said in of), orders) if orders else None
 
     good = share(ACCEPTED | REFUSED)
     return {

@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
 
-from valerix_cli.addresses import check_base_url, in_the_clear, is_loopback, past_proxies
+from valerix_cli.addresses import check_base_url, in_the_clear, is_loopback, past_proxies, path
 from valerix_cli.contexts import Context, find_context
 from valerix_cli.errors import BadUsageError, ExitCode, GuardError
 from valerix_cli.options import GlobalOptions
@@ -125,3 +125,19 @@ def test_what_is_exposed_is_named() -> None:
     assert in_the_clear(["https://a.example", *SAFE]) is None
     assert in_the_clear([*SAFE, "http://b.example", "http://c.example"]) == "http://b.example"
     assert not any(is_loopback(url) for url in EXPOSED)
+
+
+@pytest.mark.parametrize(
+    "segment", ["x/../ps5", "a?b=c", "a#b", "a%2fb", "a b", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "a\\b"]
+)
+def test_a_name_stays_one_segment_of_a_path_whatever_is_in_it(segment: str) -> None:
+    made = httpx.URL("http://127.0.0.1:3002").join(path("api", "inventory", segment, "restock"))
+    before, named, after = made.raw_path.decode().rpartition("/restock")[0].rpartition("/")
+    assert (before, unquote(after)) == ("/api/inventory", segment)
+    assert named == "/"
+
+
+@pytest.mark.parametrize("segment", ["", ".", ".."])
+def test_a_segment_that_would_make_another_path_is_refused(segment: str) -> None:
+    with pytest.raises(BadUsageError, match="names nothing"):
+        path("api", "inventory", segment)

@@ -1,10 +1,14 @@
 """Requirements: read strictly, judged honestly."""
 
+import operator
+
 import pytest
 
 from valerix_cli.errors import BadUsageError
 from valerix_cli.gates import judge, parse
+from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.model import METRICS
+from valerix_cli.load.run import how_many, measure
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,40 @@ def test_what_is_none_is_refused_with_what_would_be(text: str, told: str) -> Non
     with pytest.raises(BadUsageError) as refused:
         parse(text, METRICS)
     assert told in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
+
+
+COMPARISONS = {"<": operator.lt, "<=": operator.le, "==": operator.eq, ">=": operator.ge, ">": operator.gt}
+WORDS = {"error_rate": ("timeout", "confirmed"), "refused_rate": ("insufficient-stock", "confirmed")}
+
+
+@pytest.mark.parametrize("metric", WORDS)
+@pytest.mark.parametrize("comparison", COMPARISONS)
+def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_numbers_are(
+    metric: str, comparison: str
+) -> None:
+    hit, other = WORDS[metric]
+    latency = Histogram()
+    for _ in range(100):
+        latency.record(0.01)
+    gates = [parse(f"{metric} {comparison} {percent}%", METRICS) for percent in range(101)]
+    for count in range(101):
+        held = [check.held for check in judge(gates, measure(latency, {hit: count, other: 100 - count}, 10.0))]
+        assert held == [COMPARISONS[comparison](count, percent) for percent in range(101)]
+
+
+def test_a_value_of_more_digits_than_anybody_means_is_refused() -> None:
+    with pytest.raises(BadUsageError, match="400 digits"):
+        parse(f"throughput > {'9' * 400}/s", METRICS)
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "orders"),
+    [(50.0, 10.0, 500), (1 / 60, 10.0, 1), (1 / 60, 61.0, 2), (0.1, 10.0, 1), (0.3, 10.0, 3), (1e-9, 1.0, 1)],
+)
+def test_a_plan_by_rate_has_the_orders_that_are_due_before_its_end_and_at_least_the_first(
+    rate: float, seconds: float, orders: int
+) -> None:
+    assert how_many(rate, seconds) == orders
 
 
 def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:

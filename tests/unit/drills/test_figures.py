@@ -1,5 +1,7 @@
 """What orders come to over a stretch of time, and what is required of it."""
 
+from fractions import Fraction
+
 import pytest
 
 from valerix_cli.drills import judging
@@ -32,7 +34,7 @@ def looked(at: float, **changes: object) -> Sighting:
 def test_orders_are_counted_by_what_they_came_to() -> None:
     seen = figures(orders(*["confirmed"] * 6, "queued", "insufficient-stock", "timeout", "internal-error"), 2.0)
     assert (seen["orders"], seen["confirmed"], seen["refused"], seen["errors"]) == (10, 6, 1, 2)
-    assert (seen["throughput"], seen["queued_rate"]) == (5.0, 0.1)
+    assert (seen["throughput"], seen["queued_rate"]) == (5.0, Fraction(1, 10))
     assert seen["error_rate"] == pytest.approx(0.2)
     assert seen["p95"] is None  # ten orders cannot say
     assert seen["p50"] == pytest.approx(0.02, rel=0.01)

@@ -1,5 +1,7 @@
 """Drill files: what is well written is read, what is not is an error with its line and the nearest name."""
 
+from fractions import Fraction
+
 import jsonschema
 import pytest
 import yaml
@@ -63,7 +65,7 @@ def test_a_drill_is_read_with_its_figures_in_seconds_and_shares() -> None:
     opened, errors, _ = drill.expect
     assert (opened.breaker, opened.within) == ("opened", 10.0)
     assert errors.gate is not None
-    assert (errors.gate.metric, errors.gate.limit) == ("error_rate", 0.01)
+    assert (errors.gate.metric, errors.gate.limit) == ("error_rate", Fraction(1, 100))
     assert drill.abort[0].lasting == 5
     assert drill.strikes_processes
 

@@ -1,0 +1,100 @@
+"""What was typed is used or refused: for each option and argument of each command, as they are declared."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from valerix_cli.app import LazyCommand
+from valerix_cli.errors import ExitCode
+from valerix_cli.main import build, execute
+from valerix_cli.options import GLOBAL_OPTIONS
+
+FAR_TOO_MANY = "9" * 400
+DURATIONS = ("0", "0s", "0ms", "-1s", "1e400", FAR_TOO_MANY, "9000h", "nan", "inf", "\N{ARABIC-INDIC DIGIT FIVE}s")
+RATES = ("0", "0/s", "0%", "-1/s", "1e400", f"{FAR_TOO_MANY}/s", "nan", "inf", "\N{ARABIC-INDIC DIGIT FIVE}/s")
+SHARES = ("101%", "1.1", "-0.1", FAR_TOO_MANY, "nan", "inf", "1e-1", "\N{ARABIC-INDIC DIGIT ONE}")
+NUMBERS = (FAR_TOO_MANY, str(2**63), f"-{FAR_TOO_MANY}", "1.5", "nan")
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command that can be run, by what is typed for it."""
+    command = command or build()
+    if isinstance(command, LazyCommand):
+        command = command.load()
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, below in command.commands.items():
+        yield from commands(below, (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+def takes_value(param: Any) -> bool:
+    return param.param_type_name == "option" and not param.is_flag and param.name != "help"
+
+
+def is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
+
+
+def is_number(param: Any) -> bool:
+    return int in get_args(param.type_descriptor.annotation) or param.type_descriptor.annotation is int
+
+
+OPTIONS = [
+    (path, param)
+    for path, command in COMMANDS.items()
+    for param in (*command.params, *GLOBAL_OPTIONS)
+    if takes_value(param)
+]
+ARGUMENTS = [path for path, command in COMMANDS.items() if any(map(is_argument, command.params))]
+
+
+def refusal_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command line that has to be refused before anything else is told."""
+    assert execute(arguments) == ExitCode.BAD_USAGE, arguments
+    told = capsys.readouterr()
+    assert not told.out
+    assert "was not understood" in told.err
+    assert len(told.err) < 400  # however long the value was
+    return told.err
+
+
+def name_of(param: Any) -> str:
+    return str(max(param.opts, key=len))
+
+
+@pytest.mark.parametrize(
+    ("path", "param"), OPTIONS, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None
+)
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_an_option_without_a_value_is_refused_and_named(
+    path: tuple[str, ...], param: Any, blank: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = name_of(param)
+    assert option in refusal_of([*path, option, blank], capsys)
+    assert option in refusal_of([*path, f"{option}={blank}"], capsys)
+
+
+@pytest.mark.parametrize("path", ARGUMENTS, ids=" ".join)
+def test_an_empty_argument_is_refused(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "An argument is empty" in refusal_of([*path, ""], capsys)
+
+
+def wrong_values() -> Iterator[Any]:
+    """Each option that takes a figure, with each figure that is none of its."""
+    by_metavar = {"DURATION": DURATIONS, "RATE": RATES, "SHARE": SHARES}
+    for path, param in OPTIONS:
+        wrong = by_metavar.get(str(param.metavar), NUMBERS if is_number(param) else ())
+        for value in wrong:
+            yield pytest.param(path, name_of(param), value, id=f"{' '.join(path)} {name_of(param)} {value[:20]}")
+
+
+@pytest.mark.parametrize(("path", "option", "value"), list(wrong_values()))
+def test_a_figure_that_no_such_option_can_have_is_refused_and_the_option_named(
+    path: tuple[str, ...], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert option in refusal_of([*path, f"{option}={value}"], capsys)
