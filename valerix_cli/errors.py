@@ -1,6 +1,7 @@
 """Ways in which a command can end badly, each with its exit code.
 
 CliError                     1    tried and failed
+├── OutputError              1    done, but the result could not be written
 ├── BadUsageError            2    bad usage or file, nothing was touched
 ├── UnreachableError         3    nobody answers, or a preflight check failed
 ├── GuardError               4    refused by a guard
@@ -33,9 +34,15 @@ class ExitCode(IntEnum):
     REGRESSION = 14
     CHANGES_FOUND = 20
     WAITED_TOO_LONG = 124
+    HUNG_UP = 129
     INTERRUPTED = 130
     PIPE_CLOSED = 141
     TERMINATED = 143
+
+    @classmethod
+    def of(cls, end: BaseException) -> "ExitCode":
+        """The code of a command that a signal has ended: SystemExit carries it, KeyboardInterrupt means 130."""
+        return cls(int(end.code or 0)) if isinstance(end, SystemExit) else cls.INTERRUPTED
 
 
 class CliError(Exception):
@@ -51,6 +58,10 @@ class CliError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
+
+
+class OutputError(CliError):
+    """The command did what it was to do, and its result could not be written."""
 
 
 class BadUsageError(CliError):

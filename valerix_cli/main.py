@@ -14,9 +14,9 @@ from valerix_cli import __version__
 from valerix_cli.app import App, LazyCommand, Target
 from valerix_cli.errors import BadUsageError, CliError, ExitCode
 from valerix_cli.local.surroundings import forget_libpq
-from valerix_cli.output import print_error, print_plain, print_traceback
+from valerix_cli.output import flushed, print_error, print_plain, print_traceback
 from valerix_cli.session import Session
-from valerix_cli.streams import guard_standard_streams
+from valerix_cli.streams import discard, guard_standard_streams
 
 PLATFORM = "The platform"
 ORDERS = "Orders and stock"
@@ -84,9 +84,25 @@ def build() -> TyperGroup:
 def run() -> NoReturn:
     """Run the command that was typed, and exit."""
     forget_libpq()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
     guard_standard_streams()
-    sys.exit(execute(sys.argv[1:]))
+    _take_signals()
+    code = execute(sys.argv[1:])
+    sys.exit(flushed(code))
+
+
+def _take_signals() -> None:
+    """Have what ends the command from outside run through every `finally`, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+        return
+    on_terminal = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def hang_up(*_: object) -> NoReturn:
+        for stream in on_terminal:
+            discard(stream)
+        sys.exit(ExitCode.HUNG_UP)
+
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
 
-from valerix_cli.errors import CliError, ExitCode
+from valerix_cli.errors import CliError, ExitCode, OutputError
 from valerix_cli.escaping import escape, escape_json, escape_values, escape_yaml, printable
 from valerix_cli.options import Format
-from valerix_cli.streams import unguarded
+from valerix_cli.streams import discard, told, unguarded
 
 if TYPE_CHECKING:  # Rich costs a tenth of a second, and --help must not pay for it
     from rich.console import RenderableType
@@ -39,15 +39,29 @@ class Output:
     verbose: bool = False
 
 
-def show(value: T, view: "Callable[[T], RenderableType]", output: Output) -> None:
+def show(value: T, view: "Callable[[T], RenderableType]", output: Output, *, keys: Iterable[str] = ()) -> None:
     """Write a result to stdout: `view(value)` for people, `value` itself for programs.
 
-    A list becomes one line per entry with `-o jsonl`.
+    A list becomes one line per entry with `-o jsonl`. Raises OutputError, which tells the idempotency `keys` that
+    something was done under: whoever does not get to know them cannot repeat it safely.
     """
-    if output.format is Format.TABLE:
-        _print(view(escape_values(value)))
-    else:
-        _write(_encoded(value, output.format))
+    with telling(keys):
+        if output.format is Format.TABLE:
+            _print(view(escape_values(value)))
+        else:
+            _write(_encoded(value, output.format))
+
+
+@contextmanager
+def telling(keys: Iterable[str]) -> Iterator[None]:
+    """Have an OutputError tell these idempotency keys."""
+    try:
+        yield
+    except OutputError as error:
+        if not (named := ", ".join(keys)):
+            raise
+        hint = "send again what you do not know the outcome of, with the same key"
+        raise OutputError(error.what, f"{error.why}; what was sent has the key {named}", hint) from error
 
 
 def follow(
@@ -161,8 +175,9 @@ def print_plain(text: str) -> None:
 def draw(sequence: str) -> None:
     """Write to stdout what a console has drawn, with its cursor movements."""
     stream = unguarded(sys.stdout)
-    stream.write(sequence)
-    stream.flush()
+    with told(stream):
+        stream.write(sequence)
+        stream.flush()
 
 
 def print_error(error: CliError) -> None:
@@ -170,6 +185,18 @@ def print_error(error: CliError) -> None:
     _say(f"Error: {_one_line(error.what)}", fg="red", bold=True)
     _say(f"  why: {_one_line(error.why)}")
     _say(f"  try: {_one_line(error.hint)}")
+
+
+def flushed(code: int) -> int:
+    """Write out what is still held, and return the exit code, which is another one where that fails."""
+    try:
+        sys.stdout.flush()
+    except (CliError, BrokenPipeError) as error:
+        discard(sys.stdout)
+        if not code and isinstance(error, CliError):
+            print_error(error)
+        return code or (error.code if isinstance(error, CliError) else ExitCode.PIPE_CLOSED)
+    return code
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -181,7 +208,11 @@ def _say(text: str, **style: Any) -> None:
     text = escape(text)
     plain = not style or not is_terminal(sys.stderr) or "NO_COLOR" in os.environ
     said = text if plain else typer.style(text, **style)
-    print(said, file=unguarded(sys.stderr), flush=True)
+    stream = unguarded(sys.stderr)
+    try:
+        print(said, file=stream, flush=True)
+    except OSError:  # nobody can be told, and that breaks off no work
+        discard(stream)
 
 
 def _one_line(text: str) -> str:
@@ -214,7 +245,8 @@ def _print(renderable: "RenderableType") -> None:
 
     drawn = Text(renderable) if isinstance(renderable, str) else renderable  # a text is no markup
     if is_terminal(sys.stdout):
-        _console(sys.stdout).print(drawn)
+        with told(unguarded(sys.stdout)):
+            _console(sys.stdout).print(drawn)
         return
     paper = StringIO()
     _console(paper, width=_WIDE_ENOUGH, no_color=True, force_terminal=False).print(drawn)
@@ -241,8 +273,9 @@ def write_raw(content: bytes) -> None:
 def _write_bytes(content: bytes) -> None:
     """A reader that has seen enough ends the command quietly."""
     try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        with told(unguarded(sys.stdout)):
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(unguarded(sys.stdout))
         raise typer.Exit(ExitCode.PIPE_CLOSED) from None

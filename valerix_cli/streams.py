@@ -1,8 +1,12 @@
 """The standard streams, on which whoever prints past `valerix_cli.output` prints text and nothing else."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from typing import IO, Any, TextIO, cast
 
+from valerix_cli.errors import OutputError
 from valerix_cli.escaping import escape
 
 
@@ -16,8 +20,13 @@ class EscapingStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        self.stream.write(escape(text, keep="\n\t"))
+        with told(self.stream):
+            self.stream.write(escape(text, keep="\n\t"))
         return len(text)
+
+    def flush(self) -> None:
+        with told(self.stream):
+            self.stream.flush()
 
     def writelines(self, lines: list[str]) -> None:
         for line in lines:
@@ -28,11 +37,50 @@ class EscapingStream:
 
 
 def guard_standard_streams() -> None:
-    """Replace sys.stdout and sys.stderr by streams that escape; a stream that is closed stays None."""
+    """Replace sys.stdout and sys.stderr by streams that escape; what is closed becomes the null device.
+
+    Else the next file that is opened would get its number, and what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _open_null(number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as the process lives
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, EscapingStream):
+        if not isinstance(stream, EscapingStream):
             setattr(sys, name, EscapingStream(stream))
+
+
+def discard(stream: IO[str]) -> None:
+    """Have what is still to be written to a stream go nowhere: the interpreter tries once more as it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+@contextlib.contextmanager
+def told(stream: IO[str]) -> Iterator[None]:
+    """Have a stream that cannot be written (the disk is full, the terminal is gone) be told in three lines.
+
+    BrokenPipeError stays what it is. Raises OutputError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            "The result could not be written.",
+            f"{stream.name.strip('<>')}: {error.strerror}",
+            "write it somewhere else; what the command has done is done",
+        ) from error
+
+
+def _open_null(number: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
 
 
 def unguarded(stream: TextIO) -> TextIO:

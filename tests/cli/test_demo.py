@@ -196,7 +196,7 @@ def test_keys_lead_through_the_story_and_quitting_amid_a_fault_turns_it_off(shop
     assert "\x1b[?25h" in seat.sent
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_demo_that_is_broken_off_turns_its_faults_off_first(
     shop: Valerix, seat: Seat, number: signal.Signals, code: int
 ) -> None:

@@ -137,7 +137,7 @@ def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> N
     assert is_calm(own)()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_drill_turns_its_faults_off_first(
     own: Valerix, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

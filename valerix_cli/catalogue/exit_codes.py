@@ -52,6 +52,7 @@ EXIT_CODES = (
         "the time limit passed first; what was sent may still have its effect",
         "the same command with the same key, or a longer --timeout",
     ),
+    _exit(ExitCode.HUNG_UP, "hung up", "the terminal went away; what was rolled back is confirmed", "nothing"),
     _exit(ExitCode.INTERRUPTED, "interrupted", "Ctrl-C; what was rolled back is confirmed", "nothing"),
     _exit(ExitCode.PIPE_CLOSED, "the reader went away", "stdout was closed, as `head` does", "nothing"),
     _exit(ExitCode.TERMINATED, "terminated", "SIGTERM; what was rolled back is confirmed", "nothing"),

@@ -297,7 +297,7 @@ def _carry_out(api: "Api", planned: "Sequence[Planned]", ways: "Ways") -> "list[
             "what was applied until then stays, and no object is half written",
             "valerix cluster apply, which goes on with the rest",
         )
-        error.code = ExitCode.TERMINATED if isinstance(end, SystemExit) else ExitCode.INTERRUPTED
+        error.code = ExitCode.of(end)
         raise error from end
 
 

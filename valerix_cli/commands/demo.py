@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from valerix_cli.drills import fresh
 from valerix_cli.errors import (
     BadUsageError,
     CliError,
-    ExitCode,
     ExpectationError,
     GuardError,
     InvariantError,
@@ -117,18 +115,17 @@ def _run(
 ) -> tuple[BaseException | None, list[str]]:
     """Tell it, and undo everything whatever happens. Returns what has ended it early, and what could not be undone."""
     end: BaseException | None = None
-    with _hang_up_ends():
-        try:
-            with _keyboard(painter, stage, auto=auto) as keyboard:
-                stage.run(keyboard)
-        except (KeyboardInterrupt, SystemExit) as why:
-            end = why
-        finally:
-            with undisturbed():
-                talk("turning every fault off", session.output)
-                left = [why for why in [stage.leave()] if why] + scene.roll_back()
-                if left and sys.exc_info()[0] is not None:  # whatever else went wrong, this matters more
-                    raise _not_undone(left)
+    try:
+        with _keyboard(painter, stage, auto=auto) as keyboard:
+            stage.run(keyboard)
+    except (KeyboardInterrupt, SystemExit) as why:
+        end = why
+    finally:
+        with undisturbed():
+            talk("turning every fault off", session.output)
+            left = [why for why in [stage.leave()] if why] + scene.roll_back()
+            if left and sys.exc_info()[0] is not None:  # whatever else went wrong, this matters more
+                raise _not_undone(left)
     return end, left
 
 
@@ -168,16 +165,6 @@ def _keyboard(painter: Painter, stage: Stage, *, auto: bool) -> Iterator[Keyboar
                 yield terminal
     finally:
         painter.end()
-
-
-@contextmanager
-def _hang_up_ends() -> Iterator[None]:
-    """Have a terminal that is closed end the demo as SIGTERM does: with every fault off."""
-    before = signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def _size() -> Size:

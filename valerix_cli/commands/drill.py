@@ -285,8 +285,8 @@ def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
     gravest = verdict.gravest(receipts)
     if gravest.exit_code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
-    if gravest.exit_code == ExitCode.TERMINATED:
-        raise SystemExit(ExitCode.TERMINATED)
+    if gravest.exit_code in {ExitCode.HUNG_UP, ExitCode.TERMINATED}:
+        raise SystemExit(gravest.exit_code)
     if gravest.exit_code:
         conclusion = views.CONCLUSIONS[gravest.outcome].partition(".")[0] + "."
         error = CliError(conclusion, "; ".join(gravest.why[:5]), _HINTS[gravest.outcome])

@@ -125,7 +125,7 @@ def load(  # noqa: PLR0913 - each is an option
     session.guard(f"place orders at {views.pace(plan)} for {say_duration(plan.seconds)}")
     talk(f"{views.pace(plan)} for {say_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output)
     result = run(session, plan, gates, journal)
-    show(result, views.result_view, session.output)
+    show(result, views.result_view, session.output, keys=[f"{plan.key_prefix}…"])
     if result.interrupted:
         raise KeyboardInterrupt
     if error := error_of(result):

@@ -16,7 +16,7 @@ from valerix_cli.clients.wire import FINAL, Order
 from valerix_cli.errors import CliError, DomainError, UnreachableError
 from valerix_cli.journal import JournalWriter
 from valerix_cli.options import Format
-from valerix_cli.output import show, talk, write_line
+from valerix_cli.output import show, talk, telling, write_line
 from valerix_cli.polling import poll, until
 from valerix_cli.results import Placed
 from valerix_cli.session import Session
@@ -46,10 +46,12 @@ def place_all(
             sent = _with_stock(session, _settled(session, one) if wait else one)
             done.append(sent)
             if line_by_line:
-                write_line(Placed.of(sent), session.output)
+                with telling(sent.wanted.key for sent in done):
+                    write_line(Placed.of(sent), session.output)
     finally:
         if done and not line_by_line:
-            show([Placed.of(sent) for sent in done], placed_view, session.output)
+            keys = [sent.wanted.key for sent in done]
+            show([Placed.of(sent) for sent in done], placed_view, session.output, keys=keys)
     _say_what_next(session, done)
     error = error_among(done)
     if error is not None:

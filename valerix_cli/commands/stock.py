@@ -39,7 +39,7 @@ def restock(
     session: Session = ctx.obj
     session.guard(f"add {quantity} to {item}")
     key = str(uuid4()) if key is None else key
-    show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output)
+    show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
     again = f"valerix stock restock {quote(item)} {quantity} --key {quote(key)}"
     talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
 

@@ -107,7 +107,7 @@ class Runner:
             try:
                 self._through_the_phases(load, result)
             except (KeyboardInterrupt, SystemExit) as end:
-                self._interrupted = ExitCode.TERMINATED if isinstance(end, SystemExit) else ExitCode.INTERRUPTED
+                self._interrupted = ExitCode.of(end)
                 self._tell("interrupted: rolling back")
             except Broken as why:
                 self._broken = str(why)

@@ -25,7 +25,7 @@ _GRAVEST: tuple[Outcome, ...] = ("not-rolled-back", "violated", "missed", "worse
 def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None) -> Receipt:
     """The receipt with its outcome, exit code and reasons.
 
-    Whoever interrupts a run gets 130 or 143 once all is rolled back; `broken` is why a run was given up.
+    Whoever interrupts a run gets 129, 130 or 143 once all is rolled back; `broken` is why a run was given up.
     """
     found = {_means(check) for check in receipt.checks}
     why = [f"{check.phase}: {check.require}: {check.why}" for check in receipt.checks if check.verdict != "held"]

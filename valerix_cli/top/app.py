@@ -43,6 +43,11 @@ T = TypeVar("T")
 EVERY = 1.0  # seconds
 _TALL = 40  # lines
 _REMEMBERED = 50  # sends
+_SIGNALS = {
+    signal.SIGHUP: ExitCode.HUNG_UP,
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
 
 
 class TopApp(App[None]):
@@ -109,7 +114,7 @@ class TopApp(App[None]):
         self._choose(0)
         self._show_head()
         if not self.is_headless:
-            for number, code in ((signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGINT, ExitCode.INTERRUPTED)):
+            for number, code in _SIGNALS.items():
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
         self._in_background(self._keep_looking)
 
