@@ -100,7 +100,19 @@ def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(ow
 
 
 def test_a_replay_hits_exactly_what_was_hit_then_on_a_platform_of_its_own(own: Valerix, tmp_path: Path) -> None:
+    """Of the run of the test before, or of one of its own where there is none."""
+    if not own.json("drill", "list", "--runs"):
+        own("drill", "run", written(tmp_path))
+    replays_what_it_hit(own)
+
+
+@pytest.mark.long
+def test_a_replay_of_a_run_on_a_platform_of_its_own_hits_exactly_the_same(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path), "--fresh")
+    replays_what_it_hit(own)
+
+
+def replays_what_it_hit(own: Valerix) -> None:
     before = receipt(own)
     assert before["hits_complete"]
     assert len(before["hits"]) == before["injections"][0]["hits"] > 0
@@ -112,11 +124,13 @@ def test_a_replay_hits_exactly_what_was_hit_then_on_a_platform_of_its_own(own: V
     assert [*Path(own.environ["TMPDIR"]).iterdir()] == []
 
 
+@pytest.mark.long
 def test_a_gremlin_aimed_at_nothing_is_inconclusive(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, fault="gremlin: crash, rate: 0%, ttl: 2s"), code=12)
     assert "injected 0 of" in done.err
 
 
+@pytest.mark.long
 def test_a_gate_that_cannot_be_held_is_missed_by_so_much(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, expect="throughput > 5000/s"), code=10)
     assert "throughput > 5000/s: throughput was " in done.err
@@ -137,7 +151,10 @@ def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> N
     assert is_calm(own)()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.long), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
 def test_an_interrupted_drill_turns_its_faults_off_first(
     own: Valerix, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -189,6 +206,7 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.long
 def test_a_replica_that_is_restarted_and_a_redis_that_is_flushed_are_noted(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path, fault="restart: inventory"))
     assert [one["struck"][0]["name"] for one in receipt(own)["injections"]] == ["inventory-1"]
@@ -227,7 +245,9 @@ def test_drills_are_listed_shown_written_and_checked_without_a_platform(own: Val
     assert json.loads(own("schema", "drill-file").out)["$ref"].endswith("Drill")
 
 
-def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix) -> None:
+def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix, tmp_path: Path) -> None:
+    if not own.json("drill", "list", "--runs"):
+        own("drill", "run", written(tmp_path))
     runs = [one["run"] for one in own.json("drill", "list", "--runs") if one["outcome"] == "passed"]
     found = own.json("drill", "compare", runs[0], runs[0], "--tolerance", "0%")
     assert {one["worse"] for one in found["differences"]} == {False}
