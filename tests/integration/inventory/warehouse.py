@@ -124,6 +124,11 @@ class Warehouse:
         activation: dict[str, Any] = response.json()
         return activation
 
+    def wait_until_followed(self) -> None:
+        """Wait until every replica follows the live gremlins; who turns them on waits for a second at most."""
+        names = [replica.name for replica in self.replicas]
+        eventually(lambda: self.chaos()["live"]["acknowledged"] == names, what=f"{names} follow the gremlins")
+
     def chaos(self, at: int = 0) -> dict[str, Any]:
         response = self.http.get(f"{self.replicas[at].url}/api/admin/chaos", headers=OPERATOR)
         assert response.status_code == 200, response.text
