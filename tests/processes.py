@@ -82,7 +82,7 @@ class Service:
         self._process = FORKS.Process(target=be_module, args=(self.module, path | self.environ | more, self.log))
         start(self._process)
 
-    def wait_ready(self, within: float = 20.0) -> None:
+    def wait_ready(self, within: float = 60.0) -> None:
         eventually(self._is_ready, within, f"{self.name} ready; its log:\n{self.log.read_text()[-2000:]}")
 
     def signal(self, number: signal.Signals) -> None:

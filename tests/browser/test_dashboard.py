@@ -326,7 +326,7 @@ def test_a_tab_left_open_for_an_hour_keeps_its_memory(dashboard: Dashboard) -> N
             page.reload()
             page.evaluate("document.addEventListener('valerix:update', (event) => { window.last = event.detail.id })")
             eventually(lambda: page.evaluate("(window.last ?? '').startsWith('hour-')"), 30)
-            eventually(lambda: not page.evaluate("window.last.startsWith('hour-')"), 30)
+            eventually(lambda: not page.evaluate("window.last.startsWith('hour-')"), 120)
         heap, nodes = memory(page, cdp)
     dashboard.complaints()
     assert nodes <= before[1] * 1.1
