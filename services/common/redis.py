@@ -46,7 +46,19 @@ class UnexpectedFailure(RedisError):  # noqa: N818 - as that of HTTP
     """The client failed in a way that its library does not declare."""
 
 
-class _Client(Redis):
+class _InStep:
+    """Closes a connection on whose replies a client chokes: those it has not read would answer other commands."""
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        try:
+            return await super().parse_response(connection, command_name, **options)  # type: ignore[misc]  # a mixin
+        except Exception as error:
+            if not isinstance(error, FAILURES):
+                await connection.disconnect(nowait=True)
+            raise
+
+
+class _Client(_InStep, Redis):  # type: ignore[misc]  # parents of redis-py's own disagree
     """redis-py's, but for two things: what it raises is one of `FAILURES`, and a key of a wrong type is deleted.
 
     Such a key would switch off for ever what uses it. Nothing in Redis may not be lost, so the next try begins anew.
@@ -62,20 +74,13 @@ class _Client(Redis):
             raise
         return found
 
-    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        try:
-            return await super().parse_response(connection, command_name, **options)
-        except Exception as error:
-            await _keep_in_step(connection, error)
-            raise
-
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_Pipeline":  # noqa: FBT001, FBT002 - redis-py's own signature
         pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         pipe.owner = self
         return pipe
 
 
-class _Pipeline(Pipeline):
+class _Pipeline(_InStep, Pipeline):  # type: ignore[misc]  # the same
     owner: _Client
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - the same
@@ -87,13 +92,6 @@ class _Pipeline(Pipeline):
             await _declare(error, self.owner, commands)
             raise
         return found
-
-    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        try:
-            return await super().parse_response(connection, command_name, **options)
-        except Exception as error:
-            await _keep_in_step(connection, error)
-            raise
 
 
 def _check_count(found: Sequence[Any], expected: int) -> None:
@@ -108,12 +106,6 @@ async def _declare(error: Exception, client: _Client, commands: Sequence[Sequenc
         await _mend(client, commands)
     if not isinstance(error, FAILURES):
         raise UnexpectedFailure(repr(error)) from error
-
-
-async def _keep_in_step(connection: Any, error: Exception) -> None:
-    """Close a connection on whose replies the client choked: those it has not read would answer other commands."""
-    if not isinstance(error, FAILURES):
-        await connection.disconnect(nowait=True)
 
 
 async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:

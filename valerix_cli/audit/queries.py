@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 
 from valerix_cli.audit.acknowledged import Row
@@ -17,96 +18,49 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 """A row may seem to come from the future by as long as a statement of the services may run."""
 LONGEST_DELAY, LONGEST_LEASE = timedelta(seconds=65.5), timedelta(seconds=905)
 """How far ahead an order may be due, and leased, by any setting of the services; the tolerance is in both."""
+_ORDERED: LiteralString = "order_id || E'\\t' || item_id || E'\\t' || quantity"
 
 
 def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
-        FROM orders WHERE status = 'confirmed' GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    return _buckets(conn, _ORDERED, "orders WHERE status = 'confirmed'")
 
 
 def living_orders(conn: Connection) -> Iterator[Bucket]:
     """Every order that has not failed."""
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(order_id || E'\\t' || item_id || E'\\t' || quantity, E'\\n' ORDER BY order_id)
-        FROM orders WHERE status <> 'failed' GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    return _buckets(conn, _ORDERED, "orders WHERE status <> 'failed'")
 
 
 def deductions(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(order_id || E'\\t' || item_id || E'\\t' || -quantity_change, E'\\n' ORDER BY order_id)
-        FROM inventory_transactions WHERE transaction_type = 'deduct' GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    line = "order_id || E'\\t' || item_id || E'\\t' || -quantity_change"
+    return _buckets(conn, line, "inventory_transactions WHERE transaction_type = 'deduct'")
 
 
 def failed_orders(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(concat_ws(E'\\t', order_id, item_id, quantity, coalesce(reason, 'no reason')), E'\\n'
-                          ORDER BY order_id)
-        FROM orders WHERE status = 'failed' GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    line = "concat_ws(E'\\t', order_id, item_id, quantity, coalesce(reason, 'no reason'))"
+    return _buckets(conn, line, "orders WHERE status = 'failed'")
 
 
 def unconfirmed_orders(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(concat_ws(E'\\t', order_id, item_id, quantity), E'\\n' ORDER BY order_id)
-        FROM orders WHERE status <> 'confirmed' GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    return _buckets(conn, _ORDERED, "orders WHERE status <> 'confirmed'")
 
 
 def reasoned_refusals(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
-        """
-        SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(concat_ws(E'\\t', order_id, item_id, quantity, reason), E'\\n' ORDER BY order_id)
-        FROM refusals GROUP BY bucket ORDER BY bucket
-        """,
-    )
+    return _buckets(conn, "concat_ws(E'\\t', order_id, item_id, quantity, reason)", "refusals")
 
 
 def refusals(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(
-        conn,
+    return _buckets(conn, _ORDERED, "refusals")
+
+
+def _buckets(conn: Connection, line: LiteralString, source: LiteralString) -> Iterator[Bucket]:
+    """The lines of `source` by order id, 4,096 buckets of them, as they come: a million orders take no room here."""
+    query = sql.SQL(
         """
         SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
-               count(*), count(DISTINCT order_id),
-               string_agg(concat_ws(E'\\t', order_id, item_id, quantity), E'\\n' ORDER BY order_id)
-        FROM refusals GROUP BY bucket ORDER BY bucket
-        """,
-    )
-
-
-def _buckets(conn: Connection, query: LiteralString) -> Iterator[Bucket]:
-    """Row by row as they come, so that a million orders take no room here."""
+               count(*), count(DISTINCT order_id), string_agg({line}, E'\\n' ORDER BY order_id)
+        FROM {source} GROUP BY bucket ORDER BY bucket
+        """
+    ).format(line=sql.SQL(line), source=sql.SQL(source))
     with conn.cursor() as cursor:
         for row in cursor.stream(query):
             yield Bucket(*row)
