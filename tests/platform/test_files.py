@@ -73,17 +73,26 @@ def test_the_table_names_every_option_that_takes_a_path() -> None:
     assert set(options()) == set(WRITES) | set(ELSEWHERE)
 
 
-def typed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    monkeypatch.setattr("sys.argv", ["valerix", *arguments, "--yes", "--no-input"])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    capsys.readouterr()
-    try:
-        with pytest.raises(SystemExit) as caught:
-            main.run()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return int(caught.value.code or 0), capsys.readouterr().err
+Typed = Callable[[list[str]], tuple[int, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Runs a command in this process; returns its exit code and what it said on stderr."""
+
+    def run(arguments: list[str]) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["valerix", *arguments, "--yes", "--no-input"])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main.run()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return int(caught.value.code or 0), capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture
@@ -98,11 +107,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("command", "option"), WRITES)
 def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
-    command: str,
-    option: str,
-    directory: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     """Before anything else is done: a drill of minutes would otherwise be for nothing."""
     for name, content in FOREIGN.items():
@@ -112,7 +117,7 @@ def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
             if place != file:
                 place.symlink_to(file)
             arguments = [*WRITES[command, option], *([option] if option != "FILE" else []), str(place)]
-            code, said = typed(arguments, monkeypatch, capsys)
+            code, said = typed(arguments)
             assert file.read_bytes() == content, name
             assert (code, "was left as it is" in said) == (2, True), f"{name}: {said}"
             place.unlink()
@@ -121,11 +126,7 @@ def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
 
 @pytest.mark.parametrize(("command", "option"), [one for one in WRITES if one[0] != "drill init"])
 def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written(
-    command: str,
-    option: str,
-    directory: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give files to another user")
@@ -140,7 +141,7 @@ def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written
     (shared / "file").touch()
     os.chown(shared / "file", NOBODY, NOBODY)
     for name in ("link", "to-nothing", "file"):
-        code, said = typed([*WRITES[command, option], option, str(shared / name)], monkeypatch, capsys)
+        code, said = typed([*WRITES[command, option], option, str(shared / name)])
         assert (code, "was left as it is" in said) == (2, True), f"{name}: {said}"
     assert mine.stat().st_size == (shared / "file").stat().st_size == 0
     assert not (directory / "new").exists()
@@ -150,26 +151,19 @@ def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written
 @pytest.mark.parametrize(("command", "option"), [one for one in WRITES if one[0] != "drill init"])
 @pytest.mark.parametrize("where", ["a directory", "missing/below", "/proc/nothing"])
 def test_a_place_where_no_file_can_be_is_said_before_anything_is_done(
-    where: str,
-    command: str,
-    option: str,
-    directory: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    where: str, command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     (directory / "a directory").mkdir()
-    code, said = typed([*WRITES[command, option], option, where], monkeypatch, capsys)
+    code, said = typed([*WRITES[command, option], option, where])
     assert (code in {2, 3}, len(said.splitlines()[-3:])) == (True, 3), said
     assert "bug of its own" not in said
 
 
-def test_stills_do_not_replace_other_pictures(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stills_do_not_replace_other_pictures(directory: Path, typed: Typed) -> None:
     (directory / "stills").mkdir()
     mine = directory / "stills" / "01-calm.svg"
     mine.write_text("<svg>mine</svg>")
-    code, said = typed(["demo", "--auto", "--stills", str(directory / "stills")], monkeypatch, capsys)
+    code, said = typed(["demo", "--auto", "--stills", str(directory / "stills")])
     assert (code, mine.read_text()) == (2, "<svg>mine</svg>"), said
 
 

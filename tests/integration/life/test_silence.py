@@ -5,8 +5,6 @@ backends of PostgreSQL that are stopped while their server goes on. None of them
 """
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +19,7 @@ from tests.conftest import Databases
 from tests.integration.frontend.conftest import form_token, sign_in
 from tests.integration.life.shop import Shop, new_key
 from tests.integration.life.wired import SETTINGS, Answer, Load, WiredShop, load
-from tests.processes import DASHBOARD_PASSWORD, Processes, eventually, processes
+from tests.processes import DASHBOARD_PASSWORD, Processes, eventually, processes, stopped
 from valerix_cli.local.servers import ValkeyServer
 
 pytestmark = pytest.mark.timed
@@ -85,20 +83,6 @@ def assert_told(running: Load, *statuses: int) -> None:
     slow = [answer for answer in running.answers if answer.seconds > TOLD_WITHIN]
     assert not slow, slow
     assert {answer.status for answer in running.answers} <= set(statuses)
-
-
-@contextlib.contextmanager
-def stopped(pids: list[int]) -> Iterator[None]:
-    """Stop processes for as long as the block takes; those that have ended by then are left alone."""
-    assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from services.common.redis import BestEffort
 from services.common.refusals import DatabaseUnavailable
 from tests.integration.order.replica import Replica
 from tests.integration.order.rows import end_leases, keys, statuses, until, wanted
+from tests.processes import stopped
 from valerix_cli.local.servers import PostgresServer, running
 
 pytestmark = pytest.mark.timed
@@ -132,18 +133,9 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
             await every_order_ends(replica, pool)
 
 
-@contextlib.contextmanager
-def frozen(pool: Pool, *connections: Connection) -> Iterator[None]:
+def frozen(pool: Pool, *connections: Connection) -> contextlib.AbstractContextManager[None]:
     """Stop the server's processes of these connections, or of all idle ones, and leave their server alone."""
-    pids = [conn.pgconn.backend_pid for conn in connections or list(pool._pool)]  # noqa: SLF001 - no other way to them
-    assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+    return stopped([conn.pgconn.backend_pid for conn in connections or list(pool._pool)])  # noqa: SLF001 - no other way to them
 
 
 async def test_a_statement_has_a_limit_here_after_which_its_connection_is_replaced(own_pool: Pool) -> None:
