@@ -10,6 +10,9 @@ import msgspec
 import yaml
 
 from valerix_cli.audit import model as audit
+from valerix_cli.drills.document import Document
+from valerix_cli.drills.document import Path as Place
+from valerix_cli.drills.enforceable import superfluous, unenforceable
 from valerix_cli.drills.model import ITEM, NAME, SERVICE, TARGET, Drill
 from valerix_cli.drills.units import read
 from valerix_cli.errors import BadUsageError
@@ -20,7 +23,9 @@ SHIPPED = Path(__file__).with_name("shipped")
 _AT = re.compile(r" - at `\$(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.+)`")
 _NO_CHOICE = re.compile(r"nvalid enum value '?(.+?)'?$")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_MISSING = re.compile(r"missing required field `(.+)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]+)\]")
+_MOST = 100  # mistakes that are told
 _PATTERNS = {
     TARGET: "a process is one of order, inventory, worker (or order-1 for one replica), redis, postgres",
     SERVICE: "a service is one of order, inventory, worker",
@@ -64,68 +69,106 @@ def shipped() -> Iterator[DrillFile]:
 
 
 def parse(text: str, origin: str) -> Drill:
-    """The drill that `text` describes. Raises BadUsageError saying in which line it goes wrong, and how."""
+    """The drill that `text` describes. Raises BadUsageError with each mistake, its line, and what would be right."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        document = Document(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
-        raise _wrong(origin, line, str(getattr(error, "problem", None) or error)) from None
-    try:
-        drill = msgspec.convert(raw, Drill, dec_hook=read)
-    except msgspec.ValidationError as error:
-        where = _AT.search(str(error))
-        path = _STEP.findall(where[1]) if where else []
-        raise _explained(_AT.sub("", str(error)), path, root, origin) from None
-    for number, name in enumerate([] if drill.invariants == "all" else drill.invariants):
-        if name not in INVARIANTS:
-            near = get_close_matches(name, INVARIANTS, n=1, cutoff=0)[0]
-            line = _line(root, [("invariants", ""), ("", str(number))])
-            raise _wrong(origin, line, f"there is no invariant `{name}`; perhaps `{near}`")
+        raise _wrong(origin, [(line, str(getattr(error, "problem", None) or error))]) from None
+    except RecursionError:
+        raise _wrong(origin, [(1, "it is nested too deeply")]) from None
+    mistakes = [(line, f"`{name}` is there already, in line {first}") for line, name, first in document.repeated()]
+    raw = document.value
+    faults = raw.get("faults") if isinstance(raw, dict) else None
+    found = [*superfluous(faults)] if isinstance(faults, list) else []
+    drill, wrong = _converted(raw)
+    if drill is not None:
+        found += [*unenforceable(drill), *_unknown_invariants(drill)]
+    mistakes += [(document.line(path), why) for path, why in [*found, *_causes(wrong)]]
+    if mistakes or drill is None:
+        raise _wrong(origin, sorted(mistakes))
     return drill
 
 
-def _explained(said: str, path: list[tuple[str, str]], root: yaml.Node | None, origin: str) -> BadUsageError:
+def _converted(raw: Any) -> tuple[Drill | None, list[tuple[Place, str]]]:
+    """The drill in what a file says, and what is wrong with it; None where that leaves no drill.
+
+    The reader stops at the first mistake. So each place that is wrong is taken out, and the rest is read again.
+    """
+    found: list[tuple[Place, str]] = []
+    taken: set[tuple[str | int, ...]] = set()
+    while len(found) < _MOST:
+        try:
+            return msgspec.convert(raw, Drill, dec_hook=read), found
+        except msgspec.ValidationError as error:
+            where = _AT.search(str(error))
+            path: Place = [name or int(number) for name, number in _STEP.findall(where[1] if where else "")]
+            said = _AT.sub("", str(error))
+            path, why = _explained(said, path)
+            missing = _MISSING.search(said)
+            if not (missing and (*path, missing[1]) in taken):
+                found.append((path, why))
+            elif not path:
+                return None, found
+            if not path or not _take_out(raw, path):
+                return None, found
+            taken.add(tuple(path))
+    return None, found
+
+
+def _causes(wrong: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    """Without what is wrong with a thing only since one of its parts is wrong and was taken out."""
+    of_parts = {tuple(path[:-1]) for path, _ in wrong if path}
+    return [(path, why) for path, why in wrong if tuple(path) not in of_parts]
+
+
+def _take_out(raw: Any, path: Place) -> bool:
+    """Remove what `path` leads to; false where it leads nowhere."""
+    for step in path[:-1]:
+        try:
+            raw = raw[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    try:
+        del raw[path[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _unknown_invariants(drill: Drill) -> Iterator[tuple[Place, str]]:
+    for number, name in enumerate([] if drill.invariants == "all" else drill.invariants):
+        if name not in INVARIANTS:
+            near = get_close_matches(name, INVARIANTS, n=1, cutoff=0)[0]
+            yield ["invariants", number], f"there is no invariant `{name}`; perhaps `{near}`"
+
+
+def _explained(said: str, path: Place) -> tuple[Place, str]:
+    """Where a mistake is, and what it is, in words for whoever wrote the file."""
     if unknown := _UNKNOWN.search(said):
         names = [field.encode_name for field in _option(_type_at(path), msgspec.inspect.StructType).fields]
         near = get_close_matches(unknown[1], names, n=1, cutoff=0)
-        line = _line(root, [*path, (unknown[1], "")])
-        return _wrong(origin, line, f"there is no field `{unknown[1]}`; perhaps `{near[0]}`")
+        return [*path, unknown[1]], f"there is no field `{unknown[1]}`; perhaps `{near[0]}`"
     if wrong := _NO_CHOICE.search(said):
         choices = [str(value) for value in _option(_type_at(path), msgspec.inspect.LiteralType).values]
         near = get_close_matches(wrong[1], choices, n=1, cutoff=0)
         said = f"`{wrong[1]}` is none of {', '.join(choices)}; perhaps `{near[0]}`"
     said = next((words for pattern, words in _PATTERNS.items() if repr(pattern) in said), said)
-    return _wrong(origin, _line(root, path), said[:1].lower() + said[1:])
+    return path, said[:1].lower() + said[1:]
 
 
-def _wrong(origin: str, line: int, why: str) -> BadUsageError:
-    return BadUsageError(f"{origin} is no drill.", f"line {line}: {why}", "valerix schema drill-file")
+def _wrong(origin: str, mistakes: list[tuple[int, str]]) -> BadUsageError:
+    told = "; ".join(f"line {line}: {why}" for line, why in mistakes)
+    count = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
+    return BadUsageError(f"{origin} is no drill.", f"{count}{told}", "valerix schema drill-file")
 
 
-def _line(node: yaml.Node | None, path: list[tuple[str, str]]) -> int:
-    """The line, from 1, of what `path` leads to, or of the last step that is there."""
-    line = node.start_mark.line if node else 0
-    for name, index in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == name), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
-            node = node.value[int(index)]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
-
-
-def _type_at(path: list[tuple[str, str]]) -> Any:
+def _type_at(path: Place) -> Any:
     """The type of what there may be where `path` leads."""
     kind: Any = msgspec.inspect.type_info(Drill)
-    for name, _ in path:
-        if name:
+    for name in path:
+        if isinstance(name, str):
             fields = _option(kind, msgspec.inspect.StructType).fields
             kind = next((field.type for field in fields if field.encode_name == name), kind)
         else:

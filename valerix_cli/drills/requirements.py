@@ -36,7 +36,7 @@ class Requirement:
     `within` is in seconds after the first fault, `lasting` in seconds without a break; None where nothing is said.
     """
 
-    PATTERN = r"^(breaker (opened|closed|stayed closed)( within \S+)?|\w+ *(<=|>=|==|<|>) *\d\S*( for \S+)?)$"
+    PATTERN = r"^(breaker (opened( within \S+)?|closed|stayed closed)|\w+ *(<=|>=|==|<|>) *\d\S*( for \S+)?)$"
 
     def __init__(
         self,
@@ -71,5 +71,7 @@ class Requirement:
         if found is None:
             near = get_close_matches(text, ["breaker opened", "breaker closed", "breaker stayed closed"], n=1, cutoff=0)
             raise ValueError(f"{text!r}: a breaker may have {_BREAKER_SAYS}; perhaps {near[0]}")
+        if found[2] and found[1] != "opened":
+            raise ValueError(f"{text!r}: only `breaker opened` has a `within`, and `recover` one for all of it")
         event: BreakerEvent = found[1]  # type: ignore[assignment]  # one of those in the pattern
         return cls(text, breaker=event, within=Seconds.parse(found[2]) if found[2] else None)

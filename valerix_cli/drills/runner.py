@@ -13,6 +13,7 @@ import msgspec
 
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.drills import judging, verdict
+from valerix_cli.drills.enforceable import RECENT
 from valerix_cli.drills.faults import Faults
 from valerix_cli.drills.figures import by_the_second, due_between, figures, of_platform, over_between
 from valerix_cli.drills.judging import Evidence
@@ -34,7 +35,6 @@ from valerix_cli.session import Session
 from valerix_cli.undisturbed import undisturbed
 
 _GLANCE = 0.05  # seconds
-_RECENT = 5.0  # seconds of the load that recovering is judged by
 _DRAINED = 0.5  # seconds between two looks that both have to find nothing queued
 _GRACE = 0.3  # seconds that the last orders of the steady window may still take
 _SAY_EVERY = 5.0  # seconds
@@ -157,7 +157,7 @@ class Runner:
         evidence = self._evidence_now()
         checks = judging.judge("recover", recover.require, evidence)
         self._checks += checks
-        self._figures.append(Figures(phase="recover", seconds=_RECENT, measured=as_floats(evidence.measured)))
+        self._figures.append(Figures(phase="recover", seconds=RECENT, measured=as_floats(evidence.measured)))
         self._note_recovery()
 
     def _note_recovery(self) -> None:
@@ -215,6 +215,8 @@ class Runner:
             return
         begin = 0.0 if began is None else began
         self._hold("faults", self._drill.expect, begin, self._drill.load.seconds)
+        if not self._orders:
+            self._checks.append(Check("faults", "orders are sent", "not-measured", "not one was sent", 0))
         for injection in self._faults.injections.values():
             fired: Verdict = "held" if injection.hits else "not-measured"
             why = f"injected {injection.hits}" + (f" of {injection.rolls}" if injection.kind == "gremlin" else "")
@@ -260,7 +262,7 @@ class Runner:
 
     def _calls_for_an_end(self, requirement: Requirement) -> bool:
         """Whether something holds that a drill is to be given up for; figures are over as long as it has to last."""
-        now, over = self._clock(), requirement.lasting or _RECENT
+        now, over = self._clock(), requirement.lasting or RECENT
         if now < over:
             return False
         measured = figures(over_between(self._orders, now - over, now), over) | self._platform_now()
@@ -270,8 +272,8 @@ class Runner:
     def _evidence_now(self) -> Evidence:
         """What the last seconds say, by orders that no fault has met: those were due before it was over."""
         now, calm = self._clock(), self._last_fault_over() or 0.0
-        orders = [seen for seen in over_between(self._orders, now - _RECENT, now) if seen.due >= calm]
-        return self._evidence(figures(orders, min(_RECENT, now - calm)) | self._platform_now())
+        orders = [seen for seen in over_between(self._orders, now - RECENT, now) if seen.due >= calm]
+        return self._evidence(figures(orders, min(RECENT, now - calm)) | self._platform_now())
 
     def _evidence(self, measured: Mapping[str, Measured | None]) -> Evidence:
         seen = self._watcher.last
@@ -314,7 +316,7 @@ class Runner:
 
     def _make_load(self, key_prefix: str, journal: JournalWriter) -> Load:
         wanted, context = self._drill.load, self._session.context
-        extra = self._drill.recover.within + _RECENT if self._drill.recover else 0.0
+        extra = self._drill.recover.within + RECENT if self._drill.recover else 0.0
         plan = Plan(
             rate=wanted.rate,
             clients=wanted.clients,

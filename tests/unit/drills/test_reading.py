@@ -39,13 +39,36 @@ SLIPS = [
     (", ttl: 15s", ", ttl: 16m", 6, "at most 900 s"),
     (", ttl: 15s", ", kill: order", 6, "this is gremlin and kill"),
     ("kill: inventory, restart_after: 2s", "stop: inventory", 7, "`stop` needs `for`"),
-    ("at: 10s", "at: 40s", 1, "never comes"),
-    ("at: 10s", "at: 9s", 1, "falls into the steady window"),
+    ("at: 10s", "at: 40s", 6, "never comes"),
+    ("at: 10s", "at: 9s", 6, "falls into the steady window"),
     ("invariants: all", "invariants: [settld]", 10, "perhaps `settled`"),
     ("seed: 42", "seed: -1", 2, ">= 0"),
     ("same_key: true", "same_key: false", 3, "keeps its key"),
     ("gremlin: latency", "gremlin: latncy", 6, "perhaps `latency`"),
     ("faults:\n", "faults: [\n", 6, "expected"),
+    ("seed: 42", "seed: 42\nseed: 42", 3, "`seed` is there already, in line 2"),
+    ("window: 10s", "window: 10s, window: 9s", 4, "`window` is there already"),
+    ("kill: inventory", "kill: inventory, ttl: 5s", 7, "`kill` has no `ttl`; it takes `restart_after`"),
+    ("kill: inventory", "kill: inventory, rate: 10%", 7, "`kill` has no `rate`"),
+    ("kill: inventory, restart_after", "restart: inventory, for", 7, "`restart` has no `for`; it takes nothing more"),
+    ("gremlin: latency", "gremlin: crash", 6, "crash has no `delay`"),
+    ("p95 < 3s", "p95 < 3s for 1h", 8, "`for` is for `abort`"),
+    ("p95 < 300ms", "p95 < 300ms for 1s", 4, "`for` is for `abort`"),
+    ("backlog == 0", "backlog == 0 for 9s", 9, "`for` is for `abort`"),
+    ("breaker closed", "breaker closed within 1s", 9, "only `breaker opened` has a `within`"),
+    ("breaker opened within", "breaker stayed closed within", 8, "only `breaker opened` has a `within`"),
+    ("p95 < 300ms", "p999 < 300ms", 4, "p999 is measured from 1,000 orders on, and in 10 s there are 500"),
+    ("rate: 50/s", "rate: 3/s", 9, "p95 is measured from 20 orders on, and in 5 s there are 15"),
+    ("invariants: all", "invariants: []", 10, "length >= 1"),
+    ("window: 10s", "window: 0s", 4, "does not fit"),
+    ("window: 10s", "window: 30s", 4, "does not fit"),
+    ("seed: 42", "seed: 010", 2, "expected `int`"),
+    ("same_key: true", "same_key: yes", 3, "expected `bool`"),
+    ("times: 3", "times: 1:30", 3, "expected `int`"),
+    ("window: 10s", "window: 1:30", 4, "not a length of time"),
+    ("seed: 42", "seed: 1_000", 2, "expected `int`"),
+    ("seed: 42", f"seed: {'9' * 400}", 2, "expected `int`"),
+    ("rate: 50/s", "rate: 1e400/s", 3, "no rate"),
 ]
 
 
@@ -79,6 +102,31 @@ def test_a_slip_is_told_with_its_line_and_what_was_meant(right: str, wrong: str,
     assert refused.value.what == "drill.yaml is no drill."
     assert refused.value.why.startswith(f"line {line}: ")
     assert why in refused.value.why
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line() -> None:
+    slips = [
+        slip for slip in SLIPS if slip[0] in {"times: 3", "p95 < 300ms", "delay: 5s", "kill: inventory", "seed: 42"}
+    ]
+    told = {line: [(right, wrong, why) for right, wrong, at, why in slips if at == line] for line in (2, 3, 4, 6, 7)}
+    text = GOOD
+    for each in told.values():
+        right, wrong, _ = each[0]
+        text = text.replace(right, wrong, 1)
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(text, "drill.yaml")
+    assert refused.value.why.startswith("5 mistakes: ")
+    for line, each in told.items():
+        assert f"line {line}: " in refused.value.why
+        assert each[0][2] in refused.value.why
+
+
+def test_a_mistake_is_not_told_again_by_what_it_makes_of_its_surroundings() -> None:
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(
+            GOOD.replace("gremlin: latency", "gremlim: latency").replace("rate: 50/s", "rate: 50"), "drill.yaml"
+        )
+    assert refused.value.why.startswith("2 mistakes: ")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "name", "42", "a: b: c", "\t", "name: x\nname: y", "{}"])
