@@ -5,7 +5,7 @@ import structlog
 
 from services.common.background import forever
 from services.common.postgres import OUTAGES, Connection, Pool
-from services.order import store
+from services.order import store, unfinished
 from services.order.metrics import DATES_CORRECTED, DEAD, QUEUE_DEPTH, QUEUE_OLDEST_AGE
 from services.order.origin import Origin
 
@@ -23,7 +23,7 @@ class Backlog:
         self.origin = Origin()
         self._is_anonymous = False
         self._by = by
-        self.seen = store.Backlog(0, None, 0)
+        self.seen = unfinished.Backlog(0, None, 0)
         self._queued = 0
         self._queued_when_seen = 0
         self._pool = pool
@@ -36,15 +36,15 @@ class Backlog:
         """Count an order that this process has just queued."""
         self._queued += 1
 
-    async def look(self) -> store.Backlog:
+    async def look(self) -> unfinished.Backlog:
         """Look now, and correct the times of misdated orders. Raises an outage when the database is away."""
         queued = self._queued
         async with self._pool.connection() as conn:
             await self._learn_origin(conn)
-            seen = await store.backlog(conn)
+            seen = await unfinished.backlog(conn)
             if seen.misdated:
-                corrected = await store.correct_dates(conn, self._by)
-                seen = await store.backlog(conn)
+                corrected = await unfinished.correct_dates(conn, self._by)
+                seen = await unfinished.backlog(conn)
                 DATES_CORRECTED.inc(len(corrected))
                 log.warning("orders had times that cannot be right, which were corrected", orders=len(corrected))
         if queued >= self._queued_when_seen:  # a slow look does not put an older picture in place of a newer one

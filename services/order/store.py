@@ -10,9 +10,6 @@ from psycopg.rows import TupleRow
 from services.common.context import trace_id
 from services.common.postgres import Connection
 from services.order.domain import (
-    CLOCK_TOLERANCE,
-    LONGEST_DELAY,
-    LONGEST_LEASE,
     Claim,
     NewOrder,
     Order,
@@ -31,18 +28,6 @@ class Event(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     detail: dict[str, Any]
 
 
-class Backlog(msgspec.Struct, frozen=True):
-    """Orders that wait: unfinished and in nobody's hands. `oldest_age` is in seconds, and never negative.
-
-    `misdated` are unfinished orders with a time that cannot be right: see `correct_dates`.
-    """
-
-    depth: int
-    oldest_age: float | None
-    dead: int
-    misdated: int = 0
-
-
 class _Settled(msgspec.Struct, frozen=True, gc=False):
     """A settlement as the server reads it fastest: of an object in an object it would parse the inner one per field."""
 
@@ -57,13 +42,6 @@ class _Settled(msgspec.Struct, frozen=True, gc=False):
 
 
 _encoder = msgspec.json.Encoder()
-
-_LIMITS = {
-    "tolerance": timedelta(seconds=CLOCK_TOLERANCE),
-    "delay": timedelta(seconds=LONGEST_DELAY + CLOCK_TOLERANCE),
-    "lease": timedelta(seconds=LONGEST_LEASE + CLOCK_TOLERANCE),
-}
-"""How far ahead the times of an unfinished order may lie: those that were written, a wait, a lease."""
 
 
 def _order(row: TupleRow) -> Order:
@@ -310,71 +288,3 @@ async def origin(conn: Connection) -> tuple[str, str]:
     )
     ((identity, secret),) = await cursor.fetchall()
     return identity, secret
-
-
-async def backlog(conn: Connection) -> Backlog:
-    cursor = await conn.execute(
-        """
-        SELECT count(*) FILTER (WHERE waits), extract(epoch FROM now() - min(created_at) FILTER (WHERE waits))::float8,
-               (SELECT count(*) FROM orders WHERE status = 'dead'), count(*) FILTER (WHERE is_misdated)
-        FROM (
-            SELECT created_at, status = 'queued' OR lease_until <= now() AS waits,
-                   greatest(created_at, updated_at) > now() + %(tolerance)s OR next_attempt_at IS NULL
-                   OR next_attempt_at > now() + CASE WHEN lease_until IS NULL THEN %(delay)s ELSE %(lease)s END
-                   OR lease_until > now() + %(lease)s AS is_misdated
-            FROM orders WHERE status IN ('pending', 'queued')
-        ) AS unfinished
-        """,
-        _LIMITS,
-    )
-    ((depth, age, dead, misdated),) = await cursor.fetchall()
-    return Backlog(depth, None if age is None else max(0.0, age), dead, misdated)
-
-
-async def correct_dates(conn: Connection, by: str, among: list[uuid.UUID] | None = None) -> list[uuid.UUID]:
-    """Give unfinished orders whose times cannot be right times that can; return up to 1,000 of them.
-
-    A row that was last written later than now was written by a clock that has been set back since. Its times are moved
-    back by as much, as if it were written now: who has the order in hand keeps the rest of the lease, who waits for it
-    waits no longer than was meant. A time beyond what any setting allows becomes now. Neither touches the token.
-    """
-    cursor = await conn.execute(
-        """
-        WITH misdated AS (
-            SELECT id, CASE WHEN isfinite(updated_at) THEN greatest(updated_at - now(), interval '0')
-                            ELSE interval '0' END AS ahead
-            FROM orders
-            WHERE status IN ('pending', 'queued')
-              AND (greatest(created_at, updated_at) > now() + %(tolerance)s OR next_attempt_at IS NULL
-                   OR next_attempt_at > now() + CASE WHEN lease_until IS NULL THEN %(delay)s ELSE %(lease)s END
-                   OR lease_until > now() + %(lease)s)
-              AND (%(among)s::uuid[] IS NULL OR order_id = ANY(%(among)s::uuid[]))
-            LIMIT 1000
-            FOR UPDATE SKIP LOCKED
-        ), corrected AS (
-            UPDATE orders o
-            SET created_at = least(created_at, now()), updated_at = least(updated_at, now()),
-                lease_until = CASE WHEN lease_until - ahead <= now() + %(lease)s THEN lease_until - ahead
-                                   WHEN lease_until IS NOT NULL THEN now() END,
-                next_attempt_at = CASE
-                    WHEN next_attempt_at - ahead
-                         <= now() + CASE WHEN lease_until IS NULL THEN %(delay)s ELSE %(lease)s END
-                        THEN next_attempt_at - ahead
-                    ELSE now()
-                END
-            FROM misdated WHERE o.id = misdated.id
-            RETURNING o.order_id, o.status, o.lease_token, o.lease_until, ahead
-        ), logged AS (
-            INSERT INTO order_events (order_id, "from", "to", detail)
-            SELECT order_id, status, status,
-                   jsonb_strip_nulls(jsonb_build_object(
-                       'by', %(by)s::text, 'cause', 'clock-set-back', 'token', lease_token,
-                       'ahead_seconds', extract(epoch FROM ahead)::float8,
-                       'lease_seconds', extract(epoch FROM lease_until - now())::float8))
-            FROM corrected WHERE ahead > interval '0'
-        )
-        SELECT order_id FROM corrected
-        """,
-        {"by": by, "among": among, **_LIMITS},
-    )
-    return [row[0] for row in await cursor.fetchall()]

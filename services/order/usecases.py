@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from services.common.postgres import Pool
 from services.common.refusals import Refusal
-from services.order import store
+from services.order import store, unfinished
 from services.order.domain import (
     Admission,
     Claim,
@@ -86,7 +86,7 @@ async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.
     async with pool.connection() as conn:
         conn.limit = REQUEUE_LIMIT
         requeued = await store.requeue(conn, wanted, by)
-        requeued += await store.correct_dates(conn, by, wanted)
+        requeued += await unfinished.correct_dates(conn, by, wanted)
         if order_id is None or requeued:
             return requeued
         found = await store.by_ids(conn, [order_id])

@@ -98,7 +98,7 @@ FORGET_DEDUCTIONS = Edit(
     {"AND transaction_type = 'deduct'": "AND false"},
 )
 
-DATES_BELIEVED = Edit("services.order.store:correct_dates", {"LIMIT 1000": "LIMIT 0"})
+DATES_BELIEVED = Edit("services.order.unfinished:correct_dates", {"LIMIT 1000": "LIMIT 0"})
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(

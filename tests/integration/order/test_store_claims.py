@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.common.postgres import Pool
-from services.order import store, usecases
+from services.order import store, unfinished, usecases
 from services.order.domain import Claim, Process
 from tests.integration.order.rows import (
     LEASE,
@@ -144,11 +144,11 @@ async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monke
 
 
 async def test_the_backlog_counts_what_waits_and_not_what_is_in_hand_for_the_first_time(pool: Pool) -> None:
-    async def look() -> store.Backlog:
+    async def look() -> unfinished.Backlog:
         async with pool.connection() as conn:
-            return await store.backlog(conn)
+            return await unfinished.backlog(conn)
 
-    assert await look() == store.Backlog(0, None, 0)
+    assert await look() == unfinished.Backlog(0, None, 0)
     pending, dead, _ = await accepted(pool, "pending", "dead", "in-hand")
     await queued(pool, "queued-1", "queued-2")
     await usecases.settle(pool, REPLICA, [settlement(dead, "dead")])

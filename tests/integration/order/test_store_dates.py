@@ -6,7 +6,7 @@ import pytest
 
 from services.common.postgres import Pool
 from services.common.settings import SettingsError, read
-from services.order import store, usecases
+from services.order import unfinished, usecases
 from services.order.backlog import Backlog
 from services.order.domain import LONGEST_DELAY, LONGEST_LEASE, OrderNotDead
 from services.order.settings import OrderSettings
@@ -28,7 +28,7 @@ async def written_ahead(pool: Pool, seconds: float) -> None:
     await rows(pool, AHEAD, *[seconds] * 5)
 
 
-async def look(pool: Pool) -> store.Backlog:
+async def look(pool: Pool) -> unfinished.Backlog:
     backlog = Backlog(pool, 100, REPLICA)
     return await backlog.look()
 
