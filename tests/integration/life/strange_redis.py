@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from tests.faults.proxy import LoopThread
+from tests.streams import closing
 from valerix_cli.local.ports import LOOPBACK
 
 COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]+)\r\n")
@@ -45,6 +46,7 @@ class StrangeRedis:
         self.answered = 0
         self._real = port
         self._thread = LoopThread("strange-redis")
+        self._serving: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
         self._thread.__enter__()
@@ -56,26 +58,42 @@ class StrangeRedis:
         self._thread.__exit__(None, None, None)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
+        """Stop listening, and close every connection before the event loop ends."""
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(LOOPBACK, self._real)
-        answers = asyncio.create_task(self._pass_back(there, writer))
-        with suppress(OSError):
-            while chunk := await reader.read(65536):
-                commands = COMMAND.findall(chunk)
-                if self.answer is None or not commands or commands[0].upper() in GREETINGS:
-                    back.write(chunk)
-                else:
-                    self.answered += 1
-                    writer.write(_replies(self.answer, [command.upper() for command in commands]))
-        answers.cancel()
-        writer.close()
-        back.close()
+        async with closing(writer):
+            there, back = await asyncio.open_connection(LOOPBACK, self._real)
+            async with closing(back):
+                answers = asyncio.create_task(self._pass_back(there, writer))
+                try:
+                    with suppress(OSError):
+                        await self._pass_on(reader, writer, back)
+                finally:
+                    answers.cancel()
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
+    ) -> None:
+        while chunk := await reader.read(65536):
+            commands = COMMAND.findall(chunk)
+            if self.answer is None or not commands or commands[0].upper() in GREETINGS:
+                back.write(chunk)
+            else:
+                self.answered += 1
+                writer.write(_replies(self.answer, [command.upper() for command in commands]))
 
     async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -21,6 +21,7 @@ from services.common.refusals import DatabaseUnavailable
 from tests.integration.order.replica import Replica
 from tests.integration.order.rows import end_leases, keys, statuses, until, wanted
 from tests.processes import stopped
+from tests.streams import closing
 from valerix_cli.local.servers import PostgresServer, running
 
 pytestmark = pytest.mark.timed
@@ -198,15 +199,14 @@ async def test_garbage_in_place_of_an_answer_is_an_outage(own_pool: Pool) -> Non
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass everything on until the first query; answer that with what is no protocol of PostgreSQL's."""
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        while chunk := await reader.read(65536):
-            if b"SELECT" in chunk:
-                writer.write(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe" * 10)
-                break
-            back.write(chunk)
-            writer.write(await there.read(65536))
-        await writer.drain()
-        writer.close()
-        back.close()
+        async with closing(writer), closing(back):
+            while chunk := await reader.read(65536):
+                if b"SELECT" in chunk:
+                    writer.write(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe" * 10)
+                    break
+                back.write(chunk)
+                writer.write(await there.read(65536))
+            await writer.drain()
 
     port = int(psycopg.conninfo.conninfo_to_dict(own_pool.conninfo)["port"] or 0)  # type: ignore[arg-type]
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
