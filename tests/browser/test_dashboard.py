@@ -172,7 +172,9 @@ def test_the_keyboard_is_enough(dashboard: Dashboard) -> None:
         expect(panel(page, "chaos")).to_contain_text("Nothing is broken on purpose.")
 
 
-@pytest.mark.parametrize("width", [320, 768, 1280, 2560])
+@pytest.mark.parametrize(
+    "width", [320, pytest.param(768, marks=pytest.mark.long), 1280, pytest.param(2560, marks=pytest.mark.long)]
+)
 def test_nothing_is_cut_off_at_any_width(dashboard: Dashboard, width: int) -> None:
     with dashboard.operate(viewport={"width": width, "height": 800}) as page:
         expect(page.locator("#age")).to_have_text("Live")
