@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from valerix_cli.durations import say_duration
+from valerix_cli.durations import say_duration, shown
 from valerix_cli.errors import BadUsageError
 
 DURATION, SHARE, RATE, COUNT = "duration", "share", "rate", "count"
@@ -18,11 +18,19 @@ Measured: TypeAlias = float | Fraction
 """What was measured. A share is a Fraction: 1 of 100 is exactly 1 %, and the nearest float may be more or less."""
 
 _UNITS = {
-    DURATION: {"us": Fraction(1, 1_000_000), "ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60)},
-    SHARE: {"%": Fraction(1, 100)},
+    DURATION: {
+        "us": Fraction(1, 1_000_000),
+        "ms": Fraction(1, 1000),
+        "s": Fraction(1),
+        "m": Fraction(60),
+        "h": Fraction(3600),
+        "": Fraction(1),
+    },
+    SHARE: {"%": Fraction(1, 100), "": Fraction(1)},
     RATE: {"/s": Fraction(1), "/m": Fraction(1, 60)},
     COUNT: {"": Fraction(1)},
 }
+_SUCH_AS = {DURATION: "300ms, 1m30s or 0.3 (seconds)", SHARE: "1% or 0.01", RATE: "50/s or 3000/m", COUNT: "5"}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -30,8 +38,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_GATE = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s|m|%|/s|/m|)\s*")
-_DIGITS = 15  # of a value, with its decimals: more are no figure that somebody means
+_GATE = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*([0-9]\S*(?:\s*(?:us|ms|s|m|h|%|/s|/m))?)\s*")
+_PART = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*"  # more digits are no figure that somebody means
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -61,26 +69,36 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
     found = _GATE.fullmatch(text)
     if found is None:
         raise BadUsageError(
-            f"{text!r} is not a requirement.", "it is a metric, a comparison and a value", '--require "p95 < 300ms"'
+            f"{shown(text)} is not a requirement.",
+            "it is a metric, a comparison and a value",
+            '--require "p95 < 300ms"',
         )
-    metric, comparison, number, unit = found.groups()
-    if len(number) > _DIGITS:
-        raise BadUsageError(
-            f"The value of `{metric}` is not understood.", f"it has {len(number)} digits", f"at most {_DIGITS}"
-        )
+    metric, comparison, written = found.groups()
     if metric not in metrics:
         near = get_close_matches(metric, metrics, n=1, cutoff=0)
         raise BadUsageError(
             f"There is no metric called `{metric}`.", f"known are {', '.join(metrics)}", f"perhaps {near[0]}"
         )
-    units = _UNITS[metrics[metric]]
-    if unit not in units:
-        raise BadUsageError(
-            f"{text!r} has no unit that fits.",
-            f"{metric} is a {metrics[metric]}, so it takes {' or '.join(units) or 'none'}",
-            f'--require "{metric} {comparison} {number}{next(iter(units))}"',
-        )
-    return Gate(" ".join(text.split()), metric, metrics[metric], comparison, Fraction(number) * units[unit])
+    kind = metrics[metric]
+    limit = _value(written, kind)
+    if limit is None or (kind == SHARE and limit > 1):
+        what = f"{shown(text)} has no value that fits."
+        example = _SUCH_AS[kind].partition(" or ")[0].partition(",")[0]
+        why = f"{metric} is a {kind}, which is written as {_SUCH_AS[kind]}"
+        raise BadUsageError(what, why, f'--require "{metric} {comparison} {example}"')
+    return Gate(" ".join(text.split()), metric, kind, comparison, limit)
+
+
+def _value(written: str, kind: str) -> Fraction | None:
+    """The value of a requirement in seconds, as a share, orders a second or a count; None for what is none."""
+    units = "|".join(unit for unit in _UNITS[kind] if unit)
+    parts = re.findall(rf"{_PART}({units})", written) if units else []
+    if kind != DURATION and len(parts) > 1:
+        return None
+    if parts and re.fullmatch(rf"(?:{_PART}(?:{units}))+", written):
+        return sum((Fraction(number) * _UNITS[kind][unit] for number, unit in parts), Fraction(0))
+    bare = re.fullmatch(_PART, written)
+    return Fraction(bare[1]) * _UNITS[kind][""] if bare and "" in _UNITS[kind] else None
 
 
 def judge(gates: Sequence[Gate], measured: Mapping[str, Measured | None]) -> list[Check]:

@@ -140,6 +140,8 @@ def test_stock_is_added_once_per_key(valerix: Valerix) -> None:
     before = left(valerix, "laptop")
     assert not valerix.json("stock", "restock", "laptop", "5", "--key", "delivery-7")["repeated"]
     assert valerix.json("stock", "restock", "laptop", "5", "--key", "delivery-7")["repeated"]
+    reused = valerix("stock", "restock", "laptop", "6", "--key", "delivery-7", code=5).err
+    assert "The key stands for another delivery already; nothing was added." in reused
     assert left(valerix, "laptop") == before + 5
 
 

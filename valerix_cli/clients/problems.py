@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from valerix_cli import catalogue
-from valerix_cli.errors import CliError, GuardError
+from valerix_cli.errors import CliError, DomainError, GuardError
 
 _PREFIX = "urn:valerix:problem:"
 _IDS = {"order_id", "item_id"}  # in the hint, where they can be copied
@@ -57,6 +57,9 @@ def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> Cl
         return GuardError(
             what or "Gremlins are not allowed here.", why_of(problem), "start inventory with VALERIX_CHAOS_ALLOWED=1"
         )
+    if problem.slug == "idempotency-key-reused" and path.endswith("/restock"):
+        what = what or "The key stands for another delivery already; nothing was added."
+        return DomainError(what, why_of(problem), "the same item and quantity with this key, or a new key")
     return known.error(what or known.meaning, why_of(problem), _hint(known.do, problem))
 
 

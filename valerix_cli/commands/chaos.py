@@ -21,6 +21,7 @@ app = App("Turn gremlins on and off.")
 
 
 _TTL = 60.0  # seconds
+_LONGEST_TTL, _LONGEST_DELAY = 900, 60  # seconds: what the inventory service takes
 _DELAY = 5000  # milliseconds
 
 
@@ -41,6 +42,22 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_ttl(text: str) -> float:
+    """How long gremlins live: whole seconds, as they are counted."""
+    seconds = parse_positive_duration(text)
+    if seconds % 1 or seconds > _LONGEST_TTL:
+        raise typer.BadParameter(f"{shown(text)} is no whole number of seconds from 1s to {_LONGEST_TTL // 60}m.")
+    return seconds
+
+
+def parse_delay(text: str) -> float:
+    """How late an answer is: whole milliseconds."""
+    seconds = parse_positive_duration(text)
+    if round(seconds * 1000, 6) % 1 or seconds > _LONGEST_DELAY:
+        raise typer.BadParameter(f"{shown(text)} is no whole number of milliseconds from 1ms to {_LONGEST_DELAY}s.")
+    return seconds
+
+
 @app.command("on")
 def on(
     ctx: typer.Context,
@@ -52,15 +69,11 @@ def on(
     ] = None,
     delay: Annotated[
         float | None,
-        typer.Option(
-            "--delay", metavar="DURATION", parser=parse_positive_duration, help="How late latency makes it; 5s."
-        ),
+        typer.Option("--delay", metavar="DURATION", parser=parse_delay, help="How late latency makes it; 5s."),
     ] = None,
     ttl: Annotated[
         float | None,
-        typer.Option(
-            "--ttl", metavar="DURATION", parser=parse_positive_duration, help="It ends by itself after this; 60s."
-        ),
+        typer.Option("--ttl", metavar="DURATION", parser=parse_ttl, help="It ends by itself after this; 60s."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=MOST, help="The same seed hits the same orders.")
@@ -157,7 +170,7 @@ def merged(
 ) -> dict[str, Any]:
     """The request that turns `gremlin` on and keeps what is live."""
     rate = 1.0 if rate is None else rate
-    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": math.ceil(_TTL if ttl is None else ttl)}
+    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": int(_TTL if ttl is None else ttl)}
     if live is not None:
         kept = ("latency", "latency_ms", "latency_rate", "crash_rate", "partial_failure_rate", "seed", "reason")
         wanted |= {name: getattr(live, name) for name in kept}

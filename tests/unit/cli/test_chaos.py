@@ -7,7 +7,7 @@ import typer
 
 from tests.unit.cli.samples import activation
 from valerix_cli.clients.wire import Activation, Chaos, Count
-from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_rate
+from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_delay, parse_rate, parse_ttl
 from valerix_cli.errors import CliError
 from valerix_cli.views.chaos import chaos_line, notice
 
@@ -25,6 +25,22 @@ def test_latency_alone_is_five_seconds_unless_said_otherwise() -> None:
         "ttl_seconds": 60,
     }
     assert wanted(None, Gremlin.LATENCY, delay=0.25)["latency_ms"] == 250
+
+
+@pytest.mark.parametrize("text", ["500ms", "1500ms", "0s", "20m", "901s"])
+def test_a_time_to_live_that_would_be_rounded_or_cut_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_ttl(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "0.5ms", "2h", "60001ms"])
+def test_a_delay_that_would_be_rounded_or_cut_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_delay(text)
+
+
+def test_the_longest_and_the_shortest_are_taken() -> None:
+    assert (parse_ttl("1s"), parse_ttl("15m"), parse_delay("1ms"), parse_delay("60s")) == (1.0, 900.0, 0.001, 60.0)
 
 
 def test_a_second_gremlin_keeps_the_first_and_its_seed() -> None:

@@ -29,7 +29,7 @@ SLIPS = [
     ("name: ", "nme: ", 1, "no field `nme`; perhaps `name`"),
     ("kill: inventory", "kill: inventori", 7, "order, inventory, worker"),
     ("p95 < 300ms", "p96 < 300ms", 4, "perhaps p99"),
-    ("error_rate < 1%", "error_rate < 1s", 4, "takes %"),
+    ("error_rate < 1%", "error_rate < 1s", 4, "written as 1% or 0.01"),
     ("breaker closed", "breaker shut", 9, "perhaps breaker closed"),
     ("opened within 10s", "opened within ages", 8, "not a length of time"),
     ("delay: 5s", "delay: fast", 6, "not a length of time"),
