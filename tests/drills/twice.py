@@ -60,7 +60,7 @@ def compare(drill: Drill, one: tuple[int, Receipt], two: tuple[int, Receipt]) ->
             if chance(drill.seed, hit.gremlin, UUID(hit.order_id), hit.attempt) >= rates[hit.gremlin]
         ]
     compared = 0
-    if rates and all(receipt.opened_after is None for receipt in receipts):
+    if rates and all(receipt.injections and receipt.opened_after is None for receipt in receipts):
         orders = within(drill, receipts)
         compared = len(orders)
         first = [{(hit.order_id, hit.gremlin) for hit in receipt.hits if hit.attempt == 1} for receipt in receipts]
