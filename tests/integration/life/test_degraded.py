@@ -223,7 +223,7 @@ def test_where_no_connection_is_to_be_had_readiness_ends_until_one_is(server: Se
         try:
             for key in keys:
                 assert_refused(shop.place(key=key))
-            assert health(shop.order)[0] == 503
+            eventually(lambda: health(shop.order)[0] == 503, 5, "readiness ends")
             assert health(shop.order, "/health/live")[0] == 200
         finally:
             superuser.execute(back.encode())
