@@ -1,5 +1,6 @@
 """`valerix top` on a terminal, against a platform that runs."""
 
+import fcntl
 import os
 import pty
 import re
@@ -45,6 +46,11 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
+
+    def send(self, keys: bytes) -> None:
+        """Have the program read these bytes, before any that are sent later."""
+        os.write(self._ours, keys)
+        eventually(lambda: not any(fcntl.ioctl(self._theirs, termios.FIONREAD, bytes(4))), PATIENCE)
 
     @property
     def raw(self) -> str:
@@ -101,7 +107,11 @@ def test_top_shows_the_platform_places_an_order_by_key_and_leaves_the_terminal_a
     assert (len(sends["order_ids"]), sends["deductions"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("number", "code"), [(None, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminated"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(None, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["ctrl-c", "terminated", "hung-up"],
+)
 def test_top_ended_from_outside_leaves_the_terminal_as_it_was(
     valerix: Valerix, number: signal.Signals | None, code: int
 ) -> None:
@@ -114,6 +124,17 @@ def test_top_ended_from_outside_leaves_the_terminal_as_it_was(
         assert screen.until_over() == code
         assert ORDINARY_SCREEN in screen.raw
         assert screen.after == screen.before
+        assert "Traceback" not in screen.raw
+
+
+def test_bytes_that_are_no_text_are_passed_over(valerix: Valerix) -> None:
+    with terminal(valerix) as screen:
+        screen.until_shown("inventory-1")
+        screen.send(b"\xff\xfe\x9a")
+        screen.type("o")
+        screen.until_shown("Place an order on `local`")
+        screen.type("\x03")
+        assert screen.until_over() == 130
         assert "Traceback" not in screen.raw
 
 

@@ -33,6 +33,7 @@ from valerix_cli.top import board, words
 from valerix_cli.top.deeds import Deeds, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
 from valerix_cli.top.escaping import SafeText
+from valerix_cli.top.keyboard import Driver
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels import head
 from valerix_cli.top.widgets import Panel
@@ -90,7 +91,7 @@ class TopApp(App[None]):
             self.then = then
 
     def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, context: Context) -> None:
-        super().__init__(ansi_color=True)  # said here too, or NO_COLOR would be black on black
+        super().__init__(driver_class=Driver, ansi_color=True)  # said here too, or NO_COLOR would be black on black
         self.error_console = SafeConsole(file=sys.__stderr__)
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
         self._look, self._deeds = look, deeds
