@@ -128,16 +128,16 @@ async def _running(
     settings: FrontendSettings, feed: Feed, environment: Environment, app: Litestar
 ) -> AsyncIterator[None]:
     """Watch the services; on leaving, stop."""
-    async with open_session(reuse=False) as session:  # a dozen requests a second at most, and operators' deeds
-        orders, inventory, worker = (
-            Backend(session, name, urls, settings.operator_token)
-            for name, urls in (
-                ("the order service", settings.order_url),
-                ("inventory", settings.inventory_url),
-                ("the worker", settings.worker_url),
-            )
-        )
-        deeds = Deeds(orders, inventory, settings.audit_command)
+    services = (
+        ("the order service", settings.order_url),
+        ("inventory", settings.inventory_url),
+        ("the worker", settings.worker_url),
+    )
+    async with open_session() as shared, open_session(reuse=False) as unshared:
+        # A look at a dead connection is a look that failed, of many a second; an operator waits for a deed.
+        orders, inventory, worker = (Backend(shared, *each, settings.operator_token) for each in services)
+        orders_apart, inventory_apart, _ = (Backend(unshared, *each, settings.operator_token) for each in services)
+        deeds = Deeds(orders_apart, inventory_apart, settings.audit_command)
         board = Board(Watcher(orders, inventory, worker), deeds, feed, environment)
         app.state.update({"deeds": deeds, "board": board})
         every = settings.look_every_seconds
