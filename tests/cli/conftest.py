@@ -16,7 +16,7 @@ from tests.forks import FORKS, be_valerix, end_of, start
 from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
-PATIENCE = 60
+PATIENCE = 180  # seconds, for a busy machine on which five platforms start at once
 
 
 class Done(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PROGRAM, Done, Valerix
+from tests.cli.conftest import PATIENCE, PROGRAM, Done, Valerix
 
 SHELL = "/bin/sh"
 WITHOUT_PLATFORM = [
@@ -36,7 +36,7 @@ def run(valerix: Valerix, redirection: str, *typed: str) -> Done:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         cwd=valerix.directory,
         env=valerix.environ,
     )
