@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
+import signal
 import sys
 import threading
 import time
@@ -51,8 +52,21 @@ def end_of(process: ForkServerProcess, within: float) -> int | None:
     return code
 
 
+def _end_with_starter() -> None:
+    """Have this process killed once the one that started it is gone, as it is when tests are broken off."""
+    starter = multiprocessing.parent_process()
+    assert starter is not None, "it is the child of a process of tests"
+
+    def wait() -> None:
+        starter.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def be_module(module: str, environ: dict[str, str], log: Path) -> None:
     """Be that module, with nothing of ours but what it is told, which may be to call a function before."""
+    _end_with_starter()
     with log.open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
@@ -65,6 +79,7 @@ def be_module(module: str, environ: dict[str, str], log: Path) -> None:
 
 def be_valerix(typed: tuple[str, ...], directory: Path, environ: dict[str, str], streams: Path) -> None:
     """Be `valerix`, with the files called 0, 1 and 2 in `streams` for its standard streams."""
+    _end_with_starter()
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
         os.dup2(os.open(streams / str(number), mode), number)
     sys.stdin = os.fdopen(0)
