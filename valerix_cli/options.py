@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from valerix_cli.durations import parse_positive_duration
 
-MOST = 2**53  # of anything that is counted: up to here JSON has whole numbers exactly (RFC 8259, 6)
+MOST = 2**53 - 1  # of anything that is counted, and the largest seed: JSON has these exactly (RFC 8259, 6)
 
 
 class Format(StrEnum):

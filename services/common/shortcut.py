@@ -27,11 +27,12 @@ class _Request(Request[Any, Any, State]):
     The handlers and guards of an endpoint with a shortcut do not.
     """
 
-    __slots__ = ("_headers", "_io")
+    __slots__ = ("_headers", "_io", "_is_initialized")
 
     def __init__(self, scope: HTTPScope, *io: Any) -> None:  # its own is called by `__getattr__`
         self.scope, self._io = scope, io
         self._headers: Headers | None = None
+        self._is_initialized = False
 
     @property
     def headers(self) -> Headers:
@@ -41,9 +42,12 @@ class _Request(Request[Any, Any, State]):
         return self._headers
 
     def __getattr__(self, name: str) -> Any:
-        """Initialize what has no value yet."""
+        """Initialize, once, what has no value yet."""
+        if self._is_initialized:
+            raise AttributeError(name)
+        self._is_initialized = True
         super().__init__(self.scope, *self._io)
-        return object.__getattribute__(self, name)
+        return getattr(self, name)
 
 
 class Shortcut:

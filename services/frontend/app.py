@@ -134,7 +134,7 @@ async def _running(
         ("the worker", settings.worker_url),
     )
     async with open_session() as shared, open_session(reuse=False) as unshared:
-        # A look at a dead connection is a look that failed, of many a second; an operator waits for a deed.
+        # A poll that meets a dead connection is repeated within a second; an operator would wait for the time limit.
         orders, inventory, worker = (Backend(shared, *each, settings.operator_token) for each in services)
         orders_apart, inventory_apart, _ = (Backend(unshared, *each, settings.operator_token) for each in services)
         deeds = Deeds(orders_apart, inventory_apart, settings.audit_command)

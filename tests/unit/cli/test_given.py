@@ -14,7 +14,7 @@ FAR_TOO_MANY = "9" * 400
 DURATIONS = ("0", "0s", "0ms", "-1s", "1e400", FAR_TOO_MANY, "9000h", "nan", "inf", "\N{ARABIC-INDIC DIGIT FIVE}s")
 RATES = ("0", "0/s", "0%", "-1/s", "1e400", f"{FAR_TOO_MANY}/s", "nan", "inf", "\N{ARABIC-INDIC DIGIT FIVE}/s")
 SHARES = ("101%", "1.1", "-0.1", FAR_TOO_MANY, "nan", "inf", "1e-1", "\N{ARABIC-INDIC DIGIT ONE}")
-NUMBERS = (FAR_TOO_MANY, str(2**63), f"-{FAR_TOO_MANY}", "1.5", "nan")
+NUMBERS = (FAR_TOO_MANY, str(2**53), f"-{FAR_TOO_MANY}", "1.5", "nan")
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -11,7 +11,7 @@ import psutil
 from tests.processes import eventually
 
 STARTER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from tests.forks import FORKS, be_module, start
 
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.argv[1:] = ["0", "--bind", "127.0.0.1"]
     start(child)
     print(child.pid, flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 

@@ -36,3 +36,10 @@ def test_what_it_leaves_out_at_first_is_there_when_asked_for() -> None:
     assert request.method == "POST"
     assert request.query_params.dict() == {"size": ["3"]}
     assert str(request.url) == "http://localhost/things?size=3"
+
+
+def test_what_no_request_has_is_missing_and_initializes_nothing_again() -> None:
+    request = _Request(scope())
+    request.is_connected = not request.is_connected
+    assert not hasattr(request, "nothing")
+    assert not request.is_connected
