@@ -134,6 +134,9 @@ class Count(msgspec.Struct, frozen=True):
     hits: int = 0
 
 
+TTL_LIMIT, DELAY_LIMIT = 900, 60  # seconds: the longest that the inventory service takes
+
+
 class Activation(msgspec.Struct, frozen=True):
     id: str | int
     latency: bool

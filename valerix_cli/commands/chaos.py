@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.clients.wire import Activation, Chaos, Ended
+from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Ended
 from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, GuardError
 from valerix_cli.options import MOST
@@ -21,7 +21,6 @@ app = App("Turn gremlins on and off.")
 
 
 _TTL = 60.0  # seconds
-_LONGEST_TTL, _LONGEST_DELAY = 900, 60  # seconds: what the inventory service takes
 _DELAY = 5000  # milliseconds
 
 
@@ -45,16 +44,16 @@ def parse_rate(text: str) -> float:
 def parse_ttl(text: str) -> float:
     """How long gremlins live: whole seconds, as they are counted."""
     seconds = parse_positive_duration(text)
-    if seconds % 1 or seconds > _LONGEST_TTL:
-        raise typer.BadParameter(f"{shown(text)} is no whole number of seconds from 1s to {_LONGEST_TTL // 60}m.")
+    if seconds % 1 or seconds > TTL_LIMIT:
+        raise typer.BadParameter(f"{shown(text)} is no whole number of seconds from 1s to {TTL_LIMIT // 60}m.")
     return seconds
 
 
 def parse_delay(text: str) -> float:
     """How late an answer is: whole milliseconds."""
     seconds = parse_positive_duration(text)
-    if round(seconds * 1000, 6) % 1 or seconds > _LONGEST_DELAY:
-        raise typer.BadParameter(f"{shown(text)} is no whole number of milliseconds from 1ms to {_LONGEST_DELAY}s.")
+    if round(seconds * 1000, 6) % 1 or seconds > DELAY_LIMIT:
+        raise typer.BadParameter(f"{shown(text)} is no whole number of milliseconds from 1ms to {DELAY_LIMIT}s.")
     return seconds
 
 

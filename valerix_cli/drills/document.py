@@ -33,9 +33,9 @@ class Document:
     """A document, what it says, and where."""
 
     def __init__(self, text: str) -> None:
-        """Raises yaml.YAMLError."""
+        """Raises yaml.YAMLError, and RecursionError for what is nested too deeply or in itself."""
         self._root = yaml.compose(text, Loader=_Loader)
-        self.value: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader # nosec B506
+        self.value = _with_text_names(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader # nosec B506
 
     def line(self, path: Path) -> int:
         """The line, from 1, of what `path` leads to, or of its last step that is there."""
@@ -57,6 +57,17 @@ class Document:
     def repeated(self) -> Iterator[tuple[int, str, int]]:
         """The line of each field that comes again, its name, and the line where it came first."""
         yield from _repeated(self._root, set())
+
+
+def _with_text_names(value: Any) -> Any:
+    """The value with every name a text, as it is written where a field is asked for: `5: x` has a field `5`."""
+    match value:
+        case dict():
+            return {str(name): _with_text_names(part) for name, part in value.items()}
+        case list():
+            return [_with_text_names(part) for part in value]
+        case _:
+            return value
 
 
 def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[tuple[int, str, int]]:

@@ -29,11 +29,11 @@ def superfluous(faults: Sequence[Any]) -> Iterator[tuple[Path, str]]:
         if len(kinds) != 1:
             continue  # which is a mistake of another sort
         kind = kinds.pop()
-        for field in sorted(fields - _OF_KIND[kind]):
-            if field in set().union(*_OF_KIND.values()):
-                said = " and ".join(f"`{each}`" for each in sorted(_OF_KIND[kind] - {"at", kind})) or "nothing more"
-                yield ["faults", number, field], f"`{kind}` has no `{field}`; it takes {said}"
-        if kind == "gremlin" and "delay" in fields and fault["gremlin"] in {"crash", "partial-failure"}:
+        of_others = set().union(*_OF_KIND.values()) - _OF_KIND[kind]
+        for field in sorted(fields & of_others):
+            said = " and ".join(f"`{each}`" for each in sorted(_OF_KIND[kind] - {"at", kind})) or "nothing more"
+            yield ["faults", number, field], f"`{kind}` has no `{field}`; it takes {said}"
+        if kind == "gremlin" and "delay" in fields and fault["gremlin"] in ("crash", "partial-failure"):
             yield ["faults", number, "delay"], f"{fault['gremlin']} has no `delay`; only latency is late"
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.units import PerSecond, Seconds, Share
 from valerix_cli.load.orders import Mix
@@ -18,7 +19,7 @@ ItemId = Annotated[str, msgspec.Meta(pattern=ITEM)]
 Service = Annotated[str, msgspec.Meta(pattern=SERVICE)]
 Target = Annotated[str, msgspec.Meta(pattern=TARGET)]
 
-LONGEST = 900.0  # seconds that a fault may last: the longest lease there is
+LONGEST = float(TTL_LIMIT)  # seconds that a fault may last: the longest lease there is
 
 
 def _by_default(value: Any) -> Any:
@@ -102,6 +103,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"la
         lasts = (self.ttl, self.restart_after, self.lasting)
         if any(seconds is not None and not 0 < seconds <= LONGEST for seconds in lasts):
             raise ValueError(f"a fault lasts for more than nothing and at most {LONGEST:g} s")
+        if not 0 < self.delay <= DELAY_LIMIT:
+            raise ValueError(f"`delay` is more than nothing and at most {DELAY_LIMIT} s")
 
     @property
     def kind(self) -> Literal["gremlin", "kill", "stop", "restart", "flush"]:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import yaml
@@ -18,6 +19,7 @@ from valerix_cli.drills.units import read
 from valerix_cli.errors import BadUsageError
 
 T = TypeVar("T")
+Steps: TypeAlias = tuple[str | int, ...]
 
 SHIPPED = Path(__file__).with_name("shipped")
 _AT = re.compile(r" - at `\$(.*)`$")
@@ -82,39 +84,50 @@ def parse(text: str, origin: str) -> Drill:
     raw = document.value
     faults = raw.get("faults") if isinstance(raw, dict) else None
     found = [*superfluous(faults)] if isinstance(faults, list) else []
-    drill, wrong = _converted(raw)
+    drill, wrong, taken = _converted(raw)
     if drill is not None:
-        found += [*unenforceable(drill), *_unknown_invariants(drill)]
+        late = [*unenforceable(drill), *_unknown_invariants(drill)]
+        found += [(_as_written(path, taken), why) for path, why in late]
     mistakes += [(document.line(path), why) for path, why in [*found, *_causes(wrong)]]
     if mistakes or drill is None:
         raise _wrong(origin, sorted(mistakes))
     return drill
 
 
-def _converted(raw: Any) -> tuple[Drill | None, list[tuple[Place, str]]]:
-    """The drill in what a file says, and what is wrong with it; None where that leaves no drill.
+def _converted(raw: Any) -> tuple[Drill | None, list[tuple[Place, str]], set[Steps]]:
+    """The drill in what a file says (None where there is none), what is wrong with the file, and what is left out.
 
     The reader stops at the first mistake. So each place that is wrong is taken out, and the rest is read again.
     """
     found: list[tuple[Place, str]] = []
-    taken: set[tuple[str | int, ...]] = set()
+    taken: set[Steps] = set()
     while len(found) < _MOST:
         try:
-            return msgspec.convert(raw, Drill, dec_hook=read), found
+            return msgspec.convert(raw, Drill, dec_hook=read), found, taken
         except msgspec.ValidationError as error:
             where = _AT.search(str(error))
             path: Place = [name or int(number) for name, number in _STEP.findall(where[1] if where else "")]
             said = _AT.sub("", str(error))
             path, why = _explained(said, path)
-            missing = _MISSING.search(said)
-            if not (missing and (*path, missing[1]) in taken):
-                found.append((path, why))
-            elif not path:
-                return None, found
+            written, missing = _as_written(path, taken), _MISSING.search(said)
+            if not (missing and (*written, missing[1]) in taken):
+                found.append((written, why))
             if not path or not _take_out(raw, path):
-                return None, found
-            taken.add(tuple(path))
-    return None, found
+                break
+            taken.add(tuple(written))
+    return None, found, taken
+
+
+def _as_written(path: Place, taken: set[Steps]) -> Place:
+    """Where `path`, which counts without what was taken out, leads in the file: later entries of a list moved up."""
+    written: Place = []
+    for step in path:
+        if isinstance(step, int):
+            gone = {each[-1] for each in taken if each[:-1] == tuple(written)}
+            written.append(next(islice((number for number in count() if number not in gone), step, None)))
+        else:
+            written.append(step)
+    return written
 
 
 def _causes(wrong: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
@@ -160,8 +173,8 @@ def _explained(said: str, path: Place) -> tuple[Place, str]:
 
 def _wrong(origin: str, mistakes: list[tuple[int, str]]) -> BadUsageError:
     told = "; ".join(f"line {line}: {why}" for line, why in mistakes)
-    count = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
-    return BadUsageError(f"{origin} is no drill.", f"{count}{told}", "valerix schema drill-file")
+    many = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
+    return BadUsageError(f"{origin} is no drill.", f"{many}{told}", "valerix schema drill-file")
 
 
 def _type_at(path: Place) -> Any:

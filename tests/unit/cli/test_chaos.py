@@ -2,13 +2,16 @@
 
 import math
 
+import msgspec
 import pytest
 import typer
 
+from services.inventory import gremlins
 from tests.unit.cli.samples import activation
-from valerix_cli.clients.wire import Activation, Chaos, Count
+from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Count
 from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_delay, parse_rate, parse_ttl
 from valerix_cli.errors import CliError
+from valerix_cli.options import MOST
 from valerix_cli.views.chaos import chaos_line, notice
 
 
@@ -41,6 +44,12 @@ def test_a_delay_that_would_be_rounded_or_cut_is_refused(text: str) -> None:
 
 def test_the_longest_and_the_shortest_are_taken() -> None:
     assert (parse_ttl("1s"), parse_ttl("15m"), parse_delay("1ms"), parse_delay("60s")) == (1.0, 900.0, 0.001, 60.0)
+
+
+def test_the_limits_are_those_of_the_service() -> None:
+    limits = msgspec.json.schema(gremlins.Wish)["$defs"]["Wish"]["properties"]
+    assert (limits["ttl_seconds"]["maximum"], limits["latency_ms"]["maximum"]) == (TTL_LIMIT, DELAY_LIMIT * 1000)
+    assert limits["seed"]["anyOf"][0]["maximum"] == MOST
 
 
 def test_a_second_gremlin_keeps_the_first_and_its_seed() -> None:

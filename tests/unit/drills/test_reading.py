@@ -1,5 +1,6 @@
 """Drill files: what is well written is read, what is not is an error with its line and the nearest name."""
 
+import re
 from fractions import Fraction
 
 import jsonschema
@@ -121,6 +122,35 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line() -> None:
         assert each[0][2] in refused.value.why
 
 
+def test_the_line_of_a_mistake_is_right_after_others_in_its_list() -> None:
+    faults = [
+        "{at: 1s}",
+        "{at: 2s, kill: order}",
+        "{at: 3s, kill: ordr}",
+        "{at: 4s, stop: order}",
+        "{at: 40s, kill: order}",
+    ]
+    text = "\n".join(["name: x", "load: {rate: 50/s, for: 30s}", "faults:", *(f"  - {fault}" for fault in faults)])
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(text, "drill.yaml")
+    lines = [int(line) for line in re.findall(r"line ([0-9]+):", refused.value.why)]
+    assert lines == [4, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("{at: 1s, gremlin: [crash], delay: 5s}", "line 3: "),
+        ("{at: 1s, kill: order, 5: x, ttl: 3s, y: 2}", "there is no field `5`"),
+        ("{at: 1s, gremlin: latency, delay: 2h}", "`delay` is more than nothing and at most 60 s"),
+    ],
+)
+def test_a_fault_of_any_shape_is_told_what_is_wrong_with_it(fault: str, why: str) -> None:
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(f"name: x\nload: {{rate: 50/s, for: 30s}}\nfaults: [{fault}]", "drill.yaml")
+    assert why in refused.value.why
+
+
 def test_a_mistake_is_not_told_again_by_what_it_makes_of_its_surroundings() -> None:
     with pytest.raises(BadUsageError) as refused:
         reading.parse(
@@ -129,7 +159,9 @@ def test_a_mistake_is_not_told_again_by_what_it_makes_of_its_surroundings() -> N
     assert refused.value.why.startswith("2 mistakes: ")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "name", "42", "a: b: c", "\t", "name: x\nname: y", "{}"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "name", "42", "a: b: c", "\t", "name: x\nname: y", "{}", "a: &a [*a]", "? [a]\n: b", "1: 2"]
+)
 def test_what_is_no_drill_at_all_is_refused_and_not_a_bug(text: str) -> None:
     with pytest.raises(BadUsageError, match="is no drill"):
         reading.parse(text, "drill.yaml")
