@@ -17,6 +17,7 @@ from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
 PATIENCE = 180  # seconds, for a busy machine on which five platforms start at once
+_STARTED: list[subprocess.Popen[str]] = []
 
 
 class Done(NamedTuple):
@@ -83,8 +84,8 @@ class Valerix:
         return json.loads((self.directory / "state" / "stack.json").read_text())
 
     def start(self, *typed: str) -> subprocess.Popen[str]:
-        """Start a command that goes on."""
-        return subprocess.Popen(
+        """Start a command that goes on, until the end of the test at most."""
+        process = subprocess.Popen(
             [PROGRAM, *typed],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -93,6 +94,8 @@ class Valerix:
             cwd=self.directory,
             env=self.environ,
         )
+        _STARTED.append(process)
+        return process
 
     def end(self, process: subprocess.Popen[str], number: signal.Signals) -> Done:
         """Send a signal and return how the command ended."""
@@ -111,6 +114,15 @@ def platform() -> Iterator[Valerix]:
             yield valerix
         finally:
             valerix("down")
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    """No command outlives the test that started it, however that ends."""
+    yield
+    while _STARTED:
+        with _STARTED.pop() as process:
+            process.kill()
 
 
 @pytest.fixture

@@ -72,8 +72,11 @@ def started(valerix: Valerix, drill: str, said: str) -> subprocess.Popen[str]:
     """A drill that goes on, and has said this."""
     running = valerix.start("drill", "run", drill)
     assert running.stderr is not None
-    while said not in (line := running.stderr.readline()):
-        assert line, "the drill has ended"
+    heard = ""
+    while said not in heard:
+        line = running.stderr.readline()
+        assert line, f"the drill has ended: {heard}"
+        heard += line
     return running
 
 
@@ -170,10 +173,10 @@ def test_an_interrupted_drill_turns_its_faults_off_first(
 
 
 def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: Valerix, tmp_path: Path) -> None:
-    running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 4s", seconds=10), "crash on 30 %")
-    eventually(lambda: not is_calm(own)(), 10, "the gremlin")
+    running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 15s", seconds=30), "crash on 30 %")
+    eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at its first look, unless a command takes all of that
     own.end(running, signal.SIGKILL)
-    eventually(is_calm(own), 6, "the end of the lease")
+    eventually(is_calm(own), 20, "the end of the lease")
 
 
 def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valerix, tmp_path: Path) -> None:

@@ -16,14 +16,23 @@ import httpx
 import pytest
 
 from tests.processes import eventually, open_directory
+from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.lock import holders, is_held
+from valerix_cli.local.prometheus import program
 from valerix_cli.local.state import Service, Stack, read_stack
 
 PATIENCE = 120.0  # seconds: for a machine that does other things as well
 _TERMINAL = {"TERM": "xterm", "COLUMNS": "160"}  # what is shown does not depend on where the tests run
 VALERIX = str(Path(sys.executable).with_name("valerix"))
+
+
+def can_watch() -> bool:
+    """Whether Prometheus and Alertmanager are installed, which `up --monitoring` runs."""
+    with suppress(UnreachableError):
+        return all(program(product) for product in ("Prometheus", "Alertmanager"))
+    return False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Whom the processes of a platform run as when root starts it."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.platform.installation import PATIENCE
+from tests.platform.installation import PATIENCE, can_watch
 from tests.processes import eventually, open_directory
 from valerix_cli.local.accounts import NUMBERS, accounts
 from valerix_cli.local.binaries import is_open_to_all
@@ -24,8 +23,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run processes as other users"),
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process may do"),
 ]
-WATCHERS = {"prometheus", "alertmanager"} if shutil.which("prometheus") else set()
-"""Where they are installed."""
+WATCHERS = {"prometheus", "alertmanager"} if can_watch() else set()
 _RUN = "from valerix_cli.main import run; run()"
 
 

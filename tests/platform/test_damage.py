@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform.installation import PATIENCE, Installation, as_another_user, installed
+from tests.platform.installation import PATIENCE, Installation, as_another_user, can_watch, installed
 from tests.processes import eventually
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.home import prepare
@@ -165,7 +165,7 @@ def _used(state: Path) -> tuple[list[Path], list[Path]]:
 @pytest.mark.long
 def test_whatever_is_not_of_its_kind_in_a_state_directory_is_named_by_a_start(stopped: Installation) -> None:
     """All that a platform has left there, one after the other; a pipe that was waited for would end the test."""
-    stopped.up(*(["--monitoring"] if shutil.which("prometheus") else []))
+    stopped.up(*(["--monitoring"] if can_watch() else []))
     assert stopped.run("down").returncode == 0
     directories, files = _used(stopped.directory)
     assert {"lock", "secrets.json", ".valerix-state", "order-1.log", "valkey.conf"} <= {file.name for file in files}
