@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from valerix_cli.addresses import in_the_clear
 from valerix_cli.config import LOCAL, ContextConfig
 from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
+from valerix_cli.quoting import toml_table
 from valerix_cli.settings import Settings
 
 if TYPE_CHECKING:  # an extra, and slow
@@ -95,7 +96,7 @@ def _guarded(context: Context, settings: Settings, *, allowed: bool = False) -> 
         raise GuardError(
             f"The token of `{context.name}` was not sent.",
             f"{exposed} is neither https nor this machine, so others could read it on its way",
-            f"use https, or set allow_plain_http = true in [contexts.{context.name}] of your own config, or add "
+            f"use https, or set allow_plain_http = true in {toml_table(context.name)} of your own config, or add "
             "--insecure-token",
         )
     return context

@@ -11,6 +11,7 @@ import msgspec
 
 from valerix_cli.durations import say_duration, shown
 from valerix_cli.errors import BadUsageError
+from valerix_cli.quoting import word
 
 DURATION, SHARE, RATE, COUNT = "duration", "share", "rate", "count"
 
@@ -85,7 +86,7 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
         what = f"{shown(text)} has no value that fits."
         example = _SUCH_AS[kind].partition(" or ")[0].partition(",")[0]
         why = f"{metric} is a {kind}, which is written as {_SUCH_AS[kind]}"
-        raise BadUsageError(what, why, f'--require "{metric} {comparison} {example}"')
+        raise BadUsageError(what, why, f"--require {word(f'{metric} {comparison} {example}')}")
     return Gate(" ".join(text.split()), metric, kind, comparison, limit)
 
 

@@ -4,12 +4,12 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.options import GlobalOptions
 from valerix_cli.output import Output, ask, explain, talk, warn
+from valerix_cli.quoting import command
 
 if TYPE_CHECKING:  # each of these costs time that --help does not have
     from valerix_cli.clients.http import Replicas
@@ -104,7 +104,7 @@ class Session:
         why = "it has changed since it was trusted" if project.state == "changed" else "it is not trusted"
         said = [f"it would set {'; '.join(describe(project.config)) or 'nothing'}"] if project.config else []
         said += [f"{project.wrong.what} {project.wrong.why}"] if project.wrong else []
-        hint = "" if project.wrong else f" Trust it: valerix context trust {quote(str(project.path))}"
+        hint = "" if project.wrong else f" Trust it: {command('valerix context trust', project.path)}"
         listed = "; ".join(said)
         shown = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
         warn(f"Ignored {project.path}: {why}; {shown}.{hint}", Output(quiet=self.options.quiet))

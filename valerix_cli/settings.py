@@ -13,6 +13,7 @@ from valerix_cli.config import LOCAL, ConfigFile, ContextConfig, parse_config, s
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.projects import Project, read_project
+from valerix_cli.quoting import toml_string
 
 VARIABLES = {
     "context": "VALERIX_CONTEXT",
@@ -102,7 +103,7 @@ def keep_context(path: Path, name: str) -> None:
     top = next((number for number, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     kept = [line for line in lines[:top] if line.split("=")[0].strip() != "context"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "\n".join([f'context = "{name}"', *kept, *lines[top:]]) + "\n"
+    text = "\n".join([f"context = {toml_string(name)}", *kept, *lines[top:]]) + "\n"
     from valerix_cli.local.state import write_atomically  # noqa: PLC0415 - one command in many writes
 
     write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)

@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 
+from services.common.paths import path
 from services.frontend.backends import DEED_LIMIT, NONSENSE, Answer, Backend, Refused, Unanswered, decode
 from services.frontend.metrics import AUDIT_BROKEN, AUDIT_FINISHED
 from services.frontend.wire import (
@@ -128,12 +128,12 @@ class Deeds:
     async def trace(self, order_id: UUID) -> Trace:
         """What happened to one order. Raises Unanswered or Refused where the order service does not say."""
         order, history = await asyncio.gather(
-            self._orders.get(f"/api/orders/{order_id}", Order),
-            self._orders.get(f"/api/orders/{order_id}/events", OrderEvents),
+            self._orders.get(path("api", "orders", str(order_id)), Order),
+            self._orders.get(path("api", "orders", str(order_id), "events"), OrderEvents),
         )
         steps, unknown = [_of_event(event) for event in history.events], None
         try:
-            ledger = await self._inventory.get(f"/api/inventory/transactions/{order_id}", Ledger)
+            ledger = await self._inventory.get(path("api", "inventory", "transactions", str(order_id)), Ledger)
         except (Unanswered, Refused) as error:
             unknown = str(error)
         else:
@@ -146,7 +146,7 @@ class Deeds:
         await self._do(
             self._inventory,
             "POST",
-            f"/api/inventory/{quote(item_id, safe='')}/restock",
+            path("api", "inventory", item_id, "restock"),
             {"quantity": quantity},
             {"Idempotency-Key": f"dashboard-{uuid.uuid4().hex}"},
         )

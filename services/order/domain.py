@@ -31,7 +31,8 @@ KEYS_TO_ORDERS = uuid.UUID("5b0c0b62-7c5c-5f0e-9d64-2f5d8d3d6a10")
 """Order ids are made from keys, so the same keys meet the same gremlins on every run."""
 _NAMESPACE = KEYS_TO_ORDERS.bytes
 
-ITEM_ID = r"^[A-Za-z0-9_.:-]{1,64}$(?!\n)"  # a lone $ would let a final line break pass
+ITEM_ID = r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,64}$(?!\n)"
+"""Not `.` and `..`, which no path of a URL can have as a segment. A lone $ would let a final line break pass."""
 
 BACKOFF_BASE = 0.5  # seconds
 BACKOFF_CAP = 8.0  # seconds: an order settles well within 15 s of the fault's end

@@ -23,6 +23,7 @@ from services.common.crash_points import crash_point
 from services.common.dependencies import note_failure
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.http import FAILURES, UNREACHED
+from services.common.paths import path
 from services.order.breaker import Breaker, Rejected, Ticket
 from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
 from services.order.replicas import Replicas
@@ -120,7 +121,7 @@ class Inventory:
     async def look_up(self, order_id: uuid.UUID) -> Outcome:
         """Ask what became of an order: Deducted, Refused, NothingThere, or Unknown when there is no answer."""
         try:
-            answer = await self._replicas.get(f"/api/inventory/transactions/{order_id}")
+            answer = await self._replicas.get(path("api", "inventory", "transactions", str(order_id)))
             if not answer.is_success:
                 return Unknown(f"look-up failed: {answer.status}")
             ledger = _ledger.decode(answer.content)
@@ -142,7 +143,7 @@ class Inventory:
         if self.knows(item_id) or self._breaker.shown != "closed":
             return False
         try:
-            answer = await self._replicas.get(f"/api/inventory/{item_id}")
+            answer = await self._replicas.get(path("api", "inventory", item_id))
         except FAILURES:
             return False
         if answer.is_success:

@@ -2,13 +2,13 @@
 
 import re
 from http import HTTPStatus
-from shlex import quote
 from typing import Any
 
 import msgspec
 
 from valerix_cli import catalogue
 from valerix_cli.errors import CliError, DomainError, GuardError
+from valerix_cli.quoting import word
 
 _PREFIX = "urn:valerix:problem:"
 _IDS = {"order_id", "item_id"}  # in the hint, where they can be copied
@@ -74,10 +74,7 @@ def why_of(problem: Problem) -> str:
 def _hint(do: str, problem: Problem) -> str:
     """What to do, with the ids and the missing quantity filled in where the problem says them."""
     known = {"ID": problem.order_id, "ITEM": problem.facts.get("item_id"), "QTY": _short_by(problem)}
-    for word, value in known.items():
-        if value:
-            do = quote(str(value)).join(re.split(rf"\b{word}\b", do))
-    return do
+    return re.sub(rf"\b({'|'.join(known)})\b", lambda found: word(known[found[0]] or found[0]), do)
 
 
 def _short_by(problem: Problem) -> int | None:

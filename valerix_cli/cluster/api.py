@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
+from valerix_cli.addresses import path
 from valerix_cli.cluster.objects import MANAGER, Object, Ref, ref
 from valerix_cli.cluster.overlays import INSTALL
 from valerix_cli.cluster.where import KubeContexts
@@ -51,11 +52,11 @@ class Resource:
     namespaced: bool
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
-        parts = ["apis" if "/" in self.group_version else "api", self.group_version]
+        parts = ["apis" if "/" in self.group_version else "api", *self.group_version.split("/")]
         if self.namespaced and namespace:
             parts += ["namespaces", namespace]
         parts += [self.plural, *([name] if name else [])]
-        return "/" + "/".join(quote(part, safe="/") for part in parts)
+        return path(*parts)
 
 
 @dataclass
@@ -156,7 +157,7 @@ class Api:
         """The last lines that a container said; none where there are none."""
         query = {"container": container, "tailLines": str(lines), **({"previous": "true"} if previous else {})}
         with contextlib.suppress(ApiError):
-            content = self._send("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query)
+            content = self._send("GET", path("api", "v1", "namespaces", namespace, "pods", pod, "log"), query)
             return content.decode(errors="replace").splitlines()
         return []
 
@@ -176,7 +177,7 @@ class Api:
     def _discover(self, api_version: str) -> dict[str, Resource]:
         prefix = "apis" if "/" in api_version else "api"
         try:
-            found = self._json("GET", f"/{prefix}/{api_version}")["resources"]
+            found = self._json("GET", path(prefix, *api_version.split("/")))["resources"]
         except ApiError as error:
             if error.status == _NOT_FOUND:
                 return {}

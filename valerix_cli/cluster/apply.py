@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from shlex import quote
 
 from valerix_cli.cluster.api import Api, ApiError
 from valerix_cli.cluster.health import State, judge, troubles, unscheduled
@@ -13,6 +12,7 @@ from valerix_cli.cluster.plan import Planned, explained
 from valerix_cli.cluster.pods import Report, pods_of, report
 from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, WaitedTooLongError
+from valerix_cli.quoting import command
 
 _LOOK_EVERY = 1.0  # seconds
 _GONE_WITHIN = 120.0  # seconds that what is replaced may take to go
@@ -140,6 +140,6 @@ def replace(api: Api, old: Ref, ways: Ways) -> None:
             raise WaitedTooLongError(
                 f"{old} does not go away.",
                 f"deleted {say_duration(_GONE_WITHIN)} ago",
-                f"kubectl describe {quote(str(old))}",
+                command("kubectl describe", old, namespace=old.namespace),
             )
         ways.pause(_LOOK_EVERY)

@@ -14,6 +14,7 @@ from valerix_cli.cluster.plan import PRUNED
 from valerix_cli.cluster.where import Target
 from valerix_cli.doctor.model import Status
 from valerix_cli.errors import CliError
+from valerix_cli.quoting import toml_string
 
 OLDEST = (1, 32)
 """Kubernetes 1.32: preStop sleeps are on, and so are the fields that the manifests use."""
@@ -126,7 +127,7 @@ def _allowed(target: Target) -> CheckLine:
         "allowed",
         "warning",
         f"No context names {target.cluster}, so nothing will be written there.",
-        f'[contexts.NAME] with cluster = "{target.cluster}" in your config',
+        f"[contexts.NAME] with cluster = {toml_string(target.cluster)} in your config",
     )
 
 

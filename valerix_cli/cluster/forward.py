@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from valerix_cli.addresses import path
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.health import is_ready
 from valerix_cli.cluster.objects import NAME, Object, labels
@@ -207,7 +208,8 @@ def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
     from kubernetes.stream.ws_client import portforward_call  # noqa: PLC0415 - the same
 
     query = [("ports", str(port))]
-    url = f"{api.server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?{urlencode(query)}"
+    way = path("api", "v1", "namespaces", namespace, "pods", pod, "portforward")
+    url = f"{api.server}{way}?{urlencode(query)}"
     try:
         forward = portforward_call(  # type: ignore[no-untyped-call]  # the package is not typed
             api.client.configuration, "GET", url, query_params=query, headers=api.authorization()

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import yaml
 
 from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object
 from valerix_cli.errors import BadUsageError, UnreachableError
+from valerix_cli.quoting import word
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 """Beside this package, in the repository as in an installation."""
@@ -50,7 +50,7 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
         )
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
-        raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {quote(str(overlay))}")
+        raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {word(overlay)}")
     return [_ours(thing) for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
 
 

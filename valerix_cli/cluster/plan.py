@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
 
 import yaml
@@ -15,6 +14,7 @@ from valerix_cli.cluster.model import Change, Fate
 from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object, Ref, ref
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
+from valerix_cli.quoting import command
 
 _SERVERS_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 MASKED = "(secret)"
@@ -151,8 +151,8 @@ def _way_round(about: Ref) -> str:
     """How to have an object be otherwise that cannot be changed, without losing anything."""
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
-    kept = " --cascade=orphan" if about.kind == "StatefulSet" else ""  # its pod and its data stay
-    deletion = f"kubectl -n {quote(str(about.namespace))} delete {about.kind.lower()} {quote(about.name)}{kept}"
+    kept = "orphan" if about.kind == "StatefulSet" else None  # its pod and its data stay
+    deletion = command("kubectl delete", about.kind.lower(), about.name, namespace=about.namespace, cascade=kept)
     return f"{deletion}, then valerix cluster apply"
 
 

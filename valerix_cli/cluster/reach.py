@@ -54,7 +54,8 @@ def _databases(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None
         port = forwards.open("postgres", _POSTGRES)[0]
     except (UnreachableError, GuardError):
         return None, None
-    return tuple(f"postgresql://auditor:{password}@{LOOPBACK}:{port}/{name}" for name in ("order_db", "inventory_db"))  # type: ignore[return-value]  # two of them
+    user = f"auditor:{quote(password, safe='')}"
+    return tuple(f"postgresql://{user}@{LOOPBACK}:{port}/{name}" for name in ("order_db", "inventory_db"))  # type: ignore[return-value]  # two of them
 
 
 def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from valerix_cli.config import LOCAL, ContextConfig
 from valerix_cli.contexts import refuse_untrusted
 from valerix_cli.errors import BadUsageError, GuardError
+from valerix_cli.quoting import toml_string
 from valerix_cli.settings import Settings
 
 NAMESPACE = "valerix"
@@ -79,5 +80,6 @@ def may_be_written(target: Target, settings: Settings, deed: str) -> None:
         f"Not done: {deed} in {target}.",
         "no context of your config or of a trusted valerix.toml names this cluster; "
         f"named are {', '.join(allowed) or 'none'}",
-        f'allow it by [contexts.NAME] with cluster = "{target.cluster}" in your config, and add --context NAME',
+        f"allow it by [contexts.NAME] with cluster = {toml_string(target.cluster)} in your config, "
+        "and add --context NAME",
     )

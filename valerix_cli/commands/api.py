@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from valerix_cli.clients.http import read_problem
 from valerix_cli.clients.problems import error_of
 from valerix_cli.errors import BadUsageError
 from valerix_cli.output import write_raw
+from valerix_cli.quoting import command
 from valerix_cli.session import Session
 
 _READS = {"GET", "HEAD", "OPTIONS"}
@@ -42,7 +42,7 @@ def api(  # noqa: PLR0913 - one parameter per option
         raise BadUsageError(
             "That path was not understood.",
             f"{path!r} does not start with /",
-            f"valerix api {quote(method)} {quote(f'/{path}')}",
+            command("valerix api", method, f"/{path}"),
         )
     if method not in _READS:
         session.guard(f"{method} {path}")

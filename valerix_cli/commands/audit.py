@@ -16,6 +16,7 @@ from valerix_cli.durations import parse_positive_duration
 from valerix_cli.errors import BadUsageError, CliError, GuardError, InconclusiveError, InvariantError
 from valerix_cli.output import busy, follow, show, talk
 from valerix_cli.polling import poll
+from valerix_cli.quoting import command, toml_table
 from valerix_cli.session import Session
 from valerix_cli.views import audit as views
 
@@ -83,7 +84,7 @@ def find_sources(context: Context) -> Sources:
     raise GuardError(
         "Not audited.",
         f"it is not known how the auditor reads the databases of `{context.name}`",
-        f"set order_database_env and inventory_database_env of [contexts.{context.name}]",
+        f"set order_database_env and inventory_database_env of {toml_table(context.name)}",
     )
 
 
@@ -103,7 +104,9 @@ def error_of(found: Audit) -> CliError | None:
     why = f"{named}; first: {example.subject}: {example.wrong}"
     if found.verdict == "violated":
         return InvariantError(
-            "An invariant is broken.", why, f"valerix explain {wrong[0].name}; keep the databases as they are"
+            "An invariant is broken.",
+            why,
+            f"{command('valerix explain', wrong[0].name)}; keep the databases as they are",
         )
     return InconclusiveError(
         "Not everything has settled, so this proves nothing yet.", why, "valerix queue status; valerix audit again"

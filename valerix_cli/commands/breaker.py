@@ -10,6 +10,7 @@ from valerix_cli.clients.wire import Breaker, ReplicaBreaker
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
+from valerix_cli.quoting import command
 from valerix_cli.session import Session
 from valerix_cli.views import breaker as views
 
@@ -81,7 +82,7 @@ def _force(session: Session, state: str, effect: str) -> None:
     forced = {one.forced for one in before.replicas} - {None}
     undo = {"open": "open", "closed": "close"}.get(forced.pop() or "", "auto") if forced else "auto"
     if state != "auto" or undo != "auto":
-        talk(f"Undo: valerix breaker {undo}", session.output)
+        talk(f"Undo: {command('valerix breaker', undo)}", session.output)
 
 
 def _once_known(session: Session, forced: str | None) -> Breaker:

@@ -3,6 +3,7 @@
 import math
 import re
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from valerix_cli.errors import BadUsageError, CliError, GuardError
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
+from valerix_cli.quoting import command
 from valerix_cli.session import Session
 from valerix_cli.views import chaos as views
 
@@ -198,15 +200,16 @@ def again(ended: Activation) -> list[str]:
     """The commands that turn on what was turned off, with the same seed; there is none for a script."""
     if ended.scripted is not None:
         return ["none, its script ended with it"]
-    common = f"--ttl {ended.ttl_seconds:g}s --seed {ended.seed}"
+    on = partial(command, "valerix chaos on")
+    same = {"ttl": f"{ended.ttl_seconds:g}s", "seed": ended.seed}
     commands = []
     if ended.latency:
-        commands.append(f"latency --rate {ended.latency_rate:g} --delay {ended.latency_ms}ms {common}")
+        commands.append(on("latency", rate=f"{ended.latency_rate:g}", delay=f"{ended.latency_ms}ms", **same))
     if ended.crash_rate:
-        commands.append(f"crash --rate {ended.crash_rate:g} {common}")
+        commands.append(on("crash", rate=f"{ended.crash_rate:g}", **same))
     if ended.partial_failure_rate:
-        commands.append(f"partial-failure --rate {ended.partial_failure_rate:g} {common}")
-    return [f"valerix chaos on {command}" for command in commands]
+        commands.append(on("partial-failure", rate=f"{ended.partial_failure_rate:g}", **same))
+    return commands
 
 
 def changed(before: Chaos | None, now: Chaos) -> list[Chaos]:

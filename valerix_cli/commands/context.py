@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from valerix_cli.contexts import find_context, refuse_untrusted
 from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
 from valerix_cli.output import show, talk, warn
 from valerix_cli.projects import PROJECT_FILE, Trust, check, others_may_write, read_content
+from valerix_cli.quoting import command, toml_string
 from valerix_cli.results import ContextLine, OriginLine
 from valerix_cli.session import Session
 from valerix_cli.settings import VARIABLES, Setting, keep_context, user_config
@@ -47,7 +47,8 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     before = session.settings.setting("context")
     path = user_config(os.environ)
     keep_context(path, name)
-    talk(f"{path} now says context = {name!r}. Undo: valerix context use {quote(before.value)}", session.output)
+    undo = command("valerix context use", before.value)
+    talk(f"{path} now says context = {toml_string(name)}. Undo: {undo}", session.output)
     if before.origin not in {str(path), "default"}:
         talk(f"The {before.origin} says {before.value!r} and goes first.", session.output)
 
@@ -93,7 +94,8 @@ def trust(
         warn(f"Others may write to {path}; whenever they do, it has to be trusted again.", session.output)
     session.agree(f"trust {path}", "whoever wrote it chooses where commands of yours go")
     Trust(users).add(path, content)
-    talk(f"Trusted as it is now. Undo: valerix context untrust {quote(str(path))}", session.output)
+    undo = command("valerix context untrust", path)
+    talk(f"Trusted as it is now. Undo: {undo}", session.output)
 
 
 @app.command("untrust")

@@ -4,7 +4,6 @@ import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import msgspec
@@ -24,6 +23,7 @@ from valerix_cli.errors import BadUsageError, CliError, ExitCode, RegressionErro
 from valerix_cli.local.state import state_dir
 from valerix_cli.options import MOST
 from valerix_cli.output import Output, show, talk
+from valerix_cli.quoting import command
 from valerix_cli.results import DrillLine, RunLine
 from valerix_cli.session import Session
 from valerix_cli.views import drills as views
@@ -100,8 +100,8 @@ def init(
     except OSError as error:
         raise BadUsageError(f"{file} was not written.", str(error.strerror), "valerix drill init FILE") from error
     show(str(file), str, session.output)
-    named = quote(str(file))
-    talk(f"Next: valerix drill validate {named}; valerix drill run {named}", session.output)
+    checked, run_ = (command(f"valerix drill {verb}", file) for verb in ("validate", "run"))
+    talk(f"Next: {checked}; {run_}", session.output)
 
 
 @app.command("validate")
@@ -173,7 +173,7 @@ def replay(
             before.again,
         )
     file = _with_seed(DrillFile(reading.parse(before.text, before.source), before.text, before.source), before.seed)
-    again = f"valerix drill replay {quote(before.run)}"
+    again = command("valerix drill replay", before.run)
     receipt = _run(session, shelf, file, on_fresh=True, again=again, before=before)
     receipt = verdict.held_against(receipt, before)
     shelf.keep(receipt)
@@ -199,7 +199,7 @@ def compare(
     if worse := [one.metric for one in found.differences if one.worse]:
         why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
         raise RegressionError(
-            f"{found.run} is worse than {found.baseline}.", why, f"valerix drill show {quote(found.run)}"
+            f"{found.run} is worse than {found.baseline}.", why, command("valerix drill show", found.run)
         )
 
 
@@ -246,7 +246,7 @@ def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
 def _again(file: DrillFile, *, on_fresh: bool) -> str:
     known = any(one.drill.name == file.drill.name and one.text == file.text for one in reading.shipped())
     name = file.drill.name if known else file.origin
-    return f"valerix drill run {quote(name)} --seed {file.drill.seed}" + (" --fresh" if on_fresh else "")
+    return command("valerix drill run", name, seed=file.drill.seed, fresh=on_fresh)
 
 
 def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Receipt:

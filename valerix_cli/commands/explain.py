@@ -8,6 +8,7 @@ import typer
 from valerix_cli.catalogue import ENTRIES, Entry, lookup
 from valerix_cli.errors import BadUsageError
 from valerix_cli.output import show
+from valerix_cli.quoting import command
 from valerix_cli.results import Explanation
 from valerix_cli.session import Session
 from valerix_cli.views import toolbox as views
@@ -25,7 +26,7 @@ def explain(
     found = lookup(code)
     if not found:
         near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
-        hint = f"valerix explain {near[0]}" if near else "valerix explain, for all of them"
+        hint = command("valerix explain", near[0]) if near else "valerix explain, for all of them"
         raise BadUsageError(f"Nothing is known about {code!r}.", "it is no code of Valerix", hint)
     show([_told(entry) for entry in found], views.explanations_view, session.output)
 

@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from valerix_cli.drills.model import ITEM
 from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
 from valerix_cli.gates import Gate, parse
@@ -137,7 +138,7 @@ def _refuse_strange(key_prefix: str, items: list[str]) -> None:
     if not re.fullmatch(r"[!-~]{0,200}", key_prefix):
         why = f"{key_prefix!r} has to be at most 200 printable ASCII characters without spaces"
         raise BadUsageError("No key begins like that.", why, "--key-prefix rehearsal-")
-    for strange in (item for item in items if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", item)):
+    for strange in (item for item in items if not re.search(ITEM, item)):
         raise BadUsageError("There is no such item.", f"{strange!r} is no name of an item", "valerix stock list")
 
 

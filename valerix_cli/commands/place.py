@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from shlex import quote
 
 import msgspec
 
@@ -18,6 +17,7 @@ from valerix_cli.journal import JournalWriter
 from valerix_cli.options import Format
 from valerix_cli.output import show, talk, telling, write_line
 from valerix_cli.polling import poll, until
+from valerix_cli.quoting import command
 from valerix_cli.results import Placed
 from valerix_cli.session import Session
 from valerix_cli.views.orders import placed_view
@@ -90,7 +90,7 @@ def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
     except UnreachableError:
         raise
     except CliError as error:
-        again = f"valerix order place {quote(f'{wanted.item_id}:{wanted.quantity}')} --key {quote(wanted.key)}"
+        again = command("valerix order place", f"{wanted.item_id}:{wanted.quantity}", key=wanted.key)
         raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
 
 
@@ -103,7 +103,7 @@ def _settled(session: Session, sent: Sent) -> Sent:
         _is_final,
         limit=session.wait,
         what=f"Order {order_id} is not settled yet.",
-        hint=f"valerix order watch {order_id}",
+        hint=command("valerix order watch", order_id),
     )
     *_, last = looks
     return msgspec.structs.replace(sent, order=last)
@@ -137,15 +137,16 @@ def _error(sent: Sent) -> CliError | None:
     slug = order.reason or order.status
     why = f"{slug}: {catalogue.meaning(slug)}"
     if order.status == "failed":
-        return DomainError(what, why, f"valerix order trace {order.order_id}")
-    return CliError(what, why, f"valerix queue requeue {order.order_id}")
+        return DomainError(what, why, command("valerix order trace", order.order_id))
+    return CliError(what, why, command("valerix queue requeue", order.order_id))
 
 
 def _say_what_next(session: Session, done: list[Sent]) -> None:
     queued = [sent.order for sent in done if sent.order is not None and sent.order.status not in FINAL]
     if queued:
-        talk(f"Queued, the worker finishes it: valerix order watch {queued[0].order_id}", session.output)
+        next_ = command("valerix order watch", queued[0].order_id)
+        talk(f"Queued, the worker finishes it: {next_}", session.output)
     placed = [sent for sent in done if sent.order is not None]
     if placed:
-        key = placed[0].wanted.key
-        talk(f"An order has no undo; sending it again is safe: valerix order replay {quote(key)}", session.output)
+        again = command("valerix order replay", placed[0].wanted.key)
+        talk(f"An order has no undo; sending it again is safe: {again}", session.output)

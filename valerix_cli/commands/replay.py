@@ -1,13 +1,13 @@
 """Sending one key many times, and judging what came of it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from shlex import quote
 from uuid import UUID
 
 from valerix_cli.baskets import MOST
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.errors import CliError, GuardError, InvariantError
 from valerix_cli.output import show
+from valerix_cli.quoting import command, word
 from valerix_cli.results import Placed, Replay
 from valerix_cli.session import Session
 from valerix_cli.views.orders import replay_view
@@ -26,7 +26,7 @@ def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, c
     show(judged, replay_view, session.output)
     if not judged.held:
         raise InvariantError(
-            "The key had more than one effect.", judged.conclusion, f"valerix order list; keep the key: {quote(key)}"
+            "The key had more than one effect.", judged.conclusion, f"valerix order list; keep the key: {word(key)}"
         )
     if not judged.order_ids:
         problem = sends[0].problem
@@ -79,7 +79,7 @@ def _stored(session: Session, key: str) -> Wanted:
         raise CliError(
             f"No order has the key {key}.",
             "so it is not known which item and quantity to send",
-            f"valerix order replay {quote(key)} --item ITEM:QTY",
+            command("valerix order replay", key, item="ITEM:QTY"),
         )
     return Wanted(order.item_id, order.quantity, key)
 

@@ -1,6 +1,5 @@
 """valerix stock: list, restock, watch."""
 
-from shlex import quote
 from typing import Annotated
 from uuid import uuid4
 
@@ -11,6 +10,7 @@ from valerix_cli.clients.wire import Item
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
+from valerix_cli.quoting import command
 from valerix_cli.results import StockChange
 from valerix_cli.session import Session
 from valerix_cli.views import stock as views
@@ -40,7 +40,7 @@ def restock(
     session.guard(f"add {quantity} to {item}")
     key = str(uuid4()) if key is None else key
     show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
-    again = f"valerix stock restock {quote(item)} {quantity} --key {quote(key)}"
+    again = command("valerix stock restock", item, quantity, key=key)
     talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
 
 

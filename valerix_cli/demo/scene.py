@@ -8,7 +8,6 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from valerix_cli.journal import JournalWriter
 from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import Seen
 from valerix_cli.load.thread import beside
+from valerix_cli.quoting import command, word
 from valerix_cli.session import Session
 
 RATE = 20.0  # orders a second: enough for a p95 and a breaker, and little for any machine
@@ -99,8 +99,8 @@ class Scene:
     def here(self) -> str:
         """What makes another terminal talk to this platform."""
         if self.processes:
-            return f"export VALERIX_STATE_DIR={quote(str(self.processes.directory))}"
-        return f"valerix context use {quote(self.session.context.name)}"
+            return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
+        return command("valerix context use", self.session.context.name)
 
     def wanted(self, who: str) -> Wanted:
         """An order of this customer under a key that nobody has used."""

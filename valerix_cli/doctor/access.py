@@ -9,6 +9,7 @@ import httpx
 from valerix_cli.contexts import Context
 from valerix_cli.doctor.findings import AGAIN, Examination, Finding, Subject
 from valerix_cli.doctor.setup import Replica
+from valerix_cli.quoting import toml_table, word
 
 _TOKEN = Subject("access", "token")
 DOORS = {
@@ -52,5 +53,5 @@ def judge(about: Subject, status: int, hint: str) -> Finding:
 def _given(context: Context) -> str:
     """How to give the right token, where it was expected."""
     if context.token_origin.startswith("$"):
-        return f"export {context.token_origin[1:]}=…, the operator's token of that platform"
-    return f"set operator_token_env of [contexts.{context.name}] in {context.origin}"
+        return f"export {word(context.token_origin[1:])}=…, the operator's token of that platform"
+    return f"set operator_token_env of {toml_table(context.name)} in {context.origin}"

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ import yaml
 
 from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
 from valerix_cli.doctor.setup import Setup
+from valerix_cli.quoting import word
 
 _KUBECTL, _CONFIG = Subject("cluster", "kubectl"), Subject("cluster", "kubeconfig")
 _SERVER = Subject("cluster", "api server")
@@ -67,7 +67,7 @@ def _look(setup: Setup) -> Iterator[Finding]:
         name, cluster = current(file)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, LookupError) as error:
         yield _CONFIG.warning(
-            f"{file} was not understood: {one_line(error)}", f"kubectl --kubeconfig {quote(str(file))} config view"
+            f"{file} was not understood: {one_line(error)}", f"kubectl --kubeconfig {word(file)} config view"
         )
         return
     yield _CONFIG.ok(f"{file} chooses the context {name}.")
@@ -100,7 +100,7 @@ def _ask(cluster: Cluster, file: Path, within: float) -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return _SERVER.warning(
             f"{cluster.server} does not answer: {one_line(error)}",
-            f"kubectl --kubeconfig {quote(str(file))} cluster-info",
+            f"kubectl --kubeconfig {word(file)} cluster-info",
         )
     return _SERVER.ok(f"{cluster.server} answers{_version(answer)}.")
 

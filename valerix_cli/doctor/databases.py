@@ -16,6 +16,7 @@ from valerix_cli.doctor.setup import Setup
 from valerix_cli.durations import say_duration
 from valerix_cli.local.external import DATABASE_URL
 from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+from valerix_cli.quoting import toml_table, word
 
 _POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
 _CLOCK = Subject("clock", "clock")
@@ -80,7 +81,7 @@ def _given(setup: Setup, books: Books) -> str:
     """How to say where the auditor reads, or what else there is to look at."""
     if setup.directory:
         return "valerix logs postgres"
-    return f"set {books.service}_database_env of [contexts.{setup.name}], and export the variable that it names"
+    return f"set {books.service}_database_env of {toml_table(setup.name)}, and export the variable that it names"
 
 
 def _unreachable(setup: Setup, about: Subject, books: Books, error: psycopg.Error) -> Finding:
@@ -90,5 +91,5 @@ def _unreachable(setup: Setup, about: Subject, books: Books, error: psycopg.Erro
         return about.failed(said, _given(setup, books))
     if _WRONG_PASSWORD in str(error):
         return about.failed(said, AGAIN)  # a start gives the roles the passwords that are kept
-    elsewhere = f"pg_isready -h {server.host} -p {server.port}"
+    elsewhere = f"pg_isready -h {word(server.host)} -p {server.port}"
     return silent(about, server.pid, said, elsewhere if server.kind == "external" else "valerix logs postgres")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 from valerix_cli.doctor.findings import FIX, Examination, Finding, Fix, Subject
 from valerix_cli.doctor.setup import Setup
@@ -15,6 +14,7 @@ from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local import home
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, read_secrets
 from valerix_cli.local.trust import Distrust, distrust
+from valerix_cli.quoting import word
 
 ELSEWHERE = 'export VALERIX_STATE_DIR="$HOME/valerix"'
 _DIRECTORY, _SECRETS = Subject("state directory", "directory"), Subject("state directory", "secrets")
@@ -54,9 +54,7 @@ def judge_directory(directory: Path) -> Finding:
 
 def _judge_ours(directory: Path) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        return _DIRECTORY.failed(
-            f"{directory} cannot be written.", f"chmod u+rwx {quote(str(directory))}, or {ELSEWHERE}"
-        )
+        return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {word(directory)}, or {ELSEWHERE}")
     if foreign := home.foreign(directory):
         return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
     return _DIRECTORY.ok(f"{directory} is yours.")
@@ -73,7 +71,7 @@ def _judge_untrusted(directory: Path, doubt: Distrust) -> Finding:
 
 def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
     said = f"Others may write to {directory} (mode {stat.S_IMODE(mode):o})."
-    return said, f"{FIX}, or chmod go-w {quote(str(directory))}", partial(_narrow, directory, ~_OTHERS_WRITE)
+    return said, f"{FIX}, or chmod go-w {word(directory)}", partial(_narrow, directory, ~_OTHERS_WRITE)
 
 
 def _judge_missing(directory: Path) -> Finding:
@@ -98,7 +96,7 @@ def judge_secrets(directory: Path) -> Finding:
     if mode & _OTHERS:
         return _SECRETS.failed(
             f"Others may read {file} (mode {mode:o}).",
-            f"{FIX}, or chmod 600 {quote(str(file))}",
+            f"{FIX}, or chmod 600 {word(file)}",
             partial(_narrow, file, ~_OTHERS),
         )
     return _SECRETS.ok(f"{file} is yours alone.")
@@ -114,13 +112,13 @@ def _without_them(directory: Path, file: Path) -> str:
     return (
         LOST_SECRETS
         if home.has_data(directory)
-        else f"mv {quote(str(file))} {quote(f'{file}.broken')}; valerix up makes new ones"
+        else f"mv {word(file)} {word(f'{file}.broken')}; valerix up makes new ones"
     )
 
 
 def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
     """Whether the disk has the bytes that a start needs, and those one would want before load."""
-    hint = f"df -h {quote(str(home.nearest(directory)))}; make room, or {ELSEWHERE}"
+    hint = f"df -h {word(home.nearest(directory))}; make room, or {ELSEWHERE}"
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
     if free < wanted:

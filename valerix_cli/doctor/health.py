@@ -1,6 +1,5 @@
 """What a service says of itself: whether it is ready, who it is, and, of a worker, when it last looked for work."""
 
-from shlex import quote
 from typing import Literal
 
 import httpx
@@ -12,6 +11,7 @@ from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.durations import say_duration
 from valerix_cli.local.state import Service
 from valerix_cli.local.status import Check
+from valerix_cli.quoting import command, toml_table
 
 _HEARTBEAT = "worker_last_heartbeat_age_seconds "
 
@@ -29,15 +29,15 @@ class Ready(msgspec.Struct, frozen=True):
 
 def more_about(setup: Setup, replica: Replica) -> str:
     """How to learn more about a replica."""
-    return (
-        f"valerix logs {quote(replica.name)}" if setup.directory else f"curl -sS {quote(f'{replica.url}/health/ready')}"
-    )
+    if setup.directory:
+        return command("valerix logs", replica.name)
+    return command("curl -sS", f"{replica.url}/health/ready")
 
 
 def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
     """What `answer`, which took `seconds`, says: by whom, in which version, and what ails it."""
     about, process = Subject("services", replica.name), replica.process
-    other_address = f"correct the addresses of [contexts.{setup.name}]; valerix context show --origins"
+    other_address = f"correct the addresses of {toml_table(setup.name)}; valerix context show --origins"
     try:
         ready = msgspec.json.decode(answer.content, type=Ready)
     except msgspec.DecodeError:
@@ -77,5 +77,5 @@ def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
     if not ages:
         return about.skipped("It does not tell when it last looked for work.")
     if ages[0] > limit:
-        return about.failed(f"It last looked for work {say_duration(ages[0])} ago.", f"valerix logs {quote(name)}")
+        return about.failed(f"It last looked for work {say_duration(ages[0])} ago.", command("valerix logs", name))
     return about.ok("It looks for work.")

@@ -4,13 +4,13 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import partial
-from shlex import quote
 
 from valerix_cli.doctor.findings import Examination, Finding, Subject
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.plan import KINDS
 from valerix_cli.local.ports import holder, is_free
 from valerix_cli.local.state import Service
+from valerix_cli.quoting import command
 
 WANTED = {kind.port: kind.name for kind in KINDS if kind.port}
 
@@ -38,7 +38,7 @@ def _look(setup: Setup, port: int) -> Iterator[Finding]:
 def judge_free(port: int, ours: Service | None) -> Finding:
     about = Subject("ports", str(port))
     if ours:
-        return about.warning(f"Nobody listens, though {ours.name} should.", f"valerix logs {quote(ours.name)}")
+        return about.warning(f"Nobody listens, though {ours.name} should.", command("valerix logs", ours.name))
     return about.ok(f"Free for {WANTED[port]}.")
 
 

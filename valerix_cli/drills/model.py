@@ -11,7 +11,7 @@ from valerix_cli.load.orders import Mix
 
 Gremlin: TypeAlias = Literal["latency", "crash", "partial-failure"]
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
-ITEM = r"^[A-Za-z0-9_.:-]{1,64}$"
+ITEM = r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,64}$(?!\n)"
 SERVICE = r"^(order|inventory|worker)$"
 TARGET = r"^(order|inventory|worker)(-\d+)?$|^redis$|^postgres$"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]

@@ -12,6 +12,7 @@ from valerix_cli.contexts import Context
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.processes import Victims, victims
 from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.quoting import command
 from valerix_cli.session import Session
 
 CALM_WITHIN = 30.0  # seconds that what an earlier run left behind may take to settle
@@ -61,10 +62,11 @@ def _replicas(context: Context, drill: Drill) -> None:
     for service, wanted in drill.platform.replicas.items():
         found = len(context.services.get(service, ()))
         if found < wanted and service in context.services:
+            anew = command("valerix up --detach", replicas=f"{service}={wanted}")
             raise UnreachableError(
                 f"{drill.name} needs {wanted} replicas of {service}.",
                 f"there is {found}",
-                f"valerix down; valerix up --detach --replicas {service}={wanted}; or valerix drill run --fresh",
+                f"valerix down; {anew}; or valerix drill run --fresh",
             )
 
 

@@ -17,6 +17,7 @@ from valerix_cli.drills.enforceable import superfluous, unenforceable
 from valerix_cli.drills.model import ITEM, NAME, SERVICE, TARGET, Drill
 from valerix_cli.drills.units import read
 from valerix_cli.errors import BadUsageError
+from valerix_cli.quoting import command
 
 T = TypeVar("T")
 Steps: TypeAlias = tuple[str | int, ...]
@@ -58,7 +59,9 @@ def find(wanted: str) -> DrillFile:
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1, cutoff=0)
         raise BadUsageError(
-            f"There is no drill called `{wanted}`.", f"shipped are {', '.join(known)}", f"valerix drill show {near[0]}"
+            f"There is no drill called `{wanted}`.",
+            f"shipped are {', '.join(known)}",
+            command("valerix drill show", near[0]),
         )
     return known[wanted]
 

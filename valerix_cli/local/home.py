@@ -7,13 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shlex import quote
 
 from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, STACK_FILE
 from valerix_cli.local.trust import ensure_trusted
+from valerix_cli.quoting import word
 
 MARKER = ".valerix-state"
 LOGS = "logs"
@@ -175,7 +175,7 @@ def refused(directory: Path, error: OSError) -> CliError:
         return UnreachableError(
             f"{error.filename} cannot be used.",
             error.strerror or str(error),
-            LOST_SECRETS if secrets else f"mv {quote(error.filename)} somewhere else, and the same again",
+            LOST_SECRETS if secrets else f"mv {word(error.filename)} somewhere else, and the same again",
         )
     return UnreachableError(
         f"The state directory {directory} cannot be used.",

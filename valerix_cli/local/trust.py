@@ -12,10 +12,10 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
 from valerix_cli.errors import GuardError
+from valerix_cli.quoting import word
 
 ROOT = 0
 _ELSEWHERE = "set VALERIX_STATE_DIR to a directory of your own"
@@ -130,7 +130,7 @@ def _reason(place: Path, found: os.stat_result) -> Distrust | None:
 def _writable(place: Path, found: os.stat_result) -> Distrust:
     return Distrust(
         f"others may write to {place} (mode {stat.S_IMODE(found.st_mode):o})",
-        f"chmod go-w {quote(str(place))}, if all in it is yours; or {_ELSEWHERE}",
+        f"chmod go-w {word(place)}, if all in it is yours; or {_ELSEWHERE}",
     )
 
 

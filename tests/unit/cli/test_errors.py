@@ -34,6 +34,11 @@ def test_a_refusal_carries_its_facts_and_what_to_do() -> None:
     assert error.hint.startswith("valerix stock restock ps5 402,")
 
 
+def test_a_fact_that_reads_like_a_place_for_another_stays_as_it_is() -> None:
+    error = error_of(problem("insufficient-stock", 409, item_id="QTY $(id)", requested=500, available=98))
+    assert error.hint.startswith("valerix stock restock 'QTY $(id)' 402,")
+
+
 def test_an_answer_that_is_no_problem_document_is_named_for_its_status() -> None:
     read = problem_of(502, b"<html>Bad gateway</html>", "3")
     assert (read.slug, read.status, read.retry_after) == ("status-502", 502, 3.0)

@@ -108,3 +108,13 @@ def test_choosing_a_context_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path)
 def test_choosing_a_context_makes_the_file_where_there_is_none(tmp_path: Path) -> None:
     keep_context(tmp_path / "deep" / "config.toml", "staging")
     assert (tmp_path / "deep" / "config.toml").read_text() == 'context = "staging"\n'
+
+
+@pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "a.b", "żółw", "#1", "tab\there", "del\x7f", "]"])
+def test_a_default_context_of_any_name_is_read_again(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('output = "json"\n')
+    keep_context(path, name)
+    keep_context(path, name)
+    assert settings(tmp_path).setting("context").value == name
+    assert settings(tmp_path).setting("output").value == "json"

@@ -112,7 +112,18 @@ def test_how_a_body_is_written_does_not_change_its_fingerprint(body: bytes) -> N
         ),
         *(
             b'{"item_id":%s,"quantity":1}' % item
-            for item in (b'""', b'"a b"', b'"ps5\\n"', b'"\\nps5"', b'"ps5\\u0000"', b'"..\\/x"', b'"%2e"', b"1")
+            for item in (
+                b'""',
+                b'"a b"',
+                b'"ps5\\n"',
+                b'"\\nps5"',
+                b'"ps5\\u0000"',
+                b'"..\\/x"',
+                b'"%2e"',
+                b'"."',
+                b'".."',
+                b"1",
+            )
         ),
         b'{"item_id":"%s","quantity":1}' % (b"x" * 65),
         b'{"item_id":"caf\xc3\xa9","quantity":1}',

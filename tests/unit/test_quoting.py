@@ -1,0 +1,198 @@
+"""A value that goes into a shell command, a URL or a file of settings is read back as that very value."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common import paths
+from tests.unit.cli.test_given import commands as every_command
+from valerix_cli.quoting import command, glob, toml_key, toml_string, word
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(file for top in ("valerix_cli", "services") for file in (ROOT / top).rglob("*.py"))
+HOSTILE = (
+    "a b",
+    "'",
+    '"',
+    "$(id)",
+    "`id`",
+    "a;b",
+    "#",
+    "~",
+    "*",
+    "!1",
+    "\\",
+    "-x",
+    "--yes",
+    "a\nb",
+    "\x1b[31m",
+    "\x7f",
+    "it's\t\\here",
+    "żółw",
+    "",
+)
+TYPED = re.compile(
+    r"(?:^|[\s;:`'(])(?:valerix|kubectl|chmod|chown|mv|rm|df|curl|export|cd|kill|pg_isready|apt-get|pip) [^;]*$"
+)
+"""What ends like this is the beginning of a command, and what follows is a part of it."""
+PATH = re.compile(r"(?:^|[\w}]|://[^/\s]+)/(?:api|apis|orders|v1|admin)(?:/[^\s?]*)?/$")
+"""What ends like this is the beginning of a URL's path, and what follows is a segment."""
+QUOTED = re.compile(r"(?:word|command|path)\(|pid$|(?:server|self)\.port$|[A-Z_]+(?:\[.*\])?$")
+"""Expressions that are safe there: our own helpers', numbers, and constants."""
+SPOKEN = (
+    "valerix top  {name}",  # a title on the screen
+    "valerix demo: {TITLE}",  # the title of a picture
+    "valerix dashboard sign-in {said}",  # what is hashed with a password
+    "valerix {version.",  # what the command is called, and what version it is
+    "use valerix {ready.version}",
+    "started by valerix {version}",
+    "kill -9 of {fault.kill}",  # what a drill does, in its receipt
+    "it ends by itself in {ends}",  # said of a command
+    "Logs: valerix logs -f ({stack.log_dir}",
+    "valerix cluster {'delete' if",  # one of two words
+    "valerix drill {verb}",
+)
+"""What looks like a command and is none, or has no value of a user's in it."""
+
+
+def read_by_a_shell(line: str) -> list[str]:
+    """The words that bash makes of a command line."""
+    script = f"printf '%s\\0' {line}"
+    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - what is tested
+    return said.decode(errors="surrogateescape").split("\0")[:-1]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_shell_reads_a_word_as_the_value_and_no_terminal_acts_on_it(value: str) -> None:
+    assert read_by_a_shell(word(value)) == [value]
+    assert word(value).isprintable()
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_value_is_an_operand_or_the_value_of_an_option_and_never_an_option(value: str) -> None:
+    line = command("valerix order place", value, "b", key=value, item=None, quiet=False, no_input=True)
+    words = read_by_a_shell(line)
+    assert words[:3] == ["valerix", "order", "place"]
+    at = words.index("--key")
+    assert words[at : at + 3] == ["--key", value, "--no-input"]
+    if value.startswith("-"):
+        assert words[at + 3 :] == ["--", value, "b"]
+    else:
+        assert words[3:5] == [value, "b"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_toml_reads_a_string_and_a_key_as_the_value(value: str) -> None:
+    assert tomllib.loads(f"{toml_key(value)} = {toml_string(value)}") == {value: value}
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "back\\slash", "[a-z]", "plain"])
+def test_a_pattern_matches_the_path_alone(name: str, tmp_path: Path) -> None:
+    for each in (name, "a1", "aa", "whatx", "a"):
+        (tmp_path / each).touch()
+    expand = f"shopt -s nullglob; printf '%s\\0' {glob(name)}"
+    done = subprocess.run(["bash", "-c", expand], cwd=tmp_path, capture_output=True, check=True, text=True, timeout=30)  # noqa: S607 - what is tested
+    assert done.stdout.split("\0")[:-1] == [name]
+
+
+@pytest.mark.parametrize("segment", [".", "..", ""])
+def test_no_path_of_a_service_has_a_segment_that_names_another_one(segment: str) -> None:
+    with pytest.raises(ValueError, match="no segment"):
+        paths.path("api", "inventory", segment)
+
+
+@pytest.mark.parametrize("segment", ["a/../b", "%2e%2e", "a?b#c", "a b", "\n", "é"])
+def test_a_path_of_a_service_has_as_many_segments_as_were_given(segment: str) -> None:
+    from yarl import URL  # noqa: PLC0415 - as aiohttp reads it
+
+    url = URL(f"http://127.0.0.1{paths.path('api', 'inventory', segment, 'restock')}")
+    assert url.raw_path.count("/") == 4
+    assert url.parts[3] == segment or url.raw_parts[3] == paths.path(segment)[1:]
+
+
+@cache
+def followed() -> list[tuple[str, str, str]]:
+    """Each expression in an f-string of ours: where it is, what of the string comes before it, and what it is."""
+    found = []
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            before = ""
+            if not isinstance(node, ast.JoinedStr):
+                continue
+            for value in node.values:
+                if isinstance(value, ast.FormattedValue):
+                    said = ast.unparse(value.value)
+                    found.append((f"{file.relative_to(ROOT)}:{node.lineno}", before, said))
+                    before += f"{{{said}}}"
+                elif isinstance(value, ast.Constant):
+                    before += str(value.value)
+    return found
+
+
+def unquoted(beginning: re.Pattern[str]) -> list[str]:
+    return [
+        f"{where}: {before}{{{said}}}"
+        for where, before, said in followed()
+        if beginning.search(before)
+        and not QUOTED.match(said)
+        and not any(known in f"{before}{{{said}}}" for known in SPOKEN)
+    ]
+
+
+def test_every_value_in_a_command_to_be_typed_is_quoted() -> None:
+    assert unquoted(TYPED) == []
+
+
+def test_every_value_in_the_path_of_a_url_is_a_segment() -> None:
+    assert unquoted(PATH) == []
+
+
+def test_what_is_looked_for_is_found_where_it_is() -> None:
+    """Or the two tests above could not fail."""
+    found = [(before, said) for _, before, said in followed() if TYPED.search(before)]
+    assert ("kubectl kustomize ", "word(overlay)") in found
+    assert PATH.search("/api/inventory/")
+    assert PATH.search("{url}/api/v1/namespaces/{namespace}/pods/")
+
+
+def test_nothing_else_quotes_for_a_shell_or_a_path() -> None:
+    elsewhere = {
+        str(file.relative_to(ROOT))
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module, *(name.name for name in node.names))
+        in {("shlex", "quote"), ("urllib.parse", "quote"), ("pipes", "quote")}
+    }
+    assert elsewhere <= {"services/common/paths.py", "valerix_cli/cluster/reach.py"}  # a password in a URL
+
+
+def test_every_command_that_is_told_can_be_typed() -> None:
+    """Options that are said are options of the command, so that what is pasted is read."""
+    commands = dict(every_command())
+    told = [
+        call
+        for file in SOURCES
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "command"
+        and isinstance(call.args[0], ast.Constant)
+        and str(call.args[0].value).startswith("valerix ")
+    ]
+    assert len(told) > 20
+    for call in told:
+        assert isinstance(call.args[0], ast.Constant)
+        named = tuple(part for part in str(call.args[0].value).split()[1:] if not part.startswith("-"))
+        if named in commands:
+            known = {option for param in commands[named].params for option in param.opts}
+            assert {f"--{keyword.arg}".replace("_", "-") for keyword in call.keywords} <= known, ast.unparse(call)
+        else:
+            assert any(path[: len(named)] == named for path in commands), ast.unparse(call)
