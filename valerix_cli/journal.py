@@ -20,11 +20,15 @@ from valerix_cli.errors import BadUsageError
 
 
 class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
-    """A run. Where it has a `key_prefix`, nobody else sends under keys that begin so."""
+    """A run. Where it has a `key_prefix`, nobody else sends under keys that begin so.
+
+    `platform` is the id of the platform that it sends to; None where that is not known.
+    """
 
     at: datetime
     run: str
     key_prefix: str | None
+    platform: str | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
@@ -78,14 +82,14 @@ class JournalWriter:
     Raises BadUsageError when the file cannot be written, and when it holds anything that is no journal.
     """
 
-    def __init__(self, path: Path, run: str, key_prefix: str | None = None) -> None:
+    def __init__(self, path: Path, run: str, key_prefix: str | None = None, platform: str | None = None) -> None:
         try:
             self._file = _open_after_last_line(path)
             _sync_directory(path.parent)
         except OSError as error:
             why = f"{path}: {error.strerror}"
             raise BadUsageError("The journal cannot be written.", why, "name a file in a directory of yours") from error
-        self.write(Began(datetime.now(UTC), run, key_prefix))
+        self.write(Began(datetime.now(UTC), run, key_prefix, platform))
 
     def sent(self, key: str, item_id: str, quantity: int) -> Sent:
         """Return the entry, which the answer is to be written down for."""

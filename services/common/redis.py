@@ -121,6 +121,17 @@ async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
             log.warning("a key in Redis had a wrong type and is deleted", key=str(key), type=found, wanted=wanted)
 
 
+@contextlib.asynccontextmanager
+async def exchange() -> AsyncIterator[None]:
+    """Have a reply that its command never gets be a failure of Redis, like one that the client cannot read."""
+    try:
+        yield
+    except FAILURES:
+        raise
+    except Exception as error:
+        raise UnexpectedFailure(repr(error)) from error
+
+
 def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT, connect_timeout: float = LIMIT) -> Redis:
     """A client without retries: the library's own (10 of them) stall a caller for seconds and repeat writes."""
     return _Client.from_url(

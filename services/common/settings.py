@@ -16,7 +16,7 @@ SECRET = ("_token", "_tokens", "_password")  # how the names of what opens doors
 Token = Annotated[str, msgspec.Meta(min_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 BaseUrl = Annotated[
-    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$")
+    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$(?!\n)")
 ]
 S = TypeVar("S", bound="ServerSettings")
 

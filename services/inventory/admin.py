@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, Router, delete, get, post, put
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RawBody
@@ -15,8 +15,9 @@ from services.common.auth import operator_only
 from services.common.dependencies import note_failure
 from services.common.problems import PROBLEM_JSON, Problem, of_refusal, responses
 from services.common.redis import FAILURES, UnexpectedFailure
-from services.inventory import chaos
+from services.inventory import chaos, drills
 from services.inventory.chaos import ChaosUnavailable
+from services.inventory.drills import DrillBody, DrillLease, Returned
 from services.inventory.gremlins import Wish
 from services.inventory.registry import ActivationView, ChaosView, HitsView
 
@@ -35,6 +36,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 _wish = msgspec.json.Decoder(Wish)
 _halt = msgspec.json.Decoder(HaltBody)
+_drill = msgspec.json.Decoder(DrillBody)
 
 
 @get(responses=responses(401, 403, 503))
@@ -85,6 +87,24 @@ async def halt(state: State, body: RawBody) -> ChaosView:
     return await chaos.view(state.redis, state.leases)
 
 
+@put(
+    "/drill",
+    guards=[bodies.json_only],
+    operation_class=bodies.described(DrillBody),
+    responses=responses(401, 403, 409, 413, 415, 422, 503),
+)
+async def take_drill(state: State, body: RawBody) -> DrillLease:
+    """Have the platform to itself for one run of a drill, or go on having it."""
+    wanted = bodies.decode(body, _drill)
+    return await drills.take(state.redis, wanted)
+
+
+@delete("/drill/{run:str}", status_code=200, responses=responses(401, 403, 503))
+async def give_drill_back(state: State, run: FromPath[str]) -> Returned:
+    """Let the next drill begin; a run that does not have the platform changes nothing."""
+    return Returned(await drills.give_back(state.redis, run))
+
+
 def _of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     note_failure("redis", "gremlins", error, with_traceback=isinstance(error, UnexpectedFailure))
     return of_refusal(request, ChaosUnavailable("Nothing is changed for certain; look again", retry_after=1))
@@ -92,7 +112,7 @@ def _of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[by
 
 routes = Router(
     "/api/admin/chaos",
-    route_handlers=[get_chaos, get_hits, unleash, calm, halt],
+    route_handlers=[get_chaos, get_hits, unleash, calm, halt, take_drill, give_drill_back],
     guards=[operator_only],
     tags=["admin"],
     exception_handlers=dict.fromkeys(FAILURES, _of_outage),

@@ -1,8 +1,10 @@
 """What operators do with gremlins: let loose, look, calm, halt."""
 
+import msgspec
+
 from services.common.redis import Redis
 from services.common.refusals import Refusal
-from services.inventory import registry
+from services.inventory import drills, registry
 from services.inventory.gremlins import Wish, grant
 from services.inventory.leases import Leases
 from services.inventory.registry import ActivationView, ChaosView, HitsView
@@ -52,7 +54,7 @@ async def halt(redis: Redis, leases: Leases, *, halted: bool) -> None:
 
 async def view(redis: Redis, leases: Leases) -> ChaosView:
     await leases.sync()  # so that at least our own counts are of this moment
-    return await registry.view(redis)
+    return msgspec.structs.replace(await registry.view(redis), drill=await drills.current(redis))
 
 
 async def hits(redis: Redis, leases: Leases, activation_id: str) -> HitsView:

@@ -5,7 +5,7 @@ ends the gremlins and nothing else; the replicas tell again what they counted.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,7 +13,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.common.redis import FAILURES, Redis, UnexpectedFailure
+from services.common.redis import Redis, exchange
+from services.inventory.drills import DrillLease
 from services.inventory.gremlins import TTL_LIMIT, Activation, Gremlin, Hit, Script
 
 log = structlog.get_logger()
@@ -53,11 +54,12 @@ class ActivationView(Activation, frozen=True, kw_only=True):
 
 
 class ChaosView(msgspec.Struct, frozen=True):
-    """The live activation, and those that ended, newest first."""
+    """The live activation, those that ended, newest first, and the drill that has the platform to itself."""
 
     halted: bool
     live: ActivationView | None
     recent: list[ActivationView]
+    drill: DrillLease | None = None
 
 
 class HitsView(msgspec.Struct, frozen=True):
@@ -98,18 +100,7 @@ _script = msgspec.json.Decoder(list[Hit])
 _told_hit = msgspec.json.Decoder(tuple[str, int, Gremlin, UUID, int])  # by whom, its number there, and the hit itself
 
 
-@contextlib.asynccontextmanager
-async def _exchange() -> AsyncIterator[None]:
-    """Have a reply that its command never gets be a failure of Redis, like one that the client cannot read."""
-    try:
-        yield
-    except FAILURES:
-        raise
-    except Exception as error:
-        raise UnexpectedFailure(repr(error)) from error
-
-
-@_exchange()
+@exchange()
 async def look(redis: Redis, replica: str, process: str, following: str | None) -> Seen:
     """Find what is live, and say that `replica` is alive and what it follows."""
     async with redis.pipeline() as pipe:
@@ -121,7 +112,7 @@ async def look(redis: Redis, replica: str, process: str, following: str | None) 
     return Seen(live, remaining, not reported)
 
 
-@_exchange()
+@exchange()
 async def report(redis: Redis, replica: str, process: str, following: str | None, reports: list[Report]) -> bool:
     """Say what `process` of `replica` follows, counted and hit. Telling the same twice changes nothing.
 
@@ -142,7 +133,7 @@ async def report(redis: Redis, replica: str, process: str, following: str | None
         return (await pipe.execute())[0] is not None
 
 
-@_exchange()
+@exchange()
 async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
     """Return the time by Redis' clock, which all replicas share, and whether gremlins are halted."""
     async with redis.pipeline() as pipe:
@@ -152,7 +143,7 @@ async def time_and_halt(redis: Redis) -> tuple[datetime, bool]:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds), bool(halted)
 
 
-@_exchange()
+@exchange()
 async def activate(redis: Redis, activation: Activation, only: list[Hit] | None) -> None:
     """Make `activation` the live one until its time is up, and keep its script, if it has one, as long."""
     async with redis.pipeline() as pipe:
@@ -165,7 +156,7 @@ async def activate(redis: Redis, activation: Activation, only: list[Hit] | None)
         await pipe.execute()
 
 
-@_exchange()
+@exchange()
 async def script(redis: Redis, activation_id: str) -> Script | None:
     """Return what a scripted activation is to hit; None when Redis has lost it, or holds what makes no sense."""
     raw = await redis.get(_script_key(activation_id))
@@ -175,7 +166,7 @@ async def script(redis: Redis, activation_id: str) -> Script | None:
         return None
 
 
-@_exchange()
+@exchange()
 async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
     """End what is live and return it; set or lift the halt flag with it."""
     async with redis.pipeline() as pipe:
@@ -190,7 +181,7 @@ async def end(redis: Redis, *, halt: bool | None = None) -> Activation | None:
     return _live(raw, ttl, halted)[0]
 
 
-@_exchange()
+@exchange()
 async def followed(redis: Redis) -> dict[str, str]:
     """Return the replicas heard of within the last second, each with the id it follows, empty for none."""
     names: list[str] = sorted(map(_text, await redis.smembers(REPLICAS)))
@@ -203,7 +194,7 @@ async def followed(redis: Redis) -> dict[str, str]:
     return {name: _text(raw) for name, raw in zip(names, told, strict=True) if raw is not None}
 
 
-@_exchange()
+@exchange()
 async def view(redis: Redis) -> ChaosView:
     """Return everything, with the counts of all processes summed."""
     async with redis.pipeline() as pipe:
@@ -227,7 +218,7 @@ async def view(redis: Redis) -> ChaosView:
     return ChaosView(bool(halted), None if live is None else views[0], views if live is None else views[1:])
 
 
-@_exchange()
+@exchange()
 async def hits(redis: Redis, activation_id: str) -> HitsView | None:
     """Return what all processes together hit, each attempt once, by order; None when nobody followed such a thing."""
     async with redis.pipeline() as pipe:

@@ -14,7 +14,7 @@ from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Ref
 from services.inventory.gremlins import Attempt, Fault
 
 # Wide on purpose: one line refused here refuses its whole batch, so it is the order service that is strict.
-ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 

@@ -42,6 +42,12 @@ class QueueView(msgspec.Struct, frozen=True):
     misdated: int
 
 
+class PlatformView(msgspec.Struct, frozen=True):
+    """Which platform this is: made with its database of orders, and kept when that is restored."""
+
+    id: uuid.UUID
+
+
 class Requeued(msgspec.Struct, frozen=True):
     requeued: list[uuid.UUID]
 
@@ -90,6 +96,14 @@ async def force_breaker(state: State, body: RawBody) -> FleetView:
     fleet: Fleet = state.fleet
     await fleet.force(None if wanted.state == "auto" else wanted.state)
     return await fleet.view()
+
+
+@get("/api/admin/platform", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
+async def get_platform(state: State) -> PlatformView:
+    """Which platform this is, for a client to write into its journal."""
+    pool: Pool = state.pool
+    async with pool.connection() as conn:
+        return PlatformView(await store.platform_id(conn))
 
 
 @get("/api/admin/queue", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))

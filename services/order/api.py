@@ -137,7 +137,7 @@ async def list_orders(
     item_id: Annotated[str | None, QueryParameter(pattern=ITEM_ID)] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, QueryParameter(max_length=64, schema_extra={"pattern": CURSOR})] = None,
-    idempotency_key: Annotated[str | None, QueryParameter(pattern=f"^{KEY.pattern}$")] = None,
+    idempotency_key: Annotated[str | None, QueryParameter(pattern=f"^{KEY.pattern}$(?!\\n)")] = None,
 ) -> OrderPage:
     """Orders newest first, a page at a time; with a key, the one order that has it."""
     _refuse_ambiguous(request)

@@ -50,6 +50,7 @@ def build(settings: OrderSettings) -> Edge:
         api.list_orders,
         admin.get_breaker,
         admin.force_breaker,
+        admin.get_platform,
         admin.get_queue,
         admin.requeue,
     ]

@@ -48,7 +48,7 @@ class _Line(msgspec.Struct, frozen=True):
     order_id: uuid.UUID
     status: int
     repeated: bool = False
-    reason: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]+$")] | None = (
+    reason: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]+$(?!\n)")] | None = (
         None  # the database takes no NUL
     )
     available: int | None = None

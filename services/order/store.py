@@ -270,6 +270,13 @@ async def page_with_status(
     return [(row[9], _order(row)) for row in await cursor.fetchall()]
 
 
+async def platform_id(conn: Connection) -> uuid.UUID:
+    """Return which platform these are the orders of; a restored database says the same as the one that was saved."""
+    cursor = await conn.execute("SELECT id FROM platform_identity")
+    found: list[tuple[uuid.UUID]] = await cursor.fetchall()
+    return found[0][0]
+
+
 async def origin(conn: Connection) -> tuple[str, str]:
     """Return which database this is, in words that no other database has and no restored one, and its secret.
 

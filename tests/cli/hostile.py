@@ -135,6 +135,7 @@ PAGES: list[tuple[str, str, Any]] = [
     ("GET", r"/api/orders/[^/]+", wire.Order),
     ("GET", r"/api/orders/[^/]+/events", wire.OrderEvents),
     ("*", r"/api/admin/breaker", wire.Breaker),
+    ("GET", r"/api/admin/platform", wire.Platform),
     ("GET", r"/api/admin/queue", wire.Queue),
     ("POST", r"/api/admin/queue/requeue", wire.Requeued),
     ("GET", r"/api/inventory", wire.Items),
@@ -146,6 +147,7 @@ PAGES: list[tuple[str, str, Any]] = [
     ("DELETE", r"/api/admin/chaos", wire.Ended),
     ("POST", r"/api/admin/chaos/halt", wire.Chaos),
     ("GET", r"/api/admin/chaos/[^/]+/hits", wire.Hits),
+    ("PUT", r"/api/admin/chaos/drill", wire.DrillLease),
     ("GET", r"/api/v1/alerts", prometheus._Answer),  # noqa: SLF001 - what Prometheus answers
 ]
 _CALM = {"live": None, "halted": False}

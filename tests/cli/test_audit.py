@@ -2,6 +2,7 @@
 
 import json
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
@@ -72,6 +73,23 @@ def test_a_watched_audit_prints_a_line_per_change_until_it_is_interrupted(valeri
     spoil(valerix, "UPDATE inventory SET quantity = quantity - 1 WHERE item_id = 'chair'")
     assert watching.stdout.readline().startswith("stock-conserved ok")
     assert valerix.end(watching, signal.SIGINT).code == 130
+
+
+def test_a_journal_says_which_platform_it_is_of_and_another_ones_is_refused(valerix: Valerix, tmp_path: Path) -> None:
+    with database(valerix, "order_db") as conn:
+        ((platform,),) = conn.execute("SELECT id::text FROM platform_identity").fetchall()
+    for name, command in (
+        ("order", ["order", "place", "monitor"]),
+        ("load", ["load", "--item", "monitor", "--rate", "20/s", "--for", "200ms"]),
+    ):
+        journal = tmp_path / f"{name}.jsonl"
+        valerix(*command, "--journal", str(journal))
+        began = json.loads(journal.read_text().splitlines()[0])
+        assert (began["event"], began["platform"]) == ("began", platform)
+        journal.write_text(journal.read_text().replace(platform, str(uuid.uuid4())))
+        refused = valerix("audit", "--journal", str(journal), code=2)
+        assert "another platform's" in refused.err
+        assert "lost" not in refused.out + refused.err
 
 
 def test_what_is_no_journal_is_bad_usage(valerix: Valerix, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Drills against a real platform: each way they end, and that nothing of a fault is left on any of them."""
 
+import getpass
 import json
 import os
 import signal
@@ -11,10 +12,13 @@ from xml.etree import ElementTree as ET
 
 import psycopg
 import pytest
+import redis
 
-from tests.cli.conftest import Valerix
+from services.inventory.drills import LEASE
+from tests.cli.conftest import PATIENCE, Valerix
 from tests.processes import eventually, open_directory
 from valerix_cli.local.holds import hold, release
+from valerix_cli.local.state import cache_url, read_secrets, read_stack
 
 DRILL = """\
 name: small
@@ -43,6 +47,25 @@ def own() -> Iterator[Valerix]:
             yield valerix
         finally:
             valerix("down")
+
+
+@pytest.fixture
+def store(own: Valerix) -> Iterator[redis.Redis]:
+    """The platform's Redis."""
+    stack, secrets = read_stack(own.directory / "state"), read_secrets(own.directory / "state")
+    assert stack is not None
+    assert secrets is not None
+    url = cache_url(stack, secrets, {})
+    assert url is not None
+    with redis.Redis.from_url(url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _freed(store: redis.Redis) -> Iterator[None]:
+    """The platform is free for the next drill, however a test ends."""
+    yield
+    store.delete(LEASE)
 
 
 def written(
@@ -78,6 +101,11 @@ def started(valerix: Valerix, drill: str, said: str) -> subprocess.Popen[str]:
         assert line, f"the drill has ended: {heard}"
         heard += line
     return running
+
+
+def can_begin(valerix: Valerix) -> Callable[[], bool]:
+    """Whether no drill has the platform: the lease of one that was killed has ended."""
+    return lambda: valerix.json("chaos", "status")["drill"] is None
 
 
 def is_calm(valerix: Valerix) -> Callable[[], bool]:
@@ -176,7 +204,38 @@ def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: V
     running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 15s", seconds=30), "crash on 30 %")
     eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at its first look, unless a command takes all of that
     own.end(running, signal.SIGKILL)
-    eventually(is_calm(own), 20, "the end of the lease")
+    eventually(is_calm(own), 20, "the end of the gremlin's lease")
+    eventually(can_begin(own), 20, "the end of the drill's lease")
+
+
+def test_the_second_drill_on_a_platform_is_refused_and_names_the_first(own: Valerix, tmp_path: Path) -> None:
+    drill = written(tmp_path, seconds=301)
+    running = started(own, drill, "steady state")
+    refused = own("drill", "run", drill, code=4)
+    first = own.json("chaos", "status")["drill"]
+    assert first["run"] in refused.err
+    assert f"{getpass.getuser()}@" in refused.err
+    assert "Drill small runs" in own("chaos", "status").out
+    assert own("demo", "--auto", code=4).err.count(first["run"]) == 1
+    own.end(running, signal.SIGTERM)
+    assert can_begin(own)()
+
+
+def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp_path: Path) -> None:
+    running = started(own, written(tmp_path, fault="stop: worker, for: 1s", seconds=6), "worker stopped")
+    own("chaos", "on", "latency", "--rate", "1%", "--delay", "1ms", "--reason", "just trying")
+    out, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 12, out + err
+    (check,) = [one for one in receipt(own)["checks"] if one["require"] == "no faults but its own"]
+    assert (check["verdict"], "just trying" in check["why"]) == ("not-measured", True)
+
+
+def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: Path, store: redis.Redis) -> None:
+    running = started(own, written(tmp_path, seconds=301), "steady state")
+    store.set(LEASE, b"another {}", px=60_000)
+    out, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 12, out + err
+    assert "run another" in err
 
 
 def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valerix, tmp_path: Path) -> None:

@@ -46,13 +46,17 @@ class Client:
         self.told: dict[str, Told] = {}
         self.sent: dict[str, list[Body]] = {}
         self.prefixes: set[str] = set()
+        self.platforms: dict[str | None, str] = {}
+        """To which platforms it was sent, by the first run for each; None where a run does not say so."""
 
     def read_on(self) -> None:
         """Take in what has been added. Raises BadUsageError when it is no journal."""
         for entry in self._reader.entries():
             match entry:
-                case Began(key_prefix=str(prefix)):
-                    self.prefixes.add(prefix)
+                case Began():
+                    self.platforms.setdefault(entry.platform, entry.run)
+                    if entry.key_prefix is not None:
+                        self.prefixes.add(entry.key_prefix)
                 case Sent(key=key):
                     _note(self.sent.setdefault(key, []), (entry.item_id, entry.quantity))
                 case Answered(key=key, order_id=str(order_id)):

@@ -14,6 +14,7 @@ from valerix_cli.audit.lines import Bucket, Comparison, Refusals
 from valerix_cli.audit.model import Audit, Compared, Found, Invariant
 from valerix_cli.audit.queries import Connection
 from valerix_cli.audit.sources import Snapshots, Sources, snapshots
+from valerix_cli.errors import BadUsageError
 
 SETTLE_LIMIT = 60.0  # seconds
 KEYS_AT_ONCE = 10_000
@@ -31,6 +32,8 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         client.read_on()  # what was told before the snapshots must be in them
     cached = cache.read(sources.redis)  # the same
     with snapshots(sources) as moments, ThreadPoolExecutor(max_workers=1) as beside:
+        if client:
+            _refuse_other_platforms(client, queries.platform(moments.after))
         history = beside.submit(queries.broken_histories, moments.history)
         leases = beside.submit(queries.broken_leases, moments.history)
         comparison = compare(moments)
@@ -123,6 +126,17 @@ def _of_cache(cached: Cached, conn: Connection) -> Invariant:
     return model.CACHE_AGREES.judge(cache.compare(answers, _rows_of(conn, list(answers))))
 
 
+def _refuse_other_platforms(client: Client, platform: str | None) -> None:
+    """Raise BadUsageError where a journal is about the orders of another platform, none of which is lost here."""
+    for other, run in client.platforms.items():
+        if other is not None and other != platform:
+            raise BadUsageError(
+                "That journal is another platform's.",
+                f"its run {run} sent to platform {other}, and this is {platform or 'one without an id'}",
+                "valerix --context NAME audit --journal FILE, with the context that the journal was written with",
+            )
+
+
 def _never_sent(client: Client, keys: list[str], conn: Connection) -> Found:
     """Orders of unanswered keys for what the client never sent under them, going by the journal as it is then."""
     others = [row for row in _rows_of(conn, keys) if acknowledged.is_other(row, client.sent)]
@@ -151,7 +165,9 @@ def _not_checked(client: Client | None, cached: Cached) -> list[str]:
     left = ["that what was deducted has left the warehouse: Valerix sees its own books only"]
     if client is None:
         left.append("that no acknowledged order is lost: only the client knows; give its journal with --journal")
-    elif not client.prefixes:
+    elif None in client.platforms:
+        left.append("that the journal is this platform's: it does not say which platform it was written for")
+    if client is not None and not client.prefixes:
         left.append("that every order was sent by this client: its journal claims no keys for itself alone")
     if cached.why_not:
         left.append(f"that cached answers agree with their orders: {cached.why_not}")

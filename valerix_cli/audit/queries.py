@@ -407,6 +407,14 @@ def identity(conn: Connection) -> str:
     return str(row[0]) if row else ""
 
 
+def platform(conn: Connection) -> str | None:
+    """Which platform these are the orders of; None where the schema is older."""
+    if not is_ours(conn, "platform_identity"):
+        return None
+    row = conn.execute("SELECT id::text FROM platform_identity").fetchone()
+    return row[0] if row else None
+
+
 def is_ours(conn: Connection, table: str) -> bool:
     """Whether the schema of a Valerix service is there, and may be read."""
     row = conn.execute(

@@ -199,6 +199,13 @@ PROBLEMS = (
         "valerix chaos halt --resume",
     ),
     _problem(
+        "drill-running",
+        GuardError,
+        "Another drill has this platform; nothing was touched.",
+        "two drills at once would each see the faults of the other",
+        "wait for its end: valerix chaos status; or valerix drill run --fresh",
+    ),
+    _problem(
         "chaos-unavailable",
         UnreachableError,
         "The gremlins cannot be reached.",

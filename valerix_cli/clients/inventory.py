@@ -8,7 +8,7 @@ import msgspec
 
 from valerix_cli.addresses import path
 from valerix_cli.clients.http import Replicas, decode
-from valerix_cli.clients.wire import Activation, Chaos, Ended, Hits, Item, Items, Ledger, Restocked
+from valerix_cli.clients.wire import Activation, Chaos, DrillLease, Ended, Hits, Item, Items, Ledger, Restocked
 
 
 class InventoryClient:
@@ -79,3 +79,13 @@ class InventoryClient:
         return decode(
             self._replicas.send("POST", "/api/admin/chaos/halt", repeatable=True, json={"halted": halted}), Chaos
         )
+
+    def take_drill(self, *, run: str, drill: str, by: str, ttl_seconds: int) -> DrillLease:
+        """Have the platform for one run of a drill, or go on having it. Raises GuardError where another run has it."""
+        self._replicas.operator_only("run a drill")
+        wanted = {"run": run, "drill": drill, "by": by, "ttl_seconds": ttl_seconds}
+        return decode(self._replicas.send("PUT", "/api/admin/chaos/drill", repeatable=True, json=wanted), DrillLease)
+
+    def give_drill_back(self, run: str) -> None:
+        """Let the next drill begin."""
+        self._replicas.send("DELETE", path("api", "admin", "chaos", "drill", run), repeatable=True)

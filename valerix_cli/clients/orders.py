@@ -14,7 +14,7 @@ from valerix_cli.addresses import path
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.tracing import client_span
-from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Queue, Requeued
+from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Platform, Queue, Requeued
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.journal import JournalWriter
 
@@ -129,6 +129,14 @@ class OrderClient:
         """Set every replica's breaker to `open` or `closed`, or give it back to its window with `auto`."""
         self._replicas.operator_only("force the breaker")
         return decode(self._post("/api/admin/breaker", {"state": state}), Breaker)
+
+    def platform(self) -> str | None:
+        """Which platform takes the orders, for a journal of them; None where it does not say so."""
+        try:
+            self._replicas.operator_only("ask which platform this is")
+            return str(self._replicas.get("/api/admin/platform", Platform).id)
+        except CliError:
+            return None
 
     def queue(self) -> Queue:
         self._replicas.operator_only("read the queue")

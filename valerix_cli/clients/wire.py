@@ -170,10 +170,25 @@ class Hits(msgspec.Struct, frozen=True):
     complete: bool
 
 
+class Platform(msgspec.Struct, frozen=True):
+    id: UUID
+
+
+class DrillLease(msgspec.Struct, frozen=True):
+    """Which run of a drill has the platform to itself."""
+
+    run: str
+    drill: str
+    by: str
+    since: datetime
+    remaining_seconds: float
+
+
 class Chaos(msgspec.Struct, frozen=True):
     halted: bool
     live: Activation | None
     recent: list[Activation] = []
+    drill: DrillLease | None = None
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from valerix_cli.app import App
 from valerix_cli.commands.audit import find_sources
 from valerix_cli.commands.load import parse_share
 from valerix_cli.drills import comparing, documents, fresh, reading, verdict
+from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.faults import say
 from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Receipt
@@ -234,7 +235,8 @@ def _run(
 def _here(session: Session, wanted: Wanted, tell: Callable[[str], None]) -> Receipt:
     sources = find_sources(session.context)
     versions = {"valerix": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}
-    return Runner(session, sources, wanted, versions, tell).run()
+    with Alone(session, wanted.run, wanted.file.drill.name) as alone:
+        return Runner(session, sources, wanted, versions, alone, tell).run()
 
 
 def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:

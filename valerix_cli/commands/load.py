@@ -146,7 +146,11 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
     """Run a load and show on stderr how it goes. After one Ctrl-C it sends no more and waits for what is under way."""
     context = session.context
     headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
-    with JournalWriter(journal, "load", plan.key_prefix) if journal else nullcontext() as record:
+    with (
+        JournalWriter(journal, "load", plan.key_prefix, session.orders.platform())
+        if journal
+        else nullcontext() as record
+    ):
         going = Load(plan, context.services["order"], headers, gates=gates, journal=record)
         result = beside(going)
         while True:

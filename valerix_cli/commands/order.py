@@ -55,7 +55,11 @@ def place(  # noqa: PLR0913 - a parameter per option
     wanted = _wanted(items or [], file, key)
     check_journal(journal)
     session.guard(f"place {len(wanted)} order{'s' if len(wanted) > 1 else ''}")
-    with JournalWriter(journal, "order place") if journal else nullcontext() as record:
+    with (
+        JournalWriter(journal, "order place", platform=session.orders.platform())
+        if journal
+        else nullcontext() as record
+    ):
         place_all(session, wanted, retries=retries, concurrency=concurrency, wait=wait, journal=record)
 
 

@@ -17,6 +17,7 @@ from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import Activation
 from valerix_cli.demo.forgery import Forgery, forgery, how_to_undo
 from valerix_cli.demo.pulse import Pulse, pulse
+from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.faults import calm
 from valerix_cli.drills.preflight import all_run, no_gremlins, not_forced
 from valerix_cli.drills.processes import BACK_WITHIN, Processes
@@ -62,11 +63,16 @@ class Scene:
         with ExitStack() as begun:
             if self.forgery:
                 self.forgery.undo()  # what a demo that was killed has left
+            run = f"demo-{secrets.token_hex(3)}"
+            begun.enter_context(Alone(self.session, run, "demo"))
             self._choose_items()
-            self._prefix = self._prepare()
+            self._prepare(run)
+            self._prefix = f"{run}-"
             directory = begun.enter_context(tempfile.TemporaryDirectory(prefix="valerix-demo-"))
             self.journal = Path(directory) / "journal.jsonl"
-            writer = begun.enter_context(JournalWriter(self.journal, "demo", self._prefix))
+            writer = begun.enter_context(
+                JournalWriter(self.journal, "demo", self._prefix, self.session.orders.platform())
+            )
             self.orders: OrderClient = self.session.orders.recorded(writer)
             self.writer = writer
             self._load = load = self._make_load(writer)
@@ -137,8 +143,8 @@ class Scene:
         self.item = next((item for item in [_FAVOURITE, *known] if item in known), _FAVOURITE)
         self.other_item = next((item for item in known if item != self.item), self.item)
 
-    def _prepare(self) -> str:
-        """Be sure that nobody else breaks anything, and of stock. Returns what keys begin with.
+    def _prepare(self, run: str) -> None:
+        """Be sure that nobody else breaks anything, and of stock.
 
         What an earlier demo has left to recover may be there: the first step waits for calm.
         """
@@ -147,10 +153,8 @@ class Scene:
         not_forced(self.session.orders)
         if self.processes:
             all_run(self.processes)
-        run = f"demo-{secrets.token_hex(3)}"
         if (found := inventory.item(self.item).quantity) < _STOCK:
             inventory.restock(self.item, _STOCK - found, f"{run}-{self.item}")
-        return f"{run}-"
 
     def _make_load(self, writer: JournalWriter) -> Load:
         context = self.session.context

@@ -165,7 +165,7 @@ class Faults:
             "latency": False,
             "seed": self._drill.seed,
             "ttl_seconds": max(1, math.ceil(min(left, LONGEST))),
-            "reason": f"drill {self._drill.name}",
+            "reason": reason(self._drill),
         }
         for fault in live.values():
             if fault.gremlin == "latency":
@@ -261,6 +261,11 @@ def calm(inventory: InventoryClient) -> str:
             why = str(error)
         time.sleep(0.2)
     return why or "one was turned on again"
+
+
+def reason(drill: Drill) -> str:
+    """What a drill says of its gremlins to everybody who looks."""
+    return f"drill {drill.name}"
 
 
 def say(fault: Fault) -> str:

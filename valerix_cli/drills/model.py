@@ -10,10 +10,10 @@ from valerix_cli.drills.units import PerSecond, Seconds, Share
 from valerix_cli.load.orders import Mix
 
 Gremlin: TypeAlias = Literal["latency", "crash", "partial-failure"]
-NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)"
 ITEM = r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,64}$(?!\n)"
-SERVICE = r"^(order|inventory|worker)$"
-TARGET = r"^(order|inventory|worker)(-\d+)?$|^redis$|^postgres$"
+SERVICE = r"^(order|inventory|worker)$(?!\n)"
+TARGET = r"^((order|inventory|worker)(-\d+)?|redis|postgres)$(?!\n)"
 Name = Annotated[str, msgspec.Meta(pattern=NAME)]
 ItemId = Annotated[str, msgspec.Meta(pattern=ITEM)]
 Service = Annotated[str, msgspec.Meta(pattern=SERVICE)]

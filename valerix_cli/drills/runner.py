@@ -13,8 +13,9 @@ import msgspec
 
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.drills import judging, verdict
+from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.enforceable import RECENT
-from valerix_cli.drills.faults import Faults
+from valerix_cli.drills.faults import Faults, reason
 from valerix_cli.drills.figures import by_the_second, due_between, figures, of_platform, over_between
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.model import Drill
@@ -66,10 +67,16 @@ class Runner:
     """One run. `tell` hears what goes on, line by line."""
 
     def __init__(
-        self, session: Session, sources: Sources, wanted: Wanted, versions: dict[str, str], tell: Tell
+        self,
+        session: Session,
+        sources: Sources,
+        wanted: Wanted,
+        versions: dict[str, str],
+        alone: Alone,
+        tell: Tell,
     ) -> None:
         self._session, self._sources, self._wanted, self._versions = session, sources, wanted, versions
-        self._say = tell
+        self._alone, self._say = alone, tell
         self._drill: Drill = wanted.file.drill
         self._orders: list[Seen] = []
         self._checks: list[Check] = []
@@ -90,7 +97,9 @@ class Runner:
         audit(self._sources)  # if it cannot be read, better now than at the end
         struck = victims(self._session.context, wanted.directory) if self._drill.strikes_processes else None
         with (
-            JournalWriter(self._wanted.journal, f"drill {self._drill.name}", prefix) as journal,
+            JournalWriter(
+                wanted.journal, f"drill {self._drill.name}", prefix, self._session.orders.platform()
+            ) as journal,
             Watcher(self._session, self._clock) as watcher,
         ):
             self._watcher = watcher
@@ -217,10 +226,21 @@ class Runner:
         self._hold("faults", self._drill.expect, begin, self._drill.load.seconds)
         if not self._orders:
             self._checks.append(Check("faults", "orders are sent", "not-measured", "not one was sent", 0))
+        self._checks.append(self._no_other_faults())
         for injection in self._faults.injections.values():
             fired: Verdict = "held" if injection.hits else "not-measured"
             why = f"injected {injection.hits}" + (f" of {injection.rolls}" if injection.kind == "gremlin" else "")
             self._checks.append(Check("faults", f"fired: {injection.says}", fired, why, injection.hits))
+
+    def _no_other_faults(self) -> Check:
+        """Whether what was measured is the work of this drill alone."""
+        ours = {one for injection in self._faults.injections.values() for one in injection.activations}
+        live = {str(seen.gremlin.id): seen.gremlin.reason for seen in self._watcher.sightings if seen.gremlin}
+        others = {one: why for one, why in live.items() if one not in ours and why != reason(self._drill)}
+        wrong = [f"gremlin {one} was live" + (f": {why}" if why else "") for one, why in others.items()]
+        wrong += [self._alone.lost.why] if self._alone.lost else []
+        verdict: Verdict = "not-measured" if wrong else "held"
+        return Check("faults", "no faults but its own", verdict, "; ".join(wrong) or "none was seen", len(wrong))
 
     def _prove(self) -> None:
         self._tell("auditing")
@@ -250,8 +270,8 @@ class Runner:
         while not enough():
             if not in_peace or self._wanted.script is not None:  # a script hits nothing before its time
                 self._faults.step()
-            if self._faults.failures:
-                raise self._faults.failures[0]
+            if wrong := [*self._faults.failures, *filter(None, [self._alone.lost])]:
+                raise wrong[0]
             for requirement in self._drill.abort:
                 if self._calls_for_an_end(requirement):
                     raise Broken(f"abort: {requirement.text}")

@@ -53,6 +53,9 @@ def chaos_view(chaos: Chaos) -> RenderableType:
     parts: list[RenderableType] = []
     if chaos.halted:
         parts.append(Text("Gremlins are halted: none can be turned on.", style="yellow"))
+    if chaos.drill:
+        held = chaos.drill
+        parts.append(Text(f"Drill {held.drill} runs, by {held.by}, since {clock(held.since)}: {held.run}"))
     parts.append(activation_view(chaos.live) if chaos.live else Text("No gremlin is live."))
     if chaos.recent:
         parts += [Text(""), Text("Ended before", style="dim"), recent_view(chaos.recent)]

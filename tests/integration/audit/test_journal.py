@@ -1,8 +1,10 @@
 """What a client was told, held against the databases."""
 
 import threading
+import uuid
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.integration.audit.books import Books, named
@@ -41,6 +43,48 @@ def test_an_acknowledged_order_that_is_gone_is_named(books: Books, path: Path) -
     books.inventory("UPDATE inventory SET quantity = 100")
     assert books.broken() == {}, "the databases alone cannot tell"
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
+
+
+def platform_of(books: Books) -> str:
+    with psycopg.connect(books.sources.orders) as conn:
+        ((found,),) = conn.execute("SELECT id::text FROM platform_identity").fetchall()
+        return str(found)
+
+
+def test_a_journal_of_this_platform_is_compared(books: Books, path: Path) -> None:
+    order_id = books.order("run-1", "confirmed")
+    with JournalWriter(path, "run", "run-", platform_of(books)) as journal:
+        journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
+    found = books.audit(path)
+    assert (found.verdict, named(found, "acknowledged-not-lost").checked) == ("clean", 1)
+    assert not [line for line in found.not_checked if "journal" in line]
+
+
+def test_a_journal_of_another_platform_is_refused_and_no_order_is_called_lost(books: Books, path: Path) -> None:
+    order_id = books.order("run-1", "confirmed")
+    with JournalWriter(path, "here", "run-", platform_of(books)) as journal:
+        journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
+    with JournalWriter(path, "elsewhere", "other-", str(uuid.uuid4())) as journal:
+        journal.answered(journal.sent("other-1", "ps5", 1), 201, str(uuid.uuid4()), "confirmed")
+    with pytest.raises(BadUsageError, match="run elsewhere sent to platform"):
+        books.audit(path)
+
+
+def test_a_journal_that_names_no_platform_is_compared_and_the_audit_says_so(books: Books, path: Path) -> None:
+    order_id = books.order("run-1", "confirmed")
+    with JournalWriter(path, "run", "run-") as journal:
+        journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
+    assert any("does not say which platform" in line for line in books.audit(path).not_checked)
+
+
+def test_a_journal_is_not_this_platforms_where_the_schema_is_older_and_knows_no_platform(
+    books: Books, path: Path
+) -> None:
+    books.orders("DROP TABLE platform_identity")
+    with JournalWriter(path, "run", "run-", str(uuid.uuid4())):
+        pass
+    with pytest.raises(BadUsageError, match="one without an id"):
+        books.audit(path)
 
 
 def test_one_key_told_two_orders_is_named(books: Books, path: Path) -> None:

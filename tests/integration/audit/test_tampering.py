@@ -56,6 +56,8 @@ NOT_COVERED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("schema_migrations", "version"): ("the doctor compares it with the code", [""]),
     ("schema_migrations", "name"): ("the doctor goes by the version", [""]),
     ("schema_migrations", "applied_at"): (PEOPLE, [""]),
+    ("platform_identity", "is_only"): ("it holds one row and can hold no other", [""]),
+    ("platform_identity", "id"): ("it says which journals are about these orders, and nothing else", [""]),
     ("platform", "is_only"): ("it holds one row and can hold no other", [""]),
     ("platform", "secret"): ("the auditor may not read it; with another, cached answers are worth nothing", [""]),
 }

@@ -15,6 +15,7 @@ BASIC = {"Authorization": "Basic b3BlcmF0b3I6b3BlcmF0b3I="}
 OPERATOR_ENDPOINTS: list[tuple[str, str, str, Any]] = [
     ("order", "GET", "/api/admin/breaker", None),
     ("order", "POST", "/api/admin/breaker", {"state": "auto"}),
+    ("order", "GET", "/api/admin/platform", None),
     ("order", "GET", "/api/admin/queue", None),
     ("order", "POST", "/api/admin/queue/requeue", {"all": True}),
     ("inventory", "POST", "/api/inventory/ps5/restock", {"quantity": 1}),
@@ -22,6 +23,8 @@ OPERATOR_ENDPOINTS: list[tuple[str, str, str, Any]] = [
     ("inventory", "POST", "/api/admin/chaos", {"ttl_seconds": 1}),
     ("inventory", "DELETE", "/api/admin/chaos", None),
     ("inventory", "POST", "/api/admin/chaos/halt", {"halted": False}),
+    ("inventory", "PUT", "/api/admin/chaos/drill", {"run": "a", "drill": "a", "by": "a", "ttl_seconds": 1}),
+    ("inventory", "DELETE", "/api/admin/chaos/drill/a", None),
 ]
 SERVICE_ENDPOINTS: list[tuple[str, str, str, Any]] = [
     ("inventory", "POST", "/api/inventory/deduct", DEDUCTION),

@@ -90,6 +90,7 @@ def everything(shop: Shop, finished: dict[str, Any]) -> list[Question]:
         Question(shop.order, "GET", "/api/orders"),
         Question(shop.order, "GET", "/api/orders?status=confirmed"),
         Question(shop.order, "GET", f"/api/orders?idempotency_key={key}"),
+        Question(shop.order, "GET", "/api/admin/platform"),
         Question(shop.order, "GET", "/api/admin/queue"),
         Question(shop.order, "POST", "/api/admin/queue/requeue", {"all": True}),
         Question(shop.order, "GET", "/api/admin/breaker", without=200),

@@ -30,6 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "only": [{"gremlin": "latency", "order_id": ORDER_ID, "attempt": 1}],
     },
     "/api/admin/chaos/halt": {"halted": False},
+    "/api/admin/chaos/drill": {"run": "run", "drill": "small", "by": "us", "ttl_seconds": 1},
 }
 POSTS = [endpoint for endpoint in endpoints("POST", "PUT", "PATCH") if endpoint.service != "frontend"]
 CHANGES = [

@@ -1,0 +1,138 @@
+"""The lease by which a drill has a platform to itself: two running replicas, and what else may be in Redis."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from services.inventory.drills import LEASE, LEASE_LIMIT
+from tests.integration.inventory.warehouse import Warehouse
+from tests.processes import OPERATOR, eventually
+
+TAKEN, REFUSED = 200, 409
+
+
+@pytest.fixture
+def store(warehouse: Warehouse) -> Iterator[redis.Redis]:
+    """The warehouse's Redis, in which no drill has a lease."""
+    with redis.Redis.from_url(warehouse.redis_url) as client:
+        client.delete(LEASE)
+        yield client
+        client.delete(LEASE)
+
+
+def take(warehouse: Warehouse, run: str, at: int = 0, **terms: Any) -> httpx.Response:
+    body = {"run": run, "drill": "small", "by": "us", "ttl_seconds": 30} | terms
+    return warehouse.http.put(f"{warehouse.replicas[at].url}/api/admin/chaos/drill", json=body, headers=OPERATOR)
+
+
+def give_back(warehouse: Warehouse, run: str) -> Any:
+    url = f"{warehouse.replicas[1].url}/api/admin/chaos/drill/{run}"
+    return warehouse.http.delete(url, headers=OPERATOR).json()
+
+
+def new_run() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.mark.usefixtures("store")
+def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Warehouse) -> None:
+    assert take(warehouse, "first", by="ann@laptop").status_code == TAKEN
+    refused = take(warehouse, "second", at=1)
+    problem = refused.json()
+    assert (refused.status_code, problem["type"]) == (REFUSED, "urn:valerix:problem:drill-running")
+    assert (problem["run"], "ann@laptop" in problem["detail"], "small" in problem["detail"]) == ("first", True, True)
+    assert 0 < problem["remaining_seconds"] <= 30
+
+
+@pytest.mark.usefixtures("store")
+def test_everybody_sees_which_drill_has_the_platform(warehouse: Warehouse) -> None:
+    taken = take(warehouse, "first").json()
+    seen = warehouse.chaos()["drill"]
+    assert {name: seen[name] for name in ("run", "drill", "by", "since")} == {
+        name: taken[name] for name in ("run", "drill", "by", "since")
+    }
+
+
+@pytest.mark.usefixtures("store")
+def test_of_many_drills_at_once_one_begins(warehouse: Warehouse) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda at: take(warehouse, new_run(), at % 2).status_code, range(16)))
+    assert sorted(codes) == [TAKEN] + 15 * [REFUSED]
+
+
+def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Warehouse, store: redis.Redis) -> None:
+    first = take(warehouse, "first", ttl_seconds=5).json()
+    again = take(warehouse, "first", at=1, ttl_seconds=60)
+    assert (again.status_code, again.json()["since"]) == (TAKEN, first["since"])
+    assert store.pttl(LEASE) > 5000
+
+
+@pytest.mark.usefixtures("store")
+def test_the_lease_of_a_drill_that_was_killed_ends(warehouse: Warehouse) -> None:
+    take(warehouse, "killed", ttl_seconds=1)
+    eventually(lambda: take(warehouse, "next").status_code == TAKEN, what="the end of the lease")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(warehouse: Warehouse) -> None:
+    take(warehouse, "first")
+    assert give_back(warehouse, "second") == {"returned": False}
+    assert take(warehouse, "second").status_code == REFUSED
+    assert give_back(warehouse, "first") == {"returned": True}
+    assert take(warehouse, "second").status_code == TAKEN
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda store: store.hset(LEASE, "a", "b"), id="a hash"),
+        pytest.param(lambda store: store.rpush(LEASE, "a"), id="a list"),
+        pytest.param(lambda store: store.set(LEASE, b"other {}"), id="a lease without an end"),
+        pytest.param(
+            lambda store: store.set(LEASE, b"other {}", ex=LEASE_LIMIT + 60), id="a lease that is longer than any"
+        ),
+    ],
+)
+def test_what_is_no_lease_keeps_no_drill_away(
+    warehouse: Warehouse, store: redis.Redis, spoil: Callable[[redis.Redis], object]
+) -> None:
+    spoil(store)
+    assert take(warehouse, "first").status_code == TAKEN
+    assert 0 < store.pttl(LEASE) <= 30_000
+
+
+@pytest.mark.parametrize("raw", [b"other", b"other {}", b"\xff\xfe garbage", b"", b" "])
+def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
+    warehouse: Warehouse, store: redis.Redis, raw: bytes
+) -> None:
+    store.set(LEASE, raw, px=2000)
+    assert take(warehouse, "first").status_code == REFUSED
+    assert warehouse.http.get(f"{warehouse.replicas[0].url}/api/admin/chaos", headers=OPERATOR).is_success
+    eventually(lambda: take(warehouse, "first").status_code == TAKEN, what="the end of the lease")
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"run": ""},
+        {"run": "a b"},
+        {"run": "a\n"},
+        {"run": "a" * 101},
+        {"run": None},
+        {"drill": ""},
+        {"by": "a" * 201},
+        {"ttl_seconds": 0},
+        {"ttl_seconds": LEASE_LIMIT + 1},
+        {"more": 1},
+    ],
+    ids=json.dumps,
+)
+def test_what_a_lease_cannot_be_is_refused(warehouse: Warehouse, store: redis.Redis, terms: dict[str, Any]) -> None:
+    assert take(warehouse, **({"run": "first"} | terms)).json()["type"] == "urn:valerix:problem:invalid-body"
+    assert not store.exists(LEASE)
