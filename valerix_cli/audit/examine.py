@@ -12,7 +12,7 @@ from valerix_cli.audit.acknowledged import Client, Row
 from valerix_cli.audit.cache import Cached
 from valerix_cli.audit.lines import Bucket, Comparison, Refusals
 from valerix_cli.audit.model import Audit, Compared, Found, Invariant
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.audit.sources import Snapshots, Sources, snapshots
 from valerix_cli.errors import BadUsageError
 
@@ -33,26 +33,30 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
     cached = cache.read(sources.redis)  # the same
     with snapshots(sources) as moments, ThreadPoolExecutor(max_workers=1) as beside:
         if client:
-            _refuse_other_platforms(client, queries.platform(moments.after))
-        history = beside.submit(queries.broken_histories, moments.history)
-        leases = beside.submit(queries.broken_leases, moments.history)
+            _refuse_other_platforms(client, queries.databases.platform(moments.after))
+        history = beside.submit(queries.history.broken_histories, moments.history)
+        leases = beside.submit(queries.history.broken_leases, moments.history)
         comparison = compare(moments)
         refusals = _compare_refusals(moments)
-        orders = queries.orders_by_status(moments.after)
-        ledger_lines = queries.ledger_lines(moments.inventory)
-        settled = queries.unsettled(moments.after, settle_limit)
+        orders = queries.orders.orders_by_status(moments.after)
+        ledger_lines = queries.stock.ledger_lines(moments.inventory)
+        settled = queries.orders.unsettled(moments.after, settle_limit)
         invariants = [
-            model.ONE_ORDER_PER_KEY.judge(_once(queries.doubled_keys(moments.after), comparison.ids.found)),
+            model.ONE_ORDER_PER_KEY.judge(_once(queries.orders.doubled_keys(moments.after), comparison.ids.found)),
             *_of_stock(moments.inventory),
-            model.CONFIRMED_MEANS_DEDUCTED.judge(comparison.confirmed.found.plus(queries.releases(moments.inventory))),
+            model.CONFIRMED_MEANS_DEDUCTED.judge(
+                comparison.confirmed.found.plus(queries.stock.releases(moments.inventory))
+            ),
             model.DEDUCTED_MEANS_ORDERED.judge(comparison.deducted.found),
             model.FAILED_MEANS_REFUSED.judge(refusals.failed.found),
             model.REFUSED_MEANS_ORDERED.judge(refusals.refused.found),
-            model.ONE_OUTCOME_PER_ORDER.judge(queries.refused_and_deducted(moments.inventory)),
-            model.FINGERPRINTS_FIT.judge(queries.other_fingerprints(moments.after)),
-            model.LEDGER_IN_ORDER.judge(queries.disordered_ledger(moments.inventory)),
-            transitions := model.TERMINAL_STAYS.judge(history.result().plus(queries.other_reasons(moments.after))),
-            model.LEASES_KEPT.judge(leases.result().plus(queries.other_tokens(moments.after))),
+            model.ONE_OUTCOME_PER_ORDER.judge(queries.stock.refused_and_deducted(moments.inventory)),
+            model.FINGERPRINTS_FIT.judge(queries.orders.other_fingerprints(moments.after)),
+            model.LEDGER_IN_ORDER.judge(queries.stock.disordered_ledger(moments.inventory)),
+            transitions := model.TERMINAL_STAYS.judge(
+                history.result().plus(queries.history.other_reasons(moments.after))
+            ),
+            model.LEASES_KEPT.judge(leases.result().plus(queries.history.other_tokens(moments.after))),
             model.SETTLED.judge(settled),
             _of_client(client, moments.after) if client else model.ACKNOWLEDGED_NOT_LOST.unchecked(),
             *([] if cached.why_not else [_of_cache(cached, moments.after)]),
@@ -80,9 +84,9 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
 def compare(moments: Snapshots) -> Comparison:
     """Have the databases sort their lines side by side, then compare what comes."""
     streams = (
-        queries.confirmed_orders(moments.before),
-        queries.deductions(moments.inventory),
-        queries.living_orders(moments.after),
+        queries.streams.confirmed_orders(moments.before),
+        queries.streams.deductions(moments.inventory),
+        queries.streams.living_orders(moments.after),
     )
     comparison = Comparison()
     with ThreadPoolExecutor(max_workers=len(streams)) as side_by_side:
@@ -92,8 +96,12 @@ def compare(moments: Snapshots) -> Comparison:
 
 def _compare_refusals(moments: Snapshots) -> Refusals:
     refusals = Refusals()
-    refusals.hold_failed(queries.failed_orders(moments.before), queries.reasoned_refusals(moments.inventory))
-    refusals.hold_refused(queries.refusals(moments.inventory), queries.unconfirmed_orders(moments.after))
+    refusals.hold_failed(
+        queries.streams.failed_orders(moments.before), queries.streams.reasoned_refusals(moments.inventory)
+    )
+    refusals.hold_refused(
+        queries.streams.refusals(moments.inventory), queries.streams.unconfirmed_orders(moments.after)
+    )
     return refusals
 
 
@@ -109,8 +117,8 @@ def _once(keys: Found, ids: Found) -> Found:
 
 def _of_stock(conn: Connection) -> list[Invariant]:
     return [
-        model.NO_OVERSELL.judge(queries.oversold(conn)),
-        model.STOCK_CONSERVED.judge(queries.unbalanced(conn)),
+        model.NO_OVERSELL.judge(queries.stock.oversold(conn)),
+        model.STOCK_CONSERVED.judge(queries.stock.unbalanced(conn)),
     ]
 
 
@@ -122,7 +130,7 @@ def _of_client(client: Client, conn: Connection) -> Invariant:
 
 
 def _of_cache(cached: Cached, conn: Connection) -> Invariant:
-    answers = cached.of(queries.identity(conn))
+    answers = cached.of(queries.databases.identity(conn))
     return model.CACHE_AGREES.judge(cache.compare(answers, _rows_of(conn, list(answers))))
 
 
@@ -147,13 +155,16 @@ def _never_sent(client: Client, keys: list[str], conn: Connection) -> Found:
 
 def _rows_of(conn: Connection, keys: list[str]) -> Iterator[Row]:
     for first in range(0, len(keys), KEYS_AT_ONCE):
-        yield from queries.orders_of(conn, keys[first : first + KEYS_AT_ONCE])
+        yield from queries.orders.orders_of(conn, keys[first : first + KEYS_AT_ONCE])
 
 
 def _with_strangers(found: Found, client: Client, conn: Connection) -> Found:
     """Add the orders that nobody sent. A line stands in the journal before its order is sent, so it is read again."""
     unknown = [
-        row for prefix in client.prefixes for row in queries.keys_beginning(conn, prefix) if row.key not in client.sent
+        row
+        for prefix in client.prefixes
+        for row in queries.orders.keys_beginning(conn, prefix)
+        if row.key not in client.sent
     ]
     if unknown:
         client.read_on()

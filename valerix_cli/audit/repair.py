@@ -20,8 +20,8 @@ def drive_again(sources: Sources, orders: OrderClient, deduct: Deduct | None) ->
     """Requeue dead and misdated orders, and ask for the deductions that confirmed orders lack. Returns sentences."""
     with snapshots(sources) as moments:
         missing = compare(moments).missing
-        misdated = queries.misdated(moments.after)
-        dead = queries.orders_by_status(moments.after).get("dead", 0)
+        misdated = queries.orders.misdated(moments.after)
+        dead = queries.orders.orders_by_status(moments.after).get("dead", 0)
     return [
         *(_requeue(orders, misdated) if dead or misdated else []),
         *(_deduct_all(missing, deduct) if missing else []),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from valerix_cli.audit import queries
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.connections import connect
 from valerix_cli.errors import CliError, UnreachableError
 
@@ -62,7 +62,7 @@ def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Conn
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             if snapshot:
                 conn.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(psycopg.sql.Literal(snapshot)))
-            if not queries.is_ours(conn, table):  # also the first statement, which takes the snapshot
+            if not queries.databases.is_ours(conn, table):  # also the first statement, which takes the snapshot
                 raise UnreachableError(
                     f"Database {conn.info.dbname} cannot be audited.",
                     f"{conn.info.user} finds no table {table} there that it may read",

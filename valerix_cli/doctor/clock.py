@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.durations import say_duration

@@ -7,7 +7,7 @@ from functools import partial
 
 import psycopg
 
-from valerix_cli.audit.queries import Connection, is_ours
+from valerix_cli.audit.queries.databases import Connection, is_ours
 from valerix_cli.doctor import clock, durability, named, schema
 from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject, nothing_runs, one_line
 from valerix_cli.doctor.postgres import judge_version, reading

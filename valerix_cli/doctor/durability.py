@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.doctor.findings import Finding, Subject
 
 _OFF = "^synchronous_commit=(off|false|no|0)$"

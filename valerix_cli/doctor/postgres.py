@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.connections import connect
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.local.binaries import OLDEST_POSTGRES

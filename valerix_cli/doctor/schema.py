@@ -2,7 +2,7 @@
 
 import psycopg
 
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.schema import applied, numbered

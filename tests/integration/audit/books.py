@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from services.order.domain import fingerprint
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.audit.model import Example, Invariant
-from valerix_cli.audit.queries import Connection
+from valerix_cli.audit.queries.databases import Connection
 
 _EVENT: LiteralString = """
 INSERT INTO order_events (order_id, at, "from", "to", detail) VALUES (%s, now() - %s::interval, %s, %s, %s)
