@@ -140,6 +140,8 @@ def _of(sent: Sent) -> Notice:
 
 
 def _of_audit(found: Audit) -> Notice:
+    if found.verdict == "clean" and found.without_orders:
+        return Notice("bad", "Nothing was compared: there are no orders yet.")
     if found.verdict == "clean":
         return Notice("good", "The audit is clean: each key had one effect.")
     wrong = ", ".join(one.name for one in found.invariants if one.verdict == found.verdict)

@@ -178,9 +178,10 @@ class Invariant(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What the audit command prints."""
+    """What the audit command prints. `without_orders`: there was none, so `clean` says nothing."""
 
     verdict: Literal["clean", "violated", "unsettled"]
     at: Moment
     seconds: float
     invariants: list[Invariant]
+    without_orders: bool = False

@@ -148,7 +148,7 @@ PAGES: list[tuple[str, str, Any]] = [
     ("POST", r"/api/admin/chaos/halt", wire.Chaos),
     ("GET", r"/api/admin/chaos/[^/]+/hits", wire.Hits),
     ("PUT", r"/api/admin/chaos/drill", wire.DrillLease),
-    ("GET", r"/api/v1/alerts", prometheus._Answer),  # noqa: SLF001 - what Prometheus answers
+    ("GET", r"/api/v1/rules", prometheus._Answer),  # noqa: SLF001 - what Prometheus answers
 ]
 _CALM = {"live": None, "halted": False}
 

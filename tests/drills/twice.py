@@ -93,6 +93,8 @@ def main(names: list[str]) -> int:
         found.append(twice := compare(file.drill, run(file.drill.name, kept), run(file.drill.name, kept)))
         say(line(twice))
     (kept / "twice.json").write_bytes(msgspec.json.encode(found))
+    if unknown := {*names} - {twice.drill for twice in found}:
+        raise SystemExit(f"there is no drill {', '.join(sorted(unknown))}")
     failed = sum(bool(twice.wrong) for twice in found)
     say(json.dumps({"drills": len(found), "failed": failed}))
     return 1 if failed else 0

@@ -75,10 +75,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 held, 11 an invariant broke, 12 something never fired or did not settle."""
+        """0 held, 11 an invariant broke, 12 something never fired or did not settle, or nothing was tried."""
         if self.violations:
             return 11
-        return 12 if self.unsettled or self.missing else 0
+        tried = self.fired or self.nemesis is not None
+        return 12 if self.unsettled or self.missing or not tried else 0
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +215,8 @@ def _of_nemesis(report: NemesisReport) -> Violation:
 def _verdict(receipt: Receipt) -> str:
     if receipt.violations:
         return f"**VIOLATED**: an invariant broke in {len(receipt.violations)} places."
+    if receipt.exit_code and not receipt.fired and receipt.nemesis is None:
+        return "**INCONCLUSIVE**: nothing was tried."
     if receipt.exit_code:
         return (
             f"**INCONCLUSIVE**: {len(receipt.unsettled)} did not settle,"

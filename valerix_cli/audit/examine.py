@@ -77,7 +77,8 @@ def audit(sources: Sources, journal: Path | None = None, settle_limit: float = S
         settle_limit_seconds=settle_limit,
         compared=compared,
         invariants=invariants,
-        not_checked=_not_checked(client, cached),
+        not_checked=_not_checked(client, cached, compared),
+        without_orders=compared.is_without_orders,
     )
 
 
@@ -126,7 +127,9 @@ def _of_client(client: Client, conn: Connection) -> Invariant:
     told = dict(client.told)
     unanswered = [key for key in client.sent if key not in told]
     found = acknowledged.compare(told, _rows_of(conn, list(told))).plus(_never_sent(client, unanswered, conn))
-    return model.ACKNOWLEDGED_NOT_LOST.judge(_with_strangers(found, client, conn))
+    found = _with_strangers(found, client, conn)
+    rule = model.ACKNOWLEDGED_NOT_LOST
+    return rule.judge(found) if told or found.broken else rule.unchecked()
 
 
 def _of_cache(cached: Cached, conn: Connection) -> Invariant:
@@ -172,10 +175,14 @@ def _with_strangers(found: Found, client: Client, conn: Connection) -> Found:
     return found.plus(acknowledged.strangers(strangers))
 
 
-def _not_checked(client: Client | None, cached: Cached) -> list[str]:
+def _not_checked(client: Client | None, cached: Cached, compared: Compared) -> list[str]:
     left = ["that what was deducted has left the warehouse: Valerix sees its own books only"]
+    if compared.is_without_orders:
+        left.append("any order: there is none")
     if client is None:
         left.append("that no acknowledged order is lost: only the client knows; give its journal with --journal")
+    elif not client.told:
+        left.append("that no acknowledged order is lost: the journal has no answer with an order")
     elif None in client.platforms:
         left.append("that the journal is this platform's: it does not say which platform it was written for")
     if client is not None and not client.prefixes:

@@ -42,11 +42,17 @@ class Compared(msgspec.Struct, frozen=True):
     ledger_lines: int
     journal_keys: int | None
 
+    @property
+    def is_without_orders(self) -> bool:
+        """Whether neither database has anything of an order, and no journal does."""
+        return not (any(self.orders.values()) or self.events or self.deductions or self.refusals or self.journal_keys)
+
 
 class Audit(msgspec.Struct, frozen=True):
     """The whole of it. `violated` outweighs `unsettled`, which outweighs `clean`.
 
-    `repaired` says what was driven again before.
+    `without_orders`: there was no order to compare, so `clean` says nothing of any. `repaired` says what was driven
+    again before.
     """
 
     verdict: Literal["clean", "violated", "unsettled"]
@@ -57,6 +63,7 @@ class Audit(msgspec.Struct, frozen=True):
     invariants: list[Invariant]
     not_checked: list[str]
     repaired: list[str] = []
+    without_orders: bool = False
 
 
 class Found(msgspec.Struct, frozen=True):

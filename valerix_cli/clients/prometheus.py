@@ -35,16 +35,35 @@ class _Active(msgspec.Struct, frozen=True, rename="camel"):
     active_at: datetime
 
 
+class Alerting(msgspec.Struct, frozen=True):
+    """What Prometheus says, by how many `rules`; those in `silent` say nothing, each for a reason."""
+
+    alerts: list[Alert]
+    rules: int
+    silent: dict[str, str]
+
+
+class _Rule(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    health: str
+    alerts: list[_Active] = []
+    last_error: str = ""
+
+
+class _Group(msgspec.Struct, frozen=True):
+    rules: list[_Rule]
+
+
 class _Data(msgspec.Struct, frozen=True):
-    alerts: list[_Active]
+    groups: list[_Group]
 
 
 class _Answer(msgspec.Struct, frozen=True):
     data: _Data
 
 
-def alerts(url: str, limit: float | None = None) -> list[Alert]:
-    """What is not well, by the Prometheus at `url`; what fires comes first.
+def alerts(url: str, limit: float | None = None) -> Alerting:
+    """What is not well, by the alerting rules of the Prometheus at `url`; what fires comes first.
 
     Raises UnreachableError, GuardError where a password in `url` could be read on its way.
     """
@@ -57,12 +76,17 @@ def alerts(url: str, limit: float | None = None) -> list[Alert]:
         )
     try:
         with httpx.Client(timeout=limit or _LIMIT, mounts=past_proxies([url])) as http:
-            answer = http.get(f"{url.rstrip('/')}/api/v1/alerts").raise_for_status()
-        found = msgspec.json.decode(answer.content, type=_Answer).data.alerts
+            answer = http.get(f"{url.rstrip('/')}/api/v1/rules", params={"type": "alert"}).raise_for_status()
+        groups = msgspec.json.decode(answer.content, type=_Answer).data.groups
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         why = without_user(str(error)) or type(error).__name__
         raise UnreachableError(f"The Prometheus at {shown} did not say.", why, "valerix status") from error
-    return sorted((_alert(one) for one in found), key=lambda one: (_ORDER.index(one.state), one.since))
+    rules = [rule for group in groups for rule in group.rules]
+    active = sorted(
+        (_alert(one) for rule in rules for one in rule.alerts), key=lambda one: (_ORDER.index(one.state), one.since)
+    )
+    silent = {rule.name: rule.last_error or "not evaluated yet" for rule in rules if rule.health != "ok"}
+    return Alerting(active, len(rules), silent)
 
 
 def _alert(active: _Active) -> Alert:

@@ -50,7 +50,7 @@ class Right:
 
 
 def check(api: Api, target: Target, things: Sequence[Object]) -> Readiness:
-    """Look at everything. What cannot be looked at since something before it failed is skipped."""
+    """Look at everything. What cannot be looked at since something before it failed is skipped, which is a warning."""
     lines = [_allowed(target)]
     access = _access(api)
     lines.append(access)
@@ -64,7 +64,7 @@ def check(api: Api, target: Target, things: Sequence[Object]) -> Readiness:
             lines += _safely(look, api, target, things)
     verdicts = {line.status for line in lines}
     return Readiness(
-        "failed" if "failed" in verdicts else "warning" if "warning" in verdicts else "ok",
+        "failed" if "failed" in verdicts else "ok" if verdicts == {"ok"} else "warning",
         target.cluster,
         target.namespace,
         target.overlay,
@@ -142,7 +142,15 @@ def _access(api: Api) -> CheckLine:
 def _version(api: Api) -> CheckLine:
     found = _parsed(api.version)
     oldest = ".".join(map(str, OLDEST))
-    if found is not None and found < OLDEST:
+    if found is None:
+        return CheckLine(
+            "version",
+            "kubernetes",
+            "warning",
+            f"It calls itself {api.version}; whether that is {oldest} or later cannot be told.",
+            "kubectl version",
+        )
+    if found < OLDEST:
         return CheckLine(
             "version",
             "kubernetes",

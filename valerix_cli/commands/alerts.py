@@ -1,13 +1,16 @@
 """`valerix alerts`: what fires, and why."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valerix_cli.errors import UnreachableError
-from valerix_cli.output import follow, show
+from valerix_cli.errors import CliError, InconclusiveError, UnreachableError
+from valerix_cli.output import follow, show, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
+
+if TYPE_CHECKING:
+    from valerix_cli.clients.prometheus import Alerting
 
 _EVERY = 1.0  # seconds
 
@@ -21,23 +24,47 @@ def alerts(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
 ) -> None:
-    """Show the alerts that fire, and those that will if nothing changes; `valerix up --monitoring` has them watched."""
+    """Show the alerts that fire, and those that will if nothing changes; exit 12 where not every rule can say.
+
+    `valerix up --monitoring` has them watched.
+    """
     from valerix_cli.clients.prometheus import alerts as ask  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.views import alerts as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     url = prometheus or _of_this_machine()
     limit = session.settings.setting("timeout").value
+    found = ask(url, limit)
+    error = error_of(found)
     if watch:
+        if error:
+            warn(f"{error.what} {error.why}", session.output)
         follow(
-            poll(lambda: ask(url, limit), session.output, every=_EVERY),
+            poll(lambda: ask(url, limit).alerts, session.output, every=_EVERY),
             screen=views.alerts_view,
             changes=views.alert_changes,
             line=views.change_line,
             output=session.output,
         )
         return
-    show(ask(url, limit), views.alerts_view, session.output)
+    if found.alerts or not error:
+        show(found.alerts, lambda alerts: views.alerts_view(alerts, found.rules), session.output)
+    if error:
+        raise error
+
+
+def error_of(found: "Alerting") -> CliError | None:
+    """What the command ends with: None when every rule there is was evaluated, and there are some."""
+    if not found.rules:
+        return InconclusiveError(
+            "No alert can fire.", "this Prometheus has no alerting rules", "give it those in dashboards/rules"
+        )
+    if not found.silent:
+        return None
+    why = "; ".join(f"{name}: {why}" for name, why in found.silent.items())
+    return InconclusiveError(
+        f"{len(found.silent)} of {found.rules} alerting rules say nothing.", why, "valerix alerts again in a moment"
+    )
 
 
 def _of_this_machine() -> str:

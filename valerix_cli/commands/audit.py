@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources
+from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources, model
 from valerix_cli.audit import audit as examine
 from valerix_cli.audit.model import Invariant
 from valerix_cli.audit.repair import Deduct, drive_again
@@ -97,7 +97,7 @@ def changed(before: Audit | None, now: Audit) -> list[Invariant]:
 def error_of(found: Audit) -> CliError | None:
     """What the command ends with: None when all is well."""
     if found.verdict == "clean":
-        return None
+        return _without_answers(found)
     wrong = [one for one in found.invariants if one.verdict == found.verdict]
     named = ", ".join(f"{one.name} ({one.broken})" for one in wrong)
     example = wrong[0].examples[0]
@@ -110,6 +110,17 @@ def error_of(found: Audit) -> CliError | None:
         )
     return InconclusiveError(
         "Not everything has settled, so this proves nothing yet.", why, "valerix queue status; valerix audit again"
+    )
+
+
+def _without_answers(found: Audit) -> CliError | None:
+    """A journal was to be held against the databases, and there is nothing in it that could be."""
+    checked = any(one.name == model.ACKNOWLEDGED_NOT_LOST.name and one.verdict == "held" for one in found.invariants)
+    if found.compared.journal_keys is None or checked:
+        return None
+    why = f"it has {found.compared.journal_keys:,} keys, and no answer with an order"
+    return InconclusiveError(
+        "The journal proves nothing.", why, "valerix load --journal FILE; valerix audit --journal FILE"
     )
 
 

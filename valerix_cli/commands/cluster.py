@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.errors import ChangesFoundError, CliError, ExitCode, UnreachableError
+from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, UnreachableError
 from valerix_cli.output import busy, follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -270,7 +270,14 @@ def _described(target: "Target", image: str | None = None) -> "Sequence[Object]"
     from valerix_cli.cluster.where import NAMESPACE  # noqa: PLC0415 - the same
 
     namespace = None if target.namespace == NAMESPACE else target.namespace
-    return render(find_overlay(target.overlay), namespace=namespace, image=image)
+    things = render(find_overlay(target.overlay), namespace=namespace, image=image)
+    if not things:
+        raise BadUsageError(
+            f"The overlay {target.overlay} describes nothing.",
+            "it renders no object",
+            "valerix cluster check --overlay DIR",
+        )
+    return things
 
 
 def _writable(session: Session, target: "Target", deed: str) -> None:

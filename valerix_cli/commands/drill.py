@@ -20,7 +20,7 @@ from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Receipt
 from valerix_cli.drills.runner import Runner, Wanted
 from valerix_cli.drills.shelf import Shelf
-from valerix_cli.errors import BadUsageError, CliError, ExitCode, RegressionError
+from valerix_cli.errors import BadUsageError, CliError, ExitCode, InconclusiveError, RegressionError
 from valerix_cli.local.state import state_dir
 from valerix_cli.options import MOST
 from valerix_cli.output import Output, show, talk
@@ -201,6 +201,12 @@ def compare(
         why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
         raise RegressionError(
             f"{found.run} is worse than {found.baseline}.", why, command("valerix drill show", found.run)
+        )
+    if not found.says_anything:
+        raise InconclusiveError(
+            "There is nothing to compare.",
+            "no figure was measured in both runs",
+            command("valerix drill show", found.run),
         )
 
 

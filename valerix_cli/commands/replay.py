@@ -5,18 +5,21 @@ from uuid import UUID
 
 from valerix_cli.baskets import MOST
 from valerix_cli.clients.sends import Sent, Wanted
-from valerix_cli.errors import CliError, GuardError, InvariantError
+from valerix_cli.errors import CliError, GuardError, InconclusiveError, InvariantError
 from valerix_cli.output import show
 from valerix_cli.quoting import command, word
 from valerix_cli.results import Placed, Replay
 from valerix_cli.session import Session
 from valerix_cli.views.orders import replay_view
 
+REUSED = "idempotency-key-reused"
+
 
 def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, concurrency: int, mutate: bool) -> None:
     """Send `key` again and again, show each answer and what they amount to.
 
-    Raises InvariantError when the key had more than one effect, or when another body was accepted under it.
+    Raises InvariantError when the key had more than one effect, or when another body was accepted under it, and
+    InconclusiveError where another body was sent and no send came to be compared with the first one.
     """
     wanted = body or _stored(session, key)
     sent = mutated(wanted) if mutate else wanted
@@ -32,6 +35,9 @@ def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, c
         problem = sends[0].problem
         why = f"{problem.slug}: {problem.detail}" if problem else "no order in any answer"
         raise CliError("No send was answered with an order.", why, "valerix status")
+    if mutate and not any(one.reason == REUSED for one in judged.sends):
+        why = "no answer says that the key stands for another order"
+        raise InconclusiveError("The key was not tried.", why, "valerix order replay KEY --mutate again")
 
 
 def mutated(wanted: Wanted) -> Wanted:
@@ -58,13 +64,16 @@ def _of_repeats(placed: list[Placed], order_ids: list[str], deductions: int | No
     in_flight = sum(one.reason == "request-in-flight" for one in placed)
     notes = [f"{replayed} answered from what was stored"] if replayed else []
     notes += [f"{in_flight} asked to come back while it was being worked on"] if in_flight else []
+    notes += ["the ledger could not be read, so deductions were not counted"] if deductions is None else []
     return ", ".join(parts) + (f" ({'; '.join(notes)})" if notes else "") + "."
 
 
 def _of_mutated(placed: list[Placed], order_ids: list[str], _: int | None, accepted: int) -> str:
     if accepted:
         return f"{accepted} of {_count(len(placed), 'send')} with another quantity were accepted under the same key."
-    refused = sum(one.reason == "idempotency-key-reused" for one in placed)
+    refused = sum(one.reason == REUSED for one in placed)
+    if not refused:
+        return f"None of {_count(len(placed), 'send')} with another quantity was refused for it: this shows nothing."
     stands = f"; order {order_ids[0]} stands as it was" if order_ids else ""
     return f"{refused} of {_count(len(placed), 'send')} with another quantity refused, as they must be{stands}."
 

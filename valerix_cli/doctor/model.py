@@ -50,6 +50,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 def conclude(checks: Sequence[Check]) -> Literal["ok", "warning", "failed"]:
-    """The worst counts; what was skipped does not."""
+    """The worst counts. What was skipped does not, but where all was, nothing is known to be well."""
     found = {check.status for check in checks}
-    return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
+    if "failed" in found:
+        return "failed"
+    return "ok" if "ok" in found and "warning" not in found else "warning"

@@ -12,12 +12,11 @@ _NEGLIGIBLE = {"p50": 0.02, "p95": 0.05, "p99": 0.1, "error_rate": 0.001, "after
 
 
 def compare(baseline: Receipt, now: Receipt, tolerance: float = TOLERANCE) -> Comparison:
-    """Each figure that both have; worse is what exceeds the tolerance in the bad direction."""
+    """Each figure that one of them has; worse is what exceeds the tolerance in the bad direction."""
     before, after = facts(baseline), facts(now)
-    names = [name for name in before if name in after and name.rpartition(" ")[2] in (*_MATTERS, "after")]
-    return Comparison(
-        baseline.run, now.run, tolerance, [_difference(name, before[name], after[name], tolerance) for name in names]
-    )
+    names = [name for name in before | after if name.rpartition(" ")[2] in (*_MATTERS, "after")]
+    differences = [_difference(name, before.get(name), after.get(name), tolerance) for name in names]
+    return Comparison(baseline.run, now.run, tolerance, differences)
 
 
 def _difference(name: str, before: float | None, after: float | None, tolerance: float) -> Difference:

@@ -58,7 +58,12 @@ def unenforceable(drill: Drill) -> Iterator[tuple[Path, str]]:
             if requirement.lasting is not None and place != ["abort"]:
                 yield [*place, number], f"`for` is for `abort`: here a figure is over {_stretch(place)}"
             over = seconds if requirement.lasting is None else requirement.lasting
-            if why := _too_few(drill.load, requirement, over):
+            if place == ["abort"] and over > ends:
+                yield (
+                    [*place, number],
+                    f"it is over {over:g} s, and the load ends after {ends:g} s: it never comes true",
+                )
+            elif why := _too_few(drill.load, requirement, over):
                 yield [*place, number], why
 
 

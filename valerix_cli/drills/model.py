@@ -69,7 +69,7 @@ class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What has to hold before anything is broken, over the first `window` of the load."""
 
     window: Seconds
-    require: list[Requirement] = []
+    require: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"lasting": "for"}):
@@ -129,7 +129,7 @@ class Recover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What has to be so again, `within` so long after the last fault; the load goes on meanwhile."""
 
     within: Seconds
-    require: list[Requirement] = []
+    require: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 
 class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

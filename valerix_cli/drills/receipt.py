@@ -86,13 +86,27 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One figure of two runs; `change` is the share by which it grew, None where there is nothing to divide by."""
+    """One figure of two runs; `change` is the share by which it grew, None where there is nothing to divide by.
+
+    A figure that one of them lacks is not compared (None).
+    """
 
     metric: str
     baseline: float | None
     now: float | None
     change: float | None
     worse: bool
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether one run has it, the other has not, and that is not worse in itself."""
+        return (self.baseline is None) != (self.now is None) and not self.worse
+
+    @property
+    def verdict(self) -> str:
+        if self.worse:
+            return "WORSE"
+        return "not compared" if self.baseline is None or self.now is None else "ok"
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -102,6 +116,11 @@ class Comparison(msgspec.Struct, frozen=True):
     run: str
     tolerance: float
     differences: list[Difference]
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether there is a figure that both have."""
+        return any(one.baseline is not None and one.now is not None for one in self.differences)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

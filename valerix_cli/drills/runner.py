@@ -15,14 +15,14 @@ from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.drills import judging, verdict
 from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.enforceable import RECENT
-from valerix_cli.drills.faults import Faults, reason
+from valerix_cli.drills.faults import Faults
 from valerix_cli.drills.figures import by_the_second, due_between, figures, of_platform, over_between
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.preflight import preflight
 from valerix_cli.drills.processes import victims
 from valerix_cli.drills.reading import DrillFile
-from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt, Verdict
+from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting, Watcher
 from valerix_cli.durations import say_duration
@@ -87,6 +87,8 @@ class Runner:
         self._load: Load | None = None
         self._interrupted: ExitCode | None = None
         self._broken: str | None = None
+        self._looks = [0] * len(self._drill.abort)  # that could tell whether to give up, by requirement
+        self._came_true: int | None = None  # the number of the one that it was given up for
         self._last_said = 0.0
 
     def run(self) -> Receipt:
@@ -112,7 +114,7 @@ class Runner:
                 script=self._wanted.script,
             )
             self._load = load = self._make_load(prefix, journal)
-            result = beside(load)
+            self._result = result = beside(load)
             try:
                 self._through_the_phases(load, result)
             except (KeyboardInterrupt, SystemExit) as end:
@@ -133,6 +135,7 @@ class Runner:
     def _through_the_phases(self, load: Load, result: "Future[LoadResult]") -> None:
         while load.began is None and not result.done():
             time.sleep(_GLANCE)
+        self._load_goes_on()
         if self._drill.steady and not self._is_steady():
             raise Broken("there is no steady state to break")
         self._break_things()
@@ -188,25 +191,22 @@ class Runner:
         while time.monotonic() < deadline and empty < 2:  # noqa: PLR2004 - once may be between two claims
             empty = empty + 1 if self._watcher.look().backlog == 0 else 0
             time.sleep(_DRAINED)
+        self._load_goes_on()
         seen = self._watcher.last
-        left = seen.backlog if seen else None
-        drained: Verdict = "held" if empty else "missed" if left is not None else "not-measured"
-        why = "nothing is queued" if empty else f"{left} orders are queued after {say_duration(self._drill.drain)}"
-        self._checks.append(Check("drain", "every order is finished", drained, why, left))
+        self._checks.append(
+            judging.drained(
+                unanswered=not result.done(),
+                is_empty=empty >= 2,  # noqa: PLR2004 - the same
+                left=seen.backlog if seen else None,
+                within=self._drill.drain,
+            )
+        )
 
     def _end_well(self, load: Load, result: "Future[LoadResult]") -> None:
         """Roll back, see the load off, judge what is left to judge, audit: on every way out."""
         load.finish() if self._interrupted is None else load.stop()
         left = self._faults.roll_back()
-        self._checks.append(
-            Check(
-                "roll-back",
-                "all faults are off",
-                "held" if not left else "missed",
-                "; ".join(left)
-                or "no gremlin is live" + (", every process runs" if self._drill.strikes_processes else ""),
-            )
-        )
+        self._checks.append(judging.rolled_back(self._drill, left))
         self._tell("rolled back: all faults are off" if not left else f"NOT rolled back: {'; '.join(left)}")
         deadline = time.monotonic() + self._drill.load.timeout + 5
         while not result.done() and time.monotonic() < deadline:
@@ -217,6 +217,8 @@ class Runner:
         if self._interrupted is None:
             self._judge_faults()
             self._prove()
+        self._checks += judging.never(self._drill.abort, self._looks, self._came_true)
+        self._checks += judging.not_come_to(self._drill, self._checks)
 
     def _judge_faults(self) -> None:
         began = self._faults.first_began
@@ -224,23 +226,12 @@ class Runner:
             return
         begin = 0.0 if began is None else began
         self._hold("faults", self._drill.expect, begin, self._drill.load.seconds)
-        if not self._orders:
-            self._checks.append(Check("faults", "orders are sent", "not-measured", "not one was sent", 0))
-        self._checks.append(self._no_other_faults())
-        for injection in self._faults.injections.values():
-            fired: Verdict = "held" if injection.hits else "not-measured"
-            why = f"injected {injection.hits}" + (f" of {injection.rolls}" if injection.kind == "gremlin" else "")
-            self._checks.append(Check("faults", f"fired: {injection.says}", fired, why, injection.hits))
-
-    def _no_other_faults(self) -> Check:
-        """Whether what was measured is the work of this drill alone."""
-        ours = {one for injection in self._faults.injections.values() for one in injection.activations}
-        live = {str(seen.gremlin.id): seen.gremlin.reason for seen in self._watcher.sightings if seen.gremlin}
-        others = {one: why for one, why in live.items() if one not in ours and why != reason(self._drill)}
-        wrong = [f"gremlin {one} was live" + (f": {why}" if why else "") for one, why in others.items()]
-        wrong += [self._alone.lost.why] if self._alone.lost else []
-        verdict: Verdict = "not-measured" if wrong else "held"
-        return Check("faults", "no faults but its own", verdict, "; ".join(wrong) or "none was seen", len(wrong))
+        self._checks.append(judging.answered(self._orders))
+        lost = self._alone.lost.why if self._alone.lost else None
+        self._checks.append(
+            judging.by_itself(self._drill, self._faults.injections.values(), self._watcher.sightings, lost)
+        )
+        self._checks += judging.fired(self._drill, self._faults.injections)
 
     def _prove(self) -> None:
         self._tell("auditing")
@@ -249,12 +240,7 @@ class Runner:
         except CliError as error:
             self._checks.append(Check("audit", "the audit", "not-measured", str(error)))
             return
-        asked = self._drill.invariants
-        for one in found.invariants:
-            if asked == "all" or one.name in asked:
-                first = f"; {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
-                why = f"{one.broken:,} of {one.checked:,} {one.of} break it{first}"
-                self._checks.append(Check("audit", one.name, _OF_AUDIT[one.verdict], why, one.broken))
+        self._checks += judging.of_audit(self._drill, found)
 
     def _hold(self, phase: Phase, require: Sequence[Requirement], begin: float, end: float) -> list[Check]:
         """Hold requirements against the orders that were due in that time, and keep the figures."""
@@ -272,21 +258,29 @@ class Runner:
                 self._faults.step()
             if wrong := [*self._faults.failures, *filter(None, [self._alone.lost])]:
                 raise wrong[0]
-            for requirement in self._drill.abort:
-                if self._calls_for_an_end(requirement):
+            self._load_goes_on()
+            for number, requirement in enumerate(self._drill.abort):
+                if self._calls_for_an_end(number, requirement):
+                    self._came_true = number
                     raise Broken(f"abort: {requirement.text}")
             self._say_now_and_then()
             if not in_peace:
                 self._note_recovery()
             time.sleep(_GLANCE)
 
-    def _calls_for_an_end(self, requirement: Requirement) -> bool:
+    def _load_goes_on(self) -> None:
+        """Give up where it broke off, as when its journal cannot be written."""
+        if self._result.done() and (error := self._result.exception()):
+            raise Broken(f"the load broke off: {error}")
+
+    def _calls_for_an_end(self, number: int, requirement: Requirement) -> bool:
         """Whether something holds that a drill is to be given up for; figures are over as long as it has to last."""
         now, over = self._clock(), requirement.lasting or RECENT
         if now < over:
             return False
         measured = figures(over_between(self._orders, now - over, now), over) | self._platform_now()
         (check,) = judging.judge("faults", [requirement], self._evidence(measured))
+        self._looks[number] += check.verdict != "not-measured"
         return check.verdict == "held"
 
     def _evidence_now(self) -> Evidence:
@@ -298,19 +292,18 @@ class Runner:
     def _evidence(self, measured: Mapping[str, Measured | None]) -> Evidence:
         seen = self._watcher.last
         is_closed = None
-        if seen is not None and seen.breakers is not None:
+        if seen is not None and seen.breakers:
             is_closed = not seen.held_back and all(state == "closed" for state in seen.breakers.values())
-        return Evidence(measured, self._opened_after(), is_closed)
+        first = self._faults.first_began or 0.0
+        watched = any(seen.breakers and seen.at >= first for seen in self._watcher.sightings)
+        return Evidence(measured, self._opened_after(first), is_closed, watched)
 
     def _platform_now(self) -> dict[str, Measured | None]:
         hits: float = sum(injection.hits for injection in self._faults.injections.values())
         return of_platform(self._watcher.last) | {"injected": hits}
 
-    def _opened_after(self) -> float | None:
-        """Seconds from the first fault until a breaker was seen to be open, or said to have become so."""
-        first = self._faults.first_began
-        if first is None:
-            return None
+    def _opened_after(self, first: float) -> float | None:
+        """Seconds from `first` until a breaker was seen to be open, or said to have become so."""
         at = [seen.at for seen in self._watcher.sightings if _any_open(seen)]
         at += [
             (moment - self._load_began_at()).total_seconds()
@@ -390,7 +383,7 @@ class Runner:
             injections=[*self._faults.injections.values()],
             hits=hits,
             hits_complete=complete,
-            opened_after=self._opened_after(),
+            opened_after=None if (first := self._faults.first_began) is None else self._opened_after(first),
             recovered_after=self._recovered_after,
             orders=len(self._orders),
             requests=load.requests if load else 0,
@@ -421,12 +414,6 @@ class Runner:
 
 
 _IN_TURN: tuple[Phase, ...] = ("steady", "faults", "recover", "drain", "audit", "roll-back")
-_OF_AUDIT: dict[str, Verdict] = {
-    "held": "held",
-    "violated": "violated",
-    "unsettled": "not-measured",
-    "not-checked": "not-measured",
-}
 
 
 def _any_open(seen: Sighting) -> bool:

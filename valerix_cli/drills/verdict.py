@@ -30,8 +30,10 @@ def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None
     found = {_means(check) for check in receipt.checks}
     why = [f"{check.phase}: {check.require}: {check.why}" for check in receipt.checks if check.verdict != "held"]
     if broken:
-        found.add("missed" if broken.startswith("abort:") else "inconclusive")
+        found.add("inconclusive")
         why.insert(0, broken)
+    if not any(check.verdict == "held" and check.phase != "roll-back" for check in receipt.checks):
+        found.add("inconclusive")  # nothing was looked at
     outcome = next(one for one in _GRAVEST if one in found or one == "passed")
     code = CODES[outcome]
     if interrupted is not None and outcome != "not-rolled-back":
@@ -42,8 +44,11 @@ def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None
 def with_baseline(receipt: Receipt, found: Comparison) -> Receipt:
     """The receipt with what a comparison with an earlier run says, which counts."""
     worse = [one.metric for one in found.differences if one.worse]
+    missing = [one.metric for one in found.differences if one.is_missing]
     why = f"{', '.join(worse)} by more than {found.tolerance:.0%}" if worse else f"within {found.tolerance:.0%}"
-    check = Check("baseline", f"not worse than {found.baseline}", "missed" if worse else "held", why)
+    why += f"; not compared: {', '.join(missing)}" if missing else ""
+    verdict: Verdict = "missed" if worse else "held" if found.says_anything else "not-measured"
+    check = Check("baseline", f"not worse than {found.baseline}", verdict, why)
     return _again(msgspec.structs.replace(receipt, comparison=found), check)
 
 
@@ -52,7 +57,10 @@ def held_against(receipt: Receipt, before: Receipt) -> Receipt:
     then, now = set(before.hits), set(receipt.hits)
     missing, added = len(then - now), len(now - then)
     why = f"{len(then & now)} attempts again" + (f", {missing} not, {added} others" if missing or added else "")
-    same: Verdict = "not-measured" if not receipt.hits_complete else "missed" if missing or added else "held"
+    if not then | now and not any(one.kind == "gremlin" for one in (*before.injections, *receipt.injections)):
+        return receipt  # processes were struck, and of those there is no list
+    is_known = before.hits_complete and receipt.hits_complete and then | now
+    same: Verdict = "not-measured" if not is_known else "missed" if missing or added else "held"
     return _again(receipt, Check("faults", "the same attempts were hit", same, why, len(now)))
 
 
@@ -81,10 +89,10 @@ def _means(check: Check) -> Outcome:
             return "not-rolled-back"
         case Check(verdict="violated"):
             return "violated"
-        case Check(phase="baseline"):
-            return "worse"
         case Check(phase="steady") | Check(verdict="not-measured"):
             return "inconclusive"
+        case Check(phase="baseline"):
+            return "worse"
         case _:
             return "missed"
 

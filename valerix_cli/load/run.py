@@ -114,12 +114,15 @@ class Load:
             await asyncio.sleep(max(0.0, self._began + self.plan.seconds - time.perf_counter()))
 
     async def _by_clients(self, client: Client, orders: Iterator[Wanted]) -> None:
-        """So many clients, each sending its next order when the last one is answered."""
+        """So many clients, each sending its next order when the last one is answered, the first at once."""
         until = self._began + self.plan.seconds
 
         async def one_after_the_other() -> None:
-            while not self._is_full and (now := time.perf_counter()) < until:
-                await self._order(client, next(orders), now)
+            due = time.perf_counter()
+            while not self._is_full:
+                await self._order(client, next(orders), due)
+                if (due := time.perf_counter()) >= until:
+                    return
 
         async with asyncio.TaskGroup() as clients:
             for _ in range(self.plan.clients or 1):

@@ -25,9 +25,10 @@ class AlertChange(msgspec.Struct, frozen=True):
     summary: str
 
 
-def alerts_view(alerts: Sequence[Alert]) -> RenderableType:
+def alerts_view(alerts: Sequence[Alert], rules: int | None = None) -> RenderableType:
+    """What is not well; where nothing is, by how many `rules`."""
     if not alerts:
-        return Text("No alert fires.")
+        return Text("No alert fires." if rules is None else f"No alert fires, by {rules} rules.")
     now = datetime.now(UTC)
     return table(
         "alert",

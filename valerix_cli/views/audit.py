@@ -13,6 +13,8 @@ _CONCLUSIONS = {
     "violated": "Violated.",
     "unsettled": "Unsettled: not everything is finished, so this proves nothing yet.",
 }
+_NOTHING = "nothing there"
+_WITHOUT_ORDERS = "Nothing was compared: there are no orders, so this says nothing of any."
 
 
 _LIKE = {"clean": "confirmed", "held": "confirmed", "violated": "dead", "unsettled": "queued", "not-checked": ""}
@@ -24,14 +26,17 @@ def audit_view(audit: Audit) -> RenderableType:
     parts += [Text(line) for one in audit.invariants for line in _examples(one)]
     parts += [Text(f"Compared: {_compared(audit)} in {say_duration(audit.seconds)}.")]
     parts += [Text(f"Not checked: {left}.") for left in audit.not_checked]
-    parts += [coloured(_CONCLUSIONS[audit.verdict], _LIKE[audit.verdict])]
+    if audit.verdict == "clean" and audit.without_orders:
+        parts.append(coloured(_WITHOUT_ORDERS, "queued"))
+    else:
+        parts.append(coloured(_CONCLUSIONS[audit.verdict], _LIKE[audit.verdict]))
     return Group(*parts)
 
 
 def invariant_line(one: Invariant) -> str:
     """One invariant that is judged otherwise than before, in a line."""
     first = f": {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
-    return f"{one.name} {_MARKS[one.verdict]}, {one.checked} {one.of} checked, {one.broken} broken{first}"
+    return f"{one.name} {_mark(one)}, {one.checked} {one.of} checked, {one.broken} broken{first}"
 
 
 def _rules(audit: Audit) -> RenderableType:
@@ -50,7 +55,12 @@ def _rules(audit: Audit) -> RenderableType:
 
 
 def _verdict(one: Invariant) -> Text:
-    return coloured(_MARKS[one.verdict], _LIKE[one.verdict])
+    return coloured(mark := _mark(one), "" if mark == _NOTHING else _LIKE[one.verdict])
+
+
+def _mark(one: Invariant) -> str:
+    """Its verdict; of what was held against nothing, just that."""
+    return _NOTHING if one.verdict == "held" and not one.checked else _MARKS[one.verdict]
 
 
 def _broken(one: Invariant) -> str:

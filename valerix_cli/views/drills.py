@@ -19,6 +19,7 @@ CONCLUSIONS = {
     "worse": "Worse than the baseline.",
     "interrupted": "Interrupted; all faults are off.",
 }
+_OF_FIGURES = {"WORSE": "dead", "ok": "confirmed", "not compared": "queued"}
 _OUTCOME_LIKE = {"passed": "confirmed", "inconclusive": "queued", "interrupted": "queued"}
 
 
@@ -154,7 +155,7 @@ def comparison_view(found: Comparison) -> RenderableType:
                 figure(one.baseline),
                 figure(one.now),
                 "" if one.change is None else f"{one.change:+.0%}",
-                coloured("WORSE", "dead") if one.worse else coloured("ok", "confirmed"),
+                coloured(one.verdict, _OF_FIGURES[one.verdict]),
             ]
             for one in found.differences
         ],

@@ -29,8 +29,12 @@ def test_honest_books_are_clean_and_it_says_what_was_compared_and_what_was_not(b
     assert any("--journal" in left for left in found.not_checked)
 
 
-def test_empty_books_are_clean(books: Books) -> None:
-    assert books.audit().verdict == "clean"
+def test_empty_books_are_clean_and_said_to_be_without_orders(books: Books) -> None:
+    found = books.audit()
+    assert (found.verdict, found.without_orders) == ("clean", True)
+    assert "any order: there is none" in found.not_checked
+    books.order("one", "confirmed")
+    assert not books.audit().without_orders
 
 
 def test_a_deleted_ledger_line_is_named(books: Books) -> None:

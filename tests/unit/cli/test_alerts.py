@@ -1,10 +1,17 @@
 """Alerts as `valerix alerts` shows them."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from valerix_cli.clients.prometheus import Alert
+import httpx
+import pytest
+
+from valerix_cli.clients import prometheus
+from valerix_cli.clients.prometheus import Alert, Alerting
+from valerix_cli.commands.alerts import error_of
+from valerix_cli.errors import ExitCode
 from valerix_cli.local.plan import ORDER, Replica
 from valerix_cli.local.prometheus import configuration, shipped_rules
 from valerix_cli.views.alerts import alert_changes, change_line
@@ -36,6 +43,51 @@ def test_a_watch_tells_of_what_begins_fires_and_ends_and_of_nothing_twice() -> N
         [("ps5", "ended")],
         [("xbox", "ended")],
     ]
+
+
+def asked(*rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Alerting:
+    """What is made of an answer with these rules."""
+    told = json.dumps({"data": {"groups": [{"rules": rules}]}}).encode()
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, content=told))
+    monkeypatch.setattr(httpx, "Client", lambda **_: Client(transport=answers))
+    return prometheus.alerts("http://127.0.0.1:9090")
+
+
+Client = httpx.Client
+STOCK_LOW: dict[str, Any] = {
+    "name": "StockLow",
+    "health": "ok",
+    "alerts": [
+        {
+            "labels": {"alertname": "StockLow", "severity": "warning", "item_id": "ps5"},
+            "annotations": {"summary": "There is little left of ps5"},
+            "state": "firing",
+            "activeAt": "2026-11-30T12:00:00Z",
+        }
+    ],
+}
+DEAD_ORDERS = {"name": "DeadOrders", "health": "ok", "alerts": []}
+NEW = {"name": "ServiceDown", "health": "unknown"}
+BROKEN = {"name": "HighLatency", "health": "err", "lastError": "many-to-many matching"}
+
+
+def test_alerts_are_those_of_rules_that_were_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = asked(STOCK_LOW, DEAD_ORDERS, monkeypatch=monkeypatch)
+    assert [(one.alert, one.state, one.labels) for one in found.alerts] == [("StockLow", "firing", {"item_id": "ps5"})]
+    assert (found.rules, found.silent) == (2, {})
+    assert error_of(found) is None
+
+
+def test_a_prometheus_without_rules_or_with_some_that_say_nothing_is_inconclusive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = error_of(asked(monkeypatch=monkeypatch))
+    assert nothing is not None
+    assert (nothing.code, nothing.why) == (ExitCode.INCONCLUSIVE, "this Prometheus has no alerting rules")
+    some = error_of(asked(STOCK_LOW, NEW, BROKEN, monkeypatch=monkeypatch))
+    assert some is not None
+    assert (some.code, some.what) == (ExitCode.INCONCLUSIVE, "2 of 3 alerting rules say nothing.")
+    assert some.why == "ServiceDown: not evaluated yet; HighLatency: many-to-many matching"
 
 
 def test_a_line_says_when_what_and_how() -> None:

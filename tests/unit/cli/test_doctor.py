@@ -91,6 +91,7 @@ def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() ->
     skipped, warning = CLOCK.skipped("Nobody tells."), CLOCK.warning("It is late.", "date -u")
     failed = POSTGRES.failed("It does not answer.", "valerix logs postgres")
     assert diagnosed(FINE, skipped).verdict == "ok"
+    assert diagnosed(skipped).verdict == diagnosed().verdict == "warning"
     assert diagnosed(FINE, warning).verdict == "warning"
     assert error_of(diagnosed(FINE, skipped, warning)) is None
     found = diagnosed(warning, failed, FINE)

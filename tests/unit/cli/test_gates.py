@@ -1,11 +1,12 @@
 """Requirements: read strictly, judged honestly."""
 
 import operator
+from fractions import Fraction
 
 import pytest
 
 from valerix_cli.errors import BadUsageError
-from valerix_cli.gates import judge, parse
+from valerix_cli.gates import Measured, judge, parse
 from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.model import METRICS
 from valerix_cli.load.run import how_many, measure
@@ -94,6 +95,37 @@ def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
     gates = [parse(text, METRICS) for text in ("p95 < 300ms", "p95 <= 300ms", "p95 > 300ms", "p95 >= 300ms")]
     assert [check.held for check in judge(gates, {"p95": 0.3})] == [False, True, False, True]
     assert judge(gates, {"p95": 0.3})[0].why == "p95 was 300.0 ms"
+
+
+@pytest.mark.parametrize(
+    "text", ["p95 < 300ms", "p95 <= 300ms", "mean == 2ms", "throughput >= 5/s", "throughput > 5/s"]
+)
+def test_a_good_figure_says_nothing_where_not_one_order_was_taken(text: str) -> None:
+    gate = parse(text, METRICS)
+    measured: dict[str, Measured | None] = {gate.metric: 10.0 if gate.kind == "rate" else 0.002}
+    assert [check.held for check in judge([gate], measured | {"error_rate": Fraction(99, 100)})] == [True]
+    (check,) = judge([gate], measured | {"error_rate": Fraction(1)})
+    assert check.held is None
+    assert check.why.endswith(", but not one order was taken")
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("p95 < 1ms", False),
+        ("p95 > 1ms", True),
+        ("throughput < 50/s", True),
+        ("refused_rate < 1%", None),
+        ("queued_rate == 0%", None),
+        ("error_rate == 100%", True),
+        ("error_rate < 1%", False),
+    ],
+)
+def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
+    latency = Histogram()
+    for _ in range(100):
+        latency.record(0.002)
+    assert [check.held for check in judge([parse(text, METRICS)], measure(latency, {"timeout": 100}, 10.0))] == [held]
 
 
 def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:

@@ -34,6 +34,18 @@ def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
     )
 
 
+def test_another_body_that_nobody_compared_shows_nothing() -> None:
+    busy = [sent(problem("request-in-flight", 409, order_id=str(ORDER_ID)))] * 2
+    assert judge("a-key", busy, mutated=True, deductions=1).conclusion == (
+        "None of 2 sends with another quantity was refused for it: this shows nothing."
+    )
+
+
+def test_deductions_that_were_not_counted_are_said_not_to_have_been() -> None:
+    told = judge("a-key", [sent(order())], mutated=False, deductions=None).conclusion
+    assert told == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."
+
+
 def test_another_body_that_is_accepted_does_not_hold() -> None:
     assert not judge("a-key", [sent(order(), replayed=True)], mutated=True, deductions=1).held
 

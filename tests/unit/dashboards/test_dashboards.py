@@ -109,6 +109,46 @@ def test_every_alert_is_tried_quiet_firing_and_recovered(alert: str) -> None:
     assert any(not story[0] for story in stories), "it is quiet before"
 
 
+def of_series(expression: str) -> dict[str, bool]:
+    """The metrics that an expression comes from, recording rules included; true where it asks for their absence."""
+    recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    absent = set(re.findall(r"absent\((\w+)", expression))
+    found: dict[str, bool] = {}
+    for selector in selectors(promql_parser.parse(expression)):
+        if selector.name in recorded:
+            found |= of_series(recorded[selector.name])
+        else:
+            found[selector.name] = selector.name in absent
+    return found
+
+
+def has_samples(series: dict[str, str], interval: float, at: float) -> bool:
+    """Whether a series, as promtool writes it, has a sample within the five minutes that Prometheus looks back."""
+    samples: list[bool] = []
+    for part in series["values"].split():
+        value, _, times = part.partition("x")
+        samples += [not value.startswith(("_", "stale"))] * (int(times or 0) + (0 if value == "_" and times else 1))
+    return any(there and at - 300 <= number * interval <= at for number, there in enumerate(samples))
+
+
+def seconds_of(text: str) -> float:
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_an_alert_that_is_tried_quiet_has_samples_then(alert: str) -> None:
+    wanted = of_series(alerts()[alert]["expr"])
+    cases = yaml.safe_load((DASHBOARDS / "tests" / f"{alert}.yaml").read_text())["tests"]
+    given = {re.split(r"[{ ]", one["series"])[0] for case in cases for one in case["input_series"]}
+    assert {name for name, is_absence in wanted.items() if not is_absence} <= given
+    for case in cases:
+        series = [one for one in case["input_series"] if re.split(r"[{ ]", one["series"])[0] in wanted]
+        for look in case["alert_rule_test"]:
+            at, interval = seconds_of(look["eval_time"]), seconds_of(case["interval"])
+            assert look["exp_alerts"] or any(has_samples(one, interval, at) for one in series), (case["name"], at)
+
+
 @needs_promtool
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
     ended = subprocess.run(

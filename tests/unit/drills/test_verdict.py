@@ -14,6 +14,8 @@ BROKEN = Check("audit", "no-oversell", "violated", "1 of 12 items break it")
 MISSED = Check("faults", "p95 < 3s", "missed", "p95 was 3.1 s")
 WORSE = Check("baseline", "not worse than r1", "missed", "p95 by more than 25%")
 UNCLEAR = Check("faults", "fired: crash on 0 %", "not-measured", "injected 0 of 90")
+NOT_COMPARED = Check("baseline", "not worse than r1", "not-measured", "within 25%")
+ROLLED_BACK = Check("roll-back", "all faults are off", "held", "no gremlin is live")
 UNSTEADY = Check("steady", "p95 < 300ms", "missed", "p95 was 400 ms")
 
 
@@ -26,6 +28,9 @@ UNSTEADY = Check("steady", "p95 < 300ms", "missed", "p95 was 400 ms")
         ([UNCLEAR, WORSE], 14),
         ([WORSE, MISSED, UNCLEAR], 10),
         ([MISSED, BROKEN, WORSE], 11),
+        ([NOT_COMPARED, HELD], 12),
+        ([ROLLED_BACK], 12),
+        ([ROLLED_BACK, HELD], 0),
         ([UNCLEAR, BROKEN, LIVE, MISSED], 13),
     ],
 )
@@ -48,7 +53,8 @@ def test_whoever_interrupts_gets_130_once_all_is_rolled_back_and_13_before() -> 
 def test_a_run_that_was_given_up_is_inconclusive_and_one_that_was_aborted_missed() -> None:
     given_up = verdict.concluded(receipt(HELD), None, "there is no steady state to break")
     assert (given_up.outcome, given_up.why) == ("inconclusive", ["there is no steady state to break"])
-    assert verdict.concluded(receipt(HELD), None, "abort: error_rate > 60% for 5s").exit_code == 10
+    aborted = Check("faults", "never error_rate > 60% for 5s", "missed", "it was so")
+    assert verdict.concluded(receipt(HELD, aborted), None, "abort: error_rate > 60% for 5s").exit_code == 10
 
 
 def test_a_figure_that_is_worse_than_the_baseline_by_more_than_the_tolerance_ends_with_14() -> None:
@@ -63,6 +69,27 @@ def test_a_figure_that_is_worse_than_the_baseline_by_more_than_the_tolerance_end
 def test_a_run_that_never_recovered_is_worse_than_one_that_did() -> None:
     found = compare(receipt(), receipt(recovered_after=None))
     assert [one.metric for one in found.differences if one.worse] == ["recovered after"]
+
+
+def test_a_comparison_without_a_common_figure_says_nothing_and_a_lost_figure_is_named() -> None:
+    nothing = receipt(figures=[], opened_after=None, recovered_after=None)
+    found = compare(receipt(), nothing)
+    assert {one.verdict for one in found.differences} == {"not compared", "WORSE"}, "it did not recover"
+    assert verdict.with_baseline(nothing, found).exit_code == 14
+    neither = compare(nothing, receipt())
+    assert not neither.says_anything
+    assert verdict.with_baseline(receipt(), neither).exit_code == 12
+    lost = compare(receipt(), receipt(figures=[], opened_after=None))
+    assert verdict.with_baseline(receipt(), lost).checks[-1].why == (
+        "within 25%; not compared: faults p50, faults p95, faults throughput, breaker opened after"
+    )
+
+
+def test_a_replay_that_hit_nothing_again_shows_nothing_and_one_without_gremlins_has_nothing_to_hit() -> None:
+    empty = receipt(hits=[])
+    assert verdict.held_against(empty, empty).exit_code == 12
+    struck = receipt(hits=[], injections=empty.injections[1:])
+    assert verdict.held_against(struck, struck) == struck
 
 
 def test_a_replay_has_to_hit_what_was_hit_and_nothing_else() -> None:

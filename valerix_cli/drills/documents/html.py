@@ -107,10 +107,7 @@ def _compared(found: Comparison | None) -> Iterator[str]:
         yield f"<h2>Against {escape(found.baseline)}</h2>"
         yield _table(
             ("metric", "baseline", "now", "verdict"),
-            [
-                (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
-                for one in found.differences
-            ],
+            [(one.metric, figure(one.baseline), figure(one.now), one.verdict) for one in found.differences],
         )
 
 

@@ -23,8 +23,7 @@ def markdown(receipt: Receipt) -> str:
     parts += ["## Required", _table(("phase", "require", "verdict", "why"), checks)]
     if receipt.comparison:
         rows = [
-            (one.metric, figure(one.baseline), figure(one.now), "WORSE" if one.worse else "ok")
-            for one in receipt.comparison.differences
+            (one.metric, figure(one.baseline), figure(one.now), one.verdict) for one in receipt.comparison.differences
         ]
         parts += [
             f"## Against {_plain(receipt.comparison.baseline)}",

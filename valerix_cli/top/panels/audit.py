@@ -17,11 +17,17 @@ def draw(audit: Audit, _: Room) -> RenderableType:
     orders = sum(audit.compared.orders.values())
     return Text("\n").join(
         [
-            Text.assemble(coloured(audit.verdict, _LIKE[audit.verdict]), f" at {audit.at.astimezone():%H:%M:%S}"),
+            Text.assemble(_verdict(audit), f" at {audit.at.astimezone():%H:%M:%S}"),
             Text(f"{orders:,} orders in {say_duration(audit.seconds)}: {held} rules held, {unchecked} not checked"),
             *(_broken(one) for one in audit.invariants if one.examples),
         ]
     )
+
+
+def _verdict(audit: Audit) -> Text:
+    if audit.verdict == "clean" and audit.without_orders:
+        return coloured("nothing to compare", "queued")
+    return coloured(audit.verdict, _LIKE[audit.verdict])
 
 
 def _broken(one: Invariant) -> Text:

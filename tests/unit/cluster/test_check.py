@@ -1,0 +1,47 @@
+"""Whether a cluster can take an overlay: what could not be looked at is not well."""
+
+from typing import Any
+
+import pytest
+
+from valerix_cli.cluster.check import check
+from valerix_cli.cluster.where import Target
+from valerix_cli.errors import UnreachableError
+
+TARGET = Target(cluster="kind", namespace="valerix", overlay="local", named="here")
+
+
+class Cluster:
+    """An API server that grants everything and has nothing."""
+
+    server = "https://127.0.0.1:6443"
+
+    def __init__(self, version: str = "v1.37.2", *, blind: bool = False) -> None:
+        self.version = version
+        self._blind = blind
+
+    def may(self, *_: Any) -> bool:
+        return True
+
+    def resource(self, *_: Any) -> None:
+        return None
+
+    def find_all(self, *_: Any) -> list[Any]:
+        if self._blind:
+            raise UnreachableError("It did not say.", "forbidden", "ask an administrator")
+        return []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "verdict"),
+    [
+        (Cluster(), "ok"),
+        (Cluster("v1.32.0"), "ok"),
+        (Cluster("v1.31.9"), "failed"),
+        (Cluster("v2.0+"), "ok"),
+        (Cluster("unknown"), "warning"),
+        (Cluster(blind=True), "warning"),
+    ],
+)
+def test_an_overlay_can_be_applied_where_all_was_looked_at_and_is_there(cluster: Any, verdict: str) -> None:
+    assert check(cluster, TARGET, []).verdict == verdict
