@@ -1,0 +1,129 @@
+"""Whatever load may be asked for: it sends at least one order, the first at once and each at its time."""
+
+import asyncio
+import math
+import selectors
+from fractions import Fraction
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from valerix_cli.clients.sends import Wanted
+from valerix_cli.commands.load import error_of, parse_rate
+from valerix_cli.drills.units import PerSecond, Seconds
+from valerix_cli.durations import parse_positive_duration
+from valerix_cli.load import Load, LoadResult, Plan, run
+from valerix_cli.load.model import Seen
+from valerix_cli.load.wire import Answer
+
+ALWAYS_THE_SAME = settings(derandomize=True, database=None, max_examples=150, deadline=None)
+MOST = 400  # orders of one plan, so that a test is over soon
+NEAR = 1e-6  # seconds
+
+
+class Selector(selectors.DefaultSelector):
+    """Waits for nothing: the time that a loop would wait for has passed at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes as fast as it likes."""
+
+    def __init__(self) -> None:
+        self.passing = Selector()
+        super().__init__(self.passing)
+
+    def time(self) -> float:
+        return self.passing.now
+
+    perf_counter = process_time = time
+
+
+class Shop:
+    """Confirms each order after a while."""
+
+    def __init__(self, loop: Loop, takes: float) -> None:
+        self.arrived: list[float] = []
+        self._loop, self._takes = loop, takes
+
+    async def post(self, _: Wanted) -> Answer:
+        self.arrived.append(self._loop.time())
+        await asyncio.sleep(self._takes)
+        return Answer(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as it is parsed
+
+    def close(self) -> None: ...
+
+
+def sent(plan: Plan, takes: float) -> tuple[list[float], list[Seen], LoadResult]:
+    """When requests arrived, and which orders there were, in seconds since the load began."""
+    loop, orders = Loop(), list[Seen]()
+    shop = Shop(loop, takes)
+    try:
+        with patch.multiple(run, time=loop, Client=lambda *_, **__: shop):
+            load = Load(plan, ["http://x"], {}, watch=orders.append)
+            result = loop.run_until_complete(load.run())
+    finally:
+        loop.close()
+    began = load.began or 0.0
+    return [at - began for at in shop.arrived], orders, result
+
+
+def plan(**wanted: Any) -> Plan:
+    return Plan(
+        seed=1, key_prefix="k-", items=["ps5", "xbox"], mix="uniform", **{"rate": None, "clients": None} | wanted
+    )
+
+
+NUMBERS = st.one_of(
+    st.integers(1, 900).map(str),
+    st.decimals("0.001", "90", places=3).map(lambda number: f"{number:f}"),
+    st.sampled_from(["1", "0.1", "0.3", "3", "60", "0.000001"]),
+)
+RATES = st.tuples(NUMBERS, st.sampled_from(["/s", "/m"])).map("".join)
+DURATIONS = st.one_of(
+    st.sampled_from(["1ms", "1s", "10s", "0.1s", "1m", "1m30s"]),
+    st.integers(1, 90_000).map(lambda number: f"{number}ms"),
+)
+TAKES = st.sampled_from([0.001, 0.3, 2.0])
+
+
+@ALWAYS_THE_SAME
+@given(RATES, DURATIONS, TAKES)
+def test_a_load_by_rate_sends_its_first_order_at_once_and_each_other_at_its_time(
+    rate: str, duration: str, takes: float
+) -> None:
+    number, _, unit = rate.partition("/")
+    exact, seconds = Fraction(number) / (60 if unit == "m" else 1), parse_positive_duration(duration)
+    assert PerSecond.parse(rate) == parse_rate(rate)
+    assert Seconds.parse(duration) == seconds
+    wanted = plan(rate=parse_rate(rate), seconds=min(seconds, float(MOST / exact)))
+    arrived, orders, result = sent(wanted, takes)
+    due = exact * Fraction(repr(wanted.seconds))
+    assert result.orders == len(arrived) == len(orders) >= 1
+    assert result.orders in {max(1, math.ceil(due)), max(1, math.ceil(due - Fraction(1, 10**6)))}
+    assert arrived[0] < NEAR
+    for number_, at in enumerate(arrived):
+        assert abs(at - number_ / exact) < NEAR
+    assert all(abs(seen.due - at) < NEAR for seen, at in zip(orders, arrived, strict=True))
+    assert all(abs(seen.latency - takes) < NEAR for seen in orders)
+    assert error_of(result) is None
+
+
+@ALWAYS_THE_SAME
+@given(st.integers(1, 20), DURATIONS, TAKES)
+def test_each_client_of_a_load_sends_at_least_one_order_the_first_at_once(
+    clients: int, duration: str, takes: float
+) -> None:
+    wanted = plan(clients=clients, seconds=min(parse_positive_duration(duration), MOST / clients * takes))
+    arrived, orders, result = sent(wanted, takes)
+    assert result.orders == len(arrived) == len(orders) >= clients
+    assert [at for at in arrived if at < NEAR] == arrived[:clients]
+    assert all(at < wanted.seconds or at < NEAR for at in arrived)
+    assert error_of(result) is None
