@@ -143,10 +143,19 @@ class Activation(msgspec.Struct, frozen=True):
     counts: dict[str, Count] = {}
 
 
+class Drill(msgspec.Struct, frozen=True):
+    """The run of a drill that has the platform to itself."""
+
+    run: str
+    drill: str
+    by: str
+
+
 class Chaos(msgspec.Struct, frozen=True):
     halted: bool
     live: Activation | None
     recent: list[Activation] = []
+    drill: Drill | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):

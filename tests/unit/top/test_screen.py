@@ -1,6 +1,7 @@
 """What stands on the screen of `valerix top`, and what its keys do."""
 
 import itertools
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.unit.cli.samples import order
 from tests.unit.top.samples import item, snapshot
 from tests.unit.top.screen import LOW, STAGING, TALL, saved, showing
 from valerix_cli.clients.sends import Wanted
-from valerix_cli.clients.wire import Chaos, Queue
+from valerix_cli.clients.wire import Chaos, DrillLease, Queue
 from valerix_cli.commands.chaos import Gremlin
 from valerix_cli.errors import UnreachableError
 from valerix_cli.top.feed import Feed, fold
@@ -117,6 +118,12 @@ async def test_sending_again_needs_something_sent_before() -> None:
         await screen.press("a")
         await screen.until_shown("Nothing was sent from here yet")
         assert not screen.deeds.done
+
+
+async def test_the_drill_that_has_the_platform_is_named() -> None:
+    lease = DrillLease("20261130-small", "slow-inventory", "ann@laptop", datetime.now(UTC), 12.0)
+    async with showing(snapshot(chaos=Seen(Chaos(halted=False, live=None, drill=lease)))) as screen:
+        await screen.until_shown("Drill slow-inventory", "ann@laptop")
 
 
 async def test_a_gremlin_needs_a_yes() -> None:

@@ -11,10 +11,13 @@ from valerix_cli.views.tables import coloured
 
 
 def draw(chaos: Chaos, _: Room) -> RenderableType:
+    drill = [Text(f"Drill {chaos.drill.drill} runs, by {chaos.drill.by}.")] if chaos.drill else []
     if chaos.live is None:
-        return Text("Halted: none can be turned on." if chaos.halted else "None is live.")
+        return Group(*drill, Text("Halted: none can be turned on." if chaos.halted else "None is live."))
     left = f"live for {say_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
-    return Group(coloured(left, "queued"), *(_line(chaos.live, name, what) for name, what in gremlins(chaos.live)))
+    return Group(
+        *drill, coloured(left, "queued"), *(_line(chaos.live, name, what) for name, what in gremlins(chaos.live))
+    )
 
 
 def _line(live: Activation, name: str, what: str) -> Text:
