@@ -1,7 +1,7 @@
 """Values put into another language, so that each is read back as the one value that it was. Pure.
 
 `word` and `command` are for what is typed into a shell, `toml_string` and `toml_key` for configuration files, `glob`
-for a path that a program takes as a pattern. `addresses.path` has the segments of URLs, `escaping` what is shown.
+for a path that a program may take for a pattern. `addresses.path` has the segments of URLs, `escaping` what is shown.
 """
 
 import json
@@ -48,8 +48,8 @@ def toml_table(context: str) -> str:
 
 
 def glob(path: str) -> str:
-    """The pattern that matches nothing but `path` (glob(7))."""
-    return re.sub(r"([\\*?\[])", r"\\\1", path)
+    """What matches nothing but this path: itself, or where it has `*`, `?` or `[`, a pattern (glob(7))."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path) if re.search(r"[*?\[]", path) else path
 
 
 def _option(name: str, value: object) -> list[str]:

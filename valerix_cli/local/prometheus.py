@@ -77,13 +77,17 @@ class _Watcher:
         return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
 
     def _prepared(self, files: Mapping[str, str]) -> Path:
-        """Write what it reads into its directory, and return how it names that."""
+        """Write what it reads into its directory, and return how it names that.
+
+        It is started there, and that is how it is named: Prometheus takes the path of its rules for a pattern.
+        """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, text in files.items():
             write_anew(self.directory / name, text)
         if self.account:
             give(self.directory, self.account)
-        return as_seen(self.directory, self.account)
+        seen = as_seen(self.directory, self.account)
+        return Path() if seen == self.directory else seen
 
     def _launch(self, *options: str) -> Launch:
         return Launch((str(self.program), *options), self.directory, {"PATH": os.defpath}, self.account)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -71,17 +71,21 @@ ORDER_DB = "order_db"
 INVENTORY_DB = "inventory_db"
 
 
+Secret = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~-]*$(?!\n)")]
+"""What needs no escape in a URL, a configuration file, a header field or a line of Redis' protocol (RFC 3986, 2.3)."""
+
+
 class Secrets(msgspec.Struct, frozen=True):
     """The generated tokens and passwords of one state directory, all safe inside a URL."""
 
-    operator_token: str
-    service_token: str
-    postgres_admin_password: str
-    order_password: str
-    inventory_password: str
-    auditor_password: str
-    redis_password: str
-    dashboard_password: str = ""
+    operator_token: Secret
+    service_token: Secret
+    postgres_admin_password: Secret
+    order_password: Secret
+    inventory_password: Secret
+    auditor_password: Secret
+    redis_password: Secret
+    dashboard_password: Secret = ""
     """Empty in a file that was written when there was no dashboard."""
 
     @property

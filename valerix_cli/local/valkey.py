@@ -12,6 +12,7 @@ from valerix_cli.local.binaries import embedded_valkey
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ownership import as_seen, give, write_anew
 from valerix_cli.local.ports import LOOPBACK, free_port
+from valerix_cli.quoting import glob
 
 APPEND_ONLY = "appendonlydir"  # its own default
 
@@ -55,7 +56,7 @@ class ValkeyServer:
             "bind": LOOPBACK,
             "port": self.port,
             "requirepass": self.password,
-            "dir": f'"{seen}"',
+            "dir": os.curdir,  # where it is started: no path has to be quoted here
             "appendonly": "yes",
             "appenddirname": APPEND_ONLY,
             "appendfsync": "everysec",
@@ -66,7 +67,11 @@ class ValkeyServer:
         write_anew(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
         if self.account:
             give(self.directory, self.account)
-        return Launch((str(self.program), str(seen / file.name)), self.directory, {"PATH": os.defpath}, self.account)
+        # Valkey expands a name that has characters of a pattern, and where nothing matches it starts on its defaults:
+        # on another port, without a password.
+        return Launch(
+            (str(self.program), glob(str(seen / file.name))), self.directory, {"PATH": os.defpath}, self.account
+        )
 
     def answers(self) -> bool:
         """AUTH and PING over a plain socket: the client library would cost a fifth of a second to import."""
