@@ -8,6 +8,7 @@ import msgspec
 
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.errors import BadUsageError
+from valerix_cli.reasons import why
 
 MOST = 1000  # of one item in one order
 _ENTRY = re.compile(r"(?P<item>[^\s:]+)(?::(?P<quantity>\S+))?")
@@ -55,7 +56,7 @@ def _line(text: str, where: str) -> BasketLine:
     try:
         return _checked(msgspec.json.decode(text, type=BasketLine), where)
     except msgspec.MsgspecError as error:
-        raise BadUsageError(f"The order {where} was not understood.", str(error), _HINT) from error
+        raise BadUsageError(f"The order {where} was not understood.", why(error, BasketLine), _HINT) from error
 
 
 def _entry(text: str, where: str) -> BasketLine:

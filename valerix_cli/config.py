@@ -12,6 +12,7 @@ from valerix_cli.addresses import check_base_url
 from valerix_cli.durations import parse_positive_duration
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
+from valerix_cli.reasons import why
 
 LOCAL = "local"
 
@@ -63,7 +64,7 @@ def parse_config(content: bytes, path: Path) -> ConfigFile:
         config = msgspec.convert(tomllib.loads(content.decode()), type=ConfigFile)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         hint = "correct it; `valerix context show --origins` says what is read"
-        raise BadUsageError(f"{path} was not understood.", str(error), hint) from error
+        raise BadUsageError(f"{path} was not understood.", why(error, ConfigFile), hint) from error
     if LOCAL in config.contexts:
         raise BadUsageError(
             f"{path} was not understood.",
@@ -80,7 +81,7 @@ def seconds(text: str, origin: str) -> float:
     try:
         return parse_positive_duration(text)
     except typer.BadParameter as error:
-        raise BadUsageError(f"The time limit in {origin} was not understood.", str(error), "write 30s") from error
+        raise BadUsageError(f"The time limit in {origin} was not understood.", why(error), "write 30s") from error
 
 
 def describe(config: ConfigFile) -> Iterator[str]:

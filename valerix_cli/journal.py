@@ -17,6 +17,7 @@ import msgspec
 
 from valerix_cli import files
 from valerix_cli.errors import BadUsageError
+from valerix_cli.reasons import why
 
 
 class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
@@ -151,7 +152,7 @@ class JournalReader:
                     yield self._decode(line)
         except OSError as error:
             raise BadUsageError(
-                "The journal cannot be read.", f"{self._path}: {error.strerror}", "valerix audit --help"
+                "The journal cannot be read.", f"{self._path}: {why(error)}", "valerix audit --help"
             ) from error
 
     def _decode(self, line: bytes) -> Entry:
@@ -159,7 +160,7 @@ class JournalReader:
             return _decoder.decode(line)
         except msgspec.DecodeError as error:
             raise BadUsageError(
-                "That is not a journal.", f"{self._path}, line {self._line}: {error}", "valerix audit --help"
+                "That is not a journal.", f"{self._path}, line {self._line}: {why(error)}", "valerix audit --help"
             ) from error
 
 

@@ -14,6 +14,7 @@ from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.projects import Project, read_project
 from valerix_cli.quoting import toml_string
+from valerix_cli.reasons import why
 
 VARIABLES = {
     "context": "VALERIX_CONTEXT",
@@ -127,7 +128,7 @@ def _from_file(path: Path) -> Layer:
     except (FileNotFoundError, NotADirectoryError):
         return Layer(str(path), {}, {})
     except OSError as error:
-        raise BadUsageError(f"{path} cannot be read.", str(error), "make it readable, or move it away") from error
+        raise BadUsageError(f"{path} cannot be read.", why(error), "make it readable, or move it away") from error
     return _layer(parse_config(content, path), str(path))
 
 

@@ -20,6 +20,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
 from litestar.types import HTTPReceiveMessage
 
+from services.common.mistakes import explain
 from services.common.refusals import InvalidBody, Refusal, UnsupportedMediaType
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         value = decoder.decode(body)
     except msgspec.DecodeError as error:
-        raise InvalidBody(str(error)) from None
+        raise InvalidBody(explain(error, decoder.type)) from None
     except UnicodeDecodeError:
         raise InvalidBody("The body is not UTF-8") from None
     except RecursionError:
@@ -71,8 +72,8 @@ def refuse_duplicates(body: bytes) -> None:
     """
     try:
         _pairs.decode(body.decode())
-    except (RecursionError, ValueError) as error:
-        raise InvalidBody(f"The body is not JSON for all readers: {error}") from None
+    except (RecursionError, ValueError):
+        raise InvalidBody("The body is not JSON for all readers: it is nested too deeply, or not in UTF-8") from None
 
 
 @functools.cache
@@ -86,7 +87,7 @@ def _object(pairs: list[tuple[str, Any]]) -> None:
     names = set()
     for name, _ in pairs:
         if name in names:
-            raise InvalidBody(f"Object contains the field `{name}` twice")
+            raise InvalidBody(f"`{name}` is there twice in one object")
         names.add(name)
 
 

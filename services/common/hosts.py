@@ -19,7 +19,12 @@ from litestar.types import HTTPScope
 
 from services.common.refusals import Refusal
 
-HostPattern = Annotated[str, msgspec.Meta(pattern=r"^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)$(?!\n)")]
+HostPattern = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)$(?!\n)", description="a host, a .domain, or * for any"
+    ),
+]
 """A name, `.example.com` for all names below it, or `*` for any."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

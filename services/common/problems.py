@@ -15,6 +15,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from services.common import body, context, methods
 from services.common.connections import HELD_UP, CommitsHeldUp
 from services.common.dependencies import note_failure
+from services.common.mistakes import explained
 from services.common.postgres import OUTAGES
 from services.common.refusals import DatabaseUnavailable, InvalidBody, Refusal
 
@@ -152,7 +153,8 @@ def _first_message(error: HTTPException) -> str:
     extra = error.extra if isinstance(error.extra, list) else []
     for fault in extra:
         if isinstance(fault, dict) and fault.get("message"):
-            return f"{fault['key']}: {fault['message']}" if fault.get("key") else str(fault["message"])
+            where, how = explained(str(fault["message"]))
+            return f"`{fault.get('key') or where}` {how}" if fault.get("key") or where else str(fault["message"])
     return str(error.detail)
 
 

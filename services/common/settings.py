@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from services.common.hosts import HostPattern
+from services.common.mistakes import explained, in_words
 
 PREFIX = "VALERIX_"
 PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
@@ -16,7 +17,11 @@ SECRET = ("_token", "_tokens", "_password")  # how the names of what opens doors
 Token = Annotated[str, msgspec.Meta(min_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 BaseUrl = Annotated[
-    str, msgspec.Meta(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$(?!\n)")
+    str,
+    msgspec.Meta(
+        pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^/\s:@?#\[\]]+)(:[0-9]{1,5})?(/[^\s?#]*)?$(?!\n)",
+        description="an address such as http://127.0.0.1:3002",
+    ),
 ]
 S = TypeVar("S", bound="ServerSettings")
 
@@ -68,7 +73,7 @@ def read(cls: type[S], environ: Mapping[str, str]) -> S:
     try:
         settings = msgspec.convert(given, cls, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(_explain(error, cls)) from None
     _refuse_placeholders(settings)
     return settings
 
@@ -77,10 +82,9 @@ def _split(raw: str) -> list[str]:
     return [part.strip() for part in raw.split(",") if part.strip()]
 
 
-def _explain(error: msgspec.ValidationError) -> str:
-    message, _, path = str(error).partition(" - at `$.")
-    name = path.rstrip("`").split("[")[0].upper()
-    return f"{PREFIX}{name}: {message}" if name else message
+def _explain(error: msgspec.ValidationError, cls: type) -> str:
+    where, how = explained(error, cls)
+    return f"{PREFIX}{where.split('[')[0].upper()} {how}" if where else in_words(str(error))
 
 
 def _refuse_placeholders(settings: ServerSettings) -> None:

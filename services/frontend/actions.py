@@ -17,10 +17,14 @@ from services.frontend.forms import Notice, PageRequest
 from services.frontend.signing import signed_in
 from services.frontend.wire import Audit
 
-ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^(?!\.\.?$)")]  # neither . nor ..
+ItemId = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=64, pattern=r"^(?!\.\.?$)", description="an item, not . or .."),
+]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Key = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$(?!\n)")
+    str,
+    msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$(?!\n)", description="1 to 255 letters, digits and _ . : -"),
 ]  # a lone $ would let a final line break pass
 
 

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 from litestar.response import Redirect
 
+from services.common.mistakes import explain
 from services.common.refusals import Refusal
 from services.frontend import sessions
 from services.frontend.deeds import Sent
@@ -75,7 +76,7 @@ async def read(request: PageRequest, kind: type[T]) -> T:
     try:
         return msgspec.convert(filled, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidForm(str(error)) from None
+        raise InvalidForm(explain(error, kind, whole="The form")) from None
 
 
 def by_script(request: PageRequest) -> bool:

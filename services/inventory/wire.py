@@ -9,12 +9,21 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.common import body as bodies
+from services.common.mistakes import explain
 from services.common.refusals import InvalidBody
 from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
 from services.inventory.gremlins import Attempt, Fault
 
 # Wide on purpose: one line refused here refuses its whole batch, so it is the order service that is strict.
-ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
+ItemId = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)",
+        description="text without control characters",
+    ),
+]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -82,7 +91,9 @@ def decode_lines(body: bytes) -> list[DeductBody]:
     try:
         lines = _lines.decode_lines(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidBody(f"{error}: nothing was done") from None
+        known = isinstance(error, msgspec.DecodeError)
+        said = explain(error, DeductBody, whole="A line") if known else "The body is not UTF-8"
+        raise InvalidBody(f"{said}; nothing was done") from None
     if not lines:
         raise InvalidBody("Send at least one line")
     if body.count(b":") > len(lines) * len(DeductBody.__struct_fields__):  # one for each member, all of them required

@@ -71,7 +71,7 @@ class OrderNotDead(Refusal):
 class OrderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client asks for."""
 
-    item_id: Annotated[str, msgspec.Meta(pattern=ITEM_ID)]
+    item_id: Annotated[str, msgspec.Meta(pattern=ITEM_ID, description="1 to 64 of A-Z a-z 0-9 _ . : -, not . or ..")]
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 

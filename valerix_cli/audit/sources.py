@@ -10,6 +10,7 @@ from valerix_cli.audit import queries
 from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.connections import connect
 from valerix_cli.errors import CliError, UnreachableError
+from valerix_cli.reasons import why
 
 STATEMENT_LIMIT = 120.0  # seconds: the books of a million orders take ten
 _SESSION = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel_workers_per_gather=0 -c timezone=UTC"
@@ -74,6 +75,4 @@ def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Conn
 
 
 def failed(error: psycopg.Error) -> CliError:
-    return UnreachableError(
-        "The audit could not be finished.", str(error).strip() or type(error).__name__, "valerix status"
-    )
+    return UnreachableError("The audit could not be finished.", why(error), "valerix status")

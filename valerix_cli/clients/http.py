@@ -13,6 +13,7 @@ from valerix_cli.clients.problems import Problem, error_of, problem_of
 from valerix_cli.contexts import Context
 from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
+from valerix_cli.reasons import why
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Replicas:
                 self._explain(f"{method} {url}{path} -> {type(error).__name__}: {error}")
                 if isinstance(error, _PERHAPS_DONE) and not repeatable:
                     raise self._outcome_unknown(method, path) from error
-                faults.append(f"{url}: {str(error) or type(error).__name__}")
+                faults.append(f"{url}: {why(error)}")
             except httpx.TimeoutException as error:
                 raise self._too_late(method, path) from error
             else:
@@ -131,7 +132,7 @@ def parse(response: httpx.Response, shape: type[T]) -> T:
     except msgspec.MsgspecError as error:
         raise CliError(
             f"The answer of {response.request.url} was not understood.",
-            str(error),
+            why(error, shape),
             "valerix version; the platform may be of another version",
         ) from error
 

@@ -8,6 +8,7 @@ import msgspec
 
 from valerix_cli.addresses import in_the_clear, past_proxies, without_user
 from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.reasons import why
 
 _LIMIT = 5.0  # seconds
 
@@ -79,8 +80,8 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
             answer = http.get(f"{url.rstrip('/')}/api/v1/rules", params={"type": "alert"}).raise_for_status()
         groups = msgspec.json.decode(answer.content, type=_Answer).data.groups
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
-        why = without_user(str(error)) or type(error).__name__
-        raise UnreachableError(f"The Prometheus at {shown} did not say.", why, "valerix status") from error
+        said = without_user(why(error, _Answer))
+        raise UnreachableError(f"The Prometheus at {shown} did not say.", said, "valerix status") from error
     rules = [rule for group in groups for rule in group.rules]
     active = sorted(
         (_alert(one) for rule in rules for one in rule.alerts), key=lambda one: (_ORDER.index(one.state), one.since)

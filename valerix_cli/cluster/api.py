@@ -18,6 +18,7 @@ from valerix_cli.cluster.objects import MANAGER, Object, Ref, ref
 from valerix_cli.cluster.overlays import INSTALL
 from valerix_cli.cluster.where import KubeContexts
 from valerix_cli.errors import BadUsageError, CliError, GuardError, UnreachableError
+from valerix_cli.reasons import why
 
 LIMIT = 15.0  # seconds that an answer may take
 _BUSY, _PATIENCE = 429, (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -233,7 +234,9 @@ class Api:
             return answer.status, bytes(answer.read())
         except (ApiException, HTTPError, OSError) as error:
             raise UnreachableError(
-                "The cluster does not answer.", f"{self.server}: {error}", "valerix cluster check; kubectl cluster-info"
+                "The cluster does not answer.",
+                f"{self.server}: {why(error)}",
+                "valerix cluster check; kubectl cluster-info",
             ) from error
 
     def authorization(self) -> dict[str, str]:
@@ -253,7 +256,7 @@ def kubernetes_errors() -> Iterator[None]:
         yield
     except ConfigException as error:
         raise BadUsageError(
-            "The kubeconfig was not understood.", str(error), "kubectl config view; KUBECONFIG names the file"
+            "The kubeconfig was not understood.", why(error), "kubectl config view; KUBECONFIG names the file"
         ) from error
 
 

@@ -11,6 +11,7 @@ from valerix_cli.clients.problems import error_of
 from valerix_cli.errors import BadUsageError
 from valerix_cli.output import write_raw
 from valerix_cli.quoting import command
+from valerix_cli.reasons import why
 from valerix_cli.session import Session
 
 _READS = {"GET", "HEAD", "OPTIONS"}
@@ -72,7 +73,7 @@ def _body(data: str | None, file: str | None) -> bytes | None:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise BadUsageError(f"{file} cannot be read.", str(error), "name a file, or - for stdin") from error
+        raise BadUsageError(f"{file} cannot be read.", why(error), "name a file, or - for stdin") from error
 
 
 def _header(text: str) -> tuple[str, str]:

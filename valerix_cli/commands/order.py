@@ -19,6 +19,7 @@ from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show
 from valerix_cli.polling import poll, until
+from valerix_cli.reasons import why
 from valerix_cli.session import Session
 from valerix_cli.views import orders as views
 from valerix_cli.views.trace import trace_view
@@ -165,4 +166,4 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadUsageError(f"{path} cannot be read.", str(error), "name a file of lines, or - for stdin") from error
+        raise BadUsageError(f"{path} cannot be read.", why(error), "name a file of lines, or - for stdin") from error

@@ -9,6 +9,7 @@ from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.claim import running
 from valerix_cli.local.postgres import ADMIN
 from valerix_cli.local.state import INVENTORY_DB, Stack, read_secrets, state_dir
+from valerix_cli.reasons import why
 
 ORDER_ID = uuid5(NAMESPACE_URL, "valerix demo: an order that nobody placed")
 """Always the same, so that there is one forgery at most, and whoever comes next can undo what a killed demo left."""
@@ -51,9 +52,7 @@ class Forgery:
                 done = conn.execute(statement.encode(), values)
                 return done.fetchone() if returns else None
         except psycopg.Error as error:
-            raise UnreachableError(
-                "The books were not touched.", str(error).strip() or type(error).__name__, "valerix status"
-            ) from error
+            raise UnreachableError("The books were not touched.", why(error), "valerix status") from error
 
 
 def forgery() -> Forgery:

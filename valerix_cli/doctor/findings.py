@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from valerix_cli.doctor.model import Check, Group, Status
 from valerix_cli.errors import CliError
+from valerix_cli.reasons import why
 
 Fix = Callable[[], str]
 """Puts something right without losing anything, and returns what it did, in a sentence. Raises OSError."""
@@ -65,5 +66,6 @@ def nothing_runs(*about: Subject) -> Examination:
 
 def one_line(text: object) -> str:
     """The same without line breaks, as a sentence: libraries like to end theirs with neither."""
-    line = " ".join(str(text).split()).rstrip(".")
+    said = why(text) if isinstance(text, BaseException) else str(text)
+    line = " ".join(said.split()).rstrip(".")
     return f"{line}."

@@ -16,6 +16,7 @@ from valerix_cli.local import holds
 from valerix_cli.local.claim import running
 from valerix_cli.local.identity import Handle, child_of
 from valerix_cli.local.state import Stack, read_secrets
+from valerix_cli.reasons import why
 
 BACK_WITHIN = 60.0  # seconds that a process may take to be back
 _GLANCE = 0.05  # seconds
@@ -147,7 +148,7 @@ class Processes:
                 keys = int(client.dbsize())
                 client.flushall()
         except RedisError as error:
-            raise UnreachableError("Redis was not flushed.", str(error), "valerix status") from error
+            raise UnreachableError("Redis was not flushed.", why(error), "valerix status") from error
         return keys
 
     def _signal(self, process: Process, number: signal.Signals) -> None:

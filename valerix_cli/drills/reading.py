@@ -17,7 +17,9 @@ from valerix_cli.drills.enforceable import superfluous, unenforceable
 from valerix_cli.drills.model import ITEM, NAME, SERVICE, TARGET, Drill
 from valerix_cli.drills.units import read
 from valerix_cli.errors import BadUsageError
+from valerix_cli.mistakes import in_words
 from valerix_cli.quoting import command
+from valerix_cli.reasons import why
 
 T = TypeVar("T")
 Steps: TypeAlias = tuple[str | int, ...]
@@ -53,8 +55,7 @@ def find(wanted: str) -> DrillFile:
         try:
             return DrillFile(parse(text := path.read_text(), wanted), text, wanted)
         except (OSError, UnicodeDecodeError) as error:
-            why = f"{wanted}: {getattr(error, 'strerror', None) or error}"
-            raise BadUsageError("The drill cannot be read.", why, "valerix drill list") from error
+            raise BadUsageError("The drill cannot be read.", f"{wanted}: {why(error)}", "valerix drill list") from error
     known = {drill.drill.name: drill for drill in shipped()}
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1, cutoff=0)
@@ -170,7 +171,9 @@ def _explained(said: str, path: Place) -> tuple[Place, str]:
         choices = [str(value) for value in _option(_type_at(path), msgspec.inspect.LiteralType).values]
         near = get_close_matches(wrong[1], choices, n=1, cutoff=0)
         said = f"`{wrong[1]}` is none of {', '.join(choices)}; perhaps `{near[0]}`"
-    said = next((words for pattern, words in _PATTERNS.items() if repr(pattern) in said), said)
+    if known := next((words for pattern, words in _PATTERNS.items() if repr(pattern) in said), None):
+        return path, known
+    said = in_words(said, str(path[-1]) if path else None)
     return path, said[:1].lower() + said[1:]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from valerix_cli.drills.receipt import Receipt, decoder, encode
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.local.state import write_atomically
+from valerix_cli.reasons import why
 
 RECEIPT, JOURNAL = "receipt.json", "journal.jsonl"
 
@@ -67,4 +68,4 @@ class Shelf:
                 f"There is no run called `{wanted}`.", f"none in {self.directory}", "valerix drill list --runs"
             ) from None
         except msgspec.DecodeError as error:
-            raise BadUsageError(f"{path} is no receipt.", str(error), "valerix drill list --runs") from None
+            raise BadUsageError(f"{path} is no receipt.", why(error, Receipt), "valerix drill list --runs") from None

@@ -14,6 +14,7 @@ from valerix_cli.errors import BadUsageError, CliError, UnreachableError
 from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB
 from valerix_cli.local.surroundings import forget_libpq
 from valerix_cli.output import print_error
+from valerix_cli.reasons import why
 
 OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
 """Each service's role and the database it owns; the other service may not even connect to it."""
@@ -40,7 +41,7 @@ def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, st
     except Error as error:
         raise UnreachableError(
             "The databases could not be made.",
-            str(error),
+            why(error),
             "where VALERIX_DATABASE_URL is set, it must name a role that may create roles and databases",
         ) from error
     return {

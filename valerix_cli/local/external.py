@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from valerix_cli.errors import BadUsageError, UnreachableError
+from valerix_cli.reasons import why
 
 DATABASE_URL = "VALERIX_DATABASE_URL"
 REDIS_URL = "VALERIX_REDIS_URL"
@@ -16,7 +17,7 @@ def address_of_database(url: str) -> tuple[str, int]:
         parts = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise BadUsageError(
-            f"{DATABASE_URL} was not understood.", str(error), "write postgresql://user:password@host:5432/postgres"
+            f"{DATABASE_URL} was not understood.", why(error), "write postgresql://user:password@host:5432/postgres"
         ) from error
     return str(parts.get("host") or "localhost"), int(parts.get("port") or 5432)
 
@@ -30,12 +31,12 @@ def reach_redis(url: str) -> tuple[str, int]:
     try:
         client = Redis.from_url(url, socket_timeout=3, retry=Retry(NoBackoff(), 0))
     except ValueError as error:
-        raise BadUsageError(f"{REDIS_URL} was not understood.", str(error), "write redis://host:6379/0") from error
+        raise BadUsageError(f"{REDIS_URL} was not understood.", why(error), "write redis://host:6379/0") from error
     try:
         client.ping()
     except RedisError as error:
         raise UnreachableError(
-            f"The Redis of {REDIS_URL} cannot be used.", str(error), f"correct {REDIS_URL}, or unset it for our own"
+            f"The Redis of {REDIS_URL} cannot be used.", why(error), f"correct {REDIS_URL}, or unset it for our own"
         ) from error
     finally:
         client.close()

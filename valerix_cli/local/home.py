@@ -14,6 +14,7 @@ from valerix_cli.local.lock import LOCK_FILE
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, STACK_FILE
 from valerix_cli.local.trust import ensure_trusted
 from valerix_cli.quoting import word
+from valerix_cli.reasons import why
 
 MARKER = ".valerix-state"
 LOGS = "logs"
@@ -163,23 +164,23 @@ def told_plainly(directory: Path) -> Iterator[None]:
 
 
 def refused(directory: Path, error: OSError) -> CliError:
-    why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    said = f"{error.filename}: {why(error)}" if error.filename else why(error)
     if error.errno in _FULL:
         return UnreachableError(
             f"The disk that holds {directory} is full.",
-            why,
+            said,
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
     if error.errno in _WRONG_KIND and error.filename and Path(error.filename) != directory:
         secrets = error.filename == str(directory / SECRETS_FILE)
         return UnreachableError(
             f"{error.filename} cannot be used.",
-            error.strerror or str(error),
+            why(error),
             LOST_SECRETS if secrets else f"mv {word(error.filename)} somewhere else, and the same again",
         )
     return UnreachableError(
         f"The state directory {directory} cannot be used.",
-        why,
+        said,
         "set VALERIX_STATE_DIR to a directory you may write to",
     )
 

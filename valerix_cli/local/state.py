@@ -12,6 +12,7 @@ import msgspec
 
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.trust import ensure_trusted, read_own
+from valerix_cli.reasons import why
 
 MARKER = ".valerix-state"
 STACK_FILE = "stack.json"
@@ -164,9 +165,9 @@ def read_secrets(directory: Path) -> Secrets | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UnreachableError(f"{file} cannot be read.", error.strerror or str(error), LOST_SECRETS) from error
+        raise UnreachableError(f"{file} cannot be read.", why(error), LOST_SECRETS) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UnreachableError(f"{file} was not understood.", str(error), LOST_SECRETS) from error
+        raise UnreachableError(f"{file} was not understood.", why(error, Secrets), LOST_SECRETS) from error
 
 
 def keep_secrets(directory: Path) -> Secrets:

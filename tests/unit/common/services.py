@@ -105,6 +105,7 @@ async def ask(
     http_version: str = "1.1",
 ) -> Answer:
     """One request as a server passes it on; without a database it may well be answered 500."""
+    path, _, query = path.partition("?")
     sent: list[Any] = []
     incoming: list[Any] = [{"type": "http.request", "body": content, "more_body": False}]
 
@@ -119,7 +120,7 @@ async def ask(
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [*([] if host is None else [(b"host", host)]), *headers],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),

@@ -97,7 +97,7 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
 async def test_an_invalid_body_is_told_where() -> None:
     async with client() as things:
         answer = await things.post("/things", content=b'{"name":"x","count":"1"}', headers=JSON)
-    assert "$.count" in answer.json()["detail"]
+    assert "`count`" in answer.json()["detail"]
 
 
 async def test_a_refusal_carries_its_facts_and_headers() -> None:

@@ -85,7 +85,7 @@ def test_inventory_may_be_anywhere_that_a_url_can_say(url: str) -> None:
     ],
 )
 def test_a_value_out_of_bounds_is_named(name: str, value: str) -> None:
-    assert refused(**{name: value}).startswith(f"VALERIX_{name}: ")
+    assert refused(**{name: value}).startswith(f"VALERIX_{name} ")
 
 
 @pytest.mark.parametrize("name", ["SERVICE_TOKENS", "OPERATOR_TOKENS"])

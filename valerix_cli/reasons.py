@@ -1,0 +1,41 @@
+"""Why something could not be read, reached or understood, in plain words instead of a library's."""
+
+import re
+import tomllib
+from typing import Any
+
+import msgspec
+
+from valerix_cli.mistakes import explain
+
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+_OBJECT = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|\w+Error\('|'\)+$")
+
+
+def why(error: BaseException, kind: Any = None, *, whole: str = "it") -> str:
+    """The reason, without a final full stop; `kind` is the type that was wanted, `whole` what is being read."""
+    match error:
+        case msgspec.DecodeError():
+            return explain(error, kind, whole=whole)
+        case UnicodeDecodeError():
+            return f"{whole} is not text in UTF-8, at byte {error.start + 1}"
+        case tomllib.TOMLDecodeError():
+            return f"{whole} is not valid TOML: {_lowered(str(error))}"
+        case RecursionError():
+            return f"{whole} is nested too deeply"
+        case OSError(strerror=str(said)):
+            return _lowered(said)
+        case _:
+            return _of_library(error)
+
+
+def _of_library(error: BaseException) -> str:
+    """What a library says, without numbers of the system and addresses in memory."""
+    while isinstance(reason := getattr(error, "reason", None), BaseException):  # urllib3 wraps what went wrong
+        error = reason
+    said = _OBJECT.sub("", _NUMBER.sub("", str(error)))
+    return " ".join(said.split()).rstrip(".") or type(error).__name__
+
+
+def _lowered(said: str) -> str:
+    return said[:1].lower() + said[1:]
