@@ -125,11 +125,31 @@ def execute(arguments: Sequence[str]) -> int:
     return int(code or ExitCode.DONE)
 
 
+_IN_WORDS = [
+    (re.compile(pattern), words)
+    for pattern, words in (
+        ("Value error, ", ""),
+        (
+            r"(?:Input should be a valid integer|Unable to parse input string as an integer)(?:, .*)?",
+            "it has to be a whole number",
+        ),
+        (r"Input should be a valid number(?:, .*)?|Input should be a finite number", "it has to be a number"),
+        (r"Input should be a valid UUID(?:, .*)?", "it has to be a UUID, such as 0b5cf9d2-8d1e-5f0e-9d64-2f5d8d3d6a10"),
+        (r"Input should be greater than or equal to ", "it has to be at least "),
+        (r"Input should be less than or equal to ", "it has to be at most "),
+        (r"Input should be ", "it has to be "),
+        (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"there is one too many: \1"),
+    )
+]
+"""What the library that reads options says, and how we do."""
+
+
 def _bad_usage(error: typer.TyperException) -> BadUsageError:
     ctx = getattr(error, "ctx", None)
-    why = re.sub(
-        r"\S{60,}", lambda word: f"{word[0][:40]}…", error.format_message()
-    )  # no value is told in all its length
+    said = error.format_message()
+    for pattern, words in _IN_WORDS:
+        said = pattern.sub(words, said)
+    why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # no value is told in all its length
     if ctx is None:
         return BadUsageError("That cannot be run.", why, "valerix --help")
     return BadUsageError(f"`{ctx.command_path}` was not understood.", why, f"{ctx.command_path} --help")

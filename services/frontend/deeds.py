@@ -194,7 +194,7 @@ class Deeds:
         except TimeoutError:
             raise AuditFailed(f"It was not done within {AUDIT_LIMIT:g} s.") from None
         except OSError as error:
-            raise AuditFailed(f"It could not be started: {error}") from None
+            raise AuditFailed(f"It could not be started: {error.strerror}") from None
         except NONSENSE:
             raise AuditFailed(_first_line(complained) or "It said nothing.") from None
         AUDIT_BROKEN.set(sum(one.verdict == "violated" for one in found.invariants))

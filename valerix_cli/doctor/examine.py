@@ -19,6 +19,7 @@ from valerix_cli.doctor.findings import Finding, Fix
 from valerix_cli.doctor.model import Diagnosis, conclude
 from valerix_cli.doctor.runner import run
 from valerix_cli.doctor.setup import Setup
+from valerix_cli.reasons import why
 
 _PARTS = (machine, programs, directory, supervision, ports, databases, redis, services, operations, cluster)
 
@@ -45,4 +46,4 @@ def _do(fix: Fix, name: str) -> str:
     try:
         return fix()
     except OSError as error:
-        return f"{name}: not fixed, {error}."
+        return f"{name}: not fixed, {why(error)}."

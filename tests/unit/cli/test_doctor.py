@@ -110,7 +110,7 @@ def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
     other = CLOCK.warning("It is stale.", "rm", lambda: "It was removed.")
     assert (one.check.fixable, FINE.check.fixable) == (True, False)
     assert put_right([one, FINE, other]) == [
-        "postgres: not fixed, [Errno 13] Permission denied.",
+        "postgres: not fixed, permission denied.",
         "It was removed.",
     ]
 
