@@ -5,6 +5,10 @@ from html.parser import HTMLParser
 from typing import ClassVar
 from xml.etree import ElementTree as ET
 
+import msgspec
+import pytest
+from markdown_it import MarkdownIt
+
 from tests.unit.drills.samples import HELD, receipt
 from valerix_cli.drills import documents
 from valerix_cli.drills.receipt import Check
@@ -65,6 +69,44 @@ def test_what_comes_from_elsewhere_is_text_in_every_document() -> None:
     assert "&lt;script>" in documents.markdown(BAD)
     cells = re.findall(r"^\| audit .*$", documents.markdown(BAD), re.MULTILINE)
     assert [line.count(" | ") for line in cells] == [3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a|b",
+        "`x`",
+        "*b*",
+        "_i_",
+        "a_b_c",
+        "__init__",
+        "~~s~~",
+        "<b>x</b>",
+        "&lt;",
+        "[a](b)",
+        "![a](b)",
+        "a\\",
+        "\\|",
+        "# h",
+    ],
+)
+def test_a_reader_of_markdown_sees_the_text_that_came_from_elsewhere(text: str) -> None:
+    written = documents.markdown(msgspec.structs.replace(BAD, checks=[Check("audit", text, "violated", text)]))
+    cells = [
+        "".join(part.content if part.type.startswith("text") else f"<{part.type}>" for part in token.children or ())
+        for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(written)
+        if token.type == "inline"
+    ]
+    assert cells.count(text) == 2
+
+
+@pytest.mark.parametrize("code", [*range(0x20), 0x7F, 0x85, 0x2028, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF])
+def test_a_reader_of_xml_reads_a_report_with_any_character(code: int) -> None:
+    strange = Check("audit", f"a{chr(code)}b", "violated", f"a{chr(code)}b")
+    report = ET.fromstring(documents.junit([msgspec.structs.replace(BAD, checks=[strange], drill=f"d{chr(code)}")]))  # noqa: S314 - ours
+    (failure,) = report.iter("failure")
+    assert (failure.text or "").startswith("a")
+    assert (failure.text or "").endswith("b")
 
 
 def test_each_document_says_the_outcome_the_injection_and_how_to_run_it_again() -> None:

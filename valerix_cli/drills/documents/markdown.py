@@ -7,7 +7,7 @@ from valerix_cli.drills.receipt import Receipt
 from valerix_cli.escaping import escape_values
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
 
-_MARKS = re.compile(r"[\\`\[\]|]")
+_MARKS = re.compile(r"[\\`*~\[\]|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def markdown(receipt: Receipt) -> str:
@@ -42,5 +42,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text in one line, in which nothing is HTML, a link, an image, code or the end of a cell."""
+    """The text in one line, in which nothing is HTML, a link, an image, code, emphasis or the end of a cell."""
     return _MARKS.sub(r"\\\g<0>", " ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
