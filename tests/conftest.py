@@ -25,7 +25,7 @@ def _files(folder: str, *names: str) -> tuple[str, ...]:
 
 GROUPS = (
     _files("cli", "demo"),
-    _files("cli", "drills"),
+    _files("cli/drills", "drills", "interruptions"),
     _files("platform", "damage", "down", "kill", "lost"),
     _files("cli", "audit", "doctor", "faults"),
     _files("browser", "dashboard"),

@@ -4,10 +4,7 @@ import getpass
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import psycopg
@@ -16,100 +13,9 @@ import redis
 
 from services.inventory.drills import LEASE
 from tests.cli.conftest import PATIENCE, Valerix
-from tests.processes import eventually, open_directory
+from tests.cli.drills.small import can_begin, is_calm, receipt, started, verdicts, written
+from tests.processes import eventually
 from valerix_cli.local.holds import hold, release
-from valerix_cli.local.state import cache_url, read_secrets, read_stack
-
-DRILL = """\
-name: small
-seed: 7
-platform: {{stock_at_least: {{monitor: 2000}}}}
-load: {{rate: 40/s, for: {seconds}s, items: [monitor], retry: {{times: 3}}}}
-steady: {{window: 500ms, require: ["{steady}"]}}
-faults:
-  - {{at: 500ms, {fault}}}
-expect: ["{expect}"]
-recover: {{within: 30s, require: ["breaker closed", "backlog == 0"]}}
-drain: 30s
-"""
-CRASH = "gremlin: crash, rate: 30%, ttl: 1s"
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Valerix]:
-    """A platform that drills may break, with short open periods of the breaker."""
-    with open_directory("drills") as directory:
-        valerix = Valerix(directory)
-        (directory / "tmp").mkdir()
-        valerix.environ |= {"VALERIX_RECEIPTS_DIR": str(directory / "receipts"), "TMPDIR": str(directory / "tmp")}
-        valerix("up", "--detach")
-        try:
-            yield valerix
-        finally:
-            valerix("down")
-
-
-@pytest.fixture
-def store(own: Valerix) -> Iterator[redis.Redis]:
-    """The platform's Redis."""
-    stack, secrets = read_stack(own.directory / "state"), read_secrets(own.directory / "state")
-    assert stack is not None
-    assert secrets is not None
-    url = cache_url(stack, secrets, {})
-    assert url is not None
-    with redis.Redis.from_url(url) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def _freed(store: redis.Redis) -> Iterator[None]:
-    """The platform is free for the next drill, however a test ends."""
-    yield
-    store.delete(LEASE)
-
-
-def written(
-    directory: Path,
-    *,
-    fault: str = CRASH,
-    seconds: float = 2,
-    steady: str = "error_rate < 1%",
-    expect: str = "error_rate < 1%",
-) -> str:
-    """A drill file."""
-    path = directory / "drill.yaml"
-    path.write_text(DRILL.format(fault=fault, seconds=seconds, steady=steady, expect=expect))
-    return str(path)
-
-
-def receipt(valerix: Valerix) -> Any:
-    """That of the last run."""
-    return valerix.json("drill", "show", "last")
-
-
-def verdicts(found: Any, phase: str) -> dict[str, str]:
-    return {check["require"]: check["verdict"] for check in found["checks"] if check["phase"] == phase}
-
-
-def started(valerix: Valerix, drill: str, said: str) -> subprocess.Popen[str]:
-    """A drill that goes on, and has said this."""
-    running = valerix.start("drill", "run", drill)
-    assert running.stderr is not None
-    heard = ""
-    while said not in heard:
-        line = running.stderr.readline()
-        assert line, f"the drill has ended: {heard}"
-        heard += line
-    return running
-
-
-def can_begin(valerix: Valerix) -> Callable[[], bool]:
-    """Whether no drill has the platform: the lease of one that was killed has ended."""
-    return lambda: valerix.json("chaos", "status")["drill"] is None
-
-
-def is_calm(valerix: Valerix) -> Callable[[], bool]:
-    return lambda: valerix.json("chaos", "status")["live"] is None
 
 
 def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(own: Valerix, tmp_path: Path) -> None:
@@ -261,11 +167,6 @@ def test_an_interrupted_drill_lets_a_stopped_process_go_on_at_once(own: Valerix,
     done = own.end(running, signal.SIGINT)
     assert done.code == 130, done.err
     assert state_of(worker) != "T"
-
-
-def state_of(pid: int) -> str:
-    """`T` for a process that is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.long

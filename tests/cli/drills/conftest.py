@@ -1,0 +1,44 @@
+"""A platform that drills may break."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from services.inventory.drills import LEASE
+from tests.cli.conftest import Valerix
+from tests.processes import open_directory
+from valerix_cli.local.state import cache_url, read_secrets, read_stack
+
+
+@pytest.fixture(scope="package")
+def own() -> Iterator[Valerix]:
+    """A platform that drills may break, with short open periods of the breaker."""
+    with open_directory("drills") as directory:
+        valerix = Valerix(directory)
+        (directory / "tmp").mkdir()
+        valerix.environ |= {"VALERIX_RECEIPTS_DIR": str(directory / "receipts"), "TMPDIR": str(directory / "tmp")}
+        valerix("up", "--detach")
+        try:
+            yield valerix
+        finally:
+            valerix("down")
+
+
+@pytest.fixture
+def store(own: Valerix) -> Iterator[redis.Redis]:
+    """The platform's Redis."""
+    stack, secrets = read_stack(own.directory / "state"), read_secrets(own.directory / "state")
+    assert stack is not None
+    assert secrets is not None
+    url = cache_url(stack, secrets, {})
+    assert url is not None
+    with redis.Redis.from_url(url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _freed(store: redis.Redis) -> Iterator[None]:
+    """The platform is free for the next drill, however a test ends."""
+    yield
+    store.delete(LEASE)

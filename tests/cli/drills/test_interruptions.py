@@ -1,0 +1,60 @@
+"""Each signal that ends a command, in each phase of a drill: nothing of its faults is left, and the next may begin."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Valerix
+from tests.cli.drills.small import can_begin, is_calm, receipt, started, state_of, verdicts, written
+
+pytestmark = pytest.mark.long
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+GREMLIN, STOP = "gremlin: crash, rate: 30%, ttl: 60s", "stop: worker, for: 60s"
+PHASES = [
+    pytest.param("steady state", GREMLIN, 61, id="steady"),
+    pytest.param("crash on 30 %", GREMLIN, 61, id="gremlin"),
+    pytest.param("worker stopped", STOP, 61, id="process"),
+    pytest.param("recovering", "gremlin: crash, rate: 60%, ttl: 2s", 3, id="recover"),
+    pytest.param("draining", "gremlin: crash, rate: 30%, ttl: 1s", 2, id="drain"),
+]
+"""What is said when a phase begins, the fault of the drill, and the seconds of its load."""
+
+
+def is_whole(own: Valerix) -> bool:
+    """Whether no process of the platform stands still."""
+    return all(state_of(one["pid"]) != "T" for replicas in own.stack()["services"].values() for one in replicas)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize(("said", "fault", "seconds"), PHASES)
+def test_a_drill_that_is_interrupted_leaves_nothing_behind(
+    own: Valerix, tmp_path: Path, said: str, fault: str, seconds: int, number: signal.Signals
+) -> None:
+    done = own.end(started(own, written(tmp_path, fault=fault, seconds=seconds), said), number)
+    assert done.code == SIGNALS[number], done.err
+    assert is_calm(own)()
+    assert is_whole(own)
+    assert can_begin(own)()
+    assert (found := receipt(own))["outcome"] == "interrupted"
+    assert verdicts(found, "roll-back") == {"all faults are off": "held"}
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_drill_that_is_interrupted_while_it_audits_ends_with_its_verdict(
+    own: Valerix, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Everything is rolled back by then, and the proof takes a moment."""
+    done = own.end(started(own, written(tmp_path), "auditing"), number)
+    assert (done.code, receipt(own)["outcome"]) == (0, "passed"), done.err
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_drill_that_is_interrupted_before_its_load_gives_the_platform_back(
+    own: Valerix, tmp_path: Path, number: signal.Signals
+) -> None:
+    done = own.end(started(own, written(tmp_path, seconds=61), "drill small"), number)
+    assert done.code == SIGNALS[number], done.err
+    assert is_calm(own)()
+    assert can_begin(own)()
