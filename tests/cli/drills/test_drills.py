@@ -13,7 +13,7 @@ import redis
 
 from services.inventory.drills import LEASE
 from tests.cli.conftest import PATIENCE, Valerix
-from tests.cli.drills.small import can_begin, is_calm, receipt, started, verdicts, written
+from tests.cli.drills.small import can_begin, is_calm, receipt, started, state_of, verdicts, written
 from tests.processes import eventually
 from valerix_cli.local.holds import hold, release
 
