@@ -12,6 +12,7 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
+from tests import surroundings
 from tests.processes import Processes, open_directory, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
@@ -52,6 +53,11 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
         if first := next((group[0] for group in GROUPS if group[0] in self.workqueue), None):
             self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
+def pytest_configure() -> None:
+    surroundings.settle()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:

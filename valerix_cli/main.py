@@ -16,6 +16,7 @@ from valerix_cli.errors import BadUsageError, CliError, ExitCode
 from valerix_cli.local.surroundings import forget_libpq
 from valerix_cli.output import flushed, print_error, print_plain, print_traceback
 from valerix_cli.session import Session
+from valerix_cli.signals import is_ignored
 from valerix_cli.streams import discard, guard_standard_streams
 
 PLATFORM = "The platform"
@@ -91,9 +92,12 @@ def run() -> NoReturn:
 
 
 def _take_signals() -> None:
-    """Have what ends the command from outside run through every `finally`, as Ctrl-C does."""
+    """Have what ends the command from outside run through every `finally`, as Ctrl-C does.
+
+    Python itself leaves SIGINT ignored where it is inherited so.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+    if is_ignored(signal.SIGHUP):
         return
     on_terminal = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 

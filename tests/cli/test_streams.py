@@ -80,11 +80,21 @@ def test_who_cannot_be_told_the_result_is_told_the_key(valerix: Valerix, key: st
 
 
 @pytest.mark.parametrize(
-    ("ignore", "number", "code"), [("", signal.SIGHUP, 129), ("trap '' HUP; ", signal.SIGTERM, 143)], ids=["", "nohup"]
+    ("sent", "code", "ignored"),
+    [
+        (signal.SIGHUP, 129, ""),
+        (signal.SIGHUP, 143, "HUP"),
+        (signal.SIGINT, 130, ""),
+        (signal.SIGINT, 143, "INT"),
+        (signal.SIGTERM, 143, "TERM"),
+    ],
+    ids=["hang-up", "hang-up under nohup", "ctrl-c", "ctrl-c in the background", "terminated anyway"],
 )
-def test_a_hang_up_ends_a_command_unless_nohup_has_started_it(
-    valerix: Valerix, ignore: str, number: signal.Signals, code: int
+def test_a_signal_ends_a_command_unless_it_was_started_with_that_ignored(
+    valerix: Valerix, sent: signal.Signals, code: int, ignored: str
 ) -> None:
+    """Only SIGTERM is always taken."""
+    ignore = f"trap '' {ignored}; " if ignored else ""
     watching = subprocess.Popen(
         [SHELL, "-c", f'{ignore}exec "$0" "$@"', PROGRAM, "stock", "watch"],
         stdin=subprocess.DEVNULL,
@@ -95,5 +105,8 @@ def test_a_hang_up_ends_a_command_unless_nohup_has_started_it(
     )
     assert watching.stdout is not None
     watching.stdout.readline()  # it goes on
-    watching.send_signal(signal.SIGHUP)
-    assert valerix.end(watching, number).code == code
+    watching.send_signal(sent)
+    if ignored:
+        watching.send_signal(signal.SIGTERM)
+    out, err = watching.communicate(timeout=PATIENCE)
+    assert watching.returncode == code, out + err

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 from tests.platform.installation import PATIENCE, Installation
 from tests.processes import eventually
@@ -54,6 +55,18 @@ def test_a_start_that_is_interrupted_leaves_no_process(stopped: Installation) ->
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
+    assert stopped.is_gone()
+
+
+def test_a_platform_that_runs_in_the_background_of_a_shell_outlives_hang_ups_and_ctrl_c(stopped: Installation) -> None:
+    shell = ("/bin/sh", "-c", 'trap \'\' HUP INT; exec "$0" "$@"')
+    with replace(stopped, prefix=shell).started("up") as process:
+        eventually(lambda: stopped.is_ready or process.poll() is not None, PATIENCE)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, said
+    assert "stopping, since SIGTERM was received" in said
     assert stopped.is_gone()
 
 

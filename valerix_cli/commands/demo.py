@@ -35,7 +35,7 @@ from valerix_cli.local.claim import running
 from valerix_cli.local.state import state_dir
 from valerix_cli.output import draw, is_terminal, show, talk
 from valerix_cli.session import Session
-from valerix_cli.undisturbed import undisturbed
+from valerix_cli.signals import undisturbed
 from valerix_cli.views import demo as views
 
 _REPLICAS = {"order": 2}  # so that somebody is there when one is killed

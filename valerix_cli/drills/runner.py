@@ -33,7 +33,7 @@ from valerix_cli.load import Load, LoadResult, Plan
 from valerix_cli.load.model import Seen
 from valerix_cli.load.thread import beside
 from valerix_cli.session import Session
-from valerix_cli.undisturbed import undisturbed
+from valerix_cli.signals import undisturbed
 
 _GLANCE = 0.05  # seconds
 _DRAINED = 0.5  # seconds between two looks that both have to find nothing queued

@@ -29,6 +29,7 @@ from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, st
 from valerix_cli.local.tasks import together
 from valerix_cli.local.trust import read_own
 from valerix_cli.local.wishes import Wishes
+from valerix_cli.signals import is_ignored
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 5
@@ -104,7 +105,8 @@ class Supervisor:
         then.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, number)
+            if not is_ignored(number):
+                asyncio.get_running_loop().add_signal_handler(number, self._ask_to_stop, number)
         chores = [asyncio.create_task(chore) for chore in (self._keep_logs_small(), self._keep_directory())]
         try:
             was_ready = await self._unless_asked(self._start())

@@ -29,6 +29,7 @@ from valerix_cli.console import SafeConsole
 from valerix_cli.contexts import Context
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.escaping import escape, escape_values, printable
+from valerix_cli.signals import is_ignored
 from valerix_cli.top import board, words
 from valerix_cli.top.deeds import Deeds, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
@@ -116,7 +117,8 @@ class TopApp(App[None]):
         self._show_head()
         if not self.is_headless:
             for number, code in _SIGNALS.items():
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
+                if not is_ignored(number):
+                    asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
         self._in_background(self._keep_looking)
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -1,10 +1,19 @@
-"""A stretch that signals do not break off."""
+"""Signals that whoever started us had ignored stay so, and stretches that signals do not break off."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    """Whether a signal is to stay ignored: SIGHUP under nohup, SIGINT in a shell's background job.
+
+    See POSIX, "Shell Command Language", 2.11. Ask before a handler is installed. SIGTERM always ends a command: it is
+    how `valerix down` asks.
+    """
+    return number is not signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN
 
 
 @contextmanager
