@@ -22,7 +22,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _refuse_blank(ctx, args)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        _refuse_undecodable(ctx)
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         if ctx.meta.get(_ONLINE):
@@ -128,6 +130,15 @@ def _refuse_blank(ctx: Any, args: list[str]) -> None:
             ctx.fail(f"{before} has no value." if before.startswith("-") else "An argument is empty.")
         if option.startswith("--") and mark and not value.strip():
             ctx.fail(f"{option} has no value.")
+
+
+def _refuse_undecodable(ctx: Any) -> None:
+    """Refuse a text that is no UTF-8, of whose bytes Python makes surrogates (PEP 383); a Path may be so."""
+    for param in ctx.command.get_params(ctx):
+        value = ctx.params.get(param.name)
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and any("\ud800" <= char <= "\udfff" for char in text):
+                ctx.fail(f"{max(param.opts, key=len)} is not UTF-8.")
 
 
 def _write_options(params: list[Any], ctx: Any, formatter: Any) -> None:

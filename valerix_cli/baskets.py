@@ -12,6 +12,7 @@ from valerix_cli.reasons import why
 
 MOST = 1000  # of one item in one order
 _ENTRY = re.compile(r"(?P<item>[^\s:]+)(?::(?P<quantity>\S+))?")
+_SENDABLE = re.compile(r"[ -~]+")
 _HINT = "write ITEM, ITEM:QTY, or a line of JSON with item_id and quantity"
 
 
@@ -27,7 +28,8 @@ def typed(entries: Iterable[str], key: str | None) -> list[Wanted]:
     """An order per `ITEM[:QTY]`. One `key` for several becomes key-1, key-2 and so on, so that a repeat is one."""
     lines = [_entry(entry, "on the command line") for entry in entries]
     return [
-        Wanted(line.item_id, line.quantity, _key(key, number, len(lines))) for number, line in enumerate(lines, start=1)
+        Wanted(line.item_id, line.quantity, checked_key(_key(key, number, len(lines))))
+        for number, line in enumerate(lines, start=1)
     ]
 
 
@@ -39,9 +41,16 @@ def read(lines: Iterable[str], origin: str, key: str | None) -> list[Wanted]:
         if text.strip() and not text.lstrip().startswith("#")
     ]
     return [
-        Wanted(line.item_id, line.quantity, line.idempotency_key or _key(key, number, len(found)))
+        Wanted(line.item_id, line.quantity, checked_key(line.idempotency_key or _key(key, number, len(found))))
         for number, line in enumerate(found, start=1)
     ]
+
+
+def checked_key(key: str) -> str:
+    """The same key. Raises BadUsageError for one that no header can carry; what else is wrong the service says."""
+    if _SENDABLE.fullmatch(key):
+        return key
+    raise BadUsageError("That is no idempotency key.", f"{key!r} is not printable ASCII", "A-Z a-z 0-9 _ . : -")
 
 
 def _key(key: str | None, number: int, of: int) -> str:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import typer
 
 from valerix_cli.errors import CliError, ExitCode, OutputError
 from valerix_cli.escaping import escape, escape_json, escape_values, escape_yaml, printable
 from valerix_cli.options import Format
-from valerix_cli.streams import discard, told, unguarded
+from valerix_cli.streams import TerminalStream, discard, go_on, hang_up, told, unguarded
 
 if TYPE_CHECKING:  # Rich costs a tenth of a second, and --help must not pay for it
     from rich.console import RenderableType
@@ -74,13 +74,14 @@ def follow(
 ) -> None:
     """Show what is going on until `snapshots` end.
 
-    A terminal gets `screen(snapshot)`, redrawn in place. Anything else gets one line per change: `line(change)`, or the
-    change itself as JSON with `-o json` and `-o jsonl`, or as a YAML document.
+    A terminal gets `screen(snapshot)`, redrawn in place; once it is gone, the command ends with 129. Anything else gets
+    one line per change: `line(change)`, or the change itself as JSON with `-o json` and `-o jsonl`, or as a YAML
+    document.
     """
     if output.format is Format.TABLE and is_terminal(sys.stdout):
         from valerix_cli.console import live  # noqa: PLC0415 - only a live view needs it
 
-        with live(_console(sys.stdout), auto_refresh=False) as view:
+        with live(_console(_drawn_on(sys.stdout, hang_up)), auto_refresh=False) as view:
             for snapshot in snapshots:
                 view.update(screen(escape_values(snapshot)), refresh=True)
         return
@@ -122,14 +123,17 @@ def explain(text: str, output: Output) -> None:
 def progress(
     snapshots: Iterable[T], screen: "Callable[[T], RenderableType]", line: Callable[[T], str], output: Output
 ) -> None:
-    """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each."""
+    """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each.
+
+    Nobody being left to watch ends nothing.
+    """
     if output.quiet or not is_terminal(sys.stderr):
         for snapshot in snapshots:
             talk(line(escape_values(snapshot)), output)
         return
     from valerix_cli.console import live  # noqa: PLC0415 - --help must not pay for it
 
-    with live(_console(sys.stderr), auto_refresh=False, transient=True) as view:
+    with live(_console(_drawn_on(sys.stderr, go_on)), auto_refresh=False, transient=True) as view:
         for snapshot in snapshots:
             view.update(screen(escape_values(snapshot)), refresh=True)
 
@@ -146,19 +150,27 @@ def busy(what: str, output: Output) -> Iterator[None]:
     from valerix_cli.console import live  # noqa: PLC0415 - the same
 
     spinner = Spinner("dots", text=Text(escape(f"{what}…")), style="green")
-    with live(_console(sys.stderr), refresh_per_second=12.5, transient=True) as view:
+    with live(_console(_drawn_on(sys.stderr, go_on)), refresh_per_second=12.5, transient=True) as view:
         view.update(spinner)
         yield
 
 
 def console_of_stdout() -> "SafeConsole":
-    """What draws on stdout for a view that is more than one value."""
-    return _console(sys.stdout)
+    """What draws on stdout for a view of something that goes on also when nobody watches."""
+    return _console(_drawn_on(sys.stdout, go_on))
 
 
 def ask(question: str) -> bool:
-    """Whether the answer on the terminal is yes. The question is asked on stderr."""
-    return typer.confirm(escape(question), err=True)
+    """Whether the answer on the terminal is yes. The question is asked on stderr.
+
+    Raises typer.Abort where no answer is given, and SystemExit with 129 once the terminal is gone.
+    """
+    try:
+        return typer.confirm(escape(question), err=True)
+    except (OSError, typer.Abort):
+        if not sys.stdin.isatty():
+            hang_up()
+        raise
 
 
 def print_traceback(error: BaseException) -> None:
@@ -173,11 +185,10 @@ def print_plain(text: str) -> None:
 
 
 def draw(sequence: str) -> None:
-    """Write to stdout what a console has drawn, with its cursor movements."""
-    stream = unguarded(sys.stdout)
-    with told(stream):
-        stream.write(sequence)
-        stream.flush()
+    """Write to stdout what a console has drawn, with its cursor movements; end with 129 once the terminal is gone."""
+    stream = _drawn_on(sys.stdout, hang_up)
+    stream.write(sequence)
+    stream.flush()
 
 
 def print_error(error: CliError) -> None:
@@ -251,6 +262,10 @@ def _print(renderable: "RenderableType") -> None:
     paper = StringIO()
     _console(paper, width=_WIDE_ENOUGH, no_color=True, force_terminal=False).print(drawn)
     _write("".join(line.rstrip() + "\n" for line in paper.getvalue().splitlines()))
+
+
+def _drawn_on(stream: TextIO, gone: Callable[[], object]) -> TextIO:
+    return cast("TextIO", TerminalStream(unguarded(stream), gone))
 
 
 def _console(stream: TextIO, **settings: Any) -> "SafeConsole":

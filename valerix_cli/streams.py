@@ -3,10 +3,10 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import IO, Any, TextIO, cast
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NoReturn, TextIO, cast
 
-from valerix_cli.errors import OutputError
+from valerix_cli.errors import ExitCode, OutputError
 from valerix_cli.escaping import escape
 
 
@@ -34,6 +34,45 @@ class EscapingStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+class TerminalStream:
+    """Writes to `stream`, on which something is drawn; otherwise it is that stream.
+
+    Once the terminal is gone, what is written goes nowhere, and `gone` is called, by whichever thread was writing.
+    """
+
+    def __init__(self, stream: IO[str], gone: Callable[[], object]) -> None:
+        self._stream, self._gone = stream, gone
+
+    def write(self, text: str) -> int:
+        with self._unless_gone():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._unless_gone():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _unless_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            discard(self._stream)
+            self._gone()
+
+
+def hang_up() -> NoReturn:
+    """End the command as SIGHUP does: the terminal that it wrote to, or read from, is gone."""
+    sys.exit(ExitCode.HUNG_UP)
+
+
+def go_on() -> None:
+    """What is done does not depend on somebody watching."""
 
 
 def guard_standard_streams() -> None:
@@ -71,7 +110,7 @@ def told(stream: IO[str]) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             "The result could not be written.",
-            f"{stream.name.strip('<>')}: {error.strerror}",
+            f"{str(stream.name).strip('<>')}: {error.strerror}",
             "write it somewhere else; what the command has done is done",
         ) from error
 

@@ -150,10 +150,16 @@ class Seat:
         eventually(lambda: self.read() is not None and self.process.poll() is not None, PATIENCE, "the end")
         return int(self.process.returncode)
 
+    def leave(self) -> None:
+        """As a terminal that is closed, of which no signal tells."""
+        os.close(self._ours)
+        self._ours = -1
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)
         os.close(self.terminal)
 
 
@@ -210,6 +216,18 @@ def test_a_demo_that_is_broken_off_turns_its_faults_off_first(
     assert seat.ended() == code, seat.sent
     assert not live(shop)()
     assert termios.tcgetattr(seat.terminal) == seat.before
+
+
+def test_a_demo_whose_terminal_is_gone_turns_its_faults_off_and_ends(shop: Valerix, seat: Seat) -> None:
+    for key, title in (("s", "The impatient customer"), ("n", "The cheater")):
+        seat.press(key)
+        seat.sees(title, "HELD")
+    seat.press("n")
+    seat.sees("ends by itself in")
+    assert live(shop)()
+    seat.leave()
+    assert seat.process.wait(PATIENCE) == 129
+    assert not live(shop)()
 
 
 def test_a_fault_of_which_nobody_can_say_that_it_is_off_ends_with_13(shop: Valerix, seat: Seat) -> None:

@@ -71,10 +71,16 @@ class Terminal:
         eventually(lambda: (self.raw, self.process.poll() is not None)[1], PATIENCE)
         return int(self.process.returncode)
 
+    def leave(self) -> None:
+        """As a terminal that is closed; no signal says so, since it is not the one that controls the program."""
+        os.close(self._ours)
+        self._ours = -1
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)
         os.close(self._theirs)
 
 
@@ -125,6 +131,13 @@ def test_top_ended_from_outside_leaves_the_terminal_as_it_was(
         assert ORDINARY_SCREEN in screen.raw
         assert screen.after == screen.before
         assert "Traceback" not in screen.raw
+
+
+def test_top_ends_once_its_terminal_is_gone(valerix: Valerix) -> None:
+    with terminal(valerix) as screen:
+        screen.until_shown("inventory-1")
+        screen.leave()
+        assert screen.process.wait(PATIENCE) == 129
 
 
 def test_bytes_that_are_no_text_are_passed_over(valerix: Valerix) -> None:

@@ -2,12 +2,13 @@
 
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from valerix_cli.addresses import in_the_clear, past_proxies, without_user
-from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
 from valerix_cli.reasons import why
 
 _LIMIT = 5.0  # seconds
@@ -66,9 +67,15 @@ class _Answer(msgspec.Struct, frozen=True):
 def alerts(url: str, limit: float | None = None) -> Alerting:
     """What is not well, by the alerting rules of the Prometheus at `url`; what fires comes first.
 
-    Raises UnreachableError, GuardError where a password in `url` could be read on its way.
+    Raises UnreachableError; GuardError where a password in `url` could be read on its way; BadUsageError for what is no
+    address.
     """
     shown = without_user(url)
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        hint = "an address such as http://127.0.0.1:9090"
+        raise BadUsageError(f"The Prometheus at {shown} was not asked.", str(error), hint) from error
     if shown != url and in_the_clear([url]):
         raise GuardError(
             f"The Prometheus at {shown} was not asked.",

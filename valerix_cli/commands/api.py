@@ -1,5 +1,6 @@
 """valerix api METHOD PATH: one request, the raw answer."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from valerix_cli.reasons import why
 from valerix_cli.session import Session
 
 _READS = {"GET", "HEAD", "OPTIONS"}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~]*")
 _OF_INVENTORY = ("/api/inventory", "/api/admin/chaos")
 
 
@@ -38,7 +41,7 @@ def api(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Call an endpoint with this context's token and print the answer as it came."""
     session: Session = ctx.obj
-    method = method.upper()
+    method = _method(method)
     if not path.startswith("/"):
         raise BadUsageError(
             "That path was not understood.",
@@ -63,6 +66,13 @@ def api(  # noqa: PLR0913 - one parameter per option
         raise error_of(read_problem(response))
 
 
+def _method(typed: str) -> str:
+    """Raises BadUsageError for what is no token (RFC 9110, 5.6.2)."""
+    if not _TOKEN.fullmatch(typed):
+        raise BadUsageError("That method was not understood.", f"{typed!r} is no token", "valerix api GET /api/orders")
+    return typed.upper()
+
+
 def _body(data: str | None, file: str | None) -> bytes | None:
     if data is not None and file is not None:
         raise BadUsageError("It is not clear what to send.", "both -d and -f were given", "one of them")
@@ -77,7 +87,11 @@ def _body(data: str | None, file: str | None) -> bytes | None:
 
 
 def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    """Raises BadUsageError for what is no header of printable ASCII (RFC 9110, 5.5)."""
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not name:
         raise BadUsageError("A header was not understood.", f"{text!r} has no colon", "-H 'Name: value'")
-    return name.strip(), value.strip()
+    if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value)):
+        why = f"{text!r} is not a token, a colon and printable ASCII"
+        raise BadUsageError("A header was not understood.", why, "-H 'Name: value'")
+    return name, value

@@ -79,6 +79,7 @@ def replay(
 ) -> None:
     """Send one key many times and show that it has one effect."""
     session: Session = ctx.obj
+    baskets.checked_key(key)
     session.guard(f"send {key} {times} times")
     body = baskets.typed([item], key)[0] if item else None
     replay_key(session, key, body, times=times, concurrency=concurrency, mutate=mutate)

@@ -6,6 +6,7 @@ from uuid import uuid4
 import typer
 
 from valerix_cli.app import App
+from valerix_cli.baskets import checked_key
 from valerix_cli.clients.wire import Item
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
@@ -37,8 +38,8 @@ def restock(
 ) -> None:
     """Add to the stock of an item, once per key."""
     session: Session = ctx.obj
+    key = checked_key(str(uuid4()) if key is None else key)
     session.guard(f"add {quantity} to {item}")
-    key = str(uuid4()) if key is None else key
     show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
     again = command("valerix stock restock", item, quantity, key=key)
     talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)

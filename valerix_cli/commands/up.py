@@ -1,7 +1,6 @@
 """`valerix up`: start the platform on this machine."""
 
 import sys
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,8 +130,7 @@ def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | Non
     newest: list[Stack] = []
     console = console_of_stdout()
     live = unredirected_live(console, get_renderable=lambda: live_view(newest[-1] if newest else None))
-    with suppress(OSError):  # the terminal was closed: there is nobody to draw for, and stopping is under way
-        live.start()
+    live.start()
     try:
         with above(console):
             return supervise(
@@ -143,8 +141,7 @@ def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | Non
                 watch=lambda stack: newest.__setitem__(slice(None), [escape_values(stack)]),
             )
     finally:
-        with suppress(OSError):  # the same
-            live.stop()
+        live.stop()
 
 
 def _line_by_line(directory: Path, wishes: "Wishes", lock: int, output: Output) -> int | None:

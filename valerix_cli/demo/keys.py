@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from valerix_cli.demo.moves import Key
+from valerix_cli.streams import hang_up
 
 _MEANING: dict[bytes, Key] = {
     **dict.fromkeys((b"n", b" ", b"\r", b"\n", b"\x1b[C", b"\x1bOC", b"\x1b[6~"), "next"),
@@ -40,14 +41,16 @@ class Terminal:
         self._rest = b""
 
     def wait(self, seconds: float) -> list[Key]:
-        """What has been pressed, or nothing after so long. A terminal that is gone is left for good."""
+        """What has been pressed, or nothing after so long. Raises SystemExit with 129 once the terminal is gone."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if not ready:
             self._rest = b""  # an escape on its own, or one that was cut off: nothing of ours
             return []
-        read = os.read(self._descriptor, _READ)
+        read = b""
+        with suppress(OSError):
+            read = os.read(self._descriptor, _READ)
         if not read:
-            return ["quit"]
+            hang_up()
         keys, self._rest = decode(self._rest + read)
         return keys
 
@@ -55,9 +58,12 @@ class Terminal:
 @contextmanager
 def single_keys(descriptor: int) -> Iterator[Terminal]:
     """Get keys as they are pressed, unseen; Ctrl-C stays a signal."""
-    before = termios.tcgetattr(descriptor)
     try:
+        before = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor)
+    except termios.error:  # it is gone already
+        hang_up()
+    try:
         yield Terminal(descriptor)
     finally:
         with suppress(termios.error):  # a terminal that was closed needs no restoring

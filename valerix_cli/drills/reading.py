@@ -37,6 +37,8 @@ _PATTERNS = {
     NAME: "a name is made of a-z, 0-9 and -, at most 63 of them",
     ITEM: "an item is named by A-Z a-z 0-9 _ . : -, at most 64 of them",
 }
+_ESCAPED_SURROGATE = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
+_SURROGATE = r"a text holds a surrogate, which YAML does not pair: write the character itself, or \U and eight digits"
 INVARIANTS = [rule.name for rule in vars(audit).values() if isinstance(rule, audit.Rule)]
 
 
@@ -88,7 +90,10 @@ def parse(text: str, origin: str) -> Drill:
     raw = document.value
     faults = raw.get("faults") if isinstance(raw, dict) else None
     found = [*superfluous(faults)] if isinstance(faults, list) else []
-    drill, wrong, taken = _converted(raw)
+    try:
+        drill, wrong, taken = _converted(raw)
+    except UnicodeEncodeError:
+        raise _wrong(origin, [(_line_of_surrogate(text), _SURROGATE)]) from None
     if drill is not None:
         late = [*unenforceable(drill), *_unknown_invariants(drill)]
         found += [(_as_written(path, taken), why) for path, why in late]
@@ -96,6 +101,10 @@ def parse(text: str, origin: str) -> Drill:
     if mistakes or drill is None:
         raise _wrong(origin, sorted(mistakes))
     return drill
+
+
+def _line_of_surrogate(text: str) -> int:
+    return next((number for number, line in enumerate(text.splitlines(), 1) if _ESCAPED_SURROGATE.search(line)), 1)
 
 
 def _converted(raw: Any) -> tuple[Drill | None, list[tuple[Place, str]], set[Steps]]:

@@ -1,12 +1,28 @@
-"""What comes from the terminal's keyboard, which may send bytes that are no UTF-8."""
+"""The terminal of `top`, whose keyboard may send bytes that are no UTF-8, and which may go away."""
 
+import asyncio
 import contextlib
+from typing import Any
 
 from textual.drivers.linux_driver import LinuxDriver
 
+from valerix_cli.errors import ExitCode
+from valerix_cli.streams import TerminalStream
+
 
 class Driver(LinuxDriver):
-    """Textual's, which passes over bytes that are no text: those of a terminal in Latin-1, or of an old mouse mode."""
+    """Textual's, which passes over bytes that are no text: those of a terminal in Latin-1, or of an old mouse mode.
+
+    Once nothing can be drawn any more, it ends the screen with 129. Textual's thread that draws would end alone, and
+    all else wait for it.
+    """
+
+    def __init__(self, app: Any, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        loop = asyncio.get_running_loop()
+        self._file: Any = TerminalStream(
+            self._file, lambda: loop.call_soon_threadsafe(app.exit, None, ExitCode.HUNG_UP)
+        )
 
     def run_input_thread(self) -> None:
         while not self.exit_event.is_set():
