@@ -158,7 +158,7 @@ async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> No
     for name in keys(100):
         assert await answers.find(name, PS5) is None
         await answers.keep(order(key=name))
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 200 * LIMIT / 10, "a tenth of what it would take to wait each time"
 
 
 @pytest.mark.timed
@@ -170,10 +170,11 @@ async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothin
     began = time.monotonic()
     found = await asyncio.gather(*(hasty_answers.find("key-1", PS5) for _ in range(50)))
     assert found == [None] * 50
-    assert LIMIT - 0.1 < time.monotonic() - began < LIMIT + 0.3
+    assert time.monotonic() - began > LIMIT - 0.1
     began = time.monotonic()
-    assert await hasty_answers.find("key-1", PS5) is None
-    assert time.monotonic() - began < 0.1
+    for _ in range(50):
+        assert await hasty_answers.find("key-1", PS5) is None
+    assert time.monotonic() - began < 50 * LIMIT / 10, "a tenth of what it would take to wait each time"
 
 
 async def test_when_redis_is_back_it_is_asked_again(hasty_answers: Answers, client: Redis, hasty: BestEffort) -> None:
