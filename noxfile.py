@@ -78,6 +78,16 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def surroundings(session: nox.Session) -> None:
+    """Run some tests under nohup, with input closed, with variables that mislead, from a strange directory, as nobody.
+
+    Some minutes for each. Arguments after `--` go to tests.elsewhere.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.elsewhere", *session.posargs)
+
+
+@nox.session
 def teeth(session: nox.Session) -> None:
     """Break Valerix on purpose in a dozen ways: the audit must catch each. Arguments after `--` go to the command."""
     install(session, *DEVELOPMENT)
