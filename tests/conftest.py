@@ -1,7 +1,7 @@
 """One PostgreSQL and one Valkey for the run; a fresh copy of each migrated database for every test that asks."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,22 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
 @pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
 def pytest_configure() -> None:
     surroundings.settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, Any]:
+    """Have what a failed test shares with others put right: gremlins, halts and forced breakers would fail them too."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for shared in getattr(item, "funcargs", {}).values():
+            if hasattr(type(shared), "put_right"):
+                try:
+                    shared.put_right()
+                except Exception as error:  # noqa: BLE001 - told with the failure, of which this may be a part
+                    report.sections.append(("not put right", repr(error)))
+    return report
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:

@@ -43,6 +43,9 @@ class Dashboard:
         self._complaints: list[str] = []
         self._quiet = False
 
+    def put_right(self) -> None:
+        self.valerix.put_right()
+
     @contextmanager
     def context(self, **options: Any) -> Iterator[BrowserContext]:
         """A browser's memory of its own: cookies, window, tastes."""

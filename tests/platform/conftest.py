@@ -1,10 +1,12 @@
 """One installation for the whole run, started again by whichever test finds it stopped."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from tests.platform.installation import Installation, installed
+from tests.platform.installation import PATIENCE, Installation, installed
+from tests.processes import eventually
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +18,10 @@ def _installation() -> Iterator[Installation]:
 @pytest.fixture
 def platform(_installation: Installation) -> Installation:
     """Everything runs; what earlier tests stored is there as well."""
-    if not _installation.processes:
+    with suppress(AssertionError):  # what a test has left as it fails, or has ended, may be on its way back
+        eventually(lambda: _installation.is_whole or not _installation.processes, PATIENCE)
+    if not _installation.is_whole:
+        _installation.kill_everything()
         _installation.up()
     return _installation
 

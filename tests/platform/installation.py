@@ -94,6 +94,17 @@ class Installation:
         stack = read_stack(self.directory)
         return stack is not None and stack.state == "running" and stack.supervisor_pid in self.processes
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every process is up, not only the supervisor."""
+        if not self.is_ready:
+            return False
+        parts: list[Any] = [
+            *self.stack.databases.values(),
+            *(one for several in self.stack.services.values() for one in several),
+        ]
+        return all(part.state == "running" for part in parts)
+
     def service(self, name: str) -> Service:
         kind = name.rpartition("-")[0]
         return next(service for service in self.stack.services[kind] if service.name == name)

@@ -1,0 +1,35 @@
+"""A test that fails leaves nothing on for those that share a platform with it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import pytest_runtest_makereport
+
+pytest_plugins = ["pytester"]
+
+
+class Hook:
+    pytest_runtest_makereport = staticmethod(pytest_runtest_makereport)
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [("assert False", ["right"]), ("assert True", [])])
+def test_what_is_shared_is_put_right_after_a_failure_only(
+    pytester: pytest.Pytester, outcome: str, expected: list[str]
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+        class Shared:
+            def put_right(self):
+                open("said", "a").write("right")
+        @pytest.fixture
+        def shared():
+            return Shared()
+        def test_it(shared):
+            {outcome}
+        """
+    )
+    pytester.inline_run("-p", "no:cacheprovider", "-p", "no:asyncio", plugins=[Hook()])
+    said = Path(pytester.path, "said")
+    assert (said.read_text().split() if said.exists() else []) == expected
