@@ -233,7 +233,7 @@ def test_whatever_cannot_be_read_in_a_state_directory_is_named_by_a_start() -> N
             check=False,
         )
         assert tried.returncode == 0, tried.stderr
-        assert tried.stdout.splitlines() == [f"{found.directory / name}: Permission denied" for name in names]
+        assert tried.stdout.splitlines() == [f"{found.directory / name}: permission denied" for name in names]
 
 
 @pytest.mark.long
