@@ -29,7 +29,7 @@ def path(*segments: str) -> str:
     for segment in segments:
         if segment in {"", ".", ".."}:
             raise BadUsageError("That cannot be asked for.", f"{segment!r} names nothing", "check the spelling")
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    return "".join(f"/{quote(segment, safe='', errors='surrogateescape')}" for segment in segments)
 
 
 def is_loopback(url: str) -> bool:

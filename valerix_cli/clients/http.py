@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from valerix_cli.addresses import past_proxies
+from valerix_cli.clients import fields
 from valerix_cli.clients.problems import Problem, error_of, problem_of
 from valerix_cli.contexts import Context
 from valerix_cli.durations import say_duration
@@ -53,8 +54,10 @@ class Replicas:
         """Return the answer, whatever its status, of the first replica that gives one.
 
         A replica that cannot be reached is passed over; one that hangs up only if the request may be repeated (any GET,
-        and what carries an idempotency key). Raises UnreachableError, or WaitedTooLongError after the time limit.
+        and what carries an idempotency key). Raises UnreachableError, WaitedTooLongError after the time limit, or
+        BadUsageError for what no request can hold.
         """
+        fields.check(method, path, request.get("headers") or {})
         repeatable = method in {"GET", "HEAD"} if repeatable is None else repeatable
         faults = []
         for url in self._in_turn():
@@ -65,6 +68,8 @@ class Replicas:
                 if isinstance(error, _PERHAPS_DONE) and not repeatable:
                     raise self._outcome_unknown(method, path) from error
                 faults.append(f"{url}: {why(error)}")
+            except UnicodeEncodeError:
+                raise fields.not_utf_8() from None
             except httpx.TimeoutException as error:
                 raise self._too_late(method, path) from error
             else:

@@ -12,7 +12,7 @@ from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.problems import error_of
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import FINAL, Order
-from valerix_cli.errors import CliError, DomainError, UnreachableError
+from valerix_cli.errors import BadUsageError, CliError, DomainError, UnreachableError
 from valerix_cli.journal import JournalWriter
 from valerix_cli.options import Format
 from valerix_cli.output import show, talk, telling, write_line
@@ -87,7 +87,7 @@ def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
     """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
     try:
         return orders.place(wanted, retries=retries)
-    except UnreachableError:
+    except (UnreachableError, BadUsageError):  # nothing was sent
         raise
     except CliError as error:
         again = command("valerix order place", f"{wanted.item_id}:{wanted.quantity}", key=wanted.key)

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
 from valerix_cli.clients.http import Replicas
 from valerix_cli.contexts import Context
-from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import BadUsageError, CliError, GuardError, UnreachableError, WaitedTooLongError
 
 
 class Server(ThreadingHTTPServer):
@@ -127,3 +128,34 @@ def test_an_answer_that_does_not_come_in_time_is_waited_for_no_longer() -> None:
 def test_a_deed_of_an_operator_without_a_token_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(GuardError):
         replicas(gone(), operator=False).operator_only("restock")
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\r\nX-Other: b", "é", "\udcff", " a", "a\x00", "\x7f"])
+def test_a_key_that_no_header_can_hold_is_refused_and_nothing_is_sent(key: str) -> None:
+    with server() as listening, pytest.raises(BadUsageError) as caught:
+        replicas(listening.url).send("POST", "/api/orders", headers={"Idempotency-Key": key}, json={})
+    assert "Idempotency-Key" in caught.value.why
+    assert repr(key) not in str(caught.value)
+    assert "printable" in caught.value.hint
+    assert listening.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "request_"),
+    [
+        ("G T", "/", {}),
+        ("GET\n", "/", {}),
+        ("GET", "/a\nb", {}),
+        ("GET", "/\x7f", {}),
+        ("GET", "/", {"headers": {"a b": "c"}}),
+        ("GET", "/", {"headers": {"": "c"}}),
+        ("POST", "/", {"json": {"item_id": "\udcff"}}),
+        ("GET", "/", {"params": {"item_id": "\udcff"}}),
+    ],
+)
+def test_what_no_request_can_hold_is_refused_and_nothing_is_sent(
+    method: str, path: str, request_: dict[str, Any]
+) -> None:
+    with server() as listening, pytest.raises(BadUsageError, match="cannot be sent"):
+        replicas(listening.url).send(method, path, **request_)
+    assert listening.asked == 0

@@ -1,0 +1,32 @@
+"""What a request may be made of (RFC 9110, 5.5 and 5.6.2): what is not is refused before anything is sent. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from valerix_cli.errors import BadUsageError
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+
+
+def check(method: str, path: str, headers: Mapping[str, str]) -> None:
+    """Raises BadUsageError, which names the part; a value is not told, it may be a secret."""
+    if not _TOKEN.fullmatch(method):
+        raise _refused(f"{method!r} is no method of HTTP", "GET, POST or another word")
+    if not path.isprintable():
+        raise _refused("the path holds control characters", "write them as %0A and the like")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise _refused(f"{name!r} is no name of a header", "letters, digits and dashes, as in Idempotency-Key")
+        if not _VALUE.fullmatch(value):
+            why = f"the value of {name} holds control characters, or letters that are not ASCII"
+            raise _refused(why, "printable ASCII characters; a key is of A-Z a-z 0-9 _ . : -")
+
+
+def not_utf_8() -> BadUsageError:
+    """The error for a body or a parameter with halves of characters, which have no UTF-8."""
+    return _refused("it holds bytes that are not UTF-8", "text in UTF-8")
+
+
+def _refused(why: str, hint: str) -> BadUsageError:
+    return BadUsageError("That cannot be sent.", why, hint)
