@@ -75,7 +75,7 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
         urlsplit(url)
     except ValueError as error:
         hint = "an address such as http://127.0.0.1:9090"
-        raise BadUsageError(f"The Prometheus at {shown} was not asked.", str(error), hint) from error
+        raise BadUsageError(f"The Prometheus at {shown} was not asked.", why(error), hint) from error
     if shown != url and in_the_clear([url]):
         raise GuardError(
             f"The Prometheus at {shown} was not asked.",
