@@ -1,6 +1,5 @@
 """`valerix top` on a terminal, against a platform that runs."""
 
-import fcntl
 import os
 import pty
 import re
@@ -44,13 +43,8 @@ class Terminal:
         """How the terminal is set now."""
         return termios.tcgetattr(self._theirs)
 
-    def type(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
-
-    def send(self, keys: bytes) -> None:
-        """Have the program read these bytes, before any that are sent later."""
-        os.write(self._ours, keys)
-        eventually(lambda: not any(fcntl.ioctl(self._theirs, termios.FIONREAD, bytes(4))), PATIENCE)
+    def type(self, keys: str | bytes) -> None:
+        os.write(self._ours, keys.encode() if isinstance(keys, str) else keys)
 
     @property
     def raw(self) -> str:
@@ -143,8 +137,7 @@ def test_top_ends_once_its_terminal_is_gone(valerix: Valerix) -> None:
 def test_bytes_that_are_no_text_are_passed_over(valerix: Valerix) -> None:
     with terminal(valerix) as screen:
         screen.until_shown("inventory-1")
-        screen.send(b"\xff\xfe\x9a")
-        screen.type("o")
+        screen.type(b"\xff\xfe\x9ao")
         screen.until_shown("Place an order on `local`")
         screen.type("\x03")
         assert screen.until_over() == 130

@@ -1,16 +1,18 @@
 """The terminal of `top`, whose keyboard may send bytes that are no UTF-8, and which may go away."""
 
 import asyncio
-import contextlib
+import codecs
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from textual.drivers.linux_driver import LinuxDriver
+from textual.drivers import linux_driver
 
 from valerix_cli.errors import ExitCode
 from valerix_cli.streams import TerminalStream
 
 
-class Driver(LinuxDriver):
+class Driver(linux_driver.LinuxDriver):
     """Textual's, which passes over bytes that are no text: those of a terminal in Latin-1, or of an old mouse mode.
 
     Once nothing can be drawn any more, it ends the screen with 129. Textual's thread that draws would end alone, and
@@ -25,6 +27,10 @@ class Driver(LinuxDriver):
         )
 
     def run_input_thread(self) -> None:
-        while not self.exit_event.is_set():
-            with contextlib.suppress(UnicodeDecodeError):
-                super().run_input_thread()
+        vars(linux_driver)["getincrementaldecoder"] = lenient  # it offers no other way to choose one
+        super().run_input_thread()
+
+
+def lenient(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
+    """A decoder that leaves out what it cannot decode, and nothing of what comes with it."""
+    return partial(codecs.getincrementaldecoder(encoding), "ignore")
