@@ -95,6 +95,16 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session
+def verdicts(session: nox.Session) -> None:
+    """Put a thousand small mistakes into the code that makes verdicts: unit tests must catch each; some 20 minutes.
+
+    Arguments after `--` go to the command: a part of the name of the modules to try, for one.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("python", "-m", "tests.verdicts", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Send 20,000 HTTP messages, valid and mutated, to each service, directly and through nginx; some ten minutes.
 

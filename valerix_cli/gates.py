@@ -95,10 +95,10 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
 def _value(written: str, kind: str) -> Fraction | None:
     """The value of a requirement in seconds, as a share, orders a second or a count; None for what is none."""
     units = "|".join(unit for unit in _UNITS[kind] if unit)
-    parts = re.findall(rf"{_PART}({units})", written) if units else []
+    parts = re.findall(rf"{_PART}({units})", written)
     if kind != DURATION and len(parts) > 1:
         return None
-    if parts and re.fullmatch(rf"(?:{_PART}(?:{units}))+", written):
+    if re.fullmatch(rf"(?:{_PART}(?:{units}))+", written):
         return sum((Fraction(number) * _UNITS[kind][unit] for number, unit in parts), Fraction(0))
     bare = re.fullmatch(_PART, written)
     return Fraction(bare[1]) * _UNITS[kind][""] if bare and "" in _UNITS[kind] else None

@@ -51,7 +51,7 @@ def judge(key: str, sends: list[Sent], *, mutated: bool, deductions: int | None)
     placed = [Placed.of(send) for send in sends]
     order_ids = sorted({one.order_id for one in placed if one.order_id})
     accepted = sum(send.order is not None for send in sends)
-    held = len(order_ids) <= 1 and (deductions or 0) <= 1 and not (mutated and accepted)
+    held = len(order_ids) <= 1 and deductions in {None, 0, 1} and not (mutated and accepted)
     conclude = _of_mutated if mutated else _of_repeats
     return Replay(key, mutated, placed, order_ids, deductions, held, conclude(placed, order_ids, deductions, accepted))
 

@@ -22,7 +22,7 @@ def compare(baseline: Receipt, now: Receipt, tolerance: float = TOLERANCE) -> Co
 def _difference(name: str, before: float | None, after: float | None, tolerance: float) -> Difference:
     metric = name.rpartition(" ")[2]
     if before is None or after is None:
-        lost = before is not None and metric == "after" and name.startswith("recovered")
+        lost = before is not None and name == "recovered after"
         return Difference(name, before, after, None, worse=lost)
     change = (after - before) / before if before else None
     loss = before - after if metric in _LESS_IS_WORSE else after - before

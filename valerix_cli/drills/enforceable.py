@@ -1,13 +1,12 @@
 """What a drill file asks for and nothing would come of: told where the file is read, not by a green run. Pure."""
 
 from collections.abc import Iterator, Sequence
-from math import ceil
 from typing import Any
 
 from valerix_cli.drills.document import Path
 from valerix_cli.drills.model import Drill, Load
 from valerix_cli.drills.requirements import Requirement
-from valerix_cli.load.model import PERCENTILES
+from valerix_cli.load.model import MEASURED_FROM
 from valerix_cli.load.run import how_many
 
 RECENT = 5.0  # seconds of the load that recovering, and giving up, are judged by
@@ -88,10 +87,10 @@ def _stretch(place: Path) -> str:
 
 def _too_few(load: Load, requirement: Requirement, seconds: float) -> str | None:
     """Why a percentile is never measured: it needs an order beyond it, and there are not so many."""
-    if load.rate is None or requirement.gate is None or requirement.gate.metric not in PERCENTILES:
+    if load.rate is None or requirement.gate is None or requirement.gate.metric not in MEASURED_FROM:
         return None
     metric = requirement.gate.metric
-    needed = ceil(round(100 / (100 - PERCENTILES[metric]), 6))
+    needed = MEASURED_FROM[metric]
     sent = how_many(load.rate, seconds)
     if sent >= needed:
         return None

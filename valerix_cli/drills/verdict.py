@@ -28,13 +28,13 @@ def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None
     Whoever interrupts a run gets 129, 130 or 143 once all is rolled back; `broken` is why a run was given up.
     """
     found = {_means(check) for check in receipt.checks}
-    why = [f"{check.phase}: {check.require}: {check.why}" for check in receipt.checks if check.verdict != "held"]
+    why = [reason for check in receipt.checks for reason in _why_not(check)]
     if broken:
         found.add("inconclusive")
         why.insert(0, broken)
-    if not any(check.verdict == "held" and check.phase != "roll-back" for check in receipt.checks):
+    if all(check.phase == "roll-back" for check in receipt.checks):
         found.add("inconclusive")  # nothing was looked at
-    outcome = next(one for one in _GRAVEST if one in found or one == "passed")
+    outcome = next(one for one in _GRAVEST if one in found)
     code = CODES[outcome]
     if interrupted is not None and outcome != "not-rolled-back":
         outcome, code = "interrupted", interrupted
@@ -45,9 +45,14 @@ def with_baseline(receipt: Receipt, found: Comparison) -> Receipt:
     """The receipt with what a comparison with an earlier run says, which counts."""
     worse = [one.metric for one in found.differences if one.worse]
     missing = [one.metric for one in found.differences if one.is_missing]
-    why = f"{', '.join(worse)} by more than {found.tolerance:.0%}" if worse else f"within {found.tolerance:.0%}"
+    if worse:
+        verdict: Verdict = "missed"
+        why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
+    elif found.says_anything:
+        verdict, why = "held", f"within {found.tolerance:.0%}"
+    else:
+        verdict, why = "not-measured", "no figure was measured in both runs"
     why += f"; not compared: {', '.join(missing)}" if missing else ""
-    verdict: Verdict = "missed" if worse else "held" if found.says_anything else "not-measured"
     check = Check("baseline", f"not worse than {found.baseline}", verdict, why)
     return _again(msgspec.structs.replace(receipt, comparison=found), check)
 
@@ -57,7 +62,7 @@ def held_against(receipt: Receipt, before: Receipt) -> Receipt:
     then, now = set(before.hits), set(receipt.hits)
     missing, added = len(then - now), len(now - then)
     why = f"{len(then & now)} attempts again" + (f", {missing} not, {added} others" if missing or added else "")
-    if not then | now and not any(one.kind == "gremlin" for one in (*before.injections, *receipt.injections)):
+    if not any(one.kind == "gremlin" for one in (*before.injections, *receipt.injections)):
         return receipt  # processes were struck, and of those there is no list
     is_known = before.hits_complete and receipt.hits_complete and then | now
     same: Verdict = "not-measured" if not is_known else "missed" if missing or added else "held"
@@ -65,20 +70,23 @@ def held_against(receipt: Receipt, before: Receipt) -> Receipt:
 
 
 def gravest(receipts: Sequence[Receipt]) -> Receipt:
-    order = ("interrupted", *_GRAVEST)
-    return min(receipts, key=lambda receipt: order.index(receipt.outcome))
+    return min(receipts, key=_rank)
 
 
 def _again(receipt: Receipt, check: Check) -> Receipt:
-    """The receipt concluded once more, with another check."""
+    """The receipt concluded once more, with another check; that it was interrupted or given up no check says."""
     found = concluded(msgspec.structs.replace(receipt, checks=[*receipt.checks, check]), None, None)
-    if _rank(receipt.outcome) <= _rank(found.outcome):  # it was interrupted or given up, which no check says
-        return msgspec.structs.replace(found, outcome=receipt.outcome, exit_code=receipt.exit_code, why=[*receipt.why])
-    return found
+    end = gravest([receipt, found])
+    why = [*receipt.why, *_why_not(check)]
+    return msgspec.structs.replace(found, outcome=end.outcome, exit_code=end.exit_code, why=why)
 
 
-def _rank(outcome: Outcome) -> int:
-    return ("interrupted", *_GRAVEST).index(outcome)
+def _why_not(check: Check) -> list[str]:
+    return [] if check.verdict == "held" else [f"{check.phase}: {check.require}: {check.why}"]
+
+
+def _rank(receipt: Receipt) -> int:
+    return ("interrupted", *_GRAVEST).index(receipt.outcome)
 
 
 def _means(check: Check) -> Outcome:

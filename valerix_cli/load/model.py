@@ -25,6 +25,8 @@ METRICS: Mapping[str, str] = {
 """What a requirement may be on, and of which kind it is."""
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
+MEASURED_FROM = {"p50": 2, "p90": 10, "p95": 20, "p99": 100, "p999": 1000}
+"""So many orders have one beyond the percentile; of fewer it says nothing."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

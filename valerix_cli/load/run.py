@@ -13,7 +13,7 @@ from valerix_cli.gates import Gate, Measured, judge
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load.diary import Diary
 from valerix_cli.load.histogram import Histogram
-from valerix_cli.load.model import PERCENTILES, Latency, LoadResult, Plan, Seen, Snapshot
+from valerix_cli.load.model import MEASURED_FROM, PERCENTILES, Latency, LoadResult, Plan, Seen, Snapshot
 from valerix_cli.load.orders import sequence
 from valerix_cli.load.wire import Answer, Client, Unanswered
 
@@ -223,7 +223,7 @@ def measure(latency: Histogram, outcomes: Mapping[str, int], throughput: float) 
     good = share(ACCEPTED | REFUSED)
     return {
         **{
-            name: latency.at(percent) if orders * (100 - percent) >= 100 else None  # noqa: PLR2004 - one order beyond it
+            name: latency.at(percent) if orders >= MEASURED_FROM[name] else None
             for name, percent in PERCENTILES.items()
         },
         "mean": latency.mean,

@@ -42,6 +42,11 @@ def test_a_clean_audit_without_orders_says_that_nothing_was_compared() -> None:
     assert "Violated." in shown(audit(BROKEN, orders=0))
 
 
+def test_an_audit_of_before_that_was_noted_is_not_taken_for_one_without_orders() -> None:
+    compared = Compared({"confirmed": 3}, 6, 3, 0, 12, 15, None)
+    assert "Clean" in shown(Audit("clean", NOW, 0.4, 60.0, compared, [HELD], []))
+
+
 def test_a_rule_that_was_held_against_nothing_is_not_called_ok() -> None:
     assert "nothing there" in shown(audit(HELD, EMPTY))
     assert invariant_line(EMPTY) == "one-order-per-key nothing there, 0 orders checked, 0 broken"

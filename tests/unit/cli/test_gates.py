@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import pytest
 
+from valerix_cli.drills.requirements import METRICS as METRICS_OF_DRILLS
 from valerix_cli.errors import BadUsageError
-from valerix_cli.gates import Measured, judge, parse
+from valerix_cli.gates import Measured, as_floats, judge, parse, say
 from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.model import METRICS
 from valerix_cli.load.run import how_many, measure
@@ -37,6 +38,26 @@ def test_a_requirement_is_a_metric_a_comparison_and_a_value(
 
 
 @pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("max < 1us", Fraction(1, 1_000_000)),
+        ("max < 1ms", Fraction(1, 1000)),
+        ("max < 1s", Fraction(1)),
+        ("max < 1m", Fraction(60)),
+        ("max < 1h", Fraction(3600)),
+        ("max < 1", Fraction(1)),
+        ("error_rate < 1%", Fraction(1, 100)),
+        ("error_rate < 1", Fraction(1)),
+        ("throughput > 1/s", Fraction(1)),
+        ("throughput > 1/m", Fraction(1, 60)),
+        ("orders > 1", Fraction(1)),
+    ],
+)
+def test_each_unit_is_exactly_what_it_is(text: str, limit: Fraction) -> None:
+    assert parse(text, METRICS_OF_DRILLS).limit == limit
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("p95", "is not a requirement"),
@@ -55,6 +76,19 @@ def test_what_is_none_is_refused_with_what_would_be(text: str, told: str) -> Non
     with pytest.raises(BadUsageError) as refused:
         parse(text, METRICS)
     assert told in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
+
+
+def test_a_refusal_shows_how_a_value_of_its_kind_is_written() -> None:
+    for text, right in (("p95 < 300/s", "p95 < 300ms"), ("error_rate < 2", "error_rate < 1%")):
+        with pytest.raises(BadUsageError) as refused:
+            parse(text, METRICS)
+        assert refused.value.hint == f"--require '{right}'"
+
+
+def test_a_figure_is_said_with_its_unit_and_what_was_not_measured_stays_so() -> None:
+    said = [say(0.9995, "duration"), say(1.0, "duration"), say(0.25, "share"), say(1234.5, "rate"), say(7, "count")]
+    assert said == ["999.5 ms", "1.0 s", "25.00%", "1,234.5/s", "7"]
+    assert as_floats({"error_rate": Fraction(1, 4), "p95": None}) == {"error_rate": 0.25, "p95": None}
 
 
 COMPARISONS = {"<": operator.lt, "<=": operator.le, "==": operator.eq, ">=": operator.ge, ">": operator.gt}
@@ -126,6 +160,23 @@ def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held:
     for _ in range(100):
         latency.record(0.002)
     assert [check.held for check in judge([parse(text, METRICS)], measure(latency, {"timeout": 100}, 10.0))] == [held]
+
+
+@pytest.mark.parametrize(("name", "orders"), [("p50", 2), ("p90", 10), ("p95", 20), ("p99", 100), ("p999", 1000)])
+def test_a_percentile_is_measured_from_one_order_beyond_it_on(name: str, orders: int) -> None:
+    def measured(count: int) -> dict[str, Measured | None]:
+        latency = Histogram()
+        for _ in range(count):
+            latency.record(0.25)
+        return measure(latency, {"confirmed": count}, 1.0)
+
+    assert measured(orders - 1)[name] is None
+    assert measured(orders)[name] == pytest.approx(0.25)
+    assert measured(1)["max"] == pytest.approx(0.25)
+
+
+def test_without_an_order_nothing_is_measured() -> None:
+    assert measure(Histogram(), {}, 0.0) == dict.fromkeys(METRICS)
 
 
 def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:

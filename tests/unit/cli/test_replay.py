@@ -41,6 +41,18 @@ def test_another_body_that_nobody_compared_shows_nothing() -> None:
     )
 
 
+def test_a_key_that_nothing_was_deducted_for_yet_holds_and_no_more_is_said_than_there_is() -> None:
+    queued = judge("a-key", [sent(order(status="queued"), status=202)], mutated=False, deductions=0)
+    assert (queued.held, queued.conclusion) == (True, "1 send, 1 order, 0 deductions.")
+
+
+def test_what_another_body_came_to_is_said() -> None:
+    accepted = judge("a-key", [sent(order())], mutated=True, deductions=1)
+    assert accepted.conclusion == "1 of 1 send with another quantity were accepted under the same key."
+    refused = judge("a-key", [sent(problem("idempotency-key-reused", 422))], mutated=True, deductions=0)
+    assert refused.conclusion == "1 of 1 send with another quantity refused, as they must be."
+
+
 def test_deductions_that_were_not_counted_are_said_not_to_have_been() -> None:
     told = judge("a-key", [sent(order())], mutated=False, deductions=None).conclusion
     assert told == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."

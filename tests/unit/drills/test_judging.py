@@ -11,8 +11,10 @@ from valerix_cli.audit import model
 from valerix_cli.audit.model import Audit, Compared, Example, Found
 from valerix_cli.clients.wire import Activation
 from valerix_cli.drills import judging, reading
+from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.receipt import Check, Injection
 from valerix_cli.drills.watching import Sighting
+from valerix_cli.gates import Measured
 from valerix_cli.load.model import Seen
 
 DRILL = reading.parse(GOOD, "good.yaml")
@@ -108,7 +110,10 @@ def test_a_run_has_drained_once_every_order_is_answered_and_the_queue_says_it_is
 
 
 def test_faults_are_off_where_nothing_is_left_of_them() -> None:
-    assert judging.rolled_back(DRILL, []).why == "no gremlin is live, every process runs"
+    off = judging.rolled_back(DRILL, [])
+    assert (off.verdict, off.why) == ("held", "no gremlin is live, every process runs")
+    alive = msgspec.structs.replace(DRILL, faults=DRILL.faults[:1])
+    assert judging.rolled_back(alive, []).why == "no gremlin is live"
     left = judging.rolled_back(DRILL, ["gremlins may be live", "a process is gone"])
     assert (left.verdict, left.why) == ("missed", "gremlins may be live; a process is gone")
 
@@ -128,11 +133,37 @@ def test_each_invariant_that_counts_is_a_check_and_one_that_the_audit_left_out_w
         ("cache-agrees", "not-measured"),
     ]
     assert judging.of_audit(DRILL, found)[0].why == "1 of 12 items break it; ps5: -1 are left"
+    left_out = msgspec.structs.replace(DRILL, invariants=["terminal-stays"])
+    assert [check.why for check in judging.of_audit(left_out, found)] == ["not checked: cached answers: Redis is away"]
+    silent = msgspec.structs.replace(found, not_checked=[])
+    assert [check.why for check in judging.of_audit(left_out, silent)] == ["not checked: the audit left it out"]
     named = msgspec.structs.replace(DRILL, invariants=["no-oversell", "acknowledged-not-lost"])
     assert [(check.require, check.verdict) for check in judging.of_audit(named, found)] == [
         ("no-oversell", "violated"),
         ("acknowledged-not-lost", "not-measured"),
     ]
+
+
+def test_a_recovery_is_there_once_all_that_it_requires_holds_at_once() -> None:
+    assert DRILL.recover is not None
+    backlog, p95 = DRILL.recover.require[1:]
+    well: dict[str, Measured | None] = {"backlog": 0, "p95": 0.02}
+    assert judging.holds([backlog, p95], Evidence(well))
+    assert not judging.holds([backlog, p95], Evidence(well | {"p95": 2.0}))
+    assert not judging.holds([backlog, p95], Evidence(well | {"backlog": None}))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Found(0), "there are no keys that could break it"),
+        (Found(3), "0 of 3 keys break it"),
+        (Found(0, 1, [Example("a-key", "nobody sent it")]), "1 of 0 keys break it; a-key: nobody sent it"),
+    ],
+)
+def test_an_invariant_says_how_much_there_was_to_break_it(found: Found, why: str) -> None:
+    (check,) = judging.of_audit(DRILL, audited(model.ACKNOWLEDGED_NOT_LOST.judge(found)))
+    assert check.why == why
 
 
 def test_whatever_a_run_did_not_come_to_is_named() -> None:

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.drills.samples import HELD, receipt
 from valerix_cli.drills import verdict
 from valerix_cli.drills.comparing import compare
-from valerix_cli.drills.receipt import Check, Figures, Hit
+from valerix_cli.drills.receipt import Check, Figures, Hit, Receipt
+from valerix_cli.drills.watching import Sighting
 from valerix_cli.errors import ExitCode
 
 LIVE = Check("roll-back", "all faults are off", "missed", "gremlins may be live")
@@ -16,6 +17,7 @@ WORSE = Check("baseline", "not worse than r1", "missed", "p95 by more than 25%")
 UNCLEAR = Check("faults", "fired: crash on 0 %", "not-measured", "injected 0 of 90")
 NOT_COMPARED = Check("baseline", "not worse than r1", "not-measured", "within 25%")
 ROLLED_BACK = Check("roll-back", "all faults are off", "held", "no gremlin is live")
+NAMES = "breaker opened after, recovered after, faults p50, faults p95, faults throughput"
 UNSTEADY = Check("steady", "p95 < 300ms", "missed", "p95 was 400 ms")
 
 
@@ -38,6 +40,38 @@ def test_the_gravest_check_decides(checks: list[Check], code: int) -> None:
     found = verdict.concluded(receipt(*checks), None, None)
     assert found.exit_code == code
     assert len(found.why) == sum(check.verdict != "held" for check in checks)
+
+
+def test_why_begins_with_what_a_run_was_given_up_for() -> None:
+    given_up = verdict.concluded(receipt(HELD, UNSTEADY), None, "there is no steady state to break")
+    assert given_up.why == ["there is no steady state to break", "steady: p95 < 300ms: p95 was 400 ms"]
+
+
+def test_a_receipt_that_is_concluded_again_keeps_its_checks_its_end_and_its_reasons() -> None:
+    found = compare(receipt(), receipt(recovered_after=None))
+    interrupted = verdict.concluded(receipt(HELD, UNCLEAR), ExitCode.TERMINATED, None)
+    again = verdict.with_baseline(interrupted, found)
+    assert (again.outcome, again.exit_code, again.checks[:2]) == ("interrupted", 143, [HELD, UNCLEAR])
+    given_up = verdict.concluded(receipt(HELD), None, "there is no steady state to break")
+    nothing = compare(receipt(figures=[], opened_after=None, recovered_after=None), receipt())
+    assert verdict.with_baseline(given_up, nothing).why == [
+        "there is no steady state to break",
+        f"baseline: not worse than {receipt().run}: no figure was measured in both runs; not compared: {NAMES}",
+    ]
+    worse = verdict.with_baseline(given_up, found)
+    assert (worse.exit_code, worse.why[-1].rpartition(": ")[2]) == (14, "recovered after by more than 25%")
+    assert verdict.with_baseline(receipt(), compare(receipt(), receipt())).checks[-1].why == "within 25%"
+
+
+def test_how_it_goes_is_said_in_a_line() -> None:
+    seen = Sighting(1.0, {"order-1": "open"}, None, 7, 1.0, 0, None)
+    measured = {"throughput": 50.0, "p50": 0.02, "p95": None, "error_rate": 0.0}
+    assert verdict.in_short(measured, seen) == (
+        "throughput 50.0/s, p50 20.0 ms, error_rate 0.00%, breaker open, backlog 7"
+    )
+    blind = msgspec.structs.replace(seen, breakers=None, backlog=None)
+    assert verdict.in_short(dict.fromkeys(measured), blind) == "breaker not known, backlog not known"
+    assert verdict.in_short(dict.fromkeys(measured), None) == ""
 
 
 def test_zero_injected_is_never_green() -> None:
@@ -90,11 +124,18 @@ def test_a_replay_that_hit_nothing_again_shows_nothing_and_one_without_gremlins_
     assert verdict.held_against(empty, empty).exit_code == 12
     struck = receipt(hits=[], injections=empty.injections[1:])
     assert verdict.held_against(struck, struck) == struck
+    assert verdict.held_against(empty, struck).exit_code == verdict.held_against(struck, empty).exit_code == 12
 
 
 def test_a_replay_has_to_hit_what_was_hit_and_nothing_else() -> None:
     before = receipt()
-    assert verdict.held_against(before, before).exit_code == 0
+    again = verdict.held_against(before, before)
+    assert (again.exit_code, again.checks[-1].why) == (0, "2 attempts again")
+    fewer = verdict.held_against(receipt(hits=before.hits[:1]), before)
+    assert (fewer.exit_code, fewer.checks[-1].why) == (10, "1 attempts again, 1 not, 0 others")
+    more = verdict.held_against(before, receipt(hits=before.hits[:1]))
+    assert (more.exit_code, more.checks[-1].why) == (10, "1 attempts again, 0 not, 1 others")
+    assert verdict.held_against(before, receipt(hits_complete=False)).exit_code == 12
     other = receipt(hits=[*before.hits[:1], Hit("88bb", 1, "crash")])
     missed = verdict.held_against(other, before)
     assert missed.exit_code == 10
@@ -107,3 +148,57 @@ def test_of_several_runs_the_gravest_counts() -> None:
     assert verdict.gravest(runs).exit_code == 11
     stopped = msgspec.structs.replace(receipt(), outcome="interrupted", exit_code=130)
     assert verdict.gravest([*runs, stopped]).exit_code == 130
+
+
+def measured(name: str, value: float | None) -> Receipt:
+    """A run of which one figure is known."""
+    if name in ("opened", "recovered"):
+        return receipt(figures=[], **{"opened_after": None, "recovered_after": None} | {f"{name}_after": value})
+    phase = [Figures(phase="faults", seconds=9.0, measured={name: value})]
+    return receipt(figures=phase, opened_after=None, recovered_after=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "now", "said"),
+    [
+        ("p95", 1.0, 1.299, "ok"),  # a quarter, and 50 ms that never matter
+        ("p95", 1.0, 1.31, "WORSE"),
+        ("p95", 1.0, 0.1, "ok"),
+        ("p95", 0.01, 0.06, "ok"),
+        ("p50", 0.01, 0.0325, "ok"),
+        ("p50", 0.01, 0.033, "WORSE"),
+        ("p99", 1.0, 1.349, "ok"),
+        ("p99", 1.0, 1.36, "WORSE"),
+        ("error_rate", 0.0, 0.001, "ok"),
+        ("error_rate", 0.0, 0.002, "WORSE"),
+        ("throughput", 50.0, 37.5, "ok"),
+        ("throughput", 50.0, 37.4, "WORSE"),
+        ("throughput", 50.0, 500.0, "ok"),
+        ("opened", 8.0, 12.0, "ok"),
+        ("opened", 8.0, 12.1, "WORSE"),
+        ("opened", 8.0, None, "not compared"),
+        ("opened", None, 8.0, "not compared"),
+        ("recovered", 8.0, None, "WORSE"),
+        ("recovered", None, 8.0, "not compared"),
+        ("p95", 1.0, None, "not compared"),
+        ("p95", None, 1.0, "not compared"),
+    ],
+)
+def test_a_figure_is_worse_beyond_the_tolerance_and_what_never_matters(
+    name: str, before: float | None, now: float | None, said: str
+) -> None:
+    found = compare(measured(name, before), measured(name, now), 0.25)
+    (one,) = [one for one in found.differences if one.baseline is not None or one.now is not None]
+    assert one.verdict == said
+    assert one.is_missing is (said == "not compared")
+    assert one.worse is (said == "WORSE")
+    assert found.says_anything is (before is not None and now is not None)
+    assert one.change == (None if not before or now is None else pytest.approx(now / before - 1))
+
+
+def test_only_figures_that_matter_are_compared() -> None:
+    found = compare(measured("orders", 9.0), measured("orders", 1.0))
+    assert {one.metric for one in found.differences} == {"breaker opened after", "recovered after"}
+    nobody = compare(measured("p95", None), measured("p95", None))
+    assert [one.is_missing for one in nobody.differences] == [False] * 3
+    assert [one.verdict for one in nobody.differences] == ["not compared"] * 3
