@@ -14,9 +14,11 @@ from xdist.scheduler import LoadScopeScheduling
 from services.common.postgres import migrate
 from tests import surroundings
 from tests.processes import Processes, open_directory, processes
+from valerix_cli.local import ports
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
+MOST_WORKERS = 16
 _numbers = itertools.count(1)
 
 
@@ -74,6 +76,13 @@ def pytest_runtest_makereport(
                 except Exception as error:  # noqa: BLE001 - told with the failure, of which this may be a part
                     report.sections.append(("not put right", repr(error)))
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_ports(worker_id: str) -> None:
+    """Side by side, no worker takes a port that another has chosen, and does not listen on yet."""
+    if worker_id != "master":
+        ports.OURS = ports.OURS[int(worker_id.removeprefix("gw")) :: MOST_WORKERS]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:

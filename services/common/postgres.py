@@ -118,12 +118,13 @@ async def check_schema(pool: Pool, package: str) -> None:
     """Raise unless the database answers within two seconds, and has every migration of `package`; it may have more."""
     async with pool.connection(SCHEMA_LIMIT) as conn:
         conn.limit = SCHEMA_LIMIT
-        cursor = await conn.execute("SELECT max(version) FROM schema_migrations")
-        (version,) = await cursor.fetchone() or (None,)
-    if (version or 0) < (expected := _version(_migrations(package)[-1])):
-        raise OutdatedSchema(f"it is at version {version or 0}, this code needs {expected}: run {package}.migrate")
-    if version > expected:
-        _note_newer_schema(package, version, expected)
+        cursor = await conn.execute("SELECT version FROM schema_migrations")
+        applied = {version for (version,) in await cursor.fetchall()}
+    expected = [_version(migration) for migration in _migrations(package)]
+    if missing := [version for version in expected if version not in applied]:
+        raise OutdatedSchema(f"it lacks migration {missing[0]:04}: run {package}.migrate")
+    if (newest := max(applied)) > expected[-1]:
+        _note_newer_schema(package, newest, expected[-1])
 
 
 @functools.cache

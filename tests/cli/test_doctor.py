@@ -308,13 +308,15 @@ def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, 
     assert found["machine: postgres program"]["status"] == "skipped"
 
 
-def test_a_schema_that_is_behind_is_found_in_the_database_and_at_the_service(valerix: Valerix) -> None:
-    with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = 3"):
+@pytest.mark.parametrize("version", ["3", pytest.param("4", marks=pytest.mark.long)])
+def test_a_migration_that_lacks_is_found_in_the_database_and_at_the_service(valerix: Valerix, version: str) -> None:
+    """Be it the last one or not."""
+    with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = %s", version):
         eventually(lambda: _ails(valerix, "services: order-1"), 10, "a service looks at what it needs once a second")
         found = examined(valerix)
     behind = found["schema: order_db"]
     assert (behind.status, behind.hint) == ("failed", "valerix down && valerix up --detach")
-    assert behind.found.startswith("It lacks migration 0003:")
+    assert behind.found.startswith(f"It lacks migration 000{version}:")
     assert (found["services: order-1"].status, found["services: order-1"].hint) == ("failed", behind.hint)
     assert found["schema: inventory_db"].status == "ok"
 
@@ -327,10 +329,10 @@ def test_a_schema_that_is_ahead_is_a_warning(valerix: Valerix) -> None:
 
 
 @contextmanager
-def changed_schema(valerix: Valerix, statement: LiteralString) -> Iterator[None]:
+def changed_schema(valerix: Valerix, statement: LiteralString, *parameters: str) -> Iterator[None]:
     with database(valerix, "order_db") as conn:
         conn.execute("CREATE TEMPORARY TABLE before AS SELECT * FROM schema_migrations")
-        conn.execute(statement)
+        conn.execute(statement, parameters)
         try:
             yield
         finally:

@@ -220,7 +220,7 @@ def test_a_service_that_is_not_ready_says_why() -> None:
     assert told(down) == ("failed", "valerix logs order-1")
     assert down.check.found == "order-1 is down: postgres: TimeoutError."
     assert told(ready(THERE, status="degraded")) == ("warning", "curl -sS http://a/health/ready")
-    behind = ailing("OutdatedSchema: it is at version 1, this code needs 2: run services.order.migrate")
+    behind = ailing("OutdatedSchema: it lacks migration 0002: run services.order.migrate")
     assert told(ready(HERE, status="down", checks=behind)) == ("failed", AGAIN)
 
 

@@ -11,7 +11,7 @@ from valerix_cli.views.tables import coloured
 
 
 def draw(chaos: Chaos, _: Room) -> RenderableType:
-    drill = [Text(f"Drill {chaos.drill.drill} runs, by {chaos.drill.by}.")] if chaos.drill else []
+    drill = [_short(f"Drill {chaos.drill.drill} runs, by {chaos.drill.by}.")] if chaos.drill else []
     if chaos.live is None:
         return Group(*drill, Text("Halted: none can be turned on." if chaos.halted else "None is live."))
     left = f"live for {say_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
@@ -22,4 +22,8 @@ def draw(chaos: Chaos, _: Room) -> RenderableType:
 
 def _line(live: Activation, name: str, what: str) -> Text:
     count = live.counts.get(name.replace("-", "_"), live.counts.get(name, Count()))
-    return Text(f"{name} {what}: {count.hits:,} of {count.rolls:,} hit", no_wrap=True, overflow="ellipsis")
+    return _short(f"{name} {what}: {count.hits:,} of {count.rolls:,} hit")
+
+
+def _short(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
