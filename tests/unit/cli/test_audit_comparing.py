@@ -184,7 +184,7 @@ def answer(
 
 
 def test_a_journal_says_what_was_sent_and_told(tmp_path: Path) -> None:
-    with JournalWriter(tmp_path / "journal", "load", "k-") as journal:
+    with JournalWriter(tmp_path / "journal", "load", "k-", "here") as journal:
         for key in ("k-1", "k-1", "k-2", "k-3", "k-4", "k-5"):
             journal.sent(key, "ps5", 1)
         journal.write(
@@ -198,6 +198,7 @@ def test_a_journal_says_what_was_sent_and_told(tmp_path: Path) -> None:
     client = Client(tmp_path / "journal")
     client.read_on()
     assert client.prefixes == {"k-"}
+    assert client.platforms == {"here": "load"}
     assert client.sent == {f"k-{number}": [("ps5", 1)] for number in range(1, 6)}
     body = [("ps5", 1)]
     assert client.told == {

@@ -21,7 +21,7 @@ from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Injection, Receipt
 from valerix_cli.drills.runner import Runner, Wanted
 from valerix_cli.drills.watching import Sighting
-from valerix_cli.errors import UnreachableError
+from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.load import Plan
 from valerix_cli.load.model import Seen
 
@@ -35,7 +35,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     Each order comes to `said` after `latency` seconds; there are none where nothing `is_sent`. `breaker` is the state
     of the one replica, `no replica` where none tells, None where nobody answers; `backlog` is None where the queue does
     not say. Each fault hits `hits` times; nobody knows of others unless `gremlins_tell`. `audit` says what comes of it,
-    `left_on` which faults stay, and `breaks_off` when the load does.
+    `left_on` which faults stay, and `breaks_off` when the load does. Nobody has looked yet unless it `is_watched`, and
+    another drill has the platform unless the run `is_alone`.
     """
 
     said: str = "confirmed"
@@ -48,6 +49,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     audit: str = "clean"
     left_on: tuple[str, ...] = ()
     breaks_off: float | None = None
+    is_watched: bool = True
+    is_alone: bool = True
 
 
 WELL = World()
@@ -80,7 +83,8 @@ def run(drill: Drill, world: World = WELL) -> Receipt:
     wanted = Wanted(DrillFile(drill, "", "drill.yaml"), "a-run", Path("journal"), "again", Path())
     context = SimpleNamespace(name="local", services={"order": ["http://x"]}, operator_token=None)
     session: Any = SimpleNamespace(context=context, inventory=None, orders=SimpleNamespace(platform=lambda: "here"))
-    alone: Any = SimpleNamespace(lost=None)
+    lost = GuardError("The platform is another drill's.", "another run has it", "valerix chaos status")
+    alone: Any = SimpleNamespace(lost=None if world.is_alone else lost)
     nothing: Any = None  # which is only passed on
     with _instead(clock, world):
         return Runner(session, nothing, wanted, {}, alone, lambda _: None).run()
@@ -184,8 +188,8 @@ class _Watcher(_Nothing):
         self.transitions: dict[tuple[str, datetime], tuple[str, str]] = {}
 
     @property
-    def last(self) -> Sighting:
-        return self.look()
+    def last(self) -> Sighting | None:
+        return self.look() if self._world.is_watched else None
 
     def look(self) -> Sighting:
         world = self._world
@@ -199,7 +203,7 @@ class _Watcher(_Nothing):
             dead=world.backlog,
             injected={} if world.gremlins_tell else None,
         )
-        self.sightings.append(seen)
+        self.sightings += [seen] if world.is_watched else []
         return seen
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from valerix_cli.drills import judging
-from valerix_cli.drills.figures import by_the_second, due_between, figures, over_between
+from valerix_cli.drills.figures import by_the_second, due_between, figures, of_platform, over_between, worst
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
@@ -61,6 +61,7 @@ def test_windows_are_by_when_orders_were_due_or_over() -> None:
         ("breaker opened", Evidence({}, opened_after=None, is_watched=True), "missed"),
         ("breaker opened", Evidence({}, opened_after=None), "not-measured"),
         ("breaker opened within 10s", Evidence({}, opened_after=10.0), "held"),
+        ("breaker opened", Evidence({}, opened_after=50.0), "held"),
         ("breaker stayed closed", Evidence({}, opened_after=None, is_watched=True), "held"),
         ("breaker stayed closed", Evidence({}, opened_after=None), "not-measured"),
         ("breaker stayed closed", Evidence({}, opened_after=1.0), "missed"),
@@ -89,3 +90,37 @@ def test_a_run_is_told_second_by_second_with_the_worst_breaker() -> None:
     assert (second.breaker, second.backlog) == ("open", 7)
     assert (third.outcomes, third.breaker) == ({"confirmed": 1}, None)
     assert third.p50 == pytest.approx(0.02, rel=0.01)
+
+
+def test_a_window_has_its_beginning_and_not_its_end() -> None:
+    at = [Seen(f"key-{second}", float(second), float(second), "confirmed") for second in range(5)]
+    assert [seen.due for seen in due_between(at, 1.0, 3.0)] == [1.0, 2.0]
+    assert [seen.over for seen in over_between(at, 1.0, 3.0)] == [2.0, 1.0]
+
+
+def test_a_stretch_of_no_time_has_no_throughput_and_one_below_a_second_has() -> None:
+    assert figures(orders("confirmed"), 0.0)["throughput"] == 0.0
+    assert figures(orders("confirmed"), 0.5)["throughput"] == 2.0
+
+
+def test_the_platform_is_as_it_was_seen_or_not_known() -> None:
+    assert of_platform(looked(1.0, backlog=7, backlog_age=3.0, dead=1)) == {"backlog": 7, "backlog_age": 3.0, "dead": 1}
+    assert set(of_platform(None).values()) == {None}
+
+
+def test_a_second_has_the_looks_and_the_percentiles_of_its_own() -> None:
+    assert by_the_second([], []) == []
+    (before,) = by_the_second(orders("confirmed"), [looked(-0.5, breakers={"order-1": "open"})])
+    assert before.breaker is None
+    (at_once,) = by_the_second([], [looked(0.0)])
+    assert at_once.breaker == "closed"
+    spread = [Seen(f"key-{number}", 0.5 - number / 1000, 0.5, "confirmed") for number in range(1, 101)]
+    (second,) = by_the_second(spread, [])
+    assert second.p50 == pytest.approx(0.05, rel=0.005)
+    assert second.p95 == pytest.approx(0.095, rel=0.005)
+
+
+def test_the_worst_of_no_breakers_is_not_known() -> None:
+    assert worst(None) is None
+    assert worst({}) is None
+    assert worst({"order-1": "closed", "order-2": "half-open"}) == "half-open"

@@ -1,6 +1,7 @@
 """What a run is judged by besides its requirements, and that what was not looked at is never held."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from valerix_cli.clients.wire import Activation
 from valerix_cli.drills import judging, reading
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.receipt import Check, Injection
+from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import Measured
 from valerix_cli.load.model import Seen
@@ -142,6 +144,24 @@ def test_each_invariant_that_counts_is_a_check_and_one_that_the_audit_left_out_w
         ("no-oversell", "violated"),
         ("acknowledged-not-lost", "not-measured"),
     ]
+
+
+def test_why_says_what_was_seen_or_that_too_little_was() -> None:
+    def why(text: str, evidence: Evidence) -> str:
+        (check,) = judging.judge("faults", [Requirement.parse(text)], evidence)
+        return check.why
+
+    assert why("p95 < 1s", Evidence({"p95": None})) == "p95: there is too little to say"
+    failed: dict[str, Measured | None] = {"p95": 0.002, "error_rate": Fraction(1)}
+    assert why("p95 < 1s", Evidence(failed)) == "p95 was 2.0 ms, but not one order was taken"
+    assert why("breaker opened", Evidence({}, opened_after=50.0)) == "the breaker opened after 50 s"
+    assert why("breaker opened", Evidence({}, is_watched=True)) == "the breaker did not open"
+
+
+def test_a_drill_without_phases_has_nothing_there_to_come_to() -> None:
+    plain = msgspec.structs.replace(DRILL, steady=None, recover=None, expect=[])
+    assert [check.phase for check in judging.not_come_to(plain, [])] == ["drain", "audit"]
+    assert [check.phase for check in judging.not_come_to(DRILL, [])][:3] == ["steady", "steady", "faults"]
 
 
 def test_a_recovery_is_there_once_all_that_it_requires_holds_at_once() -> None:

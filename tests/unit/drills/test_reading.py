@@ -51,11 +51,21 @@ SLIPS = [
     ("window: 10s", "window: 10s, window: 9s", 4, "`window` is there already"),
     ("kill: inventory", "kill: inventory, ttl: 5s", 7, "`kill` has no `ttl`; it takes `restart_after`"),
     ("kill: inventory", "kill: inventory, rate: 10%", 7, "`kill` has no `rate`"),
+    ("kill: inventory", "kill: inventory, delay: 5s", 7, "`kill` has no `delay`"),
+    ("{at: 12s, kill: inventory, restart_after: 2s}", "5", 7, "has to be an object"),
+    ("at: 10s", "at: 30s", 6, "never comes"),
+    (
+        "error_rate > 60% for 5s",
+        "p999 > 3s for 10s",
+        11,
+        "p999 is measured from 1,000 orders on, and in 10 s there are 500",
+    ),
+    ("error_rate > 60% for 5s", "error_rate > 60% for 31s", 11, "it is over 31 s, and the load ends after 30 s"),
     ("kill: inventory, restart_after", "restart: inventory, for", 7, "`restart` has no `for`; it takes nothing more"),
     ("gremlin: latency", "gremlin: crash", 6, "crash has no `delay`"),
-    ("p95 < 3s", "p95 < 3s for 1h", 8, "`for` is for `abort`"),
-    ("p95 < 300ms", "p95 < 300ms for 1s", 4, "`for` is for `abort`"),
-    ("backlog == 0", "backlog == 0 for 9s", 9, "`for` is for `abort`"),
+    ("p95 < 3s", "p95 < 3s for 1h", 8, "here a figure is over all that was due from the first fault on"),
+    ("p95 < 300ms", "p95 < 300ms for 1s", 4, "here a figure is over the whole window"),
+    ("backlog == 0", "backlog == 0 for 9s", 9, "here a figure is over the last 5 s"),
     ("breaker closed", "breaker closed within 1s", 9, "only `breaker opened` has a `within`"),
     ("breaker opened within", "breaker stayed closed within", 8, "only `breaker opened` has a `within`"),
     ("p95 < 300ms", "p999 < 300ms", 4, "p999 is measured from 1,000 orders on, and in 10 s there are 500"),
@@ -103,6 +113,32 @@ def test_a_slip_is_told_with_its_line_and_what_was_meant(right: str, wrong: str,
     assert refused.value.what == "drill.yaml is no drill."
     assert refused.value.why.startswith(f"line {line}: ")
     assert why in refused.value.why
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        ("load: {rate: 4/s, for: 30s}\nrecover: {within: 9s, require: [p95 < 1s]}", None),
+        ("load: {rate: 50/s, for: 30s}\nsteady: {window: 500ms, require: [p95 < 1s]}", None),
+        ("load: {clients: 1, for: 1s}\nexpect: [p999 < 1s]", None),
+        ("load: {rate: 50/s, for: 5s}\nabort: [dead > 3]", None),
+        ("load: {rate: 50/s, for: 4s}\nabort: [dead > 3]", "line 3: it is over 5 s, and the load ends after 4 s"),
+        ("load: {rate: 50/s, for: 4s}\nabort: [dead > 3 for 4s]", None),
+        (
+            "load: {rate: 50/s, for: 30s}\nfaults: [{at: 29900ms, flush: redis}]\nexpect: [p95 < 1s]",
+            "line 4: p95 is measured from 20 orders on, and in 0.1 s there are 5",
+        ),
+        ("load: {rate: 10/s, for: 30s}\nabort: [p95 > 1s for 1s]", "in 1 s there are 10"),
+        ("load: {rate: 10/s, for: 30s}\nabort: [p95 > 1s for 2s]", None),
+    ],
+)
+def test_a_figure_needs_orders_and_time_and_just_enough_will_do(rest: str, told: str | None) -> None:
+    if told is None:
+        assert reading.parse(f"name: x\n{rest}", "x.yaml").name == "x"
+        return
+    with pytest.raises(BadUsageError) as refused:
+        reading.parse(f"name: x\n{rest}", "x.yaml")
+    assert told in refused.value.why
 
 
 def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line() -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from tests.unit.drills.simulation import WELL, World, run
 from valerix_cli.drills import reading
-from valerix_cli.drills.receipt import Receipt
+from valerix_cli.drills.receipt import Check, Receipt
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,8 @@ from valerix_cli.drills.receipt import Receipt
         (World(left_on=("a gremlin may be live",)), "not-rolled-back"),
         (World(breaks_off=2.0), "inconclusive"),
         (World(gremlins_tell=False), "inconclusive"),
+        (World(is_watched=False), "inconclusive"),
+        (World(is_alone=False), "inconclusive"),
     ],
 )
 def test_a_run_is_green_only_where_all_was_seen_and_held(world: World, outcome: str) -> None:
@@ -47,6 +49,27 @@ def small(world: World, **changes: Any) -> Receipt:
     return run(reading.parse(yaml.safe_dump(drill | changes), "drill.yaml"), world)
 
 
+def checks(found: Receipt) -> dict[tuple[str, str], Check]:
+    return {(check.phase, check.require): check for check in found.checks}
+
+
+def test_each_run_says_what_its_load_its_platform_and_its_audit_came_to() -> None:
+    assert checks(small(WELL))["faults", "orders are answered"].verdict == "held"
+    assert checks(small(WELL))["faults", "no faults but its own"].verdict == "held"
+    audited = checks(small(World(audit="unreachable")))["audit", "the audit"]
+    assert audited.why.startswith("The audit could not be finished.")
+    late = small(World(is_alone=False), faults=[])
+    assert late.why[0] == "The platform is another drill's. another run has it"
+
+
+def test_what_a_run_is_given_up_for_is_looked_at_over_the_time_that_it_has_to_last() -> None:
+    assert small(WELL, abort=["orders < 50 for 2s"]).outcome == "passed"
+    blind = checks(small(World(backlog=None), abort=["backlog > 5"]))
+    assert blind["faults", "never backlog > 5"].verdict == "not-measured"
+    late = checks(small(WELL, abort=["backlog == 0 for 3s"]))
+    assert late["faults", "orders are answered"].verdict == "held", "the fault had begun"
+
+
 def test_an_invariant_that_a_file_names_and_the_audit_leaves_out_is_inconclusive() -> None:
     assert small(World(audit="left-out")).outcome == "passed"
     assert small(World(audit="left-out"), invariants=["cache-agrees"]).outcome == "inconclusive"
@@ -54,6 +77,30 @@ def test_an_invariant_that_a_file_names_and_the_audit_leaves_out_is_inconclusive
 
 def test_without_faults_a_breaker_that_was_open_did_not_stay_closed() -> None:
     assert small(World(breaker="open"), faults=[], expect=["breaker stayed closed"]).outcome == "missed"
+
+
+def test_nothing_is_broken_without_a_steady_state_which_all_of_its_requirements_make() -> None:
+    well = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders >= 30"]})
+    assert well.outcome == "passed"
+    assert {figures.phase for figures in well.figures} == {"steady", "faults", "recover"}
+    unsteady = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders > 30"]})
+    assert (unsteady.outcome, unsteady.why[0]) == ("inconclusive", "there is no steady state to break")
+    assert unsteady.injections == []
+    verdicts = {(check.phase, check.require): check.verdict for check in unsteady.checks}
+    assert verdicts["steady", "orders > 30"] == "missed"
+    assert verdicts["faults", "p95 < 300ms"] == "not-measured"
+    assert ("faults", "orders are answered") not in verdicts
+
+
+def test_expectations_are_held_against_what_was_due_from_the_first_fault_to_the_end_of_the_load() -> None:
+    found = small(WELL, expect=["orders == 120", "throughput > 25/s"], faults=[{"at": "2s", "flush": "redis"}])
+    assert found.outcome == "passed", found.why
+    assert [one.seconds for one in found.figures if one.phase == "faults"] == [4.0]
+
+
+def test_a_breaker_opens_so_long_after_the_first_fault() -> None:
+    assert small(World(breaker="open"), expect=["breaker opened within 1s"]).opened_after == pytest.approx(0, abs=0.3)
+    assert small(World(breaker="open"), faults=[], expect=["breaker opened"]).opened_after is None
 
 
 def test_a_run_that_is_given_up_names_what_it_did_not_come_to() -> None:
