@@ -50,8 +50,7 @@ TARGETS = (
     Target("valerix_cli.drills.runner", (f"{DRILLS}/test_runner.py", f"{DRILLS}/test_nothing_is_dropped.py"), tuple(
         f"Runner.{name}"
         for name in (
-            "_is_steady", "_judge_faults", "_prove", "_hold", "_load_goes_on", "_calls_for_an_end", "_evidence",
-            "_opened_after",
+            "_is_steady", "_judge_faults", "_prove", "_hold", "_load_goes_on", "_calls_for_an_end",
         )
     )),
 )  # fmt: skip

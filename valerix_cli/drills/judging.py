@@ -39,6 +39,24 @@ class Evidence(msgspec.Struct, frozen=True):
     is_watched: bool = False
 
 
+def evidence(
+    measured: Mapping[str, Measured | None], sightings: Sequence[Sighting], opened: Sequence[float], first: float
+) -> Evidence:
+    """What there is to go by at the last of the `sightings`.
+
+    `opened` are the times, in seconds since the load began, at which breakers say that they opened; `first` is when the
+    first fault began.
+    """
+    known = [(seen.at, seen.breakers) for seen in sightings if seen.breakers]
+    is_closed, last = None, sightings[-1] if sightings else None
+    if last is not None and last.breakers:
+        is_closed = not last.held_back and all(state == "closed" for state in last.breakers.values())
+    seen_open = [at for at, breakers in known if "open" in breakers.values()]
+    later = [when - first for when in (*seen_open, *opened) if when >= first]
+    is_watched = any(at >= first for at, _ in known)
+    return Evidence(measured, round(min(later), 2) if later else None, is_closed, is_watched)
+
+
 def judge(phase: Phase, requirements: Sequence[Requirement], evidence: Evidence) -> list[Check]:
     return [_judge(phase, requirement, evidence) for requirement in requirements]
 

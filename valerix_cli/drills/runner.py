@@ -24,7 +24,7 @@ from valerix_cli.drills.processes import victims
 from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt
 from valerix_cli.drills.requirements import Requirement
-from valerix_cli.drills.watching import Sighting, Watcher
+from valerix_cli.drills.watching import Watcher
 from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.gates import Measured, as_floats
@@ -290,28 +290,18 @@ class Runner:
         return self._evidence(figures(orders, min(RECENT, now - calm)) | self._platform_now())
 
     def _evidence(self, measured: Mapping[str, Measured | None]) -> Evidence:
-        seen = self._watcher.last
-        is_closed = None
-        if seen is not None and seen.breakers:
-            is_closed = not seen.held_back and all(state == "closed" for state in seen.breakers.values())
         first = self._faults.first_began or 0.0
-        watched = any(seen.breakers and seen.at >= first for seen in self._watcher.sightings)
-        return Evidence(measured, self._opened_after(first), is_closed, watched)
+        return judging.evidence(measured, self._watcher.sightings, self._said_to_open(), first)
 
     def _platform_now(self) -> dict[str, Measured | None]:
         hits: float = sum(injection.hits for injection in self._faults.injections.values())
         return of_platform(self._watcher.last) | {"injected": hits}
 
-    def _opened_after(self, first: float) -> float | None:
-        """Seconds from `first` until a breaker was seen to be open, or said to have become so."""
-        at = [seen.at for seen in self._watcher.sightings if _any_open(seen)]
-        at += [
-            (moment - self._load_began_at()).total_seconds()
-            for (_, moment), (to, _) in list(self._watcher.transitions.items())
-            if to == "open"
-        ]
-        later = [when - first for when in at if when >= first]
-        return round(min(later), 2) if later else None
+    def _said_to_open(self) -> list[float]:
+        """When breakers say that they opened, in seconds since the load began."""
+        began = self._load_began_at()
+        transitions = list(self._watcher.transitions.items())
+        return [(moment - began).total_seconds() for (_, moment), (to, _) in transitions if to == "open"]
 
     def _load_began_at(self) -> datetime:
         return datetime.fromtimestamp(time.time() - self._clock(), UTC)
@@ -383,7 +373,7 @@ class Runner:
             injections=[*self._faults.injections.values()],
             hits=hits,
             hits_complete=complete,
-            opened_after=None if (first := self._faults.first_began) is None else self._opened_after(first),
+            opened_after=None if self._faults.first_began is None else self._evidence({}).opened_after,
             recovered_after=self._recovered_after,
             orders=len(self._orders),
             requests=load.requests if load else 0,
@@ -414,7 +404,3 @@ class Runner:
 
 
 _IN_TURN: tuple[Phase, ...] = ("steady", "faults", "recover", "drain", "audit", "roll-back")
-
-
-def _any_open(seen: Sighting) -> bool:
-    return seen.breakers is not None and "open" in seen.breakers.values()

@@ -1,5 +1,6 @@
 """A drill's runner without a platform: time is a number, and orders, breaker, queue, faults and audit are as told."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     of the one replica, `no replica` where none tells, None where nobody answers; `backlog` is None where the queue does
     not say. Each fault hits `hits` times; nobody knows of others unless `gremlins_tell`. `audit` says what comes of it,
     `left_on` which faults stay, and `breaks_off` when the load does. Nobody has looked yet unless it `is_watched`, and
-    another drill has the platform unless the run `is_alone`.
+    nobody tells of breakers `blind_after` so many seconds; after `lost_after` another drill has the platform. A
+    worker's breaker is open where it is `held_back`.
     """
 
     said: str = "confirmed"
@@ -50,7 +52,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     left_on: tuple[str, ...] = ()
     breaks_off: float | None = None
     is_watched: bool = True
-    is_alone: bool = True
+    lost_after: float | None = None
+    blind_after: float | None = None
+    held_back: bool = False
 
 
 WELL = World()
@@ -83,8 +87,7 @@ def run(drill: Drill, world: World = WELL) -> Receipt:
     wanted = Wanted(DrillFile(drill, "", "drill.yaml"), "a-run", Path("journal"), "again", Path())
     context = SimpleNamespace(name="local", services={"order": ["http://x"]}, operator_token=None)
     session: Any = SimpleNamespace(context=context, inventory=None, orders=SimpleNamespace(platform=lambda: "here"))
-    lost = GuardError("The platform is another drill's.", "another run has it", "valerix chaos status")
-    alone: Any = SimpleNamespace(lost=None if world.is_alone else lost)
+    alone: Any = _Alone(world, clock)
     nothing: Any = None  # which is only passed on
     with _instead(clock, world):
         return Runner(session, nothing, wanted, {}, alone, lambda _: None).run()
@@ -115,6 +118,17 @@ class _Nothing:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+
+class _Alone:
+    def __init__(self, world: World, clock: Clock) -> None:
+        self._clock, self._ends = clock, clock.now + (math.inf if world.lost_after is None else world.lost_after)
+
+    @property
+    def lost(self) -> GuardError | None:
+        if self._clock.now < self._ends:
+            return None
+        return GuardError("The platform is another drill's.", "another run has it", "valerix chaos status")
 
 
 class _Load:
@@ -184,8 +198,15 @@ class _Watcher(_Nothing):
     def __init__(self, world: World, clock: Callable[[], float]) -> None:
         super().__init__()
         self._world, self._clock = world, clock
-        self.sightings: list[Sighting] = []
+        self._seen: list[Sighting] = []
         self.transitions: dict[tuple[str, datetime], tuple[str, str]] = {}
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """Those so far, one of this moment included."""
+        if self._world.is_watched:
+            self.look()
+        return self._seen
 
     @property
     def last(self) -> Sighting | None:
@@ -193,17 +214,18 @@ class _Watcher(_Nothing):
 
     def look(self) -> Sighting:
         world = self._world
-        breakers = None if world.breaker is None else {"order-1": world.breaker}
+        is_blind = world.blind_after is not None and self._clock() > world.blind_after
+        breakers = None if world.breaker is None or is_blind else {"order-1": "closed", "order-2": world.breaker}
         seen = Sighting(
             at=self._clock(),
             breakers={} if world.breaker == "no replica" else breakers,
-            held_back=None if world.breaker is None else False,
+            held_back=None if breakers is None else world.held_back,
             backlog=world.backlog,
             backlog_age=None if world.backlog is None else float(world.backlog),
             dead=world.backlog,
             injected={} if world.gremlins_tell else None,
         )
-        self.sightings += [seen] if world.is_watched else []
+        self._seen += [seen] if world.is_watched else []
         return seen
 
 

@@ -146,6 +146,61 @@ def test_each_invariant_that_counts_is_a_check_and_one_that_the_audit_left_out_w
     ]
 
 
+def looked(at: float, *states: str, held_back: bool = False, told: bool = True) -> Sighting:
+    breakers = {f"order-{number}": state for number, state in enumerate(states)} if told else None
+    return Sighting(at, breakers, held_back, 0, 0.0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("last", "is_closed"),
+    [
+        (looked(3, "closed", "closed"), True),
+        (looked(3, "closed", "open"), False),
+        (looked(3, "closed", "half-open"), False),
+        (looked(3, "closed", held_back=True), False),
+        (looked(3), None),
+        (looked(3, told=False), None),
+    ],
+)
+def test_breakers_are_closed_where_the_last_look_says_so_of_each(last: Sighting, is_closed: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
+    assert judging.evidence({}, [looked(2, "open"), last], [], 0.0).is_closed is is_closed
+
+
+@pytest.mark.parametrize(
+    ("sightings", "said", "opened_after"),
+    [
+        ([looked(1, "closed"), looked(4.126, "closed", "open"), looked(5, "open")], [], 2.13),
+        ([looked(1, "open"), looked(3, "closed")], [], None),
+        ([looked(2, "open")], [], 0.0),
+        ([looked(3, "closed")], [2.5, 1.0, 2.75], 0.5),
+        ([looked(5, "open")], [1.0], 3.0),
+        ([], [], None),
+        ([looked(3, told=False)], [], None),
+    ],
+)
+def test_a_breaker_opened_so_long_after_the_first_fault_as_somebody_saw_or_it_says_itself(
+    sightings: list[Sighting], said: list[float], opened_after: float | None
+) -> None:
+    assert judging.evidence({}, sightings, said, 2.0).opened_after == opened_after
+
+
+@pytest.mark.parametrize(
+    ("sightings", "watched"),
+    [
+        ([looked(1, "closed"), looked(2, "closed")], True),
+        ([looked(1, "closed"), looked(3, told=False)], False),
+        ([looked(1, "closed"), looked(3)], False),
+        ([], False),
+    ],
+)
+def test_a_breaker_is_watched_where_a_look_since_the_first_fault_tells_its_state(
+    sightings: list[Sighting],
+    watched: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    found = judging.evidence({}, sightings, [], 2.0)
+    assert (found.is_watched, found.is_closed) == (watched, True if watched else None)
+
+
 def test_why_says_what_was_seen_or_that_too_little_was() -> None:
     def why(text: str, evidence: Evidence) -> str:
         (check,) = judging.judge("faults", [Requirement.parse(text)], evidence)

@@ -30,7 +30,9 @@ from valerix_cli.drills.receipt import Check, Receipt
         (World(breaks_off=2.0), "inconclusive"),
         (World(gremlins_tell=False), "inconclusive"),
         (World(is_watched=False), "inconclusive"),
-        (World(is_alone=False), "inconclusive"),
+        (World(lost_after=0.0), "inconclusive"),
+        (World(lost_after=4.0), "inconclusive"),
+        (World(blind_after=1.0), "inconclusive"),
     ],
 )
 def test_a_run_is_green_only_where_all_was_seen_and_held(world: World, outcome: str) -> None:
@@ -58,8 +60,27 @@ def test_each_run_says_what_its_load_its_platform_and_its_audit_came_to() -> Non
     assert checks(small(WELL))["faults", "no faults but its own"].verdict == "held"
     audited = checks(small(World(audit="unreachable")))["audit", "the audit"]
     assert audited.why.startswith("The audit could not be finished.")
-    late = small(World(is_alone=False), faults=[])
+    late = small(World(lost_after=4.0))
     assert late.why[0] == "The platform is another drill's. another run has it"
+    assert checks(late)["faults", "no faults but its own"].why == "another run has it"
+
+
+@pytest.mark.parametrize(
+    ("world", "verdict"),
+    [
+        (WELL, "held"),
+        (World(breaker="open"), "missed"),
+        (World(held_back=True), "missed"),
+        (World(blind_after=1.0), "not-measured"),
+    ],
+)
+def test_a_breaker_is_closed_where_each_says_so_and_no_worker_is_held_back(world: World, verdict: str) -> None:
+    assert checks(small(world, expect=["breaker closed"]))["faults", "breaker closed"].verdict == verdict
+
+
+def test_a_breaker_that_nobody_could_ask_since_the_first_fault_did_not_stay_closed_for_all_that_is_known() -> None:
+    told = checks(small(World(blind_after=1.0)))["faults", "breaker stayed closed"]
+    assert (told.verdict, told.why) == ("not-measured", "nobody could be asked about the breaker")
 
 
 def test_what_a_run_is_given_up_for_is_looked_at_over_the_time_that_it_has_to_last() -> None:
