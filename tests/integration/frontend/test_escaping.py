@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -121,7 +122,7 @@ async def test_markup_and_marks_of_direction_from_the_services_are_text_everywhe
 
     found = tmp_path / "audit.json"
     found.write_text(json.dumps(hostile(wire.Audit)))
-    await asyncio.to_thread(_look, dashboards, services_url, f"cat {found}")
+    await asyncio.to_thread(_look, dashboards, services_url, f"cat {shlex.quote(str(found))}")
 
 
 def _look(dashboards: Dashboards, url: str, audit: str) -> None:

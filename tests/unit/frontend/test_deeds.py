@@ -1,6 +1,7 @@
 """What an operator asks for, as the services are asked for it."""
 
 import json
+import shlex
 import sys
 import time
 
@@ -50,7 +51,7 @@ def test_what_gremlins_cannot_do_is_refused(form: dict[str, str]) -> None:
 
 
 def command(program: str) -> str:
-    return f"{sys.executable} -c '{program}'"
+    return f"{shlex.quote(sys.executable)} -c '{program}'"
 
 
 async def audited(audit_command: str | None) -> str:
