@@ -79,7 +79,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def surroundings(session: nox.Session) -> None:
-    """Run some tests under nohup, with input closed, with variables that mislead, from a strange directory, as nobody.
+    """Run a subset of the tests under nohup, with input closed, with odd variables, in an odd directory, as nobody.
 
     Some minutes for each. Arguments after `--` go to tests.elsewhere.
     """

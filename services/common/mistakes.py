@@ -1,4 +1,4 @@
-"""What msgspec finds wrong with a value, in words for whoever wrote the value. Pure.
+"""Validation errors of msgspec as plain English sentences. Pure.
 
 valerix_cli/mistakes.py is the same module: neither package may import the other.
 """
