@@ -53,8 +53,22 @@ def test_every_pod_has_a_service_account_of_its_own_without_a_token_and_no_varia
 def test_every_container_says_what_it_needs_and_what_it_may_take(template: Any) -> None:
     for container in containers(template):
         resources = container["resources"]
-        assert set(resources["requests"]) == {"cpu", "memory"}
-        assert "memory" in resources["limits"]
+        assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
+        assert {"memory", "ephemeral-storage"} <= set(resources["limits"])
+
+
+@pytest.mark.parametrize("template", EVERYWHERE)
+def test_what_a_pod_may_write_on_its_node_is_more_than_its_volumes_there_hold(template: Any) -> None:
+    """Above the limit it is evicted: its volumes on the disk count; its log does too, 50 MiB by default."""
+    volumes = [volume["emptyDir"] for volume in template["spec"].get("volumes") or () if "emptyDir" in volume]
+    assert all("sizeLimit" in volume for volume in volumes)
+    on_disk = sum(mebibytes(volume["sizeLimit"]) for volume in volumes if volume.get("medium") != "Memory")
+    limits = [mebibytes(one_["resources"]["limits"]["ephemeral-storage"]) for one_ in containers(template)]
+    assert max(limits) >= on_disk + 50
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
 @pytest.mark.parametrize("template", EVERYWHERE)
@@ -73,8 +87,8 @@ def test_a_service_runs_our_image_as_a_user_above_10000_in_two_replicas(name: st
     assert spec["containers"][0]["image"] == f"valerix:{__version__}"
     assert spec["securityContext"]["runAsUser"] >= 10001
     assert spec["containers"][0]["resources"] == {
-        "requests": {"memory": "256Mi", "cpu": "200m"},
-        "limits": {"memory": "512Mi", "cpu": "500m"},
+        "requests": {"memory": "256Mi", "cpu": "200m", "ephemeral-storage": "64Mi"},
+        "limits": {"memory": "512Mi", "cpu": "500m", "ephemeral-storage": "512Mi"},
     }
 
 
@@ -90,6 +104,38 @@ def test_postgres_is_one_replica_with_ten_gigabytes() -> None:
     [claim] = found["volumeClaimTemplates"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+
+
+@pytest.mark.parametrize("where", all_rendered())
+def test_every_volume_claim_can_be_told_as_ours(where: str) -> None:
+    things = all_rendered()[where]
+    claims = of_kind(things, "PersistentVolumeClaim")
+    claims += [claim for one_ in of_kind(things, "StatefulSet") for claim in one_["spec"]["volumeClaimTemplates"]]
+    assert claims
+    assert {labels(claim).get("app.kubernetes.io/part-of") for claim in claims} == {"valerix"}
+
+
+@pytest.mark.parametrize("where", all_rendered())
+def test_a_stateful_set_is_governed_by_a_headless_service(where: str) -> None:
+    """Its pods have names in DNS only then."""
+    things = all_rendered()[where]
+    for stateful_set in of_kind(things, "StatefulSet"):
+        service = one(things, "Service", stateful_set["spec"]["serviceName"])["spec"]
+        assert service["clusterIP"] == "None"
+        assert selects({"matchLabels": service["selector"]}, labels(stateful_set["spec"]["template"]))
+
+
+def test_what_postgres_shares_between_its_processes_is_in_memory_and_fits_its_limit() -> None:
+    """Both count: half of the limit is left for what each connection takes."""
+    spec = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    shm = mounted["/dev/shm"]  # noqa: S108 - a path in a container
+    [shared] = [volume["emptyDir"] for volume in spec["volumes"] if volume["name"] == shm]
+    assert shared["medium"] == "Memory"
+    [buffers] = [value for value in container["args"] if value.startswith("-cshared_buffers=")]
+    taken = mebibytes(shared["sizeLimit"]) + int(re.findall(r"=(\d+)MB", buffers)[0])
+    assert 2 * taken <= mebibytes(container["resources"]["limits"]["memory"])
 
 
 def test_postgres_acknowledges_what_is_durable_and_is_stopped_without_waiting_for_its_clients() -> None:
@@ -162,6 +208,25 @@ def test_pods_of_one_revision_spread_over_nodes_and_zones(name: str) -> None:
     spread = one(base(), "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert [one_["topologyKey"] for one_ in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert all("pod-template-hash" in one_["matchLabelKeys"] for one_ in spread)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_where_much_depends_on_it_pods_rather_wait_than_stand_in_one_place(name: str) -> None:
+    """Nodes at DigitalOcean have no label of a zone: a pod that insisted on one would wait for ever."""
+    assert {where: waited_for(things, name) for where, things in all_rendered().items()} == {
+        "base": {},
+        "local": {},
+        "staging": {},
+        "production": {"topology.kubernetes.io/zone": "Honor"},
+        "digitalocean": {"kubernetes.io/hostname": "Honor"},
+    }
+
+
+def waited_for(things: list[Object], name: str) -> dict[str, str]:
+    """What a pod insists on being spread over, and what is made of tainted nodes: they must not count as empty ones."""
+    spread = one(things, "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    strict = [one_ for one_ in spread if one_["whenUnsatisfiable"] == "DoNotSchedule"]
+    return {one_["topologyKey"]: one_.get("nodeTaintsPolicy", "Ignore") for one_ in strict}
 
 
 def test_where_there_are_two_replicas_one_may_be_disrupted_and_nowhere_else_is_a_budget() -> None:
