@@ -135,10 +135,14 @@ class BlockingConnection(psycopg.Connection[TupleRow]):
 
 
 class Pool(AsyncConnectionPool[Connection]):
-    """psycopg's, which tells how long callers waited, and whether commits are held up."""
+    """psycopg's, which tells how long callers waited, and whether commits are held up.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    `pooled` says that a pooler stands in between.
+    """
+
+    def __init__(self, *args: Any, pooled: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.pooled = pooled
         self._given_up: set[int] = set()  # server processes whose statements may still run
         self._held_up = 0
         self._refused, self._refused_at = "", -REMEMBERED
@@ -187,20 +191,27 @@ class Pool(AsyncConnectionPool[Connection]):
         self._given_up.add(backend)
 
     async def look_for_held_up(self) -> None:
-        """Ask the server about the processes that were given up. Raises an outage when it does not answer."""
-        if not self._given_up:
+        """Ask the server about the processes that were given up. Raises an outage when it does not answer.
+
+        A pooler does not say which processes those are. Behind one, whatever has waited for a standby for a second is
+        counted, other processes' commits included.
+        """
+        asked = frozenset(self._given_up)
+        if not asked:
             return
         async with self.connection(LOOK_LIMIT) as conn:
             conn.limit = LOOK_LIMIT
             cursor = await conn.execute(
                 """
                 SELECT pid, coalesce(wait_event = 'SyncRep', false) FROM pg_stat_activity
-                WHERE pid = ANY(%s) AND usename = current_user AND datname = current_database() AND state = 'active'
+                WHERE usename = current_user AND datname = current_database() AND state = 'active'
+                AND CASE WHEN %s THEN wait_event = 'SyncRep' AND query_start < now() - interval '1 second'
+                         ELSE pid = ANY(%s) END
                 """,
-                [list(self._given_up)],
+                [self.pooled, list(asked)],
             )
             found: dict[int, bool] = dict(await cursor.fetchall())
-        self._given_up.intersection_update(found)
+        self._given_up = (self._given_up - asked) | found.keys()
         held_up = sum(found.values())
         if bool(held_up) != self.is_held_up:
             log.warning("commits wait for a synchronous standby" if held_up else "commits complete", commits=held_up)

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from services.common import sessions
 from services.common.background import beside, forever
 from services.common.connections import BlockingConnection, Connection, Pool
 from services.common.refusals import DatabaseUnavailable
@@ -36,19 +37,6 @@ CHECK_EVERY = (
     0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
 )
 WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
-_SESSION = (
-    "-c statement_timeout=5s -c idle_in_transaction_session_timeout=2s -c client_connection_check_interval=1s"
-    " -c timezone=UTC"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-)
-"""Our transactions never idle unless their process was stopped. The database ends such a one well before the
-statements of others that wait for its locks reach their own limit, so those go on instead of failing with it.
-
-A statement whose client has closed its connection ends within a second, and so do its locks.
-
-What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
-kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
-
 _VANISHED: dict[str, Any] = {
     "tcp_user_timeout": 5000,
     "keepalives_idle": 5,
@@ -59,17 +47,21 @@ _VANISHED: dict[str, Any] = {
 
 
 @contextlib.asynccontextmanager
-async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
+async def open_pool(url: str, *, name: str, size: int, pooled: bool = False) -> AsyncIterator[Pool]:
     """A pool of up to `size` connections that mends itself within a second of the server's return.
 
     Each statement is a transaction, which saves the two trips that begin and commit one, unless `conn.transaction()`
     has begun one.
+
+    `pooled` says that `url` is that of a pooler in transaction mode. Nothing is then asked of a session as it begins,
+    which PgBouncer refuses, and no statement is prepared, which it loses before version 1.21.
     """
+    own: dict[str, Any] = {"prepare_threshold": None} if pooled else {"options": sessions.options(sessions.SESSION)}
     pool = Pool(
         url,
         connection_class=Connection,
         kwargs={
-            "options": _SESSION,
+            **own,
             "connect_timeout": 2,
             "application_name": name,
             "autocommit": True,
@@ -81,6 +73,7 @@ async def open_pool(url: str, *, name: str, size: int) -> AsyncIterator[Pool]:
         reconnect_timeout=1.0,
         open=False,
         name=name,
+        pooled=pooled,
     )
     await pool.open()
     try:
@@ -115,11 +108,15 @@ class OutdatedSchema(Exception):  # noqa: N818 - named for the reason, as the ho
 
 
 async def check_schema(pool: Pool, package: str) -> None:
-    """Raise unless the database answers within two seconds, and has every migration of `package`; it may have more."""
+    """Raise unless the database answers within two seconds, and has every migration of `package`; it may have more.
+
+    Raises WrongSession where its sessions are not set to what this code relies on.
+    """
     async with pool.connection(SCHEMA_LIMIT) as conn:
         conn.limit = SCHEMA_LIMIT
         cursor = await conn.execute("SELECT version FROM schema_migrations")
         applied = {version for (version,) in await cursor.fetchall()}
+        await sessions.check(conn, pooled=pool.pooled, package=package)
     expected = [_version(migration) for migration in _migrations(package)]
     if missing := [version for version in expected if version not in applied]:
         raise OutdatedSchema(f"it lacks migration {missing[0]:04}: run {package}.migrate")
@@ -153,11 +150,14 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 def migrate(url: str, package: str) -> list[str]:
     """Apply the numbered files of `package`'s `schema` folder that are not yet applied, each in a transaction.
 
-    Returns the names applied. Safe to run from many processes at once. Raises psycopg.OperationalError when the
-    database is away or silent, or another process migrates for too long.
+    Returns the names applied. Safe to run from many processes at once. Stores with the role what each of its sessions
+    is to be set to, also when nothing is applied: neither a dump nor a copy of the database has that. Raises
+    psycopg.OperationalError when the database is away or silent, another process migrates for too long, or a pooler
+    stands in between.
     """
-    options = f"-c lock_timeout={TABLE_LOCK_LIMIT:.0f}s"
+    options = sessions.options({**sessions.UNLIMITED, "lock_timeout": f"{TABLE_LOCK_LIMIT:.0f}s"})
     with BlockingConnection.connect(url, autocommit=True, connect_timeout=5, options=options, **_VANISHED) as conn:
+        _refuse_pooler(conn)
         _wait_for_turn(conn)
         conn.execute(_TABLE)
         conn.limit = MIGRATION_LIMIT
@@ -169,7 +169,14 @@ def migrate(url: str, package: str) -> list[str]:
                 conn.execute(
                     "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [_version(file), file.name]
                 )
+        sessions.store(conn)
     return [file.name for file in fresh]
+
+
+def _refuse_pooler(conn: BlockingConnection) -> None:
+    """A lock that a session takes through a pooler stays with the pooler's session, whoever has that next."""
+    if sessions.is_shared(conn, (conn.execute("SELECT pg_backend_pid()").fetchone() or (None,))[0]):
+        raise psycopg.OperationalError("it is behind a pooler: migrate on the server itself")
 
 
 def _wait_for_turn(conn: BlockingConnection) -> None:

@@ -55,6 +55,7 @@ class ServiceSettings(ServerSettings, frozen=True, kw_only=True):
     rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000
     trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     database_connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 6
+    database_pooled: bool = False
 
 
 def read(cls: type[S], environ: Mapping[str, str]) -> S:

@@ -56,7 +56,12 @@ async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[
     client = redis.open_redis(settings.redis_url, name=name)
     async with (
         redis.closing(client),
-        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
+        postgres.open_pool(
+            settings.database_url,
+            name=name,
+            size=settings.database_connections,
+            pooled=settings.database_pooled,
+        ) as pool,
     ):
         deductions: Deductions = GroupCommit(
             "deduct",

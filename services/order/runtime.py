@@ -36,7 +36,12 @@ async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> 
     client = redis.open_redis(settings.redis_url, name=name)
     async with (
         redis.closing(client),
-        postgres.open_pool(settings.database_url, name=name, size=settings.database_connections) as pool,
+        postgres.open_pool(
+            settings.database_url,
+            name=name,
+            size=settings.database_connections,
+            pooled=settings.database_pooled,
+        ) as pool,
         open_session() as session,
     ):
         best_effort = redis.BestEffort(client)

@@ -16,7 +16,7 @@ SERVICES = ("order", "worker", "inventory", "frontend")
 BASE = MANIFESTS / "base"
 COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
 OVERLAYS = overlays()
-NEEDED = {"queue-autoscaling": ("monitoring",)}
+NEEDED = {"queue-autoscaling": ("monitoring",), "pooler": ("cloudnative-pg",)}
 """Components that are of no use without another."""
 
 

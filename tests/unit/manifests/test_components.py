@@ -161,6 +161,29 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
     assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
 
 
+def test_the_services_reach_postgres_through_the_pooler_and_everybody_else_directly() -> None:
+    things = with_component("pooler")
+    pooler = one(things, "Pooler", "postgres-pooler")
+    assert pooler["spec"]["cluster"]["name"] == one(things, "Cluster", "postgres")["metadata"]["name"]
+    assert pooler["spec"]["type"] == "rw"
+    assert pooler["spec"]["pgbouncer"]["poolMode"] == "transaction"
+    assert settings(things)["VALERIX_DATABASE_POOLED"] == "1"
+    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # of migrations, audits and backups
+    for name in ("order", "worker", "inventory"):
+        [container] = one(things, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        names = [variable["name"] for variable in container["env"]]
+        assert {"name": "DATABASE_HOST", "value": pooler["metadata"]["name"]} in container["env"]
+        assert names.index("DATABASE_HOST") < names.index("VALERIX_DATABASE_URL"), "a variable is known from there on"
+
+
+def test_a_pooler_leaves_postgres_connections_for_others() -> None:
+    things = with_component("pooler")
+    pooler, cluster = one(things, "Pooler", "postgres-pooler")["spec"], one(things, "Cluster", "postgres")["spec"]
+    roles = len(of_kind(things, "Database"))
+    most = pooler["instances"] * int(pooler["pgbouncer"]["parameters"]["default_pool_size"]) * roles
+    assert most <= int(cluster["postgresql"]["parameters"]["max_connections"]) / 2
+
+
 def test_with_external_secrets_the_command_line_makes_none() -> None:
     assert secrets.wanted(with_component("external-secrets")) == []
     assert secrets.wanted(base()) == sorted(set(secrets.RECIPES) - {"grafana"})

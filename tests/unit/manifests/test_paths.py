@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.frontend.test_hostile import ROUTES
-from tests.unit.manifests.rendered import all_rendered, base, of_kind, one
+from tests.unit.manifests.rendered import all_rendered, base, of_kind, one, with_component
 from tests.unit.manifests.test_base import selects
 from valerix_cli.cluster.objects import NAME, Object, labels, pod_templates
 
@@ -51,6 +51,9 @@ def pods(things: list[Object]) -> dict[str, dict[str, str]]:
     for cluster in of_kind(things, "Cluster"):
         inherited = cluster["spec"]["inheritedMetadata"]["labels"]
         found[inherited[NAME]] = inherited | {"cnpg.io/cluster": cluster["metadata"]["name"]}
+    for pooler in of_kind(things, "Pooler"):  # as the operator labels them, whatever their template says
+        made = {NAME: "postgresql", "cnpg.io/poolerName": pooler["metadata"]["name"]}
+        found["pooler"] = made | {"cnpg.io/cluster": pooler["spec"]["cluster"]["name"]}
     return found
 
 
@@ -65,7 +68,8 @@ def ports(things: list[Object]) -> dict[str, set[int]]:
         for thing in things
         for template in pod_templates(thing)
     }
-    return found | {one_["metadata"]["name"]: {5432} for one_ in of_kind(things, "Cluster")}
+    managed = {name for name, has in pods(things).items() if "cnpg.io/cluster" in has}
+    return found | {name: {5432} for name in managed}
 
 
 def allowed(things: list[Object], side: str) -> set[tuple[str, str, int]]:
@@ -98,6 +102,14 @@ def test_exactly_the_paths_that_exist_are_open_and_at_both_ends(where: str) -> N
     things = all_rendered()[where]
     assert allowed(things, "egress") == EXPECTED[where]
     assert allowed(things, "ingress") == EXPECTED[where]
+
+
+def test_the_services_and_nobody_else_reach_the_pooler_and_it_reaches_postgres() -> None:
+    things = with_component("pooler")
+    managed = {(one_, other, 5432) for one_ in ("postgres", "pooler") for other in ("postgres", "pooler")}
+    expected = PATHS | managed | {(name, "pooler", 5432) for name in ("order", "worker", "inventory")}
+    assert allowed(things, "egress") == expected
+    assert allowed(things, "ingress") == expected
 
 
 def test_nothing_else_is_open() -> None:

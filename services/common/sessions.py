@@ -1,0 +1,76 @@
+"""What each session of a service with PostgreSQL is set to, and that it is.
+
+A service that reaches the server itself asks for these settings as it connects. Through a pooler in transaction mode
+that does nothing: the session with the server is the pooler's, and goes from one client to the next. So migrations
+also store them with the role of the service, for its database: the server applies them to each session of that role,
+whoever opened it. A service is not ready while the session that serves it lacks one.
+"""
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from services.common.connections import BlockingConnection, Connection
+
+SESSION: Mapping[str, str] = {
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "2s",
+    "client_connection_check_interval": "1s",
+    "TimeZone": "UTC",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Our transactions never idle unless their process was stopped. The database ends such a one well before the
+statements of others that wait for its locks reach their own limit, so those go on instead of failing with it.
+
+A statement whose client has closed its connection ends within a second, and so do its locks.
+
+What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
+kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
+
+UNLIMITED: Mapping[str, str] = {
+    name: "on" if value == "off" else "0" for name, value in SESSION.items() if name != "TimeZone"
+}
+"""What a migration is set to instead, which takes as long as it takes and reads whole tables."""
+
+
+class WrongSession(Exception):  # noqa: N818 - named for the reason, as the house does
+    """A session with the database is not set to what this code relies on."""
+
+
+def options(settings: Mapping[str, str]) -> str:
+    """`settings` as libpq takes them when it connects. They go before those that are stored with the role."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def store(conn: BlockingConnection) -> None:
+    """Have the server apply SESSION to every new session of the current role in this database, whoever opens it.
+
+    A superuser is left alone: it is not the role of a service, and other things are done by it.
+    """
+    if conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,):
+        return
+    database = sql.Identifier(conn.info.dbname)
+    for name, value in SESSION.items():
+        setting = sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
+        conn.execute(sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {}").format(database, setting))
+
+
+async def check(conn: Connection, *, pooled: bool, package: str) -> None:
+    """Raise WrongSession unless this session is set to SESSION, and is our own unless `pooled`."""
+    cursor = await conn.execute(
+        "SELECT name, current_setting(name), pg_backend_pid() FROM unnest(%s::text[]) AS name", [list(SESSION)]
+    )
+    rows = await cursor.fetchall()
+    if not pooled and is_shared(conn, rows[0][2]):
+        raise WrongSession("it is behind a pooler: set VALERIX_DATABASE_POOLED=1")
+    if wrong := {name: value for name, value, _ in rows if value != SESSION[name]}:
+        name, value = next(iter(wrong.items()))
+        hint = f"run {package}.migrate as this role, then RECONNECT the pooler"
+        raise WrongSession(f"its sessions have {name} = {value}, not {SESSION[name]}: {hint}")
+
+
+def is_shared(conn: Connection | BlockingConnection, backend: int | None) -> bool:
+    """Whether somebody stands between us and the server process `backend`: poolers make up what they say of it."""
+    return conn.info.backend_pid != backend
