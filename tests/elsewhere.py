@@ -2,6 +2,7 @@
 
     python -m tests.elsewhere
     python -m tests.elsewhere --only nohup,"another user" -- tests/cli -n 2
+    python -m tests.elsewhere --only combined -- -n 3 --dist loadfile -m "not timed and not long"
 
 What comes after `--` goes to pytest instead of TESTS. Exit 0 when all that could be tried has passed, else 1; what
 could not be tried is named, with the reason.
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +74,7 @@ def strange_directory(temporary: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def another_user(temporary: Path) -> Iterator[Place]:
+def another_user(temporary: Path, directory: str = "copy") -> Iterator[Place]:
     """A copy that belongs to `nobody`, with a Python that everybody may run."""
     if os.geteuid() != 0:
         raise Untried("only root can become somebody else")
@@ -82,7 +84,7 @@ def another_user(temporary: Path) -> Iterator[Place]:
         or subprocess.run([python, "-c", "import sys; assert sys.version_info >= (3, 11)"], check=False).returncode
     ):
         raise Untried("this machine has no Python 3.11 or later that everybody may run")
-    made = copied(temporary / "copy", python)
+    made = copied(temporary / directory, python)
     who = pwd.getpwnam("nobody")
     for path in (temporary, *temporary.rglob("*")):
         os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
@@ -134,6 +136,15 @@ KNOWN = {
     "strange directory": Surroundings(place=strange_directory),
     "another user": Surroundings(place=another_user),
 }
+COMBINED = "combined"
+KNOWN[COMBINED] = Surroundings(
+    ignored="INT QUIT",
+    wrapped=("nohup",),
+    redirection="<&-",
+    variables={**KNOWN["libpq"].variables, **KNOWN["proxies"].variables},
+    place=partial(another_user, directory=STRANGE),
+)
+"""Those in which the default suite has to pass, all of them in one run."""
 
 
 def run(found: Surroundings, pytest: Sequence[str]) -> int:

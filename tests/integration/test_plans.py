@@ -1,6 +1,7 @@
 """A statement is planned while its tables are small, and its plan kept while they grow: it must not read ever more."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from uuid import uuid4
 
@@ -17,6 +18,8 @@ ENOUGH = 12  # times that a statement is run before psycopg and PostgreSQL have 
 BATCHES, EACH = 10, 300  # what is stored after that
 LINES = 10
 AT_MOST = BATCHES * EACH // 4  # rows read for those: whatever reads a whole table reads more, and what is found few
+
+_MEASUREMENTS, _PAUSE = 20, 0.5  # seconds between them, in which autovacuum may end
 
 
 @pytest.fixture
@@ -46,6 +49,21 @@ async def rows_read(pool: Pool) -> int:
     return int(row[0])
 
 
+async def reads_little(measure: Callable[[int], Awaitable[dict[str, int]]]) -> None:
+    """Measure until each step has read less than AT_MOST rows; a stale plan reads too much each time.
+
+    Index entries of rows that are gone are skipped only once no transaction, as of autovacuum, may still see those.
+    """
+    read: dict[str, int] = {}
+    for number in range(_MEASUREMENTS):
+        again = await measure(number)
+        read = {step: min(rows, read.get(step, rows)) for step, rows in again.items()}
+        if all(rows < AT_MOST for rows in read.values()):
+            return
+        await asyncio.sleep(_PAUSE)
+    pytest.fail(f"rows read, at the least: {read}")
+
+
 async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: Pool) -> None:
     async def live(names: list[str]) -> dict[str, int]:
         """Accept orders, ask for them again, queue them, claim them, confirm them; return what each step read."""
@@ -66,8 +84,7 @@ async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: 
         await live(keys(LINES, f"early-{number}"))
     for number in range(BATCHES):
         await live(keys(EACH, f"many-{number}"))
-    read = await live(keys(LINES, "late"))
-    assert all(rows < AT_MOST for rows in read.values()), read
+    await reads_little(lambda number: live(keys(LINES, f"late-{number}")))
 
 
 async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, inventory_database: str) -> None:
@@ -86,5 +103,4 @@ async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, in
         await serve(LINES)
     for _ in range(BATCHES):
         await serve(EACH)
-    read = await serve(LINES)
-    assert all(rows < AT_MOST for rows in read.values()), read
+    await reads_little(lambda _: serve(LINES))

