@@ -151,9 +151,9 @@ def migrate(url: str, package: str) -> list[str]:
     """Apply the numbered files of `package`'s `schema` folder that are not yet applied, each in a transaction.
 
     Returns the names applied. Safe to run from many processes at once. Stores with the role what each of its sessions
-    is to be set to, also when nothing is applied: neither a dump nor a copy of the database has that. Raises
-    psycopg.OperationalError when the database is away or silent, another process migrates for too long, or a pooler
-    stands in between.
+    is to be set to, also when nothing is applied: a copy of the database does not have that, and a dump only where the
+    database is made of it (`pg_restore --create`). Raises psycopg.OperationalError when the database is away or silent,
+    another process migrates for too long, or a pooler stands in between.
     """
     options = sessions.options({**sessions.UNLIMITED, "lock_timeout": f"{TABLE_LOCK_LIMIT:.0f}s"})
     with BlockingConnection.connect(url, autocommit=True, connect_timeout=5, options=options, **_VANISHED) as conn:

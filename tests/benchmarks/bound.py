@@ -35,7 +35,7 @@ INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transact
 VALUES ('hot', gen_random_uuid(), -1, 'deduct');
 COMMIT;
 """
-_ACCEPT: LiteralString = """\
+ACCEPT: LiteralString = """\
 SELECT gen_random_uuid() AS id \\gset
 BEGIN;
 INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts, lease_token)
@@ -43,13 +43,13 @@ VALUES (:id, 'hot', 1, 'pending', :id, sha256('hot'), 1, 1);
 INSERT INTO order_events (order_id, "from", "to", detail) VALUES (:id, NULL, 'pending', '{"by": "order-1"}');
 COMMIT;
 """
-_SETTLE: LiteralString = """\
+SETTLE: LiteralString = """\
 BEGIN;
 UPDATE orders SET status = 'confirmed', updated_at = now() WHERE order_id = :id;
 INSERT INTO order_events (order_id, "from", "to", detail) VALUES (:id, 'pending', 'confirmed', '{"by": "order-1"}');
 COMMIT;
 """
-ALONE = _ACCEPT + STOCK_ROW + _SETTLE
+ALONE = ACCEPT + STOCK_ROW + SETTLE
 SCRIPTS = {"order row": ORDER_ROW, "hot stock row": STOCK_ROW, "three commits of one order": ALONE}
 
 
@@ -64,9 +64,9 @@ class Done:
 def measure(shop: Live, seconds: float) -> Bound:
     """Run each script for so many seconds, a second at least."""
     with _scratch(shop) as url:
-        rows = _run(url, ORDER_ROW, CLIENTS, seconds)
-        stock = _run(url, STOCK_ROW, CLIENTS, seconds)
-        alone = _run(url, ALONE, 1, seconds)
+        rows = run(url, ORDER_ROW, CLIENTS, seconds)
+        stock = run(url, STOCK_ROW, CLIENTS, seconds)
+        alone = run(url, ALONE, 1, seconds)
     return Bound(round(rows.per_second, 1), round(stock.per_second, 1), round(alone.milliseconds, 3))
 
 
@@ -80,8 +80,8 @@ def parse(said: str) -> Done:
     return Done(float(rate[1]), float(latency[1]))
 
 
-def _run(url: str, script: str, clients: int, seconds: float) -> Done:
-    """Statements are prepared once, as the services have theirs."""
+def run(url: str, script: str, clients: int, seconds: float) -> Done:
+    """Have pgbench run a script, its statements prepared once, as the services have theirs. Raises Broken."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
