@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -15,62 +14,47 @@ from services.common.postgres import migrate, open_pool
 from services.common.sessions import SESSION
 from tests.integration.life.shop import Shop, new_key, send_all
 from tests.integration.life.test_degraded import assert_all_is_well, assert_refused, remark
+from tests.own_server import OwnServer, own_server
 from tests.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.processes import eventually, open_directory, processes
 from valerix_cli.audit.examine import audit
-from valerix_cli.audit.sources import Sources
-from valerix_cli.local.databases import OWNERS, at_database, make_databases
-from valerix_cli.local.servers import PostgresServer, running
-from valerix_cli.local.state import AUDITOR, Secrets
 
 pytestmark = [needs_pgbouncer, pytest.mark.timed]
 
 SERVER_SESSIONS = 4  # of each role, fewer than the services have connections
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A server with both databases as a cluster has them, and a pooler in front of it."""
 
-    server: PostgresServer
-    direct: dict[str, str]
+    own: OwnServer
     pooler: PgBouncer
     directory: Path
-    passwords: dict[str, str]
 
     @property
     def pooled(self) -> dict[str, str]:
-        return {role: self.pooler.url(url) for role, url in self.direct.items()}
+        return {role: self.pooler.url(url) for role, url in self.own.urls.items()}
 
-    def tell(self, *statements: str) -> None:
-        url, options = self.server.url("postgres"), "-c synchronous_commit=local"
-        with psycopg.connect(url, autocommit=True, options=options) as conn:
-            for statement in statements:
-                conn.execute(statement.encode())
+    def lenient(self) -> PgBouncer:
+        """One more pooler, which drops what a client asks of its session, as CloudNativePG's do."""
+        with suppress(FileExistsError):
+            (self.directory / "lenient").mkdir()
+        return pooler_for(self.own, self.directory / "lenient", ignored="options")
 
-    def sources(self) -> Sources:
-        """What an audit reads, past the pooler."""
-        url = self.server.url("postgres")
-        order, inventory = (
-            at_database(url, database, user=AUDITOR, password=self.passwords[AUDITOR]) for database in OWNERS.values()
-        )
-        return Sources(order, inventory)
+
+def pooler_for(own: OwnServer, directory: Path, ignored: str = "") -> PgBouncer:
+    return PgBouncer(
+        own.server.port, directory, own.passwords, admin="order_service", size=SERVER_SESSIONS, ignored=ignored
+    )
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with open_directory("pooler") as directory, ExitStack() as stack:
-        (directory / "postgres").mkdir()
-        server = PostgresServer.at(directory / "postgres", password="only-for-this-test", fsync=False)
-        server = stack.enter_context(running(server))
-        passwords = Secrets.generate().database_passwords
-        direct = make_databases(server.url("postgres"), passwords)
-        migrate(direct["order_service"], "services.order")
-        migrate(direct["inventory_service"], "services.inventory")
-        (own := directory / "pgbouncer").mkdir()
-        pooler = PgBouncer(server.port, own, passwords, admin="order_service", size=SERVER_SESSIONS)
-        stack.enter_context(pooler)
-        yield Place(server, direct, pooler, directory, dict(passwords))
+    with open_directory("pooler") as directory, own_server(directory / "postgres") as own:
+        own.make()
+        (directory / "pgbouncer").mkdir()
+        with pooler_for(own, directory / "pgbouncer") as pooler:
+            yield Place(own, pooler, directory)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +62,7 @@ def shop(place: Place, tmp_path_factory: pytest.TempPathFactory, valkey_server: 
     """Two order replicas, a worker and inventory, all behind the pooler; the tests look at the server itself."""
     pooled, logs = place.pooled, tmp_path_factory.mktemp("pooler")
     with processes(logs, pooled["order_service"], pooled["inventory_service"], valkey_server.url(6)) as services:
-        direct = place.direct
+        direct = place.own.urls
         shop = Shop(services, direct["order_service"], direct["inventory_service"], orders=2, DATABASE_POOLED="1")
         shop.stock("ps5", 100_000)
         services.start(*shop.everyone)
@@ -108,7 +92,7 @@ def test_orders_that_race_and_are_repeated_have_one_effect_each(place: Place, sh
     assert {len(found) for found in ids.values()} == {1}
     assert len(shop.statuses(item)) == len(keys)
     shop.assert_exactly_one_effect(item)
-    assert audit(place.sources()).verdict == "clean"
+    assert audit(place.own.sources).verdict == "clean"
 
 
 def test_every_setting_of_a_session_holds_behind_a_pooler_and_only_since_it_is_stored_with_the_role(
@@ -121,10 +105,10 @@ def test_every_setting_of_a_session_holds_behind_a_pooler_and_only_since_it_is_s
             )
 
     assert found() == SESSION
-    place.tell("ALTER ROLE order_service IN DATABASE order_db RESET ALL")
+    place.own.tell("ALTER ROLE order_service IN DATABASE order_db RESET ALL")
     place.pooler.tell("RECONNECT")
     assert not set(found().items()) & (set(SESSION.items()) - {("TimeZone", "UTC")})
-    migrate(place.direct["order_service"], "services.order")
+    migrate(place.own.urls["order_service"], "services.order")
     place.pooler.tell("RECONNECT")
     assert found() == SESSION
 
@@ -174,21 +158,19 @@ async def test_statements_that_are_run_often_are_not_prepared_in_a_session_of_so
 
 
 def test_a_service_whose_role_lacks_a_setting_is_not_ready_until_it_has_it(place: Place, shop: Shop) -> None:
-    place.tell("ALTER ROLE order_service IN DATABASE order_db RESET statement_timeout")
+    place.own.tell("ALTER ROLE order_service IN DATABASE order_db RESET statement_timeout")
     place.pooler.tell("RECONNECT")
     said = eventually(lambda: (r := ready(shop.order.url))[0] == 503 and r[1], 5, "not ready")
     assert "statement_timeout = 0, not 5s: run services.order.migrate" in str(said)
-    migrate(place.direct["order_service"], "services.order")
+    migrate(place.own.urls["order_service"], "services.order")
     place.pooler.tell("RECONNECT")
     eventually(lambda: ready(shop.order.url)[0] == 200, 5, "ready again")
 
 
 def test_a_service_that_is_not_told_of_the_pooler_is_not_ready_and_says_what_to_set(place: Place, shop: Shop) -> None:
-    (own := place.directory / "lenient").mkdir()
-    lenient = PgBouncer(place.server.port, own, place.passwords, admin="order_service", ignored="options")
-    with lenient:
+    with place.lenient() as lenient:
         order = shop.services.order("http://127.0.0.1:9")
-        order.environ["VALERIX_DATABASE_URL"] = lenient.url(place.direct["order_service"])
+        order.environ["VALERIX_DATABASE_URL"] = lenient.url(place.own.urls["order_service"])
         shop.services.start(order)
         said = eventually(lambda: (r := ready(order.url))[0] == 503 and r[1], 5, "not ready")
         assert "set VALERIX_DATABASE_POOLED=1" in str(said)
@@ -200,10 +182,11 @@ def test_a_service_that_is_not_told_of_the_pooler_is_not_ready_and_says_what_to_
 
 
 def test_migrations_refuse_a_pooler(place: Place) -> None:
-    (own := place.directory / "migrating").mkdir()
-    lenient = PgBouncer(place.server.port, own, place.passwords, admin="order_service", ignored="options")
-    with lenient, pytest.raises(psycopg.OperationalError, match="behind a pooler: migrate on the server itself"):
-        migrate(lenient.url(place.direct["order_service"]), "services.order")
+    with (
+        place.lenient() as lenient,
+        pytest.raises(psycopg.OperationalError, match="behind a pooler: migrate on the server itself"),
+    ):
+        migrate(lenient.url(place.own.urls["order_service"]), "services.order")
 
 
 def test_a_pooler_that_is_killed_loses_no_order(place: Place, shop: Shop) -> None:
@@ -218,11 +201,11 @@ def test_a_pooler_that_is_killed_loses_no_order(place: Place, shop: Shop) -> Non
 def test_commits_that_wait_for_a_standby_are_noticed_behind_a_pooler(place: Place, shop: Shop) -> None:
     """Which of the server's processes were given up a pooler does not say."""
     keys = [new_key() for _ in range(10)]
-    place.tell("ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()")
+    place.own.tell("ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()")
     try:
         assert_refused(shop.place(key=keys[0]))
         eventually(lambda: "wait for a synchronous standby" in remark(shop.order), 5, "a remark")
         assert_refused(shop.place(key=keys[1]))
     finally:
-        place.tell("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+        place.own.tell("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
     assert_all_is_well(shop, keys)

@@ -11,6 +11,8 @@ from tests.unit.manifests.test_paths import published
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.overlays import MANIFESTS
+from valerix_cli.local.databases import OWNERS
+from valerix_cli.local.state import AUDITOR
 
 
 def settings(things: list[Object]) -> dict[str, str]:
@@ -159,6 +161,40 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
         "inventory_db": "inventory_service",
     }
     assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
+
+
+def test_an_import_takes_all_roles_and_databases_of_the_old_postgres_while_nothing_writes() -> None:
+    things = with_component("cloudnative-pg-import")
+    cluster = one(things, "Cluster", "postgres")["spec"]
+    wanted = cluster["bootstrap"]["initdb"]["import"]
+    assert wanted["type"] == "monolith"
+    assert set(wanted["roles"]) == {role["name"] for role in cluster["managed"]["roles"]} == {*OWNERS, AUDITOR}
+    assert set(wanted["databases"]) == {one_["spec"]["name"] for one_ in of_kind(things, "Database")}
+    assert set(wanted["databases"]) == set(OWNERS.values())
+    [source] = cluster["externalClusters"]
+    assert source["name"] == wanted["source"]["externalCluster"]
+    assert source["connectionParameters"]["host"] == one(things, "Service", "postgres")["metadata"]["name"]
+    assert source["password"]["name"] == cluster["superuserSecret"]["name"]
+    replicas = {thing["metadata"]["name"]: thing["spec"].get("replicas") for thing in of_kind(things, "Deployment")}
+    assert {name for name, count in replicas.items() if count == 0} == {"order", "worker", "inventory"}
+    assert settings(things)["DATABASE_HOST"] == "postgres"  # nobody is on the new one before it is complete
+
+
+def test_an_import_keeps_the_old_postgres_and_its_service_leads_to_that_alone() -> None:
+    things = with_component("cloudnative-pg-import")
+    old = one(things, "StatefulSet", "postgres")["spec"]
+    assert old == one(base(), "StatefulSet", "postgres")["spec"]
+    selector = one(things, "Service", "postgres")["spec"]["selector"]
+    assert selector["statefulset.kubernetes.io/pod-name"] == "postgres-0"
+    pod, account = old["template"]["spec"], one(things, "ServiceAccount", "postgres")
+    assert (pod["automountServiceAccountToken"], account["automountServiceAccountToken"]) == (False, True)
+
+
+def test_a_cluster_begins_with_an_import_or_without_and_is_the_same_otherwise() -> None:
+    plain, importing = (
+        one(with_component(name), "Cluster", "postgres")["spec"] for name in ("cloudnative-pg", "cloudnative-pg-import")
+    )
+    assert {name: value for name, value in importing.items() if name not in {"bootstrap", "externalClusters"}} == plain
 
 
 def test_the_services_reach_postgres_through_the_pooler_and_everybody_else_directly() -> None:

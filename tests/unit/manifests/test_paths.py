@@ -50,7 +50,8 @@ def pods(things: list[Object]) -> dict[str, dict[str, str]]:
     }
     for cluster in of_kind(things, "Cluster"):
         inherited = cluster["spec"]["inheritedMetadata"]["labels"]
-        found[inherited[NAME]] = inherited | {"cnpg.io/cluster": cluster["metadata"]["name"]}
+        name = "instances" if inherited[NAME] in found else inherited[NAME]  # beside the StatefulSet that they follow
+        found[name] = inherited | {"cnpg.io/cluster": cluster["metadata"]["name"]}
     for pooler in of_kind(things, "Pooler"):  # as the operator labels them, whatever their template says
         made = {NAME: "postgresql", "cnpg.io/poolerName": pooler["metadata"]["name"]}
         found["pooler"] = made | {"cnpg.io/cluster": pooler["spec"]["cluster"]["name"]}
@@ -108,6 +109,16 @@ def test_the_services_and_nobody_else_reach_the_pooler_and_it_reaches_postgres()
     things = with_component("pooler")
     managed = {(one_, other, 5432) for one_ in ("postgres", "pooler") for other in ("postgres", "pooler")}
     expected = PATHS | managed | {(name, "pooler", 5432) for name in ("order", "worker", "inventory")}
+    assert allowed(things, "egress") == expected
+    assert allowed(things, "ingress") == expected
+
+
+def test_an_import_is_let_to_the_old_postgres() -> None:
+    things = with_component("cloudnative-pg-import")
+    services = {
+        (source, "instances", port) for source, sink, port in PATHS if sink == "postgres"
+    }  # they have its label
+    expected = PATHS | services | {("instances", "postgres", 5432), ("instances", "instances", 5432)}
     assert allowed(things, "egress") == expected
     assert allowed(things, "ingress") == expected
 

@@ -1,0 +1,67 @@
+"""A PostgreSQL of a test's own, with the databases and roles that a cluster has."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from services.common.postgres import migrate
+from valerix_cli.audit import Sources
+from valerix_cli.local.databases import OWNERS, at_database, make_databases
+from valerix_cli.local.servers import PostgresServer, running
+from valerix_cli.local.state import AUDITOR, Secrets
+
+PASSWORD = "only-for-this-test"
+SERVICES = {"order_service": "services.order", "inventory_service": "services.inventory"}
+"""Each role, and the package that migrates its database."""
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """`passwords` has one for each role."""
+
+    server: PostgresServer
+    passwords: Mapping[str, str]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The connection string of each service's role."""
+        admin = self.server.url("postgres")
+        return {
+            role: at_database(admin, database, user=role, password=self.passwords[role])
+            for role, database in OWNERS.items()
+        }
+
+    @property
+    def sources(self) -> Sources:
+        """What an audit reads."""
+        admin = self.server.url("postgres")
+        return Sources(
+            *(
+                at_database(admin, database, user=AUDITOR, password=self.passwords[AUDITOR])
+                for database in OWNERS.values()
+            )
+        )
+
+    def tell(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements as the superuser, each committed without a standby."""
+        url, options = self.server.url(database), "-c synchronous_commit=local"
+        with psycopg.connect(url, autocommit=True, options=options) as conn:
+            for statement in statements:
+                conn.execute(statement.encode())
+
+    def make(self) -> None:
+        """What the job `migrate` does of roles, databases and migrations; it may be repeated."""
+        make_databases(self.server.url("postgres"), self.passwords)
+        for role, package in SERVICES.items():
+            migrate(self.urls[role], package)
+
+
+@contextmanager
+def own_server(directory: Path, passwords: Mapping[str, str] | None = None) -> Iterator[OwnServer]:
+    """Run a server with its data in `directory`; there is nothing in it yet, unless it was run there before."""
+    directory.mkdir(exist_ok=True)
+    with running(PostgresServer.at(directory, password=PASSWORD, fsync=False)) as server:
+        yield OwnServer(server, passwords or Secrets.generate().database_passwords)
