@@ -44,6 +44,16 @@ def make_namespace(plane: ControlPlane, name: str) -> None:
     plane.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
+def migration_of(valerix: Valerix, image: str = f"valerix:{__version__}") -> str:
+    """The name of the Job that migrates with an image."""
+    [found] = [
+        one["metadata"]["name"]
+        for one in valerix.listed("apis/batch/v1/jobs")
+        if one["spec"]["template"]["spec"]["containers"][0]["image"] == image
+    ]
+    return str(found)
+
+
 def image_of(valerix: Valerix, name: str) -> str:
     image: str = valerix.find(f"apis/apps/v1/deployments/{name}")["spec"]["template"]["spec"]["containers"][0]["image"]
     return image
@@ -59,7 +69,7 @@ def test_the_first_apply_goes_wave_by_wave_and_ends_when_all_is_ready(valerix: V
     assert {one["name"]: (one["ready"], one["wanted"]) for one in found["workloads"]} == {
         "postgres": (1, 1),
         "redis": (1, 1),
-        "migrate": (1, 1),
+        migration_of(valerix): (1, 1),
         **dict.fromkeys(SERVICES, (2, 2)),
     }
 
@@ -136,19 +146,31 @@ def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_pa
     assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
 
 
-def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Valerix) -> None:
+def test_a_migration_of_another_version_is_another_job_and_prune_deletes_the_last(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
-    before = valerix.find("apis/batch/v1/jobs/migrate")["metadata"]["uid"]
-    [job] = [
-        one for one in valerix.json("cluster", "diff", "--image", "valerix:0.2.0")["changes"] if one["kind"] == "Job"
-    ]
-    assert {line.strip("+- ") for line in job["lines"] if line[0] in "+-"} == {
-        f"image: valerix:{__version__}",
-        "image: valerix:0.2.0",
-    }
+    before = migration_of(valerix)
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0")
-    assert "~ Job/migrate (replaced)" in done.stdout
-    assert valerix.find("apis/batch/v1/jobs/migrate")["metadata"]["uid"] != before
+    after = migration_of(valerix, "valerix:0.2.0")
+    assert f"+ Job/{after}" in done.stdout
+    assert f"Job/{before}" in done.stderr, "it is described no longer"
+    valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0", "--prune")
+    assert valerix.find(f"apis/batch/v1/jobs/{before}") is None
+
+
+def test_a_job_that_is_changed_without_being_called_otherwise_is_replaced(valerix: Valerix, tmp_path: Path) -> None:
+    valerix("cluster", "apply", "--yes")
+    name = migration_of(valerix)
+    before = valerix.find(f"apis/batch/v1/jobs/{name}")["metadata"]["uid"]
+    roomier = {
+        "target": {"kind": "Job"},
+        "patch": replacing("/spec/template/spec/containers/0/resources/limits/memory", "300Mi"),
+    }
+    own = overlay(tmp_path / "own", patches=[roomier])
+    [job] = [one for one in valerix.json("cluster", "diff", "--overlay", own)["changes"] if one["kind"] == "Job"]
+    assert {line.strip("+- ") for line in job["lines"] if line[0] in "+-"} == {"memory: 256Mi", "memory: 300Mi"}
+    done = valerix("cluster", "apply", "--yes", "--overlay", own)
+    assert f"~ Job/{name} (replaced)" in done.stdout
+    assert valerix.find(f"apis/batch/v1/jobs/{name}")["metadata"]["uid"] != before
 
 
 def test_rights_that_are_missing_are_named_all_at_once_with_the_role_that_grants_them(
@@ -279,7 +301,8 @@ def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: V
 
 def test_what_is_not_ready_in_time_is_told(valerix: Valerix) -> None:
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", "--timeout", "3s", code=124)
-    assert "Job/migrate was not ready within 3.0 s" in ends_with_help(done)
+    name = migration_of(valerix, "valerix:1.0.0-slow")
+    assert f"Job/{name} was not ready within 3.0 s" in ends_with_help(done)
 
 
 def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valerix: Valerix) -> None:

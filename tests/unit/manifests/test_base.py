@@ -306,13 +306,14 @@ def test_the_way_in_has_no_annotations() -> None:
 
 def test_a_changed_setting_replaces_the_pods_that_read_it() -> None:
     names = {one_["metadata"]["name"] for one_ in of_kind(base(), "ConfigMap")}
-    assert all(re.fullmatch(r"(settings|audit)-[a-z0-9]{10}", name) for name in names)
+    assert all(re.fullmatch(r"(settings|audit|migrate)-[a-z0-9]{10}", name) for name in names)
     for name in SERVICES:
         assert container_of(name)["envFrom"][0]["configMapRef"]["name"] in names
 
 
 def test_migrations_are_a_job_that_makes_databases_first() -> None:
-    spec = one(base(), "Job", "migrate")["spec"]["template"]["spec"]
+    [job] = of_kind(base(), "Job")
+    spec = job["spec"]["template"]["spec"]
     commands = [container["command"][2] for container in (*spec["initContainers"], *spec["containers"])]
     assert commands == ["valerix_cli.local.databases", "services.inventory.migrate", "services.order.migrate"]
     assert spec["restartPolicy"] == "Never"

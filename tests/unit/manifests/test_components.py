@@ -161,6 +161,8 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
         "inventory_db": "inventory_service",
     }
     assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
+    [job] = of_kind(things, "Job")
+    assert one(things, "ConfigMap", job["metadata"]["name"])["data"]["DATABASE_HOST"] == "postgres-rw"
 
 
 def test_an_import_takes_all_roles_and_databases_of_the_old_postgres_while_nothing_writes() -> None:
