@@ -8,7 +8,7 @@ from pathlib import Path
 RULES = Path(__file__).parent
 WHERE = RULES.parents[1] / "manifests" / "components" / "prometheus-operator" / "prometheus-rules.yaml"
 _HEAD = """\
-# Made by dashboards/rules/prometheus_rule.py from the files beside it: change those.
+# Made by dashboards/rules/prometheus_rule.py from the files beside it and in cluster/: change those.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
@@ -18,9 +18,14 @@ spec:
 """
 
 
+def files() -> list[Path]:
+    """Those for every platform, then those for a cluster."""
+    return [*sorted(RULES.glob("*.yaml")), *sorted(RULES.glob("cluster/*.yaml"))]
+
+
 def written() -> str:
     """Every group of rules, as it stands in its file."""
-    return _HEAD + "".join(_groups(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yaml")))
+    return _HEAD + "".join(_groups(file.read_text(encoding="utf-8")) for file in files())
 
 
 def _groups(rules: str) -> str:

@@ -1,6 +1,8 @@
 """What each optional capability adds to the base, and takes from it."""
 
 import runpy
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -14,10 +16,20 @@ from valerix_cli.cluster.overlays import MANIFESTS
 from valerix_cli.local.databases import OWNERS
 from valerix_cli.local.state import AUDITOR
 
+amtool, promtool = shutil.which("amtool"), shutil.which("promtool")
+needs_amtool = pytest.mark.skipif(amtool is None, reason="amtool is not installed (Debian: prometheus-alertmanager)")
+needs_promtool = pytest.mark.skipif(promtool is None, reason="promtool is not installed (Debian: prometheus)")
+
 
 def settings(things: list[Object]) -> dict[str, str]:
     [found] = [one_ for one_ in of_kind(things, "ConfigMap") if one_["metadata"]["name"].startswith("settings-")]
     return dict(found["data"])
+
+
+def file_of(things: list[Object], name: str) -> str:
+    """A file of a ConfigMap; the test fails where none has it, or two."""
+    [found] = [one_["data"][name] for one_ in of_kind(things, "ConfigMap") if name in one_["data"]]
+    return str(found)
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -45,7 +57,7 @@ def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard()
     things = with_component("monitoring")
     prometheus = one(things, "Deployment", "prometheus")["spec"]
     assert "--storage.tsdb.retention.time=7d" in prometheus["template"]["spec"]["containers"][0]["args"]
-    for name in ("prometheus", "grafana"):
+    for name in ("prometheus", "grafana", "alertmanager"):
         deployment = one(things, "Deployment", name)["spec"]
         assert deployment["strategy"] == {"type": "Recreate"}  # two cannot have the volume
         claims = [volume.get("persistentVolumeClaim") for volume in deployment["template"]["spec"]["volumes"]]
@@ -55,14 +67,10 @@ def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard()
 
 
 def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service() -> None:
-    found = next(
-        one_
-        for one_ in of_kind(with_component("monitoring"), "ConfigMap")
-        if one_["metadata"]["name"].startswith("prometheus-") and "prometheus.yml" in one_["data"]
-    )
-    configuration = yaml.safe_load(found["data"]["prometheus.yml"])
+    configuration = yaml.safe_load(file_of(with_component("monitoring"), "prometheus.yml"))
     assert configuration["global"]["scrape_interval"] == "15s"
-    [job] = configuration["scrape_configs"]
+    jobs = {job["job_name"]: job for job in configuration["scrape_configs"]}
+    job = jobs["valerix"]
     asked = {(name, one_["port"]) for one_ in job["dns_sd_configs"] for name in one_["names"]}
     headless = {
         (one_["metadata"]["name"], one_["spec"]["ports"][0]["port"])
@@ -70,6 +78,60 @@ def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service()
         if one_["metadata"]["labels"].get("valerix.dev/each-pod") == "true"
     }
     assert asked == headless
+    [instances] = jobs["postgres"]["dns_sd_configs"]
+    service = one(with_component("cloudnative-pg"), "Service", instances["names"][0])
+    assert service["spec"]["clusterIP"] == "None"
+    assert instances["port"] == service["spec"]["ports"][0]["port"] == 9187
+
+
+def test_prometheus_tells_the_alertmanager_that_it_also_asks_whether_it_can_deliver() -> None:
+    things = with_component("monitoring")
+    configuration = yaml.safe_load(file_of(things, "prometheus.yml"))
+    service = one(things, "Service", "alertmanager")
+    address = f"alertmanager:{service['spec']['ports'][0]['port']}"
+    [told] = configuration["alerting"]["alertmanagers"]
+    assert told["static_configs"] == [{"targets": [address]}]
+    assert [address] in [
+        entry["targets"] for job in configuration["scrape_configs"] for entry in job.get("static_configs", ())
+    ]
+
+
+def test_whoever_is_told_is_filled_in_by_the_overlay_and_until_then_nothing_is_dropped_silently() -> None:
+    """A receiver without a way out would be silence; this one fails, which is logged, counted and an alert."""
+    settings_ = yaml.safe_load(file_of(with_component("monitoring"), "alertmanager.yml"))
+    receivers = {one_["name"]: one_["webhook_configs"] for one_ in settings_["receivers"]}
+    routes = [settings_["route"], *settings_["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == set(receivers)
+    for hooks in receivers.values():
+        [hook] = hooks
+        assert hook["url"].startswith("https://fill-me-in.invalid/")
+
+
+@needs_amtool
+def test_alertmanager_takes_its_configuration() -> None:
+    file = MANIFESTS / "components" / "monitoring" / "alertmanager.yml"
+    done = subprocess.run([str(amtool), "check-config", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_prometheus_takes_its_configuration() -> None:
+    file = MANIFESTS / "components" / "monitoring" / "prometheus.yml"
+    check = [str(promtool), "check", "config", "--syntax-only", str(file)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_has_every_rule_whose_series_it_can_ask_for() -> None:
+    """The others want exporters of the cluster, which one without rights of the cluster does not find."""
+    rules = MANIFESTS.parent / "dashboards" / "rules"
+    names = {path.name for path in rules.rglob("*.yaml")} - {"kubernetes.yaml"}
+    [found] = [
+        one_
+        for one_ in of_kind(with_component("monitoring"), "ConfigMap")
+        if one_["metadata"]["name"].startswith("prometheus-rules-")
+    ]
+    assert set(found["data"]) == names
 
 
 def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
@@ -85,13 +147,29 @@ def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
     } == {"order", "worker", "inventory", "frontend"}
 
 
+def test_the_prometheus_operator_asks_the_instances_of_postgres_by_the_labels_of_the_rules() -> None:
+    monitor = one(with_component("prometheus-operator"), "ServiceMonitor", "valerix-postgres")["spec"]
+    [endpoint] = monitor["endpoints"]
+    relabelled = {one_["targetLabel"]: one_.get("replacement") for one_ in endpoint["relabelings"]}
+    assert relabelled == {"service": "postgres", "instance": None}
+    services = of_kind(with_component("cloudnative-pg"), "Service")
+    watched = [
+        service["metadata"]["name"]
+        for service in services
+        if monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        and endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    ]
+    assert watched == ["postgres-metrics"]
+
+
 def test_the_prometheus_operator_has_the_latest_rules() -> None:
     """`python dashboards/rules/prometheus_rule.py` writes them anew."""
     rules = MANIFESTS.parent / "dashboards" / "rules"
     program = runpy.run_path(str(rules / "prometheus_rule.py"))
     assert program["WHERE"].read_text() == program["written"]()
     groups = yaml.safe_load(program["written"]())["spec"]["groups"]
-    files = [yaml.safe_load(path.read_text())["groups"] for path in sorted(rules.glob("*.yaml"))]
+    paths = [*sorted(rules.glob("*.yaml")), *sorted(rules.glob("cluster/*.yaml"))]
+    files = [yaml.safe_load(path.read_text())["groups"] for path in paths]
     assert groups == [group for file in files for group in file]
 
 

@@ -1,6 +1,7 @@
 """Who may talk to whom: exactly the paths that exist, each open at both ends."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -32,13 +33,14 @@ MONITORED = {
     ("prometheus", "inventory", 3002),
     ("prometheus", "frontend", 3000),
     ("grafana", "prometheus", 9090),
+    ("prometheus", "alertmanager", 9093),
 }
 BACKED_UP = {("backup", "postgres", 5432)}
 EXPECTED = {
     "base": PATHS,
     "local": PATHS,
     "staging": PATHS | MONITORED | BACKED_UP,
-    "production": PATHS | MONITORED | BACKED_UP | {("postgres", "postgres", 5432)},
+    "production": PATHS | MONITORED | BACKED_UP | {("postgres", "postgres", 5432), ("prometheus", "postgres", 9187)},
     "digitalocean": PATHS | MONITORED | BACKED_UP,
 }
 
@@ -70,7 +72,7 @@ def ports(things: list[Object]) -> dict[str, set[int]]:
         for template in pod_templates(thing)
     }
     managed = {name for name, has in pods(things).items() if "cnpg.io/cluster" in has}
-    return found | {name: {5432} for name in managed}
+    return found | {name: {5432, 9187} for name in managed}
 
 
 def allowed(things: list[Object], side: str) -> set[tuple[str, str, int]]:
@@ -90,7 +92,7 @@ def allowed(things: list[Object], side: str) -> set[tuple[str, str, int]]:
 
 
 def selects_pod(peer: Any, has: dict[str, str]) -> bool:
-    return "namespaceSelector" not in peer and selects(peer["podSelector"], has)
+    return "podSelector" in peer and "namespaceSelector" not in peer and selects(peer["podSelector"], has)
 
 
 def within(rules: list[Any]) -> Iterator[int]:
@@ -147,13 +149,27 @@ def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_co
     assert outside == {"order": "ingress-nginx", "frontend": "ingress-nginx"}
 
 
-def test_nobody_gets_out_of_the_namespace_but_for_names() -> None:
+def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_receivers() -> None:
     """Online Boutique's checkout, for one, may talk to the whole world."""
     for where in ("base", "local", "staging"):
         for policy in of_kind(all_rendered()[where], "NetworkPolicy"):
             for rule in policy["spec"].get("egress") or ():
                 assert rule["to"], policy["metadata"]["name"]
-                assert not any("ipBlock" in peer for peer in rule["to"])
+                outside = any("ipBlock" in peer for peer in rule["to"])
+                assert outside == (policy["metadata"]["name"] == "alertmanager" and rule["ports"][0]["port"] == 443)
+
+
+def test_alertmanager_gets_out_by_https_and_to_no_private_address() -> None:
+    policy = one(all_rendered()["staging"], "NetworkPolicy", "alertmanager")["spec"]
+    assert selects(policy["podSelector"], {NAME: "alertmanager"})
+    [rule] = policy["egress"]
+    assert rule["ports"] == [{"port": 443, "protocol": "TCP"}]
+    blocks = [peer["ipBlock"] for peer in rule["to"]]
+    for private in ("10.96.0.10", "172.17.0.2", "192.168.1.1", "169.254.169.254", "100.64.1.1", "fd00::1", "fe80::1"):
+        address = ip_address(private)
+        inside = [block for block in blocks if address in ip_network(block["cidr"])]
+        assert inside
+        assert all(any(address in ip_network(one_) for one_ in block["except"]) for block in inside), private
 
 
 def published(things: list[Object]) -> set[tuple[str, str, str]]:

@@ -1,0 +1,111 @@
+"""The cluster's own Prometheus and Alertmanager files, in real ones of this machine: who is told of what."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.monitoring.webhook import Webhook, webhook
+from tests.processes import eventually
+from valerix_cli.cluster.overlays import MANIFESTS
+from valerix_cli.local.launch import Launch
+from valerix_cli.local.ports import free_port
+from valerix_cli.local.prometheus import Alertmanager, Prometheus, program
+from valerix_cli.local.servers import running
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not (shutil.which("prometheus") and (shutil.which("alertmanager") or shutil.which("prometheus-alertmanager"))),
+        reason="Prometheus and Alertmanager are not installed (Debian: prometheus, prometheus-alertmanager)",
+    ),
+]
+
+COMPONENT = MANIFESTS / "components" / "monitoring"
+RULES = MANIFESTS.parent / "dashboards" / "rules" / "cluster" / "delivery.yaml"
+FILL_IN = "https://fill-me-in.invalid/"
+RESENT = 120.0  # seconds; what fires before Prometheus knows its Alertmanager is sent again after one minute
+
+
+@dataclass(frozen=True)
+class Configured(Alertmanager):
+    """Alertmanager by a configuration that somebody else has written."""
+
+    text: str = ""
+
+    def running(self) -> Launch:
+        launch = super().running()
+        (self.directory / "alertmanager.yaml").write_text(self.text)
+        return launch
+
+
+@dataclass(frozen=True)
+class ByFile(Prometheus):
+    """Prometheus by a configuration that somebody else has written."""
+
+    text: str = ""
+
+    def running(self) -> Launch:
+        launch = super().running()
+        (self.directory / "prometheus.yaml").write_text(self.text)
+        return launch
+
+
+@contextmanager
+def watched(place: Path, receivers: str, rules: Path) -> Iterator[str]:
+    """Both of them as the component configures them, but for the addresses; yields that of Prometheus."""
+    port = free_port()
+    settings = (COMPONENT / "prometheus.yml").read_text().replace("alertmanager:9093", f"127.0.0.1:{port}")
+    settings = settings.replace("/etc/prometheus-rules/*.yaml", f"rules-{rules.name}")
+    settings = settings.replace("_interval: 15s", "_interval: 1s")
+    with ExitStack() as stack:
+        manager = Configured(program("Alertmanager"), place / "alertmanager", port, text=receivers)
+        stack.enter_context(running(manager, log=place / "alertmanager.log"))
+        prometheus = ByFile(
+            program("Prometheus"), place / "prometheus", free_port(), (), f"127.0.0.1:{port}", (rules,), text=settings
+        )
+        stack.enter_context(running(prometheus, log=place / "prometheus.log"))
+        yield f"http://127.0.0.1:{prometheus.port}"
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with webhook() as found:
+        yield found
+
+
+def test_a_receiver_that_is_filled_in_hears_the_watchdog(tmp_path: Path, hook: Webhook) -> None:
+    filled_in = (COMPONENT / "alertmanager.yml").read_text().replace(f"{FILL_IN}alive", hook.url)
+    with watched(tmp_path, filled_in, RULES):
+        eventually(lambda: "Watchdog" in hook.heard("firing"), within=RESENT)
+        assert hook.heard("firing") == {"Watchdog"}
+
+
+def test_receivers_that_are_not_filled_in_are_an_alert_themselves(tmp_path: Path) -> None:
+    """Alertmanager tries until the next notification is due, which an operator's minutes make too long for a test."""
+    hurried = (COMPONENT / "alertmanager.yml").read_text().replace("group_interval: 1m", "group_interval: 1s")
+    with watched(tmp_path, hurried, RULES) as prometheus:
+
+        def firing() -> set[str]:
+            found = httpx.get(f"{prometheus}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+            return {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"}
+
+        eventually(lambda: firing() == {"Watchdog", "AlertsNotDelivered"}, within=2 * RESENT)
+    assert "fill-me-in.invalid" in (tmp_path / "alertmanager.log").read_text()
+
+
+def test_an_alert_of_a_service_reaches_the_receiver_of_all_others(tmp_path: Path, hook: Webhook) -> None:
+    """None of the services answers under the names that the cluster gives them, so one of them is missing."""
+    rules = yaml.safe_load((RULES.parents[1] / "alerts.yaml").read_text())
+    [down] = [rule for rule in rules["groups"][0]["rules"] if rule.get("alert") == "ServiceDown"]
+    file = tmp_path / "down.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "valerix", "rules": [down | {"for": "1s"}]}]}))
+    text = (COMPONENT / "alertmanager.yml").read_text()
+    filled_in = text.replace(f"{FILL_IN}alerts", hook.url).replace("group_wait: 30s", "group_wait: 1s")
+    with watched(tmp_path, filled_in, file):
+        eventually(lambda: "ServiceDown" in hook.heard("firing"), within=RESENT)
