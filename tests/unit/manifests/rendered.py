@@ -16,7 +16,7 @@ SERVICES = ("order", "worker", "inventory", "frontend")
 BASE = MANIFESTS / "base"
 COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
 OVERLAYS = overlays()
-NEEDED = {"queue-autoscaling": ("monitoring",), "pooler": ("cloudnative-pg",)}
+NEEDED = {"queue-autoscaling": ("monitoring",), "gateway-tls": ("gateway-api",), "pooler": ("cloudnative-pg",)}
 """Components that are of no use without another."""
 
 
@@ -31,15 +31,15 @@ def overlay(name: str) -> list[Object]:
 
 
 @functools.cache
-def with_component(name: str) -> list[Object]:
-    """The base with one component, and what that needs."""
+def with_component(name: str, namespace: str | None = None) -> list[Object]:
+    """The base with one component, and what that needs; `namespace` is set by an overlay around both."""
     with tempfile.TemporaryDirectory(prefix="valerix-") as made:
         directory = Path(made).resolve()
         up = "/".join([".."] * (len(directory.parts) - 1))
         at = [f"{up}{MANIFESTS}/components/{one}" for one in (*NEEDED.get(name, ()), name)]
         wanted = {"resources": [f"{up}{BASE}"], "components": at}
         (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-        return render(directory)
+        return render(directory, namespace=namespace)
 
 
 def all_rendered() -> dict[str, list[Object]]:

@@ -4,11 +4,13 @@ import runpy
 import shutil
 import subprocess
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from tests.unit.manifests.rendered import COMPONENTS, NEEDED, base, of_kind, one, overlay, with_component
+from tests.unit.manifests.rendered import COMPONENTS, NEEDED, OVERLAYS, base, of_kind, one, overlay, with_component
+from tests.unit.manifests.test_base import selects
 from tests.unit.manifests.test_paths import published
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.objects import Object
@@ -186,9 +188,74 @@ def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_on
     certificate = one(things, "Certificate", "valerix")["spec"]
     assert one(things, "Ingress", "valerix")["spec"]["tls"] == [{"secretName": certificate["secretName"]}]
     assert settings(things)["VALERIX_SECURE_COOKIES"] == "true"
-    listeners = one(overlay("digitalocean"), "Gateway", "valerix")["spec"]["listeners"]
-    assert [one_["protocol"] for one_ in listeners] == ["HTTP", "HTTPS"]
+
+
+def routes(things: list[Object], listener: str) -> list[Any]:
+    """The rules of every route that one listener of the Gateway takes."""
+    return [
+        rule
+        for route in of_kind(things, "HTTPRoute")
+        for parent in route["spec"]["parentRefs"]
+        if parent.get("sectionName", listener) == listener
+        for rule in route["spec"]["rules"]
+    ]
+
+
+@pytest.mark.parametrize("things", [with_component("gateway-tls"), overlay("digitalocean")], ids=["alone", "overlay"])
+def test_a_gateway_with_tls_serves_nothing_in_the_clear_but_a_redirect(things: list[Object]) -> None:
+    certificate = one(things, "Certificate", "valerix")["spec"]
+    listeners = one(things, "Gateway", "valerix")["spec"]["listeners"]
+    assert {one_["name"]: one_["protocol"] for one_ in listeners} == {"http": "HTTP", "https": "HTTPS"}
     assert listeners[1]["tls"]["certificateRefs"] == [{"name": certificate["secretName"]}]
+    [plain] = routes(things, "http")
+    assert set(plain) == {"filters"}
+    [redirect] = plain["filters"]
+    assert redirect["requestRedirect"] == {"scheme": "https", "statusCode": 301}
+    assert routes(things, "https") == routes(with_component("gateway-api"), "http")
+    assert settings(things)["VALERIX_SECURE_COOKIES"] == "true"
+
+
+def test_every_gateway_of_an_overlay_that_has_a_certificate_uses_it() -> None:
+    for name in OVERLAYS:
+        things = overlay(name)
+        if of_kind(things, "Gateway") and of_kind(things, "Certificate"):
+            assert [rule for rule in routes(things, "http") if "backendRefs" in rule] == [], name
+
+
+@pytest.mark.parametrize("name", ["tls", "gateway-tls"])
+def test_the_pods_that_answer_a_challenge_of_http_01_are_let_in(name: str) -> None:
+    """Everything else is denied, theirs too; they have this label and this port from cert-manager."""
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    rules = [
+        rule
+        for policy in of_kind(with_component(name), "NetworkPolicy")
+        if policy["spec"]["podSelector"] == {"matchLabels": solver}
+        for rule in policy["spec"]["ingress"]
+    ]
+    assert [port for rule in rules for port in rule["ports"]] == [{"port": 8089, "protocol": "TCP"}] * len(rules)
+    way_in = of_kind(base(), "NetworkPolicy")
+    [order] = [policy["spec"] for policy in way_in if policy["metadata"]["name"] == "order"]
+    [by_ingress] = [rule["from"] for rule in rules if "from" in rule]
+    assert by_ingress[0] in order["ingress"][0]["from"]  # as the Ingress controller comes to the services
+    assert any("from" not in rule for rule in rules) == (name == "gateway-tls")  # Cilium's gateway comes from no pod
+
+
+def test_spans_are_let_out_to_the_collector_that_the_services_are_told_of() -> None:
+    things = with_component("otlp")
+    address = urlsplit(settings(things)["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    _, _, namespace = str(address.hostname).partition(".")
+    policy = one(things, "NetworkPolicy", "otlp")["spec"]
+    [rule] = policy["egress"]
+    assert rule["ports"] == [{"port": address.port, "protocol": "TCP"}]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]
+    services = [one(things, "Deployment", name) for name in ("order", "worker", "inventory", "frontend")]
+    assert all(selects(policy["podSelector"], one_["spec"]["template"]["metadata"]["labels"]) for one_ in services)
+
+
+def test_keda_asks_the_prometheus_of_whatever_namespace_this_is() -> None:
+    for namespace in ("valerix", "shop"):
+        [trigger] = one(with_component("queue-autoscaling", namespace), "ScaledObject", "worker")["spec"]["triggers"]
+        assert trigger["metadata"]["serverAddress"] == f"http://prometheus.{namespace}:9090"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from services.common.hosts import HostPolicy
 from tests.unit.manifests.rendered import SERVICES, all_rendered, of_kind, one
 from valerix_cli.cluster.objects import Object, containers, pod_templates
+from valerix_cli.cluster.overlays import MANIFESTS, render
 
 NAMESPACE = "valerix"
 URL = re.compile(r"http://([a-z-]+):300[0-3]")
@@ -19,13 +20,24 @@ def policy(things: list[Object], service: str) -> HostPolicy:
     [setting] = [entry["value"] for entry in container["env"] if entry["name"] == "VALERIX_ALLOWED_HOSTS"]
     [source] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "PUBLIC_HOSTS"]
     config = one(things, "ConfigMap", source["configMapKeyRef"]["name"])["data"]
+    [inside] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "NAMESPACE"]
+    assert inside == {"fieldRef": {"fieldPath": "metadata.namespace"}}
     expanded = setting.replace("$(PUBLIC_HOSTS)", config[source["configMapKeyRef"]["key"]])
+    expanded = expanded.replace("$(NAMESPACE)", one(things, "Deployment", service)["metadata"]["namespace"])
+    assert "$(" not in expanded
     return HostPolicy(name for name in expanded.split(",") if name)
 
 
 def is_allowed(hosts: HostPolicy, host: str) -> bool:
     scope = {"method": "POST", "http_version": "1.1", "headers": [(b"host", host.encode())]}
     return hosts.refusal(scope, {}) is None  # type: ignore[arg-type]  # as much of a request as it looks at
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_answers_for_its_names_in_whatever_namespace_it_is(service: str) -> None:
+    elsewhere = policy(render(MANIFESTS / "overlays" / "local", namespace="shop"), service)
+    assert is_allowed(elsewhere, f"{service}-pods.shop")
+    assert not is_allowed(elsewhere, f"{service}-pods.valerix")
 
 
 def names(things: list[Object]) -> Iterator[tuple[str, str]]:

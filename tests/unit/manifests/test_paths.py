@@ -133,6 +133,10 @@ def test_nothing_else_is_open() -> None:
 def test_names_are_looked_up_by_udp_and_tcp_and_nobody_but_the_datastores_goes_without() -> None:
     policy = one(base(), "NetworkPolicy", "dns")["spec"]
     [rule] = policy["egress"]
+    [servers, cache] = rule["to"]
+    [label] = servers["podSelector"]["matchExpressions"]
+    assert (label["key"], set(label["values"])) == ("k8s-app", {"kube-dns", "coredns", "node-local-dns"})
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}  # NodeLocal DNSCache, by its own documentation
     assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
     without = {name for name, has in pods(base()).items() if not selects(policy["podSelector"], has)}
     assert without == {"postgres", "redis"}
@@ -156,7 +160,8 @@ def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_
             for rule in policy["spec"].get("egress") or ():
                 assert rule["to"], policy["metadata"]["name"]
                 outside = any("ipBlock" in peer for peer in rule["to"])
-                assert outside == (policy["metadata"]["name"] == "alertmanager" and rule["ports"][0]["port"] == 443)
+                out = (policy["metadata"]["name"], rule["ports"][0]["port"])
+                assert outside == (out in {("alertmanager", 443), ("dns", 53)})
 
 
 def test_alertmanager_gets_out_by_https_and_to_no_private_address() -> None:
@@ -184,8 +189,8 @@ def published(things: list[Object]) -> set[tuple[str, str, str]]:
         (backend["name"], match["path"]["type"].replace("PathPrefix", "Prefix"), match["path"]["value"])
         for route in of_kind(things, "HTTPRoute")
         for rule in route["spec"]["rules"]
-        for match in rule["matches"]
-        for backend in rule["backendRefs"]
+        for match in rule.get("matches", ())
+        for backend in rule.get("backendRefs", ())
     }
 
 
