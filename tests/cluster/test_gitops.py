@@ -121,7 +121,7 @@ def test_a_stateful_set_of_before_gets_its_headless_service_without_losing_its_c
     eventually(lambda: shell.listed("api/v1/persistentvolumeclaims"), within=30)
     claims = {one["metadata"]["name"]: one["metadata"]["uid"] for one in shell.listed("api/v1/persistentvolumeclaims")}
     shell.own({"resources": ["../manifests/overlays/local"]})
-    assert "updates to statefulset spec" in shell(SECOND, code=1)
+    assert "field is immutable" in shell(SECOND, code=1)
     shell(f"kubectl --namespace {NAMESPACE} delete statefulset postgres --cascade=orphan\n{SECOND}")
 
     def is_adopted() -> bool:

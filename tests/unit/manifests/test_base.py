@@ -240,7 +240,8 @@ def test_every_selector_selects_pods_that_there_are() -> None:
     for where, things in all_rendered().items():
         templates = [labels(template) for _, template in workloads(things)]
         templates += [
-            thing["spec"]["inheritedMetadata"]["labels"] | {"cnpg.io/cluster": thing["metadata"]["name"]}
+            thing["spec"]["inheritedMetadata"]["labels"]
+            | {"cnpg.io/cluster": thing["metadata"]["name"], "cnpg.io/podRole": "instance"}
             for thing in of_kind(things, "Cluster")
         ]
         for name, selector in selectors(things):
