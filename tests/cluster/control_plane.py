@@ -45,7 +45,10 @@ class ControlPlane:
     ca: Path
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
-        """Ask as the administrator. Raises urllib.error.HTTPError."""
+        """Ask as the administrator, for JSON. Raises urllib.error.HTTPError."""
+        return json.loads(self.send(method, path, body, kind))
+
+    def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> bytes:
         request = urllib.request.Request(  # noqa: S310 - our own server
             f"{self.url}{path}",
             method=method,
@@ -54,7 +57,7 @@ class ControlPlane:
         )
         trusting = ssl.create_default_context(cafile=str(self.ca))
         with urllib.request.urlopen(request, context=trusting, timeout=10) as answer:  # noqa: S310 - the same
-            return json.loads(answer.read())
+            return bytes(answer.read())
 
     def apply(self, thing: Any, path: str, manager: str = "tests", *, force: bool = True) -> Any:
         query = f"?fieldManager={manager}&force={str(force).lower()}"
@@ -129,11 +132,11 @@ def running(directory: Path) -> Iterator[ControlPlane]:
 
 
 def _is_ready(plane: ControlPlane) -> bool:
+    """Whether it is healthy and has made its namespaces: a controller manager waits for ten seconds only."""
     try:
-        plane.request("GET", "/api/v1/namespaces/default")
+        return plane.send("GET", "/healthz") == b"ok" and plane.find("/api/v1/namespaces/default") is not None
     except OSError:
         return False
-    return True
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import functools
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,24 @@ def overlay(name: str) -> list[Object]:
 @functools.cache
 def with_component(name: str, namespace: str | None = None) -> list[Object]:
     """The base with one component, and what that needs; `namespace` is set by an overlay around both."""
+    with _overlay([*NEEDED.get(name, ()), name]) as directory:
+        return render(directory, namespace=namespace)
+
+
+def raw_with(components: Sequence[str]) -> str:
+    """What kustomize says of the base with these components, in this order."""
+    with _overlay(components) as directory:
+        return raw(directory)
+
+
+@contextmanager
+def _overlay(components: Sequence[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="valerix-") as made:
         directory = Path(made).resolve()
         up = "/".join([".."] * (len(directory.parts) - 1))
-        at = [f"{up}{MANIFESTS}/components/{one}" for one in (*NEEDED.get(name, ()), name)]
-        wanted = {"resources": [f"{up}{BASE}"], "components": at}
-        (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-        return render(directory, namespace=namespace)
+        at = [f"{up}{MANIFESTS}/components/{one}" for one in components]
+        (directory / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [f"{up}{BASE}"], "components": at}))
+        yield directory
 
 
 def all_rendered() -> dict[str, list[Object]]:
