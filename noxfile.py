@@ -157,10 +157,14 @@ def monitoring(session: nox.Session) -> None:
 
 @nox.session
 def manifests(session: nox.Session) -> None:
-    """Have checkov look at every overlay as it is rendered; what is skipped, and why, is said there."""
+    """Have checkov look at every overlay as it is rendered; what is skipped, and why, is said there.
+
+    kube-score and kubeconform look at pairs of components too, if they are on the path; some five minutes.
+    """
     install(session)
     session.install(*STRICTLY, "tests/security/requirements.txt")
     session.run("python", "-m", "tests.cluster.checkov", *session.posargs)
+    session.run("python", "-m", "tests.cluster.scanners")
 
 
 @nox.session

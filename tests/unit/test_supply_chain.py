@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from services.frontend import assets
+from tests.cluster import checkov, scanners
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -250,4 +251,6 @@ def test_what_a_scanner_passes_over_is_explained_where_it_is() -> None:
     assert passed
     assert [one for one in passed if not explained.search(one[1])] == []
     skips = re.findall(r"checkov:skip=\w+(.*)", DOCKERFILE) + re.findall(r"hadolint ignore=\w+(.*)", DOCKERFILE)
+    for table in (checkov.SKIPPED, scanners.SKIPPED, scanners.EXCEPTED, scanners.EXCLUSIVE):
+        skips += table.values()
     assert [reason for reason in skips if len(reason.split()) < 3] == []
