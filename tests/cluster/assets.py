@@ -21,6 +21,7 @@ PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube
 CRDS = {
     "github.com/cert-manager/cert-manager@v1.19.1": "deploy/crds",
     "github.com/cloudnative-pg/cloudnative-pg@v1.27.1": "config/crd/bases",
+    "github.com/cloudnative-pg/plugin-barman-cloud@v0.15.0": "config/crd/bases",
     "github.com/external-secrets/external-secrets@v0.20.4": "config/crds/bases",
     "github.com/kedacore/keda/v2@v2.18.1": "config/crd/bases",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd",

@@ -4,11 +4,8 @@ The commands are the operator's own (`pkg/management/postgres/logicalimport` of 
 the roles with their verifiers, then `pg_dump -Fd` and, section by section, `pg_restore`, as the superuser.
 """
 
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,9 +15,8 @@ from psycopg import sql
 
 from services.common.sessions import SESSION
 from tests.faults.gauntlet import Buyers, Send
-from tests.integration.life.shop import Shop
-from tests.own_server import OwnServer, own_server
-from tests.processes import open_directory, processes
+from tests.own_server import OwnServer, own_server, shop_on
+from tests.processes import open_directory
 from valerix_cli.audit import audit
 from valerix_cli.journal import JournalWriter
 from valerix_cli.local.databases import OWNERS
@@ -28,7 +24,6 @@ from valerix_cli.local.servers import ValkeyServer
 from valerix_cli.local.state import AUDITOR
 
 SECTIONS = ("pre-data", "data", "post-data")
-LIMIT = 120  # seconds
 
 TABLES: LiteralString = """
 SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname IN ('public', 'private') ORDER BY 1
@@ -80,9 +75,6 @@ class Import:
 
     def __init__(self, source: OwnServer, target: OwnServer, directory: Path) -> None:
         self.source, self.target, self._directory = source, target, directory
-        self._user = source.server.account.uid if source.server.account else None
-        if source.server.account:
-            os.chown(directory, source.server.account.uid, source.server.account.gid)
 
     def run(self) -> None:
         """The type `monolith`, of all three roles and both databases."""
@@ -113,28 +105,15 @@ class Import:
 
     def dump(self, database: str) -> None:
         sections = [f"--section={section}" for section in SECTIONS]
-        self._run("pg_dump", "-Fd", "-f", str(self._dump(database)), "-d", self.source.server.url(database), *sections)
+        self.source.run(
+            "pg_dump", "-Fd", "-f", str(self._dump(database)), "-d", self.source.server.url(database), *sections
+        )
 
     def restore(self, database: str, *options: str) -> None:
-        self._run("pg_restore", "-U", "postgres", "--exit-on-error", *options, str(self._dump(database)))
+        self.target.run("pg_restore", "-U", "postgres", "--exit-on-error", *options, str(self._dump(database)))
 
     def _dump(self, database: str) -> Path:
         return self._directory / database
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command: Sequence[str] = [str(self.source.server.programs / program), *arguments]
-        done = subprocess.run(
-            command, cwd="/", user=self._user, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-        assert done.returncode == 0, done.stderr
-
-
-@contextmanager
-def shop_on(own: OwnServer, logs: Path, redis_url: str) -> Iterator[Shop]:
-    logs.mkdir()
-    order, inventory = own.urls["order_service"], own.urls["inventory_service"]
-    with processes(logs, order, inventory, redis_url) as services:
-        yield Shop(services, order, inventory, LEASE_SECONDS="2", BREAKER_OPEN_SECONDS="1")
 
 
 @pytest.fixture
@@ -143,8 +122,7 @@ def pair() -> Iterator[Import]:
     with open_directory("import") as directory, own_server(directory / "source") as source:
         source.make()
         with own_server(directory / "target", source.passwords) as target:
-            (dumps := directory / "dumps").mkdir()
-            yield Import(source, target, dumps)
+            yield Import(source, target, source.give(directory / "dumps"))
 
 
 def test_after_an_import_all_is_there_and_the_services_go_on_where_they_stood(

@@ -17,7 +17,14 @@ SERVICES = ("order", "worker", "inventory", "frontend")
 BASE = MANIFESTS / "base"
 COMPONENTS = sorted(path.parent.name for path in MANIFESTS.glob("components/*/kustomization.yaml"))
 OVERLAYS = overlays()
-NEEDED = {"queue-autoscaling": ("monitoring",), "gateway-tls": ("gateway-api",), "pooler": ("cloudnative-pg",)}
+NEEDED = {
+    "queue-autoscaling": ("monitoring",),
+    "gateway-tls": ("gateway-api",),
+    "pooler": ("cloudnative-pg",),
+    "backup-object-storage": ("backup",),
+    "cloudnative-pg-backup": ("cloudnative-pg",),
+    "cloudnative-pg-recovery": ("cloudnative-pg", "cloudnative-pg-backup"),
+}
 """Components that are of no use without another."""
 
 

@@ -284,14 +284,59 @@ def test_workers_are_scaled_by_the_age_of_the_queue() -> None:
     assert trigger["metadata"]["serverAddress"] == "http://prometheus.valerix:9090"
 
 
+def commands(things: list[Object], name: str) -> list[str]:
+    """The scripts of a CronJob's pod, in the order in which they run."""
+    pod = one(things, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return [container["command"][1] for container in (*pod.get("initContainers", ()), *pod["containers"])]
+
+
 def test_a_backup_dumps_both_databases_and_restores_what_it_dumped() -> None:
-    spec = one(with_component("backup"), "CronJob", "backup")["spec"]
-    assert spec["concurrencyPolicy"] == "Forbid"
-    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert [container["command"][1] for container in (*pod["initContainers"], *pod["containers"])] == [
+    things = with_component("backup")
+    assert one(things, "CronJob", "backup")["spec"]["concurrencyPolicy"] == "Forbid"
+    assert commands(things, "backup") == ["/scripts/dump.sh", "/scripts/restore-check.sh"]
+
+
+def test_a_restore_runs_only_when_somebody_makes_a_job_of_it_and_only_once() -> None:
+    things = with_component("backup")
+    spec = one(things, "CronJob", "restore")["spec"]
+    assert spec["suspend"] is True
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert commands(things, "restore") == ["/scripts/restore.sh"]
+
+
+def test_a_dump_is_uploaded_after_it_was_restored_and_downloaded_before_it_is() -> None:
+    things = with_component("backup-object-storage")
+    assert commands(things, "backup") == [
         "/scripts/dump.sh",
         "/scripts/restore-check.sh",
+        "/object-storage/upload.sh",
     ]
+    assert commands(things, "restore") == ["/object-storage/download.sh", "/scripts/restore.sh"]
+    assert settings(things)["BACKUP_REMOTE"] == "backups:valerix"
+    for name in ("backup", "restore"):
+        pod = one(things, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        assert {"name": "secrets", "secret": {"secretName": "backup-object-storage", "defaultMode": 0o440}} in pod[
+            "volumes"
+        ]
+
+
+def test_wal_is_archived_where_base_backups_go_and_recovery_reads_it_and_archives_elsewhere() -> None:
+    things = with_component("cloudnative-pg-backup")
+    store, cluster = one(things, "ObjectStore", "postgres"), one(things, "Cluster", "postgres")
+    backup = one(things, "ScheduledBackup", "postgres")["spec"]
+    [plugin] = cluster["spec"]["plugins"]
+    assert plugin["isWALArchiver"] is True
+    assert plugin["parameters"]["barmanObjectName"] == store["metadata"]["name"]
+    assert (backup["cluster"]["name"], backup["method"]) == (cluster["metadata"]["name"], "plugin")
+    assert backup["pluginConfiguration"]["name"] == plugin["name"]
+    assert len(backup["schedule"].split()) == 6  # with seconds, unlike a CronJob's
+
+    recovered = one(with_component("cloudnative-pg-recovery"), "Cluster", "postgres")["spec"]
+    [source] = recovered["externalClusters"]
+    assert recovered["bootstrap"]["recovery"]["source"] == source["name"]
+    assert source["plugin"]["parameters"] == plugin["parameters"]
+    [archiver] = recovered["plugins"]
+    assert archiver["parameters"]["serverName"] != plugin["parameters"]["serverName"]
 
 
 def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durable_standbys() -> None:

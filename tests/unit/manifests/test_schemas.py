@@ -15,6 +15,7 @@ from valerix_cli.cluster.objects import Object
 
 OLDEST, LATEST = "1.32", "1.37"
 FOREIGN = {  # no schemas come with Kubernetes; tests/cluster has a real API server judge these
+    "barmancloud.cnpg.io",
     "cert-manager.io",
     "external-secrets.io",
     "gateway.networking.k8s.io",
