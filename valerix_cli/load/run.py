@@ -55,15 +55,19 @@ class Load:
         self._retried = self._replayed = self._in_flight = 0
         self._began = self._ended = 0.0
         self._last_look = (0.0, 0)
-        self.is_stopped = self._is_full = False
+        self.is_stopped = False
+        self._last_due = math.inf  # of an order that is begun, by the performance counter
 
     def stop(self) -> None:
         """Send no more, not again either; what is under way is still waited for."""
-        self.is_stopped = self._is_full = True
+        self.is_stopped = True
 
     def finish(self) -> None:
-        """Begin no more orders, and see those under way through, as often as they would be sent again."""
-        self._is_full = True
+        """Begin no order that is due later than now, and see the others through, as often as they would be sent again.
+
+        What a busy machine has begun late is due all the same: a plan of so many orders sends so many.
+        """
+        self._last_due = min(self._last_due, time.perf_counter())
 
     @property
     def began(self) -> float | None:
@@ -107,7 +111,7 @@ class Load:
                     await asyncio.sleep(wait)
                 elif number % 64 == 0:
                     await asyncio.sleep(0)  # behind its plan: whoever has an answer gets a turn all the same
-                if self._is_full:
+                if self.is_stopped or due > self._last_due:
                     return
                 self._behind.record(max(0.0, time.perf_counter() - due))
                 under_way.create_task(self._order(client, next(orders), due))
@@ -119,7 +123,7 @@ class Load:
 
         async def one_after_the_other() -> None:
             due = time.perf_counter()
-            while not self._is_full:
+            while not self.is_stopped and due <= self._last_due:
                 await self._order(client, next(orders), due)
                 if (due := time.perf_counter()) >= until:
                     return

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,23 @@ async def test_a_rate_is_kept_and_each_order_is_placed_once(shop: Shop) -> None:
     assert 0 < result.latency.p50 <= result.latency.max
     assert len(shop.statuses()) == 60
     shop.assert_exactly_one_effect()
+
+
+async def test_orders_that_were_due_are_sent_although_the_sender_is_late_when_the_load_is_finished(shop: Shop) -> None:
+    load = Load(plan(rate=100.0, seconds=1.0), [order.url for order in shop.orders], HEADERS)
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(0.3)
+    time.sleep(1.0)  # noqa: ASYNC251 - the machine is busy with something else, until after the last order is due
+    load.finish()
+    assert (await running).orders == 100
+
+
+async def test_orders_that_are_due_after_the_load_was_finished_are_not_sent(shop: Shop) -> None:
+    load = Load(plan(rate=20.0, seconds=30.0), [order.url for order in shop.orders], HEADERS)
+    running = asyncio.create_task(load.run())
+    await asyncio.sleep(0.3)
+    load.finish()
+    assert 0 < (await running).orders < 100
 
 
 async def test_clients_repeat_keys_and_a_repeat_is_no_second_order(shop: Shop) -> None:
