@@ -26,11 +26,11 @@ from tests.unit.manifests.rendered import COMPONENTS, NEEDED, OVERLAYS, raw, raw
 from tests.unit.manifests.test_schemas import LATEST
 from valerix_cli.cluster.overlays import MANIFESTS
 
+_BEFORE = "the latter comes before the former, and includes its instances"
 EXCLUSIVE = {
     frozenset({"tls", "gateway-tls"}): "the latter includes the former",
-    frozenset(
-        {"cloudnative-pg", "cloudnative-pg-import"}
-    ): "the latter comes before the former, and includes its instances",
+    frozenset({"cloudnative-pg", "cloudnative-pg-import"}): _BEFORE,
+    frozenset({"database-tls", "pooler"}): "the certificate of the instances does not name the pooler",
 }
 """Components that are never combined, with the reason."""
 SKIPPED = {

@@ -45,6 +45,8 @@ EXPORTERS: dict[str, dict[str, set[str]]] = {
         "cnpg_pg_replication_lag": set(),
         "cnpg_pg_replication_in_recovery": set(),
         "cnpg_pg_replication_is_wal_receiver_up": set(),
+        "cnpg_pg_stat_archiver_last_archived_time": set(),
+        "cnpg_pg_stat_archiver_last_failed_time": set(),
     },
     "cert-manager": {"certmanager_certificate_expiration_timestamp_seconds": {"namespace", "name"}},
 }

@@ -21,6 +21,7 @@ NEEDED = {
     "queue-autoscaling": ("monitoring",),
     "gateway-tls": ("gateway-api",),
     "pooler": ("cloudnative-pg",),
+    "database-tls": ("cloudnative-pg",),
     "backup-object-storage": ("backup",),
     "cloudnative-pg-backup": ("cloudnative-pg",),
     "cloudnative-pg-recovery": ("cloudnative-pg", "cloudnative-pg-backup"),
