@@ -227,6 +227,22 @@ def test_what_is_in_object_storage_is_never_changed_by_an_upload(
 
 
 @needs_object_storage
+def test_an_upload_fails_where_what_is_there_has_the_size_and_time_of_the_dump_and_not_its_content(
+    own: OwnServer, storage: ObjectStorage, directory: Path
+) -> None:
+    pod = Pod(own, own.give(directory / "dumps"))
+    pod.environ |= {"REMOTE": "backups:valerix", "RCLONE_CONFIG": str(storage.configuration(directory))}
+    pod.does("backup/dump.sh")
+    pod.does("backup-object-storage/upload.sh")
+    [moment] = list(pod.backups.iterdir())
+    dump = moment / "order_db.dump"
+    times = dump.stat().st_atime_ns, dump.stat().st_mtime_ns
+    dump.write_bytes(bytes(reversed(dump.read_bytes())))
+    os.utime(dump, ns=times)
+    assert pod.run("backup-object-storage/upload.sh").returncode != 0
+
+
+@needs_object_storage
 @pytest.mark.parametrize("secret", ["another secret", ""])
 def test_an_upload_that_is_refused_fails_the_job(
     own: OwnServer, storage: ObjectStorage, directory: Path, secret: str
