@@ -22,7 +22,8 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     The databases are the auditor's connection strings, which hold a password, so they are only ever in variables; so is
     the URL of Redis, whose cached answers the auditor reads.
-    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it.
+    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it;
+    `cluster_uid` is the UID of its namespace kube-system, without which the cluster that is seen first is remembered.
     `allow_plain_http` sends tokens to addresses where they can be read on their way.
     """
 
@@ -35,6 +36,7 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inventory_database_env: str | None = None
     redis_env: str | None = None
     cluster: str | None = None
+    cluster_uid: str | None = None
     namespace: str | None = None
     overlay: str | None = None
     allow_plain_http: bool = False
@@ -42,8 +44,8 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.cluster is None and not (self.order and self.inventory):
             raise ValueError("a context has the addresses of `order` and `inventory`, or the name of a `cluster`")
-        if self.cluster is None and (self.namespace or self.overlay):
-            raise ValueError("`namespace` and `overlay` say something of a `cluster`, and there is none")
+        if self.cluster is None and (self.namespace or self.overlay or self.cluster_uid):
+            raise ValueError("`namespace`, `overlay` and `cluster_uid` say something of a `cluster`, and there is none")
         for url in (*self.order, *self.inventory):
             check_base_url(url)
 

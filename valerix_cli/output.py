@@ -173,6 +173,16 @@ def ask(question: str) -> bool:
         raise
 
 
+def ask_for(question: str) -> str:
+    """What is typed on the terminal in answer. The question is asked on stderr. Raises as `ask` does."""
+    try:
+        return str(typer.prompt(escape(question), err=True, default="", show_default=False))
+    except (OSError, typer.Abort):
+        if not sys.stdin.isatty():
+            hang_up()
+        raise
+
+
 def print_traceback(error: BaseException) -> None:
     """Show on stderr where an error came from."""
     for line in "".join(traceback.format_exception(error)).splitlines():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.options import GlobalOptions
-from valerix_cli.output import Output, ask, explain, talk, warn
+from valerix_cli.output import Output, ask, ask_for, explain, talk, warn
 from valerix_cli.quoting import command
 
 if TYPE_CHECKING:  # each of these costs time that --help does not have
@@ -97,6 +97,20 @@ class Session:
             raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", "add --yes")
         if not ask(f"{deed[0].upper()}{deed[1:]}?"):
             raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
+
+    def agree_by_name(self, deed: str, why: str, name: str, given: str | None, option: str) -> None:
+        """Have the name of what is lost typed, on the terminal or as `option`; `--yes` alone is not enough.
+
+        Raises GuardError on any other name.
+        """
+        if given is None and (self.settings.setting("no_input").value or not sys.stdin.isatty()):
+            hint = f"add {command('', **{option: name}).strip()}, whether or not there is a --yes"
+            raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", hint)
+        typed = ask_for(f"{deed[0].upper()}{deed[1:]}? Type {name} to do so") if given is None else given
+        if typed != name:
+            raise GuardError(
+                f"Not done: {deed}.", f"{typed!r} is not {name!r}", f"type the name, {name}, if it is meant"
+            )
 
     def _say_untrusted(self, project: "Project") -> None:
         from valerix_cli.config import describe  # noqa: PLC0415 - see above

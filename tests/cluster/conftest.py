@@ -56,6 +56,7 @@ def _install(plane: ControlPlane) -> None:
             "kind": "StorageClass",
             "metadata": {"name": "standard", "annotations": annotations},
             "provisioner": "tests/none",
+            "allowVolumeExpansion": True,
         },
     )
     plane.request(
@@ -95,6 +96,12 @@ class Valerix:
             )
 
     def __call__(self, *typed: str, code: int = 0, context: str = "tests") -> Done:
+        done = self.run(*typed, context=context)
+        assert done.code == code, f"exit {done.code}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def run(self, *typed: str, context: str = "tests") -> Done:
+        """Type it, however it ends."""
         done = subprocess.run(
             self._command(typed, context),
             cwd=self.directory,
@@ -105,15 +112,14 @@ class Valerix:
             timeout=LIMIT,
             check=False,
         )
-        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
 
     def json(self, *typed: str, code: int = 0, context: str = "tests") -> Any:
         return json.loads(self(*typed, "-o", "json", code=code, context=context).stdout)
 
-    def interrupted(self, *typed: str, once: str) -> Done:
-        """Type it, and press Ctrl-C once it has said something."""
-        process = subprocess.Popen(
+    def started(self, *typed: str) -> subprocess.Popen[str]:
+        """Type it, and do not wait."""
+        return subprocess.Popen(
             self._command(typed, "tests"),
             cwd=self.directory,
             env=self._environ(),
@@ -122,6 +128,10 @@ class Valerix:
             stdin=subprocess.DEVNULL,
             text=True,
         )
+
+    def interrupted(self, *typed: str, once: str) -> Done:
+        """Type it, and press Ctrl-C once it has said something."""
+        process = self.started(*typed)
         assert process.stderr is not None
         said = ""
         for line in process.stderr:

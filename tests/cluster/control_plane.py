@@ -5,12 +5,14 @@ import contextlib
 import ipaddress
 import json
 import os
+import signal
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ class ControlPlane:
     url: str
     kubeconfig: Path
     ca: Path
+    processes: dict[str, "Program"] = field(default_factory=dict)
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """Ask as the administrator, for JSON. Raises urllib.error.HTTPError."""
@@ -62,6 +65,28 @@ class ControlPlane:
     def apply(self, thing: Any, path: str, manager: str = "tests", *, force: bool = True) -> Any:
         query = f"?fieldManager={manager}&force={str(force).lower()}"
         return self.request("PATCH", path + query, thing, "application/apply-patch+yaml")
+
+    def make_namespace(self, name: str) -> None:
+        self.request(
+            "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
+
+    @contextlib.contextmanager
+    def paused(self, program: str) -> Iterator[None]:
+        """A program of the control plane stands still for a while."""
+        process = self.processes[program].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def restart(self, program: str, after: float = 0) -> None:
+        """Kill a program, and start it again some seconds later."""
+        self.processes[program].kill()
+        time.sleep(after)
+        self.processes[program].start()
+        eventually(lambda: _is_ready(self), within=_LIMIT, what="the API server is ready")
 
     def find(self, path: str) -> Any:
         """An object, or None."""
@@ -84,49 +109,45 @@ def running(directory: Path) -> Iterator[ControlPlane]:
     (directory / "tokens.csv").write_text(f'{ADMIN},admin,1,"system:masters"\n{DEVELOPER},developer,2,"developers"\n')
     plane = ControlPlane(url, _kubeconfig(directory, url, made["ca"]), made["ca"])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            _process(
-                directory,
-                programs / "etcd",
-                f"--data-dir={directory / 'etcd'}",
-                f"--listen-client-urls=http://127.0.0.1:{etcd}",
-                f"--advertise-client-urls=http://127.0.0.1:{etcd}",
-                f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
-                "--unsafe-no-fsync",
-            )
+
+        def start(name: str, *arguments: str) -> None:
+            plane.processes[name] = Program(directory, programs / name, *arguments)
+            stack.callback(plane.processes[name].end)
+
+        start(
+            "etcd",
+            f"--data-dir={directory / 'etcd'}",
+            f"--listen-client-urls=http://127.0.0.1:{etcd}",
+            f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
+            "--unsafe-no-fsync",
         )
-        stack.enter_context(
-            _process(
-                directory,
-                programs / "kube-apiserver",
-                f"--etcd-servers=http://127.0.0.1:{etcd}",
-                "--bind-address=127.0.0.1",
-                "--advertise-address=127.0.0.1",
-                f"--secure-port={port}",
-                f"--tls-cert-file={made['certificate']}",
-                f"--tls-private-key-file={made['key']}",
-                f"--token-auth-file={directory / 'tokens.csv'}",
-                "--authorization-mode=RBAC",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-key-file={made['accounts']}",
-                f"--service-account-signing-key-file={made['accounts']}",
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--allow-privileged=true",
-                "--endpoint-reconciler-type=none",
-            )
+        start(
+            "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={port}",
+            f"--tls-cert-file={made['certificate']}",
+            f"--tls-private-key-file={made['key']}",
+            f"--token-auth-file={directory / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={made['accounts']}",
+            f"--service-account-signing-key-file={made['accounts']}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+            "--endpoint-reconciler-type=none",
         )
-        eventually(lambda: _is_ready(plane), within=_LIMIT, what="the API server answers")
-        stack.enter_context(
-            _process(
-                directory,
-                programs / "kube-controller-manager",
-                f"--kubeconfig={plane.kubeconfig}",
-                f"--service-account-private-key-file={made['accounts']}",
-                f"--root-ca-file={made['ca']}",
-                "--leader-elect=false",
-                "--secure-port=0",
-                "--concurrent-deployment-syncs=10",
-            )
+        eventually(lambda: _is_ready(plane), within=_LIMIT, what="the API server is ready")
+        start(
+            "kube-controller-manager",
+            f"--kubeconfig={plane.kubeconfig}",
+            f"--service-account-private-key-file={made['accounts']}",
+            f"--root-ca-file={made['ca']}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--concurrent-deployment-syncs=10",
         )
         yield plane
 
@@ -139,18 +160,27 @@ def _is_ready(plane: ControlPlane) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _process(directory: Path, program: Path, *arguments: str) -> Iterator[None]:
-    with (directory / f"{program.name}.log").open("wb") as log:
-        process = subprocess.Popen([str(program), *arguments], stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-            process.wait()
+class Program:
+    """One of the control plane's, which can be killed and started again."""
+
+    def __init__(self, directory: Path, program: Path, *arguments: str) -> None:
+        self._command = [str(program), *arguments]
+        self._log = directory / f"{program.name}.log"
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.kill()
 
 
 def _kubeconfig(directory: Path, url: str, ca: Path) -> Path:

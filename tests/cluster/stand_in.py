@@ -1,10 +1,12 @@
-"""Stands in for scheduler and kubelet: every pod gets a node at once, and runs as its image's tag says.
+"""Stands in for scheduler, kubelet and storage: every pod gets a node at once, and runs as its image's tag says.
 
 `…-broken` cannot be pulled, `…-crashing` ends with 2 again and again, `…-slow` is never ready; pods of a job succeed,
-unless its image is broken or crashing. Everything else of the cluster is real.
+unless its image is broken or crashing. Every claim gets a volume of its size, and a larger one when it asks for more.
+Everything else of the cluster is real.
 """
 
 import contextlib
+import http.client
 import threading
 import time
 import urllib.error
@@ -37,10 +39,42 @@ class Kubelet:
 
     def _run(self) -> None:
         while not self._ended.wait(_EVERY):
-            with contextlib.suppress(OSError):  # the API server goes before us at the end
+            # the API server goes before us at the end, and is restarted by some tests
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 for pod in self._plane.request("GET", "/api/v1/pods")["items"]:
                     with contextlib.suppress(urllib.error.HTTPError):  # somebody was quicker
                         self._look_after(pod)
+                for claim in self._plane.request("GET", "/api/v1/persistentvolumeclaims")["items"]:
+                    with contextlib.suppress(urllib.error.HTTPError):  # the same
+                        self._provide(claim)
+
+    def _provide(self, claim: Any) -> None:
+        """A volume for a claim, or a larger one."""
+        name, spec = f"volume-{claim['metadata']['uid']}", claim["spec"]
+        path = f"/api/v1/persistentvolumes/{name}"
+        capacity = {"storage": spec["resources"]["requests"]["storage"]}
+        if not spec.get("volumeName"):
+            reference = {part: claim["metadata"][part] for part in ("namespace", "name", "uid")}
+            volume = {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": name},
+                "spec": {
+                    "capacity": capacity,
+                    "accessModes": spec["accessModes"],
+                    "storageClassName": spec["storageClassName"],
+                    "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **reference},
+                    "hostPath": {"path": "/nowhere"},
+                    "persistentVolumeReclaimPolicy": "Retain",
+                },
+            }
+            self._plane.request("POST", "/api/v1/persistentvolumes", volume)
+        elif (claim.get("status") or {}).get("capacity") not in (None, capacity):
+            merging = "application/merge-patch+json"
+            self._plane.request("PATCH", path, {"spec": {"capacity": capacity}}, merging)
+            there = f"/api/v1/namespaces/{claim['metadata']['namespace']}/persistentvolumeclaims"
+            status = {"status": {"capacity": capacity}}
+            self._plane.request("PATCH", f"{there}/{claim['metadata']['name']}/status", status, merging)
 
     def _look_after(self, pod: Any) -> None:
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"

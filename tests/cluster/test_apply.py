@@ -7,41 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import Done, Valerix
+from tests.cluster.conftest import Valerix
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.described import ends_with_help, overlay, replacing
 from tests.processes import eventually
 from tests.unit.manifests.rendered import SERVICES
 from valerix_cli import __version__
-from valerix_cli.cluster.overlays import MANIFESTS
 
 pytestmark = pytest.mark.long
-
-HELP = re.compile(r"^Error: .+\n  why: .+\n  try: .+$", re.MULTILINE)
-
-
-def ends_with_help(done: Done) -> str:
-    """The last three lines say what happened, why, and what to type next."""
-    text = "\n".join(done.stderr.splitlines()[-3:])
-    assert HELP.fullmatch(text), done.stderr
-    return text
-
-
-def overlay(directory: Path, **more: object) -> str:
-    """An overlay of one's own, on top of the local one."""
-    up = "/".join([".."] * (len(directory.resolve().parts) - 1))
-    content = {"resources": [f"{up}{MANIFESTS}/overlays/local"], "namespace": "valerix", **more}
-    directory.mkdir(exist_ok=True)
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    return str(directory.resolve())
-
-
-def replacing(path: str, value: str) -> str:
-    """A patch of an overlay."""
-    return json.dumps([{"op": "replace", "path": path, "value": value}])
-
-
-def make_namespace(plane: ControlPlane, name: str) -> None:
-    plane.request("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def migration_of(valerix: Valerix, image: str = f"valerix:{__version__}") -> str:
@@ -100,7 +73,7 @@ def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: Contro
 @pytest.mark.parametrize("name", ["staging", "production", "digitalocean"])
 def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: ControlPlane, valerix: Valerix) -> None:
     """Network policies, budgets, autoscalers and, by their own schemas, the objects of operators."""
-    make_namespace(plane, valerix.namespace)
+    plane.make_namespace(valerix.namespace)
     found = valerix.json("cluster", "diff", "--overlay", name)
     assert found["refused"] == []
     assert {change["fate"] for change in found["changes"]} == {"created", "changed"}  # the namespace is there already
@@ -135,11 +108,11 @@ def test_a_field_of_another_manager_is_left_to_it_and_it_is_named(shop: Valerix)
 
 
 def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_path: Path) -> None:
-    bigger = {
+    another = {
         "target": {"kind": "StatefulSet", "name": "postgres"},
-        "patch": replacing("/spec/volumeClaimTemplates/0/spec/resources/requests/storage", "20Gi"),
+        "patch": json.dumps([{"op": "add", "path": "/spec/podManagementPolicy", "value": "Parallel"}]),
     }
-    own = overlay(tmp_path / "own", patches=[bigger], configMapGenerator=[{"name": "new", "literals": ["a=b"]}])
+    own = overlay(tmp_path / "own", patches=[another], configMapGenerator=[{"name": "new", "literals": ["a=b"]}])
     said = ends_with_help(shop("cluster", "apply", "--yes", "--overlay", own, code=1))
     assert "StatefulSet/postgres cannot be changed like that" in said
     assert "--cascade orphan" in said
@@ -182,7 +155,7 @@ def test_rights_that_are_missing_are_named_all_at_once_with_the_role_that_grants
     roles = list(yaml.safe_load_all(found["role"]))
     assert {role["kind"] for role in roles} == {"Role", "ClusterRole"}
     assert ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="limited"))
-    make_namespace(plane, valerix.namespace)
+    plane.make_namespace(valerix.namespace)
     for role in roles:
         grant(plane, role, valerix.namespace)
     again = valerix.json("cluster", "check", context="limited")
@@ -318,7 +291,7 @@ def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valer
 
 def test_delete_with_volumes_leaves_nothing(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
-    valerix("cluster", "delete", "--volumes", "--yes")
+    valerix("cluster", "delete", "--volumes", "--confirm", valerix.namespace)
     eventually(lambda: valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None, within=60)
 
 

@@ -7,7 +7,6 @@ import yaml
 
 from tests.cluster.conftest import Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.test_apply import make_namespace
 from tests.processes import eventually
 from tests.unit.manifests.rendered import BASE, COMPONENTS, NEEDED
 from valerix_cli.cluster.overlays import MANIFESTS
@@ -29,7 +28,7 @@ def overlay(directory: Path, *components: str) -> str:
 def test_the_api_server_takes_every_object_of_every_component(
     name: str, plane: ControlPlane, valerix: Valerix, tmp_path: Path
 ) -> None:
-    make_namespace(plane, valerix.namespace)
+    plane.make_namespace(valerix.namespace)
     found = valerix.json("cluster", "diff", "--overlay", overlay(tmp_path, *NEEDED.get(name, ()), name))
     assert found["refused"] == []
 

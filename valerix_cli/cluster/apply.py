@@ -3,15 +3,20 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from valerix_cli.cluster.api import Api, ApiError
-from valerix_cli.cluster.health import State, judge, troubles, unscheduled
+from valerix_cli.cluster import scaling
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.health import State, judge
+from valerix_cli.cluster.history import kept, was_available
+from valerix_cli.cluster.lease import LeaseLostError
 from valerix_cli.cluster.model import Change, summary
 from valerix_cli.cluster.objects import Object, Ref, ref, waves
 from valerix_cli.cluster.plan import Planned, explained
-from valerix_cli.cluster.pods import Report, pods_of, report
+from valerix_cli.cluster.pods import Report, report, seen_closer
+from valerix_cli.cluster.transport import ApiError
 from valerix_cli.durations import say_duration
-from valerix_cli.errors import CliError, WaitedTooLongError
+from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.quoting import command
 
 _LOOK_EVERY = 1.0  # seconds
@@ -26,26 +31,40 @@ class NotUpError(CliError):
 
 @dataclass(frozen=True)
 class Ways:
-    """How to go about it: `limit` in seconds holds for each wave; `say` tells what goes on."""
+    """How to go about it: `limit` in seconds holds for each wave; `say` tells what goes on.
+
+    `check` is asked before each write, and raises where we may write no longer.
+    """
 
     say: Say
     limit: float
     force: bool = False
     wait: bool = True
     pause: Callable[[float], None] = time.sleep
+    check: Callable[[], None] = lambda: None
 
 
 def apply(api: Api, planned: Sequence[Planned], ways: Ways) -> list[Change]:
-    """Apply everything. Raises at the first thing that does not come up; what was applied until then stays."""
+    """Apply everything. Raises at the first thing that does not come up; what was applied until then stays.
+
+    The objects of a wave are applied side by side.
+    """
     by_ref = {ref(one.thing): one for one in planned}
     order = waves(one.thing for one in planned)
     done: list[Change] = []
     for number, wave in enumerate(order, 1):
-        changes = [_apply_one(api, by_ref[ref(thing)], ways) for thing in wave.objects]
+        try:
+            changes = api.each(lambda thing: _apply_one(api, by_ref[ref(thing)], ways), wave.objects)
+        except (UnreachableError, LeaseLostError) as error:
+            far = f"it came as far as wave {number} of {len(order)}, {wave.name}; {len(done)} objects are applied"
+            error.why = f"{error.why}; {far}"
+            error.hint = "valerix cluster apply, which goes on with the rest"
+            raise
         done += changes
         ways.say(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
         if ways.wait:
-            await_all(api, [ref(thing) for thing in wave.objects], ways)
+            here = map(ref, wave.objects)
+            await_all(api, [one for one in here if not by_ref[one].is_settled], ways)
     return done
 
 
@@ -60,14 +79,13 @@ def await_all(api: Api, wanted: Iterable[Ref], ways: Ways) -> None:
 
 
 def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], ways: Ways) -> Iterator[Ref]:
-    for one in wanted:
-        live = api.get(one)
+    for one, live in zip(wanted, api.each(api.get, wanted), strict=True):
         state = State("waiting", "it is not there yet") if live is None else judge(live)
         if state.verdict == "ready":
             if one in told:
                 ways.say(f"{one}: ready")
             continue
-        if live is not None and (state := _seen_closer(api, live, state)).verdict == "failed":
+        if live is not None and (state := seen_closer(api, live, state)).verdict == "failed":
             raise not_up(api, live, state, ways.say)
         if told.get(one) != state.why:
             ways.say(f"{one}: {state.why}")
@@ -80,22 +98,16 @@ def not_up(api: Api, live: Object, state: State, say: Say) -> NotUpError:
     found, name = report(api, live), ref(live)
     _say_all(found, say)
     why = str(found.trouble) if found.trouble else found.unscheduled or state.why
-    return NotUpError(
-        f"{name} does not come up.",
-        why,
-        "correct it and apply again; or go back to what ran before: valerix cluster rollback"
-        if live["kind"] == "Deployment"
-        else "correct it and apply again; no service was touched",
-    )
+    return NotUpError(f"{name} does not come up.", why, way_back(api, live))
 
 
-def _seen_closer(api: Api, live: Object, state: State) -> State:
-    """What its pods say of it: it is lost where a container waits in vain, and waits on where no node takes one."""
-    pods = pods_of(api, live)
-    if trouble := next((found for pod in pods for found in troubles(pod)), None):
-        return State("failed", str(trouble))
-    homeless = next(filter(None, map(unscheduled, pods)), None)
-    return State(state.verdict, f"{state.why}; {homeless}") if homeless else state
+def way_back(api: Api, live: Object) -> str:
+    """What to do about a workload that does not come up: a service with an available revision can go back to it."""
+    again = "correct it and apply again"
+    if live["kind"] != "Deployment":
+        return again
+    back = any(map(was_available, kept(api, live).earlier))
+    return f"{again}; or {command('valerix cluster rollback', live['metadata']['name'])}" if back else again
 
 
 def _too_late(api: Api, one: Ref, why: str, ways: Ways) -> WaitedTooLongError:
@@ -119,23 +131,38 @@ def _say_all(found: Report, say: Say) -> None:
 
 
 def _apply_one(api: Api, one: Planned, ways: Ways) -> Change:
-    if one.thing["kind"] == "Secret":
-        api.create(one.thing)
+    if one.is_settled:
         return one.change
-    if one.change.fate == "replaced":
-        replace(api, ref(one.thing), ways)
+    ways.check()
+    if one.thing["kind"] == "Secret":
+        _create(api, one.thing)
+        return one.change
+    if one.replaced_by and one.live is not None:
+        replace(api, one.live, one.replaced_by, ways)
+    if one.hands_over is not None:
+        scaling.hand_over(api, ref(one.thing), one.hands_over)
     try:
-        api.apply(one.thing, force=ways.force)
+        api.apply(one.thing, force=ways.force or one.force)
     except ApiError as error:
         raise explained(error, ref(one.thing)) from error
     return one.change
 
 
-def replace(api: Api, old: Ref, ways: Ways) -> None:
-    """Delete what cannot be changed, and wait until it is gone."""
-    api.delete(old, foreground=True)
+def _create(api: Api, secret: Object) -> None:
+    """Make a secret; one that is there by now stays: ours, of a request whose answer was lost, or another's."""
+    try:
+        api.create(secret)
+    except ApiError as error:
+        if not error.is_outdated:
+            raise
+
+
+def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], ways: Ways) -> None:
+    """Delete what cannot be changed, its pods too or not, and wait until it is gone."""
+    old, uid = ref(live), live["metadata"]["uid"]
+    api.delete(old, policy=policy, uid=uid)
     deadline = time.monotonic() + _GONE_WITHIN
-    while api.get(old) is not None:
+    while (now := api.get(old)) is not None and now["metadata"]["uid"] == uid:
         if time.monotonic() > deadline:
             raise WaitedTooLongError(
                 f"{old} does not go away.",

@@ -8,9 +8,9 @@ import yaml
 
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.identity import KnownClusters, another_cluster, identities
 from valerix_cli.cluster.model import CheckLine, Readiness
 from valerix_cli.cluster.objects import MANAGER, Object, Ref
-from valerix_cli.cluster.plan import PRUNED
 from valerix_cli.cluster.where import Target
 from valerix_cli.doctor.model import Status
 from valerix_cli.errors import CliError
@@ -18,6 +18,21 @@ from valerix_cli.quoting import toml_string
 
 OLDEST = (1, 32)
 """Kubernetes 1.32: preStop sleeps are on, and so are the fields that the manifests use."""
+OUR_KINDS = (
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("v1", "ResourceQuota"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+)
+"""Kinds of Kubernetes itself that overlays bring: of those that one brought before, orphans may be left."""
 _WRITING = ("get", "list", "create", "patch", "delete")
 _READING: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "pods"): ("get", "list", "delete"),
@@ -25,7 +40,9 @@ _READING: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "pods/portforward"): ("get", "create"),
     ("", "events"): ("list",),
     ("", "secrets"): ("get", "list", "create", "delete"),
-    ("apps", "replicasets"): ("list",),
+    ("", "persistentvolumeclaims"): ("get", "list", "patch", "delete"),
+    ("apps", "replicasets"): ("list", "patch"),
+    ("coordination.k8s.io", "leases"): ("get", "create", "update", "delete"),
 }
 """What is needed besides writing the objects themselves, by API group and plural."""
 _BROUGHT_BY = {
@@ -49,15 +66,15 @@ class Right:
     everywhere: bool
 
 
-def check(api: Api, target: Target, things: Sequence[Object]) -> Readiness:
+def check(api: Api, target: Target, things: Sequence[Object], known: KnownClusters) -> Readiness:
     """Look at everything. What cannot be looked at since something before it failed is skipped, which is a warning."""
     lines = [_allowed(target)]
     access = _access(api)
     lines.append(access)
     missing: list[Right] = []
     if access.status == "ok":
-        lines.append(_version(api))
-        missing = [right for right in rights(api, things) if not _granted(api, target, right)]
+        lines += [_identity(api, target, known), _version(api)]
+        missing = _missing(api, target, rights(api, things))
         lines.append(_rights(missing))
         lines += _kinds(api, things)
         for look in (_storage, _ways_in, _metrics, _secrets):
@@ -75,7 +92,7 @@ def check(api: Api, target: Target, things: Sequence[Object]) -> Readiness:
 
 def rights(api: Api, things: Sequence[Object]) -> list[Right]:
     """Everything that `valerix cluster` does with these objects."""
-    kinds = {(thing["apiVersion"], thing["kind"]) for thing in things} | set(PRUNED)
+    kinds = {(thing["apiVersion"], thing["kind"]) for thing in things} | set(OUR_KINDS)
     found = {
         Right(group, plural, verb, everywhere=False) for (group, plural), verbs in _READING.items() for verb in verbs
     }
@@ -139,6 +156,16 @@ def _access(api: Api) -> CheckLine:
     return CheckLine("access", "api server", "ok", f"{api.server} answers: {version}.")
 
 
+def _identity(api: Api, target: Target, known: KnownClusters) -> CheckLine:
+    found = identities(api)
+    expected = target.uid or (known.uid(target.named) if target.named else None)
+    if expected is not None and expected not in found:
+        error = another_cluster(target, found[0], expected)
+        return CheckLine("access", "identity", "failed", f"{error.what} {error.why}", error.hint)
+    what = "which the context means" if expected else "which the first apply remembers" if target.named else "seen now"
+    return CheckLine("access", "identity", "ok", f"Its UID is {found[0]}, {what}.")
+
+
 def _version(api: Api) -> CheckLine:
     found = _parsed(api.version)
     oldest = ".".join(map(str, OLDEST))
@@ -167,8 +194,31 @@ def _parsed(version: str) -> tuple[int, int] | None:
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
 
 
-def _granted(api: Api, target: Target, right: Right) -> bool:
+def _missing(api: Api, target: Target, wanted: Sequence[Right]) -> list[Right]:
+    """Those that we have not. One question answers for the namespace, where the server can tell all its rules."""
+    rules = api.rules(target.namespace)
+    granted = {right for right in wanted if rules is not None and not right.everywhere and _is_granted(rules, right)}
+    asked = [right for right in wanted if right not in granted and (rules is None or right.everywhere)]
+    granted |= {
+        right for right, may in zip(asked, api.each(lambda one: _may(api, target, one), asked), strict=True) if may
+    }
+    return [right for right in wanted if right not in granted]
+
+
+def _may(api: Api, target: Target, right: Right) -> bool:
     return api.may(right.verb, right.group, right.plural, None if right.everywhere else target.namespace)
+
+
+def _is_granted(rules: Sequence[Object], right: Right) -> bool:
+    _, _, subresource = right.plural.partition("/")
+    plurals = {"*", right.plural, *({f"*/{subresource}"} if subresource else ())}
+    return any(
+        {"*", right.verb} & set(rule["verbs"])
+        and {"*", right.group} & set(rule.get("apiGroups") or ())
+        and plurals & set(rule.get("resources") or ())
+        and not rule.get("resourceNames")
+        for rule in rules
+    )
 
 
 def _rights(missing: Sequence[Right]) -> CheckLine:

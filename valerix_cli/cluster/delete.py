@@ -1,38 +1,86 @@
-"""Takes out of a cluster what was put there; data and what opens it stay unless they are meant too."""
+"""Takes out of a cluster what was put there, and nothing else; data and what opens it stay unless they are meant."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, WAVES, Object, Ref, ref, wave_of
-from valerix_cli.cluster.plan import PRUNED
+from valerix_cli.cluster.namespace import contents, is_made_by_us, is_ours, of_others
+from valerix_cli.cluster.objects import WAVES, Object, Ref, labels, ref, wave_of
+from valerix_cli.cluster.stores import is_data_store
 from valerix_cli.cluster.where import Target
 
-_CLUSTER = ("postgresql.cnpg.io/v1", "Cluster")
-_DATABASE = ("postgresql.cnpg.io/v1", "Database")
+_CLAIM, _SECRET, _LEASE = "PersistentVolumeClaim", "Secret", "Lease"
+_PART_OF = ("app.kubernetes.io/part-of", "valerix")
 
 
-def find(api: Api, target: Target, *, volumes: bool) -> tuple[list[Ref], list[Ref]]:
-    """What would be deleted, services first, and what would be kept."""
-    ours = f"{MANAGED_BY}={MANAGER}"
-    things: list[Object] = []
-    for api_version, kind in [*PRUNED, _DATABASE, _CLUSTER]:
-        things += api.find_all(api_version, kind, target.namespace, ours)
-    things.sort(key=lambda thing: -WAVES.index(wave_of(thing)))
-    precious = [
-        *api.find_all("v1", "PersistentVolumeClaim", target.namespace),
-        *api.find_all("v1", "Secret", target.namespace, ours),
-    ]
-    # CloudNativePG deletes the volumes of a cluster that is deleted
-    data = [thing for thing in things if thing["kind"] in {"Cluster", "Database"}]
-    rest = [thing for thing in things if thing not in data]
-    kept = [] if volumes else [*map(ref, data), *map(ref, precious)]
-    gone = [*map(ref, rest), *(map(ref, [*data, *precious]) if volumes else ())]
+class Found(msgspec.Struct, frozen=True):
+    """What would be deleted, services first; what would be kept, and why; and the kinds that could not be listed."""
+
+    gone: list[Object]
+    kept: list[str]
+    unknown: list[str]
+    namespace: Ref | None
+    """Where it is to go too."""
+
+    @property
+    def count(self) -> int:
+        return len(self.gone) + (self.namespace is not None)
+
+
+def find(api: Api, target: Target, *, volumes: bool) -> Found:
+    """What an apply has made, and with `volumes` the claims of its stateful sets and its secrets.
+
+    The namespace goes with them only if an apply has made it and there is nothing else in it.
+    """
+    there = contents(api, target.namespace)
+    lease = [one for one in there.objects if is_ours(one) and one["kind"] == _LEASE]
+    ours = [one for one in there.objects if is_ours(one) and one not in lease]
+    ours.sort(key=lambda thing: -WAVES.index(wave_of(thing)))
+    claims = list(_claims(there.objects))
+    data = [*(one for one in ours if _is_data(one)), *claims, *(one for one in ours if one["kind"] == _SECRET)]
+    precious = {ref(one) for one in data}
+    rest = [one for one in ours if ref(one) not in precious]
+    gone = [*rest, *data] if volumes else rest
     namespace = Ref("v1", "Namespace", None, target.namespace)
-    if api.get(namespace) is not None:
-        (gone if volumes else kept).append(namespace)
-    return gone, kept
+    live = api.get(namespace)
+    others = of_others(
+        there.objects, map(ref, [*ours, *claims, *(one for one in there.objects if one["kind"] == _LEASE)])
+    )
+    kept = [] if volumes else [str(ref(one)) for one in data]
+    why = _why_kept(live, others, there.unknown) if volumes else ""
+    if live is not None and (why or not volumes):
+        kept.append(f"{namespace}{f': {why}' if why else ''}")
+    return Found(gone, kept, there.unknown, namespace if volumes and live is not None and not why else None)
 
 
-def delete(api: Api, gone: Sequence[Ref]) -> None:
-    for one in gone:
-        api.delete(one)
+def delete(api: Api, found: Found, check: Callable[[], None]) -> None:
+    """Delete it, each object only if it is the one that was found; `check` is asked before each."""
+    for one in found.gone:
+        check()
+        api.delete(ref(one), uid=one["metadata"]["uid"])
+    if found.namespace is not None:
+        check()
+        api.delete(found.namespace)
+
+
+def _why_kept(live: Object | None, others: list[Object], unknown: list[str]) -> str:
+    if not is_made_by_us(live):
+        return "Valerix did not make it"
+    if others:
+        return f"{len(others)} objects of others are in it, as {ref(others[0])}"
+    return f"what else is in it is not known: no right to list {', '.join(unknown)}" if unknown else ""
+
+
+def _is_data(thing: Object) -> bool:
+    """CloudNativePG deletes the volumes of a cluster that is deleted; those of a stateful set stay behind."""
+    return thing["kind"] == _CLAIM or (is_data_store(thing) and thing["kind"] != "StatefulSet")
+
+
+def _claims(things: list[Object]) -> Iterator[Object]:
+    """The claims that were made for our stateful sets: they have their labels, and nobody else owns them."""
+    for thing in things:
+        if thing["kind"] == _CLAIM and not is_ours(thing) and not thing["metadata"].get("ownerReferences"):
+            found = labels(thing)
+            if found.get(_PART_OF[0]) == _PART_OF[1]:
+                yield thing

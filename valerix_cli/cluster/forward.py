@@ -212,7 +212,7 @@ def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
     url = f"{api.server}{way}?{urlencode(query)}"
     try:
         forward = portforward_call(  # type: ignore[no-untyped-call]  # the package is not typed
-            api.client.configuration, "GET", url, query_params=query, headers=api.authorization()
+            api.transport.client.configuration, "GET", url, query_params=query, headers=api.transport.authorization()
         )
     except ApiException as error:
         raise UnreachableError(f"Pod {pod} cannot be reached.", str(error.reason), "valerix cluster status") from error

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from valerix_cli.cluster.objects import Object
+from valerix_cli.cluster.objects import Object, amount
 
 HOPELESS = frozenset(
     {
@@ -21,14 +21,17 @@ HOPELESS = frozenset(
     }
 )
 """What a container waits for in vain until somebody changes something."""
+_HEALTHY = "Cluster in healthy state"
+"""The phase of a cluster of CloudNativePG that is as it was asked to be."""
 CRASHES = 2  # restarts after which a container that crashes again is given up
 
 
 class State(msgspec.Struct, frozen=True):
-    """`why` is for people."""
+    """`why` is for people. `seen`: whether its controller has seen the latest description; before, pods say nothing."""
 
     verdict: Literal["ready", "waiting", "failed"]
     why: str
+    seen: bool = True
 
 
 READY = State("ready", "ready")
@@ -49,7 +52,13 @@ class Trouble(msgspec.Struct, frozen=True):
 
 def judge(thing: Object) -> State:
     """Whether an object is as it was asked to be, on its way, or lost."""
-    judges = {"Deployment": _deployment, "StatefulSet": _stateful_set, "Job": _job, "Namespace": _namespace}
+    judges = {
+        "Deployment": _deployment,
+        "StatefulSet": _stateful_set,
+        "Job": _job,
+        "Namespace": _namespace,
+        "PersistentVolumeClaim": _claim,
+    }
     if thing["kind"] == "Cluster" and thing["apiVersion"].startswith("postgresql.cnpg.io/"):
         return _postgres_cluster(thing)
     found = judges.get(thing["kind"])
@@ -128,12 +137,26 @@ def _namespace(thing: Object) -> State:
 def _postgres_cluster(thing: Object) -> State:
     status = thing.get("status") or {}
     ready, wanted = status.get("readyInstances", 0), thing["spec"]["instances"]
-    return READY if ready >= wanted else State("waiting", f"{ready} of {wanted} instances are ready")
+    if ready < wanted:
+        return State("waiting", f"{ready} of {wanted} instances are ready")
+    phase = status.get("phase", _HEALTHY)
+    return READY if phase == _HEALTHY else State("waiting", str(phase))
+
+
+def _claim(thing: Object) -> State:
+    """A claim that is bound has the size that it asks for; one that is not waits for its first pod."""
+    status = thing.get("status") or {}
+    if status.get("phase") != "Bound":
+        return READY
+    has, wanted = (status.get("capacity") or {}).get("storage"), thing["spec"]["resources"]["requests"]["storage"]
+    return READY if has is None or amount(has) >= amount(wanted) else State("waiting", f"{has} of {wanted}")
 
 
 def _unseen(thing: Object) -> State | None:
     seen = (thing.get("status") or {}).get("observedGeneration", 0)
-    return State("waiting", "nobody has looked at it yet") if seen < thing["metadata"].get("generation", 1) else None
+    if seen >= thing["metadata"].get("generation", 1):
+        return None
+    return State("waiting", "its controller has not seen it yet", seen=False)
 
 
 def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -6,17 +6,29 @@ import msgspec
 
 from valerix_cli.doctor.model import Status
 
-Fate = Literal["created", "changed", "deleted", "unchanged", "replaced"]
-MARKS: dict[Fate, str] = {"created": "+", "changed": "~", "replaced": "~", "deleted": "-", "unchanged": "="}
+Fate = Literal["created", "changed", "deleted", "unchanged", "replaced", "refused"]
+MARKS: dict[Fate, str] = {
+    "created": "+",
+    "changed": "~",
+    "replaced": "~",
+    "deleted": "-",
+    "unchanged": "=",
+    "refused": "!",
+}
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What becomes of one object; `lines` are a unified diff of its YAML, what is secret in it masked."""
+    """What becomes of one object; `lines` are a unified diff of its YAML, what is secret in it masked.
+
+    `note` says what the change costs. `others` are the fields that other managers have set, and that stay.
+    """
 
     kind: str
     name: str
     fate: Fate
     lines: list[str] = []
+    note: str = ""
+    others: list[str] = []
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
@@ -67,6 +79,17 @@ class Readiness(msgspec.Struct, frozen=True):
     role: str | None = None
 
 
+class Revision(msgspec.Struct, frozen=True):
+    """A revision of a service. `available`: whether its pods are, or are known to have been, available."""
+
+    service: str
+    revision: int
+    image: str
+    created: str
+    current: bool
+    available: Literal["now", "before", "unknown"]
+
+
 class Workload(msgspec.Struct, frozen=True):
     """How something that runs pods is."""
 
@@ -88,7 +111,7 @@ class Volume(msgspec.Struct, frozen=True):
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
-    """What runs in a cluster and how it is."""
+    """What runs in a cluster and how it is. `unseen`: kinds that we have no right to list."""
 
     cluster: str
     namespace: str
@@ -97,6 +120,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     workloads: list[Workload]
     volumes: list[Volume]
     ways_in: list[str]
+    unseen: list[str] = []
 
 
 class RolledBack(msgspec.Struct, frozen=True):
@@ -119,6 +143,6 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 def summary(changes: list[Change]) -> str:
-    """`+2 ~1 -0 =5`."""
+    """`+2 ~1 -0 =5`, and `!1` where something is refused."""
     marks = [MARKS[change.fate] for change in changes]
-    return " ".join(f"{mark}{marks.count(mark)}" for mark in ("+", "~", "-", "="))
+    return " ".join(f"{mark}{marks.count(mark)}" for mark in ("+", "~", "-", "=", "!") if mark != "!" or mark in marks)

@@ -1,6 +1,7 @@
 """Objects of a cluster as plain values: what each is called, and when its turn comes."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
@@ -93,3 +94,10 @@ def containers(template: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     spec = template["spec"]
     yield from spec.get("initContainers") or ()
     yield from spec["containers"]
+
+
+def amount(quantity: str) -> Decimal:
+    """A quantity of Kubernetes, as `10Gi`, as a number."""
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow, and an extra
+
+    return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call]  # the package is not typed

@@ -4,7 +4,7 @@ import shutil
 import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
         why = done.stderr.decode(errors="replace").strip()
         raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {word(overlay)}")
     return [_ours(thing) for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
+
+
+def allows_gremlins(things: Iterable[Object]) -> bool:
+    """Whether an overlay lets faults be brought about: it has components/chaos."""
+    return any((thing.get("data") or {}).get("VALERIX_CHAOS_ALLOWED") == "1" for thing in things)
 
 
 def kubectl() -> str:

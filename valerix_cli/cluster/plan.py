@@ -3,83 +3,94 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import yaml
 
-from valerix_cli.cluster import secrets
-from valerix_cli.cluster.api import Api, ApiError
+from valerix_cli.cluster import namespace, ownership, scaling, secrets, storage, stores
+from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.health import judge
 from valerix_cli.cluster.model import Change, Fate
-from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object, Ref, ref
+from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.cluster.transport import ApiError
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.quoting import command
 
 _SERVERS_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 MASKED = "(secret)"
-KEPT = frozenset({"Namespace", "Secret", "PersistentVolumeClaim"})
-"""Kinds that are never pruned: with them goes what cannot be made again."""
-PRUNED = (
-    ("v1", "ConfigMap"),
-    ("v1", "Service"),
-    ("v1", "ServiceAccount"),
-    ("v1", "ResourceQuota"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("batch/v1", "Job"),
-    ("batch/v1", "CronJob"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("gateway.networking.k8s.io/v1", "Gateway"),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    ("cert-manager.io/v1", "Certificate"),
-    ("monitoring.coreos.com/v1", "ServiceMonitor"),
-    ("monitoring.coreos.com/v1", "PrometheusRule"),
-    ("keda.sh/v1alpha1", "ScaledObject"),
-    ("external-secrets.io/v1", "ExternalSecret"),
-)
-"""What may be one of ours that is described no longer. A database of CloudNativePG is not among them."""
+KEPT = frozenset({"Namespace", "Secret", "PersistentVolumeClaim", "Lease"})
+"""Kinds that are never pruned: with them goes what cannot be made again. Nor is what holds data."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One object: as it is to be, as it is, what would change; or why the server would not take it."""
+    """One object: as it is to be, as it is, what would change; or why the server would not take it.
+
+    `force`: the fields that others have set are taken over. `hands_over`: the number of pods that an autoscaler begins
+    with, where it is left to one from now on. `replaced_by`: how what is there is deleted first, for a change that the
+    server does not make. `is_settled`: it is applied just like this already, and ready.
+    """
 
     thing: Object
     live: Object | None
     change: Change
     refusal: CliError | None = None
+    force: bool = False
+    hands_over: int | None = None
+    replaced_by: Literal["Foreground", "Orphan"] | None = None
+    is_settled: bool = False
 
 
-def plan(api: Api, target: Target, things: Sequence[Object], *, force: bool = False) -> list[Planned]:
-    """One for each of `things` and for each secret that is to be made, in the order of `things`."""
-    namespace = Ref("v1", "Namespace", None, target.namespace)
-    exists = api.get(namespace) is not None
-    new = [_secret(api, target, name, exists=exists) for name in secrets.wanted(things)]
+class Orphans(msgspec.Struct, frozen=True):
+    """What we once applied and nobody describes any more; `unknown`: the kinds that we have no right to list."""
+
+    objects: list[Object]
+    unknown: list[str]
+
+    @property
+    def refs(self) -> list[Ref]:
+        return [ref(one) for one in self.objects]
+
+
+def plan(
+    api: Api, target: Target, things: Sequence[Object], *, force: bool = False, pruned: Iterable[Ref] = ()
+) -> list[Planned]:
+    """One for each of `things`, for each secret that is to be made, and for each claim that is to grow.
+
+    `pruned` is deleted before, so that nothing of it counts.
+    """
+    there = api.get(Ref("v1", "Namespace", None, target.namespace))
+    scaled = [one for one in things if (one["apiVersion"], one["kind"]) in scaling.AUTOSCALERS]
+    planner = _Planner(api, there is not None, force, _autoscalers(api, target, pruned), scaled)
+    wanted = secrets.wanted(things)
+    new = api.each(lambda name: _secret(api, target, name, exists=there is not None), wanted)
+    described = [namespace.marked(thing, there) if thing["kind"] == "Namespace" else thing for thing in things]
     return [
         *(one for one in new if one is not None),
-        *(_planned(api, thing, exists=exists, force=force) for thing in things),
+        *(one for found in api.each(planner.plan, described) for one in found),
     ]
 
 
-def orphans(api: Api, target: Target, things: Iterable[Object]) -> list[Ref]:
-    """What we once applied and nobody describes any more.
+def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
+    """What we once applied and nobody describes any more, of whatever kind.
 
-    Settings that an earlier revision of a deployment reads are kept: without them it could not be gone back to.
+    Settings that an earlier revision of a deployment reads are kept: without them it could not be gone back to. So is
+    what holds data.
     """
-    described = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
-    ours = f"{MANAGED_BY}={MANAGER}"
+    described = {(ref(thing).group, thing["kind"], thing["metadata"]["name"]) for thing in things}
+    ours = namespace.ours(api, target.namespace)
     found = [
-        ref(thing)
-        for api_version, kind in PRUNED
-        for thing in api.find_all(api_version, kind, target.namespace, ours)
-        if (kind, thing["metadata"]["name"]) not in described
+        thing
+        for thing in ours.objects
+        if (ref(thing).group, thing["kind"], thing["metadata"]["name"]) not in described
+        and thing["kind"] not in KEPT
+        and not stores.is_data_store(thing)
     ]
-    read = _read_by_revisions(api, target) if any(one.kind == "ConfigMap" for one in found) else set()
-    return [one for one in found if one.kind != "ConfigMap" or one.name not in read]
+    read = _read_by_revisions(api, target) if any(one["kind"] == "ConfigMap" for one in found) else set()
+    left = [one for one in found if one["kind"] != "ConfigMap" or one["metadata"]["name"] not in read]
+    return Orphans(left, ours.unknown)
 
 
 def refusal_of(planned: Sequence[Planned]) -> CliError | None:
@@ -94,20 +105,96 @@ def changed_lines(before: Object | None, after: Object) -> list[str]:
     return list(found)[2:]
 
 
-def _planned(api: Api, thing: Object, *, exists: bool, force: bool) -> Planned:
-    if thing["metadata"].get("namespace") and not exists:  # nothing can be asked about what would be in it
-        return Planned(thing, None, _change(thing, "created", changed_lines(None, thing)))
-    live = api.get(ref(thing))
-    try:
-        after = api.apply(thing, dry_run=True, force=force)
-    except ApiError as error:
-        if live is not None and error.is_invalid and thing["kind"] == "Job":  # a job is what it was; one makes another
-            return Planned(thing, live, _change(thing, "replaced", changed_lines(_as_described(live, thing), thing)))
-        return Planned(thing, live, _change(thing, "unchanged", []), explained(error, ref(thing)))
-    except CliError as error:
-        return Planned(thing, live, _change(thing, "unchanged", []), error)
-    lines = changed_lines(live, after)
-    return Planned(thing, live, _change(thing, _fate(live, lines), lines))
+@dataclass(frozen=True)
+class _Planner:
+    """Asks the server, object by object. `exists`: whether the namespace does.
+
+    `autoscalers` are those that are there and stay, `described` those of the overlay.
+    """
+
+    api: Api
+    exists: bool
+    force: bool
+    autoscalers: Sequence[Object]
+    described: Sequence[Object]
+
+    def plan(self, thing: Object) -> list[Planned]:
+        """The object, and the claims of it that are to grow."""
+        if thing["metadata"].get("namespace") and not self.exists:  # nothing can be asked about what would be in it
+            return [Planned(thing, None, _change(thing, "created", changed_lines(None, thing)))]
+        live = self.api.get(ref(thing))
+        try:
+            claims = [] if live is None else storage.grown_claims(self.api, thing)
+            grown = [self._grown(claim, size) for claim, size in claims if thing["kind"] == "StatefulSet"]
+            return [*grown, self._planned(thing, live)]
+        except CliError as error:
+            explanation = explained(error, ref(thing)) if isinstance(error, ApiError) else error
+            return [Planned(thing, live, _change(thing, "refused", []), explanation)]
+
+    def _planned(self, thing: Object, live: Object | None) -> Planned:
+        hands_over = None
+        if live is not None and scaling.is_handed_over(thing, live):
+            hands_over = scaling.handed_over(live, self.described)
+        asked = thing if hands_over is None else scaling.with_replicas(thing, hands_over)
+        force = self.force
+        try:
+            after = self.api.apply(asked, dry_run=True, force=force)
+        except ApiError as error:
+            if live is None:
+                raise
+            if error.is_invalid and (way := _way_to_replace(self.api, thing, live)):
+                lines = changed_lines(_as_described(live, thing), thing)
+                return Planned(thing, live, _change(thing, "replaced", lines, live), replaced_by=way)
+            if not scaling.is_about_replicas(error) or not scaling.was_autoscaled(live):
+                raise
+            if autoscaler := scaling.autoscaler_of(self.autoscalers, thing):
+                raise scaling.still_scaled(ref(thing), autoscaler) from error
+            force = True
+            after = self.api.apply(asked, dry_run=True, force=True)
+        lines = changed_lines(live, after)
+        fate = _fate(live, lines)
+        change = _change(thing, fate, lines, live, _note(live, after))
+        again: Literal["Foreground"] | None = "Foreground" if fate == "replaced" else None
+        return Planned(thing, live, change, None, force, hands_over, again, _is_settled(fate, live, after))
+
+    def _grown(self, claim: Object, size: str) -> Planned:
+        thing = storage.resize(claim, size)
+        after = self.api.apply(thing, dry_run=True, force=True)
+        return Planned(thing, claim, _change(thing, "changed", changed_lines(claim, after)), force=True)
+
+
+def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object]:
+    gone = set(pruned)
+    found = [one for kind in scaling.AUTOSCALERS for one in api.find_visible(*kind, target.namespace)]
+    return [one for one in found if ref(one) not in gone]
+
+
+def _way_to_replace(api: Api, thing: Object, live: Object) -> Literal["Foreground", "Orphan"] | None:
+    """How to come to a change that the server does not make: a job is what it was, and one makes another.
+
+    A stateful set is deleted without its pods, if but the size of its claims is another.
+    """
+    if thing["kind"] == "Job":
+        return "Foreground"
+    if thing["kind"] == "StatefulSet" and (same := storage.with_live_templates(thing, live)):
+        api.apply(same, dry_run=True)  # everything else has to be taken
+        return "Orphan"
+    return None
+
+
+def _is_settled(fate: Fate, live: Object | None, after: Object) -> bool:
+    if live is None or fate != "unchanged" or judge(live).verdict != "ready":
+        return False
+    return ownership.applied(live) == ownership.applied(after)  # and it is ours, not just like ours
+
+
+def _note(live: Object | None, after: Object) -> str:
+    """What a change costs while it is made."""
+    if live is None or not stores.is_data_store(after) or after["kind"] != "StatefulSet":
+        return ""
+    if live["spec"]["template"] == after["spec"]["template"] or after["spec"].get("replicas", 1) > 1:
+        return ""
+    return f"restarts {after['metadata']['name']}, of which there is one: what needs it fails until it is ready"
 
 
 def _as_described(live: Any, described: Any) -> Any:
@@ -127,19 +214,25 @@ def _fate(live: Object | None, lines: list[str]) -> Fate:
     return "changed" if lines else "unchanged"
 
 
-def explained(error: ApiError, about: Ref) -> CliError:
+_TO_TAKE_OVER = {
+    "apply": "valerix cluster apply --force-conflicts takes these fields over; or leave them out of the overlay",
+    "rollback": "valerix cluster rollback --force-conflicts takes these fields over",
+}
+
+
+def explained(error: ApiError, about: Ref, deed: Literal["apply", "rollback"] = "apply") -> CliError:
     """What is to be done about an object that the server would not take."""
     if error.is_conflict:
         fields = "; ".join(f"{cause.get('field')} ({_manager(cause)})" for cause in error.causes)
         return GuardError(
             f"{about} is managed by somebody else as well.",
             fields,
-            "valerix cluster apply --force-conflicts takes these fields over; or leave them out of the overlay",
+            _TO_TAKE_OVER[deed],
         )
     if error.is_invalid:
         return ApiError(
             f"{about} cannot be changed like that.",
-            error.why,
+            _in_one_line(error),
             _way_round(about),
             status=error.status,
             causes=error.causes,
@@ -147,13 +240,24 @@ def explained(error: ApiError, about: Ref) -> CliError:
     return error
 
 
+def _in_one_line(error: ApiError) -> str:
+    """Field by field, without the values that the server repeats."""
+    said = [
+        f"{cause.get('field', '')}: {str(cause.get('message', '')).rpartition('}: ')[2]}"
+        for cause in error.causes
+        if cause.get("message")
+    ]
+    return " ".join("; ".join(said or [error.why]).split())
+
+
 def _way_round(about: Ref) -> str:
-    """How to have an object be otherwise that cannot be changed, without losing anything."""
+    """How to have an object be otherwise that cannot be changed; what that costs is said."""
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
-    kept = "orphan" if about.kind == "StatefulSet" else None  # its pod and its data stay
-    deletion = command("kubectl delete", about.kind.lower(), about.name, namespace=about.namespace, cascade=kept)
-    return f"{deletion}, then valerix cluster apply"
+    if about.kind == "StatefulSet":  # its pods and its data stay
+        deletion = command("kubectl delete statefulset", about.name, namespace=about.namespace, cascade="orphan")
+        return f"{deletion}, which leaves its pods running, then valerix cluster apply"
+    return f"leave it as it is in the overlay, or give {about.kind}/{about.name} another name there"
 
 
 def _manager(cause: Object) -> str:
@@ -173,14 +277,15 @@ def _secret(api: Api, target: Target, name: str, *, exists: bool) -> Planned | N
         raise GuardError(
             "The password of PostgreSQL is gone, its data is not.",
             f"{volume} is there and {wanted} is not; a new password would not open the old data",
-            "put the secret back; or delete the data too: valerix cluster delete --volumes",
+            "put the secret back; or set a new password in the database, and the secret to it: docs/runbook.md",
         )
     made = secrets.make(name, target.namespace)
     return Planned(made, None, _change(made, "created", changed_lines(None, made)))
 
 
-def _change(thing: Object, fate: Fate, lines: list[str]) -> Change:
-    return Change(thing["kind"], thing["metadata"]["name"], fate, lines)
+def _change(thing: Object, fate: Fate, lines: list[str], live: Object | None = None, note: str = "") -> Change:
+    others = ownership.fields_of_others(live) if live is not None else []
+    return Change(thing["kind"], thing["metadata"]["name"], fate, lines, note, others)
 
 
 def _as_yaml(thing: Object) -> list[str]:

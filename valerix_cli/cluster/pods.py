@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import msgspec
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import Trouble, troubles, unscheduled
+from valerix_cli.cluster.health import State, Trouble, troubles, unscheduled
 from valerix_cli.cluster.objects import Object
 
 EVENTS, LINES = 3, 8
 """How many of the latest warnings, and of the last lines of a log, are shown."""
+_MAKERS = frozenset({"StatefulSet", "Job"})
+"""Workloads whose status does not say that a pod was refused."""
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -40,6 +42,22 @@ def replica_sets(api: Api, deployment: Object) -> list[Object]:
 
 def revision(thing: Object) -> int:
     return int((thing["metadata"].get("annotations") or {}).get(REVISION, 0))
+
+
+def seen_closer(api: Api, workload: Object, state: State) -> State:
+    """What its pods say of a workload that is not ready: it has failed where a container, or the making of a pod, has.
+
+    Before its controller has seen the latest description, its pods are those of the one before and say nothing.
+    """
+    if not state.seen:
+        return state
+    pods = pods_of(api, workload)
+    if trouble := next((found for pod in pods for found in troubles(pod)), None):
+        return State("failed", str(trouble))
+    if not pods and (refusal := _refused_pod(api, workload)):
+        return State("failed", refusal)
+    homeless = next(filter(None, map(unscheduled, pods)), None)
+    return State(state.verdict, f"{state.why}; {homeless}") if homeless else state
 
 
 def report(api: Api, workload: Object) -> Report:
@@ -73,6 +91,23 @@ def _warnings(api: Api, namespace: str, about: set[str]) -> Iterator[str]:
     ours = [one for one in events if one.get("type") == "Warning" and _is_about(one, about)]
     for event in sorted(ours, key=lambda one: one.get("lastTimestamp") or one.get("eventTime") or ""):
         yield f"{event['reason']}: {' '.join((event.get('message') or '').split())}"
+
+
+def _refused_pod(api: Api, workload: Object) -> str | None:
+    """Why a pod may not be made, by a quota or pod security, as an event since the last change says."""
+    metadata = workload["metadata"]
+    if workload["kind"] not in _MAKERS:
+        return None
+    changed = max((entry["time"] for entry in metadata.get("managedFields") or () if "time" in entry), default="")
+    refused = [
+        event
+        for event in api.find_all("v1", "Event", metadata["namespace"])
+        if event.get("reason") == "FailedCreate"
+        and event["involvedObject"].get("uid") == metadata["uid"]
+        and (event.get("lastTimestamp") or event.get("eventTime") or "") >= changed
+        and "forbidden" in (event.get("message") or "")
+    ]
+    return " ".join(refused[-1]["message"].split()) if refused else None
 
 
 def _is_about(event: Object, names: set[str]) -> bool:

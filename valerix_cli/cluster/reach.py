@@ -1,17 +1,20 @@
 """A cluster as a context like any other: its services by ports that are forwarded, its tokens from its secrets."""
 
 import atexit
+import os
 from urllib.parse import quote
 
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api, connect
 from valerix_cli.cluster.forward import Forwards, urls
+from valerix_cli.cluster.identity import KnownClusters, identities, refuse_another_cluster
 from valerix_cli.cluster.objects import Ref
-from valerix_cli.cluster.where import NAMESPACE
+from valerix_cli.cluster.where import NAMESPACE, OVERLAY, Target
 from valerix_cli.config import ContextConfig
 from valerix_cli.contexts import Context
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local.ports import LOOPBACK
+from valerix_cli.settings import user_config
 
 PORTS = {"order": 3001, "inventory": 3002, "worker": 3003}
 _POSTGRES, _REDIS = 5432, 6379
@@ -21,6 +24,8 @@ def reach(name: str, config: ContextConfig, origin: str) -> Context:
     """Open the ports; they are closed when the command ends. Raises UnreachableError, GuardError."""
     namespace = config.namespace or NAMESPACE
     api = connect(str(config.cluster))
+    target = Target(str(config.cluster), namespace, config.overlay or OVERLAY, name, config.cluster_uid)
+    refuse_another_cluster(target, lambda: identities(api), KnownClusters(user_config(os.environ)), remember=False)
     forwards = Forwards(api, str(config.cluster), namespace)
     atexit.register(forwards.close)
     services = {service: urls(forwards.open(service, port)) for service, port in PORTS.items()}

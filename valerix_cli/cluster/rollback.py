@@ -1,22 +1,27 @@
-"""Back to what ran before: the pods' description of an earlier revision, as `kubectl rollout undo` has it.
+"""Back to a revision that has been available: its pods' description is applied again, by server-side apply.
 
-Schemas are not gone back to. They only grow, so services of the version before work with the newer one.
+What later revisions have added is taken away by that. Schemas are not gone back to: they only grow, so services of the
+version before work with the newer one.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
+from valerix_cli.cluster import ownership
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.health import judge
+from valerix_cli.cluster.history import Kept, image, kept, services, was_available
 from valerix_cli.cluster.model import RolledBack
-from valerix_cli.cluster.objects import COMPONENT, Object, Ref, ref
-from valerix_cli.cluster.pods import replica_sets, revision
+from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.cluster.plan import explained
+from valerix_cli.cluster.pods import revision
+from valerix_cli.cluster.transport import ApiError
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import DomainError
+from valerix_cli.quoting import command
 
-_SERVICES = f"app.kubernetes.io/part-of=valerix,{COMPONENT}=service"
-_HASH = "pod-template-hash"
+_HASH, _RESTARTED = "pod-template-hash", "kubectl.kubernetes.io/restartedAt"
 
 
 class Return(msgspec.Struct, frozen=True):
@@ -27,53 +32,80 @@ class Return(msgspec.Struct, frozen=True):
     outcome: RolledBack
 
 
-def find_returns(api: Api, target: Target, names: Sequence[str] = ()) -> list[Return]:
+def find_returns(
+    api: Api, target: Target, names: Sequence[str] = (), *, to_revision: int | None = None
+) -> list[Return]:
     """The way back for those that are named, else for those that do not come up, else for every service.
 
+    It leads to `to_revision`, else to the last revision before that is known to have been available.
     Raises DomainError where there is none.
     """
-    deployments = api.find_all("apps/v1", "Deployment", target.namespace, _SERVICES)
-    known = {one["metadata"]["name"]: one for one in deployments}
-    if unknown := [name for name in names if name not in known]:
-        raise DomainError(
-            f"There is no service {unknown[0]!r} in {target}.",
-            f"there are {', '.join(known) or 'none'}",
-            "valerix cluster status",
-        )
+    known = services(api, target, names)
     not_up = [name for name, one in known.items() if judge(one).verdict != "ready"]
-    found = [_return(api, known[name]) for name in names or not_up or known]
-    returns = [one for one in found if one is not None]
+    found = api.each(lambda name: kept(api, known[name]), names or not_up or known)
+    if to_revision is not None:
+        return [_to_revision(one, to_revision) for one in found]
+    returns = [_return(one, back) for one in found if (back := next(filter(was_available, one.earlier), None))]
     if not returns:
-        raise DomainError(
-            f"There is nothing to go back to in {target}.",
-            "each service has had one description only, or what came before is no longer kept",
-            "valerix cluster status",
-        )
+        raise _nothing_to_go_back_to(target, found)
     return returns
 
 
-def go_back(api: Api, one: Return) -> None:
-    """Have the deployment make pods by the earlier description."""
-    patch = [{"op": "replace", "path": "/spec/template", "value": one.template}]
-    api.patch(one.deployment, patch, "application/json-patch+json")
+def go_back(api: Api, one: Return, *, force: bool = False) -> None:
+    """Have the deployment make pods by the earlier description.
+
+    Raises GuardError where another manager has set a field of it, unless `force`.
+    """
+    live = api.get(one.deployment)
+    if live is None:
+        raise DomainError(f"{one.deployment} is gone.", "it was deleted meanwhile", "valerix cluster apply")
+    described = ownership.applied(live)
+    described["spec"] = {**described.get("spec", {}), "template": one.template}
+    try:
+        api.apply(described, force=force)
+    except ApiError as error:
+        raise explained(error, one.deployment, deed="rollback") from error
 
 
-def _return(api: Api, deployment: Object) -> Return | None:
-    current = revision(deployment)
-    earlier = [one for one in replica_sets(api, deployment) if revision(one) < current]
-    if not earlier:
-        return None
-    template: Object = msgspec.json.decode(msgspec.json.encode(earlier[0]["spec"]["template"]))
-    template["metadata"]["labels"].pop(_HASH, None)
-    outcome = RolledBack(
-        deployment["metadata"]["name"],
-        current,
-        revision(earlier[0]),
-        _image(deployment["spec"]["template"]),
-        _image(template),
+def _to_revision(one: Kept, wanted: int) -> Return:
+    if found := next((earlier for earlier in one.earlier if revision(earlier) == wanted), None):
+        return _return(one, found)
+    name = one.deployment["metadata"]["name"]
+    numbers = ", ".join(str(revision(earlier)) for earlier in one.earlier) or "none"
+    raise DomainError(
+        f"Service {name} has no revision {wanted} to go back to.",
+        f"it runs revision {revision(one.deployment)}; kept before that: {numbers}",
+        command("valerix cluster history", name),
     )
-    return Return(ref(deployment), template, outcome)
 
 
-def _image(template: Object) -> str:
-    return str(template["spec"]["containers"][0]["image"])
+def _nothing_to_go_back_to(target: Target, found: Sequence[Kept]) -> DomainError:
+    first = next((one for one in found if one.earlier), None)
+    if first is None:
+        return DomainError(
+            f"There is nothing to go back to in {target}.",
+            "no service has an earlier revision that is kept",
+            "valerix cluster history",
+        )
+    numbers = ", ".join(f"{revision(one)} ({image(one['spec']['template'])})" for one in first.earlier)
+    name = first.deployment["metadata"]["name"]
+    return DomainError(
+        f"No earlier revision in {target} is known to have been available.",
+        f"service {name} keeps {numbers}",
+        command("valerix cluster rollback", name, to_revision=revision(first.earlier[0])),
+    )
+
+
+def _return(one: Kept, back: Object) -> Return:
+    template: Object = msgspec.json.decode(msgspec.json.encode(back["spec"]["template"]))
+    template["metadata"].pop("creationTimestamp", None)
+    template["metadata"]["labels"].pop(_HASH, None)
+    (template["metadata"].get("annotations") or {}).pop(_RESTARTED, None)
+    outcome = RolledBack(
+        one.deployment["metadata"]["name"],
+        revision(one.deployment),
+        revision(back),
+        image(one.deployment["spec"]["template"]),
+        image(template),
+    )
+    return Return(ref(one.deployment), template, outcome)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import State, judge, troubles, unscheduled
+from valerix_cli.cluster.health import State, judge
 from valerix_cli.cluster.model import ClusterStatus, Volume, Workload
 from valerix_cli.cluster.objects import Object
-from valerix_cli.cluster.pods import pods_of, revision
+from valerix_cli.cluster.pods import pods_of, revision, seen_closer
+from valerix_cli.cluster.transport import ForbiddenError
 from valerix_cli.cluster.where import Target
 
 _PARTS = "app.kubernetes.io/part-of=valerix"
@@ -21,16 +22,42 @@ _KINDS = (
 
 def look(api: Api, target: Target) -> ClusterStatus:
     """Everything of ours in the namespace; `absent` when there is nothing."""
-    workloads = [
-        _workload(api, thing)
+    seen = _Namespace(api, target.namespace)
+    things = [
+        thing
         for api_version, kind in _KINDS
-        for thing in api.find_all(api_version, kind, target.namespace, _PARTS)
-        if not thing["metadata"].get("ownerReferences")  # a backup's job is its own affair
+        for thing in seen.find(api_version, kind, _PARTS)
+        if not thing["metadata"].get("ownerReferences")  # a backup's job is told with its CronJob
     ]
-    volumes = [_volume(one) for one in api.find_all("v1", "PersistentVolumeClaim", target.namespace)]
+    workloads = api.each(lambda thing: _workload(api, thing), things)
+    jobs = seen.find("batch/v1", "Job")
+    workloads += [_scheduled(cron, jobs) for cron in seen.find("batch/v1", "CronJob", _PARTS)]
+    volumes = [_volume(one) for one in seen.find("v1", "PersistentVolumeClaim", _PARTS)]
     return ClusterStatus(
-        target.cluster, target.namespace, api.version, _sum(workloads), workloads, volumes, list(_ways_in(api, target))
+        target.cluster,
+        target.namespace,
+        api.version,
+        _sum(workloads),
+        workloads,
+        volumes,
+        list(_ways_in(seen)),
+        seen.unseen,
     )
+
+
+class _Namespace:
+    """Lists what we have the right to list, and keeps the kinds that we have not."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        self._api, self._name = api, name
+        self.unseen: list[str] = []
+
+    def find(self, api_version: str, kind: str, selector: str = "") -> list[Object]:
+        try:
+            return self._api.find_all(api_version, kind, self._name, selector)
+        except ForbiddenError:
+            self.unseen.append(kind)
+            return []
 
 
 def _sum(workloads: list[Workload]) -> Literal["ready", "waiting", "failed", "absent"]:
@@ -41,11 +68,8 @@ def _sum(workloads: list[Workload]) -> Literal["ready", "waiting", "failed", "ab
 
 def _workload(api: Api, thing: Object) -> Workload:
     pods, state = pods_of(api, thing), judge(thing)
-    trouble = next((found for pod in pods for found in troubles(pod)), None)
-    if trouble and state.verdict != "ready":
-        state = State("failed", str(trouble))
-    elif state.verdict == "waiting" and (why := next(filter(None, map(unscheduled, pods)), None)):
-        state = State("waiting", why)
+    if state.verdict == "waiting":
+        state = seen_closer(api, thing, state)
     spec, status = thing.get("spec") or {}, thing.get("status") or {}
     ready, wanted = _counts(thing, spec, status)
     return Workload(
@@ -58,6 +82,30 @@ def _workload(api: Api, thing: Object) -> Workload:
         sum(container.get("restartCount", 0) for pod in pods for container in _containers(pod)),
         revision(thing) or None,
         "" if state.verdict == "ready" else state.why,
+    )
+
+
+def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
+    """A job by the clock: how its last run ended, and when one last succeeded."""
+    uid, status = cron["metadata"]["uid"], cron.get("status") or {}
+    runs = [job for job in jobs if any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences") or ())]
+    last = max(runs, key=lambda job: job["metadata"]["creationTimestamp"], default=None)
+    state = judge(last) if last else State("ready", "")
+    succeeded = status.get("lastSuccessfulTime")
+    told = [f"last success {succeeded}" if succeeded else "no run has succeeded yet"]
+    told += ["suspended"] if cron["spec"].get("suspend") else []
+    told += [f"last run: {state.why}"] if last and state.verdict != "ready" else []
+    template = cron["spec"]["jobTemplate"]["spec"]
+    return Workload(
+        "CronJob",
+        cron["metadata"]["name"],
+        "failed" if state.verdict == "failed" else "ready",
+        len(status.get("active") or ()),
+        0,
+        _image(template),
+        0,
+        None,
+        ", ".join(told),
     )
 
 
@@ -85,14 +133,14 @@ def _volume(claim: Object) -> Volume:
     return Volume(claim["metadata"]["name"], status.get("phase", "Pending"), size)
 
 
-def _ways_in(api: Api, target: Target) -> Iterator[str]:
-    for ingress in api.find_all("networking.k8s.io/v1", "Ingress", target.namespace, _PARTS):
+def _ways_in(seen: _Namespace) -> Iterator[str]:
+    for ingress in seen.find("networking.k8s.io/v1", "Ingress", _PARTS):
         host = next((rule["host"] for rule in ingress["spec"].get("rules") or () if rule.get("host")), "*")
         scheme = "https" if ingress["spec"].get("tls") else "http"
         given = ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         where = ", ".join(one.get("ip") or one.get("hostname", "") for one in given) or "no address yet"
         yield f"{scheme}://{host} ({where})"
-    for gateway in api.find_all("gateway.networking.k8s.io/v1", "Gateway", target.namespace, _PARTS):
+    for gateway in seen.find("gateway.networking.k8s.io/v1", "Gateway", _PARTS):
         addresses = (gateway.get("status") or {}).get("addresses") or ()
         where = ", ".join(one["value"] for one in addresses) or "no address yet"
         yield f"gateway {gateway['metadata']['name']} ({where})"

@@ -32,6 +32,8 @@ class Target:
     namespace: str
     overlay: str
     named: str | None
+    uid: str | None = None
+    """Which cluster the context has to mean, where it says so."""
 
     def __str__(self) -> str:
         return f"namespace {self.namespace} of {self.cluster}"
@@ -68,7 +70,7 @@ def _described(name: str, config: ContextConfig) -> Target:
             "it names addresses, and no `cluster`",
             'valerix context list; or set cluster = "…" in it',
         )
-    return Target(config.cluster, config.namespace or NAMESPACE, config.overlay or OVERLAY, name)
+    return Target(config.cluster, config.namespace or NAMESPACE, config.overlay or OVERLAY, name, config.cluster_uid)
 
 
 def may_be_written(target: Target, settings: Settings, deed: str) -> None:

@@ -1,12 +1,14 @@
-"""valerix cluster: check, diff, apply, status, rollback, delete."""
+"""valerix cluster: check, diff, apply, status, history, rollback, delete."""
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, UnreachableError
+from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, GuardError, UnreachableError
 from valerix_cli.output import busy, follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
@@ -16,9 +18,11 @@ if TYPE_CHECKING:  # an extra, and slow
 
     from valerix_cli.cluster.api import Api
     from valerix_cli.cluster.apply import Ways
-    from valerix_cli.cluster.model import Change
-    from valerix_cli.cluster.objects import Object, Ref
-    from valerix_cli.cluster.plan import Planned
+    from valerix_cli.cluster.deploy import Deployment
+    from valerix_cli.cluster.identity import KnownClusters
+    from valerix_cli.cluster.model import Applied
+    from valerix_cli.cluster.objects import Object
+    from valerix_cli.cluster.plan import Orphans
     from valerix_cli.cluster.where import Target
 
 app = App("Run the platform in a Kubernetes cluster.")
@@ -37,19 +41,31 @@ ForceOption = Annotated[bool, typer.Option("--force-conflicts", help="Take over 
 
 
 @app.command("check")
-def check(ctx: typer.Context, *, overlay: OverlayOption = None) -> None:
+def check(
+    ctx: typer.Context,
+    *,
+    overlay: OverlayOption = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="The context means this cluster from now on, whichever it meant before.")
+    ] = False,
+) -> None:
     """Say all that an overlay would lack in a cluster.
 
     Access, version, rights (with the Role that would grant what is missing), kinds, storage, ways in; exit 3 where
     something fails.
     """
     from valerix_cli.cluster.check import check as examine  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.identity import identities  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import readiness_view  # noqa: PLC0415 - --help must not pay for it
 
     session: Session = ctx.obj
     target, api = _reach(session, overlay)
+    if accept:
+        _writable(session, target, "remember the cluster")
+        session.agree(f"have the context `{target.named}` mean {target.cluster} at {api.server}", "it changes a guard")
+        _known_clusters().remember(str(target.named), identities(api)[0])
     with busy(f"looking at {target}", session.output):
-        found = examine(api, target, _described(target))
+        found = examine(api, target, _described(target), _known_clusters())
     show(found, readiness_view, session.output)
     failed = [line for line in found.checks if line.status == "failed"]
     if failed:
@@ -97,7 +113,7 @@ def diff(
 
 
 @app.command("apply")
-def apply(
+def apply(  # noqa: PLR0913 - its options
     ctx: typer.Context,
     *,
     overlay: OverlayOption = None,
@@ -107,6 +123,10 @@ def apply(
         bool, typer.Option("--prune", help="Delete what Valerix once applied and is described no longer.")
     ] = False,
     force_conflicts: ForceOption = False,
+    share_namespace: Annotated[
+        bool,
+        typer.Option("--share-namespace", help="Apply where others have objects; its limits hold for all."),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is ready.")] = True,
 ) -> None:
     """Have a cluster be as an overlay describes it.
@@ -114,48 +134,41 @@ def apply(
     It goes wave by wave, and waits until each is ready.
 
     Everything is tried out first (a server-side dry run), so that what the cluster would refuse is said before anything
-    is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to.
+    is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to, and
+    by one command at a time.
     """
-    from valerix_cli.cluster.model import Applied, Change, summary  # noqa: PLC0415 - an extra, and slow
-    from valerix_cli.cluster.plan import orphans, plan, refusal_of  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.deploy import Deployment  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.views.cluster import applied_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     began = time.monotonic()
     target, api = _reach(session, overlay)
     if not dry_run:
-        _writable(session, target, f"apply the overlay {target.overlay}")
-    with busy(f"asking {target}", session.output):
-        things = _described(target, image)
-        planned = plan(api, target, things, force=force_conflicts)
-        left = orphans(api, target, things)
-    if refusal := refusal_of(planned):
-        raise refusal
-    changes = [one.change for one in planned]
-    if not dry_run:
-        if any(change.fate != "unchanged" for change in changes):
-            session.agree(
-                f"apply the overlay {target.overlay} ({summary(changes)}) to {target}", "it changes a cluster"
-            )
-        changes = _carry_out(api, planned, _ways(session, force=force_conflicts, wait=wait))
-        if prune and left:
-            changes += [Change(one.kind, one.name, "deleted") for one in _prune(session, api, target, left)]
-            left = []
-    result = Applied(
-        target.cluster,
-        target.namespace,
-        target.overlay,
-        summary(changes),
-        dry_run,
-        changes,
-        [str(one) for one in left],
-        round(time.monotonic() - began, 1),
-    )
+        _writable(session, target, f"apply the overlay {target.overlay}", api)
+    things = _described(target, image)
+    _refuse_gremlins(session, target, things)
+    deployment = Deployment(api, target, things, force=force_conflicts, prune=prune, share=share_namespace)
+    if dry_run:
+        result = _planned(session, deployment).would_be()
+    else:
+        with deployment.alone():
+            _planned(session, deployment)
+            for note in deployment.notes:
+                warn(f"This {note}.", session.output)
+            if deployment.changes_something:
+                session.agree(
+                    f"apply the overlay {target.overlay} ({deployment.summary}) to {target}", "it changes a cluster"
+                )
+            if deployment.orphans.objects and prune:
+                named = ", ".join(map(str, deployment.orphans.refs))
+                session.agree(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # no SQL
+            result = _carry_out(deployment, _ways(session, force=force_conflicts, wait=wait))
+    result = msgspec.structs.replace(result, seconds=round(time.monotonic() - began, 1))
     show(result, applied_view, session.output)
     if not prune or dry_run:
-        _say_orphans(session, left)
-    if not dry_run and (fates := {change.fate for change in changes} - {"unchanged"}):
-        talk(f"Undo: valerix cluster {'delete' if fates == {'created'} else 'rollback'}", session.output)
+        _say_orphans(session, deployment.orphans)
+    if hint := deployment.undo if not dry_run else None:
+        talk(f"Undo: {hint}", session.output)
 
 
 @app.command("status")
@@ -193,8 +206,22 @@ def status(
         raise CliError(
             f"{failed[0].kind}/{failed[0].name} does not come up.",
             failed[0].detail,
-            "valerix cluster rollback, or apply what is corrected",
+            "correct it and apply again; valerix cluster history shows what services can go back to",
         )
+
+
+@app.command("history")
+def history(
+    ctx: typer.Context,
+    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: every service.")] = None,
+) -> None:
+    """Show the revisions of the services that are kept, and which of them have been available."""
+    from valerix_cli.cluster import history as revisions  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.views.cluster import history_view  # noqa: PLC0415 - the same
+
+    session: Session = ctx.obj
+    target, api = _reach(session, None)
+    show(revisions.history(api, target, services or ()), history_view, session.output)
 
 
 @app.command("rollback")
@@ -203,26 +230,43 @@ def rollback(
     services: Annotated[
         list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: those not up, else all.")
     ] = None,
+    *,
+    to_revision: Annotated[
+        int | None, typer.Option("--to-revision", min=1, help="Of one service; see valerix cluster history.")
+    ] = None,
+    force_conflicts: ForceOption = False,
 ) -> None:
-    """Go back to what ran before.
+    """Go back to the last revision that was available.
 
-    That is the image and the settings of the revision before. Schemas stay, since they only grow.
+    That is its image and its settings. Schemas stay, since they only grow.
     """
     from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.history import note_available  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
     from valerix_cli.cluster.rollback import find_returns, go_back  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import rolled_back_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
+    if to_revision is not None and len(services or ()) != 1:
+        raise BadUsageError(
+            "--to-revision is of one service.",
+            "services count their revisions each for itself",
+            "valerix cluster rollback order --to-revision 3",
+        )
     target, api = _reach(session, None)
-    _writable(session, target, "roll back")
-    returns = find_returns(api, target, services or ())
-    named = ", ".join(f"{one.outcome.name} to revision {one.outcome.to_revision}" for one in returns)
-    session.agree(f"roll back {named} in {target}", "it changes a cluster")
-    for one in returns:
-        go_back(api, one)
-    await_all(api, [one.deployment for one in returns], _ways(session))
+    _writable(session, target, "roll back", api)
+    with held(api, target.namespace, "rollback") as check_lease:
+        note_available(api, target)
+        returns = find_returns(api, target, services or (), to_revision=to_revision)
+        named = ", ".join(f"{one.outcome.name} to revision {one.outcome.to_revision}" for one in returns)
+        session.agree(f"roll back {named} in {target}", "it changes a cluster")
+        for one in returns:
+            check_lease()
+            go_back(api, one, force=force_conflicts)
+        await_all(api, [one.deployment for one in returns], _ways(session))
+        note_available(api, target)
     show([one.outcome for one in returns], rolled_back_view, session.output)
-    talk("Undo: valerix cluster rollback, once more; or valerix cluster apply", session.output)
+    talk("valerix cluster history shows what else can be gone back to.", session.output)
 
 
 @app.command("delete")
@@ -230,39 +274,59 @@ def delete(
     ctx: typer.Context,
     *,
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="The data too, the secrets that open it, and the namespace.")
+        bool,
+        typer.Option("--volumes", help="The data too, the secrets that open it, and the namespace if it is only ours."),
     ] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="NAMESPACE", help="With --volumes: the name, instead of typing it."),
+    ] = None,
 ) -> None:
     """Take Valerix out of a cluster, but for its data.
 
-    Volumes and secrets are kept, so that an apply brings everything back.
+    Volumes and secrets are kept, so that an apply brings everything back. What an apply has not made is never deleted.
     """
     from valerix_cli.cluster import delete as deed  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
     from valerix_cli.cluster.model import Deleted  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.objects import ref  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import deleted_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
+    if confirm is not None and not volumes:
+        raise BadUsageError("--confirm says nothing here.", "only data asks for it", "add --volumes, or leave it out")
     target, api = _reach(session, None)
-    _writable(session, target, "delete Valerix")
-    gone, kept = deed.find(api, target, volumes=volumes)
-    if volumes:
-        warn("The data goes too: every order, and what is in stock.", session.output)
-    session.agree(f"delete {len(gone)} objects from {target}", "it changes a cluster")
-    with busy(f"deleting from {target}", session.output):
-        deed.delete(api, gone)
-    show(Deleted(target.cluster, target.namespace, [*map(str, gone)], [*map(str, kept)]), deleted_view, session.output)
-    if not volumes:
+    _writable(session, target, "delete Valerix", api)
+    with busy(f"looking at {target}", session.output):
+        found = deed.find(api, target, volumes=volumes)
+    _say_unknown(session, found.unknown)
+    if found.count:
+        with held(api, target.namespace, "delete") as check_lease:
+            what = f"delete {found.count} objects from {target}"
+            if volumes:
+                warn("The data goes too: every order, and what is in stock.", session.output)
+                why = "what is deleted cannot be brought back"
+                session.agree_by_name(what, why, target.namespace, confirm, "confirm")
+            else:
+                session.agree(what, "it changes a cluster")
+            with busy(f"deleting from {target}", session.output):
+                deed.delete(api, found, check_lease)
+    gone = [*(str(ref(one)) for one in found.gone), *([str(found.namespace)] if found.namespace else [])]
+    show(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
+    if found.count and not volumes:
         talk("Undo: valerix cluster apply", session.output)
 
 
 def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
     from dataclasses import replace  # noqa: PLC0415 - with those below
 
-    from valerix_cli.cluster.api import connect, kube_contexts  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.api import connect  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - the same
     from valerix_cli.cluster.where import find_target  # noqa: PLC0415 - the same
 
     target = find_target(session.settings, kube_contexts)
-    return replace(target, overlay=overlay or target.overlay), connect(target.cluster)
+    api = connect(target.cluster, say=lambda text: talk(text, session.output))
+    return replace(target, overlay=overlay or target.overlay), api
 
 
 def _described(target: "Target", image: str | None = None) -> "Sequence[Object]":
@@ -280,10 +344,43 @@ def _described(target: "Target", image: str | None = None) -> "Sequence[Object]"
     return things
 
 
-def _writable(session: Session, target: "Target", deed: str) -> None:
-    from valerix_cli.cluster.where import may_be_written  # noqa: PLC0415 - an extra, and slow
+def _writable(session: Session, target: "Target", deed: str, api: "Api | None" = None) -> None:
+    """Raises GuardError unless a context names this cluster, and it is still the one that the context means."""
+    from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.where import may_be_written  # noqa: PLC0415 - the same
 
     may_be_written(target, session.settings, deed)
+    if api is not None:
+        refuse_another_cluster(target, lambda: identities(api), _known_clusters())
+
+
+def _known_clusters() -> "KnownClusters":
+    from valerix_cli.cluster.identity import KnownClusters  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.settings import user_config  # noqa: PLC0415 - the same
+
+    return KnownClusters(user_config(os.environ))
+
+
+def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Object]") -> None:
+    """Raises GuardError for an overlay that lets gremlins loose where the context's own does not."""
+    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.where import find_target  # noqa: PLC0415 - the same
+
+    own = find_target(session.settings, kube_contexts)
+    if own.overlay == target.overlay or not allows_gremlins(things) or allows_gremlins(_described(own)):
+        return
+    raise GuardError(
+        f"Not done: apply the overlay {target.overlay} to {target}.",
+        f"it lets gremlins loose, and the overlay of the context, {own.overlay}, does not",
+        f"leave --overlay out, which means {own.overlay}; or choose another context",
+    )
+
+
+def _planned(session: Session, deployment: "Deployment") -> "Deployment":
+    with busy(f"asking {deployment.target}", session.output):
+        deployment.plan()
+    return deployment
 
 
 def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "Ways":
@@ -293,11 +390,9 @@ def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "Ways"
     return Ways(lambda text: talk(text, session.output), limit, force=force, wait=wait)
 
 
-def _carry_out(api: "Api", planned: "Sequence[Planned]", ways: "Ways") -> "list[Change]":
-    from valerix_cli.cluster.apply import apply as carry_out  # noqa: PLC0415 - an extra, and slow
-
+def _carry_out(deployment: "Deployment", ways: "Ways") -> "Applied":
     try:
-        return carry_out(api, planned, ways)
+        return deployment.carry_out(ways)
     except (KeyboardInterrupt, SystemExit) as end:
         error = CliError(
             "The apply was interrupted.",
@@ -308,15 +403,13 @@ def _carry_out(api: "Api", planned: "Sequence[Planned]", ways: "Ways") -> "list[
         raise error from end
 
 
-def _prune(session: Session, api: "Api", target: "Target", left: "list[Ref]") -> "list[Ref]":
-    named = ", ".join(map(str, left))
-    session.agree(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # a question to a person, no SQL
-    for one in left:
-        api.delete(one)
-    return left
-
-
-def _say_orphans(session: Session, left: "Sequence[Ref]") -> None:
-    if left:
-        named = ", ".join(map(str, left))
+def _say_orphans(session: Session, left: "Orphans") -> None:
+    if left.objects:
+        named = ", ".join(map(str, left.refs))
         warn(f"Described no longer: {named}. Delete them: valerix cluster apply --prune", session.output)
+    _say_unknown(session, left.unknown)
+
+
+def _say_unknown(session: Session, unknown: "Sequence[str]") -> None:
+    if unknown:
+        talk(f"Not looked at, for want of the right to list them: {', '.join(unknown)}.", session.output)

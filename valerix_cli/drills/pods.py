@@ -64,7 +64,8 @@ class Pods:
         service = self._before[targets[0].name][0]
         workload = self._workload(service)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._api.patch(workload, {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}})
+        change = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED: now}}}}}
+        self._api.patch(workload, change, manager="valerix-drill")
         _until(lambda: self._is_rolled_out(workload), f"{workload} is not rolled out.")
         yield from targets
 

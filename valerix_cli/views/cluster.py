@@ -15,6 +15,7 @@ from valerix_cli.cluster.model import (
     Deleted,
     Diff,
     Readiness,
+    Revision,
     RolledBack,
     Workload,
 )
@@ -46,11 +47,16 @@ def readiness_view(found: Readiness) -> RenderableType:
 def diff_view(found: Diff) -> RenderableType:
     parts: list[RenderableType] = []
     for change in found.changes:
-        if change.fate == "unchanged":
+        if change.fate in {"unchanged", "refused"}:
             continue
         parts.append(Text(f"{MARKS[change.fate]} {change} ({change.fate})", style="bold"))
         parts += [Text(f"    {line}", style=_COLOURS.get(line[:1], "")) for line in change.lines]
+        parts += [coloured(f"    it {change.note}", "queued")] if change.note else []
     parts += [coloured(f"! {one}", "failed") for one in found.refused]
+    others = [f"  {change}: {field}" for change in found.changes for field in change.others]
+    if others:
+        parts += [Text(f"{len(others)} fields that others have set stay as they are:", style="dim")]
+        parts += [Text(line, style="dim") for line in others]
     return Group(*parts, Text(found.summary))
 
 
@@ -76,7 +82,7 @@ def status_view(found: ClusterStatus) -> RenderableType:
         [
             f"{one.kind}/{one.name}",
             _state(one.state),
-            f"{one.ready}/{one.wanted}",
+            f"{one.ready}/{one.wanted}" if one.wanted else "",
             str(one.restarts),
             str(one.revision or ""),
             one.image,
@@ -84,8 +90,9 @@ def status_view(found: ClusterStatus) -> RenderableType:
         ]
         for one in found.workloads
     ]
+    unseen = [Text(f"not shown, for want of the right to list them: {', '.join(found.unseen)}", style="dim")]
     if not rows:
-        return where
+        return Group(where, *(unseen if found.unseen else ()))
     listed = table(
         "workload",
         "state",
@@ -99,7 +106,7 @@ def status_view(found: ClusterStatus) -> RenderableType:
         wrap=("detail",),
         spare=("revision", "image"),
     )
-    return Group(where, Text(), listed)
+    return Group(where, Text(), listed, *(unseen if found.unseen else ()))
 
 
 def status_changes(before: ClusterStatus | None, now: ClusterStatus) -> list[Workload]:
@@ -111,6 +118,20 @@ def status_changes(before: ClusterStatus | None, now: ClusterStatus) -> list[Wor
 def workload_line(one: Workload) -> str:
     detail = f": {one.detail}" if one.detail else ""
     return f"{one.kind}/{one.name} {one.state} {one.ready}/{one.wanted} {one.image}{detail}"
+
+
+def history_view(found: list[Revision]) -> RenderableType:
+    rows: list[list[RenderableType]] = [
+        [
+            one.service,
+            f"{one.revision}{' (current)' if one.current else ''}",
+            one.created,
+            coloured(one.available, "confirmed" if one.available != "unknown" else "queued"),
+            one.image,
+        ]
+        for one in found
+    ]
+    return table("service", "revision", "created", "available", "image", rows=rows, right=("revision",))
 
 
 def rolled_back_view(found: list[RolledBack]) -> RenderableType:

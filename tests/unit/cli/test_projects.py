@@ -34,6 +34,7 @@ OF_A_CONTEXT: dict[str, tuple[str, bool]] = {
     "inventory_database_env": ('inventory_database_env = "VALERIX_INVENTORY_DATABASE"', True),
     "redis_env": ('redis_env = "VALERIX_THEIRS_REDIS"', True),
     "cluster": ('cluster = "kind-theirs"', True),
+    "cluster_uid": ('cluster = "kind-theirs"\ncluster_uid = "x"', True),
     "namespace": ('cluster = "kind-theirs"\nnamespace = "x"', True),
     "overlay": ('cluster = "kind-theirs"\noverlay = "x"', True),
     "allow_plain_http": ("allow_plain_http = true", False),

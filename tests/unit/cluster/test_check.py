@@ -1,10 +1,13 @@
 """Whether a cluster can take an overlay: what could not be looked at is not well."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from valerix_cli.cluster.check import check
+from valerix_cli.cluster.identity import KnownClusters
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import UnreachableError
 
@@ -15,13 +18,24 @@ class Cluster:
     """An API server that grants everything and has nothing."""
 
     server = "https://127.0.0.1:6443"
+    transport = SimpleNamespace(client=SimpleNamespace(configuration=SimpleNamespace(ssl_ca_cert=None)))
 
     def __init__(self, version: str = "v1.37.2", *, blind: bool = False) -> None:
         self.version = version
         self._blind = blind
 
-    def may(self, *_: Any) -> bool:
+    def may(self, verb: str, group: str, plural: str, namespace: str | None) -> bool:
+        assert namespace is None, f"{verb} {plural} {group}: the rules have said so already, a round trip each is slow"
         return True
+
+    def rules(self, _: str) -> list[Any]:
+        return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+
+    def get(self, _: Any) -> Any:
+        return {"metadata": {"uid": "0"}}
+
+    def each(self, do: Any, things: Any) -> list[Any]:
+        return list(map(do, things))
 
     def resource(self, *_: Any) -> None:
         return None
@@ -43,5 +57,7 @@ class Cluster:
         (Cluster(blind=True), "warning"),
     ],
 )
-def test_an_overlay_can_be_applied_where_all_was_looked_at_and_is_there(cluster: Any, verdict: str) -> None:
-    assert check(cluster, TARGET, []).verdict == verdict
+def test_an_overlay_can_be_applied_where_all_was_looked_at_and_is_there(
+    cluster: Any, verdict: str, tmp_path: Path
+) -> None:
+    assert check(cluster, TARGET, [], KnownClusters(tmp_path / "config.toml")).verdict == verdict

@@ -23,7 +23,7 @@ def deployment(**status: Any) -> Any:
     ("status", "verdict", "why"),
     [
         ({}, "ready", "ready"),
-        ({"observedGeneration": 1}, "waiting", "nobody has looked at it yet"),
+        ({"observedGeneration": 1}, "waiting", "its controller has not seen it yet"),
         ({"updatedReplicas": 1}, "waiting", "1 of 2 pods are new"),
         ({"replicas": 3}, "waiting", "1 old pod has to go"),
         ({"availableReplicas": 1}, "waiting", "1 of 2 pods are available"),

@@ -1,0 +1,145 @@
+"""One at a time, in the cluster that is meant, and over a server that is away for a while."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import Valerix
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.described import ends_with_help, overlay
+from tests.processes import eventually
+
+pytestmark = pytest.mark.long
+
+LEASE = "apis/coordination.k8s.io/v1/leases/valerix"
+DEEDS = {
+    "apply": ("apply", "--yes", "--image", "valerix:1.1.0"),
+    "rollback": ("rollback", "--yes"),
+    "delete": ("delete", "--yes"),
+}
+
+
+def held(valerix: Valerix, ago: float) -> None:
+    """By another, who renewed it some seconds ago."""
+    renewed = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="microseconds")
+    spec = {"holderIdentity": "ann@build, process 7: apply", "leaseDurationSeconds": 60, "renewTime": renewed}
+    thing = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "valerix"}, "spec": spec}
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{valerix.namespace}/leases/valerix"
+    valerix.plane.apply(thing, path, "somebody-else")
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_a_second_one_is_refused_and_the_first_is_named(deed: str, shop: Valerix) -> None:
+    held(shop, ago=1)
+    try:
+        said = ends_with_help(shop("cluster", *DEEDS[deed], code=4))
+        assert "ann@build, process 7: apply goes on there" in said
+    finally:
+        shop.plane.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases/valerix")
+
+
+def test_a_lease_whose_holder_is_gone_is_taken_and_given_back(shop: Valerix) -> None:
+    held(shop, ago=61)
+    shop("cluster", "apply", "--yes")
+    assert shop.find(LEASE) is None
+
+
+def test_of_two_applies_at_once_one_goes_on(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes")
+    first = valerix.started("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow")
+    eventually(lambda: valerix.find(LEASE), within=30, what="the first holds the lease")
+    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert f"process {first.pid}: apply goes on there" in said
+    first.terminate()
+    first.communicate(timeout=60)
+    assert valerix.find(LEASE) is None  # SIGTERM leaves nothing behind
+
+
+def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_name(
+    valerix: Valerix, plane: ControlPlane
+) -> None:
+    valerix("cluster", "apply", "--yes", "--no-wait")
+    known = valerix.directory / "known-clusters.json"
+    uid = plane.request("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"]
+    assert uid in known.read_text()
+    known.write_text(known.read_text().replace(uid, "0f2b7ed4-another"))
+    for deed in DEEDS.values():
+        said = ends_with_help(valerix("cluster", *deed, code=4))
+        assert "admin is another cluster than the one that the context `tests` means" in said
+        assert uid in said
+    found = valerix.json("cluster", "check", code=3)
+    assert next(line for line in found["checks"] if line["name"] == "identity")["status"] == "failed"
+    valerix("cluster", "check", "--accept", "--yes")
+    valerix("cluster", "apply", "--yes", "--no-wait")
+
+
+def test_gremlins_are_not_let_loose_by_an_overlay_that_is_not_the_context_s(valerix: Valerix) -> None:
+    valerix.allow("production", "admin", overlay="production")
+    said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", "local", code=4, context="production"))
+    assert "it lets gremlins loose, and the overlay of the context, production, does not" in said
+
+
+def test_an_apply_goes_on_when_the_api_server_was_away_for_three_seconds(valerix: Valerix) -> None:
+    process = valerix.started("cluster", "apply", "--yes")
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "wave 2" in line:
+            break
+    away = threading.Thread(target=restart, args=(valerix.plane,))
+    away.start()
+    _, rest = process.communicate(timeout=180)
+    away.join()
+    assert process.returncode == 0, said + rest
+    assert "trying again" in rest
+    assert valerix.json("cluster", "status")["state"] == "ready"
+
+
+def restart(plane: ControlPlane) -> None:
+    """The node of the control plane: controllers that are left alone take minutes to see the server again."""
+    plane.restart("kube-apiserver", after=3.0)
+    plane.restart("kube-controller-manager")
+
+
+def test_status_needs_no_more_than_the_right_to_view(valerix: Valerix, plane: ControlPlane) -> None:
+    valerix("cluster", "apply", "--yes", "--overlay", "local")
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "viewers"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "developers"}],
+    }
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    plane.apply(binding, f"{group}/namespaces/{valerix.namespace}/rolebindings/viewers")
+    valerix.allow("viewer", "developer")
+    found = valerix.json("cluster", "status", context="viewer")
+    assert found["state"] == "ready"
+    assert "Cluster" in found["unseen"]
+
+
+def test_an_overlay_that_keeps_its_data_elsewhere_is_refused(valerix: Valerix, tmp_path: Path) -> None:
+    valerix("cluster", "apply", "--yes")
+    other = overlay(tmp_path / "own", components=["cloudnative-pg"])
+    for more in ((), ("--prune",), ("--force-conflicts",)):
+        said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, *more, code=4))
+        assert "would leave the data behind" in said
+        assert "StatefulSet/postgres" in said
+    valerix("cluster", "delete", "--yes")
+    said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, code=4))
+    assert "PersistentVolumeClaim/data-postgres-0" in said
+
+
+def test_a_database_that_is_described_no_longer_is_never_pruned(valerix: Valerix, tmp_path: Path) -> None:
+    valerix("cluster", "apply", "--yes")
+    gone = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": yaml.safe_dump(DELETED)}
+    own = overlay(tmp_path / "own", patches=[gone])
+    valerix("cluster", "apply", "--yes", "--no-wait", "--prune", "--overlay", own)
+    assert valerix.find("apis/apps/v1/statefulsets/postgres")
+
+
+DELETED = {"$patch": "delete", "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "postgres"}}

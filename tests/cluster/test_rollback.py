@@ -1,0 +1,106 @@
+"""Back to what ran before: what is undone, how far back, and when it counts as done."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import Valerix
+from tests.cluster.described import ends_with_help, overlay, with_image
+from valerix_cli import __version__
+from valerix_cli.cluster.history import WAS_AVAILABLE
+from valerix_cli.cluster.objects import COMPONENT
+
+pytestmark = pytest.mark.long
+
+ADDED = "ADDED_BY_THE_BAD_RELEASE"
+
+
+def container_of(valerix: Valerix, name: str) -> Any:
+    return valerix.find(f"apis/apps/v1/deployments/{name}")["spec"]["template"]["spec"]["containers"][0]
+
+
+def bad_release(directory: Path) -> str:
+    """An image that crashes, and a variable that the release before did not have."""
+    variable = {"name": ADDED, "value": "1"}
+    patch = [{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": variable}]
+    adding = {"target": {"kind": "Deployment", "name": "order"}, "patch": json.dumps(patch)}
+    return overlay(directory, patches=[*with_image("valerix:1.1.0-crashing", "order"), adding])
+
+
+def test_an_upgrade_goes_through_after_a_rollback_and_nothing_of_the_bad_release_stays(
+    valerix: Valerix, tmp_path: Path
+) -> None:
+    valerix("cluster", "apply", "--yes")
+    valerix("cluster", "apply", "--yes", "--overlay", bad_release(tmp_path / "bad"), code=1)
+    assert ADDED in {one["name"] for one in container_of(valerix, "order")["env"]}
+    valerix("cluster", "rollback", "--yes")
+    assert ADDED not in {one["name"] for one in container_of(valerix, "order")["env"]}
+    assert valerix.json("cluster", "diff")["summary"].startswith("+0 ~0 -0")
+    valerix("cluster", "apply", "--yes", "--image", "valerix:1.2.0")
+    assert container_of(valerix, "order")["image"] == "valerix:1.2.0"
+    assert valerix.json("cluster", "status")["state"] == "ready"
+
+
+def test_a_rollback_passes_every_release_that_never_came_up(valerix: Valerix, tmp_path: Path) -> None:
+    valerix("cluster", "apply", "--yes")
+    for number in (1, 2):
+        crashing = with_image(f"valerix:1.{number}.0-crashing", "order")
+        valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / str(number), patches=crashing), code=1)
+    history = [one for one in valerix.json("cluster", "history") if one["service"] == "order"]
+    assert [(one["revision"], one["current"], one["available"]) for one in history] == [
+        (3, True, "unknown"),
+        (2, False, "unknown"),
+        (1, False, "now"),
+    ]
+    [back] = valerix.json("cluster", "rollback", "--yes")
+    assert (back["to_revision"], back["to_image"]) == (1, f"valerix:{__version__}")
+    assert valerix.json("cluster", "status")["state"] == "ready"
+    said = ends_with_help(valerix("cluster", "rollback", "order", "--yes", code=5))
+    assert "No earlier revision" in said
+    assert "valerix cluster rollback order --to-revision 3" in said
+
+
+def test_a_rollback_goes_to_the_revision_that_is_named(valerix: Valerix) -> None:
+    for image in ("valerix:1.0.0", "valerix:1.1.0", "valerix:1.2.0"):
+        valerix("cluster", "apply", "--yes", "--image", image)
+    valerix("cluster", "rollback", "order", "--to-revision", "1", "--yes")
+    assert container_of(valerix, "order")["image"] == "valerix:1.0.0"
+    assert container_of(valerix, "inventory")["image"] == "valerix:1.2.0"
+    said = ends_with_help(valerix("cluster", "rollback", "order", "--to-revision", "9", "--yes", code=5))
+    assert "has no revision 9" in said
+    assert ends_with_help(valerix("cluster", "rollback", "--to-revision", "1", "--yes", code=2))
+
+
+@pytest.mark.parametrize("deed", ["apply", "rollback"])
+def test_pods_count_only_once_the_controller_has_seen_the_change(deed: str, valerix: Valerix, tmp_path: Path) -> None:
+    """Until then those of the bad release are there still, and crash."""
+    valerix("cluster", "apply", "--yes")
+    crashing = overlay(tmp_path / "own", patches=with_image("valerix:1.1.0-crashing", "order"))
+    valerix("cluster", "apply", "--yes", "--overlay", crashing, code=1)
+    with valerix.plane.paused("kube-controller-manager"):
+        process = valerix.started("cluster", deed, "--yes")
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "its controller has not seen it yet" in line:
+                break
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 0, said + rest
+    assert container_of(valerix, "order")["image"] == f"valerix:{__version__}"
+
+
+def test_a_revision_that_was_not_waited_for_is_noted_once_it_is_available(valerix: Valerix) -> None:
+    valerix("cluster", "apply", "--yes", "--no-wait")
+    valerix("cluster", "apply", "--yes")
+    sets = [
+        one for one in valerix.listed("apis/apps/v1/replicasets") if one["metadata"]["labels"][COMPONENT] == "service"
+    ]
+    assert {WAS_AVAILABLE in one["metadata"]["annotations"] for one in sets} == {True}
+
+
+def test_no_service_is_said_to_go_back_that_has_nothing_to_go_back_to(valerix: Valerix, tmp_path: Path) -> None:
+    crashing = overlay(tmp_path / "own", patches=with_image("valerix:1.1.0-crashing", "order"))
+    assert "rollback" not in ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", crashing, code=1))

@@ -1,0 +1,102 @@
+"""Which fields of an object are whose, as the API server tells it."""
+
+from typing import Any
+
+import pytest
+
+from valerix_cli.cluster.ownership import applied, fields_of_others, has_applied, is_written_by
+
+CONTAINER = {"name": "order", "image": "valerix:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
+LIVE: Any = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {
+        "name": "order",
+        "namespace": "shop",
+        "uid": "1",
+        "labels": {"a": "ours", "team": "theirs"},
+        "finalizers": ["ours/keep", "theirs/keep"],
+        "managedFields": [
+            {
+                "manager": "valerix",
+                "operation": "Apply",
+                "fieldsV1": {
+                    "f:metadata": {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"ours/keep"': {}}},
+                    "f:spec": {
+                        "f:replicas": {},
+                        "f:containers": {
+                            'k:{"name":"order"}': {
+                                ".": {},
+                                "f:name": {},
+                                "f:image": {},
+                                "f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}},
+                            }
+                        },
+                        "f:strategy": {},
+                    },
+                },
+            },
+            {
+                "manager": "kubectl-edit",
+                "operation": "Update",
+                "fieldsV1": {
+                    "f:metadata": {"f:labels": {"f:team": {}}},
+                    "f:spec": {
+                        "f:replicas": {},
+                        "f:containers": {
+                            'k:{"name":"order"}': {"f:env": {'k:{"name":"B"}': {".": {}, "f:name": {}, "f:value": {}}}}
+                        },
+                    },
+                },
+            },
+            {
+                "manager": "kube-controller-manager",
+                "operation": "Update",
+                "subresource": "status",
+                "fieldsV1": {"f:status": {"f:replicas": {}}},
+            },
+        ],
+    },
+    "spec": {"replicas": 2, "paused": False, "containers": [CONTAINER], "strategy": {"type": "RollingUpdate"}},
+    "status": {"replicas": 2},
+}
+
+
+def test_what_was_applied_is_found_again_with_the_values_of_now() -> None:
+    assert applied(LIVE) == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "order", "namespace": "shop", "labels": {"a": "ours"}, "finalizers": ["ours/keep"]},
+        "spec": {
+            "replicas": 2,
+            "containers": [{"name": "order", "image": "valerix:1", "env": [{"name": "A", "value": "1"}]}],
+            "strategy": {"type": "RollingUpdate"},
+        },
+    }
+
+
+def test_of_one_who_has_applied_nothing_only_the_name_is_left() -> None:
+    assert applied(LIVE, "kubectl-edit").keys() == {"apiVersion", "kind", "metadata"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"), [(("spec", "replicas"), True), (("spec", "paused"), False), (("status",), False)]
+)
+def test_a_field_is_ours_if_we_have_applied_it(fields: tuple[str, ...], *, expected: bool) -> None:
+    assert has_applied(LIVE, *fields) is expected
+    assert not has_applied(LIVE, *fields, manager="kubectl-edit")  # which has set it, and not applied
+
+
+def test_the_fields_of_others_are_those_that_we_have_not_set_ourselves() -> None:
+    assert fields_of_others(LIVE) == [
+        ".metadata.labels.team (set by kubectl-edit)",
+        '.spec.containers[name="order"].env[name="B"].name (set by kubectl-edit)',
+        '.spec.containers[name="order"].env[name="B"].value (set by kubectl-edit)',
+    ]
+
+
+def test_whoever_has_set_a_field_has_written_the_object() -> None:
+    assert is_written_by(LIVE)
+    assert is_written_by(LIVE, "kubectl-edit")
+    assert not is_written_by(LIVE, "helm")
+    assert not is_written_by({"metadata": {}})

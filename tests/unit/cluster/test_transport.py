@@ -1,0 +1,96 @@
+"""Requests to an API server that is busy, or away for a while: which are repeated, and for how long."""
+
+import time
+from typing import Any
+
+import pytest
+
+from valerix_cli.cluster.transport import ApiError, Transport
+from valerix_cli.errors import UnreachableError
+
+AWAY = UnreachableError("The cluster does not answer.", "connection refused", "kubectl cluster-info")
+Answer = int | UnreachableError
+
+
+class Server(Transport):
+    """Answers as it is told, the last answer for ever."""
+
+    def __init__(self, *answers: Answer, patience: float = 5.0) -> None:
+        super().__init__(client=None, patience=patience, say=self._keep)
+        self.asked = 0
+        self.said: list[str] = []
+        self._answers = list(answers)
+
+    server = "https://127.0.0.1:6443"
+
+    def authorization(self) -> dict[str, str]:
+        return {}
+
+    def _keep(self, text: str) -> None:
+        self.said.append(text)
+
+    def _ask(self, *_: Any) -> tuple[int, bytes]:
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, UnreachableError):
+            raise answer
+        return answer, b'{"message": "etcdserver: leader changed"}' if answer == 500 else b"{}"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes only by sleeping."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+
+@pytest.mark.parametrize("trouble", [AWAY, 500, 502, 503, 504, 429])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
+def test_what_can_be_repeated_is_repeated_until_the_server_is_back(method: str, trouble: Answer) -> None:
+    server = Server(200, trouble, trouble, trouble, trouble, 200)
+    server.send("GET", "/version")
+    assert server.send(method, "/api") == b"{}"
+    assert server.asked == 6
+    assert server.said
+
+
+@pytest.mark.parametrize("trouble", [AWAY, 500, 503])
+def test_a_creation_is_not_repeated_since_it_may_have_been_carried_out(trouble: Answer) -> None:
+    server = Server(200, trouble, 200)
+    server.send("GET", "/version")
+    with pytest.raises((UnreachableError, ApiError)):
+        server.send("POST", "/api")
+    assert server.asked == 2
+
+
+def test_a_creation_that_a_busy_server_has_not_begun_is_repeated() -> None:
+    server = Server(429, 201)
+    assert server.send("POST", "/api") == b"{}"
+
+
+def test_a_server_that_never_answered_is_told_at_once() -> None:
+    server = Server(AWAY)
+    with pytest.raises(UnreachableError):
+        server.send("GET", "/version")
+    assert server.asked == 1
+
+
+def test_a_server_that_stays_away_is_given_up() -> None:
+    server = Server(200, AWAY, patience=30.0)
+    server.send("GET", "/version")
+    with pytest.raises(UnreachableError):
+        server.send("GET", "/api")
+    assert time.monotonic() <= 30.0
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+def test_an_answer_that_is_no_is_not_asked_for_again(status: int) -> None:
+    server = Server(status)
+    with pytest.raises(ApiError):
+        server.send("GET", "/api")
+    assert server.asked == 1

@@ -1,0 +1,122 @@
+"""One apply, from the plan to what was done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.apply import Ways
+from valerix_cli.cluster.apply import apply as apply_planned
+from valerix_cli.cluster.history import note_available
+from valerix_cli.cluster.lease import held
+from valerix_cli.cluster.model import Applied, Change, summary
+from valerix_cli.cluster.namespace import refuse_shared
+from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.cluster.plan import Orphans, Planned, orphans, plan, refusal_of
+from valerix_cli.cluster.scaling import AUTOSCALERS
+from valerix_cli.cluster.stores import refuse_data_left_behind
+from valerix_cli.cluster.where import Target
+
+_DEED = "apply"
+
+
+class Deployment:
+    """An overlay on its way into a cluster: planned, then carried out, by one at a time."""
+
+    def __init__(
+        self, api: Api, target: Target, things: Sequence[Object], *, force: bool, prune: bool, share: bool
+    ) -> None:
+        self.target = target
+        self.orphans = Orphans([], [])
+        self._api, self._things = api, things
+        self._force, self._prune, self._share = force, prune, share
+        self._planned: list[Planned] = []
+        self._alone = ExitStack()
+        self._check: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lease of the namespace; of one that is to be made, from the moment it is there."""
+        with self._alone:
+            if self._namespace() is not None:
+                self._take_lease()
+            yield
+
+    def plan(self) -> None:
+        """Find out what would change. Raises GuardError, or what the server says, for what must not or cannot be."""
+        if not self._share:
+            refuse_shared(self._api, self.target, self._namespace())
+        refuse_data_left_behind(self._api, self.target, self._things)
+        self.orphans = orphans(self._api, self.target, self._things)
+        pruned = self.orphans.refs if self._prune else ()
+        self._planned = plan(self._api, self.target, self._things, force=self._force, pruned=pruned)
+        if refusal := refusal_of(self._planned):
+            raise refusal
+
+    @property
+    def changes_something(self) -> bool:
+        return any(one.change.fate != "unchanged" for one in self._planned)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the changes cost."""
+        return [one.change.note for one in self._planned if one.change.note]
+
+    @property
+    def summary(self) -> str:
+        return summary([one.change for one in self._planned])
+
+    @property
+    def undo(self) -> str | None:
+        """What takes back all that was done and nothing else; None where no one command does."""
+        fates = {one.change.fate for one in self._planned}
+        changed = [one for one in self._planned if one.change.fate != "unchanged"]
+        if fates == {"created"}:
+            return "valerix cluster delete"
+        if changed and all(one.thing["kind"] == "Deployment" and one.change.fate == "changed" for one in changed):
+            return "valerix cluster rollback"
+        return None
+
+    def would_be(self) -> Applied:
+        return self._outcome([one.change for one in self._planned], dry_run=True)
+
+    def carry_out(self, ways: Ways) -> Applied:
+        """Do it. Raises at the first thing that does not come up; what was done until then stays."""
+        planned = self._with_namespace(ways)
+        ways = replace(ways, check=self._check)
+        note_available(self._api, self.target)
+        pruned = self._prune_all(ways, autoscalers=True)
+        changes = apply_planned(self._api, planned, ways)
+        if ways.wait:
+            note_available(self._api, self.target)
+        pruned += self._prune_all(ways, autoscalers=False)
+        return self._outcome([*changes, *pruned], dry_run=False)
+
+    def _outcome(self, changes: list[Change], *, dry_run: bool) -> Applied:
+        left = [] if self._prune and not dry_run else [str(one) for one in self.orphans.refs]
+        where = (self.target.cluster, self.target.namespace, self.target.overlay)
+        return Applied(*where, summary(changes), dry_run, changes, left, 0.0)
+
+    def _with_namespace(self, ways: Ways) -> list[Planned]:
+        """What is planned, once the namespace is there and its lease is ours."""
+        first = [one for one in self._planned if one.thing["kind"] == "Namespace"]
+        if first and self._namespace() is None:
+            for one in first:
+                self._api.apply(one.thing, force=ways.force)
+            self._take_lease()
+        return self._planned
+
+    def _prune_all(self, ways: Ways, *, autoscalers: bool) -> list[Change]:
+        """Delete what is described no longer: autoscalers before anything is applied, the rest after."""
+        kinds = {kind for _, kind in AUTOSCALERS}
+        gone = [one for one in self.orphans.objects if self._prune and (one["kind"] in kinds) is autoscalers]
+        for one in gone:
+            ways.check()
+            self._api.delete(ref(one), uid=one["metadata"]["uid"])
+        return [Change(one["kind"], one["metadata"]["name"], "deleted") for one in gone]
+
+    def _namespace(self) -> Object | None:
+        return self._api.get(Ref("v1", "Namespace", None, self.target.namespace))
+
+    def _take_lease(self) -> None:
+        self._check = self._alone.enter_context(held(self._api, self.target.namespace, _DEED))

@@ -1,0 +1,50 @@
+"""The contexts of the kubeconfig, as the `kubernetes` package reads it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from valerix_cli.cluster.overlays import INSTALL
+from valerix_cli.cluster.where import KubeContexts
+from valerix_cli.errors import BadUsageError, UnreachableError
+from valerix_cli.reasons import why
+
+AT_ONCE = 16
+"""Requests that are sent at the same time, each over a connection of its own."""
+
+
+@contextlib.contextmanager
+def kubernetes_errors() -> Iterator[None]:
+    """Tell what the `kubernetes` package makes of a kubeconfig in our own way."""
+    try:
+        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415 - slow, and an extra
+    except ImportError as error:
+        raise UnreachableError("Clusters need an extra.", f"no module named {error.name!r}", INSTALL) from None
+    try:
+        yield
+    except ConfigException as error:
+        raise BadUsageError(
+            "The kubeconfig was not understood.", why(error), "kubectl config view; KUBECONFIG names the file"
+        ) from error
+
+
+def kube_contexts() -> KubeContexts:
+    """The contexts of the kubeconfig. Raises BadUsageError where there is none that can be read."""
+    with kubernetes_errors():
+        from kubernetes import config  # noqa: PLC0415 - slow, and an extra
+
+        contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]  # the package is not typed
+        return KubeContexts([one["name"] for one in contexts], current["name"] if current else None)
+
+
+def client_of(name: str) -> Any:
+    """A client of the `kubernetes` package for one context; nothing is sent yet. Raises BadUsageError."""
+    with kubernetes_errors():
+        from kubernetes import client, config  # noqa: PLC0415 - slow, and an extra
+
+        configuration = client.Configuration()
+        configuration.retries = False
+        configuration.connection_pool_maxsize = AT_ONCE
+        return config.new_client_from_config(  # type: ignore[no-untyped-call]  # the same
+            context=name, client_configuration=configuration, persist_config=False
+        )

@@ -1,0 +1,112 @@
+"""What is in a namespace: ours, others', and what Kubernetes puts into each."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from valerix_cli.cluster import ownership
+from valerix_cli.cluster.api import Api, Resource
+from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object, Ref, labels, ref
+from valerix_cli.cluster.transport import ForbiddenError
+from valerix_cli.cluster.where import Target
+from valerix_cli.errors import GuardError
+
+MADE = "valerix.dev/made-by-valerix"
+"""Annotation of a namespace that an apply has made; no other is ever deleted."""
+_COPIES = frozenset({"Endpoints", "EndpointSlice", "Event", "PodMetrics"})
+"""Kinds that controllers make of others, with the labels of those, and take away with them."""
+_DEFAULTS = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
+"""What Kubernetes puts into every namespace."""
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """Objects of a namespace, as their metadata. `unknown`: the kinds that we have no right to list."""
+
+    objects: list[Object]
+    unknown: list[str]
+
+
+def contents(api: Api, namespace: str, selector: str = "") -> Contents:
+    """Every object in a namespace, of every kind that this cluster has; each once, whatever API versions it has."""
+    unknown: list[str] = []
+
+    def listed(resource: Resource) -> list[Object]:
+        try:
+            return api.metadata(resource, namespace, selector)
+        except ForbiddenError:
+            unknown.append(resource.plural)
+            return []
+
+    kinds = [one for one in api.namespaced if one.kind not in _COPIES]
+    found = {one["metadata"]["uid"]: one for objects in api.each(listed, kinds) for one in objects}
+    return Contents(list(found.values()), sorted(unknown))
+
+
+def is_ours(thing: Object) -> bool:
+    """Whether Valerix has applied it: its label says so, and so does the field manager; and nobody has made a copy."""
+    named = labels(thing).get(MANAGED_BY) == MANAGER
+    return named and ownership.is_written_by(thing) and not _is_made_by_a_controller(thing)
+
+
+def ours(api: Api, namespace: str) -> Contents:
+    """What Valerix has applied in a namespace."""
+    found = contents(api, namespace, f"{MANAGED_BY}={MANAGER}")
+    return Contents([one for one in found.objects if is_ours(one)], found.unknown)
+
+
+def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
+    """What is neither ours, nor made for what is ours, nor in every namespace."""
+    things = list(found)
+    by_uid = {one["metadata"]["uid"]: one for one in things}
+    known = set(ours_)
+
+    def is_others(thing: Object) -> bool:
+        if ref(thing) in known or (thing["kind"], thing["metadata"]["name"]) in _DEFAULTS:
+            return False
+        owners = [by_uid[uid] for uid in _owners(thing) if uid in by_uid]
+        return not owners or any(map(is_others, owners))
+
+    return [one for one in things if is_others(one)]
+
+
+def is_made_by_us(namespace: Object | None) -> bool:
+    return namespace is not None and MADE in (namespace["metadata"].get("annotations") or {})
+
+
+def marked(thing: Object, live: Object | None) -> Object:
+    """The description of a namespace that is to be made, or was made, by Valerix: it says so."""
+    if live is not None and not is_made_by_us(live):
+        return thing
+    annotations = {**(thing["metadata"].get("annotations") or {}), MADE: "true"}
+    return {**thing, "metadata": {**thing["metadata"], "annotations": annotations}}
+
+
+def refuse_shared(api: Api, target: Target, live: Object | None) -> None:
+    """Raise GuardError for a namespace that was there before, with objects of others in it.
+
+    Quotas, denied traffic and pod security of an overlay hold for the whole namespace.
+    """
+    if live is None or is_made_by_us(live) or ownership.is_written_by(live):
+        return
+    found = contents(api, target.namespace).objects
+    others = of_others(found, (ref(one) for one in found if is_ours(one)))
+    if others:
+        raise GuardError(
+            f"{target} is used by others.",
+            f"{_named(others)}; quota, network policies and pod security of the overlay would hold for them too",
+            "name another namespace in the context; or valerix cluster apply --share-namespace",
+        )
+
+
+def _named(things: Sequence[Object]) -> str:
+    shown = 3
+    more = f" and {len(things) - shown} more" if len(things) > shown else ""
+    return f"it has {', '.join(str(ref(one)) for one in things[:shown])}{more}"
+
+
+def _owners(thing: Object) -> list[str]:
+    return [owner["uid"] for owner in thing["metadata"].get("ownerReferences") or ()]
+
+
+def _is_made_by_a_controller(thing: Object) -> bool:
+    return any(owner.get("controller") for owner in thing["metadata"].get("ownerReferences") or ())

@@ -1,0 +1,85 @@
+"""How many pods a workload has: said by its description, or by an autoscaler."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from valerix_cli.cluster import ownership
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.cluster.transport import ApiError
+from valerix_cli.errors import GuardError
+
+HANDOVER = "valerix-handover"
+"""The field manager that keeps a number of pods between us and an autoscaler, which sets it as it sees fit."""
+SCALED = frozenset({"Deployment", "StatefulSet"})
+AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject"))
+_REPLICAS = ".spec.replicas"
+
+
+def is_handed_over(thing: Object, live: Object | None) -> bool:
+    """Whether the description leaves to others what it has said until now: how many pods there are.
+
+    Without more ado the API server would fall back on one.
+    """
+    return (
+        live is not None
+        and thing["kind"] in SCALED
+        and "replicas" not in thing["spec"]
+        and "replicas" in live["spec"]
+        and ownership.has_applied(live, "spec", "replicas")
+    )
+
+
+def handed_over(live: Object, autoscalers: Iterable[Object]) -> int:
+    """How many pods an autoscaler is to begin with: those that there are.
+
+    Where there is none, as many as it has at the least: it leaves alone what was scaled to zero.
+    """
+    scaled = (one["spec"] for one in autoscalers if _scales(one, live))
+    least = max((int(spec.get("minReplicas", spec.get("minReplicaCount", 1))) for spec in scaled), default=0)
+    return int(live["spec"]["replicas"]) or least
+
+
+def with_replicas(thing: Object, number: int) -> Object:
+    """The description, with a number of pods."""
+    return {**thing, "spec": {**thing["spec"], "replicas": number}}
+
+
+def hand_over(api: Api, which: Ref, number: int) -> None:
+    """Have the number of pods belong to HANDOVER as well, so that it stays when our description has none."""
+    metadata = {"name": which.name, "namespace": which.namespace}
+    kept = {"apiVersion": which.api_version, "kind": which.kind, "metadata": metadata}
+    api.apply({**kept, "spec": {"replicas": number}}, force=True, manager=HANDOVER)
+
+
+def is_about_replicas(error: ApiError) -> bool:
+    """Whether nothing but the number of pods is disputed."""
+    return error.is_conflict and {cause.get("field") for cause in error.causes} == {_REPLICAS}
+
+
+def was_autoscaled(live: Object) -> bool:
+    """Whether an autoscaler has had the number of pods: it is the controller's, or was handed over to it."""
+    entries: Iterable[Mapping[str, Any]] = live["metadata"].get("managedFields") or ()
+    return any(
+        entry["manager"] == HANDOVER or entry.get("subresource") == "scale"
+        for entry in entries
+        if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    )
+
+
+def autoscaler_of(autoscalers: Iterable[Object], thing: Object) -> Ref | None:
+    """What scales a workload, if anything does."""
+    return next((ref(one) for one in autoscalers if _scales(one, thing)), None)
+
+
+def _scales(autoscaler: Object, thing: Object) -> bool:
+    target = autoscaler["spec"]["scaleTargetRef"]
+    return (target.get("kind", "Deployment"), target["name"]) == (thing["kind"], thing["metadata"]["name"])
+
+
+def still_scaled(about: Ref, autoscaler: Ref) -> GuardError:
+    return GuardError(
+        f"{about} is scaled by {autoscaler}, which is described no longer.",
+        "the description and the autoscaler would each set the number of pods, in turns",
+        "valerix cluster apply --prune, which deletes the autoscaler first",
+    )

@@ -1,0 +1,90 @@
+"""Volumes of stateful sets: what their claims ask for, and how they grow.
+
+A stateful set's claim templates cannot be changed, and are only read when a claim is made. So a volume grows by its
+claim, and the stateful set is deleted without its pods and made anew for the sake of claims to come.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.objects import Object, Ref, amount, ref
+from valerix_cli.errors import BadUsageError, CliError
+
+CLAIM = "PersistentVolumeClaim"
+
+
+def grown_claims(api: Api, thing: Object) -> list[tuple[Object, str]]:
+    """The claims that are smaller than the description wants them, and the size that it wants.
+
+    Raises BadUsageError for a volume that would have to shrink, CliError for one whose class cannot be expanded.
+    """
+    found = []
+    for claim, size in _claims(api, thing):
+        now, wanted = amount(claim["spec"]["resources"]["requests"]["storage"]), amount(size)
+        if now > wanted:
+            raise _shrunk(ref(claim), str(claim["spec"]["resources"]["requests"]["storage"]), size)
+        if now < wanted:
+            _refuse_fixed(api, claim)
+            found.append((claim, size))
+    return found
+
+
+def with_live_templates(thing: Object, live: Object) -> Object | None:
+    """The description with the claim templates that are there; None where they differ in more than sizes."""
+    described, there = (one["spec"].get("volumeClaimTemplates") or [] for one in (thing, live))
+    if len(described) != len(there) or not all(map(_differ_in_size_only, described, there)):
+        return None
+    return {**thing, "spec": {**thing["spec"], "volumeClaimTemplates": there}}
+
+
+def resize(claim: Object, size: str) -> Object:
+    """The claim as it is to be: nothing but its size is described."""
+    metadata = {name: claim["metadata"][name] for name in ("name", "namespace")}
+    spec = {"resources": {"requests": {"storage": size}}}
+    return {"apiVersion": "v1", "kind": CLAIM, "metadata": metadata, "spec": spec}
+
+
+def _claims(api: Api, thing: Object) -> Iterator[tuple[Object, str]]:
+    """The claims that exist of what a description makes claims for, and the size that it says."""
+    namespace = thing["metadata"].get("namespace")
+    if thing["kind"] == "StatefulSet":
+        for template in thing["spec"].get("volumeClaimTemplates") or ():
+            for number in range(thing["spec"].get("replicas", 1)):
+                name = f"{template['metadata']['name']}-{thing['metadata']['name']}-{number}"
+                if claim := api.get(Ref("v1", CLAIM, namespace, name)):
+                    yield claim, template["spec"]["resources"]["requests"]["storage"]
+    elif thing["kind"] == "Cluster" and thing["apiVersion"].startswith("postgresql.cnpg.io/"):
+        parts = {"PG_DATA": thing["spec"].get("storage"), "PG_WAL": thing["spec"].get("walStorage")}
+        selector = f"cnpg.io/cluster={thing['metadata']['name']}"
+        for claim in api.find_all("v1", CLAIM, namespace, selector):
+            part = parts.get((claim["metadata"].get("labels") or {}).get("cnpg.io/pvcRole", ""))
+            if part and part.get("size"):
+                yield claim, part["size"]
+
+
+def _differ_in_size_only(described: Object, there: Object) -> bool:
+    def rest(template: Object) -> Any:
+        spec = {name: value for name, value in template["spec"].items() if name not in {"resources", "volumeMode"}}
+        return template["metadata"]["name"], spec
+
+    return bool(rest(described) == rest(there))
+
+
+def _shrunk(claim: Ref, now: str, wanted: str) -> BadUsageError:
+    return BadUsageError(
+        f"{claim} cannot become smaller.",
+        f"it has {now}, and the overlay describes {wanted}",
+        f"describe {now} in the overlay; or move the data to a new volume",
+    )
+
+
+def _refuse_fixed(api: Api, claim: Object) -> None:
+    name = claim["spec"].get("storageClassName")
+    found = api.get(Ref("storage.k8s.io/v1", "StorageClass", None, name)) if name else None
+    if found is not None and not found.get("allowVolumeExpansion"):
+        raise CliError(
+            f"{ref(claim)} cannot grow.",
+            f"its storage class {name} does not allow volumes to be expanded",
+            "kubectl get storageclass; move the data to a volume of a class that does",
+        )

@@ -1,0 +1,65 @@
+"""Where a namespace keeps its orders, so that no description of another place starts empty beside it."""
+
+from collections.abc import Iterator, Sequence
+
+from valerix_cli.cluster.api import Api
+from valerix_cli.cluster.objects import COMPONENT, Object, Ref, labels, ref
+from valerix_cli.cluster.where import Target
+from valerix_cli.errors import GuardError
+
+_POSTGRES = "postgres"
+_CLUSTER = ("postgresql.cnpg.io/v1", "Cluster")
+_PARTS = "app.kubernetes.io/part-of=valerix"
+
+
+def is_data_store(thing: Object) -> bool:
+    """Whether data is lost with it, or with what is deleted after it. One that is described no longer is kept."""
+    return labels(thing).get(COMPONENT) == "datastore" and thing["kind"] in {"StatefulSet", "Cluster", "Database"}
+
+
+def refuse_data_left_behind(api: Api, target: Target, things: Sequence[Object]) -> None:
+    """Raise GuardError where orders are kept in a database that is not described, and one that is would be new."""
+    described = {ref(thing) for thing in things if _holds_orders(thing)}
+    new = [one for one in sorted(described) if api.get(one) is None]
+    if not new or any(_is_import(thing) for thing in things):
+        return
+    kinds = {one.kind for one in described}
+    left = [one for one in _stores(api, target) if one not in described]
+    left += [claim for claim, kind in _claims(api, target) if kind not in kinds]
+    if left:
+        raise GuardError(
+            f"The overlay {target.overlay} would leave the data behind.",
+            f"{left[0]} in {target} holds orders; the overlay keeps them in {new[0]}, which would start empty",
+            "docs/deploy.md, From one PostgreSQL to three; or the overlay that was applied before",
+        )
+
+
+def _stores(api: Api, target: Target) -> list[Ref]:
+    """The databases that are there."""
+    return [
+        ref(thing)
+        for api_version, kind in (("apps/v1", "StatefulSet"), _CLUSTER)
+        for thing in api.find_visible(api_version, kind, target.namespace, _PARTS)
+        if _holds_orders(thing)
+    ]
+
+
+def _claims(api: Api, target: Target) -> Iterator[tuple[Ref, str]]:
+    """The claims that hold the data of a database, also of one that is gone, and the kind of that."""
+    for claim in api.find_all("v1", "PersistentVolumeClaim", target.namespace):
+        if labels(claim).get("cnpg.io/cluster") == _POSTGRES:
+            yield ref(claim), "Cluster"
+        elif claim["metadata"]["name"].startswith(f"data-{_POSTGRES}-"):
+            yield ref(claim), "StatefulSet"
+
+
+def _holds_orders(thing: Object) -> bool:
+    return thing["metadata"]["name"] == _POSTGRES and (
+        thing["kind"] == "StatefulSet" or (thing["apiVersion"], thing["kind"]) == _CLUSTER
+    )
+
+
+def _is_import(thing: Object) -> bool:
+    if (thing["apiVersion"], thing["kind"]) != _CLUSTER:
+        return False
+    return "import" in ((thing["spec"].get("bootstrap") or {}).get("initdb") or {})

@@ -1,0 +1,173 @@
+"""Requests to an API server, repeated while it is busy or unavailable; an answer that is no is an ApiError."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from valerix_cli.cluster.objects import Object
+from valerix_cli.errors import CliError, GuardError, UnreachableError
+from valerix_cli.reasons import why
+
+LIMIT = 15.0  # seconds that an answer may take
+PATIENCE = 30.0
+"""Seconds that a request is repeated for when a server that has answered before does not."""
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds before each repetition; the last one holds for all further ones."""
+_BUSY = 429
+_ERROR, _UNAVAILABLE = 500, frozenset({502, 503, 504})
+"""A server that is starting, ending, or without its store; a request may have been carried out nevertheless."""
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _CONFLICT, _INVALID = 401, 403, 404, 405, 409, 422
+
+
+class ApiError(CliError):
+    """The API server said no. `status` is HTTP's; `causes` are its reasons, field by field."""
+
+    def __init__(self, what: str, why: str, hint: str, *, status: int, causes: Sequence[Object] = ()) -> None:
+        super().__init__(what, why, hint)
+        self.status = status
+        self.causes = causes
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such object, or no such way to ask for it."""
+        return self.status in {_NOT_FOUND, _NOT_ALLOWED}
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether another manager has set what we wanted to set."""
+        return self.status == _CONFLICT and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
+
+    @property
+    def is_invalid(self) -> bool:
+        return self.status == _INVALID
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the object exists already, or has changed since it was read."""
+        return self.status == _CONFLICT and not self.is_conflict
+
+
+class ForbiddenError(GuardError):
+    """The API server knows us, and does not permit it."""
+
+
+@dataclass
+class Transport:
+    """The way to one API server. `client`: of the `kubernetes` package, which has found the credentials."""
+
+    client: Any
+    limit: float = LIMIT
+    patience: float = PATIENCE
+    say: Callable[[str], None] = field(default=lambda _: None)
+    """Is told when a request is repeated."""
+    _answered: bool = False
+    _time: tuple[datetime, float] | None = None
+    """What the server's clock last said, and our own monotonic one then."""
+
+    @property
+    def server(self) -> str:
+        return str(self.client.configuration.host)
+
+    def now(self) -> datetime:
+        """The server's clock, to a second or so."""
+        if self._time is None:
+            self.send("GET", "/version")
+        said, then = self._time or (datetime.now(UTC), time.monotonic())
+        return said + timedelta(seconds=time.monotonic() - then)
+
+    def send(  # noqa: PLR0913 - the parts of a request
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        about: str | None = None,
+        repeatable: bool | None = None,
+    ) -> bytes:
+        """Send a request; `repeatable`: carried out twice it does what it does once, as all but POST do."""
+        address = f"{self.server}{path}"
+        url = f"{address}?{urlencode(query)}" if query else address
+        # what is not JSON by its name the package takes as text
+        sent = body if content_type.endswith("json") else json.dumps(body)
+
+        def ask() -> tuple[int, bytes]:
+            headers = {"Accept": accept, "Content-Type": content_type, **self.authorization()}
+            return self._ask(method, url, headers, sent)
+
+        status, content = self._persistently(ask, repeatable=method != "POST" if repeatable is None else repeatable)
+        if status >= 400:  # noqa: PLR2004 - HTTP's errors
+            raise _refused(status, content, f"{method} {path}", about)
+        return content
+
+    def _persistently(self, ask: Callable[[], tuple[int, bytes]], *, repeatable: bool) -> tuple[int, bytes]:
+        """Ask again while the server is busy, or where that does no harm, unavailable after it has answered before."""
+        deadline = time.monotonic() + self.patience
+        pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
+        while True:
+            pause = next(pauses)
+            last = time.monotonic() + pause > deadline
+            try:
+                status, content = ask()
+            except UnreachableError as error:
+                if last or not (repeatable and self._answered):
+                    raise
+                trouble = error.why
+            else:
+                self._answered = True
+                if last or not (status == _BUSY or (repeatable and _is_unavailable(status, content))):
+                    return status, content
+                trouble = f"it answers {status}"
+            if pause >= _PAUSES[-2]:
+                self.say(f"the API server is not available, trying again: {trouble}")
+            time.sleep(pause)
+
+    def _ask(self, method: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
+        """Send it once. Raises UnreachableError."""
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow, and an extra
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
+
+        rest = self.client.rest_client
+        try:
+            answer = rest.request(method, url, headers=headers, body=body, _request_timeout=self.limit)
+            if date := answer.getheader("Date"):
+                self._time = parsedate_to_datetime(date), time.monotonic()
+            return answer.status, bytes(answer.read())
+        except (ApiException, HTTPError, OSError) as error:
+            raise UnreachableError(
+                "The cluster does not answer.",
+                f"{self.server}: {why(error)}",
+                "valerix cluster check; kubectl cluster-info",
+            ) from error
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who we are, if it takes one; it may be a new one each time."""
+        known = self.client.configuration.auth_settings().get("BearerToken")
+        return {"authorization": known["value"]} if known and known.get("value") else {}
+
+
+def _is_unavailable(status: int, content: bytes) -> bool:
+    return status in _UNAVAILABLE or (status == _ERROR and b"etcdserver" in content)
+
+
+def _refused(status: int, content: bytes, asked: str, about: str | None) -> CliError:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = {}
+    message = str(said.get("message") or content.decode(errors="replace").strip() or f"HTTP {status}")
+    causes = (said.get("details") or {}).get("causes") or ()
+    what = f"{about or asked} was refused."
+    if status == _UNAUTHORIZED:
+        return GuardError("The cluster does not know you.", message, "log in again; kubectl auth whoami")
+    if status == _FORBIDDEN and "forbidden: User" in message:
+        return ForbiddenError(what, message, "valerix cluster check prints the Role that would grant what is missing")
+    return ApiError(what, message, "valerix cluster diff", status=status, causes=causes)
