@@ -145,7 +145,7 @@ def drills(session: nox.Session) -> None:
 def monitoring(session: nox.Session) -> None:
     """Have a real Prometheus watch a real platform in calm and in chaos, and a real collector take its traces.
 
-    Needs Debian's prometheus and prometheus-alertmanager, or the same from elsewhere on the path; some five minutes.
+    Needs Debian's prometheus and prometheus-alertmanager, or the same from elsewhere on the path; some ten minutes.
     """
     if not shutil.which(
         "prometheus"

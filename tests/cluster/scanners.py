@@ -2,7 +2,7 @@
 
 Both are programs in Go, `go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0` and
 `go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0`; one that is not on the path is said to be missing.
-Each pair of components that may be combined is rendered on the base, in both orders. What kube-score may find is listed
+Each pair of components that may be combined is rendered on the base. What kube-score may find is listed
 with its reason, and an exception that nothing needs is a finding itself. kubeconform has the schemas of Kubernetes from
 kubernetes-validate, and those of custom resources where KUBEBUILDER_ASSETS has them; nothing is downloaded.
 """
@@ -45,11 +45,13 @@ _OPERATOR = "selects pods that an operator makes, which no manifest of ours desc
 _IMPORT = "stands still while its data is taken along, which an autoscaler respects"
 EXCEPTED = {
     **{("container-security-context-user-group-id", thing): _OWN_USER
-       for thing in ("StatefulSet/postgres", "Deployment/redis", "Deployment/grafana", "CronJob/backup")},
+       for thing in ("StatefulSet/postgres", "Deployment/redis", "Deployment/grafana", "CronJob/backup",
+                     "CronJob/restore")},
     **{(check, f"Deployment/{name}"): _ONE
        for check in ("deployment-replicas", "deployment-strategy")
        for name in ("redis", "prometheus", "alertmanager", "grafana")},
     ("deployment-replicas", "Deployment/worker"): "KEDA decides; a number would be set by each apply",
+    ("cronjob-has-deadline", "CronJob/restore"): "it is suspended, so nothing starts it by the clock",
     **{(check, f"Deployment/{name}"): _IMPORT
        for check in ("deployment-replicas", "deployment-targeted-by-hpa-does-not-have-replicas-configured")
        for name in ("order", "inventory")},
@@ -92,9 +94,10 @@ def of_overlays() -> Iterator[tuple[str, str]]:
 
 
 def combinations() -> Iterator[tuple[str, str]]:
-    """(names, YAML) of each pair of components and what both need, in the order of an overlay."""
-    for pair in itertools.permutations(COMPONENTS, 2):
-        names = list(dict.fromkeys([*(one for name in pair for one in NEEDED.get(name, ())), *pair]))
+    """(names, YAML) of each pair of components and what both need, which comes first."""
+    for pair in itertools.combinations(COMPONENTS, 2):
+        needed = dict.fromkeys(one for name in pair for one in NEEDED.get(name, ()))
+        names = list(dict.fromkeys([*needed, *pair]))
         if not any(both <= set(names) for both in EXCLUSIVE):
             yield " + ".join(names), raw_with(names)
 
