@@ -203,8 +203,9 @@ def status(
         )
     failed = [one for one in found.workloads if one.state == "failed"]
     if failed:
+        how = "has failed" if failed[0].kind in {"Job", "CronJob"} else "does not come up"
         raise CliError(
-            f"{failed[0].kind}/{failed[0].name} does not come up.",
+            f"{failed[0].kind}/{failed[0].name} {how}.",
             failed[0].detail,
             "correct it and apply again; valerix cluster history shows what services can go back to",
         )
