@@ -83,9 +83,17 @@ class Api:
         }
 
     def each(self, do: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """`do` of each of `things`, in their order, several requests at a time; the first error is raised."""
+        """`do` of each of `things`, in their order, several requests at a time; the first error is raised.
+
+        Interrupted, it waits for the requests under way and begins no more.
+        """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="api") as threads:
-            return list(threads.map(do, things))
+            try:
+                return list(threads.map(do, things))
+            except (KeyboardInterrupt, SystemExit):
+                self.transport.cancel()
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def get(self, wanted: Ref) -> Object | None:
         """An object as it is, None where there is none."""

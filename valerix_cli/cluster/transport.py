@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,12 +68,17 @@ class Transport:
     say: Callable[[str], None] = field(default=lambda _: None)
     """Is told when a request is repeated."""
     _answered: bool = False
+    _cancelled: threading.Event = field(default_factory=threading.Event)
     _time: tuple[datetime, float] | None = None
     """What the server's clock last said, and our own monotonic one then."""
 
     @property
     def server(self) -> str:
         return str(self.client.configuration.host)
+
+    def cancel(self) -> None:
+        """Repeat nothing from now on, since somebody waits for the end."""
+        self._cancelled.set()
 
     def now(self) -> datetime:
         """The server's clock, to a second or so."""
@@ -114,7 +120,7 @@ class Transport:
         pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
         while True:
             pause = next(pauses)
-            last = time.monotonic() + pause > deadline
+            last = self._cancelled.is_set() or time.monotonic() + pause > deadline
             try:
                 status, content = ask()
             except UnreachableError as error:
@@ -128,7 +134,7 @@ class Transport:
                 trouble = f"it answers {status}"
             if pause >= _PAUSES[-2]:
                 self.say(f"the API server is not available, trying again: {trouble}")
-            time.sleep(pause)
+            self._cancelled.wait(pause)
 
     def _ask(self, method: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
         """Send it once. Raises UnreachableError."""

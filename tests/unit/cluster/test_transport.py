@@ -1,10 +1,13 @@
 """Requests to an API server that is busy, or away for a while: which are repeated, and for how long."""
 
+import math
+import threading
 import time
 from typing import Any
 
 import pytest
 
+from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.transport import ApiError, Transport
 from valerix_cli.errors import UnreachableError
 
@@ -17,6 +20,7 @@ class Server(Transport):
 
     def __init__(self, *answers: Answer, patience: float = 5.0) -> None:
         super().__init__(client=None, patience=patience, say=self._keep)
+        self._cancelled = Event()
         self.asked = 0
         self.said: list[str] = []
         self._answers = list(answers)
@@ -37,16 +41,20 @@ class Server(Transport):
         return answer, b'{"message": "etcdserver: leader changed"}' if answer == 500 else b"{}"
 
 
+class Event(threading.Event):
+    """Time passes only by waiting for it."""
+
+    now = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        Event.now += timeout or 0.0
+        return self.is_set()
+
+
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes only by sleeping."""
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    Event.now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: Event.now)
 
 
 @pytest.mark.parametrize("trouble", [AWAY, 500, 502, 503, 504, 429])
@@ -94,3 +102,26 @@ def test_an_answer_that_is_no_is_not_asked_for_again(status: int) -> None:
     with pytest.raises(ApiError):
         server.send("GET", "/api")
     assert server.asked == 1
+
+
+def test_what_was_cancelled_is_not_repeated() -> None:
+    server = Server(200, AWAY)
+    server.send("GET", "/version")
+    server.cancel()
+    with pytest.raises(UnreachableError):
+        server.send("GET", "/api")
+    assert server.asked == 2
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_ends_what_is_repeated_side_by_side(end: type[BaseException]) -> None:
+    server = Server(200, AWAY, patience=math.inf)
+    server.send("GET", "/version")
+
+    def ask(number: int) -> None:
+        if number:
+            server.send("GET", "/api")
+        raise end
+
+    with pytest.raises(end):
+        Api(server).each(ask, range(20))
