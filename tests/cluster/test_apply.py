@@ -119,14 +119,14 @@ def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_pa
     assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
 
 
-def test_a_migration_of_another_version_is_another_job_and_prune_deletes_the_last(valerix: Valerix) -> None:
+def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     before = migration_of(valerix)
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0")
     after = migration_of(valerix, "valerix:0.2.0")
     assert f"+ Job/{after}" in done.stdout
-    assert f"Job/{before}" in done.stderr, "it is described no longer"
-    valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0", "--prune")
+    assert f"- Job/{before} (deleted)" in done.stdout
+    assert f"- ConfigMap/{before} (deleted)" in done.stdout
     assert valerix.find(f"apis/batch/v1/jobs/{before}") is None
 
 
@@ -268,7 +268,7 @@ def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: V
     done = valerix.interrupted("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", once="wave 4")
     assert done.code == 130
     assert "valerix cluster apply, which goes on with the rest" in ends_with_help(done)
-    valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0", "--prune")  # the migration that is not wanted too
+    valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
     assert valerix.json("cluster", "status")["state"] == "ready"
 
 

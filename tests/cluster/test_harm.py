@@ -189,4 +189,4 @@ def test_the_hint_after_an_apply_takes_back_no_more_than_was_done(valerix: Valer
     assert "+1 ~0" in done.stdout
     assert "Undo" not in done.stderr
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
-    assert "delete" not in done.stderr
+    assert "Undo: valerix cluster rollback" in done.stderr

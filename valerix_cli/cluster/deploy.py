@@ -12,7 +12,7 @@ from valerix_cli.cluster.lease import held
 from valerix_cli.cluster.model import Applied, Change, summary
 from valerix_cli.cluster.namespace import refuse_shared
 from valerix_cli.cluster.objects import Object, Ref, ref
-from valerix_cli.cluster.plan import Orphans, Planned, orphans, plan, refusal_of
+from valerix_cli.cluster.plan import Orphans, Planned, is_migration, orphans, plan, refusal_of
 from valerix_cli.cluster.scaling import AUTOSCALERS
 from valerix_cli.cluster.stores import refuse_data_left_behind
 from valerix_cli.cluster.where import Target
@@ -68,9 +68,9 @@ class Deployment:
 
     @property
     def undo(self) -> str | None:
-        """What takes back all that was done and nothing else; None where no one command does."""
+        """What takes back all that was done, but for schemas, and nothing else; None where no one command does."""
         fates = {one.change.fate for one in self._planned}
-        changed = [one for one in self._planned if one.change.fate != "unchanged"]
+        changed = [one for one in self._planned if one.change.fate != "unchanged" and not is_migration(one.thing)]
         if fates == {"created"}:
             return "valerix cluster delete"
         if changed and all(one.thing["kind"] == "Deployment" and one.change.fate == "changed" for one in changed):
@@ -107,9 +107,13 @@ class Deployment:
         return self._planned
 
     def _prune_all(self, ways: Ways, *, autoscalers: bool) -> list[Change]:
-        """Delete what is described no longer: autoscalers before anything is applied, the rest after."""
+        """Delete what is described no longer: autoscalers before anything is applied, the rest after.
+
+        Migrations of other versions go in any case: one that failed would look like a failure of this version.
+        """
         kinds = {kind for _, kind in AUTOSCALERS}
         gone = [one for one in self.orphans.objects if self._prune and (one["kind"] in kinds) is autoscalers]
+        gone += [] if autoscalers else self.orphans.superseded
         for one in gone:
             ways.check()
             self._api.delete(ref(one), uid=one["metadata"]["uid"])

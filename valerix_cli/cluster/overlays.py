@@ -1,17 +1,18 @@
 """What is to be in a cluster, as kustomize makes it of an overlay."""
 
+import re
 import shutil
 import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object
+from valerix_cli.cluster.objects import COMPONENT, MANAGED_BY, MANAGER, Object, containers, labels, pod_templates
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.quoting import word
 
@@ -44,14 +45,31 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
     `image` (`registry/name:tag`, or with `@sha256:…`) takes the place of the services' own. Raises BadUsageError where
     kustomize does not understand the overlay.
     """
-    with _adjusted(overlay, namespace, image) as directory:
-        done = subprocess.run(  # noqa: S603 - our own program, or the user's # nosec B603
-            [kubectl(), "kustomize", str(directory)], capture_output=True, timeout=_LIMIT, check=False
-        )
+    replaced = dict.fromkeys(_images_of_services(overlay), image) if image is not None else {}
+    with _adjusted(overlay, namespace, replaced) as directory:
+        return [_ours(thing) for thing in _kustomized(directory, overlay)]
+
+
+def _images_of_services(overlay: Path) -> set[str]:
+    """What the services' image is called in an overlay, without its tag: one that renames it hides `valerix`."""
+    images = {
+        container["image"]
+        for thing in _kustomized(overlay, overlay)
+        if labels(thing).get(COMPONENT) in {"service", "migration"}
+        for template in pod_templates(thing)
+        for container in containers(template)
+    }
+    return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images}
+
+
+def _kustomized(directory: Path, overlay: Path) -> list[Object]:
+    done = subprocess.run(  # noqa: S603 - our own program, or the user's # nosec B603
+        [kubectl(), "kustomize", str(directory)], capture_output=True, timeout=_LIMIT, check=False
+    )
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
         raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {word(overlay)}")
-    return [_ours(thing) for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
+    return [thing for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
 
 
 def allows_gremlins(things: Iterable[Object]) -> bool:
@@ -71,16 +89,16 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @contextmanager
-def _adjusted(overlay: Path, namespace: str | None, image: str | None) -> Iterator[Path]:
-    """The overlay, or one around it that says what was asked for."""
-    if namespace is None and image is None:
+def _adjusted(overlay: Path, namespace: str | None, images: Mapping[str, str]) -> Iterator[Path]:
+    """The overlay, or one around it that says what was asked for: `images` that take the place of those of a name."""
+    if namespace is None and not images:
         yield overlay
         return
     around: dict[str, Any] = {"resources": [str(overlay)]}
     if namespace is not None:
         around["namespace"] = namespace
-    if image is not None:
-        around["images"] = [{"name": "valerix", **parse_image(image)}]
+    if images:
+        around["images"] = [{"name": name, **parse_image(image)} for name, image in images.items()]
     with tempfile.TemporaryDirectory(prefix="valerix-") as name:
         directory = Path(name).resolve()
         around["resources"] = [_relative(overlay, directory)]

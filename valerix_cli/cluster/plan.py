@@ -12,7 +12,7 @@ from valerix_cli.cluster import namespace, ownership, scaling, secrets, storage,
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.health import judge
 from valerix_cli.cluster.model import Change, Fate
-from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.cluster.objects import COMPONENT, Object, Ref, labels, ref
 from valerix_cli.cluster.transport import ApiError
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
@@ -44,10 +44,14 @@ class Planned:
 
 
 class Orphans(msgspec.Struct, frozen=True):
-    """What we once applied and nobody describes any more; `unknown`: the kinds that we have no right to list."""
+    """What we once applied and nobody describes any more; `unknown`: the kinds that we have no right to list.
+
+    `superseded` are the migrations of other versions, in whose place that of this one comes.
+    """
 
     objects: list[Object]
     unknown: list[str]
+    superseded: list[Object] = []
 
     @property
     def refs(self) -> list[Ref]:
@@ -90,7 +94,15 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
     ]
     read = _read_by_revisions(api, target) if any(one["kind"] == "ConfigMap" for one in found) else set()
     left = [one for one in found if one["kind"] != "ConfigMap" or one["metadata"]["name"] not in read]
-    return Orphans(left, ours.unknown)
+    superseded = [one for one in left if is_migration(one)]
+    return Orphans([one for one in left if one not in superseded], ours.unknown, superseded)
+
+
+def is_migration(thing: Object) -> bool:
+    """Whether it is a job that migrates, or what such a one is called after."""
+    if thing["kind"] == "Job":
+        return labels(thing).get(COMPONENT) == "migration"
+    return bool(thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("migrate-"))
 
 
 def refusal_of(planned: Sequence[Planned]) -> CliError | None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.unit.manifests.rendered import OVERLAYS, of_kind, overlay, workloads
-from valerix_cli.cluster.objects import Object, containers
+from valerix_cli.cluster.objects import COMPONENT, Object, containers
 from valerix_cli.cluster.overlays import MANIFESTS, kubectl, render
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -59,3 +59,24 @@ def test_images_that_are_not_pinned_are_listed_by_the_command_of_the_docs(tmp_pa
     content["images"] = []
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
     assert set(unpinned(tmp_path)) == images(overlay("production"))
+
+
+SERVICES_IMAGES = ["registry.example.com:5000/shop:1.2.3", f"registry.example.com/shop@{DIGEST}"]
+
+
+@pytest.mark.parametrize("image", SERVICES_IMAGES)
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(
+    name: str, image: str, tmp_path: Path
+) -> None:
+    """Whatever the overlay calls it, and however it is pinned there."""
+    others = images(overlay(name)) - images_of_services(overlay(name))
+    for directory in (MANIFESTS / "overlays" / name, pinning(tmp_path, name)):
+        found = render(directory, image=image)
+        assert images_of_services(found) == {image}
+        assert {name_of(one) for one in images(found) - {image}} == {name_of(one) for one in others}
+
+
+def images_of_services(things: list[Object]) -> set[str]:
+    ours = [thing for thing in things if thing["metadata"].get("labels", {}).get(COMPONENT) in {"service", "migration"}]
+    return images(ours)
