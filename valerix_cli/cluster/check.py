@@ -52,6 +52,7 @@ _BROUGHT_BY = {
     "monitoring.coreos.com": "the Prometheus operator",
     "keda.sh": "KEDA",
     "external-secrets.io": "the External Secrets Operator",
+    "barmancloud.cnpg.io": "the Barman Cloud plugin",
 }
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
