@@ -21,9 +21,9 @@ def with_disk(directory: Path, size: str) -> str:
     return overlay(directory, patches=[patch])
 
 
-def scale(valerix: Valerix, number: int) -> None:
-    """As an autoscaler does."""
-    path = f"/apis/apps/v1/namespaces/{valerix.namespace}/deployments/order/scale?fieldManager=kube-controller-manager"
+def scale(valerix: Valerix, number: int, manager: str = "kube-controller-manager") -> None:
+    """As an autoscaler does, or `kubectl scale`."""
+    path = f"/apis/apps/v1/namespaces/{valerix.namespace}/deployments/order/scale?fieldManager={manager}"
     valerix.plane.request("PATCH", path, {"spec": {"replicas": number}}, "application/merge-patch+json")
 
 
@@ -55,8 +55,8 @@ def test_turning_autoscaling_on_and_off_never_drops_a_pod(valerix: Valerix, tmp_
 
 def test_a_number_of_pods_that_somebody_set_by_hand_is_not_taken_for_an_autoscaler_s(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
-    valerix.set_replicas("order", 3, manager="somebody-else")
-    assert ".spec.replicas (set by somebody-else)" in ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    scale(valerix, 3, manager="kubectl")
+    assert ".spec.replicas (set by kubectl)" in ends_with_help(valerix("cluster", "apply", "--yes", code=4))
 
 
 def test_a_disk_grows_while_its_pod_runs_on(valerix: Valerix, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ HANDOVER = "valerix-handover"
 """The field manager that keeps a number of pods between us and an autoscaler, which sets it as it sees fit."""
 SCALED = frozenset({"Deployment", "StatefulSet"})
 AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject"))
-_REPLICAS = ".spec.replicas"
+_AUTOSCALER, _REPLICAS = "kube-controller-manager", ".spec.replicas"
 
 
 def is_handed_over(thing: Object, live: Object | None) -> bool:
@@ -58,10 +58,13 @@ def is_about_replicas(error: ApiError) -> bool:
 
 
 def was_autoscaled(live: Object) -> bool:
-    """Whether an autoscaler has had the number of pods: it is the controller's, or was handed over to it."""
+    """Whether an autoscaler has had the number of pods: it is the controller's, or was handed over to it.
+
+    A person's `kubectl scale` goes the same way, under another name.
+    """
     entries: Iterable[Mapping[str, Any]] = live["metadata"].get("managedFields") or ()
     return any(
-        entry["manager"] == HANDOVER or entry.get("subresource") == "scale"
+        entry["manager"] in {HANDOVER, _AUTOSCALER}
         for entry in entries
         if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
     )
