@@ -96,6 +96,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "cluster diff": [[]],
     "cluster apply": [[], ["--overlay", TEXT_ONLY]],
     "cluster status": [[]],
+    "cluster history": [[]],
     "cluster rollback": [[TEXT_ONLY]],
     "cluster delete": [[]],
     "doctor": [["--timeout", "200ms"]],

@@ -49,6 +49,7 @@ READ_NOTHING = {  # commands that never look into a state directory
     "cluster diff": "about a cluster",
     "cluster apply": "about a cluster",
     "cluster status": "about a cluster",
+    "cluster history": "about a cluster",
     "cluster rollback": "about a cluster",
     "cluster delete": "about a cluster",
     "context list": "names only",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def unpinned(directory: Path) -> list[str]:
     """What the command of the docs prints."""
     text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
     [command] = re.findall(r"^(kubectl kustomize shop \| .*)$", text, re.MULTILINE)
-    command = command.replace("kubectl kustomize shop", f"'{kubectl()}' kustomize .")
+    command = command.replace("kubectl kustomize shop", f"{shlex.quote(kubectl())} kustomize .")
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=directory, capture_output=True, text=True, check=True, env=dict(os.environ)
     )

@@ -1,6 +1,7 @@
 """Redis as its pod starts it, by the real server of the wheel."""
 
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -20,8 +21,8 @@ def test_the_password_of_redis_is_wanted_and_in_nobodys_list_of_processes(tmp_pa
     [container] = one(base(), "Deployment", "redis")["spec"]["template"]["spec"]["containers"]
     port = free_port()
     [script] = container["args"]
-    script = script.replace("--dir /data", f"--dir {tmp_path} --port {port}").replace(
-        "valkey-server", str(wheel_valkey())
+    script = script.replace("--dir /data", f"--dir {shlex.quote(str(tmp_path))} --port {port}").replace(
+        "valkey-server", shlex.quote(str(wheel_valkey()))
     )
     server = subprocess.Popen([*container["command"], script], env={"PATH": os.defpath, "REDISCLI_AUTH": PASSWORD})
     try:
