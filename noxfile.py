@@ -66,7 +66,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "not timed and not long")
+    session.run("pytest", "--numprocesses", "4", "--dist", "loadfile", "-m", "not timed and not long")
     session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "timed and not long", *TIMED)
 
 
