@@ -44,9 +44,7 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
     gone = [*rest, *data] if volumes else rest
     namespace = Ref("v1", "Namespace", None, target.namespace)
     live = api.get(namespace)
-    others = of_others(
-        there.objects, map(ref, [*ours, *claims, *(one for one in there.objects if one["kind"] == _LEASE)])
-    )
+    others = of_others(there.objects, map(ref, [*ours, *claims, *lease]))
     kept = [] if volumes else [str(ref(one)) for one in data]
     why = _why_kept(live, others, there.unknown) if volumes else ""
     if live is not None and (why or not volumes):

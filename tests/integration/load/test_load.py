@@ -51,11 +51,15 @@ async def test_a_rate_is_kept_and_each_order_is_placed_once(shop: Shop) -> None:
     shop.assert_exactly_one_effect()
 
 
+async def until_some_are_sent(load: Load) -> None:
+    await asyncio.to_thread(eventually, lambda: load.look().orders, what="orders are answered")
+
+
 async def test_orders_that_were_due_are_sent_although_the_sender_is_late_when_the_load_is_finished(shop: Shop) -> None:
     load = Load(plan(rate=100.0, seconds=1.0), [order.url for order in shop.orders], HEADERS)
     running = asyncio.create_task(load.run())
-    await asyncio.sleep(0.3)
-    time.sleep(1.0)  # noqa: ASYNC251 - the machine is busy with something else, until after the last order is due
+    await until_some_are_sent(load)
+    time.sleep(load.plan.seconds)  # noqa: ASYNC251 - the machine is busy, until after the last order is due
     load.finish()
     assert (await running).orders == 100
 
@@ -63,7 +67,7 @@ async def test_orders_that_were_due_are_sent_although_the_sender_is_late_when_th
 async def test_orders_that_are_due_after_the_load_was_finished_are_not_sent(shop: Shop) -> None:
     load = Load(plan(rate=20.0, seconds=30.0), [order.url for order in shop.orders], HEADERS)
     running = asyncio.create_task(load.run())
-    await asyncio.sleep(0.3)
+    await until_some_are_sent(load)
     load.finish()
     assert 0 < (await running).orders < 100
 
