@@ -198,16 +198,16 @@ def node(session: nox.Session) -> None:
 
 @nox.session
 def cluster(session: nox.Session) -> None:
-    """Try `valerix cluster` on a real API server, which KUBEBUILDER_ASSETS names; some ten minutes.
+    """Try `valerix cluster` on real API servers, one for each of four workers; some six minutes.
 
-    `nox -s assets` builds one. Arguments after `--` go to pytest.
+    KUBEBUILDER_ASSETS names their programs, which `nox -s assets` builds. Arguments after `--` go to pytest.
     """
     if not os.environ.get(
         "KUBEBUILDER_ASSETS"
     ):  # its tests would all be skipped, and look as if they had shown something
         session.error("KUBEBUILDER_ASSETS names no control plane: nox -s assets builds one and says where it is")
     install(session, *DEVELOPMENT)
-    session.run("pytest", "tests/cluster", *session.posargs)
+    session.run("pytest", "--numprocesses", "4", "--dist", "worksteal", "tests/cluster", *session.posargs)
 
 
 @nox.session

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,27 @@ class ControlPlane:
         return json.loads(self.send(method, path, body, kind))
 
     def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> bytes:
+        with self._open(method, path, body, kind) as answer:
+            return bytes(answer.read())
+
+    def watch(self, path: str, limit: int) -> Iterator[Any]:
+        """Events of a collection: first an ADDED for each object that is there. It ends after `limit` seconds."""
+        with self._open("GET", f"{path}?watch=true&timeoutSeconds={limit}") as answer:
+            for line in answer:
+                yield json.loads(line)
+
+    def _open(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         request = urllib.request.Request(  # noqa: S310 - our own server
             f"{self.url}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {ADMIN}", "Content-Type": kind, "Accept": "application/json"},
         )
-        trusting = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(request, context=trusting, timeout=10) as answer:  # noqa: S310 - the same
-            return bytes(answer.read())
+        return urllib.request.urlopen(request, context=self.trusting, timeout=10)  # noqa: S310 - the same
+
+    @cached_property
+    def trusting(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
 
     def apply(self, thing: Any, path: str, manager: str = "tests", *, force: bool = True) -> Any:
         query = f"?fieldManager={manager}&force={str(force).lower()}"
@@ -169,8 +182,9 @@ class Program:
         self.start()
 
     def start(self) -> None:
+        environ = {**os.environ, "GOGC": "400"}  # heaps may be larger: a third less of the API server's time
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environ)
 
     def kill(self) -> None:
         self.process.kill()

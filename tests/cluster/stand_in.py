@@ -10,43 +10,52 @@ import http.client
 import threading
 import time
 import urllib.error
+from collections.abc import Callable
 from typing import Any, Self
 
 from tests.cluster.control_plane import ControlPlane
 
 NODE = "stand-in"
-_EVERY = 0.1  # seconds
+_WATCH = 3  # seconds that a watch takes, and so that ending takes at most
+_AGAIN = 0.1  # seconds
 _NOW = "2026-01-01T00:00:00Z"
 
 
 class Kubelet:
-    """Looks after the pods until it is stopped."""
+    """Looks after the pods and the claims until it is stopped: it watches both, as a kubelet does."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stand-in")
+        handlers = {"pods": self._look_after, "persistentvolumeclaims": self._provide}
+        self._threads = [
+            threading.Thread(target=self._follow, args=(plural, handle), name=f"stand-in for {plural}")
+            for plural, handle in handlers.items()
+        ]
 
     def __enter__(self) -> Self:
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
         self._plane.request("POST", "/api/v1/nodes", node)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
-        while not self._ended.wait(_EVERY):
+    def _follow(self, plural: str, handle: Callable[[Any], None]) -> None:
+        """Handle every object that is there, and each as it changes. The server ends a watch after some seconds."""
+        while not self._ended.wait(_AGAIN):
             # the API server goes before us at the end, and is restarted by some tests
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                for pod in self._plane.request("GET", "/api/v1/pods")["items"]:
-                    with contextlib.suppress(urllib.error.HTTPError):  # somebody was quicker
-                        self._look_after(pod)
-                for claim in self._plane.request("GET", "/api/v1/persistentvolumeclaims")["items"]:
-                    with contextlib.suppress(urllib.error.HTTPError):  # the same
-                        self._provide(claim)
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                for event in self._plane.watch(f"/api/v1/{plural}", _WATCH):
+                    if event["type"] in {"ADDED", "MODIFIED"}:
+                        with contextlib.suppress(urllib.error.HTTPError):  # somebody was quicker
+                            handle(event["object"])
+                    if self._ended.is_set():
+                        return
 
     def _provide(self, claim: Any) -> None:
         """A volume for a claim, or a larger one."""
