@@ -12,6 +12,7 @@ from tests.cluster.described import ends_with_help, overlay, replacing
 pytestmark = pytest.mark.long
 
 STORAGE = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage"
+GRACE = "/spec/template/spec/terminationGracePeriodSeconds"
 ORDER = "apis/apps/v1/deployments/order"
 CLAIM = "api/v1/persistentvolumeclaims/data-postgres-0"
 
@@ -106,11 +107,14 @@ def test_a_restart_of_the_only_database_is_said_before_it_happens(valerix: Valer
     valerix("cluster", "apply", "--yes")
     more = {
         "target": {"kind": "StatefulSet", "name": "postgres"},
-        "patch": replacing("/spec/template/spec/terminationGracePeriodSeconds", 61),
+        "patch": replacing(GRACE, 61),
     }
     own = overlay(tmp_path / "own", patches=[more])
     assert "it restarts postgres, of which there is one" in valerix("cluster", "diff", "--overlay", own).stdout
     assert "This restarts postgres" in valerix("cluster", "apply", "--yes", "--overlay", own).stderr
+    disk = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": replacing(STORAGE, "20Gi")}
+    both = overlay(tmp_path / "both", patches=[{**more, "patch": replacing(GRACE, 62)}, disk])
+    assert "it restarts postgres, of which there is one" in valerix("cluster", "diff", "--overlay", both).stdout
     found = valerix.json("cluster", "diff", "--overlay", own, "--image", "valerix:1.0.0")["changes"]
     assert {one["fate"] for one in found} > {"changed"}
     assert [one["name"] for one in found if one["note"]] == []

@@ -9,6 +9,9 @@ from tests.cluster.conftest import Valerix
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.described import ends_with_help, overlay
 from tests.processes import eventually
+from valerix_cli.cluster.api import connect
+from valerix_cli.cluster.delete import delete, find
+from valerix_cli.cluster.where import Target
 
 pytestmark = pytest.mark.long
 
@@ -145,6 +148,22 @@ def test_a_namespace_that_an_apply_made_goes_with_the_data_unless_others_are_in_
     valerix("cluster", "delete", "--yes", "--volumes", "--confirm", valerix.namespace)
     path = f"/api/v1/namespaces/{valerix.namespace}"
     eventually(lambda: valerix.plane.find(path) is None, within=60, what="the namespace is gone")
+
+
+def test_a_namespace_is_kept_when_something_was_put_into_it_during_the_deletion(
+    valerix: Valerix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valerix("cluster", "apply", "--yes", "--no-wait")
+    monkeypatch.setenv("KUBECONFIG", str(valerix.plane.kubeconfig))
+    api = connect("admin")
+    target = Target("admin", valerix.namespace, "local", "tests")
+    found = find(api, target, volumes=True)
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}
+    valerix.plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/configmaps", theirs)
+    done = delete(api, found, lambda: None)
+    assert done.kept == [f"Namespace/{valerix.namespace}: ConfigMap/theirs was put into it meanwhile"]
+    assert valerix.find("api/v1/configmaps/theirs") is not None
+    assert valerix.listed("api/v1/persistentvolumeclaims") == []
 
 
 def test_data_is_deleted_only_when_its_name_is_given(valerix: Valerix) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.namespace import contents, is_made_by_us, is_ours, of_others
+from valerix_cli.cluster.namespace import contents, is_made_by_us, is_ours, of_others, owners
 from valerix_cli.cluster.objects import WAVES, Object, Ref, labels, ref, wave_of
 from valerix_cli.cluster.stores import is_data_store
 from valerix_cli.cluster.where import Target
@@ -20,8 +20,10 @@ class Found(msgspec.Struct, frozen=True):
     gone: list[Object]
     kept: list[str]
     unknown: list[str]
-    namespace: Ref | None
+    namespace: Object | None
     """Where it is to go too."""
+    seen: frozenset[str]
+    """The UIDs of all that was in the namespace."""
 
     @property
     def count(self) -> int:
@@ -49,17 +51,42 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
     why = _why_kept(live, others, there.unknown) if volumes else ""
     if live is not None and (why or not volumes):
         kept.append(f"{namespace}{f': {why}' if why else ''}")
-    return Found(gone, kept, there.unknown, namespace if volumes and live is not None and not why else None)
+    seen = frozenset(one["metadata"]["uid"] for one in there.objects)
+    return Found(gone, kept, there.unknown, live if volumes and not why else None, seen)
 
 
-def delete(api: Api, found: Found, check: Callable[[], None]) -> None:
-    """Delete it, each object only if it is the one that was found; `check` is asked before each."""
+def delete(api: Api, found: Found, check: Callable[[], None]) -> Found:
+    """Delete it, each object only if it is the one that was found; `check` is asked before each. Returns what is gone.
+
+    The namespace is looked at again just before it goes: it is kept if somebody has put something into it since.
+    """
     for one in found.gone:
-        check()
-        api.delete(ref(one), uid=one["metadata"]["uid"])
-    if found.namespace is not None:
-        check()
-        api.delete(found.namespace)
+        _delete(api, one, check)
+    if found.namespace is None:
+        return found
+    there = contents(api, found.namespace["metadata"]["name"])
+    if new := _new(there.objects, found.seen):
+        why = f"{ref(found.namespace)}: {ref(new[0])} was put into it meanwhile"
+        return msgspec.structs.replace(found, kept=[*found.kept, why], namespace=None)
+    _delete(api, found.namespace, check)
+    return found
+
+
+def _delete(api: Api, one: Object, check: Callable[[], None]) -> None:
+    check()
+    api.delete(ref(one), uid=one["metadata"]["uid"])
+
+
+def _new(things: list[Object], seen: frozenset[str]) -> list[Object]:
+    """What has been made since, but for what controllers made for something that was there."""
+    by_uid = {one["metadata"]["uid"]: one for one in things}
+
+    def is_new(thing: Object) -> bool:
+        if thing["metadata"]["uid"] in seen or is_ours(thing):
+            return False
+        return all(uid not in seen and (uid not in by_uid or is_new(by_uid[uid])) for uid in owners(thing))
+
+    return [one for one in things if is_new(one)]
 
 
 def _why_kept(live: Object | None, others: list[Object], unknown: list[str]) -> str:

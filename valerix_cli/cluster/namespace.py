@@ -63,10 +63,15 @@ def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
     def is_others(thing: Object) -> bool:
         if ref(thing) in known or (thing["kind"], thing["metadata"]["name"]) in _DEFAULTS:
             return False
-        owners = [by_uid[uid] for uid in _owners(thing) if uid in by_uid]
-        return not owners or any(map(is_others, owners))
+        found = [by_uid[uid] for uid in owners(thing) if uid in by_uid]
+        return not found or any(map(is_others, found))
 
     return [one for one in things if is_others(one)]
+
+
+def owners(thing: Object) -> list[str]:
+    """The UIDs of the objects that it goes with."""
+    return [owner["uid"] for owner in thing["metadata"].get("ownerReferences") or ()]
 
 
 def is_made_by_us(namespace: Object | None) -> bool:
@@ -102,10 +107,6 @@ def _named(things: Sequence[Object]) -> str:
     shown = 3
     more = f" and {len(things) - shown} more" if len(things) > shown else ""
     return f"it has {', '.join(str(ref(one)) for one in things[:shown])}{more}"
-
-
-def _owners(thing: Object) -> list[str]:
-    return [owner["uid"] for owner in thing["metadata"].get("ownerReferences") or ()]
 
 
 def _is_made_by_a_controller(thing: Object) -> bool:

@@ -154,9 +154,10 @@ class _Planner:
         except ApiError as error:
             if live is None:
                 raise
-            if error.is_invalid and (way := _way_to_replace(self.api, thing, live)):
+            if error.is_invalid and (found := _way_to_replace(self.api, thing, live)):
+                way, rest = found
                 lines = changed_lines(_as_described(live, thing), thing)
-                return Planned(thing, live, _change(thing, "replaced", lines, live), replaced_by=way)
+                return Planned(thing, live, _change(thing, "replaced", lines, live, _note(live, rest)), replaced_by=way)
             if not scaling.is_about_replicas(error) or not scaling.was_autoscaled(live):
                 raise
             if autoscaler := scaling.autoscaler_of(self.autoscalers, thing):
@@ -181,16 +182,18 @@ def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object
     return [one for one in found if ref(one) not in gone]
 
 
-def _way_to_replace(api: Api, thing: Object, live: Object) -> Literal["Foreground", "Orphan"] | None:
-    """How to come to a change that the server does not make: a job is what it was, and one makes another.
+def _way_to_replace(
+    api: Api, thing: Object, live: Object
+) -> tuple[Literal["Foreground", "Orphan"], Object | None] | None:
+    """How to make a change that the server refuses, and what the object is after it as far as the server says so.
 
-    A stateful set is deleted without its pods, if but the size of its claims is another.
+    A Job is deleted and created again. A StatefulSet is deleted without its pods if the size of its claims is the only
+    change that the server refuses.
     """
     if thing["kind"] == "Job":
-        return "Foreground"
+        return "Foreground", None
     if thing["kind"] == "StatefulSet" and (same := storage.with_live_templates(thing, live)):
-        api.apply(same, dry_run=True)  # everything else has to be taken
-        return "Orphan"
+        return "Orphan", api.apply(same, dry_run=True)
     return None
 
 
@@ -200,9 +203,9 @@ def _is_settled(fate: Fate, live: Object | None, after: Object) -> bool:
     return ownership.applied(live) == ownership.applied(after)  # and it is ours, not just like ours
 
 
-def _note(live: Object | None, after: Object) -> str:
+def _note(live: Object | None, after: Object | None) -> str:
     """What a change costs while it is made."""
-    if live is None or not stores.is_data_store(after) or after["kind"] != "StatefulSet":
+    if live is None or after is None or not stores.is_data_store(after) or after["kind"] != "StatefulSet":
         return ""
     if live["spec"]["template"] == after["spec"]["template"] or after["spec"].get("replicas", 1) > 1:
         return ""

@@ -311,8 +311,8 @@ def delete(
             else:
                 session.agree(what, "it changes a cluster")
             with busy(f"deleting from {target}", session.output):
-                deed.delete(api, found, check_lease)
-    gone = [*(str(ref(one)) for one in found.gone), *([str(found.namespace)] if found.namespace else [])]
+                found = deed.delete(api, found, check_lease)
+    gone = [*(str(ref(one)) for one in found.gone), *([str(ref(found.namespace))] if found.namespace else [])]
     show(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
     if found.count and not volumes:
         talk("Undo: valerix cluster apply", session.output)
