@@ -12,6 +12,7 @@ from services.common import crash_points, postgres, redis
 from services.common.app import VERSION, build_app
 from services.common.auth import Access
 from services.common.background import beside, forever
+from services.common.backing import connected
 from services.common.edge import Edge
 from services.common.group_commit import GroupCommit
 from services.common.health import Identity, Probe, health_routes
@@ -52,17 +53,7 @@ def build(settings: InventorySettings) -> Edge:
 @contextlib.asynccontextmanager
 async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[None]:
     """Connect everything; on leaving, finish what is in hand, tell what was counted, and close."""
-    name = f"valerix-{settings.replica}"
-    client = redis.open_redis(settings.redis_url, name=name)
-    async with (
-        redis.closing(client),
-        postgres.open_pool(
-            settings.database_url,
-            name=name,
-            size=settings.database_connections,
-            pooled=settings.database_pooled,
-        ) as pool,
-    ):
+    async with connected(settings) as (pool, client):
         deductions: Deductions = GroupCommit(
             "deduct",
             functools.partial(usecases.deduct, pool),

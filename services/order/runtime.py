@@ -9,6 +9,7 @@ import msgspec
 from services.common import postgres, redis
 from services.common.app import VERSION
 from services.common.background import beside
+from services.common.backing import connected
 from services.common.health import Identity, Probe
 from services.common.http import open_session
 from services.order.backlog import Backlog
@@ -32,18 +33,7 @@ class Runtime(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> AsyncIterator[Runtime]:
     """Connect everything; on leaving, finish what is in hand, flush, and close in the opposite order."""
-    name = f"valerix-{settings.replica}"
-    client = redis.open_redis(settings.redis_url, name=name)
-    async with (
-        redis.closing(client),
-        postgres.open_pool(
-            settings.database_url,
-            name=name,
-            size=settings.database_connections,
-            pooled=settings.database_pooled,
-        ) as pool,
-        open_session() as session,
-    ):
+    async with connected(settings) as (pool, client), open_session() as session:
         best_effort = redis.BestEffort(client)
         fleet = Fleet(settings, role, best_effort)
         limit, token = settings.inventory_timeout_seconds, settings.service_tokens[0]
