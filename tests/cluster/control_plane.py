@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import ipaddress
 import json
 import os
 import signal
@@ -13,16 +12,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.certificates import Authority, pem
 from tests.processes import eventually
 from valerix_cli.local.ports import free_port
 
@@ -216,50 +213,10 @@ def _kubeconfig(directory: Path, url: str, ca: Path) -> Path:
 
 def _certificates(directory: Path) -> dict[str, Path]:
     """An authority, a certificate for 127.0.0.1, and the key that service accounts' tokens are signed with."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = _name("tests")
-    ca = (
-        _builder(authority, authority, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    certificate = (
-        _builder(_name("kube-apiserver"), authority, key.public_key())
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    written = {
-        "ca": ca.public_bytes(pem),
-        "certificate": certificate.public_bytes(pem),
-        "key": _pem(key),
-        "accounts": _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)),
-    }
+    authority = Authority()
+    certificate, key = authority.sign("127.0.0.1")
+    accounts = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    written = {"ca": authority.certificate, "certificate": certificate, "key": key, "accounts": accounts}
     for name, content in written.items():
         (directory / f"{name}.pem").write_bytes(content)
     return {name: directory / f"{name}.pem" for name in written}
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-    )
-
-
-def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )

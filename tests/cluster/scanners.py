@@ -30,7 +30,6 @@ _BEFORE = "the latter comes before the former, and includes its instances"
 EXCLUSIVE = {
     frozenset({"tls", "gateway-tls"}): "the latter includes the former",
     frozenset({"cloudnative-pg", "cloudnative-pg-import"}): _BEFORE,
-    frozenset({"database-tls", "pooler"}): "the certificate of the instances does not name the pooler",
 }
 """Components that are never combined, with the reason."""
 SKIPPED = {

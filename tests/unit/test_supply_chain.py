@@ -234,7 +234,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
     assert [name for name in names if not name.startswith(folders)] == []
     kinds = ["css", "env", "html", "js", "json", "md", "py", "sh", "sql", "svg", "tcss", "toml", "yaml", "yml"]
     strange = [name for name in names if Path(name).suffix.lstrip(".") not in kinds and ".dist-info/" not in name]
-    assert {Path(name).name for name in strange} <= {".fetched", "idiomorph.LICENSE", "uPlot.LICENSE"}
+    assert {Path(name).name for name in strange} <= {".fetched", "pg_hba.conf", "idiomorph.LICENSE", "uPlot.LICENSE"}
     spare = re.compile(r"(^|/)(tests|npm|__pycache__)/|Dockerfile|assets\.py|secrets\.json|/\.env|\.swp$|\.key$")
     assert [name for name in names if spare.search(name)] == []
     assert "services/frontend/web/vendor/uPlot.iife.min.js" in names

@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api, connect
@@ -37,7 +37,7 @@ def reach(name: str, config: ContextConfig, origin: str) -> Context:
         f"secret tokens of namespace {namespace}",
         origin,
         tokens["service-tokens"].split(",")[0],
-        *_databases(api, namespace, forwards),
+        *databases_of(api, namespace, forwards),
         cache_of(api, namespace, forwards),
         forwards=forwards,
     )
@@ -52,8 +52,12 @@ def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
     return secrets.opened(found)
 
 
-def _databases(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
-    """How the auditor reads both; unknown where PostgreSQL is no pod of ours, or its password not ours to see."""
+def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
+    """How the auditor reads both; unknown where PostgreSQL is no pod of ours, or its password not ours to see.
+
+    libpq asks for TLS by itself and takes what the server offers. It checks no certificate: libpq reads an authority
+    from a file alone, no certificate names this machine's port, and who is at the other end the API server has checked.
+    """
     try:
         password = _opened(api, namespace, "postgres-auditor")["password"]
         port = forwards.open("postgres", _POSTGRES)[0]
@@ -68,6 +72,26 @@ def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
     try:
         password = _opened(api, namespace, "redis")["password"]
         port = forwards.open("redis", _REDIS)[0]
+        scheme, options = _way_to_redis(api, namespace)
     except (UnreachableError, GuardError):
         return None
-    return f"redis://:{quote(password, safe='')}@{LOOPBACK}:{port}/0"
+    return f"{scheme}://:{quote(password, safe='')}@{LOOPBACK}:{port}/0{options}"
+
+
+def _way_to_redis(api: Api, namespace: str) -> tuple[str, str]:
+    """Scheme and options of a URL, as the services are told: who signed a certificate is checked, not its name."""
+    if _settings(api, namespace).get("REDIS_SCHEME") != "rediss":
+        return "redis", ""
+    authority = _opened(api, namespace, "data-stores-ca")["ca.crt"]
+    return "rediss", "?" + urlencode({"ssl_check_hostname": "false", "ssl_ca_data": authority})
+
+
+def _settings(api: Api, namespace: str) -> dict[str, str]:
+    """The ConfigMap `settings` that the order service reads; its name ends in a hash."""
+    order = api.get(Ref("apps/v1", "Deployment", namespace, "order"))
+    if order is None:
+        return {}
+    [container] = order["spec"]["template"]["spec"]["containers"]
+    names = [source["configMapRef"]["name"] for source in container.get("envFrom") or () if "configMapRef" in source]
+    found = [api.get(Ref("v1", "ConfigMap", namespace, name)) for name in names]
+    return {key: value for one in found if one for key, value in (one.get("data") or {}).items()}

@@ -5,41 +5,79 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 
+from tests.unit.manifests.rendered import base, with_component
 from valerix_cli.cluster import reach
-from valerix_cli.cluster.objects import Ref
+from valerix_cli.cluster.objects import Object, Ref, ref
 from valerix_cli.errors import UnreachableError
 
 PASSWORD = "with/and@in-it"
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB+w/4=\n-----END CERTIFICATE-----\n"
 
 
 class Api:
-    """A cluster with the secrets of a platform, or with none."""
+    """A cluster with what was applied, and the secrets of these names."""
 
-    def __init__(self, *names: str) -> None:
-        self._names = names
+    def __init__(
+        self, things: list[Object], *secrets: str, password: str = PASSWORD, authority: str = AUTHORITY
+    ) -> None:
+        self._things = {ref(thing): thing for thing in things}
+        self._secrets = secrets
+        self._content = {"password": password, "ca.crt": authority}
 
-    def get(self, ref: Ref) -> Any:
-        data = {"password": base64.b64encode(PASSWORD.encode()).decode()}
-        return {"data": data} if ref.name in self._names else None
+    def get(self, wanted: Ref) -> Any:
+        if wanted.kind != "Secret":
+            return self._things.get(wanted)
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in self._content.items()}
+        return {"data": data} if wanted.name in self._secrets else None
 
 
-def forwards(*pods: str) -> Any:
-    def open_ports(service: str, port: int) -> list[int]:
+def without_settings() -> list[Object]:
+    """What was applied before there was a setting for it."""
+    return [thing for thing in base() if not thing["metadata"]["name"].startswith("settings-")]
+
+
+def forwards(*pods: str, port: int | None = None) -> Any:
+    """Ports of pods; each is 10,000 above that of the pod, or `port`."""
+
+    def open_ports(service: str, of_pod: int) -> list[int]:
         if service not in pods:
             raise UnreachableError(f"No pod of {service} is ready.", "none", "valerix cluster status")
-        return [port + 10_000]
+        return [port or of_pod + 10_000]
 
     return SimpleNamespace(open=open_ports)
 
 
 def test_cached_answers_are_read_from_the_redis_of_the_cluster() -> None:
-    found = reach.cache_of(Api("redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for a secret
+    found = reach.cache_of(Api(base(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"
+
+
+def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_and_not_by_its_name() -> None:
+    api = Api(with_component("data-stores-tls"), "redis", "data-stores-ca")
+    found = reach.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
+    assert found is not None
+    assert found.startswith("rediss://:with%2Fand%40in-it@127.0.0.1:16379/0?")
+    with redis.Redis.from_url(found) as client:
+        told = client.connection_pool.connection_kwargs
+    assert (told["ssl_ca_data"], told["ssl_check_hostname"]) == (AUTHORITY, False)
+    assert "ssl_cert_reqs" not in told, "redis-py asks for a certificate unless told otherwise"
+
+
+def test_a_redis_whose_authority_is_not_there_is_not_known() -> None:
+    api = Api(with_component("data-stores-tls"), "redis")
+    assert reach.cache_of(api, "valerix", forwards("redis")) is None  # type: ignore[arg-type]  # the same
 
 
 @pytest.mark.parametrize(("secrets", "pods"), [((), ("redis",)), (("redis",), ())])
 def test_a_redis_that_is_no_pod_or_whose_password_is_not_there_is_not_known(
     secrets: tuple[str, ...], pods: tuple[str, ...]
 ) -> None:
-    assert reach.cache_of(Api(*secrets), "valerix", forwards(*pods)) is None  # type: ignore[arg-type]  # the same
+    assert reach.cache_of(Api(base(), *secrets), "valerix", forwards(*pods)) is None  # type: ignore[arg-type]  # the same
+
+
+@pytest.mark.parametrize("things", [[], without_settings()], ids=["nothing", "settings of before"])
+def test_a_redis_of_a_platform_that_says_nothing_of_tls_is_reached_without(things: list[Object]) -> None:
+    found = reach.cache_of(Api(things, "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # the same
+    assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"

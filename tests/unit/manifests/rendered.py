@@ -21,7 +21,6 @@ NEEDED = {
     "queue-autoscaling": ("monitoring",),
     "gateway-tls": ("gateway-api",),
     "pooler": ("cloudnative-pg",),
-    "database-tls": ("cloudnative-pg",),
     "backup-object-storage": ("backup",),
     "cloudnative-pg-backup": ("cloudnative-pg",),
     "cloudnative-pg-recovery": ("cloudnative-pg", "cloudnative-pg-backup"),
@@ -46,19 +45,20 @@ def with_component(name: str, namespace: str | None = None) -> list[Object]:
         return render(directory, namespace=namespace)
 
 
-def raw_with(components: Sequence[str]) -> str:
-    """What kustomize says of the base with these components, in this order."""
-    with _overlay(components) as directory:
+def raw_with(components: Sequence[str], **more: Any) -> str:
+    """What kustomize says of the base with these components, in this order, and with an overlay's other fields."""
+    with _overlay(components, **more) as directory:
         return raw(directory)
 
 
 @contextmanager
-def _overlay(components: Sequence[str]) -> Iterator[Path]:
+def _overlay(components: Sequence[str], **more: Any) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="valerix-") as made:
         directory = Path(made).resolve()
         up = "/".join([".."] * (len(directory.parts) - 1))
         at = [f"{up}{MANIFESTS}/components/{one}" for one in components]
-        (directory / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [f"{up}{BASE}"], "components": at}))
+        wanted = {"resources": [f"{up}{BASE}"], "components": at, **more}
+        (directory / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
         yield directory
 
 

@@ -1,0 +1,178 @@
+"""Whether whoever talks to PostgreSQL and Redis checks whom: by the settings of all pods, as kubelet expands them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.unit.manifests.rendered import SERVICES, all_rendered, one, raw_with, with_component, workloads
+from valerix_cli.cluster.objects import NAME, Object, containers, labels
+from valerix_cli.cluster.overlays import MANIFESTS
+
+DEPLOY = MANIFESTS.parent / "docs" / "deploy.md"
+AUTHORITY = "/etc/data-stores-ca/ca.crt"
+SHAPES = {
+    "base": ["backup", "data-stores-tls"],
+    "cloudnative-pg": ["cloudnative-pg", "backup", "data-stores-tls"],
+    "pooler": ["cloudnative-pg", "pooler", "backup", "data-stores-tls"],
+    "import": ["backup", "data-stores-tls", "cloudnative-pg-import"],
+}
+"""The platforms that have PostgreSQL in a place of their own, with certificates."""
+
+
+@pytest.fixture(params=SHAPES)
+def things(request: pytest.FixtureRequest) -> list[Object]:
+    return list(yaml.safe_load_all(raw_with(SHAPES[request.param])))
+
+
+def expanded(things: list[Object], container: Any) -> dict[str, str]:
+    """The variables of a container: each may name those before it; secrets are `secret`."""
+    found: dict[str, str] = {}
+    for entry in container.get("env") or ():
+        source = entry.get("valueFrom") or {}
+        if "configMapKeyRef" in source:
+            key = source["configMapKeyRef"]
+            value = one(things, "ConfigMap", key["name"])["data"][key["key"]]
+        else:
+            value = "secret" if source else entry["value"]
+        found[entry["name"]] = re.sub(r"\$\((\w+)\)", lambda match: found.get(match[1], match[0]), value)
+    return found
+
+
+def urls(things: list[Object], scheme: str) -> dict[tuple[str, str, str], str]:
+    """Each value that begins with `scheme`, by (pod, container, variable)."""
+    return {
+        (dict(labels(template))[NAME], container["name"], name): value
+        for _, template in workloads(things)
+        for container in containers(template)
+        for name, value in expanded(things, container).items()
+        if value.startswith(scheme)
+    }
+
+
+def url_of_order(scheme: str) -> str:
+    """The order service's own connection string."""
+    found = urls(with_component("data-stores-tls"), scheme)
+    [url] = [url for (pod, _, _), url in found.items() if pod == "order" and "://" in url]
+    return url
+
+
+def talking(things: list[Object]) -> Iterator[tuple[Any, Any, dict[str, str]]]:
+    """(pod, container, variables) of each that is told where PostgreSQL or Redis is."""
+    for _, template in workloads(things):
+        for container in containers(template):
+            told = expanded(things, container)
+            if "PGHOST" in told or any(value.startswith(("postgresql:", "redis")) for value in told.values()):
+                yield template, container, told
+
+
+def names_of(things: list[Object], certificate: str) -> set[str]:
+    return set(one(things, "Certificate", certificate)["spec"]["dnsNames"])
+
+
+@pytest.mark.parametrize("where", all_rendered())
+def test_every_connection_string_is_one(where: str) -> None:
+    things = all_rendered()[where]
+    databases, caches = urls(things, "postgresql:"), urls(things, "redis")
+    assert {pod for pod, _, _ in databases} == {*SERVICES, "migrate"}
+    assert {pod for pod, _, name in caches if name == "VALERIX_REDIS_URL"} == set(SERVICES)
+    for url in databases.values():
+        assert "$(" not in url
+        assert set(conninfo_to_dict(url)) == {"user", "password", "host", "port", "dbname"}
+    for (_, _, name), url in caches.items():
+        assert name != "VALERIX_REDIS_URL" or url == "redis://:secret@redis:6379/0"
+
+
+def test_every_connection_to_postgres_checks_its_certificate_and_that_names_the_host(things: list[Object]) -> None:
+    found = urls(things, "postgresql:")
+    assert {pod for pod, _, _ in found} == {*SERVICES, "migrate"}
+    for url in found.values():
+        told = conninfo_to_dict(url)
+        assert (told["sslmode"], told["sslrootcert"]) == ("verify-full", AUTHORITY)
+        assert told["host"] in names_of(things, "postgres")
+
+
+def test_whoever_dumps_and_restores_checks_it_too(things: list[Object]) -> None:
+    found = [told for _, _, told in talking(things) if "PGHOST" in told]
+    assert len(found) == 2, "the dump and the restore"
+    for told in found:
+        assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", AUTHORITY)
+        assert told["PGHOST"] in names_of(things, "postgres")
+
+
+def test_every_connection_to_redis_checks_its_certificate_and_that_names_the_host(things: list[Object]) -> None:
+    found = {key: url for key, url in urls(things, "redis").items() if "://" in url}
+    assert {pod for pod, _, _ in found} == set(SERVICES)
+    for url in found.values():
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.port) == ("rediss", 6379)
+        assert parse_qs(parts.query) == {"ssl_ca_certs": [AUTHORITY]}  # redis-py checks chain and name by default
+        assert parts.hostname in names_of(things, "redis")
+
+
+def test_whoever_talks_has_the_certificate_of_the_authority_and_not_its_key(things: list[Object]) -> None:
+    for template, container, _ in talking(things):
+        [mounted] = [mount for mount in container["volumeMounts"] if mount["mountPath"] == AUTHORITY.rpartition("/")[0]]
+        [volume] = [volume for volume in template["spec"]["volumes"] if volume["name"] == mounted["name"]]
+        assert volume["secret"] == {"secretName": "data-stores-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
+def test_one_authority_signs_both_certificates_and_outlives_its_own_renewal(things: list[Object]) -> None:
+    issuer = one(things, "Issuer", "data-stores")["spec"]["ca"]
+    authority = one(things, "Certificate", "data-stores-ca")["spec"]
+    assert authority["isCA"]
+    assert authority["secretName"] == issuer["secretName"] == "data-stores-ca"
+    assert authority["privateKey"]["rotationPolicy"] == "Never", "else what it has signed is not known by the new one"
+    for name in ("postgres", "redis"):
+        signed = one(things, "Certificate", name)["spec"]
+        assert signed["issuerRef"] == {"kind": "Issuer", "name": "data-stores"}
+        assert signed["usages"] == ["server auth"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "postgres"), ("Deployment", "redis")])
+def test_a_server_can_read_its_key_and_nobody_else_can(kind: str, name: str) -> None:
+    """PostgreSQL takes a key of root's that its group may read, and none that others may; the group is fsGroup's."""
+    things = with_component("data-stores-tls")
+    pod = one(things, kind, name)["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == "tls"]
+    [mounted] = [mount for mount in container["volumeMounts"] if mount["name"] == "tls"]
+    assert volume["secret"]["secretName"] == one(things, "Certificate", name)["spec"]["secretName"]
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert f"{mounted['mountPath']}/tls.key" in f"{container['args']} {container['env']}"
+
+
+def test_an_import_gets_into_the_old_postgres_by_tls_as_libpq_prefers() -> None:
+    things = list(yaml.safe_load_all(raw_with(SHAPES["import"])))
+    [source] = one(things, "Cluster", "postgres")["spec"]["externalClusters"]
+    assert "sslmode" not in source["connectionParameters"]
+
+
+@pytest.mark.parametrize("shape", ["cloudnative-pg", "pooler"])
+def test_the_operator_is_given_the_certificate_and_reloads_a_new_one(shape: str) -> None:
+    things = list(yaml.safe_load_all(raw_with(SHAPES[shape])))
+    certificate = one(things, "Certificate", "postgres")["spec"]
+    given = one(things, "Cluster", "postgres")["spec"]["certificates"]
+    assert set(given.values()) == {certificate["secretName"]}
+    assert "cnpg.io/reload" in certificate["secretTemplate"]["labels"]
+
+
+@pytest.mark.parametrize("namespace", ["valerix", "shop"])
+def test_the_certificates_name_their_host_in_whatever_namespace_it_is(namespace: str) -> None:
+    things = with_component("data-stores-tls", namespace)
+    for name in ("postgres", "redis"):
+        suffixes = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
+        assert {name + suffix for suffix in suffixes} <= names_of(things, name)
+
+
+def test_whoever_has_certificates_leaves_those_of_cert_manager_out() -> None:
+    """By the patch of docs/deploy.md; that of the Ingress stays."""
+    [patch] = re.findall(r"```yaml\n(patches:\n  - target: # no certificates.*?)```", DEPLOY.read_text(), re.DOTALL)
+    things = list(yaml.safe_load_all(raw_with(["tls", "data-stores-tls"], **yaml.safe_load(patch))))
+    assert [thing["metadata"]["name"] for thing in things if "cert-manager" in thing["apiVersion"]] == ["valerix"]
+    assert one(things, "StatefulSet", "postgres")
