@@ -1,7 +1,9 @@
 """The Redis of `components/data-stores-tls`, on a real server that starts as its pod does."""
 
+import asyncio
 import os
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,6 +114,25 @@ async def test_a_service_talks_to_the_redis_that_the_authority_names(encrypted: 
     client = patient(encrypted.url())
     async with closing(client):
         assert await client.ping()
+
+
+async def test_connections_to_redis_share_what_the_system_trusts(
+    encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read it takes longer than a request may wait for Redis when many connections are opened at once."""
+    made = []
+    make = ssl.create_default_context
+
+    def count() -> ssl.SSLContext:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", count)
+    client = patient(encrypted.url())
+    async with closing(client):
+        await asyncio.gather(*(client.ping() for _ in range(8)))
+        assert len({one_["id"] for one_ in await client.client_list() if one_["name"] == "order-1"}) > 1
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(
