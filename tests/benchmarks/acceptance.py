@@ -94,7 +94,7 @@ def _chaos(result: Result) -> list[Line]:
     return [
         _none("the seed's chaos: answers other than 201 and 202, or none", refused),
         _at_most("the seed's chaos, breaker open: p95", [one.live.p95 for one in opened], 50, " ms"),
-        _at_least("the seed's chaos, breaker open: orders a second, of those in calm", pace, 1, " ×"),
+        _at_least("the seed's chaos, breaker open: orders a second, of those in a steady state", pace, 1, " ×"),
         _at_least("after it: backlog drained, while 95 % to 5 % are left", drained, 1000, "/s"),
         _none("after it: audits that are not clean", [one.audit != "clean" for one in found]),
     ]

@@ -37,7 +37,7 @@ GREMLINS = (
 
 
 def measure(bench: Bench, shop: Live, gremlin: Gremlin) -> Ordeal:
-    """Load in calm, then under the gremlin once the breaker is open (where it opens); then the drain and an audit."""
+    """Load in a steady state, then under the gremlin, once the breaker is open if it opens; then drain and audit."""
     calm = bench.clients(shop, f"calm/{gremlin.name}", CLIENTS)
     opened = None
     with _loose(bench, shop, gremlin):

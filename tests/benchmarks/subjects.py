@@ -81,7 +81,7 @@ def rates(result: Result) -> Rows:
 
 
 def gremlins(result: Result) -> Rows:
-    head = ["gremlin", "orders/s in calm", "under it", "p50 / p95 / p99", "answers", "breaker open within"]
+    head = ["gremlin", "orders/s without", "under it", "p50 / p95 / p99", "answers", "breaker open within"]
     head += ["backlog", "orders/s while 95 % to 5 % of it are left", "all gone after", "audit"]
     rows = [
         [
