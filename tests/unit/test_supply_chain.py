@@ -219,7 +219,7 @@ def test_the_base_of_the_image_has_a_version_and_can_be_a_digest() -> None:
 
 
 def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / "tree").mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / "tree")
     for name in ("valerix_cli", "services", "dashboards", "manifests"):
@@ -234,10 +234,13 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
     assert [name for name in names if not name.startswith(folders)] == []
     kinds = ["css", "env", "html", "js", "json", "md", "py", "sh", "sql", "svg", "tcss", "toml", "yaml", "yml"]
     strange = [name for name in names if Path(name).suffix.lstrip(".") not in kinds and ".dist-info/" not in name]
-    assert {Path(name).name for name in strange} <= {".fetched", "pg_hba.conf", "idiomorph.LICENSE", "uPlot.LICENSE"}
+    known = {".fetched", "pg_hba.conf", "idiomorph.LICENSE", "uPlot.LICENSE", "py.typed"}
+    assert {Path(name).name for name in strange} <= known
     spare = re.compile(r"(^|/)(tests|npm|__pycache__)/|Dockerfile|assets\.py|secrets\.json|/\.env|\.swp$|\.key$")
     assert [name for name in names if spare.search(name)] == []
     assert "services/frontend/web/vendor/uPlot.iife.min.js" in names
+    assert {"valerix_cli/py.typed", "services/py.typed"} < set(names)
+    assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 
 def test_what_a_scanner_passes_over_is_explained_where_it_is() -> None:
