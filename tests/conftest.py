@@ -44,12 +44,17 @@ GROUPS = (
 """Files whose tests share a platform go to one worker; what takes long begins before all others, in this order."""
 
 
+FOLDERS = ("tests/unit/manifests/",)
+"""Files whose tests share what is made once per process, here what kustomize renders, go to one worker too."""
+
+
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
     """Side by side, a file goes to one worker; so do files that share a platform."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((group[0] for group in GROUPS if file in group), file)
+        shared = (*(group[0] for group in GROUPS if file in group), *filter(file.startswith, FOLDERS))
+        return next(iter(shared), file)
 
     def _assign_work_unit(self, node: Any) -> None:
         if first := next((group[0] for group in GROUPS if group[0] in self.workqueue), None):

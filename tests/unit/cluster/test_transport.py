@@ -42,13 +42,13 @@ class Server(Transport):
 
 
 class Event(threading.Event):
-    """Time passes only by waiting for it."""
+    """Time passes only by waiting for it, and whoever waits lets other threads run."""
 
     now = 0.0
 
     def wait(self, timeout: float | None = None) -> bool:
         Event.now += timeout or 0.0
-        return self.is_set()
+        return super().wait(0.001)
 
 
 @pytest.fixture(autouse=True)

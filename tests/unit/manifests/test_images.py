@@ -2,16 +2,15 @@
 
 import os
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.unit.manifests.rendered import OVERLAYS, of_kind, overlay, workloads
+from tests.unit.manifests.rendered import OVERLAYS, of_kind, overlay, raw, workloads
 from valerix_cli.cluster.objects import COMPONENT, Object, containers
-from valerix_cli.cluster.overlays import MANIFESTS, kubectl, render
+from valerix_cli.cluster.overlays import MANIFESTS, render
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -35,47 +34,53 @@ def pinning(directory: Path, name: str) -> Path:
     return directory
 
 
-def unpinned(directory: Path) -> list[str]:
-    """What the command of the docs prints."""
+def unpinned(rendered: str) -> list[str]:
+    """What the command of the docs prints where kubectl prints `rendered`."""
     text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
-    [command] = re.findall(r"^(kubectl kustomize shop \| .*)$", text, re.MULTILINE)
-    command = command.replace("kubectl kustomize shop", f"{shlex.quote(kubectl())} kustomize .")
+    [command] = re.findall(r"^kubectl kustomize shop \| (.*)$", text, re.MULTILINE)
     done = subprocess.run(
-        ["/bin/sh", "-c", command], cwd=directory, capture_output=True, text=True, check=True, env=dict(os.environ)
+        ["/bin/sh", "-c", command], input=rendered, capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     return [line.strip().partition(": ")[2] for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_an_overlay_around_another_pins_every_image_by_its_digest(name: str, tmp_path: Path) -> None:
-    found = images(render(pinning(tmp_path, name)))
+    rendered = raw(pinning(tmp_path, name))
+    found = images(list(yaml.safe_load_all(rendered)))
     assert {name_of(image) for image in found} == {name_of(image) for image in images(overlay(name))}
     assert all(image.endswith(f"@{DIGEST}") for image in found), found
-    assert unpinned(tmp_path) == []
+    assert unpinned(rendered) == []
 
 
-def test_images_that_are_not_pinned_are_listed_by_the_command_of_the_docs(tmp_path: Path) -> None:
-    pinning(tmp_path, "production")
-    content = yaml.safe_load((tmp_path / "kustomization.yaml").read_text())
-    content["images"] = []
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    assert set(unpinned(tmp_path)) == images(overlay("production"))
+def test_images_that_are_not_pinned_are_listed_by_the_command_of_the_docs() -> None:
+    assert set(unpinned(raw(MANIFESTS / "overlays" / "production"))) == images(overlay("production"))
 
 
-SERVICES_IMAGES = ["registry.example.com:5000/shop:1.2.3", f"registry.example.com/shop@{DIGEST}"]
+BY_TAG, BY_DIGEST = "registry.example.com:5000/shop:1.2.3", f"registry.example.com/shop@{DIGEST}"
 
 
-@pytest.mark.parametrize("image", SERVICES_IMAGES)
-@pytest.mark.parametrize("name", OVERLAYS)
-def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(
-    name: str, image: str, tmp_path: Path
-) -> None:
-    """Whatever the overlay calls it, and however it is pinned there."""
+def check_image(directory: Path, name: str, image: str) -> None:
+    """Every service of `directory`, an overlay as `name` is or around it, runs `image`, and nothing else does."""
     others = images(overlay(name)) - images_of_services(overlay(name))
-    for directory in (MANIFESTS / "overlays" / name, pinning(tmp_path, name)):
-        found = render(directory, image=image)
-        assert images_of_services(found) == {image}
-        assert {name_of(one) for one in images(found) - {image}} == {name_of(one) for one in others}
+    found = render(directory, image=image)
+    assert images_of_services(found) == {image}
+    assert {name_of(one) for one in images(found) - {image}} == {name_of(one) for one in others}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(name: str) -> None:
+    """Whatever the overlay calls it."""
+    check_image(MANIFESTS / "overlays" / name, name, BY_TAG)
+
+
+def test_the_image_that_is_asked_for_may_be_pinned_by_its_digest() -> None:
+    check_image(MANIFESTS / "overlays" / "local", "local", BY_DIGEST)
+
+
+@pytest.mark.parametrize("image", [BY_TAG, BY_DIGEST])
+def test_the_image_that_is_asked_for_takes_the_place_of_one_that_is_pinned(image: str, tmp_path: Path) -> None:
+    check_image(pinning(tmp_path, "local"), "local", image)
 
 
 def images_of_services(things: list[Object]) -> set[str]:
