@@ -22,7 +22,7 @@ POISON = (
     | {"PGSERVICE": "nosuch", "PGOPTIONS": "-c default_transaction_read_only=on", "PGHOSTADDR": "127.0.0.9"}
     | {f"SECRET_{number}": "poisoned" for number in range(300)}
     | dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "KUBECONFIG", "SSH_AUTH_SOCK", "HOME"), "poisoned")
-    | dict.fromkeys(("PYTHONSTARTUP", "PYTHONUSERBASE", "LD_AUDIT", "BASH_ENV", "REDISCLI_AUTH"), "/poisoned")
+    | dict.fromkeys(("PYTHONSTARTUP", "PYTHONUSERBASE", "BASH_ENV", "REDISCLI_AUTH"), "/poisoned")
     | {"HTTP_PROXY": "http://poisoned.invalid", "HTTPS_PROXY": "http://poisoned.invalid", "MALLOC_CONF": "x"}
     | {"VALERIX_OPERATOR_TOKEN": "poisoned-poisoned-poisoned", "VALERIX_CRASH_AT": "after-accept"}
 )
