@@ -71,6 +71,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def unit(session: nox.Session) -> None:
+    """Tests that start no service: what one has broken is mostly found here. Arguments after `--` go to pytest."""
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "--numprocesses", "auto", "-m", "not long", "tests/unit", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Every test of the dashboard, in a Chromium that has to be installed: Debian's `chromium`, for one."""
     install(session, *DEVELOPMENT)
@@ -125,7 +132,7 @@ def faults(session: nox.Session) -> None:
     """
     install(session, *DEVELOPMENT)
     if not session.posargs:
-        elsewhere = ("cluster", "image", "node")  # sessions of their own
+        elsewhere = ("cli/drills", "cli/test_demo.py", "cluster", "image", "node")  # sessions of their own
         session.run("pytest", "-m", "long", *(f"--ignore=tests/{folder}" for folder in elsewhere))
     # Ctrl-C reaches the campaign itself, which ends every process and says how to go on.
     session.run("python", "-m", "tests.faults.campaign", *session.posargs, interrupt_timeout=None)
@@ -135,9 +142,12 @@ def faults(session: nox.Session) -> None:
 def drills(session: nox.Session) -> None:
     """Run every drill that comes with Valerix twice, each on a platform of its own; some 15 minutes.
 
-    Arguments after `--` are the names of those to run.
+    Before that, the demo's whole story, and small drills that pass, fail, are interrupted and killed; some ten minutes.
+    Arguments after `--` are the names of the shipped drills to run, and of nothing else.
     """
     install(session, *DEVELOPMENT)
+    if not session.posargs:
+        session.run("pytest", "tests/cli/test_demo.py", "tests/cli/drills", "-m", "long or not long")
     session.run("python", "-m", "tests.drills.twice", *session.posargs, interrupt_timeout=None)
 
 

@@ -36,6 +36,7 @@ def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(ow
     assert is_calm(own)()
 
 
+@pytest.mark.long
 def test_a_replay_hits_exactly_what_was_hit_then_on_a_platform_of_its_own(own: Valerix, tmp_path: Path) -> None:
     """Of the run of the test before, or of one of its own where there is none."""
     if not own.json("drill", "list", "--runs"):
@@ -79,6 +80,7 @@ def test_without_a_steady_state_nothing_is_broken_on_purpose(own: Valerix, tmp_p
     assert receipt(own)["injections"] == []
 
 
+@pytest.mark.long
 def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> None:
     drill = written(tmp_path, seconds=60)
     with Path(drill).open("a") as file:
@@ -90,7 +92,11 @@ def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.long), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long),
+    ],
 )
 def test_an_interrupted_drill_turns_its_faults_off_first(
     own: Valerix, tmp_path: Path, number: signal.Signals, code: int
@@ -106,6 +112,7 @@ def test_an_interrupted_drill_turns_its_faults_off_first(
     assert verdicts(found, "roll-back") == {"all faults are off": "held"}
 
 
+@pytest.mark.long
 def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 15s", seconds=30), "crash on 30 %")
     eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at its first look, unless a command takes all of that
@@ -127,6 +134,7 @@ def test_the_second_drill_on_a_platform_is_refused_and_names_the_first(own: Vale
     assert can_begin(own)()
 
 
+@pytest.mark.long
 def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 1s", seconds=6), "worker stopped")
     own("chaos", "on", "latency", "--rate", "1%", "--delay", "1ms", "--reason", "just trying")
@@ -136,6 +144,7 @@ def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp
     assert (check["verdict"], "just trying" in check["why"]) == ("not-measured", True)
 
 
+@pytest.mark.long
 def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: Path, store: redis.Redis) -> None:
     running = started(own, written(tmp_path, seconds=301), "steady state")
     store.set(LEASE, b"another {}", px=60_000)
@@ -144,6 +153,7 @@ def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: 
     assert "run another" in err
 
 
+@pytest.mark.long
 def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path, fault="kill: worker, restart_after: 2s"))
     (injection,) = receipt(own)["injections"]
@@ -152,6 +162,7 @@ def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valer
     assert 2 <= struck["back_after"] < 20
 
 
+@pytest.mark.long
 def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 2s", seconds=10), "worker stopped")
     worker = own.stack()["services"]["worker"][0]["pid"]
@@ -160,6 +171,7 @@ def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Val
     eventually(lambda: state_of(worker) != "T", 5, "the worker to go on")
 
 
+@pytest.mark.long
 def test_an_interrupted_drill_lets_a_stopped_process_go_on_at_once(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 300s", seconds=301), "worker stopped")
     worker = own.stack()["services"]["worker"][0]["pid"]
@@ -177,6 +189,7 @@ def test_a_replica_that_is_restarted_and_a_redis_that_is_flushed_are_noted(own: 
     assert receipt(own)["injections"][0]["hits"] > 0
 
 
+@pytest.mark.long
 def test_a_roll_back_that_cannot_be_confirmed_ends_with_13(own: Valerix, tmp_path: Path) -> None:
     """Inventory is gone, and with it the only one to say that the gremlins are."""
     state = own.directory / "state"
@@ -229,6 +242,7 @@ def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) ->
     own("breaker", "auto")
 
 
+@pytest.mark.long
 def test_broken_idempotency_is_found_and_named_in_red(own: Valerix, tmp_path: Path) -> None:
     """The last test of this platform: the database lets one order be deducted twice, and does it."""
     with psycopg.connect(admin_url(own), autocommit=True) as conn:
