@@ -19,7 +19,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.processes import eventually
 from valerix_cli.cluster.overlays import MANIFESTS
 
-LIMIT = 180.0  # seconds that a command may take
+LIMIT = 600.0  # seconds that a command may take on a busy machine: more than it waits for pods
 
 
 class Done(NamedTuple):
@@ -113,17 +113,19 @@ class Valerix:
 
     def run(self, *typed: str, context: str = "tests") -> Done:
         """Type it, however it ends."""
-        done = subprocess.run(
-            self._command(typed, context),
-            cwd=self.directory,
-            env=self._environ(),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=LIMIT,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        try:
+            done = subprocess.run(
+                self._command(typed, context),
+                cwd=self.directory,
+                env=self._environ(),
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=LIMIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            pytest.fail(f"{' '.join(typed)} has not ended after {LIMIT} s:\n{(error.stderr or b'').decode()}")
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def json(self, *typed: str, code: int = 0, context: str = "tests") -> Any:
         return json.loads(self(*typed, "-o", "json", code=code, context=context).stdout)
@@ -202,4 +204,4 @@ def shop(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
     found("cluster", "apply", "--yes")
     yield found
     plane.request("DELETE", f"/api/v1/namespaces/{found.namespace}")
-    eventually(lambda: plane.find(f"/api/v1/namespaces/{found.namespace}") is None, within=60)
+    eventually(lambda: plane.find(f"/api/v1/namespaces/{found.namespace}") is None, within=LIMIT)

@@ -25,7 +25,7 @@ from valerix_cli.local.ports import free_port
 
 NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager")
 ADMIN, DEVELOPER = "admin-token-of-the-tests", "developer-token-of-the-tests"
-_LIMIT = 60.0  # seconds
+_LIMIT = 180.0  # seconds
 
 
 def assets() -> Path | None:

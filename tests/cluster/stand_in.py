@@ -18,6 +18,7 @@ from tests.cluster.control_plane import ControlPlane
 NODE = "stand-in"
 _WATCH = 3  # seconds that a watch takes, and so that ending takes at most
 _AGAIN = 0.1  # seconds
+_HEARTBEAT = 5.0  # seconds
 _NOW = "2026-01-01T00:00:00Z"
 
 
@@ -29,8 +30,11 @@ class Kubelet:
         self._ended = threading.Event()
         handlers = {"pods": self._look_after, "persistentvolumeclaims": self._provide}
         self._threads = [
-            threading.Thread(target=self._follow, args=(plural, handle), name=f"stand-in for {plural}")
-            for plural, handle in handlers.items()
+            threading.Thread(target=self._send_heartbeats, name="stand-in's heartbeats"),
+            *(
+                threading.Thread(target=self._follow, args=(plural, handle), name=f"stand-in for {plural}")
+                for plural, handle in handlers.items()
+            ),
         ]
 
     def __enter__(self) -> Self:
@@ -44,6 +48,16 @@ class Kubelet:
         self._ended.set()
         for thread in self._threads:
             thread.join()
+
+    def _send_heartbeats(self) -> None:
+        """Without them Kubernetes says after a minute that the node's pods are not ready."""
+        while True:
+            ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _now()}
+            status = {"status": {"conditions": [ready]}}
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._plane.request("PATCH", f"/api/v1/nodes/{NODE}/status", status, "application/merge-patch+json")
+            if self._ended.wait(_HEARTBEAT):
+                return
 
     def _follow(self, plural: str, handle: Callable[[Any], None]) -> None:
         """Handle every object that is there, and each as it changes. The server ends a watch after some seconds."""
@@ -121,7 +135,7 @@ def status(pod: Any) -> Any:
     else:
         container |= {"state": {"running": {"startedAt": _NOW}}, "ready": True, "started": True}
     verdict = "False" if waiting or for_good else "True"
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = _now()
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     return {
         "phase": "Pending" if waiting else "Succeeded" if for_good else "Running",
@@ -135,3 +149,7 @@ def status(pod: Any) -> Any:
             {"name": one["name"], "image": one["image"], **container} for one in pod["spec"]["containers"]
         ],
     }
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import Valerix
+from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.described import ends_with_help, overlay, replacing
 from tests.processes import eventually
@@ -63,7 +63,7 @@ def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: Contro
         names = [one["metadata"]["labels"]["app.kubernetes.io/name"] for one in valerix.listed("api/v1/pods")]
         return {name: names.count(name) for name in wanted}
 
-    eventually(lambda: pods() == wanted, within=30, what="every pod was admitted")
+    eventually(lambda: pods() == wanted, within=LIMIT, what="every pod was admitted")
     cron = valerix.find("apis/batch/v1/cronjobs/backup")["spec"]["jobTemplate"]
     pod = {"apiVersion": "v1", "kind": "Pod", **cron["spec"]["template"]}
     pod["metadata"] = {**pod["metadata"], "name": "backup-now"}
@@ -283,7 +283,7 @@ def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valer
     secrets = {one["metadata"]["name"]: one["data"] for one in valerix.listed("api/v1/secrets")}
     found = valerix.json("cluster", "delete", "--yes")
     assert {"PersistentVolumeClaim/redis", "Secret/tokens", f"Namespace/{valerix.namespace}"} <= set(found["kept"])
-    eventually(lambda: valerix.listed("apis/apps/v1/deployments") == [], within=30)
+    eventually(lambda: valerix.listed("apis/apps/v1/deployments") == [], within=LIMIT)
     valerix("cluster", "status", code=3)
     valerix("cluster", "apply", "--yes")
     assert {one["metadata"]["name"]: one["data"] for one in valerix.listed("api/v1/secrets")} == secrets
@@ -292,7 +292,7 @@ def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valer
 def test_delete_with_volumes_leaves_nothing(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     valerix("cluster", "delete", "--volumes", "--confirm", valerix.namespace)
-    eventually(lambda: valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None, within=60)
+    eventually(lambda: valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None, within=LIMIT)
 
 
 def test_a_lost_password_is_not_replaced_while_its_data_is_there(valerix: Valerix) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import Valerix
+from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.described import ends_with_help, overlay
 from tests.processes import eventually
@@ -50,11 +50,11 @@ def test_a_lease_whose_holder_is_gone_is_taken_and_given_back(shop: Valerix) -> 
 def test_of_two_applies_at_once_one_goes_on(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     first = valerix.started("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow")
-    eventually(lambda: valerix.find(LEASE), within=30, what="the first holds the lease")
+    eventually(lambda: valerix.find(LEASE), within=LIMIT, what="the first holds the lease")
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
     assert f"process {first.pid}: apply goes on there" in said
     first.terminate()
-    first.communicate(timeout=60)
+    first.communicate(timeout=LIMIT)
     assert valerix.find(LEASE) is None  # SIGTERM leaves nothing behind
 
 
@@ -92,7 +92,7 @@ def test_an_apply_goes_on_when_the_api_server_was_away_for_three_seconds(valerix
             break
     away = threading.Thread(target=restart, args=(valerix.plane,))
     away.start()
-    _, rest = process.communicate(timeout=180)
+    _, rest = process.communicate(timeout=LIMIT)
     away.join()
     assert process.returncode == 0, said + rest
     assert "trying again" in rest

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.cluster import control_plane
+from tests.cluster.conftest import LIMIT
 from tests.cluster.control_plane import ControlPlane
 from tests.processes import eventually
 from valerix_cli.cluster.overlays import MANIFESTS
@@ -50,7 +51,7 @@ class Shell:
         }
         done = subprocess.run(
             [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", lines],
-            cwd=self.directory, env=environ, capture_output=True, text=True, check=False, timeout=180,
+            cwd=self.directory, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT,
         )  # fmt: skip
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
@@ -75,19 +76,19 @@ class Shell:
 def shell(plane: ControlPlane, tmp_path: Path) -> Iterator[Shell]:
     yield Shell(plane, tmp_path)
     plane.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
-    eventually(lambda: plane.find(f"/api/v1/namespaces/{NAMESPACE}") is None, within=90)
+    eventually(lambda: plane.find(f"/api/v1/namespaces/{NAMESPACE}") is None, within=LIMIT)
 
 
 def test_the_documented_commands_apply_one_version_after_the_other(shell: Shell) -> None:
     shell(FIRST)
     [(before, job)] = shell.migrations().items()
-    eventually(lambda: is_complete(shell, job), within=30, what="the migration is done, so its job is final")
+    eventually(lambda: is_complete(shell, job), within=LIMIT, what="the migration is done, so its job is final")
     shell.own(OWN)
     after = before.rpartition(":")[0] + ":0.2.0"
     assert after in yaml.safe_dump(yaml.safe_load(OWN)).replace("newTag: ", f"{before.rpartition(':')[0]}:")
     shell(SECOND)
     assert set(shell.migrations()) == {before, after}
-    eventually(lambda: is_complete(shell, shell.migrations()[after]), within=30, what="the second migration is done")
+    eventually(lambda: is_complete(shell, shell.migrations()[after]), within=LIMIT, what="the second migration is done")
     shell(SECOND)
     assert set(shell.migrations()) == {before, after}, "applied again it is the same job"
     images = {
@@ -118,7 +119,7 @@ def test_a_stateful_set_of_before_gets_its_headless_service_without_losing_its_c
     earlier = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": yaml.safe_dump(change)}
     shell.own({"resources": ["../manifests/overlays/local"], "patches": [earlier]})
     shell(FIRST.replace("manifests/overlays/production", "shop"))
-    eventually(lambda: shell.listed("api/v1/persistentvolumeclaims"), within=30)
+    eventually(lambda: shell.listed("api/v1/persistentvolumeclaims"), within=LIMIT)
     claims = {one["metadata"]["name"]: one["metadata"]["uid"] for one in shell.listed("api/v1/persistentvolumeclaims")}
     shell.own({"resources": ["../manifests/overlays/local"]})
     assert "field is immutable" in shell(SECOND, code=1)
@@ -129,6 +130,6 @@ def test_a_stateful_set_of_before_gets_its_headless_service_without_losing_its_c
         live = shell.plane.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets/postgres")
         return bool(owner["uid"] == live["metadata"]["uid"] and live["status"].get("readyReplicas") == 1)
 
-    eventually(is_adopted, within=60, what="the pod belongs to the new StatefulSet")
+    eventually(is_adopted, within=LIMIT, what="the pod belongs to the new StatefulSet")
     found = {one["metadata"]["name"]: one["metadata"]["uid"] for one in shell.listed("api/v1/persistentvolumeclaims")}
     assert found == claims

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Valerix
+from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.described import ends_with_help, overlay
 from tests.processes import eventually
@@ -144,10 +144,10 @@ def test_a_namespace_that_an_apply_made_goes_with_the_data_unless_others_are_in_
     assert valerix.listed("api/v1/persistentvolumeclaims") == []
     assert valerix.listed("api/v1/secrets") == []
     valerix.plane.request("DELETE", f"{place}/theirs")
-    eventually(lambda: valerix.listed("api/v1/pods") == [], within=60, what="its pods are gone")
+    eventually(lambda: valerix.listed("api/v1/pods") == [], within=LIMIT, what="its pods are gone")
     valerix("cluster", "delete", "--yes", "--volumes", "--confirm", valerix.namespace)
     path = f"/api/v1/namespaces/{valerix.namespace}"
-    eventually(lambda: valerix.plane.find(path) is None, within=60, what="the namespace is gone")
+    eventually(lambda: valerix.plane.find(path) is None, within=LIMIT, what="the namespace is gone")
 
 
 def test_a_namespace_is_kept_when_something_was_put_into_it_during_the_deletion(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Valerix
+from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.described import ends_with_help, overlay, with_image
 from valerix_cli import __version__
 from valerix_cli.cluster.history import WAS_AVAILABLE
@@ -87,7 +87,7 @@ def test_pods_count_only_once_the_controller_has_seen_the_change(deed: str, vale
             said += line
             if "its controller has not seen it yet" in line:
                 break
-    _, rest = process.communicate(timeout=120)
+    _, rest = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, said + rest
     assert container_of(valerix, "order")["image"] == f"valerix:{__version__}"
 
