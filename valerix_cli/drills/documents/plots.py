@@ -1,109 +1,128 @@
-"""The run second by second, as SVG that stands by itself: no script, no font, nothing from elsewhere."""
+"""Charts of a run, second by second, as the shapes that `receipt.html` draws."""
 
 from collections.abc import Sequence
-from html import escape
+from typing import NamedTuple
 
 from valerix_cli.drills.receipt import Injection, Second
 
-_WIDE, _HIGH, _LEFT, _BELOW = 720, 150, 56, 22
 _OUTCOMES = (("confirmed", "good"), ("queued", "wait"), ("refused", "calm"), ("errors", "bad"))
 _REFUSED = frozenset({"insufficient-stock", "unknown-item", "idempotency-key-reused", "failed"})
 
 
-def latency_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> str:
-    """p50 and p95 of the orders that were over in each second."""
+class Frame(NamedTuple):
+    """The size of each chart in SVG units: the axes, and the margins left of and below them."""
+
+    width: int
+    height: int
+    left: int
+    below: int
+
+
+FRAME = Frame(720, 150, 56, 22)
+
+
+class Rect(NamedTuple):
+    css: str
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str = ""
+
+
+class Plot(NamedTuple):
+    """A chart. `legend` has names and CSS classes, `lines` CSS classes and SVG path data."""
+
+    title: str
+    legend: Sequence[tuple[str, str]]
+    rects: Sequence[Rect]
+    lines: Sequence[tuple[str, str]]
+    highest: str
+    seconds: int
+
+
+def latency_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
+    """p50 and p95 of the orders that ended in each second."""
     highest = max((second.p95 or 0 for second in timeline), default=0) or 0.001
-    lines = [
-        (f"p{name}", css, [(second.at, getattr(second, f"p{name}")) for second in timeline])
-        for name, css in (("95", "bad"), ("50", "calm"))
-    ]
-    body = "".join(_line(points, highest, len(timeline), css) for _, css, points in lines)
-    legend = [(name, css) for name, css, _ in lines]
-    return _frame("Response time, seconds", body, timeline, injections, f"{highest:.3g} s", legend)
+    measured = {"p95": [second.p95 for second in timeline], "p50": [second.p50 for second in timeline]}
+    legend = [("p95", "bad"), ("p50", "calm")]
+    lines = [(css, _path(timeline, measured[name], highest)) for name, css in legend]
+    shades = _shades(timeline, injections)
+    return Plot("Response time, seconds", legend, shades, lines, f"{highest:.3g} s", len(timeline))
 
 
-def volume_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> str:
-    """Orders that were over in each second, by what they came to."""
-    columns = [_sorted_out(second) for second in timeline]
+def volume_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
+    """Orders that ended in each second, by outcome."""
+    columns = [_by_outcome(second) for second in timeline]
     highest = max((sum(column.values()) for column in columns), default=0) or 1
-    width = _step(len(timeline))
-    bars = []
+    width, bars = _step(timeline), []
     for second, column in zip(timeline, columns, strict=True):
         below = 0.0
         for name, css in _OUTCOMES:
-            high = column[name] / highest * _HIGH
-            if high:
-                x, y = _LEFT + second.at * width, _HIGH - below - high
-                bars.append(f'<rect class="{css}" x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{high:.1f}"/>')
-            below += high
-    return _frame("Orders a second", "".join(bars), timeline, injections, str(highest), _OUTCOMES)
+            height = column[name] / highest * FRAME.height
+            if height:
+                x, y = FRAME.left + second.at * width, FRAME.height - below - height
+                bars.append(Rect(css, x, y, width, height))
+            below += height
+    shades = _shades(timeline, injections)
+    return Plot("Orders a second", _OUTCOMES, [*shades, *bars], [], str(highest), len(timeline))
 
 
-def backlog_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> str:
-    """What was queued, and when the breaker was not closed."""
+def backlog_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
+    """Queued orders, and when the breaker was not closed."""
     highest = max((second.backlog or 0 for second in timeline), default=0) or 1
-    width = _step(len(timeline))
-    lane = "".join(
-        f'<rect class="{"bad" if second.breaker == "open" else "wait"}" x="{_LEFT + second.at * width:.1f}" y="0" '
-        f'width="{width:.2f}" height="8"/>'
+    width = _step(timeline)
+    breaker = [
+        Rect("bad" if second.breaker == "open" else "wait", FRAME.left + second.at * width, 0, width, 8)
         for second in timeline
         if second.breaker not in {None, "closed"}
-    )
-    body = lane + _line([(second.at, second.backlog) for second in timeline], highest, len(timeline), "calm")
+    ]
+    lines = [("calm", _path(timeline, [second.backlog for second in timeline], highest))]
     legend = [("backlog", "calm"), ("breaker open", "bad"), ("half-open", "wait")]
-    return _frame("Orders queued", body, timeline, injections, str(highest), legend)
+    shades = _shades(timeline, injections)
+    return Plot("Orders queued", legend, [*shades, *breaker], lines, str(highest), len(timeline))
 
 
-def _sorted_out(second: Second) -> dict[str, int]:
+def _by_outcome(second: Second) -> dict[str, int]:
     column = dict.fromkeys((name for name, _ in _OUTCOMES), 0)
-    for said, count in second.outcomes.items():
-        if said in _REFUSED:
+    for outcome, count in second.outcomes.items():
+        if outcome in _REFUSED:
             column["refused"] += count
-        elif said in {"queued", "pending", "dead"}:
+        elif outcome in {"queued", "pending", "dead"}:
             column["queued"] += count
         else:
-            column["confirmed" if said == "confirmed" else "errors"] += count
+            column["confirmed" if outcome == "confirmed" else "errors"] += count
     return column
 
 
-def _frame(
-    title: str,
-    body: str,
-    timeline: Sequence[Second],
-    injections: Sequence[Injection],
-    highest: str,
-    legend: Sequence[tuple[str, str]],
-) -> str:
-    seconds, width = len(timeline), _step(len(timeline))
-    shades = "".join(
-        f'<rect class="fault" x="{_LEFT + one.began * width:.1f}" y="0" '
-        f'width="{max(1.0, ((one.ended or seconds) - one.began) * width):.1f}" height="{_HIGH}">'
-        f"<title>{escape(one.says)}</title></rect>"
+def _shades(timeline: Sequence[Second], injections: Sequence[Injection]) -> list[Rect]:
+    """When each fault was active."""
+    width = _step(timeline)
+    return [
+        Rect(
+            "fault",
+            FRAME.left + one.began * width,
+            0,
+            max(1.0, ((one.ended or len(timeline)) - one.began) * width),
+            FRAME.height,
+            one.says,
+        )
         for one in injections
-    )
-    keys = "".join(f'<span><i class="{css}"></i>{escape(name)}</span>' for name, css in legend)
-    return (
-        f'<figure><figcaption>{escape(title)}<span class="keys">{keys}</span></figcaption>'
-        f'<svg viewBox="0 0 {_LEFT + _WIDE} {_HIGH + _BELOW}" role="img" aria-label="{escape(title)}">{shades}{body}'
-        f'<path class="axis" d="M{_LEFT} 0V{_HIGH}H{_LEFT + _WIDE}"/>'
-        f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{escape(highest)}</text>'
-        f'<text x="{_LEFT - 6}" y="{_HIGH}" text-anchor="end">0</text>'
-        f'<text x="{_LEFT}" y="{_HIGH + 16}">0 s</text>'
-        f'<text x="{_LEFT + _WIDE}" y="{_HIGH + 16}" text-anchor="end">{seconds} s</text></svg></figure>'
-    )
+    ]
 
 
-def _line(points: Sequence[tuple[int, float | None]], highest: float, seconds: int, css: str) -> str:
-    """A line that is broken where nothing was measured."""
-    width, path, pen = _step(seconds), [], "M"
-    for at, value in points:
+def _path(timeline: Sequence[Second], values: Sequence[float | None], highest: float) -> str:
+    """SVG path data, with a gap where nothing was measured."""
+    width, path, pen = _step(timeline), [], "M"
+    for second, value in zip(timeline, values, strict=True):
         if value is None:
             pen = "M"
             continue
-        path.append(f"{pen}{_LEFT + (at + 0.5) * width:.1f} {_HIGH - value / highest * _HIGH:.1f}")
+        x, y = FRAME.left + (second.at + 0.5) * width, FRAME.height - value / highest * FRAME.height
+        path.append(f"{pen}{x:.1f} {y:.1f}")
         pen = "L"
-    return f'<path class="line {css}" d="{" ".join(path)}"/>' if path else ""
+    return " ".join(path)
 
 
-def _step(seconds: int) -> float:
-    return _WIDE / max(seconds, 1)
+def _step(timeline: Sequence[Second]) -> float:
+    return FRAME.width / max(len(timeline), 1)
