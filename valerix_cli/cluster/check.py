@@ -10,7 +10,8 @@ from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.identity import KnownClusters, another_cluster, identities
 from valerix_cli.cluster.model import CheckLine, Readiness
-from valerix_cli.cluster.objects import MANAGER, Object, Ref
+from valerix_cli.cluster.objects import MANAGER, Object, Ref, images
+from valerix_cli.cluster.overlays import allows_gremlins
 from valerix_cli.cluster.where import Target
 from valerix_cli.doctor.model import Status
 from valerix_cli.errors import CliError
@@ -69,7 +70,7 @@ class Right:
 
 def check(api: Api, target: Target, things: Sequence[Object], known: KnownClusters) -> Readiness:
     """Look at everything. What cannot be looked at since something before it failed is skipped, which is a warning."""
-    lines = [_allowed(target)]
+    lines = [_allowed(target), *_images(things)]
     access = _access(api)
     lines.append(access)
     missing: list[Right] = []
@@ -250,6 +251,19 @@ def _kinds(api: Api, things: Sequence[Object]) -> Iterator[CheckLine]:
             yield CheckLine(
                 "kinds", kind, "failed", f"There is no {api_version}.", f"install {bringer}, or leave its component out"
             )
+
+
+def _images(things: Sequence[Object]) -> Iterator[CheckLine]:
+    """Images that can change without the overlay; nothing about an overlay for trying things out."""
+    if allows_gremlins(things):
+        return
+    movable = sorted(image for image in images(things) if "@sha256:" not in image)
+    if movable:
+        found = f"{len(movable)} are named by a tag, which can be moved: {', '.join(movable)}."
+        hint = 'add their digests under "images" in an overlay of your own: docs/deploy.md, Staging and production'
+        yield CheckLine("images", "digests", "warning", found, hint)
+    elif things:
+        yield CheckLine("images", "digests", "ok", "All are named by their digests.")
 
 
 def _group(thing: Object) -> str:

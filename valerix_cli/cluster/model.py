@@ -61,7 +61,7 @@ class Applied(msgspec.Struct, frozen=True):
 class CheckLine(msgspec.Struct, frozen=True):
     """One thing that was looked at before anything is deployed."""
 
-    group: Literal["access", "version", "rights", "kinds", "storage", "way in"]
+    group: Literal["access", "version", "rights", "images", "kinds", "storage", "way in"]
     name: str
     status: Status
     found: str

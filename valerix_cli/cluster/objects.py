@@ -96,6 +96,16 @@ def containers(template: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from spec["containers"]
 
 
+def images(things: Iterable[Object]) -> set[str]:
+    """Every image that objects name, those of the pods that CloudNativePG makes included."""
+    found = set()
+    for thing in things:
+        found |= {container["image"] for template in pod_templates(thing) for container in containers(template)}
+        if name := (thing.get("spec") or {}).get("imageName"):
+            found.add(name)
+    return found
+
+
 def amount(quantity: str) -> Decimal:
     """A quantity of Kubernetes, as `10Gi`, as a number."""
     from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow, and an extra

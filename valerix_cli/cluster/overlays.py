@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from valerix_cli.cluster.objects import COMPONENT, MANAGED_BY, MANAGER, Object, containers, labels, pod_templates
+from valerix_cli.cluster.objects import COMPONENT, MANAGED_BY, MANAGER, Object, images, labels
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.quoting import word
 
@@ -52,14 +52,8 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
 
 def _images_of_services(overlay: Path) -> set[str]:
     """What the services' image is called in an overlay, without its tag: one that renames it hides `valerix`."""
-    images = {
-        container["image"]
-        for thing in _kustomized(overlay, overlay)
-        if labels(thing).get(COMPONENT) in {"service", "migration"}
-        for template in pod_templates(thing)
-        for container in containers(template)
-    }
-    return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images}
+    ours = [one for one in _kustomized(overlay, overlay) if labels(one).get(COMPONENT) in {"service", "migration"}]
+    return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images(ours)}
 
 
 def _kustomized(directory: Path, overlay: Path) -> list[Object]:

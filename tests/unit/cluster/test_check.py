@@ -61,3 +61,38 @@ def test_an_overlay_can_be_applied_where_all_was_looked_at_and_is_there(
     cluster: Any, verdict: str, tmp_path: Path
 ) -> None:
     assert check(cluster, TARGET, [], KnownClusters(tmp_path / "config.toml")).verdict == verdict
+
+
+def pod(image: str) -> dict[str, Any]:
+    spec = {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec}
+
+
+POSTGRES = {
+    "apiVersion": "postgresql.cnpg.io/v1",
+    "kind": "Cluster",
+    "metadata": {"name": "postgres"},
+    "spec": {"imageName": "postgresql:18"},
+}
+PLAYGROUND = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "settings"},
+    "data": {"VALERIX_CHAOS_ALLOWED": "1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("things", "found"),
+    [
+        ([pod("redis:9")], "1 are named by a tag, which can be moved: redis:9."),
+        ([pod("redis:9@sha256:0"), POSTGRES], "1 are named by a tag, which can be moved: postgresql:18."),
+        ([pod("redis@sha256:0")], "All are named by their digests."),
+        ([pod("redis:9"), PLAYGROUND], None),
+    ],
+)
+def test_images_that_a_tag_names_are_a_warning_but_where_gremlins_are_allowed(
+    things: list[Any], found: str | None, tmp_path: Path
+) -> None:
+    lines = check(Cluster(), TARGET, things, KnownClusters(tmp_path / "config.toml")).checks  # type: ignore[arg-type]  # acts as one
+    assert [line.found for line in lines if line.group == "images"] == ([] if found is None else [found])

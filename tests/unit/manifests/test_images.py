@@ -8,17 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.manifests.rendered import OVERLAYS, of_kind, overlay, raw, workloads
-from valerix_cli.cluster.objects import COMPONENT, Object, containers
+from tests.unit.manifests.rendered import OVERLAYS, overlay, raw
+from valerix_cli.cluster.objects import COMPONENT, Object, images
 from valerix_cli.cluster.overlays import MANIFESTS, render
 
 DIGEST = f"sha256:{'0' * 64}"
-
-
-def images(things: list[Object]) -> set[str]:
-    """What runs, in pods of ours and in those that CloudNativePG makes."""
-    found = {container["image"] for _, template in workloads(things) for container in containers(template)}
-    return found | {cluster["spec"]["imageName"] for cluster in of_kind(things, "Cluster")}
 
 
 def name_of(image: str) -> str:
