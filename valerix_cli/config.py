@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from valerix_cli.addresses import check_base_url
-from valerix_cli.durations import parse_positive_duration
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
 from valerix_cli.reasons import why
+from valerix_cli.units import parse_positive_duration
 
 LOCAL = "local"
 

@@ -7,12 +7,13 @@ could be lost, so they are written as they are.
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from valerix_cli.errors import BadUsageError
-from valerix_cli.local.trust import ROOT, user, walk
+from valerix_cli.trust import ROOT, user, walk
 
 _HEAD = 65_536  # bytes that a kind is known by
 _DESCRIPTOR = re.compile(r"/(?:dev/(?:fd/(\d+)|(stdout)|(stderr))|proc/self/fd/(\d+))")
@@ -128,3 +129,18 @@ def _cannot(path: Path, why: str) -> BadUsageError:
 
 PICTURE = Kind("a picture of a terminal", lambda head: b"Generated with Rich" in head[:1000])
 """What Rich and Textual write as SVG."""
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
+    """Readers see the old file or the new one, whole, even after a crash in between."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

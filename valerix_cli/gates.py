@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from valerix_cli.durations import say_duration, shown
 from valerix_cli.errors import BadUsageError
 from valerix_cli.quoting import word
+from valerix_cli.units import say_duration, shown
 
 DURATION, SHARE, RATE, COUNT = "duration", "share", "rate", "count"
 

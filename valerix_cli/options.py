@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from valerix_cli.durations import parse_positive_duration
+from valerix_cli.units import parse_positive_duration
 
 MOST = 2**53 - 1  # of anything that is counted, and the largest seed: JSON has these exactly (RFC 8259, 6)
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import UnreachableError, WaitedTooLongError
 from valerix_cli.output import Output, talk
+from valerix_cli.units import say_duration
 
 T = TypeVar("T")
 EVERY = 0.5  # seconds

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # each of these costs time that --help does not have
     from valerix_cli.clients.http import Replicas
     from valerix_cli.clients.inventory import InventoryClient
     from valerix_cli.clients.orders import OrderClient
-    from valerix_cli.contexts import Context
+    from valerix_cli.contexts.model import Context
     from valerix_cli.projects import Project
     from valerix_cli.settings import Settings
 
@@ -54,7 +54,7 @@ class Session:
 
     @cached_property
     def context(self) -> "Context":
-        from valerix_cli.contexts import find_context  # noqa: PLC0415 - see above
+        from valerix_cli.contexts.find import find_context  # noqa: PLC0415 - see above
 
         return find_context(self.settings)
 
@@ -135,6 +135,6 @@ class Session:
             return
         if live is None:
             return
-        from valerix_cli.views.chaos import notice  # noqa: PLC0415 - see above
+        from valerix_cli.clients.chaos_text import notice  # noqa: PLC0415 - see above
 
         warn(notice(live), self.output)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valerix_cli.config import LOCAL, ConfigFile, ContextConfig, parse_config, seconds
-from valerix_cli.errors import BadUsageError
+from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.projects import Project, read_project
 from valerix_cli.quoting import toml_string
@@ -105,7 +105,7 @@ def keep_context(path: Path, name: str) -> None:
     kept = [line for line in lines[:top] if line.split("=")[0].strip() != "context"]
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join([f"context = {toml_string(name)}", *kept, *lines[top:]]) + "\n"
-    from valerix_cli.local.state import write_atomically  # noqa: PLC0415 - one command in many writes
+    from valerix_cli.files import write_atomically  # noqa: PLC0415 - one command in many writes
 
     write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)
 
@@ -151,3 +151,14 @@ def directory_of_this_run() -> Path:
     """Where it was typed; by a relative name where we may stand, but not come to from outside, as the dashboard may."""
     here = Path(os.curdir).absolute()
     return here if os.access(here, os.X_OK) else Path(os.curdir)
+
+
+def refuse_untrusted(settings: Settings, name: str) -> None:
+    """Raises GuardError where only a project file that is not trusted describes the context."""
+    project = settings.project
+    if project is None or project.state == "trusted" or project.config is None or name not in project.config.contexts:
+        return
+    why = "has changed since it was trusted" if project.state == "changed" else "is not trusted"
+    raise GuardError(
+        f"The context `{name}` was not used.", f"only {project.path} describes it, which {why}", "valerix context trust"
+    )

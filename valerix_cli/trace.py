@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from valerix_cli.clients.wire import Ledger, LedgerLine, LedgerRefusal, Order, OrderEvent
-from valerix_cli.durations import say_duration
 from valerix_cli.results import Step, Trace
+from valerix_cli.units import say_duration
 
 _Told: TypeAlias = tuple[datetime, str, str, dict[str, Any]]
 

@@ -206,7 +206,7 @@ def test_a_journal_whose_very_first_line_was_cut_short_is_begun_anew(tmp_path: P
 def test_a_document_replaces_one_of_its_kind_and_goes_into_pipes(kind: str, tmp_path: Path) -> None:
     from tests.unit.drills.samples import receipt  # noqa: PLC0415 - beside what it is for
     from valerix_cli import files  # noqa: PLC0415 - the same
-    from valerix_cli.drills import documents  # noqa: PLC0415 - the same
+    from valerix_cli import reports as documents  # noqa: PLC0415 - the same
 
     made: dict[str, Callable[[], bytes]] = {
         "JUNIT": lambda: documents.junit([receipt()]),

@@ -31,7 +31,7 @@ from valerix_cli.local.claim import end, running
 from valerix_cli.local.home import prepare
 from valerix_cli.local.identity import start_time
 from valerix_cli.local.state import keep_secrets, read_secrets, read_stack
-from valerix_cli.local.trust import distrust
+from valerix_cli.trust import distrust
 
 NOBODY = 65534
 AN_ORDER = "00000000-0000-4000-8000-000000000000"

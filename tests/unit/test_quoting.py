@@ -171,7 +171,7 @@ def test_nothing_else_quotes_for_a_shell_or_a_path() -> None:
         and (node.module, *(name.name for name in node.names))
         in {("shlex", "quote"), ("urllib.parse", "quote"), ("pipes", "quote")}
     }
-    assert elsewhere <= {"services/common/paths.py", "valerix_cli/cluster/reach.py"}  # a password in a URL
+    assert elsewhere <= {"services/common/paths.py", "valerix_cli/contexts/from_cluster.py"}  # a password in a URL
 
 
 def test_every_command_that_is_told_can_be_typed() -> None:

@@ -9,7 +9,9 @@ import psycopg
 from valerix_cli.audit import queries
 from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.connections import connect
-from valerix_cli.errors import CliError, UnreachableError
+from valerix_cli.contexts.model import Context
+from valerix_cli.errors import CliError, GuardError, UnreachableError
+from valerix_cli.quoting import toml_table
 from valerix_cli.reasons import why
 
 STATEMENT_LIMIT = 120.0  # seconds: the books of a million orders take ten
@@ -76,3 +78,18 @@ def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Conn
 
 def failed(error: psycopg.Error) -> CliError:
     return UnreachableError("The audit could not be finished.", why(error), "valerix status")
+
+
+def find_sources(context: Context) -> Sources:
+    """Where the auditor of `context` reads. Raises GuardError where that is not known."""
+    if context.order_database and context.inventory_database:
+        return Sources(context.order_database, context.inventory_database, context.redis)
+    if context.is_local:
+        raise GuardError(
+            "Not audited.", f"the auditor's password: {context.token_origin}", "run it as whoever ran valerix up"
+        )
+    raise GuardError(
+        "Not audited.",
+        f"it is not known how the auditor reads the databases of `{context.name}`",
+        f"set order_database_env and inventory_database_env of {toml_table(context.name)}",
+    )

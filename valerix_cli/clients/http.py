@@ -11,10 +11,10 @@ import msgspec
 from valerix_cli.addresses import past_proxies
 from valerix_cli.clients import fields
 from valerix_cli.clients.problems import Problem, error_of, problem_of
-from valerix_cli.contexts import Context
-from valerix_cli.durations import say_duration
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
 from valerix_cli.reasons import why
+from valerix_cli.units import say_duration
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from valerix_cli.cluster.objects import Object, Ref, ref, waves
 from valerix_cli.cluster.plan import Planned, explained
 from valerix_cli.cluster.pods import Report, report, seen_closer
 from valerix_cli.cluster.transport import ApiError
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.quoting import command
+from valerix_cli.units import say_duration
 
 _LOOK_EVERY = 1.0  # seconds
 _GONE_WITHIN = 120.0  # seconds that what is replaced may take to go

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from valerix_cli.checks import Status
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.identity import KnownClusters, another_cluster, identities
@@ -13,7 +14,6 @@ from valerix_cli.cluster.model import CheckLine, Readiness
 from valerix_cli.cluster.objects import MANAGER, Object, Ref, images
 from valerix_cli.cluster.overlays import allows_gremlins
 from valerix_cli.cluster.where import Target
-from valerix_cli.doctor.model import Status
 from valerix_cli.errors import CliError
 from valerix_cli.quoting import toml_string
 

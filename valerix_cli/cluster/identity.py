@@ -15,7 +15,7 @@ from valerix_cli.cluster.objects import Ref
 from valerix_cli.cluster.transport import ForbiddenError
 from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
-from valerix_cli.local.state import write_atomically
+from valerix_cli.files import write_atomically
 from valerix_cli.quoting import word
 from valerix_cli.reasons import why
 

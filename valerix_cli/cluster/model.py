@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from valerix_cli.doctor.model import Status
+from valerix_cli.checks import Status
 
 Fate = Literal["created", "changed", "deleted", "unchanged", "replaced", "refused"]
 MARKS: dict[Fate, str] = {

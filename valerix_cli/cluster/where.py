@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from valerix_cli.config import LOCAL, ContextConfig
-from valerix_cli.contexts import refuse_untrusted
 from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.quoting import toml_string
-from valerix_cli.settings import Settings
+from valerix_cli.settings import Settings, refuse_untrusted
 
 NAMESPACE = "valerix"
 OVERLAY = "local"

@@ -11,13 +11,13 @@ from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources, model
 from valerix_cli.audit import audit as examine
 from valerix_cli.audit.model import Invariant
 from valerix_cli.audit.repair import Deduct, drive_again
-from valerix_cli.contexts import Context
-from valerix_cli.durations import parse_positive_duration
-from valerix_cli.errors import BadUsageError, CliError, GuardError, InconclusiveError, InvariantError
+from valerix_cli.audit.sources import find_sources
+from valerix_cli.errors import BadUsageError, CliError, InconclusiveError, InvariantError
 from valerix_cli.output import busy, follow, show, talk
 from valerix_cli.polling import poll
-from valerix_cli.quoting import command, toml_table
+from valerix_cli.quoting import command
 from valerix_cli.session import Session
+from valerix_cli.units import parse_positive_duration
 from valerix_cli.views import audit as views
 
 _EVERY = 5.0  # seconds
@@ -71,21 +71,6 @@ def audit(
     show(msgspec.structs.replace(found, repaired=repaired), views.audit_view, session.output)
     if error := error_of(found):
         raise error
-
-
-def find_sources(context: Context) -> Sources:
-    """Where the auditor of `context` reads. Raises GuardError where that is not known."""
-    if context.order_database and context.inventory_database:
-        return Sources(context.order_database, context.inventory_database, context.redis)
-    if context.is_local:
-        raise GuardError(
-            "Not audited.", f"the auditor's password: {context.token_origin}", "run it as whoever ran valerix up"
-        )
-    raise GuardError(
-        "Not audited.",
-        f"it is not known how the auditor reads the databases of `{context.name}`",
-        f"set order_database_env and inventory_database_env of {toml_table(context.name)}",
-    )
 
 
 def changed(before: Audit | None, now: Audit) -> list[Invariant]:

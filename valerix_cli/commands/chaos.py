@@ -2,36 +2,24 @@
 
 import math
 import re
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from valerix_cli.app import App
+from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Ended
-from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, GuardError
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
+from valerix_cli.units import parse_positive_duration, say_duration, shown
 from valerix_cli.views import chaos as views
 
 app = App("Turn gremlins on and off.")
-
-
-_TTL = 60.0  # seconds
-_DELAY = 5000  # milliseconds
-
-
-class Gremlin(StrEnum):
-    """What may go wrong at inventory."""
-
-    LATENCY = "latency"
-    CRASH = "crash"
-    PARTIAL_FAILURE = "partial-failure"
 
 
 def parse_rate(text: str) -> float:
@@ -157,36 +145,6 @@ def halt(
     session.guard("allow gremlins again" if resume else "halt all gremlins")
     show(session.inventory.halt(halted=not resume), views.chaos_view, session.output)
     talk("Undo: valerix chaos halt" + ("" if resume else " --resume"), session.output)
-
-
-def merged(
-    live: Activation | None,
-    gremlin: Gremlin,
-    *,
-    rate: float | None,
-    delay: float | None,
-    ttl: float | None,
-    seed: int | None,
-    reason: str | None,
-) -> dict[str, Any]:
-    """The request that turns `gremlin` on and keeps what is live."""
-    rate = 1.0 if rate is None else rate
-    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": int(_TTL if ttl is None else ttl)}
-    if live is not None:
-        kept = ("latency", "latency_ms", "latency_rate", "crash_rate", "partial_failure_rate", "seed", "reason")
-        wanted |= {name: getattr(live, name) for name in kept}
-    if gremlin is Gremlin.LATENCY:
-        kept_ms = live.latency_ms if live is not None and live.latency else _DELAY
-        wanted |= {
-            "latency": True,
-            "latency_rate": rate,
-            "latency_ms": kept_ms if delay is None else round(delay * 1000),
-        }
-    else:
-        wanted[f"{gremlin.replace('-', '_')}_rate"] = rate
-    given = {"seed": seed, "reason": reason}
-    wanted |= {name: value for name, value in given.items() if value is not None}
-    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def latest(chaos: Chaos) -> str:

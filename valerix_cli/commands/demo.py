@@ -13,8 +13,9 @@ from typing import Annotated, Self
 import typer
 
 from valerix_cli.audit import Sources
-from valerix_cli.commands.audit import find_sources
+from valerix_cli.audit.sources import find_sources
 from valerix_cli.config import LOCAL
+from valerix_cli.demo import screens as views
 from valerix_cli.demo.cast import Cast
 from valerix_cli.demo.keys import Keyboard, single_keys
 from valerix_cli.demo.model import Demo, Step, Told
@@ -36,7 +37,6 @@ from valerix_cli.local.state import state_dir
 from valerix_cli.output import draw, is_terminal, show, talk
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
-from valerix_cli.views import demo as views
 
 _REPLICAS = {"order": 2}  # so that somebody is there when one is killed
 _PAPER = (100, 30)  # columns and lines of a recording where there is no terminal

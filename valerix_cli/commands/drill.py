@@ -10,10 +10,11 @@ import msgspec
 import typer
 
 from valerix_cli import __version__, files
+from valerix_cli import reports as documents
 from valerix_cli.app import App
-from valerix_cli.commands.audit import find_sources
+from valerix_cli.audit.sources import find_sources
 from valerix_cli.commands.load import parse_share
-from valerix_cli.drills import comparing, documents, fresh, reading, verdict
+from valerix_cli.drills import comparing, fresh, reading, verdict
 from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.faults import say
 from valerix_cli.drills.reading import DrillFile

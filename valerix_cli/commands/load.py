@@ -12,7 +12,6 @@ from typing import Annotated, get_args
 import typer
 
 from valerix_cli.drills.model import ITEM
-from valerix_cli.durations import parse_positive_duration, say_duration, shown
 from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
 from valerix_cli.gates import Gate, parse
 from valerix_cli.journal import JournalWriter, check_journal
@@ -23,6 +22,7 @@ from valerix_cli.load.thread import beside
 from valerix_cli.options import MOST
 from valerix_cli.output import is_terminal, progress, show, talk
 from valerix_cli.session import Session
+from valerix_cli.units import parse_positive_duration, say_duration, shown
 from valerix_cli.views import load as views
 
 _RATE = 50.0  # orders per second, where neither a rate nor clients are asked for

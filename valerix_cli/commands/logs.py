@@ -52,7 +52,7 @@ def logs(
 def _sources(directory: Path, service: str | None) -> list[str]:
     """The logs to read. Raises UnreachableError where there are none, BadUsageError where `service` has none."""
     from valerix_cli.local.reading import meant_by, sources  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.trust import ensure_trusted  # noqa: PLC0415 - the same
+    from valerix_cli.trust import ensure_trusted  # noqa: PLC0415 - the same
 
     ensure_trusted(directory.parent)
     known = sources(directory)

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import typer
 
-from valerix_cli import baskets, trace
+from valerix_cli import trace
 from valerix_cli.app import App
+from valerix_cli.clients import order_input as baskets
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.place import place_all

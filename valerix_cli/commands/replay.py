@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from valerix_cli.baskets import MOST
+from valerix_cli.clients.order_input import MOST
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.errors import CliError, GuardError, InconclusiveError, InvariantError
 from valerix_cli.output import show

@@ -6,7 +6,7 @@ from uuid import uuid4
 import typer
 
 from valerix_cli.app import App
-from valerix_cli.baskets import checked_key
+from valerix_cli.clients.order_input import checked_key
 from valerix_cli.clients.wire import Item
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk

@@ -9,11 +9,11 @@ from pathlib import Path
 from valerix_cli import files
 from valerix_cli.console import SafeConsole
 from valerix_cli.demo.cast import Cast
+from valerix_cli.demo.screens import screen
 from valerix_cli.demo.stage import Picture
 from valerix_cli.demo.story import TITLE
 from valerix_cli.errors import CliError
 from valerix_cli.escaping import escape_values
-from valerix_cli.views.demo import screen
 
 Size = tuple[int, int]
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from valerix_cli.demo.model import Fact
 from valerix_cli.demo.scene import Scene
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from valerix_cli.clients.chaos_text import summary
 from valerix_cli.drills.figures import figures, over_between
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import as_floats
 from valerix_cli.load.model import Seen
-from valerix_cli.views.chaos import summary
 
 OVER = 5.0  # seconds of the load that the figures are of
 

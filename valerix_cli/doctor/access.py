@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import httpx
 
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.doctor.findings import AGAIN, Examination, Finding, Subject
 from valerix_cli.doctor.setup import Replica
 from valerix_cli.quoting import toml_table, word

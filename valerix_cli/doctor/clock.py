@@ -10,7 +10,7 @@ import httpx
 from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 
 _COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers make a new one once a second
 _SET_IT = "sudo timedatectl set-ntp true" if sys.platform == "linux" else "sudo sntp -sS time.apple.com"

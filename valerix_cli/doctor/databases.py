@@ -13,10 +13,10 @@ from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject
 from valerix_cli.doctor.postgres import judge_version, reading
 from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.durations import say_duration
 from valerix_cli.local.external import DATABASE_URL
 from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
 from valerix_cli.quoting import toml_table, word
+from valerix_cli.units import say_duration
 
 _POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
 _CLOCK = Subject("clock", "clock")

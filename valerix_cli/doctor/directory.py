@@ -13,8 +13,8 @@ from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local import home
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, read_secrets
-from valerix_cli.local.trust import Distrust, distrust
 from valerix_cli.quoting import word
+from valerix_cli.trust import Distrust, distrust
 
 ELSEWHERE = 'export VALERIX_STATE_DIR="$HOME/valerix"'
 _DIRECTORY, _SECRETS = Subject("state directory", "directory"), Subject("state directory", "secrets")

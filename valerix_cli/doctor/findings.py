@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from valerix_cli.doctor.model import Check, Group, Status
+from valerix_cli.checks import Status
+from valerix_cli.doctor.model import Check, Group
 from valerix_cli.errors import CliError
 from valerix_cli.reasons import why
 

@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-Status = Literal["ok", "warning", "failed", "skipped"]
+from valerix_cli.checks import Status
+
 Group = Literal[
     "machine",
     "state directory",

@@ -8,11 +8,11 @@ from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Activation, Breaker, Chaos, Queue
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError
+from valerix_cli.units import say_duration
 
 _BREAKER, _QUEUE = Subject("services", "breaker"), Subject("services", "queue")
 _GREMLINS = Subject("services", "gremlins")

@@ -15,8 +15,8 @@ from valerix_cli.local.binaries import embedded_valkey, is_open_to_all, wheel_po
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL
 from valerix_cli.local.home import nearest
 from valerix_cli.local.postgres import unprivileged_account
-from valerix_cli.local.trust import user
 from valerix_cli.quoting import command, word
+from valerix_cli.trust import user
 
 _POSTGRES, _VALKEY = Subject("machine", "postgres program"), Subject("machine", "valkey program")
 _ACCOUNT = Subject("machine", "account")

@@ -7,8 +7,8 @@ from threading import Thread
 
 from valerix_cli.doctor.findings import Examination, Finding, one_line
 from valerix_cli.doctor.model import GROUPS
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError
+from valerix_cli.units import say_duration
 
 
 def run(examinations: Sequence[Examination], within: float) -> list[Finding]:

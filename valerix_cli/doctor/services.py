@@ -7,13 +7,13 @@ from functools import partial
 import httpx
 
 from valerix_cli.addresses import past_proxies
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.doctor import access, clock
 from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_runs, one_line
 from valerix_cli.doctor.health import judge, judge_heartbeat, more_about
 from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Replica, Setup
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 
 _UNREACHED = (httpx.HTTPError, httpx.InvalidURL)
 

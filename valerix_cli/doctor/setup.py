@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from valerix_cli.config import LOCAL
-from valerix_cli.contexts import Context, find_context
+from valerix_cli.contexts.find import find_context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
 from valerix_cli.local.claim import running
 from valerix_cli.local.state import Service, Stack, state_dir

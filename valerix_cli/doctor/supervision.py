@@ -9,11 +9,11 @@ from valerix_cli import __version__
 from valerix_cli.doctor.findings import AGAIN, FIX, UP, Examination, Finding, Subject
 from valerix_cli.doctor.processes import is_stopped
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.durations import say_duration
 from valerix_cli.local.home import MARKER
 from valerix_cli.local.lock import holders, is_held, supervisor, take
 from valerix_cli.local.state import STACK_FILE, Stack, read_stack
-from valerix_cli.local.trust import distrust
+from valerix_cli.trust import distrust
+from valerix_cli.units import say_duration
 
 _SUPERVISOR, _STACK = Subject("platform", "supervisor"), Subject("platform", STACK_FILE)
 _VERSION = Subject("platform", "version")

@@ -13,9 +13,8 @@ from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.drills.model import LONGEST, Drill, Fault
 from valerix_cli.drills.processes import Process, Victims
 from valerix_cli.drills.receipt import Hit, Injection, Struck
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError
-from valerix_cli.views.tables import percent
+from valerix_cli.units import percent, say_duration
 
 T = TypeVar("T")
 _TRIES = 10.0  # seconds that turning gremlins off is tried again for

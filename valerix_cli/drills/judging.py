@@ -10,11 +10,11 @@ from valerix_cli.drills.model import Drill
 from valerix_cli.drills.receipt import Check, Injection, Phase, Verdict
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
-from valerix_cli.durations import say_duration
 from valerix_cli.gates import Measured
 from valerix_cli.gates import judge as judge_gates
 from valerix_cli.load.model import Seen
 from valerix_cli.load.run import ACCEPTED, REFUSED
+from valerix_cli.units import say_duration
 
 _OF_AUDIT: dict[str, Verdict] = {
     "held": "held",

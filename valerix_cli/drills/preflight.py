@@ -8,7 +8,7 @@ from pathlib import Path
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Breaker
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.processes import Victims, victims
 from valerix_cli.errors import GuardError, UnreachableError

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.local import holds
 from valerix_cli.local.claim import running

@@ -25,7 +25,6 @@ from valerix_cli.drills.reading import DrillFile
 from valerix_cli.drills.receipt import Check, Event, Figures, Hit, Phase, Receipt
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Watcher
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.gates import Measured, as_floats
 from valerix_cli.journal import JournalWriter
@@ -34,6 +33,7 @@ from valerix_cli.load.model import Seen
 from valerix_cli.load.thread import beside
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
+from valerix_cli.units import say_duration
 
 _GLANCE = 0.05  # seconds
 _DRAINED = 0.5  # seconds between two looks that both have to find nothing queued

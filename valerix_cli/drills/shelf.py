@@ -10,7 +10,7 @@ import msgspec
 
 from valerix_cli.drills.receipt import Receipt, decoder, encode
 from valerix_cli.errors import BadUsageError, UnreachableError
-from valerix_cli.local.state import write_atomically
+from valerix_cli.files import write_atomically
 from valerix_cli.reasons import why
 
 RECEIPT, JOURNAL = "receipt.json", "journal.jsonl"

@@ -5,8 +5,8 @@ from typing import Any, Self
 
 import typer
 
-from valerix_cli.durations import parse_duration, shown
 from valerix_cli.load.model import FASTEST
+from valerix_cli.units import parse_duration, shown
 
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m)")

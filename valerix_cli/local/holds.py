@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from valerix_cli.errors import CliError
-from valerix_cli.local.state import write_atomically
-from valerix_cli.local.trust import ensure_trusted, read_own
+from valerix_cli.files import write_atomically
+from valerix_cli.trust import ensure_trusted, read_own
 
 HOLDS = "holds"
 LONGEST = 900.0  # seconds

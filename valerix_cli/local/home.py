@@ -12,9 +12,9 @@ from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
 from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, STACK_FILE
-from valerix_cli.local.trust import ensure_trusted
 from valerix_cli.quoting import word
 from valerix_cli.reasons import why
+from valerix_cli.trust import ensure_trusted
 
 MARKER = ".valerix-state"
 LOGS = "logs"

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from valerix_cli.local.trust import ensure_trusted
+from valerix_cli.trust import ensure_trusted
 
 LOCK_FILE = "lock"
 _MODE = 0o600  # nobody else may open it: whoever can, can lock it

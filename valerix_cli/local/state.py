@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.trust import ensure_trusted, read_own
+from valerix_cli.files import write_atomically
 from valerix_cli.reasons import why
+from valerix_cli.trust import ensure_trusted, read_own
 
 MARKER = ".valerix-state"
 STACK_FILE = "stack.json"
@@ -179,18 +179,3 @@ def keep_secrets(directory: Path) -> Secrets:
         made = msgspec.structs.replace(kept, dashboard_password=made.dashboard_password)
     write_atomically(directory / SECRETS_FILE, msgspec.json.format(msgspec.json.encode(made)), mode=0o600)
     return made
-
-
-def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
-    """Readers see the old file or the new one, whole, even after a crash in between."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
+from valerix_cli.files import write_atomically
 from valerix_cli.local import holds, home, plan, schema
 from valerix_cli.local.accounts import accounts, closed_to_others, compile_services
 from valerix_cli.local.backends import Backends
@@ -25,11 +26,11 @@ from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import ROLES, Monitoring
 from valerix_cli.local.ports import free_port, holder
 from valerix_cli.local.probe import is_ready
-from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_atomically, write_stack
+from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_stack
 from valerix_cli.local.tasks import together
-from valerix_cli.local.trust import read_own
 from valerix_cli.local.wishes import Wishes
 from valerix_cli.signals import is_ignored
+from valerix_cli.trust import read_own
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 5

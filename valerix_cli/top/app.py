@@ -22,11 +22,12 @@ from textual.widgets import Footer, Static
 
 from valerix_cli import files
 from valerix_cli.audit.model import Audit
+from valerix_cli.clients.chaos_request import Gremlin
+from valerix_cli.clients.chaos_text import summary
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation
-from valerix_cli.commands.chaos import Gremlin
 from valerix_cli.console import SafeConsole
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.escaping import escape, escape_values, printable
 from valerix_cli.signals import is_ignored
@@ -38,7 +39,6 @@ from valerix_cli.top.keyboard import Driver
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels import head
 from valerix_cli.top.widgets import Panel
-from valerix_cli.views.chaos import summary
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from valerix_cli.clients.http import Replicas
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
 from valerix_cli.local.state import state_dir
 from valerix_cli.local.status import look as look_at_this_machine

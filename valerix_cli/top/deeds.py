@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 from valerix_cli.audit import SETTLE_LIMIT, Audit
 from valerix_cli.audit import audit as examine
+from valerix_cli.audit.sources import find_sources
+from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation, Chaos
-from valerix_cli.commands.audit import find_sources
-from valerix_cli.commands.chaos import Gremlin, merged
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 
 
 class Deeds(Protocol):

@@ -11,9 +11,9 @@ from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Label
 
-from valerix_cli.baskets import MOST
+from valerix_cli.clients.chaos_request import Gremlin
+from valerix_cli.clients.order_input import MOST
 from valerix_cli.clients.sends import Wanted
-from valerix_cli.commands.chaos import Gremlin
 
 _LEAVE: list[BindingType] = [Binding("escape", "dismiss", "Leave")]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
 from valerix_cli.clients.orders import OrderClient
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 
 
 @dataclass(frozen=True)

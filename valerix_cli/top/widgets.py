@@ -10,10 +10,10 @@ from textual.containers import VerticalScroll
 from textual.markup import escape
 from textual.widgets import Static
 
-from valerix_cli.durations import say_duration
 from valerix_cli.escaping import escape_values
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels.room import Room
+from valerix_cli.units import say_duration
 
 Draw = Callable[[Snapshot, Room], RenderableType]
 Part = Callable[[Snapshot], Seen[Any]]

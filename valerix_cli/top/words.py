@@ -1,8 +1,8 @@
 """What `valerix top` says beside its figures."""
 
+from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.sends import Sent
-from valerix_cli.commands.chaos import Gremlin
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 
 HELP = """\
 o  place an order               s  save the screen as SVG, here

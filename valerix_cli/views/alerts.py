@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.prometheus import Alert
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, fine_clock, table
 
 _LIKE = {"firing": "open", "pending": "pending", "ended": "closed"}

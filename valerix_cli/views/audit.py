@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, table
 
 _MARKS = {"held": "ok", "violated": "VIOLATED", "unsettled": "unsettled", "not-checked": "not checked"}

@@ -5,8 +5,9 @@ from collections import Counter
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.doctor.model import Check, Diagnosis, Status
-from valerix_cli.durations import say_duration
+from valerix_cli.checks import Status
+from valerix_cli.doctor.model import Check, Diagnosis
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE: dict[Status, str] = {"ok": "confirmed", "warning": "queued", "failed": "dead", "skipped": ""}

@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.drills.receipt import Comparison, Injection, Receipt
-from valerix_cli.durations import say_duration
 from valerix_cli.results import DrillLine, RunLine
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import clock, coloured, facts, table
 
 MARKS = {"held": "ok", "missed": "MISSED", "violated": "VIOLATED", "not-measured": "not measured"}

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.durations import say_duration
 from valerix_cli.gates import Check, say
 from valerix_cli.load.model import METRICS, Latency, LoadResult, Plan, Snapshot
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, facts, table
 
 _MARKS = {True: "held", False: "MISSED", None: "not measured"}

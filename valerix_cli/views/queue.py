@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Queue, Requeued
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import facts
 
 

@@ -101,8 +101,3 @@ def clock(at: datetime) -> str:
 def fine_clock(at: datetime) -> str:
     """Local time of day to the millisecond."""
     return at.astimezone().strftime("%H:%M:%S.%f")[:-3]
-
-
-def percent(share: float) -> str:
-    """0.25 as `25 %`."""
-    return f"{share * 100:g} %"

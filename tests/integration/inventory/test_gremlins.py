@@ -19,7 +19,7 @@ from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse,
 from tests.processes import OPERATOR, OPERATOR_TOKEN, SERVICE, eventually
 from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 
 JSON = SERVICE | {"Content-Type": "application/json"}
 NAMES = uuid.UUID(int=7)

@@ -14,10 +14,10 @@ from psycopg.conninfo import make_conninfo
 from services.common.postgres import open_pool
 from tests.certificates import Authority
 from tests.processes import eventually, open_directory
-from tests.unit.cluster.test_reach import Api, forwards
+from tests.unit.cluster.test_from_cluster import Api, forwards
 from tests.unit.manifests.rendered import of_kind, one, with_component
 from tests.unit.manifests.test_data_stores_tls import AUTHORITY, names_of, url_of_order
-from valerix_cli.cluster import reach
+from valerix_cli.contexts import from_cluster
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import system_postgres
 from valerix_cli.local.ports import LOOPBACK, free_port
@@ -172,7 +172,7 @@ def test_a_new_certificate_of_postgres_is_taken_when_it_reloads(
 def test_an_audit_reads_postgres_by_tls_through_a_forwarded_port(encrypted: Encrypted) -> None:
     encrypted.tell("CREATE ROLE auditor LOGIN PASSWORD 'with/and@in-it'")
     ports = forwards("postgres", port=encrypted.server.port)
-    url, _ = reach.databases_of(Api(things(), "postgres-auditor"), "valerix", ports)  # type: ignore[arg-type]  # it only asks for objects
+    url, _ = from_cluster.databases_of(Api(things(), "postgres-auditor"), "valerix", ports)  # type: ignore[arg-type]  # it only asks for objects
     assert url is not None
     with psycopg.connect(url) as conn:
         assert conn.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)

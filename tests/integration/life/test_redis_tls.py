@@ -18,11 +18,11 @@ from services.common.redis import Redis, closing, open_redis
 from tests.certificates import Authority
 from tests.integration.life.shop import Shop
 from tests.processes import eventually, open_directory, processes
-from tests.unit.cluster.test_reach import Api, forwards
+from tests.unit.cluster.test_from_cluster import Api, forwards
 from tests.unit.manifests.rendered import one, with_component
 from tests.unit.manifests.test_data_stores_tls import AUTHORITY, expanded, names_of, url_of_order
 from valerix_cli.audit import cache
-from valerix_cli.cluster import reach
+from valerix_cli.contexts import from_cluster
 from valerix_cli.doctor.redis import examinations
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import UnreachableError
@@ -215,7 +215,7 @@ def test_a_forwarded_port_leads_to_the_redis_of_the_authority_and_to_no_other(
 ) -> None:
     def through(authority: bytes) -> redis.Redis:
         api = Api(things(), "redis", "data-stores-ca", password=PASSWORD, authority=authority.decode())
-        url = reach.cache_of(api, "valerix", forwards("redis", port=encrypted.port))  # type: ignore[arg-type]  # it only asks for objects
+        url = from_cluster.cache_of(api, "valerix", forwards("redis", port=encrypted.port))  # type: ignore[arg-type]  # it only asks for objects
         assert url is not None
         return redis.Redis.from_url(url)
 

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from valerix_cli.addresses import check_base_url, in_the_clear, is_loopback, past_proxies, path
-from valerix_cli.contexts import Context, find_context
+from valerix_cli.contexts.find import find_context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import BadUsageError, ExitCode, GuardError
 from valerix_cli.options import GlobalOptions
 from valerix_cli.settings import read_settings

@@ -8,11 +8,13 @@ import typer
 
 from services.inventory import gremlins
 from tests.unit.cli.samples import activation
+from valerix_cli.clients.chaos_request import Gremlin, merged
+from valerix_cli.clients.chaos_text import notice
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Count
-from valerix_cli.commands.chaos import Gremlin, again, changed, latest, merged, parse_delay, parse_rate, parse_ttl
+from valerix_cli.commands.chaos import again, changed, latest, parse_delay, parse_rate, parse_ttl
 from valerix_cli.errors import CliError
 from valerix_cli.options import MOST
-from valerix_cli.views.chaos import chaos_line, notice
+from valerix_cli.views.chaos import chaos_line
 
 
 def wanted(live: Activation | None, gremlin: Gremlin, rate: float | None = 0.3, **given: object) -> dict[str, object]:

@@ -21,10 +21,10 @@ from textual.color import Color
 from tests.cli.hostile import HOSTILE, MARK, SURROGATE, leaks, writing
 from tests.unit.cli.samples import problem
 from tests.unit.drills.samples import HELD, receipt
+from valerix_cli import reports as documents
 from valerix_cli.clients.problems import error_of
 from valerix_cli.cluster.model import Readiness
 from valerix_cli.console import SafeConsole, live
-from valerix_cli.drills import documents
 from valerix_cli.drills.receipt import encode
 from valerix_cli.escaping import escape, escape_values, is_safe
 from valerix_cli.options import Format

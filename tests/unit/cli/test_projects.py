@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from valerix_cli.config import ConfigFile, ContextConfig, describe, parse_config
-from valerix_cli.contexts import find_context
+from valerix_cli.contexts.find import find_context
 from valerix_cli.errors import BadUsageError, CliError, ExitCode, GuardError
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.projects import VARIABLE, Project, Trust, check, read_project

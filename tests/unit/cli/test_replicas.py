@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from valerix_cli.clients.http import Replicas
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import BadUsageError, CliError, GuardError, UnreachableError, WaitedTooLongError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from valerix_cli.contexts import find_context
+from valerix_cli.contexts.find import find_context
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.projects import Trust

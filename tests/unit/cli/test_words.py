@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.unit.common.test_mistakes import TELLTALES
-from valerix_cli import baskets
+from valerix_cli.clients import order_input as baskets
 from valerix_cli.clients.http import decode
 from valerix_cli.clients.wire import Items
 from valerix_cli.config import parse_config

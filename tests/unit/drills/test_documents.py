@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.unit.drills.samples import HELD, receipt
-from valerix_cli.drills import documents
+from valerix_cli import reports as documents
 from valerix_cli.drills.receipt import Check
 from valerix_cli.drills.verdict import concluded
 

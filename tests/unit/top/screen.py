@@ -15,10 +15,10 @@ from textual.pilot import Pilot
 from tests.unit.cli.samples import activation, order, sent
 from tests.unit.top.samples import snapshot, violated
 from valerix_cli.audit import Audit
+from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation
-from valerix_cli.commands.chaos import Gremlin
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
 from valerix_cli.top.app import TopApp
 from valerix_cli.top.model import Snapshot

@@ -1,7 +1,7 @@
 """Turning one gremlin on and off beside others."""
 
 from tests.unit.cli.samples import activation
-from valerix_cli.commands.chaos import Gremlin
+from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.top.deeds import toggled
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.cli.samples import order
 from tests.unit.top.samples import item, snapshot
 from tests.unit.top.screen import LOW, STAGING, TALL, saved, showing
+from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import Chaos, DrillLease, Queue
-from valerix_cli.commands.chaos import Gremlin
 from valerix_cli.errors import UnreachableError
 from valerix_cli.top.feed import Feed, fold
 from valerix_cli.top.model import Seen, Services, Snapshot

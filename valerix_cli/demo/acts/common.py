@@ -5,9 +5,9 @@ from uuid import UUID
 
 from valerix_cli.clients.wire import Order
 from valerix_cli.demo.play import Missed, Play
-from valerix_cli.durations import say_duration
 from valerix_cli.results import Step
 from valerix_cli.trace import tell
+from valerix_cli.units import say_duration
 
 
 def have_calm(play: Play) -> None:

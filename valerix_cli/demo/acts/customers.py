@@ -8,7 +8,7 @@ from valerix_cli.demo.acts.common import are_closed, confirmed, deducted_once, h
 from valerix_cli.demo.play import Missed, Play
 from valerix_cli.demo.pulse import Pulse
 from valerix_cli.demo.scene import RATE
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 
 _FAST = 0.5  # seconds: what p95 has to be below, on a slow machine too
 _FULL = 0.9  # of the rate at which orders are sent

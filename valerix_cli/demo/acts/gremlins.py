@@ -1,5 +1,6 @@
 """The gremlins: one that is slow, what that does to whom, the end of it, and the box that nobody has looked into."""
 
+from valerix_cli.clients.chaos_text import summary
 from valerix_cli.clients.sends import Sent
 from valerix_cli.clients.wire import Activation
 from valerix_cli.demo.acts.common import (
@@ -15,9 +16,7 @@ from valerix_cli.demo.acts.common import (
     see_life,
 )
 from valerix_cli.demo.play import Missed, Play
-from valerix_cli.durations import say_duration
-from valerix_cli.views.chaos import summary
-from valerix_cli.views.tables import percent
+from valerix_cli.units import percent, say_duration
 
 _SLOW = 1.0  # seconds of p95 that nobody takes for calm
 _FAST = 0.5  # seconds that an answer takes at most when nothing is waited for

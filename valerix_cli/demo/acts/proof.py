@@ -4,8 +4,8 @@ from valerix_cli.audit.model import DEDUCTED_MEANS_ORDERED, Audit, Invariant
 from valerix_cli.demo.acts.common import have_calm
 from valerix_cli.demo.forgery import ORDER_ID
 from valerix_cli.demo.play import Play, Violated
-from valerix_cli.durations import say_duration
 from valerix_cli.errors import ExitCode
+from valerix_cli.units import say_duration
 
 
 def receipt(play: Play) -> None:

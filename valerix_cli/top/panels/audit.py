@@ -4,8 +4,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
-from valerix_cli.durations import say_duration
 from valerix_cli.top.panels.room import Room
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured
 
 _LIKE = {"clean": "confirmed", "violated": "dead", "unsettled": "queued"}

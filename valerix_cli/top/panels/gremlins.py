@@ -3,10 +3,10 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from valerix_cli.clients.chaos_text import gremlins
 from valerix_cli.clients.wire import Activation, Chaos, Count
-from valerix_cli.durations import say_duration
 from valerix_cli.top.panels.room import Room
-from valerix_cli.views.chaos import gremlins
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured
 
 

@@ -2,8 +2,8 @@
 
 from rich.text import Text
 
-from valerix_cli.durations import say_duration
 from valerix_cli.top.model import Snapshot
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from rich.console import RenderableType
 from rich.text import Text
 
-from valerix_cli.durations import say_duration
 from valerix_cli.top.model import Process, Services
 from valerix_cli.top.panels.room import Room
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE = {"ok": "confirmed", "running": "confirmed", "down": "dead", "unreachable": "dead", "backing-off": "dead"}

@@ -5,10 +5,10 @@ import math
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.durations import say_duration
 from valerix_cli.top.drawing import latency_bar, latency_chart, sparkline
 from valerix_cli.top.panels.room import Room
 from valerix_cli.top.rates import LIMIT, Traffic
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured
 
 _OVER = " over limit"

@@ -1,9 +1,9 @@
 """A receipt as a document: JUnit for a pipeline, Markdown for a pull request, one HTML page for people."""
 
-from valerix_cli.drills.documents.html import HEAD, html
-from valerix_cli.drills.documents.junit import junit
-from valerix_cli.drills.documents.markdown import markdown
 from valerix_cli.files import Kind
+from valerix_cli.reports.html import HEAD, html
+from valerix_cli.reports.junit import junit
+from valerix_cli.reports.markdown import markdown
 
 __all__ = ["HTML", "JUNIT", "MARKDOWN", "html", "junit", "markdown"]
 

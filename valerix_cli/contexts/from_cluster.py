@@ -11,7 +11,7 @@ from valerix_cli.cluster.identity import KnownClusters, identities, refuse_anoth
 from valerix_cli.cluster.objects import Ref
 from valerix_cli.cluster.where import NAMESPACE, OVERLAY, Target
 from valerix_cli.config import ContextConfig
-from valerix_cli.contexts import Context
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local.ports import LOOPBACK
 from valerix_cli.settings import user_config

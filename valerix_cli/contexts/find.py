@@ -1,46 +1,15 @@
-"""A platform to talk to: where its services are, and what opens its doors."""
+"""Finds the platform that commands act on: the local one, one in the config, or one in a cluster."""
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from valerix_cli.addresses import in_the_clear
 from valerix_cli.config import LOCAL, ContextConfig
+from valerix_cli.contexts.model import Context
 from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
 from valerix_cli.quoting import toml_table
-from valerix_cli.settings import Settings
-
-if TYPE_CHECKING:  # an extra, and slow
-    from valerix_cli.cluster.forward import Forwards
-
-
-@dataclass(frozen=True)
-class Context:
-    """The replicas of each service by their base URLs, and the operator's token if there is one."""
-
-    name: str
-    services: Mapping[str, tuple[str, ...]]
-    operator_token: str | None
-    token_origin: str
-    origin: str
-    service_token: str | None = None
-    order_database: str | None = None
-    inventory_database: str | None = None
-    redis: str | None = None
-
-    forwards: "Forwards | None" = None
-    """How its services are reached where they are pods of a cluster."""
-
-    @property
-    def place(self) -> str:
-        """Where it is, for people: a cluster, or the addresses of the order service."""
-        return str(self.forwards or ", ".join(self.services["order"]))
-
-    @property
-    def is_local(self) -> bool:
-        return self.name == LOCAL
+from valerix_cli.settings import Settings, refuse_untrusted
 
 
 def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) -> Context:
@@ -62,21 +31,10 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
         )
     config, origin = known[name]
     if config.cluster is not None:
-        from valerix_cli.cluster.reach import reach  # noqa: PLC0415 - an extra, and slow
+        from valerix_cli.contexts.from_cluster import reach  # noqa: PLC0415 - an extra, and slow
 
         return reach(name, config, origin)
     return _guarded(_from_config(name, config, origin, environ), settings, allowed=config.allow_plain_http)
-
-
-def refuse_untrusted(settings: Settings, name: str) -> None:
-    """Raises GuardError where only a project file that is not trusted describes the context."""
-    project = settings.project
-    if project is None or project.state == "trusted" or project.config is None or name not in project.config.contexts:
-        return
-    why = "has changed since it was trusted" if project.state == "changed" else "is not trusted"
-    raise GuardError(
-        f"The context `{name}` was not used.", f"only {project.path} describes it, which {why}", "valerix context trust"
-    )
 
 
 def _guarded(context: Context, settings: Settings, *, allowed: bool = False) -> Context:

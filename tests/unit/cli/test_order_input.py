@@ -2,7 +2,7 @@
 
 import pytest
 
-from valerix_cli import baskets
+from valerix_cli.clients import order_input as baskets
 from valerix_cli.errors import BadUsageError, ExitCode
 
 

@@ -13,7 +13,7 @@ from valerix_cli.demo.pulse import OVER, Pulse
 from valerix_cli.demo.scene import RATE
 from valerix_cli.demo.stage import Picture
 from valerix_cli.demo.story import TITLE
-from valerix_cli.durations import say_duration
+from valerix_cli.units import say_duration
 from valerix_cli.views.tables import coloured, table
 
 _WIDE, _HIGH = 120, 30  # from here on there is room for everything side by side

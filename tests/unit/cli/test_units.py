@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from valerix_cli.durations import parse_duration, say_duration
+from valerix_cli.units import parse_duration, say_duration
 
 
 @pytest.mark.parametrize(

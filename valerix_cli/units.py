@@ -57,3 +57,8 @@ def say_duration(seconds: float) -> str:
     if minutes < 60:  # noqa: PLR2004 - minutes in an hour
         return f"{minutes} m {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} m"
+
+
+def percent(share: float) -> str:
+    """0.25 as `25 %`."""
+    return f"{share * 100:g} %"

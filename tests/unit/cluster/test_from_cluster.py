@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from tests.unit.manifests.rendered import base, with_component
-from valerix_cli.cluster import reach
 from valerix_cli.cluster.objects import Object, Ref, ref
+from valerix_cli.contexts import from_cluster
 from valerix_cli.errors import UnreachableError
 
 PASSWORD = "with/and@in-it"
@@ -50,13 +50,13 @@ def forwards(*pods: str, port: int | None = None) -> Any:
 
 
 def test_cached_answers_are_read_from_the_redis_of_the_cluster() -> None:
-    found = reach.cache_of(Api(base(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
+    found = from_cluster.cache_of(Api(base(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"
 
 
 def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_and_not_by_its_name() -> None:
     api = Api(with_component("data-stores-tls"), "redis", "data-stores-ca")
-    found = reach.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
+    found = from_cluster.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
     assert found is not None
     assert found.startswith("rediss://:with%2Fand%40in-it@127.0.0.1:16379/0?")
     with redis.Redis.from_url(found) as client:
@@ -67,17 +67,17 @@ def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_an
 
 def test_a_redis_whose_authority_is_not_there_is_not_known() -> None:
     api = Api(with_component("data-stores-tls"), "redis")
-    assert reach.cache_of(api, "valerix", forwards("redis")) is None  # type: ignore[arg-type]  # the same
+    assert from_cluster.cache_of(api, "valerix", forwards("redis")) is None  # type: ignore[arg-type]  # the same
 
 
 @pytest.mark.parametrize(("secrets", "pods"), [((), ("redis",)), (("redis",), ())])
 def test_a_redis_that_is_no_pod_or_whose_password_is_not_there_is_not_known(
     secrets: tuple[str, ...], pods: tuple[str, ...]
 ) -> None:
-    assert reach.cache_of(Api(base(), *secrets), "valerix", forwards(*pods)) is None  # type: ignore[arg-type]  # the same
+    assert from_cluster.cache_of(Api(base(), *secrets), "valerix", forwards(*pods)) is None  # type: ignore[arg-type]  # the same
 
 
 @pytest.mark.parametrize("things", [[], without_settings()], ids=["nothing", "settings of before"])
 def test_a_redis_of_a_platform_that_says_nothing_of_tls_is_reached_without(things: list[Object]) -> None:
-    found = reach.cache_of(Api(things, "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # the same
+    found = from_cluster.cache_of(Api(things, "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # the same
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from valerix_cli.drills.documents.plots import FRAME, Plot, backlog_plot, latency_plot, volume_plot
 from valerix_cli.drills.receipt import Check, Receipt
 from valerix_cli.escaping import escape_values
+from valerix_cli.reports.plots import FRAME, Plot, backlog_plot, latency_plot, volume_plot
 from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -1,0 +1,5 @@
+"""How a check ends: of `valerix doctor` and of `valerix cluster check`."""
+
+from typing import Literal
+
+Status = Literal["ok", "warning", "failed", "skipped"]

@@ -1,0 +1,31 @@
+"""Gremlins in words: which are active, what each does and how long they last."""
+
+from valerix_cli.clients.wire import Activation
+from valerix_cli.units import percent, say_duration
+
+
+def gremlins(activation: Activation) -> list[tuple[str, str]]:
+    """Each gremlin of an activation and what it does: `("latency", "5.0 s on 100 %")`."""
+    live = []
+    if activation.latency:
+        live.append(("latency", f"{say_duration(activation.latency_ms / 1000)} on {percent(activation.latency_rate)}"))
+    if activation.crash_rate:
+        live.append(("crash", percent(activation.crash_rate)))
+    if activation.partial_failure_rate:
+        live.append(("partial-failure", percent(activation.partial_failure_rate)))
+    return live
+
+
+def summary(activation: Activation) -> str:
+    """What an activation does: `latency 5.0 s on 100 %, crash 30 %`, or that it follows a script."""
+    if activation.scripted is not None:
+        attempts = "attempt" if activation.scripted == 1 else "attempts"
+        names = ", ".join(name for name, _ in gremlins(activation)) or "nothing"
+        return f"scripted: {activation.scripted} {attempts} ({names})"
+    return ", ".join(f"{name} {what}" for name, what in gremlins(activation)) or "nothing"
+
+
+def notice(live: Activation) -> str:
+    """The line every command says while a gremlin is live."""
+    left = say_duration(live.remaining_seconds)
+    return f"A gremlin is live: {summary(live)}; {left} left. Off: valerix chaos off"
