@@ -1,1 +1,1 @@
-"""The warehouse: holds stock, gives each order what it asked for at most once, and misbehaves on request."""
+"""The inventory service: holds stock, deducts it at most once per order, and injects faults on request."""

@@ -1,4 +1,4 @@
-"""Gremlins over HTTP, for operators, where they are allowed at all."""
+"""The admin endpoints for gremlins. Operators only, and only if chaos is allowed."""
 
 import secrets
 import uuid
@@ -15,62 +15,64 @@ from services.common.auth import operator_only
 from services.common.dependencies import note_failure
 from services.common.problems import PROBLEM_JSON, Problem, of_refusal, responses
 from services.common.redis import FAILURES, UnexpectedFailure
-from services.inventory import chaos, drills
+from services.inventory import chaos, drill_lease
 from services.inventory.chaos import ChaosUnavailable
-from services.inventory.drills import DrillBody, DrillLease, Returned
-from services.inventory.gremlins import Wish
-from services.inventory.registry import ActivationView, ChaosView, HitsView
+from services.inventory.chaos_store import ActivationView, ChaosView, HitsView
+from services.inventory.drill_lease import DrillBody, DrillLease, ReleaseResult
+from services.inventory.gremlins import ActivationRequest
 
-WISH_LIMIT = 1_048_576  # bytes: as much as a script of 10,000 hits takes, blanks and all
+MAX_BODY_BYTES = 1_048_576  # enough for a script of 10,000 hits with whitespace
 
 
 class HaltBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether new gremlins are refused from now on."""
+    """`halted`: new activations are refused."""
 
     halted: bool
 
 
-class Ended(msgspec.Struct, frozen=True):
+class DeactivateResult(msgspec.Struct, frozen=True):
     ended: ActivationView | None
 
 
-_wish = msgspec.json.Decoder(Wish)
+_activation_request = msgspec.json.Decoder(ActivationRequest)
 _halt = msgspec.json.Decoder(HaltBody)
 _drill = msgspec.json.Decoder(DrillBody)
 
 
 @get(responses=responses(401, 403, 503))
 async def get_chaos(state: State) -> ChaosView:
-    """The gremlins that are live, those that ended, and what they hit, over all replicas."""
-    return await chaos.view(state.redis, state.leases)
+    """Return the live activation, ended activations, and their hit counts over all replicas."""
+    return await chaos.view(state.redis, state.chaos_leases)
 
 
 @get("/{activation_id:str}/hits", responses=responses(401, 403, 404, 503))
 async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
     """Every attempt that an activation hit, by order, over all replicas."""
-    return await chaos.hits(state.redis, state.leases, activation_id)
+    return await chaos.hits(state.redis, state.chaos_leases, activation_id)
 
 
 @post(
     guards=[bodies.json_only],
-    operation_class=bodies.described(Wish),
-    request_max_body_size=WISH_LIMIT,
+    operation_class=bodies.described(ActivationRequest),
+    request_max_body_size=MAX_BODY_BYTES,
     status_code=201,
     responses={
         **responses(401, 403, 409, 415, 422, 503),
         413: ResponseSpec(Problem, description="The body is over 1 MiB.", media_type=PROBLEM_JSON),
     },
 )
-async def unleash(state: State, body: RawBody) -> ActivationView:
-    """Let gremlins loose, instead of those that are; answered once the live replicas follow."""
-    wish = bodies.decode(body, _wish)
-    return await chaos.unleash(state.redis, state.leases, wish, uuid.uuid4().hex[:12], secrets.randbelow(2**32))
+async def activate(state: State, body: RawBody) -> ActivationView:
+    """Replace the live activation. Responds once the live replicas follow it."""
+    wanted = bodies.decode(body, _activation_request)
+    return await chaos.activate(
+        state.redis, state.chaos_leases, wanted, uuid.uuid4().hex[:12], secrets.randbelow(2**32)
+    )
 
 
 @delete(status_code=200, responses=responses(401, 403, 503))
-async def calm(state: State) -> Ended:
-    """End what is live; answered once the live replicas know."""
-    return Ended(await chaos.calm(state.redis, state.leases))
+async def deactivate(state: State) -> DeactivateResult:
+    """End the live activation. Responds once no live replica follows it."""
+    return DeactivateResult(await chaos.deactivate(state.redis, state.chaos_leases))
 
 
 @post(
@@ -81,10 +83,10 @@ async def calm(state: State) -> Ended:
     responses=responses(401, 403, 413, 415, 422, 503),
 )
 async def halt(state: State, body: RawBody) -> ChaosView:
-    """End what is live and refuse new gremlins, until this is lifted."""
+    """End the live activation and refuse new ones until the halt is lifted."""
     wanted = bodies.decode(body, _halt)
-    await chaos.halt(state.redis, state.leases, halted=wanted.halted)
-    return await chaos.view(state.redis, state.leases)
+    await chaos.halt(state.redis, state.chaos_leases, halted=wanted.halted)
+    return await chaos.view(state.redis, state.chaos_leases)
 
 
 @put(
@@ -93,27 +95,30 @@ async def halt(state: State, body: RawBody) -> ChaosView:
     operation_class=bodies.described(DrillBody),
     responses=responses(401, 403, 409, 413, 415, 422, 503),
 )
-async def take_drill(state: State, body: RawBody) -> DrillLease:
-    """Have the platform to itself for one run of a drill, or go on having it."""
+async def acquire_drill(state: State, body: RawBody) -> DrillLease:
+    """Acquire or renew the platform's drill lease for one run."""
     wanted = bodies.decode(body, _drill)
-    return await drills.take(state.redis, wanted)
+    return await drill_lease.acquire(state.redis, wanted)
 
 
 @delete("/drill/{run:str}", status_code=200, responses=responses(401, 403, 503))
-async def give_drill_back(state: State, run: FromPath[str]) -> Returned:
-    """Let the next drill begin; a run that does not have the platform changes nothing."""
-    return Returned(await drills.give_back(state.redis, run))
+async def release_drill(state: State, run: FromPath[str]) -> ReleaseResult:
+    """Release the drill lease. Does nothing if another run holds it."""
+    return ReleaseResult(await drill_lease.release(state.redis, run))
 
 
-def _of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _redis_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     note_failure("redis", "gremlins", error, with_traceback=isinstance(error, UnexpectedFailure))
-    return of_refusal(request, ChaosUnavailable("Nothing is changed for certain; look again", retry_after=1))
+    return of_refusal(
+        request,
+        ChaosUnavailable("The outcome is unknown: check the state of gremlins, then retry", retry_after=1),
+    )
 
 
 routes = Router(
     "/api/admin/chaos",
-    route_handlers=[get_chaos, get_hits, unleash, calm, halt, take_drill, give_drill_back],
+    route_handlers=[get_chaos, get_hits, activate, deactivate, halt, acquire_drill, release_drill],
     guards=[operator_only],
     tags=["admin"],
-    exception_handlers=dict.fromkeys(FAILURES, _of_outage),
+    exception_handlers=dict.fromkeys(FAILURES, _redis_outage),
 )

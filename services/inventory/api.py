@@ -1,4 +1,4 @@
-"""Stock over HTTP: deduct, one order or many at once, read, restock."""
+"""The HTTP endpoints of stock: deduct one order or many, read, restock."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from services.common.rate_limit import public
 from services.common.shortcut import AnyRequest
 from services.inventory import store, usecases, wire
 from services.inventory.domain import (
-    Contradicted,
+    Conflict,
     Deducted,
     InsufficientStock,
     ItemNotFound,
@@ -33,8 +33,8 @@ from services.inventory.domain import (
 )
 from services.inventory.gremlins import Fault
 from services.inventory.store import Item
-from services.inventory.usecases import Ledger, Restocked
-from services.inventory.wire import DeductBody, Deduction, LineAnswer, NoAnswer, RestockBody
+from services.inventory.usecases import Ledger, RestockResult
+from services.inventory.wire import DeductBody, Deduction, DroppedResponse, LineResult, RestockBody
 
 log = structlog.get_logger()
 
@@ -62,24 +62,24 @@ class Items(msgspec.Struct, frozen=True):
     responses={200: ResponseSpec(Deduction), **problems.responses(401, 403, 409, 413, 415, 422, 500, 503)},
 )
 async def deduct(state: State, body: RawBody) -> Response[Any]:
-    """Take one order's goods out of stock, once however often it is asked."""
+    """Deduct one order's quantity, once per order id."""
     wanted = bodies.decode(body, _deduct_body)
-    match await in_time(usecases.serve(state.deductions, state.leases, wanted.line, wanted.attempt)):
+    match await in_time(usecases.deduct(state.deductions, state.chaos_leases, wanted.line, wanted.attempt)):
         case Deducted(remaining, repeated):
             return Response(Deduction(wanted.order_id, wanted.item_id, wanted.quantity, repeated, remaining))
         case Refused("insufficient-stock", available):
             raise InsufficientStock(
-                f"{wanted.item_id} has {available} left, {wanted.quantity} were asked for",
+                f"Only {available} of {wanted.item_id} in stock, {wanted.quantity} requested",
                 order_id=wanted.order_id,
                 item_id=wanted.item_id,
                 requested=wanted.quantity,
                 available=available,
             )
         case Refused():
-            raise UnknownItem(f"There is no item {wanted.item_id!r}", order_id=wanted.order_id, item_id=wanted.item_id)
-        case Contradicted(item_id, quantity):
+            raise UnknownItem(f"No item {wanted.item_id!r}", order_id=wanted.order_id, item_id=wanted.item_id)
+        case Conflict(item_id, quantity):
             raise OrderIdReused(
-                f"It was answered for {quantity} of {item_id}",
+                f"The order id was used for {quantity} of {item_id}",
                 order_id=wanted.order_id,
                 item_id=item_id,
                 quantity=quantity,
@@ -88,12 +88,12 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
             return problems.document(
                 status,
                 "injected-fault",
-                "A gremlin got in the way",
-                "This fault was made on purpose",
+                "Injected fault",
+                "A gremlin injected this fault on purpose",
                 {"gremlin": gremlin},
             )
         case Fault():
-            return NoAnswer()
+            return DroppedResponse()
 
 
 @post(
@@ -103,30 +103,31 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
     operation_class=bodies.described(DeductBody, NDJSON),
     status_code=200,
     responses={
-        200: ResponseSpec(LineAnswer, description="One line per answered line.", media_type=NDJSON),
+        200: ResponseSpec(LineResult, description="One line per outcome.", media_type=NDJSON),
         **problems.responses(401, 403, 413, 415, 422),
     },
 )
 async def deduct_many(request: AnyRequest, body: RawBody) -> Response[Any]:
-    """Deduct many orders at once. Each line is answered as soon as it is known; one that never comes is lost."""
+    """Deduct many orders. Each response line is sent as soon as its outcome is known; a lost response has no line."""
     return await deduct_lines(request, body)
 
 
 async def deduct_lines(request: AnyRequest, body: bytes) -> Response[Any]:
-    """Deduct what each line of a body asks for."""
+    """Deduct each line of an NDJSON body; responds with one NDJSON line per outcome."""
     state = request.app.state
     pending: Pending = {
-        usecases.serve(state.deductions, state.leases, line.line, line.attempt): line.order_id
+        usecases.deduct(state.deductions, state.chaos_leases, line.line, line.attempt): line.order_id
         for line in wire.decode_lines(body)
     }
-    known, pending = await _next_answers(pending)
-    if not pending:  # as it is without gremlins, and a good deal cheaper than a stream of one piece
+    known, pending = await _next_results(pending)
+    if not pending:  # usual without gremlins; much cheaper than a stream of one chunk
         return Response(known, media_type=NDJSON)
     return Stream(_stream(known, pending), media_type=NDJSON)
 
 
 @get("/api/inventory", tags=["stock"], guards=[public], responses=problems.responses(401, 429, 503))
 async def list_items(state: State) -> Items:
+    """Return all items with their stock."""
     pool: Pool = state.pool
     async with pool.connection() as conn:
         return Items(await store.items(conn))
@@ -134,11 +135,12 @@ async def list_items(state: State) -> Items:
 
 @get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=problems.responses(401, 404, 429, 503))
 async def get_item(state: State, item_id: FromPath[str]) -> Item:
+    """Return one item with its stock. Raises ItemNotFound."""
     pool: Pool = state.pool
     async with pool.connection() as conn:
         found = None if "\0" in item_id else await store.item(conn, item_id)
     if found is None:
-        raise ItemNotFound(f"There is no item {item_id!r}", item_id=item_id)
+        raise ItemNotFound(f"No item {item_id!r}", item_id=item_id)
     return found
 
 
@@ -149,7 +151,7 @@ async def get_item(state: State, item_id: FromPath[str]) -> Item:
     responses=problems.responses(401, 403, 404, 503),
 )
 async def get_ledger(state: State, order_id: FromPath[UUID]) -> Ledger:
-    """What one order got or was refused; empty while it is unknown here."""
+    """Return the ledger lines and the refusal of one order; empty if the order is unknown."""
     return await usecases.ledger(state.pool, order_id)
 
 
@@ -169,37 +171,39 @@ async def restock(
         str | None,
         HeaderParameter(name="Idempotency-Key", description="Required. One restock per key.", required=False),
     ] = None,
-) -> Restocked:
+) -> RestockResult:
     """Add to the stock of one item, once per Idempotency-Key."""
     key = parse_key(request.headers.getall("idempotency-key", []))
     quantity = bodies.decode(body, _restock_body).quantity
     if "\0" in item_id:
-        raise ItemNotFound("There is no such item")
+        raise ItemNotFound("An item id contains no NUL character")
     return await usecases.restock(request.app.state.pool, item_id, quantity, key)
 
 
 async def _stream(known: bytes, pending: Pending) -> AsyncIterator[bytes]:
-    """Yield the answers in order of completion, those that are known together in one piece."""
+    """Yield the results in order of completion; results known at the same time form one chunk."""
     if known:
         yield known
     while pending:
-        known, pending = await _next_answers(pending)
+        known, pending = await _next_results(pending)
         if known:
             yield known
 
 
-async def _next_answers(pending: Pending) -> tuple[bytes, Pending]:
-    """Wait until something is known; return it with what is still to come. Lost answers leave nothing behind."""
+async def _next_results(pending: Pending) -> tuple[bytes, Pending]:
+    """Wait for at least one result; return the encoded results and what is still pending. Omits lost responses."""
     done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-    answers = [_answer(order_id, future) for future, order_id in pending.items() if future in done]
-    return wire.encode_answers(answers), {future: of for future, of in pending.items() if future not in done}
+    results = [_result(order_id, future) for future, order_id in pending.items() if future in done]
+    return wire.encode_results(results), {
+        future: order_id for future, order_id in pending.items() if future not in done
+    }
 
 
-def _answer(order_id: UUID, done: "asyncio.Future[Outcome | Fault]") -> LineAnswer | None:
+def _result(order_id: UUID, done: "asyncio.Future[Outcome | Fault]") -> LineResult | None:
     failure = done.exception()
     if failure is None:
-        return wire.answer(order_id, done.result())
+        return wire.line_result(order_id, done.result())
     if isinstance(failure, UNAVAILABLE):
-        return LineAnswer(order_id, 503, reason="database-unavailable")
-    log.error("a line failed", exc_info=failure)
-    return LineAnswer(order_id, 500, reason="internal-error")
+        return LineResult(order_id, 503, reason="database-unavailable")
+    log.error("deduction failed", exc_info=failure)
+    return LineResult(order_id, 500, reason="internal-error")

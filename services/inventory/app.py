@@ -20,18 +20,18 @@ from services.common.postgres import Pool
 from services.common.rate_limit import RateLimit
 from services.common.shortcut import Shortcut
 from services.inventory import admin, api, usecases
-from services.inventory.leases import Leases
+from services.inventory.chaos_leases import LeaseFollower
 from services.inventory.metrics import STOCK
 from services.inventory.settings import InventorySettings
 from services.inventory.usecases import Deductions
 
 CRASH_POINTS = frozenset({"after-insert", "before-commit", "after-commit"})
-LANES = 2  # commits in flight at once: one decides while the other waits for the disk
-STOCK_SHOWN_EVERY = 1.0  # seconds
+MAX_COMMITS_IN_FLIGHT = 2  # one decides while the other waits for the disk
+STOCK_REFRESH_INTERVAL = 1.0  # seconds
 
 
 def build(settings: InventorySettings) -> Edge:
-    """Raises SettingsError for a crash point that may not or cannot be armed."""
+    """Build the application. Raises SettingsError if the crash point is unknown or not allowed."""
     crash_points.arm(settings, CRASH_POINTS)
     handlers: list[ControllerRouterHandler] = [
         *health_routes(Identity("inventory", settings.replica, VERSION)),
@@ -52,22 +52,22 @@ def build(settings: InventorySettings) -> Edge:
 
 @contextlib.asynccontextmanager
 async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[None]:
-    """Connect everything; on leaving, finish what is in hand, tell what was counted, and close."""
+    """Connect to the databases; on exit, finish deductions in flight, report chaos counts, and close."""
     async with connected(settings) as (pool, client):
         deductions: Deductions = GroupCommit(
             "deduct",
-            functools.partial(usecases.deduct, pool),
-            lanes=LANES,
+            functools.partial(usecases.deduct_batch, pool),
+            lanes=MAX_COMMITS_IN_FLIGHT,
             outages=postgres.OUTAGES,
-            patience=usecases.COMMIT_LIMIT,
+            patience=usecases.COMMIT_TIMEOUT,
         )
-        leases = Leases(client, settings.replica, uuid.uuid4().hex[:8])
+        chaos_leases = LeaseFollower(client, settings.replica, uuid.uuid4().hex[:8])
         app.state.update(
             {
                 "pool": pool,
                 "redis": client,
                 "deductions": deductions,
-                "leases": leases,
+                "chaos_leases": chaos_leases,
                 "rate_limit": RateLimit(
                     redis.BestEffort(client), settings.rate_limit_per_minute, settings.trusted_hops
                 ),
@@ -75,30 +75,30 @@ async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[
                 "downstream_probes": {},
             }
         )
-        async with beside(_keep_stock_shown(pool), *([leases.follow()] if settings.chaos_allowed else [])):
+        async with beside(_refresh_stock_metric(pool), *([chaos_leases.run()] if settings.chaos_allowed else [])):
             yield
             await deductions.close()
 
 
-async def _keep_stock_shown(pool: Pool) -> None:
-    """Refresh the stock metric until cancelled; while the database is away it shows what was last known."""
+async def _refresh_stock_metric(pool: Pool) -> None:
+    """Refresh the stock metric until cancelled. During a database outage it keeps the last values."""
 
-    async def show() -> None:
+    async def refresh() -> None:
         with contextlib.suppress(*postgres.OUTAGES):
             for item_id, quantity in (await usecases.stock_levels(pool)).items():
                 STOCK.labels(item_id).set(quantity)
 
-    await forever("show stock levels", show, STOCK_SHOWN_EVERY)
+    await forever("refresh stock metric", refresh, STOCK_REFRESH_INTERVAL)
 
 
 def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
-    """What this service cannot do without, and what it can."""
+    """Return the probes of the required database and of the optional Redis."""
 
     async def database() -> str | None:
         await postgres.check_schema(pool, "services.inventory")
         return pool.remark
 
-    async def gremlins() -> None:
+    async def chaos_redis() -> None:
         await redis.ping(client)
 
-    return {"postgres": Probe(database, vital=True), "redis": Probe(gremlins)}
+    return {"postgres": Probe(database, vital=True), "redis": Probe(chaos_redis)}

@@ -1,13 +1,13 @@
-"""What operators do with gremlins: let loose, look, calm, halt."""
+"""Use cases of operators: activate, deactivate, halt and inspect gremlins."""
 
 import msgspec
 
 from services.common.redis import Redis
 from services.common.refusals import Refusal
-from services.inventory import drills, registry
-from services.inventory.gremlins import Wish, grant
-from services.inventory.leases import Leases
-from services.inventory.registry import ActivationView, ChaosView, HitsView
+from services.inventory import chaos_store, drill_lease
+from services.inventory.chaos_leases import LeaseFollower
+from services.inventory.chaos_store import ActivationView, ChaosView, HitsView
+from services.inventory.gremlins import ActivationRequest, build_activation
 
 
 class ChaosHalted(Refusal):
@@ -15,60 +15,66 @@ class ChaosHalted(Refusal):
 
 
 class ChaosUnavailable(Refusal):
-    slug, status, title = "chaos-unavailable", 503, "Gremlins live in Redis, which does not answer"
+    slug, status, title = "chaos-unavailable", 503, "Redis, which stores gremlins, is unavailable"
 
 
 class ActivationNotFound(Refusal):
-    slug, status, title = "activation-not-found", 404, "Nobody remembers such gremlins"
+    slug, status, title = "activation-not-found", 404, "Activation not found"
 
 
-async def unleash(redis: Redis, leases: Leases, wish: Wish, activation_id: str, drawn_seed: int) -> ActivationView:
-    """Make `wish` the live activation; returns once the live replicas follow it, or a second passed."""
-    now, halted = await registry.time_and_halt(redis)
+async def activate(
+    redis: Redis, leases: LeaseFollower, wanted: ActivationRequest, activation_id: str, random_seed: int
+) -> ActivationView:
+    """Replace the live activation. Returns once the live replicas follow it, or after one second.
+
+    Raises ChaosHalted.
+    """
+    now, halted = await chaos_store.time_and_halt(redis)
     if halted:
         raise ChaosHalted("Lift the halt first: POST /api/admin/chaos/halt with halted false")
-    activation = grant(wish, activation_id, drawn_seed, now)
-    await registry.activate(redis, activation, wish.only)
+    activation = build_activation(wanted, activation_id, random_seed, now)
+    await chaos_store.set_live(redis, activation, wanted.script)
     await leases.sync()
-    await leases.until_followed(activation_id)
-    return await _seen(redis, activation_id)
+    await leases.wait_until_followed(activation_id)
+    return await _activation_view(redis, activation_id)
 
 
-async def calm(redis: Redis, leases: Leases) -> ActivationView | None:
-    """End what is live and return it; returns once no live replica follows it, or a second passed."""
-    ended = await registry.end(redis)
+async def deactivate(redis: Redis, leases: LeaseFollower) -> ActivationView | None:
+    """End the live activation and return it. Returns once no live replica follows it, or after one second."""
+    ended = await chaos_store.clear_live(redis)
     await leases.sync()
     if ended is None:
         return None
-    await leases.until_followed(None)
-    return await _seen(redis, ended.id)
+    await leases.wait_until_followed(None)
+    return await _activation_view(redis, ended.id)
 
 
-async def halt(redis: Redis, leases: Leases, *, halted: bool) -> None:
-    """End what is live and refuse new gremlins, or lift that."""
-    await registry.end(redis, halt=halted)
+async def halt(redis: Redis, leases: LeaseFollower, *, halted: bool) -> None:
+    """End the live activation and refuse new ones, or lift that halt."""
+    await chaos_store.clear_live(redis, halt=halted)
     await leases.sync()
     if halted:
-        await leases.until_followed(None)
+        await leases.wait_until_followed(None)
 
 
-async def view(redis: Redis, leases: Leases) -> ChaosView:
-    await leases.sync()  # so that at least our own counts are of this moment
-    return msgspec.structs.replace(await registry.view(redis), drill=await drills.current(redis))
+async def view(redis: Redis, leases: LeaseFollower) -> ChaosView:
+    """Return the state of all gremlins and the drill lease."""
+    await leases.sync()  # so that this replica's counts are current
+    return msgspec.structs.replace(await chaos_store.read_view(redis), drill=await drill_lease.current(redis))
 
 
-async def hits(redis: Redis, leases: Leases, activation_id: str) -> HitsView:
-    """List what an activation hit. Raises ActivationNotFound."""
+async def hits(redis: Redis, leases: LeaseFollower, activation_id: str) -> HitsView:
+    """Return the hits of an activation. Raises ActivationNotFound."""
     await leases.sync()  # as above
-    found = await registry.hits(redis, activation_id)
+    found = await chaos_store.read_hits(redis, activation_id)
     if found is None:
-        raise ActivationNotFound("They never were, or ended more than a day ago", activation_id=activation_id)
+        raise ActivationNotFound("Unknown, or ended more than 24 hours ago", activation_id=activation_id)
     return found
 
 
-async def _seen(redis: Redis, activation_id: str) -> ActivationView:
-    found = await registry.view(redis)
+async def _activation_view(redis: Redis, activation_id: str) -> ActivationView:
+    found = await chaos_store.read_view(redis)
     for activation in [*filter(None, [found.live]), *found.recent]:
         if activation.id == activation_id:
             return activation
-    raise ChaosUnavailable("Redis forgot the gremlins in this very moment, so there are none")
+    raise ChaosUnavailable("Redis lost the activation, so no gremlin is live")

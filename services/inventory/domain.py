@@ -1,4 +1,4 @@
-"""What the warehouse decides: pure functions of the stock, of what was answered before, and of the lines asked for."""
+"""Decides deductions: pure functions of the stock, the stored outcomes and the requested lines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
@@ -16,19 +16,19 @@ class InsufficientStock(Refusal):
 
 
 class UnknownItem(Refusal):
-    slug, status, title = "unknown-item", 422, "There is no such item"
+    slug, status, title = "unknown-item", 422, "Unknown item"
 
 
 class OrderIdReused(Refusal):
-    slug, status, title = "order-id-reused", 422, "This order was answered before, for something else"
+    slug, status, title = "order-id-reused", 422, "This order id was used for another item or quantity"
 
 
 class ItemNotFound(Refusal):
-    slug, status, title = "item-not-found", 404, "There is no such item"
+    slug, status, title = "item-not-found", 404, "Item not found"
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One order's claim on one item."""
+    """One order's request for a quantity of one item."""
 
     order_id: UUID
     item_id: str
@@ -36,32 +36,32 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Deducted(msgspec.Struct, frozen=True):
-    """The order has its goods; `remaining` is what the item has left now."""
+    """The quantity was deducted; `remaining` is the item's stock now."""
 
     remaining: int
     repeated: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The order gets nothing, for good. `available` is what the item had when the order was refused."""
+    """The order is refused, permanently. `available` is the item's stock at that time."""
 
     reason: Reason
     available: int | None = None
     repeated: bool = False
 
 
-class Contradicted(msgspec.Struct, frozen=True):
-    """The order was answered before, for another item or quantity: a bug of the caller. Nothing changed."""
+class Conflict(msgspec.Struct, frozen=True):
+    """The order id has an outcome for another item or quantity: a bug of the caller. Nothing is changed."""
 
     item_id: str
     quantity: int
 
 
-Outcome: TypeAlias = Deducted | Refused | Contradicted
+Outcome: TypeAlias = Deducted | Refused | Conflict
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """What an order was answered before: its goods, or the stored refusal."""
+class StoredOutcome(msgspec.Struct, frozen=True):
+    """The outcome stored for an order id: a deduction, or a refusal."""
 
     item_id: str
     quantity: int
@@ -69,27 +69,29 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What is new among the outcomes, and so has to be stored."""
+    """The new outcomes, which have to be stored."""
 
     deductions: list[Line]
     refusals: list[tuple[Line, Refused]]
 
 
-def decide(stock: Mapping[str, int], answered: Mapping[UUID, Answered], lines: Sequence[Line]) -> list[Outcome]:
-    """Answer each line in order of arrival, as if the others after it did not exist.
+def decide(stock: Mapping[str, int], stored: Mapping[UUID, StoredOutcome], lines: Sequence[Line]) -> list[Outcome]:
+    """Decide each line in order of arrival.
 
-    What one line takes is gone for those after it; a line that is refused takes nothing, so a smaller one
-    after it may still be served. A repeat gets the answer of the first, also within `lines`.
+    A deduction reduces the stock for later lines. A refusal does not, so a smaller line after it may still be deducted.
+    A repeated order id gets the outcome of the first, also within `lines`.
     """
-    left, known = dict(stock), dict(answered)
+    left, known = dict(stock), dict(stored)
     outcomes: list[Outcome] = []
     for line in lines:
         earlier = known.get(line.order_id)
         if earlier is not None:
-            outcomes.append(_recall(line, earlier, left))
+            outcomes.append(_repeat(line, earlier, left))
             continue
-        outcome = _take(line, left)
-        known[line.order_id] = Answered(line.item_id, line.quantity, outcome if isinstance(outcome, Refused) else None)
+        outcome = _deduct(line, left)
+        known[line.order_id] = StoredOutcome(
+            line.item_id, line.quantity, outcome if isinstance(outcome, Refused) else None
+        )
         outcomes.append(outcome)
     return outcomes
 
@@ -106,7 +108,7 @@ def changes(lines: Sequence[Line], outcomes: Sequence[Outcome]) -> Changes:
     return found
 
 
-def _take(line: Line, left: dict[str, int]) -> Deducted | Refused:
+def _deduct(line: Line, left: dict[str, int]) -> Deducted | Refused:
     available = left.get(line.item_id)
     if available is None:
         return Refused("unknown-item")
@@ -116,9 +118,9 @@ def _take(line: Line, left: dict[str, int]) -> Deducted | Refused:
     return Deducted(available - line.quantity)
 
 
-def _recall(line: Line, earlier: Answered, left: Mapping[str, int]) -> Outcome:
+def _repeat(line: Line, earlier: StoredOutcome, left: Mapping[str, int]) -> Outcome:
     if (earlier.item_id, earlier.quantity) != (line.item_id, line.quantity):
-        return Contradicted(earlier.item_id, earlier.quantity)
+        return Conflict(earlier.item_id, earlier.quantity)
     if earlier.refusal is not None:
         return Refused(earlier.refusal.reason, earlier.refusal.available, repeated=True)
     return Deducted(left[line.item_id], repeated=True)

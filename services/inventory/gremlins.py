@@ -1,7 +1,7 @@
-"""Gremlins: faults made on purpose. Whether one hits is a pure function of the seed, the order and its attempt.
+"""Gremlins: faults injected on purpose. A hit is a pure function of the seed, the order and the attempt.
 
-So a drill replays the same faults on the same orders, whatever the concurrency and however many replicas. Which
-attempts take place is up to time and to the breaker, so a script may say instead, attempt by attempt, what is hit.
+A drill therefore injects the same faults into the same orders, independent of concurrency and the number of replicas.
+Which attempts take place depends on timing and on the breaker, so a script can list the attempts to hit instead.
 """
 
 from datetime import datetime
@@ -14,20 +14,20 @@ import msgspec
 Gremlin: TypeAlias = Literal["latency", "crash", "partial_failure"]
 GREMLINS: tuple[Gremlin, ...] = get_args(Gremlin)
 
-TTL_LIMIT = 900  # seconds
-SEED_LIMIT = 2**53 - 1  # what survives a reader whose numbers are doubles
-SCRIPT_LIMIT = 10_000  # hits
+MAX_TTL = 900  # seconds
+MAX_SEED = 2**53 - 1  # largest integer that a double represents exactly
+MAX_SCRIPT_LENGTH = 10_000  # hits
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
-Ttl = Annotated[int, msgspec.Meta(ge=1, le=TTL_LIMIT)]
-Seed = Annotated[int, msgspec.Meta(ge=0, le=SEED_LIMIT)]
-Words = Annotated[str, msgspec.Meta(max_length=200)]
+Ttl = Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)]
+ReasonText = Annotated[str, msgspec.Meta(max_length=200)]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Hit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One attempt of one order that a gremlin hit, or is to hit."""
+    """One attempt of one order that a gremlin hit, or has to hit."""
 
     gremlin: Gremlin
     order_id: UUID
@@ -35,13 +35,13 @@ class Hit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Script: TypeAlias = frozenset[Hit]
-NO_HITS: Script = frozenset()
+EMPTY_SCRIPT: Script = frozenset()
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator asks for. Without a seed one is drawn.
+class ActivationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An operator's request to activate gremlins. Without a seed, a random one is used.
 
-    With `only`, the dice decide nothing: a gremlin that is on (any rate above 0) hits what is listed for it, no more.
+    With a `script`, rates do not decide: a gremlin that is on (rate above 0) hits exactly the attempts listed for it.
     """
 
     latency: bool = False
@@ -51,14 +51,14 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     partial_failure_rate: Rate = 0.0
     seed: Seed | None = None
     ttl_seconds: Ttl = 60
-    reason: Words | None = None
-    only: Annotated[list[Hit], msgspec.Meta(max_length=SCRIPT_LIMIT)] | None = None
+    reason: ReasonText | None = None
+    script: Annotated[list[Hit], msgspec.Meta(max_length=MAX_SCRIPT_LENGTH)] | None = None
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish that was granted, for `ttl_seconds` from `set_at`.
+    """Gremlins that are on for `ttl_seconds` from `set_at`.
 
-    `scripted` is how many hits its script lists, which is kept apart from it; null where the dice decide.
+    `script_length` is the number of hits in the script, which is stored separately; null without a script.
     """
 
     id: str
@@ -69,12 +69,12 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     partial_failure_rate: Rate
     seed: Seed
     ttl_seconds: Ttl
-    reason: Words | None
+    reason: ReasonText | None
     set_at: datetime
-    scripted: int | None = None
+    script_length: int | None = None
 
     def rate(self, gremlin: Gremlin) -> float:
-        """Return the share of orders that `gremlin` hits, 0 when it is off."""
+        """Return the share of attempts that `gremlin` hits, 0 if it is off."""
         match gremlin:
             case "latency":
                 return self.latency_rate if self.latency else 0.0
@@ -85,51 +85,55 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What a caller gets in place of the truth: a status, or, without one, no answer at all."""
+    """The response that the caller gets instead of the real one. `status` None: the connection is closed."""
 
     gremlin: Gremlin
     status: Literal[500, 503] | None
 
 
 CRASHES = (Fault("crash", 500), Fault("crash", 503), Fault("crash", None))
-LOSSES = (Fault("partial_failure", 500), Fault("partial_failure", None))
+PARTIAL_FAILURES = (Fault("partial_failure", 500), Fault("partial_failure", None))
 
 
-def grant(wish: Wish, activation_id: str, drawn: int, now: datetime) -> Activation:
-    """Turn a wish into an activation that begins now, with its own seed or the one drawn for it."""
-    terms = msgspec.structs.asdict(wish)
-    only = terms.pop("only")
-    granted = {
+def build_activation(wanted: ActivationRequest, activation_id: str, random_seed: int, now: datetime) -> Activation:
+    """Build the activation that starts now, with the requested seed or `random_seed`."""
+    fields = msgspec.structs.asdict(wanted)
+    script = fields.pop("script")
+    added = {
         "id": activation_id,
-        "seed": drawn if wish.seed is None else wish.seed,
+        "seed": random_seed if wanted.seed is None else wanted.seed,
         "set_at": now,
-        "scripted": None if only is None else len(only),
+        "script_length": None if script is None else len(script),
     }
-    return msgspec.convert(terms | granted, Activation)
+    return msgspec.convert(fields | added, Activation)
 
 
-def hits(activation: Activation, gremlin: Gremlin, order_id: UUID, attempt: int, script: Script = NO_HITS) -> bool:
-    """Say whether `gremlin` hits this attempt of this order.
+def is_hit(
+    activation: Activation, gremlin: Gremlin, order_id: UUID, attempt: int, script: Script = EMPTY_SCRIPT
+) -> bool:
+    """Return whether `gremlin` hits this attempt of this order.
 
-    The dice decide, or, for a scripted activation, `script` alone: one that is lost hits nothing.
+    The seed and the rate decide, or, for an activation with a script, `script` alone: a lost script hits nothing.
     """
     rate = activation.rate(gremlin)
-    if activation.scripted is not None:
+    if activation.script_length is not None:
         return rate > 0 and Hit(gremlin, order_id, attempt) in script
     return chance(activation.seed, gremlin, order_id, attempt) < rate
 
 
 def crash(activation: Activation, order_id: UUID, attempt: int) -> Fault:
-    """Say how the crash that hits this attempt looks."""
+    """Return the fault that a crash of this attempt appears as."""
     return CRASHES[int(chance(activation.seed, "crash-kind", order_id, attempt) * len(CRASHES))]
 
 
-def loss(activation: Activation, order_id: UUID, attempt: int) -> Fault:
-    """Say how the answer of this attempt, whose work is committed, gets lost."""
-    return LOSSES[int(chance(activation.seed, "partial-failure-kind", order_id, attempt) * len(LOSSES))]
+def partial_failure(activation: Activation, order_id: UUID, attempt: int) -> Fault:
+    """Return the fault that replaces the response of this attempt, whose deduction is committed."""
+    return PARTIAL_FAILURES[
+        int(chance(activation.seed, "partial-failure-kind", order_id, attempt) * len(PARTIAL_FAILURES))
+    ]
 
 
-def chance(seed: int, what: str, order_id: UUID, attempt: int) -> float:
-    """Return a number in [0, 1) that is the same for the same arguments, on every machine."""
-    digest = blake2b(f"{seed}:{what}:{order_id}:{attempt}".encode(), digest_size=8).digest()
+def chance(seed: int, purpose: str, order_id: UUID, attempt: int) -> float:
+    """Return a number in [0, 1), equal for equal arguments on every machine."""
+    digest = blake2b(f"{seed}:{purpose}:{order_id}:{attempt}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / (1 << 53)

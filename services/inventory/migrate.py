@@ -1,6 +1,6 @@
-"""`python -m services.inventory.migrate [--seed]`: bring inventory_db to the schema this code expects.
+"""`python -m services.inventory.migrate [--seed]`: migrate inventory_db to the schema of this version.
 
-With --seed, items of the catalogue that are missing are added; what is there is left alone.
+With --seed, missing items are added; existing items are not changed.
 """
 
 import argparse
@@ -12,12 +12,12 @@ from services.common.connections import BlockingConnection
 from services.common.migrate import run
 from services.common.postgres import migrate
 from services.inventory import store
-from services.inventory.catalogue import CATALOGUE
+from services.inventory.seed_data import SEED_ITEMS
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m services.inventory.migrate")
-    parser.add_argument("--seed", action="store_true", help="add the catalogue's items that are missing")
+    parser.add_argument("--seed", action="store_true", help="add missing items of the seed data")
     run(partial(work, with_items=parser.parse_args(arguments).seed))
 
 
@@ -29,9 +29,9 @@ def work(url: str, *, with_items: bool) -> Iterator[str]:
 
 
 def seed(url: str) -> list[str]:
-    """Add the items of the catalogue that are missing and return their ids."""
+    """Add missing items of the seed data and return their ids."""
     with BlockingConnection.connect(url, connect_timeout=5) as conn:
-        return store.seed(conn, CATALOGUE)
+        return store.seed(conn, SEED_ITEMS)
 
 
 if __name__ == "__main__":

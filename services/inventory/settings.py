@@ -1,4 +1,4 @@
-"""What the inventory service is told: no more than every service is."""
+"""Settings of the inventory service: those of every service."""
 
 from services.common.settings import ServiceSettings
 

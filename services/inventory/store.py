@@ -1,4 +1,4 @@
-"""The SQL of inventory_db: one function, one deed. A statement is a transaction unless its caller has begun one."""
+"""The SQL of inventory_db. Each statement is a transaction unless the caller has started one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 
 from services.common.postgres import Connection
-from services.inventory.domain import Answered, Changes, Line, Refused
+from services.inventory.domain import Changes, Line, Refused, StoredOutcome
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """A line of the ledger, which is only ever added to."""
+    """A line of the append-only ledger."""
 
     id: int
     item_id: str
@@ -37,7 +37,7 @@ class StoredRefusal(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class _Refused(msgspec.Struct, frozen=True):
+class _RefusalRow(msgspec.Struct, frozen=True):
     order_id: UUID
     item_id: str
     quantity: int
@@ -53,26 +53,28 @@ def _json(rows: Sequence[msgspec.Struct]) -> str:
 
 
 def _in_order(lines: Sequence[Line]) -> list[Line]:
-    """One order of locking for all batches, whose orders meet in the unique index."""
+    """Sort lines so that all batches insert into the unique index in the same order and cannot deadlock."""
     return sorted(lines, key=lambda line: line.order_id.int)
 
 
 async def deduct_all(conn: Connection, lines: Sequence[Line]) -> dict[str, int] | None:
-    """Deduct lines of different orders if each is new and can be served, and return what each item has left; else None.
+    """Deduct all lines if each order is new and its item has enough stock. Returns the stock left per item.
 
-    Nothing has changed then. One statement, so one trip: see the function in `schema`. Raises psycopg's UniqueViolation
-    as `write_outcomes` does.
+    Otherwise returns None and changes nothing. One statement, so one round trip: see the function in `schema`. Raises
+    psycopg's UniqueViolation as `write_outcomes` does.
     """
     cursor = await conn.execute("SELECT item, remaining FROM deduct_all(%s::json)", [_json(_in_order(lines))])
     return dict(await cursor.fetchall()) or None
 
 
-async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict[str, int], dict[UUID, Answered]]:
-    """Lock the items of `lines` until the transaction ends; return their stock, and what the orders were answered.
+async def lock_items_and_load_outcomes(
+    conn: Connection, lines: Sequence[Line]
+) -> tuple[dict[str, int], dict[UUID, StoredOutcome]]:
+    """Lock the items of `lines` until the transaction ends. Returns their stock and the stored outcomes by order id.
 
-    Two statements in one round trip. The locks are taken in the order of item_id, so two batches cannot wait for
-    each other; the second statement's snapshot is taken with the locks held (READ COMMITTED), so it sees all that
-    earlier holders committed. Unknown items are missing from the stock.
+    Two statements in one round trip. Locks are taken in the order of item_id, so two batches cannot deadlock. The
+    second statement's snapshot is taken with the locks held (READ COMMITTED), so it sees everything that earlier
+    holders committed. Unknown items are missing from the stock.
     """
     items = sorted({line.item_id for line in lines})
     orders = [line.order_id for line in lines]
@@ -84,7 +86,7 @@ async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict
             """,
             [items],
         )
-        recalled = await conn.execute(
+        outcomes = await conn.execute(
             """
             SELECT order_id, item_id, -quantity_change, NULL, NULL FROM inventory_transactions
             WHERE order_id = ANY(%(orders)s) AND transaction_type = 'deduct'
@@ -95,21 +97,21 @@ async def lock_and_recall(conn: Connection, lines: Sequence[Line]) -> tuple[dict
             {"orders": orders},
         )
     stock: dict[str, int] = dict(await locked.fetchall())
-    answered = {
-        order_id: Answered(item_id, quantity, Refused(reason, available) if reason else None)
-        for order_id, item_id, quantity, reason, available in await recalled.fetchall()
+    stored = {
+        order_id: StoredOutcome(item_id, quantity, Refused(reason, available) if reason else None)
+        for order_id, item_id, quantity, reason, available in await outcomes.fetchall()
     }
-    return stock, answered
+    return stock, stored
 
 
 async def write_outcomes(conn: Connection, changes: Changes) -> None:
-    """Store new deductions and refusals, and take the deductions out of stock.
+    """Store new deductions and refusals, and reduce the stock.
 
-    Raises psycopg's UniqueViolation, at the latest with the commit, when an order has been answered at the same instant
-    for another item, whose lock we do not hold. Stock changes by what was inserted, never by what was meant to be.
+    Raises psycopg's UniqueViolation, at the latest with the commit, if a concurrent batch stored an outcome of the same
+    order for another item, whose lock is not held here. Stock changes by the rows actually inserted.
     """
     refused = [
-        _Refused(line.order_id, line.item_id, line.quantity, refusal.reason, refusal.available)
+        _RefusalRow(line.order_id, line.item_id, line.quantity, refusal.reason, refusal.available)
         for line, refusal in sorted(changes.refusals, key=lambda entry: entry[0].order_id.int)
     ]
     await conn.execute(
@@ -180,14 +182,14 @@ async def refusal_of(conn: Connection, order_id: UUID) -> StoredRefusal | None:
 
 
 async def lock_item(conn: Connection, item_id: str) -> int | None:
-    """Lock one item until the transaction ends; return its stock, or None when there is no such item."""
+    """Lock one item until the transaction ends. Returns its stock, or None if the item is unknown."""
     cursor = await conn.execute("SELECT quantity FROM inventory WHERE item_id = %s FOR NO KEY UPDATE", [item_id])
     found = await cursor.fetchone()
     return None if found is None else int(found[0])
 
 
 async def restock(conn: Connection, item_id: str, quantity: int, key: str) -> int | None:
-    """Add to the stock of a locked item and return the new stock, or None when the key is taken."""
+    """Add to the stock of a locked item. Returns the new stock, or None if the key was used before."""
     cursor = await conn.execute(
         """
         WITH restocked AS (
@@ -207,7 +209,7 @@ async def restock(conn: Connection, item_id: str, quantity: int, key: str) -> in
 
 
 async def restock_by_key(conn: Connection, key: str) -> tuple[str, int]:
-    """Return the item and the quantity that a taken key stands for."""
+    """Return the item id and the quantity of the restock that used this key."""
     cursor = await conn.execute(
         "SELECT item_id, quantity_change FROM inventory_transactions WHERE idempotency_key = %s", [key]
     )
@@ -215,14 +217,14 @@ async def restock_by_key(conn: Connection, key: str) -> tuple[str, int]:
     return row[0], row[1]
 
 
-def seed(conn: psycopg.Connection[TupleRow], catalogue: Sequence[tuple[str, str, int]]) -> list[str]:
-    """Add the items (id, name, quantity) that are missing, with their first ledger line. Returns their ids.
+def seed(conn: psycopg.Connection[TupleRow], items: Sequence[tuple[str, str, int]]) -> list[str]:
+    """Add missing items (id, name, quantity) with their first ledger line. Returns their ids.
 
-    The table lock waits for every deduction under way, so none that called an item unknown commits after it exists.
+    The table lock waits for every deduction in progress, so no "unknown item" outcome commits after the item exists.
     """
     found = conn.execute("SELECT item_id FROM inventory").fetchall()
     known = {row[0] for row in found}
-    missing = [entry for entry in catalogue if entry[0] not in known]
+    missing = [entry for entry in items if entry[0] not in known]
     if not missing:
         return []
     conn.execute("LOCK TABLE inventory IN EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""What the warehouse does. What takes several statements is one transaction, by name."""
+"""Use cases of the inventory service. One with several statements is one transaction."""
 
 import asyncio
 import contextlib
@@ -15,20 +15,20 @@ from services.common.group_commit import GroupCommit
 from services.common.idempotency import IdempotencyKeyReused
 from services.common.postgres import Pool
 from services.inventory import domain, gremlins, store
+from services.inventory.chaos_leases import Lease, LeaseFollower
 from services.inventory.domain import ItemNotFound, Line, Outcome
 from services.inventory.gremlins import Fault
-from services.inventory.leases import Lease, Leases
 from services.inventory.metrics import DEDUCTIONS, RESTOCKS
 from services.inventory.store import StoredRefusal, Transaction
 
 Deductions: TypeAlias = GroupCommit[Line, Outcome]
 
-TRIES = 5
-COMMIT_LIMIT = 2.5  # seconds that a caller waits for its order to be decided
+MAX_ATTEMPTS = 5
+COMMIT_TIMEOUT = 2.5  # seconds that a caller waits for the outcome of its order
 
 
-class Restocked(msgspec.Struct, frozen=True):
-    """`quantity` is what the item has now."""
+class RestockResult(msgspec.Struct, frozen=True):
+    """`quantity` is the item's stock now."""
 
     item_id: str
     added: int
@@ -37,50 +37,54 @@ class Restocked(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """What became of one order here; nothing yet when both are empty."""
+    """The ledger lines and the refusal of one order; both empty if the order is unknown."""
 
     order_id: UUID
     transactions: list[Transaction]
     refusal: StoredRefusal | None
 
 
-def serve(deductions: Deductions, leases: Leases, line: Line, attempt: int) -> "asyncio.Future[Outcome | Fault]":
-    """Deduct one line with the next commit, unless a gremlin is faster; all endpoints come through here.
+def deduct(
+    deductions: Deductions, leases: LeaseFollower, line: Line, attempt: int
+) -> "asyncio.Future[Outcome | Fault]":
+    """Deduct one line with the next group commit, or inject a fault. All endpoints call this.
 
-    The result may be a TimeoutError: the commit takes longer than a caller waits.
+    The future raises TimeoutError if the commit takes longer than COMMIT_TIMEOUT.
     """
     lease = leases.live()
     if lease is None:
-        return deductions.submit(line)  # type: ignore[return-value]  # a future of one of the two will do
-    return spawn(_haunted(deductions, lease, line, attempt), awaited=True)
+        return deductions.submit(line)  # type: ignore[return-value]  # a future of either type is accepted
+    return spawn(_deduct_with_faults(deductions, lease, line, attempt), awaited=True)
 
 
-async def _haunted(deductions: Deductions, lease: Lease, line: Line, attempt: int) -> Outcome | Fault:
-    if lease.roll("crash", line.order_id, attempt):
+async def _deduct_with_faults(deductions: Deductions, lease: Lease, line: Line, attempt: int) -> Outcome | Fault:
+    if lease.should_inject("crash", line.order_id, attempt):
         return gremlins.crash(lease.activation, line.order_id, attempt)
     outcome = await deductions.submit(line)
-    late = lease.roll("latency", line.order_id, attempt)
-    lost = lease.roll("partial_failure", line.order_id, attempt)  # before the wait, which the caller may well cut short
-    if late:
-        await lease.linger()
-    return gremlins.loss(lease.activation, line.order_id, attempt) if lost else outcome
+    is_delayed = lease.should_inject("latency", line.order_id, attempt)
+    is_lost = lease.should_inject(
+        "partial_failure", line.order_id, attempt
+    )  # before the delay, during which the caller may hang up
+    if is_delayed:
+        await lease.delay()
+    return gremlins.partial_failure(lease.activation, line.order_id, attempt) if is_lost else outcome
 
 
-async def deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
-    """Give each line what it asks for, once per order, or refuse it for good. One outcome per line, in order."""
+async def deduct_batch(pool: Pool, lines: list[Line]) -> list[Outcome]:
+    """Deduct each line once per order id, or refuse it permanently. Returns one outcome per line, in order."""
     pool.ensure_commits()
-    if (outcomes := await _deduct_all(pool, lines)) is not None:
+    if (outcomes := await _deduct_in_one_statement(pool, lines)) is not None:
         return outcomes
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         with contextlib.suppress(psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
-            return await _deduct(pool, lines)
-    return await _deduct(pool, lines)
+            return await _deduct_in_steps(pool, lines)
+    return await _deduct_in_steps(pool, lines)
 
 
-async def _deduct_all(pool: Pool, lines: list[Line]) -> list[Outcome] | None:
-    """Deduct new orders that can all be served, in one trip to the database; None when it takes a closer look.
+async def _deduct_in_one_statement(pool: Pool, lines: list[Line]) -> list[Outcome] | None:
+    """Deduct new orders that all have enough stock, in one round trip; None if the batch has any other case.
 
-    A process that is to die between the steps of a deduction takes them one by one.
+    Not used while a crash point is armed, since those lie between the steps of a deduction.
     """
     if crash_points.is_armed() or len({line.order_id for line in lines}) < len(lines):
         return None
@@ -96,11 +100,11 @@ async def _deduct_all(pool: Pool, lines: list[Line]) -> list[Outcome] | None:
     return domain.decide(left, {}, lines)
 
 
-async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
-    """Look at what is in stock and what was answered before, decide line by line, write what is new."""
+async def _deduct_in_steps(pool: Pool, lines: list[Line]) -> list[Outcome]:
+    """Lock the items, load stored outcomes, decide each line, and store new outcomes."""
     async with pool.connection() as conn, conn.transaction():
-        stock, answered = await store.lock_and_recall(conn, lines)
-        outcomes = domain.decide(stock, answered, lines)
+        stock, stored = await store.lock_items_and_load_outcomes(conn, lines)
+        outcomes = domain.decide(stock, stored, lines)
         changes = domain.changes(lines, outcomes)
         if changes.deductions or changes.refusals:
             await store.write_outcomes(conn, changes)
@@ -111,23 +115,24 @@ async def _deduct(pool: Pool, lines: list[Line]) -> list[Outcome]:
     return outcomes
 
 
-async def restock(pool: Pool, item_id: str, quantity: int, key: str) -> Restocked:
-    """Add to the stock of an item, once per key. Raises ItemNotFound, IdempotencyKeyReused."""
+async def restock(pool: Pool, item_id: str, quantity: int, key: str) -> RestockResult:
+    """Add to the stock of an item, once per idempotency key. Raises ItemNotFound, IdempotencyKeyReused."""
     pool.ensure_commits()
     async with pool.connection() as conn, conn.transaction():
         before = await store.lock_item(conn, item_id)
         if before is None:
-            raise ItemNotFound(f"There is no item {item_id!r}", item_id=item_id)
+            raise ItemNotFound(f"No item {item_id!r}", item_id=item_id)
         after = await store.restock(conn, item_id, quantity, key)
         if after is None and await store.restock_by_key(conn, key) != (item_id, quantity):
-            raise IdempotencyKeyReused("This key stands for another item or quantity; nothing was changed")
+            raise IdempotencyKeyReused("The key was used for another item or quantity; nothing was changed")
     if after is None:
-        return Restocked(item_id, quantity, before, repeated=True)
+        return RestockResult(item_id, quantity, before, repeated=True)
     RESTOCKS.inc()
-    return Restocked(item_id, quantity, after, repeated=False)
+    return RestockResult(item_id, quantity, after, repeated=False)
 
 
 async def ledger(pool: Pool, order_id: UUID) -> Ledger:
+    """Return the ledger lines and the refusal of one order."""
     async with pool.connection() as conn:
         transactions = await store.transactions_of(conn, order_id)
         refusal = await store.refusal_of(conn, order_id)
@@ -135,6 +140,6 @@ async def ledger(pool: Pool, order_id: UUID) -> Ledger:
 
 
 async def stock_levels(pool: Pool) -> dict[str, int]:
-    """Return what is in stock of each item of the catalogue."""
+    """Return the stock of each item."""
     async with pool.connection() as conn:
         return await store.stock_levels(conn)

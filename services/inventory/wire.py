@@ -1,4 +1,4 @@
-"""What goes over the wire of the deduct endpoints: bodies, answers by line, and the answer that never comes."""
+"""Request and response formats of the deduct endpoints, including the response that is dropped on purpose."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -11,10 +11,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from services.common import body as bodies
 from services.common.mistakes import explain
 from services.common.refusals import InvalidBody
-from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
+from services.inventory.domain import Conflict, Deducted, Line, Outcome, Refused
 from services.inventory.gremlins import Attempt, Fault
 
-# Wide on purpose: one line refused here refuses its whole batch, so it is the order service that is strict.
+# Permissive: an invalid line refuses its whole batch, so the order service validates strictly.
 ItemId = Annotated[
     str,
     msgspec.Meta(
@@ -28,7 +28,7 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class DeductBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One order's claim, and which attempt at it this is."""
+    """One order's request for stock, and the number of the attempt."""
 
     order_id: UUID
     item_id: ItemId
@@ -45,7 +45,7 @@ class RestockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deduction(msgspec.Struct, frozen=True):
-    """The order has its goods. `repeated`: it already had them. `remaining` is what the item has left now."""
+    """The quantity is deducted. `repeated`: it already was. `remaining` is the item's stock now."""
 
     order_id: UUID
     item_id: str
@@ -54,8 +54,8 @@ class Deduction(msgspec.Struct, frozen=True):
     remaining: int
 
 
-class LineAnswer(msgspec.Struct, frozen=True):
-    """The answer to one line: 200 with `repeated`, or another status with its reason."""
+class LineResult(msgspec.Struct, frozen=True):
+    """The outcome of one line: 200 with `repeated`, or another status with its reason."""
 
     order_id: UUID
     status: int
@@ -64,20 +64,20 @@ class LineAnswer(msgspec.Struct, frozen=True):
     available: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class NoAnswer(Response[None]):
-    """Promises a body and closes the connection instead, so the caller never learns what happened.
+class DroppedResponse(Response[None]):
+    """Announces a body and closes the connection instead, so the caller does not learn the outcome.
 
-    uvicorn closes a connection whose application returns in the middle of a body.
+    uvicorn closes the connection if an application returns before its body is complete.
     """
 
     def __init__(self) -> None:
         super().__init__(None, status_code=500)
 
-    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # type: ignore[override]  # any ASGI application will do
-        return _hang_up
+    def to_asgi_response(self, *_: Any, **__: Any) -> ASGIApp:  # type: ignore[override]  # any ASGI application is accepted
+        return _drop_connection
 
 
-async def _hang_up(_: Scope, __: Receive, send: Send) -> None:
+async def _drop_connection(_: Scope, __: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"1")]})
     await send({"type": "http.response.body", "body": b"", "more_body": True})
 
@@ -87,39 +87,41 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_lines(body: bytes) -> list[DeductBody]:
-    """Return the lines of an NDJSON body. Raises InvalidBody when one of them is malformed, or there is none."""
+    """Return the lines of an NDJSON body. Raises InvalidBody if a line is malformed or there is none."""
     try:
         lines = _lines.decode_lines(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         known = isinstance(error, msgspec.DecodeError)
-        said = explain(error, DeductBody, whole="A line") if known else "The body is not UTF-8"
-        raise InvalidBody(f"{said}; nothing was done") from None
+        detail = explain(error, DeductBody, whole="A line") if known else "The body is not UTF-8"
+        raise InvalidBody(f"{detail}; nothing was done") from None
     if not lines:
         raise InvalidBody("Send at least one line")
-    if body.count(b":") > len(lines) * len(DeductBody.__struct_fields__):  # one for each member, all of them required
+    if body.count(b":") > len(lines) * len(
+        DeductBody.__struct_fields__
+    ):  # one colon per member, all of which are required
         for line in body.split(b"\n"):
             if line.strip():
                 bodies.refuse_duplicates(line)
     return lines
 
 
-def encode_answers(answers: Iterable[LineAnswer | None]) -> bytes:
-    """Return the lines to send; what is None is lost."""
-    return _encoder.encode_lines([answer for answer in answers if answer is not None])
+def encode_results(results: Iterable[LineResult | None]) -> bytes:
+    """Encode results as NDJSON; None (a lost response) has no line."""
+    return _encoder.encode_lines([result for result in results if result is not None])
 
 
-def answer(order_id: UUID, result: Outcome | Fault) -> LineAnswer | None:
-    """Say `result` as one line, or not at all."""
+def line_result(order_id: UUID, result: Outcome | Fault) -> LineResult | None:
+    """Return the response line of an outcome or fault; None for a dropped response."""
     match result:
         case Deducted(repeated=repeated):
-            return LineAnswer(order_id, 200, repeated=repeated)
+            return LineResult(order_id, 200, repeated=repeated)
         case Refused("insufficient-stock" as reason, int() as available):
-            return LineAnswer(order_id, 409, reason=reason, available=available)
+            return LineResult(order_id, 409, reason=reason, available=available)
         case Refused(reason):
-            return LineAnswer(order_id, 422, reason=reason)
-        case Contradicted():
-            return LineAnswer(order_id, 422, reason="order-id-reused")
+            return LineResult(order_id, 422, reason=reason)
+        case Conflict():
+            return LineResult(order_id, 422, reason="order-id-reused")
         case Fault(gremlin, int() as status):
-            return LineAnswer(order_id, status, reason=f"injected-{gremlin.replace('_', '-')}")
+            return LineResult(order_id, status, reason=f"injected-{gremlin.replace('_', '-')}")
         case Fault():
             return None

@@ -78,10 +78,10 @@ def test_an_incomplete_list_says_so_on_stderr(calm: Valerix) -> None:
 
 def test_a_script_is_shown_as_one_and_no_gremlin_is_turned_on_beside_it(calm: Valerix) -> None:
     hit = {"gremlin": "crash", "order_id": str(uuid.uuid4()), "attempt": 1}
-    wish = json.dumps({"crash_rate": 0.5, "only": [hit, hit | {"attempt": 2}]})
+    wish = json.dumps({"crash_rate": 0.5, "script": [hit, hit | {"attempt": 2}]})
     calm("api", "POST", "/api/admin/chaos", "-d", wish)
     assert "scripted: 2 attempts (crash)" in calm("chaos", "status").out
-    assert calm.json("chaos", "status")["live"]["scripted"] == 2
+    assert calm.json("chaos", "status")["live"]["script_length"] == 2
     refused = calm("chaos", "on", "latency", code=4)
     assert "follows a script" in refused.err
     assert "Undo: none, its script ended with it" in calm("chaos", "off").err

@@ -93,7 +93,7 @@ def _clock_off_by(interval: str) -> tuple[Edit, ...]:
 
 
 FORGET_DEDUCTIONS = Edit(
-    "services.inventory.store:lock_and_recall",
+    "services.inventory.store:lock_items_and_load_outcomes",
     # It would otherwise recall the first deduction with the item locked, and the index have nothing to do.
     {"AND transaction_type = 'deduct'": "AND false"},
 )
@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "stock-check-dropped",
         "Nobody asks whether the stock is enough",
         breaks="no-oversell",
-        edits=(Edit("services.inventory.domain:_take", {"if available < line.quantity:": "if False:"}),),
+        edits=(Edit("services.inventory.domain:_deduct", {"if available < line.quantity:": "if False:"}),),
         inventory_statements=("ALTER TABLE inventory DROP CONSTRAINT inventory_quantity_check",),
     ),
     Mutant(
@@ -145,7 +145,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="one-outcome-per-order",
         edits=(
             Edit(
-                "services.inventory.store:lock_and_recall",
+                "services.inventory.store:lock_items_and_load_outcomes",
                 {"FROM refusals\n            WHERE order_id": "FROM refusals\n            WHERE false AND order_id"},
             ),
         ),

@@ -95,7 +95,7 @@ async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, in
         lines = [Line(uuid4(), item, 1) for _ in range(count)]
         read = [await rows_read(stock)]
         for _ in range(2):
-            await inventory.deduct(stock, lines)
+            await inventory.deduct_batch(stock, lines)
             read.append(await rows_read(stock))
         return dict(zip(("new", "repeated"), (b - a for a, b in pairwise(read)), strict=True))
 

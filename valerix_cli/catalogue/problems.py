@@ -215,8 +215,8 @@ PROBLEMS = (
     _problem(
         "activation-not-found",
         CliError,
-        "Nobody remembers gremlins with that id.",
-        "they never were, or ended more than a day ago; Redis may have lost them",
+        "Activation not found.",
+        "unknown, or ended more than 24 hours ago; Redis may have lost them",
         "valerix chaos status",
     ),
     _problem(

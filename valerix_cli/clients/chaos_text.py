@@ -18,10 +18,10 @@ def gremlins(activation: Activation) -> list[tuple[str, str]]:
 
 def summary(activation: Activation) -> str:
     """What an activation does: `latency 5.0 s on 100 %, crash 30 %`, or that it follows a script."""
-    if activation.scripted is not None:
-        attempts = "attempt" if activation.scripted == 1 else "attempts"
+    if activation.script_length is not None:
+        attempts = "attempt" if activation.script_length == 1 else "attempts"
         names = ", ".join(name for name, _ in gremlins(activation)) or "nothing"
-        return f"scripted: {activation.scripted} {attempts} ({names})"
+        return f"scripted: {activation.script_length} {attempts} ({names})"
     return ", ".join(f"{name} {what}" for name, what in gremlins(activation)) or "nothing"
 
 

@@ -63,7 +63,7 @@ class InventoryClient:
     def unleash(self, gremlins: dict[str, Any]) -> Activation:
         """Turn gremlins on, instead of those that are; returns once the replicas know.
 
-        What `only` lists, as hits or as plain values, is hit and nothing else.
+        What `script` lists, as hits or as plain values, is hit and nothing else.
         """
         self._replicas.operator_only("turn gremlins on")
         wish = msgspec.to_builtins(gremlins)

@@ -151,7 +151,7 @@ class Activation(msgspec.Struct, frozen=True):
     remaining_seconds: float
     acknowledged: list[str] = []
     counts: dict[str, Count] = {}
-    scripted: int | None = None
+    script_length: int | None = None
 
 
 class Hit(msgspec.Struct, frozen=True):

@@ -75,7 +75,7 @@ def on(
         raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
     session.guard(f"turn {gremlin} on")
     live = session.inventory.chaos().live
-    if live is not None and live.scripted is not None:
+    if live is not None and live.script_length is not None:
         raise GuardError(
             f"{gremlin} was not turned on.",
             "what is live follows a script, and no other gremlin goes beside that",
@@ -156,7 +156,7 @@ def latest(chaos: Chaos) -> str:
 
 def again(ended: Activation) -> list[str]:
     """The commands that turn on what was turned off, with the same seed; there is none for a script."""
-    if ended.scripted is not None:
+    if ended.script_length is not None:
         return ["none, its script ended with it"]
     on = partial(command, "valerix chaos on")
     same = {"ttl": f"{ended.ttl_seconds:g}s", "seed": ended.seed}

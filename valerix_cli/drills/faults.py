@@ -172,7 +172,7 @@ class Faults:
             else:
                 wish[f"{_api_name(fault.target)}_rate"] = float(fault.rate)
         if self._script is not None:
-            wish["only"] = [
+            wish["script"] = [
                 {"gremlin": hit.gremlin, "order_id": hit.order_id, "attempt": hit.attempt} for hit in self._script
             ]
         return wish

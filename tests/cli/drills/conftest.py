@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from services.inventory.drills import LEASE
+from services.inventory.drill_lease import LEASE_KEY
 from tests.cli.conftest import Valerix
 from tests.processes import open_directory
 from valerix_cli.local.state import cache_url, read_secrets, read_stack
@@ -41,4 +41,4 @@ def store(own: Valerix) -> Iterator[redis.Redis]:
 def _freed(store: redis.Redis) -> Iterator[None]:
     """The platform is free for the next drill, however a test ends."""
     yield
-    store.delete(LEASE)
+    store.delete(LEASE_KEY)

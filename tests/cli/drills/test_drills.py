@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from services.inventory.drills import LEASE
+from services.inventory.drill_lease import LEASE_KEY
 from tests.cli.conftest import PATIENCE, Valerix
 from tests.cli.drills.small import can_begin, is_calm, receipt, started, state_of, verdicts, written
 from tests.processes import eventually
@@ -147,7 +147,7 @@ def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp
 @pytest.mark.long
 def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: Path, store: redis.Redis) -> None:
     running = started(own, written(tmp_path, seconds=301), "steady state")
-    store.set(LEASE, b"another {}", px=60_000)
+    store.set(LEASE_KEY, b"another {}", px=60_000)
     out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 12, out + err
     assert "run another" in err

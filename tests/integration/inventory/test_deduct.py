@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.common.postgres import Pool
 from services.inventory import store, usecases
-from services.inventory.domain import Changes, Contradicted, Deducted, Line, Outcome, Refused
+from services.inventory.domain import Changes, Conflict, Deducted, Line, Outcome, Refused
 from tests.integration.inventory.warehouse import add_item, balances, until_somebody_waits_for_a_lock
 from tests.unit.inventory.test_decide import Naive
 
@@ -42,7 +42,7 @@ async def test_batches_answer_and_store_what_a_one_by_one_warehouse_would(
     naive = Naive(dict(zip(items, stock, strict=False)))
     for batch in batches:
         lines = [line(items[item], quantity, orders[order]) for order, item, quantity in batch]
-        assert await usecases.deduct(pool, lines) == [naive.serve(each) for each in lines]
+        assert await usecases.deduct_batch(pool, lines) == [naive.serve(each) for each in lines]
     left = await balances(pool)
     assert {item: left[item] for item in items[:2]} == naive.stock
 
@@ -67,7 +67,7 @@ async def test_racing_batches_never_oversell_and_the_books_balance_at_every_mome
 
     async def serve(batch: list[Line]) -> list[tuple[Line, Outcome]]:
         async with turn:
-            return list(zip(batch, await usecases.deduct(pool, batch), strict=True))
+            return list(zip(batch, await usecases.deduct_batch(pool, batch), strict=True))
 
     served = list(itertools.chain.from_iterable(await asyncio.gather(*map(serve, batches))))
     watcher.cancel()
@@ -89,7 +89,7 @@ async def test_racing_batches_never_oversell_and_the_books_balance_at_every_mome
 async def test_twenty_racing_attempts_of_one_order_deduct_once(pool: Pool, shared_database: str) -> None:
     item = add_item(shared_database, 100)
     wanted = line(item, 3)
-    outcomes = await asyncio.gather(*(usecases.deduct(pool, [line(item), wanted, wanted]) for _ in range(20)))
+    outcomes = await asyncio.gather(*(usecases.deduct_batch(pool, [line(item), wanted, wanted]) for _ in range(20)))
     said = [outcome for _, first, second in outcomes for outcome in (first, second)]
     assert sum(outcome == Deducted(outcome.remaining) for outcome in said if isinstance(outcome, Deducted)) == 1
     assert all(isinstance(outcome, Deducted) for outcome in said)
@@ -101,7 +101,7 @@ async def test_fifty_buyers_of_the_last_one_are_one_served_and_forty_nine_refuse
     pool: Pool, shared_database: str
 ) -> None:
     item = add_item(shared_database, 1)
-    outcomes = await asyncio.gather(*(usecases.deduct(pool, [line(item)]) for _ in range(50)))
+    outcomes = await asyncio.gather(*(usecases.deduct_batch(pool, [line(item)]) for _ in range(50)))
     assert sorted(map(repr, itertools.chain.from_iterable(outcomes))) == sorted(
         map(repr, [Deducted(0), *[Refused("insufficient-stock", 0)] * 49])
     )
@@ -111,9 +111,9 @@ async def test_fifty_buyers_of_the_last_one_are_one_served_and_forty_nine_refuse
 async def test_a_refused_order_stays_refused_after_a_restock(pool: Pool, shared_database: str) -> None:
     item = add_item(shared_database, 1)
     wanted = line(item, 2)
-    assert await usecases.deduct(pool, [wanted]) == [Refused("insufficient-stock", 1)]
+    assert await usecases.deduct_batch(pool, [wanted]) == [Refused("insufficient-stock", 1)]
     await usecases.restock(pool, item, 10, "more")
-    assert await usecases.deduct(pool, [wanted]) == [Refused("insufficient-stock", 1, repeated=True)]
+    assert await usecases.deduct_batch(pool, [wanted]) == [Refused("insufficient-stock", 1, repeated=True)]
     assert (await balances(pool))[item] == 11
     refusal = (await usecases.ledger(pool, wanted.order_id)).refusal
     assert refusal is not None
@@ -126,8 +126,8 @@ async def test_an_attempt_that_waits_while_its_order_is_refused_is_refused_thoug
     item = add_item(shared_database, 1)
     wanted = line(item, 2)
     async with pool.connection() as conn, conn.transaction():
-        await store.lock_and_recall(conn, [wanted])
-        late = asyncio.create_task(usecases.deduct(pool, [wanted]))
+        await store.lock_items_and_load_outcomes(conn, [wanted])
+        late = asyncio.create_task(usecases.deduct_batch(pool, [wanted]))
         await until_somebody_waits_for_a_lock(pool)
         await store.write_outcomes(conn, Changes([], [(wanted, Refused("insufficient-stock", 1))]))
         await store.restock(conn, item, 10, f"more of {item}")
@@ -149,7 +149,7 @@ async def test_if_one_line_takes_a_closer_look_nothing_is_deducted_in_one_trip(
 ) -> None:
     item = add_item(shared_database, 10)
     before = {"refused": line(item, 11), "deducted": line(item, 1)}
-    await usecases.deduct(pool, list(before.values()))
+    await usecases.deduct_batch(pool, list(before.values()))
     lines = before | {"too many": line(item, 9), "unknown": line("unknown")}
     async with pool.connection() as conn:
         assert await store.deduct_all(conn, [line(item), lines[odd]]) is None
@@ -162,11 +162,11 @@ async def test_one_order_id_racing_for_two_items_gets_one_of_them(pool: Pool, sh
         order_id = uuid.uuid4()
         others = [line(first), line(second)]
         served = await asyncio.gather(
-            usecases.deduct(pool, [others[0], line(first, 1, order_id)]),
-            usecases.deduct(pool, [line(second, 2, order_id), others[1]]),
+            usecases.deduct_batch(pool, [others[0], line(first, 1, order_id)]),
+            usecases.deduct_batch(pool, [line(second, 2, order_id), others[1]]),
         )
         said = [served[0][1], served[1][0]]
-        assert sorted(type(outcome).__name__ for outcome in said) == ["Contradicted", "Deducted"], said
+        assert sorted(type(outcome).__name__ for outcome in said) == ["Conflict", "Deducted"], said
         assert len(await deductions(pool, order_id)) == 1
     await balances(pool)
 
@@ -179,16 +179,16 @@ async def test_two_batches_that_want_each_others_orders_for_other_items_both_get
         orders = [uuid.uuid4() for _ in range(20)]
         here = [line(first, 1, order) for order in orders]
         there = [line(second, 1, order) for order in reversed(orders)]
-        said = await asyncio.gather(usecases.deduct(pool, here), usecases.deduct(pool, there))
+        said = await asyncio.gather(usecases.deduct_batch(pool, here), usecases.deduct_batch(pool, there))
         for one, other in zip(said[0], reversed(said[1]), strict=True):
-            assert {type(one), type(other)} == {Deducted, Contradicted}
+            assert {type(one), type(other)} == {Deducted, Conflict}
     left = await balances(pool)
     assert left[first] + left[second] == 2000 - 100
 
 
 async def test_the_database_itself_refuses_a_second_deduction(pool: Pool, shared_database: str) -> None:
     wanted = line(add_item(shared_database, 5))
-    await usecases.deduct(pool, [wanted])
+    await usecases.deduct_batch(pool, [wanted])
     with pytest.raises(psycopg.errors.UniqueViolation):
         async with pool.connection() as conn:
             await conn.execute(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 
-from services.inventory.drills import LEASE, LEASE_LIMIT
+from services.inventory.drill_lease import LEASE_KEY, MAX_TTL
 from tests.integration.inventory.warehouse import Warehouse
 from tests.processes import OPERATOR, eventually
 
@@ -21,9 +21,9 @@ TAKEN, REFUSED = 200, 409
 def store(warehouse: Warehouse) -> Iterator[redis.Redis]:
     """The warehouse's Redis, in which no drill has a lease."""
     with redis.Redis.from_url(warehouse.redis_url) as client:
-        client.delete(LEASE)
+        client.delete(LEASE_KEY)
         yield client
-        client.delete(LEASE)
+        client.delete(LEASE_KEY)
 
 
 def take(warehouse: Warehouse, run: str, at: int = 0, **terms: Any) -> httpx.Response:
@@ -70,7 +70,7 @@ def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Warehou
     first = take(warehouse, "first", ttl_seconds=5).json()
     again = take(warehouse, "first", at=1, ttl_seconds=60)
     assert (again.status_code, again.json()["since"]) == (TAKEN, first["since"])
-    assert store.pttl(LEASE) > 5000
+    assert store.pttl(LEASE_KEY) > 5000
 
 
 @pytest.mark.usefixtures("store")
@@ -91,11 +91,11 @@ def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(ware
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda store: store.hset(LEASE, "a", "b"), id="a hash"),
-        pytest.param(lambda store: store.rpush(LEASE, "a"), id="a list"),
-        pytest.param(lambda store: store.set(LEASE, b"other {}"), id="a lease without an end"),
+        pytest.param(lambda store: store.hset(LEASE_KEY, "a", "b"), id="a hash"),
+        pytest.param(lambda store: store.rpush(LEASE_KEY, "a"), id="a list"),
+        pytest.param(lambda store: store.set(LEASE_KEY, b"other {}"), id="a lease without an end"),
         pytest.param(
-            lambda store: store.set(LEASE, b"other {}", ex=LEASE_LIMIT + 60), id="a lease that is longer than any"
+            lambda store: store.set(LEASE_KEY, b"other {}", ex=MAX_TTL + 60), id="a lease that is longer than any"
         ),
     ],
 )
@@ -104,14 +104,14 @@ def test_what_is_no_lease_keeps_no_drill_away(
 ) -> None:
     spoil(store)
     assert take(warehouse, "first").status_code == TAKEN
-    assert 0 < store.pttl(LEASE) <= 30_000
+    assert 0 < store.pttl(LEASE_KEY) <= 30_000
 
 
 @pytest.mark.parametrize("raw", [b"other", b"other {}", b"\xff\xfe garbage", b"", b" "])
 def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
     warehouse: Warehouse, store: redis.Redis, raw: bytes
 ) -> None:
-    store.set(LEASE, raw, px=2000)
+    store.set(LEASE_KEY, raw, px=2000)
     assert take(warehouse, "first").status_code == REFUSED
     assert warehouse.http.get(f"{warehouse.replicas[0].url}/api/admin/chaos", headers=OPERATOR).is_success
     eventually(lambda: take(warehouse, "first").status_code == TAKEN, what="the end of the lease")
@@ -128,11 +128,11 @@ def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
         {"drill": ""},
         {"by": "a" * 201},
         {"ttl_seconds": 0},
-        {"ttl_seconds": LEASE_LIMIT + 1},
+        {"ttl_seconds": MAX_TTL + 1},
         {"more": 1},
     ],
     ids=json.dumps,
 )
 def test_what_a_lease_cannot_be_is_refused(warehouse: Warehouse, store: redis.Redis, terms: dict[str, Any]) -> None:
     assert take(warehouse, **({"run": "first"} | terms)).json()["type"] == "urn:valerix:problem:invalid-body"
-    assert not store.exists(LEASE)
+    assert not store.exists(LEASE_KEY)

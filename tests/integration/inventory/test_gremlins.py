@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from services.inventory import gremlins
-from services.inventory.gremlins import GREMLINS, SCRIPT_LIMIT, Activation, Gremlin
+from services.inventory.gremlins import GREMLINS, MAX_SCRIPT_LENGTH, Activation, Gremlin
 from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
 from tests.processes import OPERATOR, OPERATOR_TOKEN, SERVICE, eventually
 from valerix_cli.clients.http import Replicas
@@ -38,16 +38,16 @@ def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
     """Say what an attempt will meet, from the activation alone."""
     terms = msgspec.convert(activation, Activation)
     order, attempt = uuid.UUID(wanted["order_id"]), wanted["attempt"]
-    if gremlins.hits(terms, "crash", order, attempt):
+    if gremlins.is_hit(terms, "crash", order, attempt):
         return gremlins.crash(terms, order, attempt).status or "lost"
-    if gremlins.hits(terms, "partial_failure", order, attempt):
-        return gremlins.loss(terms, order, attempt).status or "lost"
+    if gremlins.is_hit(terms, "partial_failure", order, attempt):
+        return gremlins.partial_failure(terms, order, attempt).status or "lost"
     return 200
 
 
 def is_slow(activation: dict[str, Any], wanted: Line) -> bool:
     terms = msgspec.convert(activation, Activation)
-    return gremlins.hits(terms, "latency", uuid.UUID(wanted["order_id"]), wanted["attempt"])
+    return gremlins.is_hit(terms, "latency", uuid.UUID(wanted["order_id"]), wanted["attempt"])
 
 
 def foretell_hits(activation: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def foretell_hits(activation: dict[str, Any], lines: list[Line]) -> list[dict[st
     hits = []
     for each in sorted(lines, key=lambda each: (each["order_id"], each["attempt"])):
         attempt = (uuid.UUID(each["order_id"]), each["attempt"])
-        met = [gremlin for gremlin in GREMLINS if gremlins.hits(terms, gremlin, *attempt)]
+        met = [gremlin for gremlin in GREMLINS if gremlins.is_hit(terms, gremlin, *attempt)]
         met = ["crash"] if "crash" in met else met
         hits += [{"gremlin": gremlin, "order_id": each["order_id"], "attempt": each["attempt"]} for gremlin in met]
     return hits
@@ -403,15 +403,15 @@ async def test_a_script_is_followed_on_either_endpoint_whatever_the_rate(
     script = [{"gremlin": gremlin, "order_id": each["order_id"], "attempt": 1} for each in lines[::4]]
     script += [{"gremlin": gremlin, "order_id": lines[1]["order_id"], "attempt": 2}]
     rates = {f"{each}_rate": rate for each in GREMLINS}
-    wish: dict[str, Any] = {"latency": True, "latency_ms": 1, "seed": 42, "only": script, **rates}
+    wish: dict[str, Any] = {"latency": True, "latency_ms": 1, "seed": 42, "script": script, **rates}
     activation = warehouse.unleash(**wish)
-    assert (activation["scripted"], "only" in activation) == (11, False)
+    assert (activation["script_length"], "script" in activation) == (11, False)
     alone = await warehouse.fates(lines, 10, at=1)
     first = warehouse.hits(activation["id"], at=1)
     in_bulk = warehouse.deduct_many([each | {"attempt": 2} for each in lines])
     second = warehouse.calm()
 
-    kind = {"crash": gremlins.crash, "partial_failure": gremlins.loss}.get(gremlin)
+    kind = {"crash": gremlins.crash, "partial_failure": gremlins.partial_failure}.get(gremlin)
     terms = msgspec.convert(activation, Activation)
     listed = {each["order_id"] for each in script if each["attempt"] == 1}
     assert alone == {
@@ -439,7 +439,7 @@ async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_
     diced = warehouse.unleash(**terms)
     first = await warehouse.fates(lines, 10)
     hits = warehouse.hits(diced["id"])["hits"]
-    scripted = warehouse.unleash(**terms | {"crash_rate": 0.9}, only=hits)
+    scripted = warehouse.unleash(**terms | {"crash_rate": 0.9}, script=hits)
     second = await warehouse.fates(lines, 10, at=1)
     assert first == second
     assert set(first.values()) == {200, 500, 503, "lost"}
@@ -449,7 +449,7 @@ async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_
 def test_a_gremlin_that_is_off_does_nothing_of_its_script(warehouse: Warehouse) -> None:
     wanted = line(warehouse.add_item())
     script = [{"gremlin": gremlin, "order_id": wanted["order_id"], "attempt": 1} for gremlin in GREMLINS]
-    activation = warehouse.unleash(only=script)
+    activation = warehouse.unleash(script=script)
     assert warehouse.deduct(wanted).status_code == 200
     assert warehouse.hits(activation["id"])["hits"] == []
 
@@ -460,7 +460,7 @@ def test_a_script_that_redis_lost_hits_nothing(warehouse: Warehouse) -> None:
 
     item = warehouse.add_item(1000)
     script = [{"gremlin": "crash", "order_id": line(item)["order_id"], "attempt": 1}]
-    activation = warehouse.unleash(crash_rate=1.0, only=script)
+    activation = warehouse.unleash(crash_rate=1.0, script=script)
     without_script = activation | {"id": uuid.uuid4().hex[:12]}
     with redis.Redis.from_url(warehouse.redis_url) as client:
         client.set("chaos:live", json.dumps(without_script), ex=60)
@@ -475,13 +475,13 @@ def test_a_script_that_redis_lost_hits_nothing(warehouse: Warehouse) -> None:
 
 def test_a_long_script_is_taken_in_and_what_every_replica_reads_each_time_stays_small(warehouse: Warehouse) -> None:
     wanted = line(warehouse.add_item(), attempt=7)
-    script = [{"gremlin": "partial_failure", "order_id": str(uuid.uuid4()), "attempt": 1}] * (SCRIPT_LIMIT - 1)
+    script = [{"gremlin": "partial_failure", "order_id": str(uuid.uuid4()), "attempt": 1}] * (MAX_SCRIPT_LENGTH - 1)
     script.append({"gremlin": "crash", "order_id": wanted["order_id"], "attempt": 7})
-    body = json.dumps({"crash_rate": 1.0, "partial_failure_rate": 1.0, "only": script}).encode()
+    body = json.dumps({"crash_rate": 1.0, "partial_failure_rate": 1.0, "script": script}).encode()
     assert 900_000 < len(body) < 1_048_576
     response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", content=body, headers=JSON | OPERATOR)
     activation = response.json()
-    assert (response.status_code, activation["scripted"]) == (201, 10_000)
+    assert (response.status_code, activation["script_length"]) == (201, 10_000)
     assert activation["acknowledged"] == ["inventory-1", "inventory-2"]
     warehouse.deduct_many([wanted], at=1)
     assert warehouse.hits(activation["id"], at=1)["hits"] == [script[-1]]
@@ -503,14 +503,14 @@ def test_the_command_line_gets_what_was_hit_and_may_give_it_back_as_a_script(war
     client.calm()
     eventually(lambda: client.hits(str(first.id)).complete)
     hit = client.hits(str(first.id))
-    assert (hit.activation_id, first.scripted) == (first.id, None)
+    assert (hit.activation_id, first.script_length) == (first.id, None)
     assert 0 < len(hit.hits) < 20
 
-    second = client.unleash({"crash_rate": 0.1, "only": hit.hits})
+    second = client.unleash({"crash_rate": 0.1, "script": hit.hits})
     warehouse.wait_until_followed()
     warehouse.deduct_many(lines)
     client.calm()
     eventually(lambda: client.hits(str(second.id)).complete)
-    assert second.scripted == len(hit.hits)
+    assert second.script_length == len(hit.hits)
     assert client.hits(str(second.id)).hits == hit.hits
     replicas._client.close()  # noqa: SLF001 - a command has no need to: it ends

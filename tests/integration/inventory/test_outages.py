@@ -100,7 +100,7 @@ async def test_killed_at_a_crash_point_it_has_done_all_or_nothing_and_a_repeat_d
         left = conn.execute("SELECT quantity FROM inventory WHERE item_id = %s", [item]).fetchall()
     assert (len(found), left) == (stored, [(10 - 3 * stored,)])
     async with open_pool(inventory_database, name="test", size=1) as pool:
-        again = await usecases.deduct(pool, [Line(uuid.UUID(wanted["order_id"]), item, 3)])
+        again = await usecases.deduct_batch(pool, [Line(uuid.UUID(wanted["order_id"]), item, 3)])
         assert again == [Deducted(7, repeated=bool(stored))]
 
 

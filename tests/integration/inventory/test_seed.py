@@ -9,8 +9,8 @@ import pytest
 
 from services.common.postgres import Pool, open_pool
 from services.inventory import migrate, store, usecases
-from services.inventory.catalogue import CATALOGUE
 from services.inventory.domain import Changes, Line, Refused
+from services.inventory.seed_data import SEED_ITEMS
 from tests.integration.inventory.warehouse import balances, until_somebody_waits_for_a_lock
 
 
@@ -25,9 +25,9 @@ async def test_an_order_refused_for_an_unknown_item_stays_refused_once_the_item_
     empty: Pool, inventory_database: str
 ) -> None:
     wanted = Line(uuid.uuid4(), "ps5", 1)
-    assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item")]
+    assert await usecases.deduct_batch(empty, [wanted]) == [Refused("unknown-item")]
     migrate.seed(inventory_database)
-    assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
+    assert await usecases.deduct_batch(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
     assert (await balances(empty))["ps5"] == 100
 
 
@@ -36,21 +36,21 @@ async def test_an_item_appears_only_after_all_who_were_told_that_it_is_unknown(
 ) -> None:
     wanted = Line(uuid.uuid4(), "ps5", 1)
     async with empty.connection() as early, early.transaction():
-        assert (await store.lock_and_recall(early, [wanted]))[0] == {}
+        assert (await store.lock_items_and_load_outcomes(early, [wanted]))[0] == {}
         seeding = asyncio.create_task(asyncio.to_thread(migrate.seed, inventory_database))
         await until_somebody_waits_for_a_lock(empty)
         await store.write_outcomes(early, Changes([], [(wanted, Refused("unknown-item"))]))
         assert not seeding.done()
     await seeding
-    assert await usecases.deduct(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
+    assert await usecases.deduct_batch(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
 
 
 async def test_a_seed_in_the_midst_of_orders_leaves_none_both_refused_and_served(
     empty: Pool, inventory_database: str
 ) -> None:
-    orders = [Line(uuid.uuid4(), item_id, 1) for item_id, _, _ in CATALOGUE for _ in range(3)]
+    orders = [Line(uuid.uuid4(), item_id, 1) for item_id, _, _ in SEED_ITEMS for _ in range(3)]
     seeding = asyncio.create_task(asyncio.to_thread(migrate.seed, inventory_database))
-    rounds = [asyncio.gather(*(usecases.deduct(empty, [each]) for each in orders)) for _ in range(4)]
+    rounds = [asyncio.gather(*(usecases.deduct_batch(empty, [each]) for each in orders)) for _ in range(4)]
     answers = await asyncio.gather(*rounds)
     await seeding
     for each, *outcomes in zip(orders, *answers, strict=True):
@@ -66,4 +66,4 @@ async def test_seeding_adds_what_is_missing_and_leaves_the_rest_alone(empty: Poo
         conn.execute("INSERT INTO inventory (item_id, item_name, quantity) VALUES ('ps5', 'ours', 0)")
     assert len(migrate.seed(inventory_database)) == 11
     assert migrate.seed(inventory_database) == []
-    assert await balances(empty) == {"ps5": 0} | {item: count for item, _, count in CATALOGUE if item != "ps5"}
+    assert await balances(empty) == {"ps5": 0} | {item: count for item, _, count in SEED_ITEMS if item != "ps5"}

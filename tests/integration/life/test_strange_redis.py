@@ -113,14 +113,14 @@ def uses_cache(shop: Shop) -> bool:
 def exercise(shop: StrangeShop, memory: dict[str, str]) -> dict[str, bool]:
     """Use every key there is. Return whether it works, by what Redis is used for."""
     chaos = f"{shop.inventory.url}/api/admin/chaos"
-    wish = {"crash_rate": 1, "ttl_seconds": 60, "only": []}
+    wish = {"crash_rate": 1, "ttl_seconds": 60, "script": []}
     live = shop.operator.post(chaos, json=wish)
     if "order_id" not in memory:  # one that a gremlin hits, so that there is a script, a hit and a wake-up
         memory["order_id"] = shop.place(key=memory["key"]).json()["order_id"]
         hit = {"gremlin": "crash", "order_id": memory["order_id"], "attempt": 1}
         live = shop.operator.post(chaos, json={"crash_rate": 1, "ttl_seconds": 60})
         shop.place(key=new_key())
-        live = shop.operator.post(chaos, json=wish | {"only": [hit]})
+        live = shop.operator.post(chaos, json=wish | {"script": [hit]})
         memory["live"] = live.json()["id"]
     seen = shop.operator.get(chaos)
     ids = {

@@ -11,9 +11,9 @@ import pytest
 from services.common.redis import FAILURES, BestEffort, Redis, closing, open_redis
 from services.common.settings import read
 from services.frontend.ledger import Ledger
-from services.inventory import registry
-from services.inventory.gremlins import Hit, Wish, grant
-from services.inventory.registry import Counts, Report
+from services.inventory import chaos_store
+from services.inventory.chaos_store import Counts, Report
+from services.inventory.gremlins import ActivationRequest, Hit, build_activation
 from services.order.fleet import Fleet
 from services.order.settings import OrderSettings
 from tests.integration.life.strange_redis import ANSWERS, StrangeRedis
@@ -21,19 +21,19 @@ from tests.unit.common.environ import ENVIRON
 from valerix_cli.local.servers import ValkeyServer
 
 HIT = Hit("crash", UUID(int=1), 1)
-GREMLINS = grant(Wish(crash_rate=1, only=[HIT]), "activation", 1, datetime.now(UTC))
+GREMLINS = build_activation(ActivationRequest(crash_rate=1, script=[HIT]), "activation", 1, datetime.now(UTC))
 EXCHANGES: dict[str, Callable[[Redis], Awaitable[Any]]] = {
-    "look": lambda redis: registry.look(redis, "inventory-1", "process", None),
-    "report": lambda redis: registry.report(
+    "look": lambda redis: chaos_store.sync_replica(redis, "inventory-1", "process", None),
+    "report": lambda redis: chaos_store.write_report(
         redis, "inventory-1", "process", None, [Report(GREMLINS, Counts(), 0, [HIT])]
     ),
-    "time_and_halt": registry.time_and_halt,
-    "activate": lambda redis: registry.activate(redis, GREMLINS, [HIT]),
-    "script": lambda redis: registry.script(redis, GREMLINS.id),
-    "end": registry.end,
-    "followed": registry.followed,
-    "view": registry.view,
-    "hits": lambda redis: registry.hits(redis, GREMLINS.id),
+    "time_and_halt": chaos_store.time_and_halt,
+    "activate": lambda redis: chaos_store.set_live(redis, GREMLINS, [HIT]),
+    "script": lambda redis: chaos_store.read_script(redis, GREMLINS.id),
+    "end": chaos_store.clear_live,
+    "followed": chaos_store.followers,
+    "view": chaos_store.read_view,
+    "hits": lambda redis: chaos_store.read_hits(redis, GREMLINS.id),
 }
 
 

@@ -49,7 +49,7 @@ def test_the_longest_and_the_shortest_are_taken() -> None:
 
 
 def test_the_limits_are_those_of_the_service() -> None:
-    limits = msgspec.json.schema(gremlins.Wish)["$defs"]["Wish"]["properties"]
+    limits = msgspec.json.schema(gremlins.ActivationRequest)["$defs"]["ActivationRequest"]["properties"]
     assert (limits["ttl_seconds"]["maximum"], limits["latency_ms"]["maximum"]) == (TTL_LIMIT, DELAY_LIMIT * 1000)
     assert limits["seed"]["anyOf"][0]["maximum"] == MOST
 
@@ -98,16 +98,16 @@ def test_the_notice_says_which_how_hard_how_long_and_how_to_end_it() -> None:
 
 
 def test_gremlins_that_follow_a_script_are_not_told_by_their_rates() -> None:
-    scripted = activation(crash_rate=0.3, scripted=12)
+    scripted = activation(crash_rate=0.3, script_length=12)
     assert notice(scripted) == (
         "A gremlin is live: scripted: 12 attempts (latency, crash); 30 s left. Off: valerix chaos off"
     )
-    one = Chaos(halted=False, live=activation(scripted=1))
+    one = Chaos(halted=False, live=activation(script_length=1))
     assert chaos_line(one) == "live: scripted: 1 attempt (latency); hits 0 of 0"
 
 
 def test_a_script_cannot_be_turned_on_again_by_rates() -> None:
-    assert again(activation(crash_rate=0.3, scripted=12)) == ["none, its script ended with it"]
+    assert again(activation(crash_rate=0.3, script_length=12)) == ["none, its script ended with it"]
 
 
 def test_hits_are_those_of_what_is_live_else_of_what_ended_last() -> None:

@@ -27,7 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/admin/chaos": {
         "latency": True,
         "reason": "a: b",
-        "only": [{"gremlin": "latency", "order_id": ORDER_ID, "attempt": 1}],
+        "script": [{"gremlin": "latency", "order_id": ORDER_ID, "attempt": 1}],
     },
     "/api/admin/chaos/halt": {"halted": False},
     "/api/admin/chaos/drill": {"run": "run", "drill": "small", "by": "us", "ttl_seconds": 1},

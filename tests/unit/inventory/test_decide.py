@@ -5,7 +5,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inventory.domain import Answered, Contradicted, Deducted, Line, Outcome, Refused, changes, decide
+from services.inventory.domain import Conflict, Deducted, Line, Outcome, Refused, StoredOutcome, changes, decide
 
 ITEMS = ("ps5", "xbox", "never-heard-of-it")
 
@@ -29,7 +29,7 @@ class Naive:
         if wanted.order_id in self.said:
             first, outcome = self.said[wanted.order_id]
             if wanted != first:
-                return Contradicted(first.item_id, first.quantity)
+                return Conflict(first.item_id, first.quantity)
             if isinstance(outcome, Refused):
                 return Refused(outcome.reason, outcome.available, repeated=True)
             return Deducted(self.stock[wanted.item_id], repeated=True)
@@ -65,13 +65,13 @@ def test_a_repeat_within_the_batch_gets_the_answer_of_the_first() -> None:
 
 def test_an_order_that_was_refused_stays_refused_whatever_is_in_stock_now() -> None:
     refusal = Refused("insufficient-stock", 0)
-    answered = {UUID(int=1): Answered("ps5", 1, refusal)}
+    answered = {UUID(int=1): StoredOutcome("ps5", 1, refusal)}
     assert decide({"ps5": 1000}, answered, [line(1)]) == [Refused("insufficient-stock", 0, repeated=True)]
 
 
 def test_an_order_asked_for_again_with_other_contents_is_contradicted_and_changes_nothing() -> None:
     outcomes = decide({"ps5": 9, "xbox": 9}, {}, [line(1, 2), line(1, 3), line(1, 2, "xbox")])
-    assert outcomes == [Deducted(7), Contradicted("ps5", 2), Contradicted("ps5", 2)]
+    assert outcomes == [Deducted(7), Conflict("ps5", 2), Conflict("ps5", 2)]
 
 
 @given(stocks, st.lists(lines, max_size=30))
@@ -84,16 +84,16 @@ def test_a_batch_decides_as_if_its_lines_had_come_one_by_one(stock: dict[str, in
 def test_it_does_not_matter_where_one_batch_ends_and_the_next_begins(
     stock: dict[str, int], batches: list[list[Line]]
 ) -> None:
-    naive, left, answered = Naive(stock), dict(stock), dict[UUID, Answered]()
+    naive, left, answered = Naive(stock), dict(stock), dict[UUID, StoredOutcome]()
     for batch in batches:
         outcomes = decide(left, answered, batch)
         assert outcomes == [naive.serve(each) for each in batch]
         new = changes(batch, outcomes)
         for taken in new.deductions:
             left[taken.item_id] -= taken.quantity
-            answered[taken.order_id] = Answered(taken.item_id, taken.quantity)
+            answered[taken.order_id] = StoredOutcome(taken.item_id, taken.quantity)
         for refused, refusal in new.refusals:
-            answered[refused.order_id] = Answered(refused.item_id, refused.quantity, refusal)
+            answered[refused.order_id] = StoredOutcome(refused.item_id, refused.quantity, refusal)
     assert left == naive.stock
     assert all(quantity >= 0 for quantity in left.values())
 

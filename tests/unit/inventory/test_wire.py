@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from services.common.refusals import InvalidBody
-from services.inventory.domain import Contradicted, Deducted, Line, Outcome, Refused
+from services.inventory.domain import Conflict, Deducted, Line, Outcome, Refused
 from services.inventory.gremlins import Fault
-from services.inventory.wire import DeductBody, answer, decode_lines, encode_answers
+from services.inventory.wire import DeductBody, decode_lines, encode_results, line_result
 
 ORDER = UUID(int=1)
 GOOD = {"order_id": str(ORDER), "item_id": "ps5", "quantity": 2, "attempt": 1}
@@ -66,15 +66,15 @@ def test_what_is_no_line_is_refused(body: bytes) -> None:
         (Deducted(3, repeated=True), {"status": 200, "repeated": True}),
         (Refused("insufficient-stock", 1), {"status": 409, "reason": "insufficient-stock", "available": 1}),
         (Refused("unknown-item"), {"status": 422, "reason": "unknown-item"}),
-        (Contradicted("ps5", 2), {"status": 422, "reason": "order-id-reused"}),
+        (Conflict("ps5", 2), {"status": 422, "reason": "order-id-reused"}),
         (Fault("crash", 503), {"status": 503, "reason": "injected-crash"}),
         (Fault("partial_failure", 500), {"status": 500, "reason": "injected-partial-failure"}),
     ],
 )
 def test_each_outcome_has_its_line(result: Outcome | Fault, said: dict[str, object]) -> None:
-    assert msgspec.json.decode(encode_answers([answer(ORDER, result)])) == {"order_id": str(ORDER)} | said
+    assert msgspec.json.decode(encode_results([line_result(ORDER, result)])) == {"order_id": str(ORDER)} | said
 
 
 def test_a_lost_answer_has_no_line() -> None:
-    assert answer(ORDER, Fault("crash", None)) is None
-    assert encode_answers([None, None]) == b""
+    assert line_result(ORDER, Fault("crash", None)) is None
+    assert encode_results([None, None]) == b""

@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 
 from services.common.background import beside
 from services.common.redis import Redis, open_redis
-from services.inventory import gremlins, registry
-from services.inventory.gremlins import Activation, Gremlin, Hit, Wish, grant
-from services.inventory.leases import HITS_KEPT, TOLD_AT_ONCE, Lease, Leases
+from services.inventory import chaos_store, gremlins
+from services.inventory.chaos_leases import MAX_HITS, MAX_HITS_PER_REPORT, Lease, LeaseFollower
+from services.inventory.gremlins import Activation, ActivationRequest, Gremlin, Hit, build_activation
 
-ORDERS = [uuid5(UUID(int=0), str(number)) for number in range(HITS_KEPT + 1)]
+ORDERS = [uuid5(UUID(int=0), str(number)) for number in range(MAX_HITS + 1)]
 ALL: dict[str, Any] = {"latency": True, "latency_rate": 0.3, "crash_rate": 0.3, "partial_failure_rate": 0.3}
 
 
@@ -29,39 +29,39 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def replicas(redis: Redis) -> list[Leases]:
-    return [Leases(redis, f"inventory-{number}", f"process-{number}") for number in (1, 2)]
+def replicas(redis: Redis) -> list[LeaseFollower]:
+    return [LeaseFollower(redis, f"inventory-{number}", f"process-{number}") for number in (1, 2)]
 
 
-async def begin(redis: Redis, *replicas: Leases, **wish: Any) -> Activation:
+async def begin(redis: Redis, *replicas: LeaseFollower, **wish: Any) -> Activation:
     """Have the replicas follow what is wished for."""
-    wanted = msgspec.convert(wish, Wish)
-    activation = grant(wanted, "a1", 7, datetime.now(UTC))
-    await registry.activate(redis, activation, wanted.only)
+    wanted = msgspec.convert(wish, ActivationRequest)
+    activation = build_activation(wanted, "a1", 7, datetime.now(UTC))
+    await chaos_store.set_live(redis, activation, wanted.script)
     for leases in replicas:
         await leases.sync()
     return activation
 
 
-def lease_of(leases: Leases) -> Lease:
+def lease_of(leases: LeaseFollower) -> Lease:
     lease = leases.live()
     assert lease is not None
     return lease
 
 
-def roll(leases: Leases, orders: list[UUID], attempt: int = 1) -> list[Hit]:
+def roll(leases: LeaseFollower, orders: list[UUID], attempt: int = 1) -> list[Hit]:
     """Give each gremlin its chance at each order, and return what it hit."""
     lease = lease_of(leases)
     return [
         Hit(gremlin, order, attempt)
         for order in orders
         for gremlin in gremlins.GREMLINS
-        if lease.roll(gremlin, order, attempt)
+        if lease.should_inject(gremlin, order, attempt)
     ]
 
 
 async def listed(redis: Redis, activation: Activation) -> tuple[list[Hit], bool]:
-    found = await registry.hits(redis, activation.id)
+    found = await chaos_store.read_hits(redis, activation.id)
     assert found is not None
     return found.hits, found.complete
 
@@ -70,7 +70,7 @@ def in_order(hits: list[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (str(hit.order_id), hit.attempt, hit.gremlin))
 
 
-async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, replicas: list[Leases]) -> None:
+async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, replicas: list[LeaseFollower]) -> None:
     activation = await begin(redis, *replicas, **ALL)
     roll(replicas[0], ORDERS[:50])
     roll(replicas[1], ORDERS[50:100], attempt=2)
@@ -81,12 +81,12 @@ async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, repli
         for number, order in enumerate(ORDERS[:100])
         for gremlin in gremlins.GREMLINS
     ]
-    foretold = [Hit(*attempt) for attempt in asked if gremlins.hits(activation, *attempt)]
+    foretold = [Hit(*attempt) for attempt in asked if gremlins.is_hit(activation, *attempt)]
     assert await listed(redis, activation) == (in_order(foretold), True)
     assert 60 < len(foretold) < 120
 
 
-async def test_only_what_is_new_is_told(redis: Redis, replicas: list[Leases]) -> None:
+async def test_only_what_is_new_is_told(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     roll(first, ORDERS[:50])
@@ -97,19 +97,19 @@ async def test_only_what_is_new_is_told(redis: Redis, replicas: list[Leases]) ->
     assert await listed(redis, activation) == (in_order(new), False)  # the process still counts what was deleted
 
 
-async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: list[Leases]) -> None:
+async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     hit = roll(first, ORDERS[:50])
-    told = lease_of(first).report(TOLD_AT_ONCE)
+    told = lease_of(first).report(MAX_HITS_PER_REPORT)
     for _ in range(2):
-        await registry.report(redis, "inventory-1", "process-1", activation.id, [told])
+        await chaos_store.write_report(redis, "inventory-1", "process-1", activation.id, [told])
     await first.sync()
     assert await listed(redis, activation) == (in_order(hit), True)
 
 
 async def test_after_a_flush_every_replica_tells_everything_again_and_nothing_twice(
-    redis: Redis, replicas: list[Leases]
+    redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     activation = await begin(redis, *replicas, **ALL)
     hit = roll(replicas[0], ORDERS[:50]) + roll(replicas[1], ORDERS[50:100])
@@ -121,22 +121,22 @@ async def test_after_a_flush_every_replica_tells_everything_again_and_nothing_tw
 
 
 async def test_a_flush_in_the_middle_of_an_exchange_is_made_up_for_by_the_next(
-    redis: Redis, replicas: list[Leases], monkeypatch: pytest.MonkeyPatch
+    redis: Redis, replicas: list[LeaseFollower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     hit = roll(first, ORDERS[:50])
     await first.sync()
     hit += roll(first, ORDERS[50:100])
-    look = registry.look
+    look = chaos_store.sync_replica
 
-    async def look_and_flush(*args: Any) -> registry.Seen:
+    async def look_and_flush(*args: Any) -> chaos_store.LiveState:
         seen = await look(*args)
         await redis.flushall()
         return seen
 
     with monkeypatch.context() as patched:
-        patched.setattr(registry, "look", look_and_flush)
+        patched.setattr(chaos_store, "sync_replica", look_and_flush)
         await first.sync()
     assert not (await listed(redis, activation))[1]
     await first.sync()
@@ -144,7 +144,7 @@ async def test_a_flush_in_the_middle_of_an_exchange_is_made_up_for_by_the_next(
 
 
 async def test_an_attempt_that_was_hit_on_both_replicas_is_listed_once_and_nothing_is_missing(
-    redis: Redis, replicas: list[Leases]
+    redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     activation = await begin(redis, *replicas, **ALL)
     hit = [roll(leases, ORDERS[:50]) for leases in replicas for _ in range(2)]
@@ -155,53 +155,58 @@ async def test_an_attempt_that_was_hit_on_both_replicas_is_listed_once_and_nothi
 
 
 async def test_beyond_the_bound_the_list_is_incomplete_and_until_all_is_told(
-    redis: Redis, replicas: list[Leases]
+    redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     first, _ = replicas
     activation = await begin(redis, first, crash_rate=1.0)
-    hit = roll(first, ORDERS[:HITS_KEPT])
+    hit = roll(first, ORDERS[:MAX_HITS])
     steps = []
-    for _ in range(HITS_KEPT // TOLD_AT_ONCE):
+    for _ in range(MAX_HITS // MAX_HITS_PER_REPORT):
         await first.sync()
         hits, complete = await listed(redis, activation)
         steps.append((len(hits), complete))
     assert steps == [(2000, False), (4000, False), (6000, False), (8000, False), (10_000, True)]
-    assert roll(first, ORDERS[HITS_KEPT:]) != []
+    assert roll(first, ORDERS[MAX_HITS:]) != []
     await first.sync()
     assert await listed(redis, activation) == (in_order(hit), False)
 
 
-async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(redis: Redis, replicas: list[Leases]) -> None:
+async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(
+    redis: Redis, replicas: list[LeaseFollower]
+) -> None:
     first, _ = replicas
     activation = await begin(redis, first, crash_rate=1.0)
-    async with beside(first.follow()):
+    async with beside(first.run()):
         await asyncio.sleep(0)  # it begins its first step
         await first.sync()  # and has ended it
-        hit = roll(first, ORDERS[: TOLD_AT_ONCE * 2 + 1])  # no other comes between this and the end
+        hit = roll(first, ORDERS[: MAX_HITS_PER_REPORT * 2 + 1])  # no other comes between this and the end
     assert await listed(redis, activation) == (in_order(hit), True)
 
 
-async def test_counts_hits_and_the_script_expire(redis: Redis, replicas: list[Leases]) -> None:
+async def test_counts_hits_and_the_script_expire(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
-    activation = await begin(redis, first, crash_rate=1.0, only=[Hit("crash", ORDERS[0], 1)], ttl_seconds=20)
+    activation = await begin(redis, first, crash_rate=1.0, script=[Hit("crash", ORDERS[0], 1)], ttl_seconds=20)
     roll(first, ORDERS[:2])
     await first.sync()
     for kept in ("counts", "hits"):
-        assert registry.KEPT - 10 < await redis.ttl(f"chaos:{kept}:{activation.id}") <= registry.KEPT
+        ttl = await redis.ttl(f"chaos:{kept}:{activation.id}")
+        assert chaos_store.RETENTION_SECONDS - 10 < ttl <= chaos_store.RETENTION_SECONDS
     assert 10 < await redis.ttl(f"chaos:script:{activation.id}") <= 20
 
 
-async def test_a_script_is_known_to_who_follows_it(redis: Redis, replicas: list[Leases]) -> None:
+async def test_a_script_is_known_to_who_follows_it(redis: Redis, replicas: list[LeaseFollower]) -> None:
     script = [Hit("crash", ORDERS[1], 1), Hit("latency", ORDERS[2], 1), Hit("partial_failure", ORDERS[3], 1)]
-    activation = await begin(redis, *replicas, **ALL | {"only": script})
-    assert activation.scripted == 3
+    activation = await begin(redis, *replicas, **ALL | {"script": script})
+    assert activation.script_length == 3
     for leases in replicas:
         assert roll(leases, ORDERS[:50]) == script
         assert roll(leases, ORDERS[:50], attempt=2) == []
 
 
-async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(redis: Redis, replicas: list[Leases]) -> None:
-    activation = await begin(redis, **ALL | {"only": [Hit("crash", ORDERS[1], 1)]})
+async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(
+    redis: Redis, replicas: list[LeaseFollower]
+) -> None:
+    activation = await begin(redis, **ALL | {"script": [Hit("crash", ORDERS[1], 1)]})
     for lost in (None, b"no script"):
         await redis.delete(key := f"chaos:script:{activation.id}")
         if lost:
@@ -209,19 +214,19 @@ async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(redis: Red
         leases = replicas.pop()
         with capture_logs() as logs:
             await leases.sync()
-        assert [each["log_level"] for each in logs if "is lost" in each["event"]] == ["warning"]
+        assert [each["log_level"] for each in logs if "script lost" in each["event"]] == ["warning"]
         assert roll(leases, ORDERS[:50]) == []
         assert lease_of(leases).counts.crash.rolls == 50
-    assert set((await registry.followed(redis)).values()) == {activation.id}
+    assert set((await chaos_store.followers(redis)).values()) == {activation.id}
 
 
 async def test_while_a_script_cannot_be_read_nobody_follows_it_nor_what_was_before(
-    redis: Redis, replicas: list[Leases]
+    redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     first, _ = replicas
     await begin(redis, first, crash_rate=1.0)
-    wanted = Wish(crash_rate=1.0, only=[Hit("crash", ORDERS[1], 1)])
-    await registry.activate(redis, grant(wanted, "a2", 7, datetime.now(UTC)), wanted.only)
+    wanted = ActivationRequest(crash_rate=1.0, script=[Hit("crash", ORDERS[1], 1)])
+    await chaos_store.set_live(redis, build_activation(wanted, "a2", 7, datetime.now(UTC)), wanted.script)
     await redis.rename("chaos:script:a2", "aside")
     await redis.rpush("chaos:script:a2", "a list, which GET refuses to read")
     with pytest.raises(ResponseError):
@@ -229,8 +234,8 @@ async def test_while_a_script_cannot_be_read_nobody_follows_it_nor_what_was_befo
     assert first.live() is None
     await redis.rename("aside", "chaos:script:a2")
     await first.sync()
-    assert roll(first, ORDERS[:3]) == wanted.only
+    assert roll(first, ORDERS[:3]) == wanted.script
 
 
 async def test_of_an_activation_that_nobody_followed_there_is_no_list(redis: Redis) -> None:
-    assert await registry.hits(redis, "a1") is None
+    assert await chaos_store.read_hits(redis, "a1") is None

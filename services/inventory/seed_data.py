@@ -1,6 +1,6 @@
-"""What `python -m services.inventory.migrate --seed` puts into an empty warehouse."""
+"""The items that `python -m services.inventory.migrate --seed` adds to an empty database."""
 
-CATALOGUE = (
+SEED_ITEMS = (
     ("ps5", "PlayStation 5", 100),
     ("xbox", "Xbox Series X", 75),
     ("switch", "Nintendo Switch", 150),
