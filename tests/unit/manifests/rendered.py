@@ -26,6 +26,8 @@ NEEDED = {
     "cloudnative-pg-recovery": ("cloudnative-pg", "cloudnative-pg-backup"),
 }
 """Components that are of no use without another."""
+EVERYWHERE = ("base", *OVERLAYS)
+"""The names of what can be applied as it is; nothing is rendered until a test asks for it by `rendered`."""
 
 
 @functools.cache
@@ -51,6 +53,11 @@ def raw_with(components: Sequence[str], **more: Any) -> str:
         return raw(directory)
 
 
+def parsed(text: str) -> list[Object]:
+    """The objects in what kustomize says."""
+    return [thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing]
+
+
 @contextmanager
 def _overlay(components: Sequence[str], **more: Any) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="valerix-") as made:
@@ -62,8 +69,9 @@ def _overlay(components: Sequence[str], **more: Any) -> Iterator[Path]:
         yield directory
 
 
-def all_rendered() -> dict[str, list[Object]]:
-    return {"base": base(), **{name: overlay(name) for name in OVERLAYS}}
+def rendered(where: str) -> list[Object]:
+    """The objects of one of `EVERYWHERE`."""
+    return base() if where == "base" else overlay(where)
 
 
 def one(things: Sequence[Object], kind: str, name: str) -> Any:

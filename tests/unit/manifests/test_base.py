@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.manifests.rendered import SERVICES, all_rendered, base, of_kind, one, workloads
+from tests.unit.manifests.rendered import EVERYWHERE, SERVICES, base, of_kind, one, rendered, workloads
 from valerix_cli import __version__
 from valerix_cli.cluster.objects import Object, containers, labels
 
-EVERYWHERE = [
-    pytest.param(template, id=f"{where}-{thing['kind']}-{thing['metadata']['name']}")
-    for where, things in all_rendered().items()
-    for thing, template in workloads(things)
-]
+
+def pods(where: str) -> Iterator[tuple[str, Any]]:
+    """What each pod of an overlay, or of the base, is made of, with the name to tell of it."""
+    found = [
+        (f"{thing['kind']} {thing['metadata']['name']}", template) for thing, template in workloads(rendered(where))
+    ]
+    assert {f"Deployment {name}" for name in SERVICES} < dict(found).keys()
+    yield from found
 
 
 def container_of(name: str) -> Any:
@@ -26,57 +29,62 @@ def test_the_namespace_demands_restricted_pods() -> None:
     assert {found[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"restricted"}
 
 
-@pytest.mark.parametrize("template", EVERYWHERE)
-def test_every_pod_is_what_restricted_pod_security_asks_for_and_has_a_read_only_root(template: Any) -> None:
-    spec = template["spec"]
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert spec["securityContext"]["runAsUser"] > 0
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in containers(template):
-        security = container["securityContext"]
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["readOnlyRootFilesystem"] is True
-        assert security["capabilities"] == {"drop": ["ALL"]}
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_every_pod_is_what_restricted_pod_security_asks_for_and_has_a_read_only_root(where: str) -> None:
+    for name, template in pods(where):
+        spec = template["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in containers(template):
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["readOnlyRootFilesystem"] is True, name
+            assert security["capabilities"] == {"drop": ["ALL"]}, name
 
 
-@pytest.mark.parametrize("template", EVERYWHERE)
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_every_pod_has_a_service_account_of_its_own_without_a_token_and_no_variables_of_other_services(
-    template: Any,
+    where: str,
 ) -> None:
-    spec = template["spec"]
-    assert spec["serviceAccountName"] == labels(template)["app.kubernetes.io/name"]
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["enableServiceLinks"] is False
+    for name, template in pods(where):
+        spec = template["spec"]
+        assert spec["serviceAccountName"] == labels(template)["app.kubernetes.io/name"], name
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["enableServiceLinks"] is False, name
 
 
-@pytest.mark.parametrize("template", EVERYWHERE)
-def test_every_container_says_what_it_needs_and_what_it_may_take(template: Any) -> None:
-    for container in containers(template):
-        resources = container["resources"]
-        assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
-        assert {"memory", "ephemeral-storage"} <= set(resources["limits"])
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_every_container_says_what_it_needs_and_what_it_may_take(where: str) -> None:
+    for name, template in pods(where):
+        for container in containers(template):
+            resources = container["resources"]
+            assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}, name
+            assert {"memory", "ephemeral-storage"} <= set(resources["limits"]), name
 
 
-@pytest.mark.parametrize("template", EVERYWHERE)
-def test_what_a_pod_may_write_on_its_node_is_more_than_its_volumes_there_hold(template: Any) -> None:
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_what_a_pod_may_write_on_its_node_is_more_than_its_volumes_there_hold(where: str) -> None:
     """Above the limit it is evicted: its volumes on the disk count; its log does too, 50 MiB by default."""
-    volumes = [volume["emptyDir"] for volume in template["spec"].get("volumes") or () if "emptyDir" in volume]
-    assert all("sizeLimit" in volume for volume in volumes)
-    on_disk = sum(mebibytes(volume["sizeLimit"]) for volume in volumes if volume.get("medium") != "Memory")
-    limits = [mebibytes(one_["resources"]["limits"]["ephemeral-storage"]) for one_ in containers(template)]
-    assert max(limits) >= on_disk + 50
+    for name, template in pods(where):
+        volumes = [volume["emptyDir"] for volume in template["spec"].get("volumes") or () if "emptyDir" in volume]
+        assert all("sizeLimit" in volume for volume in volumes), name
+        on_disk = sum(mebibytes(volume["sizeLimit"]) for volume in volumes if volume.get("medium") != "Memory")
+        limits = [mebibytes(one_["resources"]["limits"]["ephemeral-storage"]) for one_ in containers(template)]
+        assert max(limits) >= on_disk + 50, name
 
 
 def mebibytes(quantity: str) -> int:
     return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
-@pytest.mark.parametrize("template", EVERYWHERE)
-def test_every_image_is_pinned(template: Any) -> None:
-    for container in containers(template):
-        name, _, tag = container["image"].rpartition(":")
-        assert name
-        assert re.search(r"\d+\.\d+", tag), container["image"]
+@pytest.mark.parametrize("where", EVERYWHERE)
+def test_every_image_is_pinned(where: str) -> None:
+    for pod, template in pods(where):
+        for container in containers(template):
+            name, _, tag = container["image"].rpartition(":")
+            assert name, pod
+            assert re.search(r"\d+\.\d+", tag), (pod, container["image"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -106,19 +114,19 @@ def test_postgres_is_one_replica_with_ten_gigabytes() -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_every_volume_claim_can_be_told_as_ours(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     claims = of_kind(things, "PersistentVolumeClaim")
     claims += [claim for one_ in of_kind(things, "StatefulSet") for claim in one_["spec"]["volumeClaimTemplates"]]
     assert claims
     assert {labels(claim).get("app.kubernetes.io/part-of") for claim in claims} == {"valerix"}
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_a_stateful_set_is_governed_by_a_headless_service(where: str) -> None:
     """Its pods have names in DNS only then."""
-    things = all_rendered()[where]
+    things = rendered(where)
     for stateful_set in of_kind(things, "StatefulSet"):
         service = one(things, "Service", stateful_set["spec"]["serviceName"])["spec"]
         assert service["clusterIP"] == "None"
@@ -213,7 +221,7 @@ def test_pods_of_one_revision_spread_over_nodes_and_zones(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_where_much_depends_on_it_pods_rather_wait_than_stand_in_one_place(name: str) -> None:
     """Nodes at DigitalOcean have no label of a zone: a pod that insisted on one would wait for ever."""
-    assert {where: waited_for(things, name) for where, things in all_rendered().items()} == {
+    assert {where: waited_for(things, name) for where, things in ((name, rendered(name)) for name in EVERYWHERE)} == {
         "base": {},
         "local": {},
         "staging": {},
@@ -237,7 +245,7 @@ def test_where_there_are_two_replicas_one_may_be_disrupted_and_nowhere_else_is_a
 
 def test_every_selector_selects_pods_that_there_are() -> None:
     """A Service, a budget or a policy that selects nothing is accepted by any API server, and does nothing."""
-    for where, things in all_rendered().items():
+    for where, things in ((name, rendered(name)) for name in EVERYWHERE):
         templates = [labels(template) for _, template in workloads(things)]
         templates += [
             thing["spec"]["inheritedMetadata"]["labels"]
@@ -278,14 +286,14 @@ def expression(wanted: Any, found: Any) -> bool:
 
 
 def test_a_deployment_selects_its_own_pods() -> None:
-    for things in all_rendered().values():
+    for things in map(rendered, EVERYWHERE):
         for thing, template in workloads(things):
             if "selector" in thing["spec"]:
                 assert selects(thing["spec"]["selector"], labels(template))
 
 
 def test_the_services_ports_are_those_their_pods_have() -> None:
-    for things in all_rendered().values():
+    for things in map(rendered, EVERYWHERE):
         ports = {
             labels(template)["app.kubernetes.io/name"]: {
                 port["name"]: port["containerPort"]
@@ -325,7 +333,7 @@ def test_migrations_are_a_job_that_makes_databases_first() -> None:
 
 
 def test_no_secret_is_written_down() -> None:
-    for things in all_rendered().values():
+    for things in map(rendered, EVERYWHERE):
         assert of_kind(things, "Secret") == []
         for _, template in workloads(things):
             for container in containers(template):
@@ -335,7 +343,7 @@ def test_no_secret_is_written_down() -> None:
 
 
 def test_the_quota_has_room_for_every_pod_and_those_of_a_roll_out() -> None:
-    for things in all_rendered().values():
+    for things in map(rendered, EVERYWHERE):
         hard = one(things, "ResourceQuota", "valerix")["spec"]["hard"]
         assert "limits.cpu" not in hard  # an overlay may do without
         pods = [(thing, template) for thing, template in workloads(things)]

@@ -9,7 +9,16 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.unit.manifests.rendered import SERVICES, all_rendered, one, raw_with, with_component, workloads
+from tests.unit.manifests.rendered import (
+    EVERYWHERE,
+    SERVICES,
+    one,
+    parsed,
+    raw_with,
+    rendered,
+    with_component,
+    workloads,
+)
 from valerix_cli.cluster.objects import NAME, Object, containers, labels
 from valerix_cli.cluster.overlays import MANIFESTS
 
@@ -24,9 +33,9 @@ SHAPES = {
 """The platforms that have PostgreSQL in a place of their own, with certificates."""
 
 
-@pytest.fixture(params=SHAPES)
+@pytest.fixture(scope="module", params=SHAPES)
 def things(request: pytest.FixtureRequest) -> list[Object]:
-    return list(yaml.safe_load_all(raw_with(SHAPES[request.param])))
+    return parsed(raw_with(SHAPES[request.param]))
 
 
 def expanded(things: list[Object], container: Any) -> dict[str, str]:
@@ -74,9 +83,9 @@ def names_of(things: list[Object], certificate: str) -> set[str]:
     return set(one(things, "Certificate", certificate)["spec"]["dnsNames"])
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_every_connection_string_is_one(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     databases, caches = urls(things, "postgresql:"), urls(things, "redis")
     assert {pod for pod, _, _ in databases} == {*SERVICES, "migrate"}
     assert {pod for pod, _, name in caches if name == "VALERIX_REDIS_URL"} == set(SERVICES)
@@ -148,14 +157,14 @@ def test_a_server_can_read_its_key_and_nobody_else_can(kind: str, name: str) -> 
 
 
 def test_an_import_gets_into_the_old_postgres_by_tls_as_libpq_prefers() -> None:
-    things = list(yaml.safe_load_all(raw_with(SHAPES["import"])))
+    things = parsed(raw_with(SHAPES["import"]))
     [source] = one(things, "Cluster", "postgres")["spec"]["externalClusters"]
     assert "sslmode" not in source["connectionParameters"]
 
 
 @pytest.mark.parametrize("shape", ["cloudnative-pg", "pooler"])
 def test_the_operator_is_given_the_certificate_and_reloads_a_new_one(shape: str) -> None:
-    things = list(yaml.safe_load_all(raw_with(SHAPES[shape])))
+    things = parsed(raw_with(SHAPES[shape]))
     certificate = one(things, "Certificate", "postgres")["spec"]
     given = one(things, "Cluster", "postgres")["spec"]["certificates"]
     assert set(given.values()) == {certificate["secretName"]}
@@ -173,6 +182,6 @@ def test_the_certificates_name_their_host_in_whatever_namespace_it_is(namespace:
 def test_whoever_has_certificates_leaves_those_of_cert_manager_out() -> None:
     """By the patch of docs/deploy.md; that of the Ingress stays."""
     [patch] = re.findall(r"```yaml\n(patches:\n  - target: # no certificates.*?)```", DEPLOY.read_text(), re.DOTALL)
-    things = list(yaml.safe_load_all(raw_with(["tls", "data-stores-tls"], **yaml.safe_load(patch))))
+    things = parsed(raw_with(["tls", "data-stores-tls"], **yaml.safe_load(patch)))
     assert [thing["metadata"]["name"] for thing in things if "cert-manager" in thing["apiVersion"]] == ["valerix"]
     assert one(things, "StatefulSet", "postgres")

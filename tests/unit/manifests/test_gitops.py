@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.manifests.rendered import COMPONENTS, OVERLAYS, all_rendered, of_kind, one, overlay, with_component
+from tests.unit.manifests.rendered import (
+    COMPONENTS,
+    EVERYWHERE,
+    OVERLAYS,
+    of_kind,
+    one,
+    overlay,
+    rendered,
+    with_component,
+)
 from valerix_cli.cluster.objects import WAVES, Object, pod_templates, wave_of
 from valerix_cli.cluster.overlays import MANIFESTS, render
 
@@ -33,9 +42,9 @@ def test_a_migration_is_called_after_its_image_however_that_is_named() -> None:
     assert len(names) == len(images)
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_a_migration_reads_no_settings_but_those_that_it_is_called_after(where: str) -> None:
-    job = migration(all_rendered()[where])
+    job = migration(rendered(where))
     spec = job["spec"]["template"]["spec"]
     sources = [
         variable["valueFrom"] for one_ in _containers(spec) for variable in one_["env"] if "valueFrom" in variable
@@ -43,7 +52,7 @@ def test_a_migration_reads_no_settings_but_those_that_it_is_called_after(where: 
     read = {source["configMapKeyRef"]["name"] for source in sources if "configMapKeyRef" in source}
     assert read == {job["metadata"]["name"]}
     assert not any("envFrom" in one_ for one_ in _containers(spec))
-    described = one(all_rendered()[where], "ConfigMap", job["metadata"]["name"])["data"]
+    described = one(rendered(where), "ConfigMap", job["metadata"]["name"])["data"]
     assert {one_["image"] for one_ in _containers(spec)} == {described["image"]}
 
 

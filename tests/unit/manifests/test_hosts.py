@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.common.hosts import HostPolicy
-from tests.unit.manifests.rendered import SERVICES, all_rendered, of_kind, one
+from tests.unit.manifests.rendered import EVERYWHERE, SERVICES, of_kind, one, rendered
 from valerix_cli.cluster.objects import Object, containers, pod_templates
 from valerix_cli.cluster.overlays import MANIFESTS, render
 
@@ -68,17 +68,17 @@ def public(things: list[Object]) -> set[str]:
     return ingress | {name for one_ in of_kind(things, "HTTPRoute") for name in one_["spec"].get("hostnames", ())}
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_each_service_answers_for_every_name_it_is_reached_by(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     reached = {*names(things), *((service, host) for host in public(things) for service in ("order", "frontend"))}
     assert {("inventory", "inventory"), ("order", "order-pods")} <= reached
     assert [(service, host) for service, host in sorted(reached) if not is_allowed(policy(things, service), host)] == []
 
 
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_no_service_answers_for_a_name_of_somebody_else(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     for service in SERVICES:
         hosts = policy(things, service)
         assert not any(is_allowed(hosts, host) for host in ("evil.example", "order.evil.example", "svc", "example.com"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.manifests.rendered import OVERLAYS, overlay, raw
+from tests.unit.manifests.rendered import OVERLAYS, overlay, parsed, raw
 from valerix_cli.cluster.objects import COMPONENT, Object, images
 from valerix_cli.cluster.overlays import MANIFESTS, render
 
@@ -41,7 +41,7 @@ def unpinned(rendered: str) -> list[str]:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_an_overlay_around_another_pins_every_image_by_its_digest(name: str, tmp_path: Path) -> None:
     rendered = raw(pinning(tmp_path, name))
-    found = images(list(yaml.safe_load_all(rendered)))
+    found = images(parsed(rendered))
     assert {name_of(image) for image in found} == {name_of(image) for image in images(overlay(name))}
     assert all(image.endswith(f"@{DIGEST}") for image in found), found
     assert unpinned(rendered) == []

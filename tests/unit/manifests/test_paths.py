@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.frontend.test_hostile import ROUTES
-from tests.unit.manifests.rendered import all_rendered, base, of_kind, one, with_component
+from tests.unit.manifests.rendered import base, of_kind, one, rendered, with_component
 from tests.unit.manifests.test_base import selects
 from valerix_cli.cluster.objects import NAME, Object, labels, pod_templates
 
@@ -102,7 +102,7 @@ def within(rules: list[Any]) -> Iterator[int]:
 
 @pytest.mark.parametrize("where", EXPECTED)
 def test_exactly_the_paths_that_exist_are_open_and_at_both_ends(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     assert allowed(things, "egress") == EXPECTED[where]
     assert allowed(things, "ingress") == EXPECTED[where]
 
@@ -156,7 +156,7 @@ def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_co
 def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_receivers() -> None:
     """Online Boutique's checkout, for one, may talk to the whole world."""
     for where in ("base", "local", "staging"):
-        for policy in of_kind(all_rendered()[where], "NetworkPolicy"):
+        for policy in of_kind(rendered(where), "NetworkPolicy"):
             for rule in policy["spec"].get("egress") or ():
                 assert rule["to"], policy["metadata"]["name"]
                 outside = any("ipBlock" in peer for peer in rule["to"])
@@ -165,7 +165,7 @@ def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_
 
 
 def test_alertmanager_gets_out_by_https_and_to_no_private_address() -> None:
-    policy = one(all_rendered()["staging"], "NetworkPolicy", "alertmanager")["spec"]
+    policy = one(rendered("staging"), "NetworkPolicy", "alertmanager")["spec"]
     assert selects(policy["podSelector"], {NAME: "alertmanager"})
     [rule] = policy["egress"]
     assert rule["ports"] == [{"port": 443, "protocol": "TCP"}]
@@ -205,7 +205,7 @@ def leads_to(things: list[Object], path: str) -> set[str]:
 
 @pytest.mark.parametrize("where", EXPECTED)
 def test_every_page_of_the_dashboard_is_published_and_what_is_for_operation_is_not(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     paths = {path for _, path in ROUTES if path != "/nowhere"}
     internal = {path for path in paths if path.startswith(("/metrics", "/health", "/schema"))}
     assert {"/metrics", "/health", "/health/live", "/health/ready", "/health/deep"} < internal
@@ -216,7 +216,7 @@ def test_every_page_of_the_dashboard_is_published_and_what_is_for_operation_is_n
 
 @pytest.mark.parametrize("where", EXPECTED)
 def test_orders_are_published_and_nothing_else_of_the_services(where: str) -> None:
-    things = all_rendered()[where]
+    things = rendered(where)
     assert {path for service, _, path in published(things) if service != "frontend"} == {"/api/orders"}
     assert leads_to(things, "/api/orders/7/events") == {"order"}
     for path in ("/api/admin/queue", "/api/ordersx", "/metrics", "/health/deep", "/schema/openapi.json", "/metrics/"):

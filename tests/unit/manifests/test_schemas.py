@@ -10,7 +10,7 @@ import pytest
 import referencing
 import referencing.jsonschema
 
-from tests.unit.manifests.rendered import COMPONENTS, all_rendered, with_component
+from tests.unit.manifests.rendered import COMPONENTS, EVERYWHERE, rendered, with_component
 from valerix_cli.cluster.objects import Object
 
 OLDEST, LATEST = "1.32", "1.37"
@@ -51,9 +51,9 @@ def problems(thing: Object, version: str) -> list[str]:
 
 
 @pytest.mark.parametrize("version", [OLDEST, LATEST])
-@pytest.mark.parametrize("where", all_rendered())
+@pytest.mark.parametrize("where", EVERYWHERE)
 def test_every_object_of_an_overlay_is_valid(where: str, version: str) -> None:
-    assert [problem for thing in all_rendered()[where] for problem in problems(thing, version)] == []
+    assert [problem for thing in rendered(where) for problem in problems(thing, version)] == []
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -63,6 +63,6 @@ def test_every_object_of_a_component_is_valid(name: str) -> None:
 
 
 def test_a_misspelt_field_would_be_found() -> None:
-    service = next(thing for thing in all_rendered()["base"] if thing["kind"] == "Service")
+    service = next(thing for thing in rendered("base") if thing["kind"] == "Service")
     spoilt = service | {"spec": service["spec"] | {"selectors": {}}}
     assert any("selectors" in problem for problem in problems(spoilt, LATEST))

@@ -27,7 +27,7 @@ LOW, TALL = (80, 24), (160, 50)
 LOCAL = Context("local", {"order": ("http://127.0.0.1:3001",)}, None, "none", "a test")
 STAGING = Context("staging", {"order": ("https://orders.staging.example",)}, None, "none", "a test")
 
-_GLANCE = 0.02  # seconds
+_GLANCE = 0.1  # seconds: drawing what is on the screen takes half as long
 _CELL = 12.2  # the width of a character in Textual's SVG
 _TEXT = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
 
