@@ -33,7 +33,7 @@ GROUPS = (
     _files("cli", "audit", "doctor", "faults"),
     _files("browser", "dashboard"),
     _files("platform", "databases", "signals", "status", "up", "watched"),
-    _files("cli", "load", "orders", "toolbox", "top"),
+    _files("cli", "load", "orders", "streams", "toolbox", "top"),
     _files("unit/top", "screen"),
     _files("integration/audit", "audit"),
     _files("integration/life", "gremlins"),

@@ -172,16 +172,14 @@ def test_the_keyboard_is_enough(dashboard: Dashboard) -> None:
         expect(panel(page, "chaos")).to_contain_text("Nothing is broken on purpose.")
 
 
-@pytest.mark.parametrize(
-    "width", [320, pytest.param(768, marks=pytest.mark.long), 1280, pytest.param(2560, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("width", [320, *(pytest.param(width, marks=pytest.mark.long) for width in (768, 1280, 2560))])
 def test_nothing_is_cut_off_at_any_width(dashboard: Dashboard, width: int) -> None:
     with dashboard.operate(viewport={"width": width, "height": 800}) as page:
         expect(page.locator("#age")).to_have_text("Live")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_axe_finds_nothing_serious(dashboard: Dashboard, axe: str, scheme: Any) -> None:
     with dashboard.operate(color_scheme=scheme) as page:
         place(page, f"browser-axe-{scheme}")

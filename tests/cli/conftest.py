@@ -109,9 +109,9 @@ class Valerix:
         return Done(process.returncode, out, err)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform() -> Iterator[Valerix]:
-    """A platform with two order services, for the whole folder."""
+    """A platform with two order services, until tests of another folder begin: one that idles costs time too."""
     with open_directory("cli") as directory:
         valerix = Valerix(directory)
         valerix("up", "--detach", "--replicas", "order=2")

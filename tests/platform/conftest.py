@@ -1,4 +1,4 @@
-"""One installation for the whole run, started again by whichever test finds it stopped."""
+"""One installation for the whole folder, started again by whichever test finds it stopped."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,7 +9,7 @@ from tests.platform.installation import PATIENCE, Installation, installed
 from tests.processes import eventually
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _installation() -> Iterator[Installation]:
     with installed() as installation:
         yield installation
