@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
@@ -66,8 +67,15 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "--numprocesses", "4", "--dist", "loadfile", "-m", "not timed and not long")
-    session.run("pytest", "--numprocesses", "3", "--dist", "loadfile", "-m", "timed and not long", *TIMED)
+    runs = (("4", "not timed and not long"), ("3", "timed and not long", *TIMED))
+    failed = []
+    for processes, which, *folders in runs:  # all of them, so that `--last-failed` then knows every test that failed
+        try:
+            session.run("pytest", "--numprocesses", processes, "--dist", "loadfile", "-m", which, *folders)
+        except CommandFailed:
+            failed.append(which)
+    if failed:
+        session.error(f"of the tests that are {', or '.join(failed)}, some have failed")
 
 
 @nox.session
