@@ -11,7 +11,7 @@ import msgspec
 
 from valerix_cli.errors import BadUsageError
 from valerix_cli.quoting import word
-from valerix_cli.units import say_duration, shown
+from valerix_cli.units import format_duration, shown
 
 DURATION, SHARE, RATE, COUNT = "duration", "share", "rate", "count"
 
@@ -138,7 +138,7 @@ def say(value: float, kind: str) -> str:
     """A measured value with its unit."""
     match kind:
         case "duration":
-            return f"{value * 1000:.1f} ms" if value < 1 else say_duration(value)
+            return f"{value * 1000:.1f} ms" if value < 1 else format_duration(value)
         case "share":
             return f"{value:.2%}"
         case "rate":

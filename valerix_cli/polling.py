@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from valerix_cli.errors import UnreachableError, WaitedTooLongError
 from valerix_cli.output import Output, talk
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 T = TypeVar("T")
 EVERY = 0.5  # seconds
@@ -37,4 +37,4 @@ def until(snapshots: Iterator[T], done: Callable[[T], bool], *, limit: float, wh
         if done(snapshot):
             return
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(what, f"{say_duration(limit)} were not enough", hint)
+            raise WaitedTooLongError(what, f"{format_duration(limit)} were not enough", hint)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from valerix_cli.clients.wire import Ledger, LedgerLine, LedgerRefusal, Order, OrderEvent
 from valerix_cli.results import Step, Trace
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _Told: TypeAlias = tuple[datetime, str, str, dict[str, Any]]
 
@@ -66,7 +66,7 @@ def _of_event(event: OrderEvent, order: Order) -> str:
         case "dead", "queued":
             told = f"queued the dead order again: {cause}"
         case _ if event.detail.get("cause") == "clock-set-back":
-            ahead = say_duration(float(event.detail.get("ahead_seconds", 0)))
+            ahead = format_duration(float(event.detail.get("ahead_seconds", 0)))
             told = f"moved the order's times back by {ahead}: {cause}"
         case _ if "lease_seconds" in event.detail:
             told = f"took the order in hand{nth}{_lease(event)}: {cause}"
@@ -87,7 +87,7 @@ def _cause(event: OrderEvent) -> str:
 
 
 def _lease(event: OrderEvent) -> str:
-    return f" for {say_duration(float(event.detail['lease_seconds']))}"
+    return f" for {format_duration(float(event.detail['lease_seconds']))}"
 
 
 def _available(event: OrderEvent) -> str:
@@ -97,7 +97,7 @@ def _available(event: OrderEvent) -> str:
 
 def _next(event: OrderEvent) -> str:
     wait = event.detail.get("retry_in_seconds")
-    return "" if wait is None else f"; next attempt in {say_duration(float(wait))}"
+    return "" if wait is None else f"; next attempt in {format_duration(float(wait))}"
 
 
 def _of_line(line: LedgerLine) -> str:

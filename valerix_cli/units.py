@@ -1,12 +1,15 @@
-"""Lengths of time as people type them and as they like to read them."""
+"""Durations, shares and rates, as users type them and as they are shown."""
 
 import re
 
 import typer
 
 LONGEST = 31_536_000.0  # seconds: a year
+FASTEST = 1_000_000  # orders per second that a plan may ask for
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:/(s|m))?")
 _DURATION = re.compile(rf"(?:{_PART})+|[0-9]+(?:\.[0-9]+)?")
 
 
@@ -32,6 +35,24 @@ def parse_positive_duration(text: str) -> float:
     return seconds
 
 
+def parse_share(text: str) -> float:
+    """Return the share from 0 to 1 in `30%`, `0.3` or `.3`. Raises typer.BadParameter."""
+    found = _SHARE.fullmatch(text)
+    share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{shown(text)} is not a share; write 30% or 0.3.")
+    return share
+
+
+def parse_rate(text: str) -> float:
+    """Return orders per second in `50/s`, `3000/m` or a bare number of them. Raises typer.BadParameter."""
+    found = _RATE.fullmatch(text)
+    rate = float(found[1]) / (60 if found[2] == "m" else 1) if found else 0.0
+    if not 0 < rate <= FASTEST:
+        raise typer.BadParameter(f"{shown(text)} is not a rate from above 0 to {FASTEST:,}/s; write 50/s or 3000/m.")
+    return rate
+
+
 def shown(text: str) -> str:
     """What was typed, in quotation marks, cut where it is very long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
@@ -40,7 +61,7 @@ def shown(text: str) -> str:
 _SHOWN = 40  # characters
 
 
-def say_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader.
 
     An age that clocks which differ make negative is `0 ms`.

@@ -1,14 +1,16 @@
 """Gremlins in words: which are active, what each does and how long they last."""
 
 from valerix_cli.clients.wire import Activation
-from valerix_cli.units import percent, say_duration
+from valerix_cli.units import format_duration, percent
 
 
 def gremlins(activation: Activation) -> list[tuple[str, str]]:
     """Each gremlin of an activation and what it does: `("latency", "5.0 s on 100 %")`."""
     live = []
     if activation.latency:
-        live.append(("latency", f"{say_duration(activation.latency_ms / 1000)} on {percent(activation.latency_rate)}"))
+        live.append(
+            ("latency", f"{format_duration(activation.latency_ms / 1000)} on {percent(activation.latency_rate)}")
+        )
     if activation.crash_rate:
         live.append(("crash", percent(activation.crash_rate)))
     if activation.partial_failure_rate:
@@ -27,5 +29,5 @@ def summary(activation: Activation) -> str:
 
 def notice(live: Activation) -> str:
     """The line every command says while a gremlin is live."""
-    left = say_duration(live.remaining_seconds)
+    left = format_duration(live.remaining_seconds)
     return f"A gremlin is live: {summary(live)}; {left} left. Off: valerix chaos off"

@@ -14,7 +14,7 @@ from valerix_cli.clients.problems import Problem, error_of, problem_of
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
 from valerix_cli.reasons import why
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Replicas:
                 raise self._too_late(method, path) from error
             else:
                 took = response.elapsed.total_seconds()
-                self._explain(f"{method} {url}{path} -> {response.status_code} in {say_duration(took)}")
+                self._explain(f"{method} {url}{path} -> {response.status_code} in {format_duration(took)}")
                 return response
         raise self._nobody(faults)
 
@@ -110,7 +110,7 @@ class Replicas:
     def _too_late(self, method: str, path: str) -> WaitedTooLongError:
         harmless = method == "GET"
         return WaitedTooLongError(
-            f"The {self.service} service gave no answer within {say_duration(self._limit)}.",
+            f"The {self.service} service gave no answer within {format_duration(self._limit)}.",
             f"{method} {path} " + ("was given up" if harmless else "was sent; whether it took effect is not known"),
             "the same again with a longer --timeout" + ("" if harmless else " and the same key"),
         )

@@ -17,7 +17,7 @@ from valerix_cli.cluster.pods import Report, report, seen_closer
 from valerix_cli.cluster.transport import ApiError
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
 from valerix_cli.quoting import command
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _LOOK_EVERY = 1.0  # seconds
 _GONE_WITHIN = 120.0  # seconds that what is replaced may take to go
@@ -117,7 +117,7 @@ def _too_late(api: Api, one: Ref, why: str, ways: Ways) -> WaitedTooLongError:
         _say_all(found, ways.say)
         why = f"{why}; {found.trouble or found.unscheduled}" if found.trouble or found.unscheduled else why
     return WaitedTooLongError(
-        f"{one} was not ready within {say_duration(ways.limit)}.",
+        f"{one} was not ready within {format_duration(ways.limit)}.",
         why,
         "valerix cluster status --watch; or apply again with a longer --timeout",
     )
@@ -166,7 +166,7 @@ def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], way
         if time.monotonic() > deadline:
             raise WaitedTooLongError(
                 f"{old} does not go away.",
-                f"deleted {say_duration(_GONE_WITHIN)} ago",
+                f"deleted {format_duration(_GONE_WITHIN)} ago",
                 command("kubectl describe", old, namespace=old.namespace),
             )
         ways.pause(_LOOK_EVERY)

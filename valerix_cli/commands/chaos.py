@@ -1,7 +1,5 @@
 """valerix chaos: on, off, status, hits, halt."""
 
-import math
-import re
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,19 +14,10 @@ from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
-from valerix_cli.units import parse_positive_duration, say_duration, shown
+from valerix_cli.units import format_duration, parse_positive_duration, parse_share, shown
 from valerix_cli.views import chaos as views
 
 app = App("Turn gremlins on and off.")
-
-
-def parse_rate(text: str) -> float:
-    """A share of all calls: `0.3` or `30%`."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)", text)
-    rate = float(found[1]) / (100 if found[2] else 1) if found else math.nan
-    if not 0 <= rate <= 1:
-        raise typer.BadParameter(f"{shown(text)} is no share of all calls; write 0.3 or 30%.")
-    return rate
 
 
 def parse_ttl(text: str) -> float:
@@ -54,7 +43,7 @@ def on(
     *,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", metavar="SHARE", parser=parse_rate, help="How many calls it hits: 0.3 or 30%; all."),
+        typer.Option("--rate", metavar="SHARE", parser=parse_share, help="How many calls it hits: 0.3 or 30%; all."),
     ] = None,
     delay: Annotated[
         float | None,
@@ -84,7 +73,7 @@ def on(
     wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
     activation = session.inventory.unleash(wanted)
     show(activation, views.activation_view, session.output)
-    ends = say_duration(activation.ttl_seconds)
+    ends = format_duration(activation.ttl_seconds)
     talk(f"Undo: valerix chaos off (it ends by itself in {ends})", session.output)
 
 

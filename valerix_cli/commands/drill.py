@@ -13,7 +13,6 @@ from valerix_cli import __version__, files
 from valerix_cli import reports as documents
 from valerix_cli.app import App
 from valerix_cli.audit.sources import find_sources
-from valerix_cli.commands.load import parse_share
 from valerix_cli.drills import comparing, fresh, reading, verdict
 from valerix_cli.drills.alone import Alone
 from valerix_cli.drills.faults import say
@@ -28,6 +27,7 @@ from valerix_cli.output import Output, show, talk
 from valerix_cli.quoting import command
 from valerix_cli.results import DrillLine, RunLine
 from valerix_cli.session import Session
+from valerix_cli.units import parse_share
 from valerix_cli.views import drills as views
 
 app = App("Run chaos drills: faults under load, gates, an audit, a receipt.")

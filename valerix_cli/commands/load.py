@@ -16,38 +16,19 @@ from valerix_cli.errors import BadUsageError, CliError, ExpectationError, Inconc
 from valerix_cli.gates import Gate, parse
 from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.load import Load, LoadResult, Plan
-from valerix_cli.load.model import FASTEST, METRICS, Snapshot
+from valerix_cli.load.model import METRICS, Snapshot
 from valerix_cli.load.orders import Mix
 from valerix_cli.load.thread import beside
 from valerix_cli.options import MOST
 from valerix_cli.output import is_terminal, progress, show, talk
 from valerix_cli.session import Session
-from valerix_cli.units import parse_positive_duration, say_duration, shown
+from valerix_cli.units import format_duration, parse_positive_duration, parse_rate, parse_share
 from valerix_cli.views import load as views
 
 _RATE = 50.0  # orders per second, where neither a rate nor clients are asked for
 _FOR = 10.0  # seconds
 _TIMEOUT = 10.0  # seconds per request
 _LOOK_EVERY, _SAY_EVERY = 0.5, 2.0  # seconds: on a terminal, and elsewhere
-_PER = {"s": 1.0, "m": 60.0}
-
-
-def parse_rate(text: str) -> float:
-    """Orders per second in `500/s`, `3000/m` or a bare number of them."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(?:/(s|m))?", text)
-    rate = float(found[1]) / _PER[found[2] or "s"] if found else 0.0
-    if not 0 < rate <= FASTEST:
-        raise typer.BadParameter(f"{shown(text)} is not a rate from above 0 to {FASTEST:,}/s; write 500/s or 3000/m.")
-    return rate
-
-
-def parse_share(text: str) -> float:
-    """A share from 0 to 1 in `20%` or `0.2`."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text)
-    share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{shown(text)} is not a share; write 20% or 0.2.")
-    return share
 
 
 def load(  # noqa: PLR0913 - each is an option
@@ -123,8 +104,10 @@ def load(  # noqa: PLR0913 - each is an option
         connections=connections,
     )
     session.replicas("order").send("GET", "/health")  # nobody there is better said once than a thousand times
-    session.guard(f"place orders at {views.pace(plan)} for {say_duration(plan.seconds)}")
-    talk(f"{views.pace(plan)} for {say_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output)
+    session.guard(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
+    talk(
+        f"{views.pace(plan)} for {format_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output
+    )
     result = run(session, plan, gates, journal)
     show(result, views.result_view, session.output, keys=[f"{plan.key_prefix}…"])
     if result.interrupted:

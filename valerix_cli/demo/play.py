@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from valerix_cli.demo.model import Fact
 from valerix_cli.demo.scene import Scene
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Play:
                 self.go_on()
                 if time.monotonic() > self._deadline:
                     seen = f"; seen instead: {instead()}" if instead else ""
-                    raise Missed(f"not within {say_duration(self._within)}: {what}{seen}")
+                    raise Missed(f"not within {format_duration(self._within)}: {what}{seen}")
                 self._left.wait(_GLANCE)
         finally:
             self.waits_for = None

@@ -13,7 +13,7 @@ from valerix_cli.demo.pulse import OVER, Pulse
 from valerix_cli.demo.scene import RATE
 from valerix_cli.demo.stage import Picture
 from valerix_cli.demo.story import TITLE
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _WIDE, _HIGH = 120, 30  # from here on there is room for everything side by side
@@ -67,10 +67,10 @@ def _header(picture: Picture) -> RenderableType:
 def _state(picture: Picture) -> Text:
     if picture.under_way:
         return Text(
-            f"under way, {say_duration(picture.seconds)} of at most {say_duration(picture.step.within)}", "yellow"
+            f"under way, {format_duration(picture.seconds)} of at most {format_duration(picture.step.within)}", "yellow"
         )
     told = picture.told
-    after = f" after {say_duration(told.seconds)}" if told.outcome != "skipped" else ""
+    after = f" after {format_duration(told.seconds)}" if told.outcome != "skipped" else ""
     return coloured(f"{told.outcome.upper()}{after}", _LIKE[told.outcome])
 
 
@@ -181,7 +181,7 @@ def _breakers(now: Pulse) -> Text:
 def _gremlin(now: Pulse) -> Text:
     if now.gremlin is None:
         return Text("none is live")
-    left = "" if now.left is None else f", {say_duration(now.left)} left"
+    left = "" if now.left is None else f", {format_duration(now.left)} left"
     return Text(f"{now.gremlin}{left}", style="yellow")
 
 
@@ -240,7 +240,7 @@ def _or_dash(value: float | None, shape: str) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else say_duration(seconds)
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def demo_view(demo: Demo) -> RenderableType:
@@ -251,7 +251,7 @@ def demo_view(demo: Demo) -> RenderableType:
             "outcome",
             "took",
             "seen",
-            rows=[[one.title, _outcome(one), say_duration(one.seconds), _last(one)] for one in demo.steps],
+            rows=[[one.title, _outcome(one), format_duration(one.seconds), _last(one)] for one in demo.steps],
             right=("took",),
             wrap=("seen",),
         ),
@@ -277,5 +277,5 @@ def _conclusion(demo: Demo) -> Text:
         return coloured(f"NOT UNDONE: {'; '.join(demo.left)}", "dead")
     held = sum(one.outcome == "held" for one in demo.steps)
     return Text(
-        f"{held} of {len(demo.steps)} steps held in {say_duration(demo.seconds)}; every fault is off, and seen to be."
+        f"{held} of {len(demo.steps)} steps held in {format_duration(demo.seconds)}; every fault is off (verified)."
     )

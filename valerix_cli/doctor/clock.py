@@ -10,7 +10,7 @@ import httpx
 from valerix_cli.audit.queries.databases import Connection
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers make a new one once a second
 _SET_IT = "sudo timedatectl set-ntp true" if sys.platform == "linux" else "sudo sntp -sS time.apple.com"
@@ -43,8 +43,8 @@ def ahead(theirs: tuple[datetime, datetime], ours: tuple[datetime, datetime]) ->
 
 def judge(about: Subject, seconds: float, limit: float) -> Finding:
     if abs(seconds) <= limit:
-        return about.ok(f"It agrees with this machine's to within {say_duration(limit)}.")
-    how = f"{say_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's"
+        return about.ok(f"It agrees with this machine's to within {format_duration(limit)}.")
+    how = f"{format_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's"
     return about.warning(
         f"It is {how}; what both write down cannot be put in order.", f"{_SET_IT}, where date -u is wrong"
     )

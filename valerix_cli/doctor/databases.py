@@ -16,7 +16,7 @@ from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.external import DATABASE_URL
 from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
 from valerix_cli.quoting import toml_table, word
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
 _CLOCK = Subject("clock", "clock")
@@ -73,7 +73,7 @@ def _judge(conn: Connection, about: Subject, books: Books) -> Finding:
     began = time.monotonic()
     if not is_ours(conn, books.table):
         return about.failed(f"{conn.info.user} finds no table {books.table} there that it may read.", UP)
-    where = f"{conn.info.host}:{conn.info.port}, answered in {say_duration(time.monotonic() - began)}"
+    where = f"{conn.info.host}:{conn.info.port}, answered in {format_duration(time.monotonic() - began)}"
     return judge_version(about, conn.info.server_version, where)
 
 

@@ -11,7 +11,7 @@ from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.local.state import Service
 from valerix_cli.local.status import Check
 from valerix_cli.quoting import command, toml_table
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _HEARTBEAT = "worker_last_heartbeat_age_seconds "
 
@@ -52,7 +52,7 @@ def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float
     if ready.version != __version__:
         same = AGAIN if setup.directory else f"use valerix {ready.version} for it, or roll {__version__} out"
         return about.warning(f"It is of version {ready.version}, this command of {__version__}.", same)
-    return about.ok(f"{ready.replica} is ready, answered in {say_duration(seconds)}{_restarts(process)}.")
+    return about.ok(f"{ready.replica} is ready, answered in {format_duration(seconds)}{_restarts(process)}.")
 
 
 def _ailing(setup: Setup, replica: Replica, ready: Ready) -> Finding:
@@ -77,5 +77,5 @@ def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
     if not ages:
         return about.skipped("It does not tell when it last looked for work.")
     if ages[0] > limit:
-        return about.failed(f"It last looked for work {say_duration(ages[0])} ago.", command("valerix logs", name))
+        return about.failed(f"It last looked for work {format_duration(ages[0])} ago.", command("valerix logs", name))
     return about.ok("It looks for work.")

@@ -12,7 +12,7 @@ from valerix_cli.contexts.model import Context
 from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import CliError
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _BREAKER, _QUEUE = Subject("services", "breaker"), Subject("services", "queue")
 _GREMLINS = Subject("services", "gremlins")
@@ -75,13 +75,13 @@ def judge_queue(queue: Queue, limit: float) -> Finding:
             "valerix queue requeue --all",
         )
     if oldest > limit:
-        return _QUEUE.warning(f"An order has waited for {say_duration(oldest)}.", _WHY_THEY_WAIT)
+        return _QUEUE.warning(f"An order has waited for {format_duration(oldest)}.", _WHY_THEY_WAIT)
     return _QUEUE.ok(f"{queue.depth} waiting, none dead.")
 
 
 def judge_gremlins(chaos: Chaos) -> Finding:
     if chaos.live:
-        left = say_duration(chaos.live.remaining_seconds)
+        left = format_duration(chaos.live.remaining_seconds)
         return _GREMLINS.warning(f"Live: {_names(chaos.live)}; {left} left.", "valerix chaos off")
     if chaos.halted:
         return _GREMLINS.warning("Halted: none can be turned on.", "valerix chaos halt --resume")

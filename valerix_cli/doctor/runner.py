@@ -8,7 +8,7 @@ from threading import Thread
 from valerix_cli.doctor.findings import Examination, Finding, one_line
 from valerix_cli.doctor.model import GROUPS
 from valerix_cli.errors import CliError
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 
 def run(examinations: Sequence[Examination], within: float) -> list[Finding]:
@@ -34,7 +34,7 @@ class _Look:
         try:
             self._ended.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            return [*self._found, about.failed(f"There was no answer within {say_duration(within)}.", hint)]
+            return [*self._found, about.failed(f"There was no answer within {format_duration(within)}.", hint)]
         except CliError as error:
             return [*self._found, about.refused(error)]
         except Exception as error:  # noqa: BLE001 - a bug in one look must not hide what the others found

@@ -13,7 +13,7 @@ from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_r
 from valerix_cli.doctor.health import judge, judge_heartbeat, more_about
 from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Replica, Setup
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _UNREACHED = (httpx.HTTPError, httpx.InvalidURL)
 
@@ -60,7 +60,7 @@ def _unreached(setup: Setup, replica: Replica, error: Exception) -> Finding:
     if process and process.state == "backing-off":
         why = f"It ended (exit code {process.last_exit}) and is about to be started again."
     elif isinstance(error, httpx.TimeoutException):
-        why = f"It gives no answer within {say_duration(setup.limits.answer)}."
+        why = f"It gives no answer within {format_duration(setup.limits.answer)}."
     else:
         why = f"It cannot be reached: {one_line(error)}"
     return silent(about, process.pid if process else None, why, more_about(setup, replica))

@@ -13,7 +13,7 @@ from valerix_cli.local.home import MARKER
 from valerix_cli.local.lock import holders, is_held, supervisor, take
 from valerix_cli.local.state import STACK_FILE, Stack, read_stack
 from valerix_cli.trust import distrust
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _SUPERVISOR, _STACK = Subject("platform", "supervisor"), Subject("platform", STACK_FILE)
 _VERSION = Subject("platform", "version")
@@ -46,7 +46,7 @@ def judge_supervisor(stack: Stack, seconds: float) -> Finding:
         return _SUPERVISOR.failed(f"Its process {pid} was stopped by a signal.", f"kill -CONT {pid}")
     if stack.state != "running":
         return _SUPERVISOR.warning(f"The platform is {stack.state}.", "valerix status --watch")
-    return _SUPERVISOR.ok(f"Process {pid} has been running the platform for {say_duration(seconds)}.")
+    return _SUPERVISOR.ok(f"Process {pid} has been running the platform for {format_duration(seconds)}.")
 
 
 def judge_version(version: str) -> Finding:

@@ -14,7 +14,7 @@ from valerix_cli.drills.model import LONGEST, Drill, Fault
 from valerix_cli.drills.processes import Process, Victims
 from valerix_cli.drills.receipt import Hit, Injection, Struck
 from valerix_cli.errors import CliError
-from valerix_cli.units import percent, say_duration
+from valerix_cli.units import format_duration, percent
 
 T = TypeVar("T")
 _TRIES = 10.0  # seconds that turning gremlins off is tried again for
@@ -271,14 +271,14 @@ def say(fault: Fault) -> str:
     """A fault in a few words."""
     match fault.kind:
         case "gremlin":
-            delay = f" of {say_duration(fault.delay)}" if fault.gremlin == "latency" else ""
-            lasts = f" for {say_duration(fault.ttl)}" if fault.ttl else ""
+            delay = f" of {format_duration(fault.delay)}" if fault.gremlin == "latency" else ""
+            lasts = f" for {format_duration(fault.ttl)}" if fault.ttl else ""
             return f"{fault.gremlin}{delay} on {percent(fault.rate)}{lasts}"
         case "kill":
-            after = f", back after {say_duration(fault.restart_after)}" if fault.restart_after else ""
+            after = f", back after {format_duration(fault.restart_after)}" if fault.restart_after else ""
             return f"kill -9 of {fault.kill}{after}"
         case "stop":
-            return f"{fault.stop} stopped for {say_duration(fault.lasting or 0)}"
+            return f"{fault.stop} stopped for {format_duration(fault.lasting or 0)}"
         case "restart":
             return f"rolling restart of {fault.restart}"
         case "flush":

@@ -14,7 +14,7 @@ from valerix_cli.gates import Measured
 from valerix_cli.gates import judge as judge_gates
 from valerix_cli.load.model import Seen
 from valerix_cli.load.run import ACCEPTED, REFUSED
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _OF_AUDIT: dict[str, Verdict] = {
     "held": "held",
@@ -105,13 +105,13 @@ def drained(*, unanswered: bool, is_empty: bool, left: int | None, within: float
     """Whether every order is finished: none still under way, and `left` in the queue, None where it did not say."""
     if unanswered:
         verdict: Verdict = "missed"
-        why = f"orders are without an answer after {say_duration(within)}"
+        why = f"orders are without an answer after {format_duration(within)}"
     elif is_empty:
         verdict, why = "held", "nothing is queued"
     elif left:
-        verdict, why = "missed", f"{left} orders are queued after {say_duration(within)}"
+        verdict, why = "missed", f"{left} orders are queued after {format_duration(within)}"
     else:
-        verdict, why = "not-measured", f"the queue did not say in {say_duration(within)} that it is empty"
+        verdict, why = "not-measured", f"the queue did not say in {format_duration(within)} that it is empty"
     return Check("drain", "every order is finished", verdict, why, left)
 
 
@@ -167,7 +167,7 @@ def _judge(phase: Phase, requirement: Requirement, evidence: Evidence) -> Check:
 
 def _of_breaker(phase: Phase, requirement: Requirement, evidence: Evidence) -> Check:
     after, text = evidence.opened_after, requirement.text
-    opened = "the breaker did not open" if after is None else f"the breaker opened after {say_duration(after)}"
+    opened = "the breaker did not open" if after is None else f"the breaker opened after {format_duration(after)}"
     if requirement.breaker == "closed":
         if evidence.is_closed is None:
             return Check(phase, text, "not-measured", _NOBODY_TOLD)

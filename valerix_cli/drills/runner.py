@@ -33,7 +33,7 @@ from valerix_cli.load.model import Seen
 from valerix_cli.load.thread import beside
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _GLANCE = 0.05  # seconds
 _DRAINED = 0.5  # seconds between two looks that both have to find nothing queued
@@ -146,7 +146,7 @@ class Runner:
     def _is_steady(self) -> bool:
         steady = self._drill.steady
         assert steady is not None  # noqa: S101 - asked for before # nosec B101
-        self._tell(f"steady state for {say_duration(steady.window)}")
+        self._tell(f"steady state for {format_duration(steady.window)}")
         self._pass(lambda: self._clock() >= steady.window + _GRACE, in_peace=True)
         checks = self._hold("steady", steady.require, 0.0, steady.window)
         return all(check.verdict == "held" for check in checks)
@@ -164,7 +164,7 @@ class Runner:
             return
         deadline = self._clock() + recover.within
         if self._recovered_after is None:
-            self._tell(f"recovering, within {say_duration(recover.within)}")
+            self._tell(f"recovering, within {format_duration(recover.within)}")
         self._pass(lambda: self._clock() >= deadline or judging.holds(recover.require, self._evidence_now()))
         evidence = self._evidence_now()
         checks = judging.judge("recover", recover.require, evidence)
@@ -179,7 +179,7 @@ class Runner:
             return
         if judging.holds(recover.require, self._evidence_now()):
             self._recovered_after = round(self._clock() - over, 2)
-            self._tell(f"recovered after {say_duration(self._recovered_after)}")
+            self._tell(f"recovered after {format_duration(self._recovered_after)}")
 
     def _drain(self, result: "Future[LoadResult]") -> None:
         """Wait until every order is answered and none is queued."""

@@ -1,60 +1,64 @@
 """How a drill file writes figures: `5s`, `30%`, `50/s`. Each is a float that remembers nothing of its text."""
 
 import re
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import typer
 
-from valerix_cli.load.model import FASTEST
-from valerix_cli.units import parse_duration, shown
-
-_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m)")
+from valerix_cli.units import parse_duration, parse_rate, parse_share, shown
 
 
-class Seconds(float):
-    """A length of time."""
+class _Unit(float):
+    """A figure that a text with its unit means."""
 
-    PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+    PATTERN: ClassVar[str]
+
+    @staticmethod
+    def _read(text: str) -> float:
+        raise NotImplementedError
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises ValueError."""
         try:
-            return cls(parse_duration(text))
+            return cls(cls._read(text))
         except typer.BadParameter as error:
             raise ValueError(error.message) from None
 
 
-class Share(float):
+class Seconds(_Unit):
+    """A length of time."""
+
+    PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+
+    @staticmethod
+    def _read(text: str) -> float:
+        return parse_duration(text)
+
+
+class Share(_Unit):
     """A part of all, from 0 to 1."""
 
-    PATTERN = r"^([0-9]+(\.[0-9]+)?%|0(\.[0-9]+)?|1(\.0+)?)$"
+    PATTERN = r"^([0-9]*(\.[0-9]+)?%|0(\.[0-9]+)?|\.[0-9]+|1(\.0+)?)$"
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        found = _SHARE.fullmatch(text)
-        share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
-        if not 0 <= share <= 1:
-            raise ValueError(f"{shown(text)} is no share; write 30% or 0.3")
-        return cls(share)
+    @staticmethod
+    def _read(text: str) -> float:
+        return parse_share(text)
 
 
-class PerSecond(float):
-    """So many a second."""
+class PerSecond(_Unit):
+    """A number of orders per second; its unit is required."""
 
     PATTERN = r"^[0-9]+(\.[0-9]+)?/(s|m)$"
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        found = _RATE.fullmatch(text)
-        rate = float(found[1]) / (60 if found[2] == "m" else 1) if found else 0.0
-        if not 0 < rate <= FASTEST:
-            raise ValueError(f"{shown(text)} is no rate from above 0 to {FASTEST:,}/s; write 50/s or 3000/m")
-        return cls(rate)
+    @staticmethod
+    def _read(text: str) -> float:
+        if not re.fullmatch(PerSecond.PATTERN, text):
+            raise typer.BadParameter(f"{shown(text)} is not a rate; write 50/s or 3000/m.")
+        return parse_rate(text)
 
 
-UNITS: tuple[type[Seconds | Share | PerSecond], ...] = (Seconds, Share, PerSecond)
+UNITS: tuple[type[_Unit], ...] = (Seconds, Share, PerSecond)
 
 
 def read(kind: type[Any], value: object) -> Any:

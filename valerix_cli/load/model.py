@@ -7,8 +7,6 @@ import msgspec
 from valerix_cli.gates import DURATION, RATE, SHARE, Check
 from valerix_cli.load.orders import Mix
 
-FASTEST = 1_000_000  # orders per second that a plan may ask for
-
 METRICS: Mapping[str, str] = {
     "p50": DURATION,
     "p90": DURATION,

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from valerix_cli.escaping import escape_values
 from valerix_cli.top.model import Seen, Snapshot
 from valerix_cli.top.panels.room import Room
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 Draw = Callable[[Snapshot, Room], RenderableType]
 Part = Callable[[Snapshot], Seen[Any]]
@@ -42,7 +42,7 @@ class Panel(VerticalScroll, can_focus=True):
         snapshot = escape_values(snapshot)
         self._snapshot = snapshot
         seen = self._part(snapshot)
-        old = f", {say_duration(seen.age)} old" if seen.fault and seen.age else ""
+        old = f", {format_duration(seen.age)} old" if seen.fault and seen.age else ""
         self.border_title = self._titled(old)
         self._body.update(self._drawn(snapshot, seen))
 

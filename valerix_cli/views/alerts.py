@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.prometheus import Alert
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, fine_clock, table
 
 _LIKE = {"firing": "open", "pending": "pending", "ended": "closed"}
@@ -42,7 +42,7 @@ def alerts_view(alerts: Sequence[Alert], rules: int | None = None) -> Renderable
                 one.alert,
                 coloured(one.state, _LIKE[one.state]),
                 one.severity,
-                say_duration((now - one.since).total_seconds()),
+                format_duration((now - one.since).total_seconds()),
                 f"{one.summary}. {one.description}",
                 one.runbook,
             ]

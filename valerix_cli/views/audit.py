@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _MARKS = {"held": "ok", "violated": "VIOLATED", "unsettled": "unsettled", "not-checked": "not checked"}
@@ -24,7 +24,7 @@ _LIKE = {"clean": "confirmed", "held": "confirmed", "violated": "dead", "unsettl
 def audit_view(audit: Audit) -> RenderableType:
     parts: list[RenderableType] = [_rules(audit), Text()]
     parts += [Text(line) for one in audit.invariants for line in _examples(one)]
-    parts += [Text(f"Compared: {_compared(audit)} in {say_duration(audit.seconds)}.")]
+    parts += [Text(f"Compared: {_compared(audit)} in {format_duration(audit.seconds)}.")]
     parts += [Text(f"Not checked: {left}.") for left in audit.not_checked]
     if audit.verdict == "clean" and audit.without_orders:
         parts.append(coloured(_WITHOUT_ORDERS, "queued"))

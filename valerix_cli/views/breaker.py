@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Breaker, BreakerTransition, BreakerWindow, ReplicaBreaker
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import clock, coloured, fine_clock, table
 
 
@@ -24,7 +24,7 @@ def breaker_view(breaker: Breaker) -> RenderableType:
                 coloured(one.state),
                 clock(one.since),
                 window(one.window),
-                "" if one.retry_in_seconds is None else f"in {say_duration(one.retry_in_seconds)}",
+                "" if one.retry_in_seconds is None else f"in {format_duration(one.retry_in_seconds)}",
                 why(one),
             ]
             for one in breaker.replicas

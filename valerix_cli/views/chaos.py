@@ -5,14 +5,14 @@ from rich.text import Text
 
 from valerix_cli.clients.chaos_text import gremlins, summary
 from valerix_cli.clients.wire import Activation, Chaos, Hits
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import clock, facts, table
 
 
 def activation_view(activation: Activation) -> RenderableType:
     rows = [
         ("gremlins", summary(activation)),
-        ("left", say_duration(activation.remaining_seconds) if activation.remaining_seconds else "ended"),
+        ("left", format_duration(activation.remaining_seconds) if activation.remaining_seconds else "ended"),
         ("seed", str(activation.seed)),
         ("since", clock(activation.set_at)),
         ("known to", ", ".join(activation.acknowledged) or "no replica yet"),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from valerix_cli.checks import Status
 from valerix_cli.doctor.model import Check, Diagnosis
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE: dict[Status, str] = {"ok": "confirmed", "warning": "queued", "failed": "dead", "skipped": ""}
@@ -51,4 +51,4 @@ def _conclusion(found: Diagnosis) -> str:
         for status in _LIKE
         if (count := counts[status])
     ]
-    return f"{', '.join(said)}, in {say_duration(found.seconds)}."
+    return f"{', '.join(said)}, in {format_duration(found.seconds)}."

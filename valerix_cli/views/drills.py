@@ -5,7 +5,7 @@ from rich.text import Text
 
 from valerix_cli.drills.receipt import Comparison, Injection, Receipt
 from valerix_cli.results import DrillLine, RunLine
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import clock, coloured, facts, table
 
 MARKS = {"held": "ok", "missed": "MISSED", "violated": "VIOLATED", "not-measured": "not measured"}
@@ -30,7 +30,12 @@ def drills_view(drills: list[DrillLine]) -> RenderableType:
         "faults",
         "teaches",
         rows=[
-            [one.name, say_duration(one.load_seconds), "; ".join(one.faults) or "none, only load", _first(one.teaches)]
+            [
+                one.name,
+                format_duration(one.load_seconds),
+                "; ".join(one.faults) or "none, only load",
+                _first(one.teaches),
+            ]
             for one in drills
         ],
         wrap=("faults", "teaches"),
@@ -94,14 +99,14 @@ def summary(receipt: Receipt) -> list[tuple[str, str]]:
     hits = sum(injection.hits for injection in receipt.injections)
     rows = [
         ("drill", f"{receipt.drill}, seed {receipt.seed}, against {receipt.context}"),
-        ("run", f"{receipt.run}, {clock(receipt.started_at)}, took {say_duration(receipt.seconds)}"),
+        ("run", f"{receipt.run}, {clock(receipt.started_at)}, took {format_duration(receipt.seconds)}"),
         ("orders", f"{receipt.orders:,} by {receipt.requests:,} requests: {counts(receipt.outcomes)}"),
         ("injected", str(hits) if receipt.injections else "nothing: there are no faults in it"),
     ]
     if receipt.opened_after is not None:
-        rows.append(("breaker", f"opened {say_duration(receipt.opened_after)} after the first fault"))
+        rows.append(("breaker", f"opened {format_duration(receipt.opened_after)} after the first fault"))
     if receipt.recovered_after is not None:
-        rows.append(("recovered", f"{say_duration(receipt.recovered_after)} after the last fault was over"))
+        rows.append(("recovered", f"{format_duration(receipt.recovered_after)} after the last fault was over"))
     if receipt.replays:
         rows.append(("replays", receipt.replays))
     return [*rows, ("again", receipt.again)]
@@ -139,7 +144,9 @@ def struck(one: Injection) -> str:
         return f"{one.rolls:,} attempts"
     if one.kind == "flush":
         return "keys"
-    return ", ".join(f"{each.name} back after {say_duration(each.back_after or 0)}" for each in one.struck) or "nothing"
+    return (
+        ", ".join(f"{each.name} back after {format_duration(each.back_after or 0)}" for each in one.struck) or "nothing"
+    )
 
 
 def comparison_view(found: Comparison) -> RenderableType:

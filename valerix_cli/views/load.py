@@ -7,7 +7,7 @@ from rich.text import Text
 
 from valerix_cli.gates import Check, say
 from valerix_cli.load.model import METRICS, Latency, LoadResult, Plan, Snapshot
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, facts, table
 
 _MARKS = {True: "held", False: "MISSED", None: "not measured"}
@@ -25,7 +25,7 @@ def pace(plan: Plan) -> str:
 def snapshot_view(seen: Snapshot) -> RenderableType:
     return facts(
         [
-            ("after", say_duration(seen.elapsed)),
+            ("after", format_duration(seen.elapsed)),
             ("answered", f"{seen.orders:,}, {seen.recent_throughput:,.0f}/s now, {seen.in_flight:,} under way"),
             ("outcomes", _counts(seen.outcomes)),
             ("latency", _latency(seen.latency)),
@@ -35,7 +35,7 @@ def snapshot_view(seen: Snapshot) -> RenderableType:
 
 def snapshot_line(seen: Snapshot) -> str:
     return (
-        f"{say_duration(seen.elapsed)}: {seen.orders:,} answered, {seen.recent_throughput:,.0f}/s, "
+        f"{format_duration(seen.elapsed)}: {seen.orders:,} answered, {seen.recent_throughput:,.0f}/s, "
         f"{seen.in_flight:,} under way; {_latency(seen.latency)}; {_counts(seen.outcomes)}"
     )
 
@@ -43,7 +43,7 @@ def snapshot_line(seen: Snapshot) -> str:
 def result_view(result: LoadResult) -> RenderableType:
     rows: list[tuple[str, RenderableType]] = [
         ("load", f"{pace(result.plan)}, {_items(result.plan)}, seed {result.plan.seed}"),
-        ("orders", f"{result.orders:,} in {say_duration(result.seconds)}, {result.throughput:,.1f}/s"),
+        ("orders", f"{result.orders:,} in {format_duration(result.seconds)}, {result.throughput:,.1f}/s"),
         ("outcomes", _counts(result.outcomes)),
         (
             "requests",
@@ -70,7 +70,7 @@ def _checks(checks: list[Check]) -> RenderableType:
 def _bottleneck(result: LoadResult) -> str:
     return (
         f"The sender itself is what was measured: it used {result.cpu:.0%} of a core at {result.throughput:,.0f}/s"
-        f" and was up to {say_duration(result.behind)} behind its plan."
+        f" and was up to {format_duration(result.behind)} behind its plan."
     )
 
 

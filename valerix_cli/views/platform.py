@@ -12,7 +12,7 @@ from valerix_cli.local.journal import Notice
 from valerix_cli.local.reading import LogLine
 from valerix_cli.local.state import Database, Service, Stack
 from valerix_cli.local.status import Alerts, PlatformStatus, ServiceStatus
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import fine_clock, table
 
 _COLOURS = {
@@ -84,7 +84,7 @@ def _alerts(alerts: Alerts) -> Text:
 def _since(status: PlatformStatus) -> str:
     if status.uptime_seconds is None:
         return ""
-    return f" for {say_duration(status.uptime_seconds)}, supervised by pid {status.supervisor_pid}"
+    return f" for {format_duration(status.uptime_seconds)}, supervised by pid {status.supervisor_pid}"
 
 
 def _status_table(status: PlatformStatus) -> RenderableType:
@@ -132,7 +132,7 @@ def _life(one: Service | Database, now: datetime) -> list[RenderableType]:
     restarts = "" if one.restarts is None else str(one.restarts)
     return [
         "" if one.pid is None else str(one.pid),
-        "" if one.since is None else say_duration((now - one.since).total_seconds()),
+        "" if one.since is None else format_duration((now - one.since).total_seconds()),
         f"{restarts} (last exit {one.last_exit})" if one.restarts else restarts,
     ]
 

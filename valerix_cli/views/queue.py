@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Queue, Requeued
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import facts
 
 
@@ -13,7 +13,7 @@ def queue_view(queue: Queue) -> RenderableType:
     return facts(
         [
             ("queued", f"{queue.depth} of at most {queue.cap}"),
-            ("oldest", "none waits" if oldest is None else say_duration(max(0.0, oldest))),
+            ("oldest", "none waits" if oldest is None else format_duration(max(0.0, oldest))),
             ("dead", Text(str(queue.dead), style="bold red" if queue.dead else "")),
             *([("misdated", Text(str(queue.misdated), style="bold red"))] if queue.misdated else []),
         ]

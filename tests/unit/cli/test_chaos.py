@@ -11,9 +11,10 @@ from tests.unit.cli.samples import activation
 from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.chaos_text import notice
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Count
-from valerix_cli.commands.chaos import again, changed, latest, parse_delay, parse_rate, parse_ttl
+from valerix_cli.commands.chaos import again, changed, latest, parse_delay, parse_ttl
 from valerix_cli.errors import CliError
 from valerix_cli.options import MOST
+from valerix_cli.units import parse_share
 from valerix_cli.views.chaos import chaos_line
 
 
@@ -67,13 +68,13 @@ def test_a_new_seed_and_reason_go_before_those_that_are_live() -> None:
 
 @pytest.mark.parametrize(("typed", "rate"), [("0.3", 0.3), ("30%", 0.3), ("1", 1.0), ("0", 0.0)])
 def test_a_rate_is_a_share_or_a_percentage(typed: str, rate: float) -> None:
-    assert math.isclose(parse_rate(typed), rate)
+    assert math.isclose(parse_share(typed), rate)
 
 
 @pytest.mark.parametrize("typed", ["30", "-0.1", "nan", "half", "101%", "%"])
 def test_what_is_no_share_is_refused(typed: str) -> None:
     with pytest.raises(typer.BadParameter):
-        parse_rate(typed)
+        parse_share(typed)
 
 
 def test_the_undo_of_turning_off_is_turning_on_with_the_same_seed() -> None:

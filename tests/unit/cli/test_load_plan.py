@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valerix_cli.clients.sends import Wanted
-from valerix_cli.commands.load import error_of, parse_rate
+from valerix_cli.commands.load import error_of
 from valerix_cli.drills.units import PerSecond, Seconds
 from valerix_cli.load import Load, LoadResult, Plan, run
 from valerix_cli.load.model import Seen
 from valerix_cli.load.wire import Answer
-from valerix_cli.units import parse_positive_duration
+from valerix_cli.units import parse_positive_duration, parse_rate
 
 ALWAYS_THE_SAME = settings(derandomize=True, database=None, max_examples=150, deadline=None)
 MOST = 400  # orders of one plan, so that a test is over soon

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from valerix_cli.units import parse_duration, say_duration
+from valerix_cli.units import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_what_is_no_length_of_time_is_refused(typed: str) -> None:
     [(0.012, "12 ms"), (3.44, "3.4 s"), (58.2, "58 s"), (60, "60 s"), (125, "2 m 05 s"), (12_000, "3 h 20 m")],
 )
 def test_a_length_of_time_is_said_in_two_figures(seconds: float, said: str) -> None:
-    assert say_duration(seconds) == said
+    assert format_duration(seconds) == said

@@ -35,7 +35,7 @@ SLIPS = [
     ("opened within 10s", "opened within ages", 8, "not a length of time"),
     ("delay: 5s", "delay: fast", 6, "not a length of time"),
     ("rate: 1.0", "rate: 1.5", 6, "no share"),
-    ("rate: 50/s", "rate: 50", 3, "no rate"),
+    ("rate: 50/s", "rate: 50", 3, "not a rate"),
     ("rate: 50/s", "rate: 50/s, clients: 5", 3, "either a `rate` or `clients`"),
     (", ttl: 15s", ", ttl: 16m", 6, "at most 900 s"),
     (", ttl: 15s", ", kill: order", 6, "this is gremlin and kill"),
@@ -79,7 +79,7 @@ SLIPS = [
     ("window: 10s", "window: 1:30", 4, "not a length of time"),
     ("seed: 42", "seed: 1_000", 2, "a whole number, not "),
     ("seed: 42", f"seed: {'9' * 400}", 2, "a whole number, not "),
-    ("rate: 50/s", "rate: 1e400/s", 3, "no rate"),
+    ("rate: 50/s", "rate: 1e400/s", 3, "not a rate"),
 ]
 
 

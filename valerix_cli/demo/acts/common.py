@@ -7,7 +7,7 @@ from valerix_cli.clients.wire import Order
 from valerix_cli.demo.play import Missed, Play
 from valerix_cli.results import Step
 from valerix_cli.trace import tell
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 
 def have_calm(play: Play) -> None:
@@ -101,4 +101,4 @@ def said(cause: str) -> str:
 def lasting(play: Play) -> Callable[[], str]:
     """How long it has been since now."""
     began = play.scene.clock()
-    return lambda: say_duration(play.scene.clock() - began)
+    return lambda: format_duration(play.scene.clock() - began)

@@ -8,7 +8,7 @@ from valerix_cli.demo.acts.common import are_closed, confirmed, deducted_once, h
 from valerix_cli.demo.play import Missed, Play
 from valerix_cli.demo.pulse import Pulse
 from valerix_cli.demo.scene import RATE
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 _FAST = 0.5  # seconds: what p95 has to be below, on a slow machine too
 _FULL = 0.9  # of the rate at which orders are sent
@@ -27,7 +27,7 @@ def calm(play: Play) -> None:
         now = play.scene.pulse
         return f"{now.throughput or 0:.1f} a second, p95 {_say(now.p95)}, {say_breakers(play)}"
 
-    seen = play.until(at_ease, f"{RATE:g} orders a second, nearly all within {say_duration(_FAST)}", instead)
+    seen = play.until(at_ease, f"{RATE:g} orders a second, nearly all within {format_duration(_FAST)}", instead)
     play.see("orders", f"{seen.throughput:.1f} a second, of {play.scene.item}")
     play.see("latency", f"half within {_say(seen.p50)}, 95 of 100 within {_say(seen.p95)}")
     play.see("breakers", say_breakers(play))
@@ -82,4 +82,4 @@ def _answer(sent: Sent) -> str:
 
 
 def _say(seconds: float | None) -> str:
-    return "not known" if seconds is None else say_duration(seconds)
+    return "not known" if seconds is None else format_duration(seconds)

@@ -16,7 +16,7 @@ from valerix_cli.demo.acts.common import (
     see_life,
 )
 from valerix_cli.demo.play import Missed, Play
-from valerix_cli.units import percent, say_duration
+from valerix_cli.units import format_duration, percent
 
 _SLOW = 1.0  # seconds of p95 that nobody takes for calm
 _FAST = 0.5  # seconds that an answer takes at most when nothing is waited for
@@ -30,8 +30,8 @@ def slow(play: Play) -> None:
     have_calm(play)
     before = play.scene.pulse.p95
     _slow_down(play)
-    p95 = play.until(lambda: _p95_above(play, _SLOW), f"p95 above {say_duration(_SLOW)}", lambda: _p95(play))
-    play.see("p95", f"{say_duration(before or 0)} before, {say_duration(p95)} now")
+    p95 = play.until(lambda: _p95_above(play, _SLOW), f"p95 above {format_duration(_SLOW)}", lambda: _p95(play))
+    play.see("p95", f"{format_duration(before or 0)} before, {format_duration(p95)} now")
     _see_open(play)
 
 
@@ -40,11 +40,11 @@ def fast_failure(play: Play) -> None:
     if scene.session.inventory.chaos().live is None or not are_open(play):
         _slow_down(play)
         _see_open(play)
-    sent = play.until(lambda: _queued_at_once(play), f"an order answered within {say_duration(_FAST)}")
+    sent = play.until(lambda: _queued_at_once(play), f"an order answered within {format_duration(_FAST)}")
     assert sent.order is not None  # noqa: S101 - it is queued # nosec B101
     play.see("one order", f"{sent.status} {sent.order.status} in {sent.milliseconds:.0f} ms ({sent.order.reason})")
     play.see("its id", str(sent.order.order_id))
-    play.until(lambda: not _p95_above(play, _FAST), f"p95 below {say_duration(_FAST)} again", lambda: _p95(play))
+    play.until(lambda: not _p95_above(play, _FAST), f"p95 below {format_duration(_FAST)} again", lambda: _p95(play))
     play.see("p95", f"{_p95(play)}, with the gremlin still there: {_left(play)}")
     play.see("backlog", f"{scene.pulse.backlog} orders are accepted, stored and wait for an outcome")
 
@@ -90,7 +90,7 @@ def schrodinger(play: Play) -> None:
 def _slow_down(play: Play) -> None:
     play.go_on()
     live = play.scene.unleash(_LIVES, latency=True, latency_ms=_LATE, latency_rate=1.0)
-    play.see("gremlin", f"{summary(live)}; ends by itself in {say_duration(live.ttl_seconds)}")
+    play.see("gremlin", f"{summary(live)}; ends by itself in {format_duration(live.ttl_seconds)}")
 
 
 def _see_open(play: Play) -> None:
@@ -132,7 +132,7 @@ def _p95_above(play: Play, seconds: float) -> float | None:
 
 def _p95(play: Play) -> str:
     p95 = play.scene.pulse.p95
-    return "not known" if p95 is None else say_duration(p95)
+    return "not known" if p95 is None else format_duration(p95)
 
 
 def _is_empty(play: Play) -> bool:
@@ -141,7 +141,7 @@ def _is_empty(play: Play) -> bool:
 
 def _left(play: Play) -> str:
     left = play.scene.pulse.left
-    return "its time is up" if left is None else f"{say_duration(left)} left"
+    return "its time is up" if left is None else f"{format_duration(left)} left"
 
 
 def _hits(ended: Activation) -> str:

@@ -5,7 +5,7 @@ from valerix_cli.demo.acts.common import have_calm
 from valerix_cli.demo.forgery import ORDER_ID
 from valerix_cli.demo.play import Play, Violated
 from valerix_cli.errors import ExitCode
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 
 
 def receipt(play: Play) -> None:
@@ -18,7 +18,7 @@ def receipt(play: Play) -> None:
     play.see("compared", f"{seen.deductions:,} deductions, {seen.events:,} steps, {seen.ledger_lines:,} ledger lines")
     play.see("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was told")
     play.see("invariants", f"{held} of {len(found.invariants)} held")
-    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {say_duration(found.seconds)}")
+    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 
 
 def forged(play: Play) -> None:
@@ -37,7 +37,7 @@ def forged(play: Play) -> None:
         scene.forgery.undo()
     play.see("undone", "that line deleted, that one given back")
     found = _clean(play, "the audit to be clean again")
-    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {say_duration(found.seconds)}")
+    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 
 
 def _clean(play: Play, what: str) -> Audit:

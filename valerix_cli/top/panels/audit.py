@@ -5,7 +5,7 @@ from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
 from valerix_cli.top.panels.room import Room
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 
 _LIKE = {"clean": "confirmed", "violated": "dead", "unsettled": "queued"}
@@ -18,7 +18,7 @@ def draw(audit: Audit, _: Room) -> RenderableType:
     return Text("\n").join(
         [
             Text.assemble(_verdict(audit), f" at {audit.at.astimezone():%H:%M:%S}"),
-            Text(f"{orders:,} orders in {say_duration(audit.seconds)}: {held} rules held, {unchecked} not checked"),
+            Text(f"{orders:,} orders in {format_duration(audit.seconds)}: {held} rules held, {unchecked} not checked"),
             *(_broken(one) for one in audit.invariants if one.examples),
         ]
     )

@@ -8,7 +8,7 @@ from rich.text import Text
 from valerix_cli.clients.wire import Breaker, BreakerTransition, ReplicaBreaker
 from valerix_cli.top.panels.room import Room
 from valerix_cli.top.timeline import MARKS, timeline
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.breaker import why, window
 from valerix_cli.views.tables import coloured
 
@@ -41,4 +41,4 @@ def _replica(one: ReplicaBreaker, history: list[BreakerTransition], now: datetim
 def _next(one: ReplicaBreaker) -> str:
     if one.state == "half-open":
         return ", one trial at a time"
-    return "" if one.retry_in_seconds is None else f", next trial in {say_duration(one.retry_in_seconds)}"
+    return "" if one.retry_in_seconds is None else f", next trial in {format_duration(one.retry_in_seconds)}"

@@ -6,7 +6,7 @@ from rich.text import Text
 from valerix_cli.clients.chaos_text import gremlins
 from valerix_cli.clients.wire import Activation, Chaos, Count
 from valerix_cli.top.panels.room import Room
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 
 
@@ -14,7 +14,7 @@ def draw(chaos: Chaos, _: Room) -> RenderableType:
     drill = [_short(f"Drill {chaos.drill.drill} runs, by {chaos.drill.by}.")] if chaos.drill else []
     if chaos.live is None:
         return Group(*drill, Text("Halted: none can be turned on." if chaos.halted else "None is live."))
-    left = f"live for {say_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
+    left = f"live for {format_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
     return Group(
         *drill, coloured(left, "queued"), *(_line(chaos.live, name, what) for name, what in gremlins(chaos.live))
     )

@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from valerix_cli.top.model import Snapshot
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 
 
@@ -12,7 +12,7 @@ def draw(snapshot: Snapshot | None, name: str, *, paused: bool) -> Text:
         return Text(f"valerix top  {name}  asking …")
     services = snapshot.services.value
     state = services.state if services and not snapshot.services.fault else "unreachable"
-    long = f" for {say_duration(services.seconds)}" if services and services.seconds is not None else ""
+    long = f" for {format_duration(services.seconds)}" if services and services.seconds is not None else ""
     return Text.assemble(
         f"valerix top  {name}  ",
         coloured(f"{state}{long}", "confirmed" if state == "running" else "dead"),

@@ -5,13 +5,13 @@ from rich.text import Text
 
 from valerix_cli.clients.wire import Queue
 from valerix_cli.top.panels.room import Room
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 
 
 def draw(queue: Queue, _: Room) -> RenderableType:
     oldest = queue.oldest_age_seconds
-    waits = "" if oldest is None else f", oldest {say_duration(oldest)}"
+    waits = "" if oldest is None else f", oldest {format_duration(oldest)}"
     return Text.assemble(
         coloured(f"{queue.depth:,} queued{waits}", "queued" if queue.depth else ""),
         f" of {queue.cap:,} at most, " if oldest is None else ", ",

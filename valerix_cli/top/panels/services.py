@@ -7,7 +7,7 @@ from rich.text import Text
 
 from valerix_cli.top.model import Process, Services
 from valerix_cli.top.panels.room import Room
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE = {"ok": "confirmed", "running": "confirmed", "down": "dead", "unreachable": "dead", "backing-off": "dead"}
@@ -45,7 +45,7 @@ def _like(word: str) -> Text:
 
 
 def _since(one: Process) -> str:
-    return "" if one.seconds is None else say_duration(one.seconds)
+    return "" if one.seconds is None else format_duration(one.seconds)
 
 
 def _restarts(one: Process) -> str:

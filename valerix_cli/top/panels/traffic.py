@@ -8,7 +8,7 @@ from rich.text import Text
 from valerix_cli.top.drawing import latency_bar, latency_chart, sparkline
 from valerix_cli.top.panels.room import Room
 from valerix_cli.top.rates import LIMIT, Traffic
-from valerix_cli.units import say_duration
+from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 
 _OVER = " over limit"
@@ -43,7 +43,7 @@ def _rate(per_second: float) -> str:
 def _say(seconds: float | None) -> str:
     if seconds is None:
         return "-"
-    return "> 10 s" if math.isinf(seconds) else say_duration(seconds)
+    return "> 10 s" if math.isinf(seconds) else format_duration(seconds)
 
 
 def _chart(traffic: Traffic, width: int) -> list[Text]:
