@@ -34,7 +34,7 @@ SLIPS = [
     ("breaker closed", "breaker shut", 9, "perhaps breaker closed"),
     ("opened within 10s", "opened within ages", 8, "not a length of time"),
     ("delay: 5s", "delay: fast", 6, "not a length of time"),
-    ("rate: 1.0", "rate: 1.5", 6, "no share"),
+    ("rate: 1.0", "rate: 1.5", 6, "not a share"),
     ("rate: 50/s", "rate: 50", 3, "not a rate"),
     ("rate: 50/s", "rate: 50/s, clients: 5", 3, "either a `rate` or `clients`"),
     (", ttl: 15s", ", ttl: 16m", 6, "at most 900 s"),
