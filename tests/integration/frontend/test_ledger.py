@@ -9,6 +9,7 @@ from services.frontend.ledger import KEPT, KEY, Ledger
 
 NOW = 1_790_000_000.0
 LASTS = 43_200
+PATIENCE = 5.0  # seconds that Redis may take on a busy machine
 
 
 class Clock:
@@ -20,14 +21,14 @@ class Clock:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    opened = open_redis(redis_url, name="test")
+    opened = open_redis(redis_url, name="test", socket_timeout=PATIENCE, connect_timeout=PATIENCE)
     async with closing(opened):
         yield opened
 
 
 async def replica(redis: Redis, clock: Clock, generation: str) -> Ledger:
     """A replica that has just started."""
-    ledger = Ledger(BestEffort(redis), LASTS, generation=generation, clock=clock)
+    ledger = Ledger(BestEffort(redis, PATIENCE), LASTS, generation=generation, clock=clock)
     await ledger.exchange()
     return ledger
 
@@ -83,7 +84,7 @@ async def test_a_key_of_another_type_is_replaced(redis: Redis, command: tuple[st
     await redis.delete(KEY)
     await redis.execute_command(command[0], KEY, *command[1:])  # type: ignore[no-untyped-call]  # redis-py has no types for it
     for _ in range(2):
-        first._redis = BestEffort(redis)  # noqa: SLF001 - it would leave a Redis that refused it alone for a second
+        first._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - it would leave a Redis that refused it alone for a second
         await first.exchange()
     assert await redis.type(KEY) == b"zset"
     assert (await replica(redis, clock, "second")).accepts("first", "mine")
@@ -110,7 +111,7 @@ async def test_without_redis_each_replica_goes_by_what_it_knows(redis: Redis) ->
     await away.exchange()
     await away.end_session("mine", NOW + 60)
     assert (away.accepts("away", "mine"), away.accepts("away", "x"), away.accepts("first", "x")) == (False, True, False)
-    away._redis = BestEffort(redis)  # noqa: SLF001 - Redis is back
+    away._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - Redis is back
     await away.exchange()
     await first.exchange()
     assert (first.accepts("away", "mine"), first.accepts("away", "x"), away.accepts("first", "x")) == (

@@ -108,10 +108,10 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_at_any_concurrency(
 
 
 def test_a_gremlin_dies_with_its_lease_even_if_nobody_ends_it(shop: Shop) -> None:
-    shop.chaos(crash_rate=1.0, ttl_seconds=1)
+    shop.chaos(crash_rate=1.0, ttl_seconds=3)
     assert shop.place().status_code == 202
     eventually(
-        lambda: shop.operator.get(f"{shop.inventory.url}/api/admin/chaos").json()["live"] is None, 3, "the lease's end"
+        lambda: shop.operator.get(f"{shop.inventory.url}/api/admin/chaos").json()["live"] is None, 30, "the lease's end"
     )
     eventually(lambda: shop.place().status_code == 201, 15, "business as usual")
 

@@ -22,6 +22,7 @@ from valerix_cli.audit.examine import audit
 pytestmark = [needs_pgbouncer, pytest.mark.timed]
 
 SERVER_SESSIONS = 4  # of each role, fewer than the services have connections
+PATIENCE = 10.0  # seconds that a connection may take on a busy machine
 
 
 class Place(NamedTuple):
@@ -85,7 +86,7 @@ def test_orders_that_race_and_are_repeated_have_one_effect_each(place: Place, sh
         for number in range(4)  # two at each replica
     ]
     answers = asyncio.run(send_all(requests, 32))
-    assert {answer.status_code for answer in answers} <= {201, 202, 409}
+    assert {answer.status_code for answer in answers} <= {201, 202, 409, 503}  # the last where a commit took too long
     shop.wait_settled(30, item)
     replayed = asyncio.run(send_all(requests, 32))
     ids = {key: {a.json()["order_id"] for r, a in zip(requests, replayed, strict=True) if r[1] == key} for key in keys}
@@ -122,9 +123,9 @@ async def test_a_transaction_whose_process_was_stopped_is_ended_by_the_server(pl
     ):
 
         async def stop_in_mid_transaction() -> None:
-            async with stopped.connection() as conn, conn.transaction():
+            async with stopped.connection(PATIENCE) as conn, conn.transaction():
                 await conn.execute("UPDATE inventory SET quantity = quantity - 1 WHERE item_id = %s", [item])
-                async with other.connection() as waiting:
+                async with other.connection(PATIENCE) as waiting:
                     await waiting.execute("UPDATE inventory SET quantity = quantity WHERE item_id = %s", [item])
                 await conn.execute("SELECT 1")  # it wakes up
 
@@ -136,7 +137,7 @@ async def test_a_transaction_whose_process_was_stopped_is_ended_by_the_server(pl
 async def test_a_statement_that_takes_too_long_is_ended_by_the_server(place: Place) -> None:
     async with (
         open_pool(place.pooled["order_service"], name="slow", size=1, pooled=True) as pool,
-        pool.connection() as conn,
+        pool.connection(PATIENCE) as conn,
     ):
         conn.limit = 20.0
         with pytest.raises(psycopg.errors.QueryCanceled, match="statement timeout"):
@@ -149,7 +150,7 @@ async def test_statements_that_are_run_often_are_not_prepared_in_a_session_of_so
     async with open_pool(place.pooled["order_service"], name="often", size=12, pooled=True) as pool:
 
         async def ask() -> None:
-            async with pool.connection(10) as conn:
+            async with pool.connection(PATIENCE) as conn:
                 for number in range(20):  # psycopg prepares what it has run five times
                     cursor = await conn.execute("SELECT %s + 1", [number])
                     assert await cursor.fetchone() == (number + 1,)
