@@ -1,4 +1,4 @@
-"""What an operator looks at and does: the breaker and the queue."""
+"""The admin endpoints of the breaker and the queue. Operators only."""
 
 import uuid
 from typing import Literal
@@ -14,25 +14,25 @@ from services.common.postgres import Pool
 from services.common.problems import responses
 from services.common.refusals import InvalidBody
 from services.order import store, usecases, wakeups
+from services.order.breaker_sync import BreakersView, BreakerSync
 from services.order.domain import Order
-from services.order.fleet import Fleet, FleetView
 
 
 class ForceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the breaker is to do; `auto` lets the calls decide again."""
+    """The state to force; `auto` returns the breaker to automatic operation."""
 
     state: Literal["open", "closed", "auto"]
 
 
 class RequeueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One dead or misdated order, or all of them."""
+    """One dead or misdated order (`order_id`), or all of them."""
 
     order_id: uuid.UUID | None = None
     all: bool = False
 
 
 class QueueView(msgspec.Struct, frozen=True):
-    """What waits. `dead_orders` are the newest hundred; the times of `misdated` orders are about to be corrected."""
+    """The queue's size. `dead_orders` are the newest hundred; the times of `misdated` orders will be corrected."""
 
     depth: int
     oldest_age_seconds: float | None
@@ -43,16 +43,16 @@ class QueueView(msgspec.Struct, frozen=True):
 
 
 class PlatformView(msgspec.Struct, frozen=True):
-    """Which platform this is: made with its database of orders, and kept when that is restored."""
+    """The platform's id: created with the order database, and restored with it."""
 
     id: uuid.UUID
 
 
-class Requeued(msgspec.Struct, frozen=True):
+class RequeueResult(msgspec.Struct, frozen=True):
     requeued: list[uuid.UUID]
 
 
-EITHER_ONE_OR_ALL = {
+REQUEUE_BODY_SCHEMA = {
     "title": "RequeueBody",
     "oneOf": [
         {
@@ -72,14 +72,14 @@ EITHER_ONE_OR_ALL = {
 _force = msgspec.json.Decoder(ForceBody)
 _requeue = msgspec.json.Decoder(RequeueBody)
 
-DEAD_SHOWN = 100
+MAX_DEAD_ORDERS = 100
 
 
 @get("/api/admin/breaker", tags=["admin"], guards=[operator_only], responses=responses(401, 403))
-async def get_breaker(state: State) -> FleetView:
-    """Every replica's breaker, and their transitions."""
-    fleet: Fleet = state.fleet
-    return await fleet.view()
+async def get_breaker(state: State) -> BreakersView:
+    """Return the breaker of each replica, and their transitions."""
+    breaker_sync: BreakerSync = state.breaker_sync
+    return await breaker_sync.view()
 
 
 @post(
@@ -90,17 +90,17 @@ async def get_breaker(state: State) -> FleetView:
     responses=responses(401, 403, 413, 415, 422),
     status_code=200,
 )
-async def force_breaker(state: State, body: RawBody) -> FleetView:
-    """Force every replica's breaker open or closed, or let it decide again."""
+async def force_breaker(state: State, body: RawBody) -> BreakersView:
+    """Force the breaker of every replica open or closed, or return it to automatic operation."""
     wanted = bodies.decode(body, _force)
-    fleet: Fleet = state.fleet
-    await fleet.force(None if wanted.state == "auto" else wanted.state)
-    return await fleet.view()
+    breaker_sync: BreakerSync = state.breaker_sync
+    await breaker_sync.force(None if wanted.state == "auto" else wanted.state)
+    return await breaker_sync.view()
 
 
 @get("/api/admin/platform", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
 async def get_platform(state: State) -> PlatformView:
-    """Which platform this is, for a client to write into its journal."""
+    """Return the platform's id, which clients write into their journals."""
     pool: Pool = state.pool
     async with pool.connection() as conn:
         return PlatformView(await store.platform_id(conn))
@@ -108,28 +108,28 @@ async def get_platform(state: State) -> PlatformView:
 
 @get("/api/admin/queue", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
 async def get_queue(state: State) -> QueueView:
-    """How much waits, for how long, and what needs an operator."""
-    seen = await state.backlog.look()
+    """Return the depth and age of the queue, and the dead orders."""
+    stats = await state.backlog.refresh()
     pool: Pool = state.pool
     async with pool.connection() as conn:
-        dead = await store.page_with_status(conn, "dead", None, None, DEAD_SHOWN)
+        dead = await store.page_with_status(conn, "dead", None, None, MAX_DEAD_ORDERS)
     orders = [order for _, order in dead]
-    return QueueView(seen.depth, seen.oldest_age, seen.dead, state.backlog.cap, orders, seen.misdated)
+    return QueueView(stats.depth, stats.oldest_age, stats.dead, state.backlog.cap, orders, stats.misdated)
 
 
 @post(
     "/api/admin/queue/requeue",
     tags=["admin"],
     guards=[operator_only, bodies.json_only],
-    operation_class=bodies.described(RequeueBody, schema=EITHER_ONE_OR_ALL),
+    operation_class=bodies.described(RequeueBody, schema=REQUEUE_BODY_SCHEMA),
     responses=responses(401, 403, 404, 409, 413, 415, 422, 503),
     status_code=200,
 )
-async def requeue(state: State, body: RawBody) -> Requeued:
-    """Give dead orders their attempts back, and have misdated ones tried in time."""
+async def requeue(state: State, body: RawBody) -> RequeueResult:
+    """Reset the attempts of dead orders, and correct the times of misdated ones."""
     wanted = bodies.decode(body, _requeue)
     if (wanted.order_id is None) == (not wanted.all):
-        raise InvalidBody("Say either order_id or all: true")
+        raise InvalidBody("Give either order_id or all: true")
     requeued = await usecases.requeue(state.pool, state.replica, wanted.order_id)
-    await wakeups.announce(state.redis, [(order_id, 0) for order_id in requeued[:100]])
-    return Requeued(requeued)
+    await wakeups.notify(state.redis, [(order_id, 0) for order_id in requeued[:100]])
+    return RequeueResult(requeued)

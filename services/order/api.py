@@ -1,4 +1,4 @@
-"""Orders over HTTP: place, read, list."""
+"""The HTTP endpoints of orders: place, read, list."""
 
 import base64
 import re
@@ -36,7 +36,7 @@ CURSOR = (
     f"^({_NOT_ZERO}{_THREE}({_DIGIT}{_THREE}){{0,4}}(([MN][AQgw]|O[AQ])|{_DIGIT}{_TWO})?"
     f"|M[Qgw]|N[AQgw]|O[AQ]|{_NOT_ZERO}{_TWO})$"
 )
-"""What a cursor looks like: a number of at most 17 digits, none of them a leading zero, in base64 without padding."""
+"""Pattern of a cursor: a number of at most 17 digits without a leading zero, in base64 without padding."""
 
 PARAMETERS = ("status", "item_id", "limit", "cursor", "idempotency_key")
 
@@ -45,11 +45,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class InvalidParameter(Refusal):
-    slug, status, title = "invalid-parameter", 400, "A parameter is not valid"
+    slug, status, title = "invalid-parameter", 400, "Invalid parameter"
 
 
 class OrderPage(msgspec.Struct, frozen=True):
-    """Orders newest first. `next_cursor` continues after the last of them; null when there are no more."""
+    """Orders, newest first. `next_cursor` continues after the last one; null if there are no more."""
 
     orders: list[Order]
     next_cursor: str | None
@@ -75,8 +75,8 @@ class OrderEvents(msgspec.Struct, frozen=True):
         }
     },
     responses={
-        201: ResponseSpec(Order, description="Confirmed: the goods are the caller's."),
-        202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location says where to look."),
+        201: ResponseSpec(Order, description="Confirmed: the stock is deducted."),
+        202: ResponseSpec(Order, description="Accepted; the worker finishes it. Location is the order's URL."),
         **problems.responses(400, 401, 409, 413, 415, 422, 429, 503),
     },
 )
@@ -87,7 +87,7 @@ async def place_order(
         str | None,
         HeaderParameter(
             name="Idempotency-Key",
-            description="Required. The same key and body always stand for the same order.",
+            description="Required. Requests with the same key and body place one order.",
             required=False,
         ),
     ] = None,
@@ -97,15 +97,15 @@ async def place_order(
 
 
 async def place(request: AnyRequest, body: bytes) -> Response[bytes]:
-    """Place the order that a request asks for. Raises the refusal that it comes to."""
-    began = time.perf_counter()
+    """Place the order of a request. Raises the Refusal that applies."""
+    started = time.perf_counter()
     key = parse_key(request.headers.getall("idempotency-key", []))
     wanted = new_order(key, bodies.decode(body, _order_body), context.request_id.get(), context.traceparent.get())
     processing: Processing = request.app.state.processing
     placement = await processing.place(wanted)
     if not placement.replayed:
-        processing_duration(placement.order.status).observe(time.perf_counter() - began)
-    return _answer(placement)
+        processing_duration(placement.order.status).observe(time.perf_counter() - started)
+    return _response(placement)
 
 
 @get(
@@ -115,7 +115,8 @@ async def place(request: AnyRequest, body: bytes) -> Response[bytes]:
     responses=problems.responses(400, 401, 404, 429, 503),
 )
 async def get_order(state: State, order_id: FromPath[uuid.UUID]) -> Order:
-    return await usecases.show(state.pool, order_id)
+    """Return one order."""
+    return await usecases.get_order(state.pool, order_id)
 
 
 @get(
@@ -125,7 +126,7 @@ async def get_order(state: State, order_id: FromPath[uuid.UUID]) -> Order:
     responses=problems.responses(400, 401, 404, 429, 503),
 )
 async def get_events(state: State, order_id: FromPath[uuid.UUID]) -> OrderEvents:
-    """Each transition of one order, oldest first."""
+    """Return each transition of one order, oldest first."""
     return OrderEvents(order_id, await usecases.history(state.pool, order_id))
 
 
@@ -139,7 +140,7 @@ async def list_orders(
     cursor: Annotated[str | None, QueryParameter(max_length=64, schema_extra={"pattern": CURSOR})] = None,
     idempotency_key: Annotated[str | None, QueryParameter(pattern=f"^{KEY.pattern}$(?!\\n)")] = None,
 ) -> OrderPage:
-    """Orders newest first, a page at a time; with a key, the one order that has it."""
+    """Return a page of orders, newest first; with an idempotency key, the order of that key."""
     _refuse_ambiguous(request)
     before = None if cursor is None else _position(cursor)
     pool: Pool = state.pool
@@ -158,8 +159,8 @@ async def list_orders(
     return OrderPage([order for _, order in found], more)
 
 
-def _answer(placement: Placement) -> Response[bytes]:
-    """201 when confirmed, 202 while it is not finished, the stored problem when it failed."""
+def _response(placement: Placement) -> Response[bytes]:
+    """Respond with 201 if confirmed, 202 if unfinished. Raises the stored refusal of a failed order."""
     order = placement.order
     headers = {"Idempotent-Replayed": "true"} if placement.replayed else {}
     if order.status == "failed":
@@ -172,14 +173,14 @@ def _answer(placement: Placement) -> Response[bytes]:
 
 
 def _refuse_ambiguous(request: AnyRequest) -> None:
-    """Raise InvalidParameter for a parameter that comes twice, and for a null, which the framework takes for none."""
+    """Raise InvalidParameter for a repeated parameter, and for "null", which Litestar reads as no value."""
     given = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
     for name in PARAMETERS:
         values = [value for other, value in given if other == name]
         if len(values) > 1:
-            raise InvalidParameter(f"{name}: give it once")
+            raise InvalidParameter(f"{name}: give it only once")
         if name == "status" and values == ["null"]:
-            raise InvalidParameter("status: leave it out for any")
+            raise InvalidParameter("status: leave it out to match any")
 
 
 def _cursor(position: int) -> str:
@@ -188,5 +189,5 @@ def _cursor(position: int) -> str:
 
 def _position(cursor: str) -> int:
     if not re.fullmatch(CURSOR, cursor) or "\n" in cursor:
-        raise InvalidParameter("cursor: not one of ours")
+        raise InvalidParameter("cursor: invalid")
     return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

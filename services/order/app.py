@@ -13,7 +13,7 @@ from services.common.health import health_routes
 from services.common.rate_limit import RateLimit
 from services.common.shortcut import Shortcut
 from services.order import admin, api
-from services.order.runtime import downstream_probes, identity, own_probes, running
+from services.order.runtime import downstream_probes, identity, open_runtime, own_probes
 from services.order.settings import OrderSettings
 
 CRASH_POINTS = frozenset(
@@ -22,17 +22,17 @@ CRASH_POINTS = frozenset(
 
 
 def build(settings: OrderSettings) -> Edge:
-    """Raises SettingsError for a crash point that may not or cannot be armed."""
+    """Build the application. Raises SettingsError if the crash point is unknown or not allowed."""
     crash_points.arm(settings, CRASH_POINTS)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with running(settings, "order") as runtime:
+        async with open_runtime(settings, "order") as runtime:
             app.state.update(
                 {
                     "pool": runtime.pool,
                     "redis": runtime.redis,
-                    "fleet": runtime.fleet,
+                    "breaker_sync": runtime.breaker_sync,
                     "backlog": runtime.backlog,
                     "processing": runtime.processing,
                     "own_probes": own_probes(runtime),

@@ -1,4 +1,4 @@
-"""How much waits, and which database it waits in: looked up a few times a second, so that no request has to."""
+"""Caches the queue's size and the database's identity, refreshed twice a second, so that requests do not query them."""
 
 import psycopg
 import structlog
@@ -11,64 +11,65 @@ from services.order.origin import Origin
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 0.5  # seconds
+REFRESH_INTERVAL = 0.5  # seconds
 
 
 class Backlog:
-    """The last look at the queue, plus what this process queued since."""
+    """The queue's size at the last refresh, plus the orders this process has queued since."""
 
     def __init__(self, pool: Pool, cap: int, by: str = "order") -> None:
-        """`by` names this process in the history of orders whose times it corrects."""
+        """`by` is this replica's name, for the history of orders whose times it corrects."""
         self.cap = cap
         self.origin = Origin()
-        self._is_anonymous = False
+        self._identity_error_logged = False
         self._by = by
-        self.seen = unfinished.Backlog(0, None, 0)
+        self.stats = unfinished.QueueStats(0, None, 0)
         self._queued = 0
-        self._queued_when_seen = 0
+        self._queued_at_refresh = 0
         self._pool = pool
 
     @property
     def is_full(self) -> bool:
-        return self.seen.depth + self._queued - self._queued_when_seen >= self.cap
+        return self.stats.depth + self._queued - self._queued_at_refresh >= self.cap
 
-    def note_queued(self) -> None:
+    def increment(self) -> None:
         """Count an order that this process has just queued."""
         self._queued += 1
 
-    async def look(self) -> unfinished.Backlog:
-        """Look now, and correct the times of misdated orders. Raises an outage when the database is away."""
+    async def refresh(self) -> unfinished.QueueStats:
+        """Read the queue's size, and correct the times of misdated orders. Raises one of `postgres.OUTAGES`."""
         queued = self._queued
         async with self._pool.connection() as conn:
             await self._learn_origin(conn)
-            seen = await unfinished.backlog(conn)
-            if seen.misdated:
+            stats = await unfinished.queue_stats(conn)
+            if stats.misdated:
                 corrected = await unfinished.correct_dates(conn, self._by)
-                seen = await unfinished.backlog(conn)
+                stats = await unfinished.queue_stats(conn)
                 DATES_CORRECTED.inc(len(corrected))
-                log.warning("orders had times that cannot be right, which were corrected", orders=len(corrected))
-        if queued >= self._queued_when_seen:  # a slow look does not put an older picture in place of a newer one
-            self.seen, self._queued_when_seen = seen, queued
-        QUEUE_DEPTH.set(seen.depth)
-        QUEUE_OLDEST_AGE.set(seen.oldest_age or 0)
-        DEAD.set(seen.dead)
-        return seen
+                log.warning("corrected orders with impossible times", orders=len(corrected))
+        if queued >= self._queued_at_refresh:  # a slow refresh does not overwrite the result of a newer one
+            self.stats, self._queued_at_refresh = stats, queued
+        QUEUE_DEPTH.set(stats.depth)
+        QUEUE_OLDEST_AGE.set(stats.oldest_age or 0)
+        DEAD.set(stats.dead)
+        return stats
 
-    async def keep_looking(self) -> None:
-        await forever("look at the backlog", self._look_if_possible, LOOK_EVERY)
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        await forever("refresh backlog", self._refresh_or_warn, REFRESH_INTERVAL)
 
-    async def _look_if_possible(self) -> None:
+    async def _refresh_or_warn(self) -> None:
         try:
-            await self.look()
+            await self.refresh()
         except OUTAGES as error:
             self.origin.forget()
-            log.warning("backlog unknown", error=repr(error))
+            log.warning("cannot refresh backlog", error=repr(error))
 
     async def _learn_origin(self, conn: Connection) -> None:
         try:
             self.origin.learn(*await store.origin(conn))
         except psycopg.ProgrammingError as error:
-            if not self._is_anonymous:
-                log.warning("answers are not cached, the database cannot be told from others", error=repr(error))
-            self._is_anonymous = True
+            if not self._identity_error_logged:
+                log.warning("response cache disabled, cannot read the database identity", error=repr(error))
+            self._identity_error_logged = True
             self.origin.forget()

@@ -1,4 +1,4 @@
-"""What an order is and how it may change. Pure: no I/O, no clock, no randomness of its own.
+"""Orders and their transitions. Pure functions: no I/O, no clock, randomness is passed in.
 
 accept                     deduct applied
 (nothing) ────────► pending ───────────────────────────► confirmed
@@ -7,7 +7,7 @@ accept                     deduct applied
 │ outcome unknown, or not sent
 ▼
 queued ──worker──► confirmed | failed
-│ attempts used up, inventory knows nothing
+│ attempts used up, inventory has no record
 ▼
 dead ──requeue──► queued
 """
@@ -28,20 +28,20 @@ UNFINISHED: frozenset[str] = frozenset({"pending", "queued"})
 FINAL: frozenset[str] = frozenset({"confirmed", "failed"})
 
 KEYS_TO_ORDERS = uuid.UUID("5b0c0b62-7c5c-5f0e-9d64-2f5d8d3d6a10")
-"""Order ids are made from keys, so the same keys meet the same gremlins on every run."""
+"""Namespace of order ids, which are derived from keys, so gremlins hit the same keys on every run."""
 _NAMESPACE = KEYS_TO_ORDERS.bytes
 
 ITEM_ID = r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,64}$(?!\n)"
-"""Not `.` and `..`, which no path of a URL can have as a segment. A lone $ would let a final line break pass."""
+"""Excludes `.` and `..`, which cannot be URL path segments. A `$` alone would allow a final line break."""
 
 BACKOFF_BASE = 0.5  # seconds
-BACKOFF_CAP = 8.0  # seconds: an order settles well within 15 s of the fault's end
-DOUBLINGS = 16  # enough to reach the cap; an order that stays unknown for hours would overflow a float
-DEFERRAL_CAP = 60.0  # seconds: however long the breaker stays open, the next attempt is due by then
+BACKOFF_CAP = 8.0  # seconds: an order settles well within 15 s after a fault ends
+MAX_BACKOFF_EXPONENT = 16  # reaches the cap; without it, hours of retries would overflow a float
+DEFERRAL_CAP = 60.0  # seconds: the next attempt is due by then, however long the breaker stays open
 DEFERRAL_JITTER = 0.5  # seconds
-LONGEST_DELAY = max(BACKOFF_CAP, DEFERRAL_CAP + DEFERRAL_JITTER)  # seconds until the next attempt of a queued order
-LONGEST_LEASE = 900.0  # seconds, which no setting may exceed
-CLOCK_TOLERANCE = 5.0  # seconds that a row may seem to come from the future: as long as a statement may run
+MAX_RETRY_DELAY = max(BACKOFF_CAP, DEFERRAL_CAP + DEFERRAL_JITTER)  # seconds until the next attempt of a queued order
+MAX_LEASE = 900.0  # seconds, the limit of the setting
+CLOCK_TOLERANCE = 5.0  # seconds that a row may be dated ahead: the statement timeout
 
 
 class RequestInFlight(Refusal):
@@ -53,15 +53,15 @@ class InsufficientStock(Refusal):
 
 
 class UnknownItem(Refusal):
-    slug, status, title = "unknown-item", 422, "There is no such item"
+    slug, status, title = "unknown-item", 422, "Unknown item"
 
 
 class QueueFull(Refusal):
-    slug, status, title = "queue-full", 503, "Too many orders are waiting"
+    slug, status, title = "queue-full", 503, "Too many orders are queued"
 
 
 class OrderNotFound(Refusal):
-    slug, status, title = "order-not-found", 404, "There is no such order"
+    slug, status, title = "order-not-found", 404, "Order not found"
 
 
 class OrderNotDead(Refusal):
@@ -69,14 +69,14 @@ class OrderNotDead(Refusal):
 
 
 class OrderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client asks for."""
+    """The body of a request for an order."""
 
     item_id: Annotated[str, msgspec.Meta(pattern=ITEM_ID, description="1 to 64 of A-Z a-z 0-9 _ . : -, not . or ..")]
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class NewOrder(msgspec.Struct, frozen=True):
-    """An order that is wanted, not yet stored."""
+    """A requested order, not yet stored."""
 
     key: str
     order_id: uuid.UUID
@@ -88,7 +88,7 @@ class NewOrder(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order as stored and as shown."""
+    """An order as stored and as returned by the API."""
 
     order_id: uuid.UUID
     item_id: str
@@ -101,8 +101,8 @@ class Order(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """An order with what only the service may know. `is_leased` is told by the database's clock."""
+class StoredOrder(msgspec.Struct, frozen=True):
+    """An order with its internal columns. `is_leased` is decided by the database's clock."""
 
     order: Order
     fingerprint: bytes
@@ -111,7 +111,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """The right to try one order, until its lease ends: `token` fences off whoever held it before."""
+    """A lease on one order for one attempt. `token` is the fencing token."""
 
     order_id: uuid.UUID
     item_id: str
@@ -125,40 +125,40 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Deducted(msgspec.Struct, frozen=True):
-    """Inventory took the stock; `repeated` when it had done so before."""
+    """Inventory deducted the stock; `repeated` if it already had."""
 
     repeated: bool
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Inventory said no, for good. `available` is what was left, where that was the reason."""
+    """Inventory refused permanently. `available` is the remaining stock, if that was the reason."""
 
     reason: str
     available: int | None = None
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """Sent, and no telling whether it took effect."""
+    """The call was sent and its effect is unknown."""
 
     cause: str
 
 
 class NotSent(msgspec.Struct, frozen=True):
-    """Held back, so certainly without effect. Worth another try in `retry_in` seconds."""
+    """The call was not sent, so it has no effect. Try again in `retry_in` seconds."""
 
     cause: str
     retry_in: float
 
 
-class NothingThere(msgspec.Struct, frozen=True):
-    """Inventory was asked and knows nothing of this order."""
+class NoRecord(msgspec.Struct, frozen=True):
+    """Inventory was asked and has no record of this order."""
 
 
-Outcome: TypeAlias = Deducted | Refused | Unknown | NotSent | NothingThere
+Outcome: TypeAlias = Deducted | Refused | Unknown | NotSent | NoRecord
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """What is to be written about a claimed order. `delay` is seconds until the next attempt, if there is one."""
+    """The new state of a claimed order. `delay` is the seconds until the next attempt, if there is one."""
 
     claim: Claim
     status: Status
@@ -168,33 +168,34 @@ class Settlement(msgspec.Struct, frozen=True):
     detail: dict[str, str | float | int | bool]
 
 
-class Process(msgspec.Struct, frozen=True):
-    """The order is new and ours to process."""
+class Admitted(msgspec.Struct, frozen=True):
+    """The order is new and leased to this process."""
 
     claim: Claim
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """The key stands for this order already."""
+    """The key belongs to this stored order."""
 
     order: Order
 
 
-Admission: TypeAlias = Process | Replay | Refusal
+Admission: TypeAlias = Admitted | Replay | Refusal
 
 
 def fingerprint(item_id: str, quantity: int) -> bytes:
-    """SHA-256 of the canonical body: two bodies that mean the same have the same one."""
+    """Return the SHA-256 of the canonical body. Equivalent bodies have equal fingerprints."""
     return hashlib.sha256(msgspec.json.encode([item_id, quantity])).digest()
 
 
 def order_id_of(key: str) -> uuid.UUID:
-    """Return what `uuid.uuid5(KEYS_TO_ORDERS, key)` does, in a third of its time."""
+    """Return `uuid.uuid5(KEYS_TO_ORDERS, key)`, computed in a third of the time."""
     digest = hashlib.sha1(_NAMESPACE + key.encode(), usedforsecurity=False).digest()
     return uuid.UUID(bytes=digest[:16], version=5)
 
 
 def new_order(key: str, body: OrderBody, request_id: str, traceparent: str | None = None) -> NewOrder:
+    """Build the order of a request."""
     return NewOrder(
         key=key,
         order_id=order_id_of(key),
@@ -206,37 +207,39 @@ def new_order(key: str, body: OrderBody, request_id: str, traceparent: str | Non
     )
 
 
-def admit(wanted: NewOrder, stored: Stored) -> Replay | Refusal:
-    """Say what a key that is taken stands for: a repeat, one still in flight, or somebody else's order."""
+def admit(wanted: NewOrder, stored: StoredOrder) -> Replay | Refusal:
+    """Decide about a request whose key is in use: a replay, a request still in flight, or a mutated replay."""
     if stored.fingerprint != wanted.fingerprint:
         return IdempotencyKeyReused(
-            "Repeat the first body, or use a new key for a new order", order_id=stored.order.order_id
+            "Send the first body again, or use a new key for a new order", order_id=stored.order.order_id
         )
     if stored.order.status in UNFINISHED and stored.is_leased:
         return RequestInFlight("Try again in a moment with the same key", retry_after=1, order_id=stored.order.order_id)
     return Replay(stored.order)
 
 
-def conclude(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
-    """Say what an outcome makes of the order. What is unknown is never called failed."""
+def decide(claim: Claim, outcome: Outcome, random: Random) -> Settlement:
+    """Decide an order's next state from the outcome of an attempt. An unknown outcome never means failed."""
     match outcome:
         case Deducted(repeated):
             return _settlement(claim, "confirmed", None, repeated=repeated)
         case Refused(reason, available):
-            facts = {} if available is None else {"available": available}
-            return _settlement(claim, "failed", reason, **facts)
+            members = {} if available is None else {"available": available}
+            return _settlement(claim, "failed", reason, **members)
         case Unknown(cause):
-            delay = random.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, DOUBLINGS)))  # nosec B311 # jitter, not a secret
+            delay = random.uniform(
+                0, min(BACKOFF_CAP, BACKOFF_BASE * 2 ** min(claim.attempt - 1, MAX_BACKOFF_EXPONENT))
+            )  # nosec B311 # jitter, not a secret
             return _settlement(claim, "queued", cause, delay=delay)
         case NotSent(cause, retry_in):
             delay = min(retry_in, DEFERRAL_CAP) + random.uniform(0, DEFERRAL_JITTER)  # nosec B311 # jitter, not a secret
             return _settlement(claim, "queued", cause, delay=delay, attempts=claim.attempt - 1)
-        case NothingThere():
+        case NoRecord():
             return _settlement(claim, "dead", "attempts-exhausted")
 
 
-def settled(settlement: Settlement, at: datetime) -> Order:
-    """The order as it stands once a settlement has been written."""
+def apply_settlement(settlement: Settlement, at: datetime) -> Order:
+    """Return the order after a settlement has been stored."""
     claim = settlement.claim
     return Order(
         order_id=claim.order_id,
@@ -258,9 +261,9 @@ def _settlement(
     *,
     delay: float | None = None,
     attempts: int | None = None,
-    **facts: float | bool,
+    **members: float | bool,
 ) -> Settlement:
-    detail: dict[str, str | float | int | bool] = {"attempt": claim.attempt, "token": claim.token, **facts}
+    detail: dict[str, str | float | int | bool] = {"attempt": claim.attempt, "token": claim.token, **members}
     if reason is not None:
         detail["cause"] = reason
     if delay is not None:
@@ -269,8 +272,8 @@ def _settlement(
 
 
 def refusal_of(order: Order) -> Refusal:
-    """The problem that a failed order is answered with."""
-    facts: dict[str, Any] = {"order_id": order.order_id, "item_id": order.item_id, "requested": order.quantity}
+    """Return the refusal of a failed order."""
+    members: dict[str, Any] = {"order_id": order.order_id, "item_id": order.item_id, "requested": order.quantity}
     if order.reason == "unknown-item":
-        return UnknownItem(f"{order.item_id} is not in the catalogue", **facts)
-    return InsufficientStock(f"{order.quantity} of {order.item_id} are not there", **facts)
+        return UnknownItem(f"{order.item_id} is not a known item", **members)
+    return InsufficientStock(f"Fewer than {order.quantity} of {order.item_id} in stock", **members)

@@ -1,4 +1,4 @@
-"""`python -m services.order.migrate`: bring order_db to the schema this code expects."""
+"""`python -m services.order.migrate`: migrate order_db to the schema of this version."""
 
 from collections.abc import Iterator
 

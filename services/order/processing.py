@@ -1,6 +1,6 @@
-"""Takes orders from acceptance to their end, for the request path and the worker alike.
+"""Processes orders from acceptance to their final state, for requests and for the worker.
 
-Each step is a group commit: whatever arrives while one batch is being written goes into the next.
+Each step is a group commit: what arrives while one batch is written goes into the next.
 """
 
 import asyncio
@@ -18,45 +18,45 @@ from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.redis import BestEffort
 from services.common.refusals import DatabaseUnavailable, Refusal
 from services.order import usecases, wakeups
-from services.order.answers import Answers
 from services.order.backlog import Backlog
 from services.order.domain import (
     FINAL,
+    Admitted,
     Claim,
     NewOrder,
     Order,
     Outcome,
-    Process,
     QueueFull,
     Replay,
     RequestInFlight,
     Unknown,
     UnknownItem,
-    conclude,
+    decide,
 )
-from services.order.inventory import Inventory
+from services.order.inventory_client import InventoryClient
 from services.order.metrics import CONFLICTS, created
+from services.order.response_cache import ResponseCache
 from services.order.settings import OrderSettings
 
-LANES = 2  # commits of one step that may be in flight at once
-COMMIT_LIMIT = 2.5  # seconds that a caller waits for its order to be stored, and again for it to be settled
+MAX_COMMITS_IN_FLIGHT = 2  # per step
+COMMIT_TIMEOUT = 2.5  # seconds that a caller waits for its order to be stored, and again to be settled
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """What a request for an order came to."""
+    """The result of a request for an order."""
 
     order: Order
     replayed: bool
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """A new order that has been stored, and what inventory will say to it."""
+class Started(msgspec.Struct, frozen=True):
+    """A new order that is stored, and the future outcome of its deduction."""
 
     claim: Claim
     outcome: asyncio.Future[Outcome]
 
 
-Accepted: TypeAlias = Begun | Replay | Refusal
+AcceptResult: TypeAlias = Started | Replay | Refusal
 
 
 class Processing:
@@ -67,41 +67,45 @@ class Processing:
         settings: OrderSettings,
         pool: Pool,
         redis: BestEffort,
-        inventory: Inventory,
+        inventory: InventoryClient,
         backlog: Backlog,
-        patience: float | None,
+        commit_timeout: float | None,
     ) -> None:
-        """`patience` is for how many seconds to wait for the database, None as long as it takes."""
+        """`commit_timeout` is in seconds; None waits without limit."""
         self._lease, self._by = timedelta(seconds=settings.lease_seconds), settings.replica
         self._pool = pool
-        self._patience = patience
+        self._commit_timeout = commit_timeout
         self._inventory = inventory
         self._backlog = backlog
         self._max_attempts = settings.max_attempts
         self._random = Random()  # noqa: S311 - jitter, not a secret # nosec B311
-        self._answers = Answers(redis, backlog.origin)
-        self._accepting: GroupCommit[NewOrder, Accepted] = GroupCommit(
-            "accept", self._accept, lanes=LANES, outages=OUTAGES, patience=patience
+        self._response_cache = ResponseCache(redis, backlog.origin)
+        self._accepting: GroupCommit[NewOrder, AcceptResult] = GroupCommit(
+            "accept", self._store_and_send, lanes=MAX_COMMITS_IN_FLIGHT, outages=OUTAGES, patience=commit_timeout
         )
         self._settling = GroupCommit(
-            "settle", partial(usecases.settle, pool, self._by), lanes=LANES, outages=OUTAGES, patience=patience
+            "settle",
+            partial(usecases.settle, pool, self._by),
+            lanes=MAX_COMMITS_IN_FLIGHT,
+            outages=OUTAGES,
+            patience=commit_timeout,
         )
-        self._announcing = GroupCommit("announce", partial(wakeups.announce, redis))
+        self._notifying = GroupCommit("notify", partial(wakeups.notify, redis))
 
     async def place(self, wanted: NewOrder) -> Placement:
-        """Answer a request for an order: place it, or say what its key already stands for.
+        """Place the order of a request, or return the stored order of its key.
 
-        Raises the Refusal that applies; a stored failure is returned, not raised.
+        Raises the Refusal that applies. A stored order that failed is returned, not raised.
         """
-        if (order := await self._answers.find(wanted.key, wanted.fingerprint)) is not None:
+        if (order := await self._response_cache.get(wanted.key, wanted.fingerprint)) is not None:
             return Placement(order, replayed=True)
-        match await in_time(self._admit(wanted)):
-            case Begun(claim, outcome):
-                order = await self._finish(claim, await outcome)
+        match await in_time(self._accept_or_refuse(wanted)):
+            case Started(claim, outcome):
+                order = await self._settle_outcome(claim, await outcome)
                 created(order.status).inc()
                 return Placement(order, replayed=False)
             case Replay(order):
-                self._remember(order)
+                self._cache_final(order)
                 return Placement(order, replayed=True)
             case QueueFull() | UnknownItem() | DatabaseUnavailable() as refusal:
                 raise refusal
@@ -110,78 +114,78 @@ class Processing:
                 raise refusal
 
     async def process(self, claim: Claim) -> Order:
-        """Try one claimed order and write down what came of it. Returns the order as it stands then.
+        """Attempt one claimed order and store the outcome. Returns the order afterwards.
 
-        Raises DatabaseUnavailable when writing it down takes longer than we have patience.
+        Raises DatabaseUnavailable if storing the outcome takes longer than the commit timeout.
         """
         outcome: Outcome = Unknown("attempts-exhausted")
         if claim.attempt <= self._max_attempts:
             outcome = await self._inventory.deduct(claim)
-        return await self._finish(claim, outcome)
+        return await self._settle_outcome(claim, outcome)
 
-    async def _finish(self, claim: Claim, outcome: Outcome) -> Order:
+    async def _settle_outcome(self, claim: Claim, outcome: Outcome) -> Order:
         if isinstance(outcome, Unknown) and claim.attempt >= self._max_attempts:
             outcome = await self._inventory.look_up(claim.order_id)
         crash_point("after-answer", "after-deduct")
-        settlement = conclude(claim, outcome, self._random)
+        settlement = decide(claim, outcome, self._random)
         crash_point("before-settle")
         order = await in_time(self._settling.submit(settlement))
         crash_point("after-settle")
         if order.status == "queued" and settlement.delay is not None:
-            self._backlog.note_queued()
-            self._announcing.submit((order.order_id, settlement.delay))  # which nobody waits for, but closing does
-        self._remember(order)
+            self._backlog.increment()
+            self._notifying.submit((order.order_id, settlement.delay))  # only close() waits for it
+        self._cache_final(order)
         return order
 
     async def close(self) -> None:
-        """Finish every order in hand, then flush what is to be told to Redis."""
+        """Finish every order in flight, then pending writes to Redis."""
         await self._accepting.close()
         await self._inventory.close()
         await self._settling.close()
-        await self._announcing.close()
-        await self._answers.close()
+        await self._notifying.close()
+        await self._response_cache.close()
 
-    async def _accept(self, wanted: list[NewOrder]) -> list[Accepted] | Flushed[Accepted]:
-        """Store a batch of orders, and send what is new of it to inventory as one call, which the next batch waits for.
+    async def _store_and_send(self, wanted: list[NewOrder]) -> list[AcceptResult] | Flushed[AcceptResult]:
+        """Store a batch of orders, and send the new ones to inventory in one call, which the next batch waits for.
 
-        So a batch stays together: the deductions of one commit are one call, and mostly one commit of inventory's.
+        A batch thereby stays together: one commit here is one call, and usually one commit in inventory.
         """
-        if not self._backlog.origin.was_learned:  # the first batch of this process, before its first look
-            await self._backlog.look()
+        if not self._backlog.origin.was_learned:  # the first batch of this process, before the first refresh
+            await self._backlog.refresh()
         admissions = await usecases.accept(self._pool, self._lease, self._by, wanted)
         crash_point("after-accept")
-        claims = [admission.claim for admission in admissions if isinstance(admission, Process)]
+        claims = [admission.claim for admission in admissions if isinstance(admission, Admitted)]
         if not claims:
-            return [admission for admission in admissions if not isinstance(admission, Process)]
-        call = self._inventory.begin(claims)
+            return [admission for admission in admissions if not isinstance(admission, Admitted)]
+        call = self._inventory.start_call(claims)
         outcomes = iter(call.outcomes)
-        accepted: list[Accepted] = [
-            Begun(admission.claim, next(outcomes)) if isinstance(admission, Process) else admission
+        accepted: list[AcceptResult] = [
+            Started(admission.claim, next(outcomes)) if isinstance(admission, Admitted) else admission
             for admission in admissions
         ]
-        return Flushed(accepted, call.answered())
+        return Flushed(accepted, call.wait_for_first_outcome())
 
-    async def _admit(self, wanted: NewOrder) -> Accepted:
-        """Store an order, unless there is a reason not to. Raises TimeoutError when all of it takes too long."""
-        if self._inventory.knows(wanted.item_id) and not self._backlog.is_full and not self._pool.is_held_up:
-            return await self._accepting.submit(wanted)  # has the same patience, and a timer for many
-        async with asyncio.timeout(self._patience):
+    async def _accept_or_refuse(self, wanted: NewOrder) -> AcceptResult:
+        """Store an order unless there is a reason to refuse it. Raises TimeoutError after the commit timeout."""
+        if self._inventory.is_known_item(wanted.item_id) and not self._backlog.is_full and not self._pool.is_held_up:
+            return await self._accepting.submit(wanted)  # has the same timeout, with one timer for many items
+        async with asyncio.timeout(self._commit_timeout):
             refusal = await self._reason_to_refuse(wanted)
             if refusal is None:
                 return await self._accepting.submit(wanted)
-            return await usecases.recall(self._pool, wanted) or refusal  # whatever its key stands for, it stands for
+            return await usecases.find_by_key(self._pool, wanted) or refusal  # a stored order wins over the refusal
 
     async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
-        """Why a new key would be refused at the door, with nothing stored."""
+        """Return the reason to refuse a new key without storing anything, if any."""
         if self._pool.is_held_up:
             REFUSALS.labels("held-up").inc()
             return DatabaseUnavailable(HELD_UP, retry_after=1)
         if self._backlog.is_full:
-            return QueueFull(f"{self._backlog.cap} orders are waiting already", retry_after=5)
-        if await self._inventory.lacks(wanted.item_id):
-            return UnknownItem(f"{wanted.item_id} is not in the catalogue", item_id=wanted.item_id)
+            return QueueFull(f"{self._backlog.cap} orders are already queued", retry_after=5)
+        if await self._inventory.is_unknown_item(wanted.item_id):
+            return UnknownItem(f"{wanted.item_id} is not a known item", item_id=wanted.item_id)
         return None
 
-    def _remember(self, order: Order) -> None:
+    def _cache_final(self, order: Order) -> None:
         if order.status in FINAL:
-            self._answers.keep(order)
+            self._response_cache.put(order)

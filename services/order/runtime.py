@@ -1,4 +1,4 @@
-"""What the order service and its worker both run on: connections, breaker, steps, and what keeps them fresh."""
+"""The parts that the order service and its worker share: connections, breaker, processing, background tasks."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -13,9 +13,9 @@ from services.common.backing import connected
 from services.common.health import Identity, Probe
 from services.common.http import open_session
 from services.order.backlog import Backlog
-from services.order.fleet import Fleet
-from services.order.inventory import Inventory
-from services.order.processing import COMMIT_LIMIT, Processing
+from services.order.breaker_sync import BreakerSync
+from services.order.inventory_client import InventoryClient
+from services.order.processing import COMMIT_TIMEOUT, Processing
 from services.order.settings import OrderSettings
 
 
@@ -24,36 +24,37 @@ class Runtime(msgspec.Struct, frozen=True):
 
     pool: postgres.Pool
     redis: redis.BestEffort
-    fleet: Fleet
-    inventory: Inventory
+    breaker_sync: BreakerSync
+    inventory: InventoryClient
     backlog: Backlog
     processing: Processing
 
 
 @contextlib.asynccontextmanager
-async def running(settings: OrderSettings, role: Literal["order", "worker"]) -> AsyncIterator[Runtime]:
-    """Connect everything; on leaving, finish what is in hand, flush, and close in the opposite order."""
+async def open_runtime(settings: OrderSettings, role: Literal["order", "worker"]) -> AsyncIterator[Runtime]:
+    """Connect and start the background tasks; on exit, finish orders in flight and close in reverse order."""
     async with connected(settings) as (pool, client), open_session() as session:
         best_effort = redis.BestEffort(client)
-        fleet = Fleet(settings, role, best_effort)
+        breaker_sync = BreakerSync(settings, role, best_effort)
         limit, token = settings.inventory_timeout_seconds, settings.service_tokens[0]
-        inventory = Inventory(session, settings.inventory_url, token, limit, fleet.breaker)
+        inventory = InventoryClient(session, settings.inventory_url, token, limit, breaker_sync.breaker)
         backlog = Backlog(pool, settings.backlog_cap, settings.replica)
-        patience = COMMIT_LIMIT if role == "order" else None
-        processing = Processing(settings, pool, best_effort, inventory, backlog, patience)
-        async with beside(fleet.keep_in_touch(), backlog.keep_looking()):
+        commit_timeout = COMMIT_TIMEOUT if role == "order" else None
+        processing = Processing(settings, pool, best_effort, inventory, backlog, commit_timeout)
+        async with beside(breaker_sync.run(), backlog.run()):
             try:
-                yield Runtime(pool, best_effort, fleet, inventory, backlog, processing)
+                yield Runtime(pool, best_effort, breaker_sync, inventory, backlog, processing)
             finally:
                 await processing.close()
 
 
 def identity(settings: OrderSettings, service: str) -> Identity:
+    """Return this process's name in health responses."""
     return Identity(service, settings.replica, VERSION)
 
 
 def own_probes(runtime: Runtime) -> dict[str, Probe]:
-    """What this process cannot do without, and what it can."""
+    """Return the probes of the required database and of the optional Redis."""
 
     async def database() -> str | None:
         await postgres.check_schema(runtime.pool, "services.order")
@@ -66,15 +67,17 @@ def own_probes(runtime: Runtime) -> dict[str, Probe]:
 
 
 def downstream_probes(runtime: Runtime) -> dict[str, Probe]:
+    """Return the probes of inventory, the breaker and the queue, which do not affect readiness."""
+
     async def inventory() -> None:
         await runtime.inventory.ping()
 
     async def breaker() -> str | None:
-        view = runtime.fleet.own_view()
+        view = runtime.breaker_sync.own_view()
         return None if view.state == "closed" else f"{view.state}: {view.reason}"
 
     async def queue() -> str | None:
-        seen = await runtime.backlog.look()
-        return f"{seen.depth} waiting, {seen.dead} dead" if seen.depth or seen.dead else None
+        stats = await runtime.backlog.refresh()
+        return f"{stats.depth} waiting, {stats.dead} dead" if stats.depth or stats.dead else None
 
     return {"inventory": Probe(inventory), "breaker": Probe(breaker), "queue": Probe(queue)}

@@ -1,4 +1,4 @@
-"""What the order service and its worker are told."""
+"""Settings of the order service and its worker."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 
 class OrderSettings(ServiceSettings, frozen=True, kw_only=True):
-    """`lease_seconds` is `VALERIX_LEASE_SECONDS`, and so on; at most the domain's LONGEST_LEASE."""
+    """`lease_seconds` is `VALERIX_LEASE_SECONDS`, and so on. Its maximum is the domain's MAX_LEASE."""
 
     inventory_url: Annotated[tuple[BaseUrl, ...], msgspec.Meta(min_length=1)]
     inventory_timeout_seconds: Seconds = 3.0

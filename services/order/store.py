@@ -1,4 +1,4 @@
-"""The SQL of orders: one function, one statement. A list in, a list out."""
+"""The SQL of orders: one function per statement, over lists of rows."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -15,12 +15,12 @@ from services.order.domain import (
     Order,
     Settlement,
     Status,
-    Stored,
+    StoredOrder,
 )
 
 
 class Event(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """One step of an order: a transition, or a claim, which leaves the status as it is."""
+    """One entry of an order's history: a transition, or a claim, which does not change the status."""
 
     at: datetime
     from_: str | None
@@ -28,8 +28,8 @@ class Event(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     detail: dict[str, Any]
 
 
-class _Settled(msgspec.Struct, frozen=True, gc=False):
-    """A settlement as the server reads it fastest: of an object in an object it would parse the inner one per field."""
+class _SettlementRow(msgspec.Struct, frozen=True, gc=False):
+    """Flat settlement row: PostgreSQL parses a nested JSON object once per field."""
 
     order_id: uuid.UUID
     token: int
@@ -48,15 +48,15 @@ def _order(row: TupleRow) -> Order:
     return Order(*row[:9])
 
 
-def _origin(new: NewOrder) -> dict[str, str]:
-    """Where an order came from, for its history."""
+def _request_ids(new: NewOrder) -> dict[str, str]:
+    """Return the request and trace ids of an order, for its history."""
     traced = {"trace_id": trace_id(new.traceparent)} if new.traceparent else {}
     return {"request_id": new.request_id, **traced}
 
 
-def _flat(settlement: Settlement) -> _Settled:
+def _settlement_row(settlement: Settlement) -> _SettlementRow:
     claim = settlement.claim
-    return _Settled(
+    return _SettlementRow(
         order_id=claim.order_id,
         token=claim.token,
         from_status=claim.status,
@@ -68,15 +68,15 @@ def _flat(settlement: Settlement) -> _Settled:
     )
 
 
-def _json(rows: list[NewOrder] | list[_Settled]) -> str:
-    """A list as one parameter: the server reads it in less time than psycopg needs to write an array per column."""
+def _json(rows: list[NewOrder] | list[_SettlementRow]) -> str:
+    """Encode rows as one parameter, which is faster than an array per column in psycopg."""
     return _encoder.encode(rows).decode()
 
 
 async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta, by: str) -> dict[uuid.UUID, datetime]:
-    """Insert each order whose key is free, pending and leased to us with token 1. Return when, for each inserted.
+    """Insert each order whose key is free, pending and leased with token 1. Returns the creation times by order id.
 
-    The keys are inserted in order, so that two batches with keys in common wait for each other and do not deadlock.
+    Keys are inserted in order, so that two batches with common keys wait for each other and do not deadlock.
     """
     cursor = await conn.execute(
         """
@@ -106,13 +106,14 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
             "lease": lease,
             "by": by,
             "wanted": _json(wanted),
-            "origins": _encoder.encode({new.order_id: _origin(new) for new in wanted}).decode(),
+            "origins": _encoder.encode({new.order_id: _request_ids(new) for new in wanted}).decode(),
         },
     )
     return dict(await cursor.fetchall())
 
 
-async def by_keys(conn: Connection, keys: list[str]) -> dict[str, Stored]:
+async def by_keys(conn: Connection, keys: list[str]) -> dict[str, StoredOrder]:
+    """Return stored orders by idempotency key."""
     cursor = await conn.execute(
         """
         SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at,
@@ -121,17 +122,17 @@ async def by_keys(conn: Connection, keys: list[str]) -> dict[str, Stored]:
         """,
         [keys],
     )
-    return {row[5]: Stored(_order(row), *row[9:]) for row in await cursor.fetchall()}
+    return {row[5]: StoredOrder(_order(row), *row[9:]) for row in await cursor.fetchall()}
 
 
 async def settle(conn: Connection, settlements: list[Settlement], by: str) -> dict[tuple[uuid.UUID, int], datetime]:
-    """Write each settlement whose claim is still the one in force. Return when, by order and token; others are missing.
+    """Store each settlement whose claim is still in force. Returns the update times of those by order id and token.
 
-    Settling gives the order out of hand, so a claim settles once; a lease that has ended does as long as nobody
-    else has claimed the order.
+    Settling ends the lease, so a claim settles once. An expired lease still settles if nobody else has claimed the
+    order.
 
-    Unfinished is said by what it is not: else PostgreSQL looks through the index of unfinished orders, in which those
-    that have just been finished are still, instead of looking each order up by its id.
+    The condition excludes final states instead of listing unfinished ones: PostgreSQL would otherwise scan the index of
+    unfinished orders, which still contains those just finished, instead of looking up each order by its id.
     """
     cursor = await conn.execute(
         """
@@ -153,12 +154,13 @@ async def settle(conn: Connection, settlements: list[Settlement], by: str) -> di
         )
         SELECT order_id, token, updated_at FROM settled
         """,
-        {"by": by, "settlements": _json([_flat(settlement) for settlement in settlements])},
+        {"by": by, "settlements": _json([_settlement_row(settlement) for settlement in settlements])},
     )
     return {(order_id, token): updated_at for order_id, token, updated_at in await cursor.fetchall()}
 
 
 async def by_ids(conn: Connection, order_ids: list[uuid.UUID]) -> dict[uuid.UUID, Order]:
+    """Return orders by id."""
     cursor = await conn.execute(
         """
         SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at
@@ -172,9 +174,9 @@ async def by_ids(conn: Connection, order_ids: list[uuid.UUID]) -> dict[uuid.UUID
 async def claim_due(
     conn: Connection, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None
 ) -> list[Claim]:
-    """Lease up to `limit` orders that are due and in nobody's hands, oldest due first; only those `among`, if given.
+    """Lease up to `limit` orders that are due and without a lease, longest due first; only those in `among`, if given.
 
-    Each claim is written into its order's history, so that it can be shown that no lease was cut short.
+    Each claim is stored in its order's history, so that an audit can verify that no lease was cut short.
     """
     cursor = await conn.execute(
         """
@@ -210,7 +212,7 @@ async def claim_due(
 
 
 async def requeue(conn: Connection, order_ids: list[uuid.UUID] | None, by: str) -> list[uuid.UUID]:
-    """Give dead orders their attempts back and make them due now: those named, or all. Return which they were."""
+    """Reset the attempts of dead orders, those named or all, and make them due now. Returns their ids."""
     cursor = await conn.execute(
         """
         WITH requeued AS (
@@ -233,6 +235,7 @@ async def requeue(conn: Connection, order_ids: list[uuid.UUID] | None, by: str) 
 
 
 async def events_of(conn: Connection, order_id: uuid.UUID) -> list[Event]:
+    """Return the history of one order, oldest first."""
     cursor = await conn.execute(
         """SELECT at, "from", "to", detail FROM order_events WHERE order_id = %s ORDER BY id""", [order_id]
     )
@@ -240,7 +243,7 @@ async def events_of(conn: Connection, order_id: uuid.UUID) -> list[Event]:
 
 
 async def page(conn: Connection, item_id: str | None, before: int | None, limit: int) -> list[tuple[int, Order]]:
-    """Newest first, each with its position; `before` a position, if given."""
+    """Return orders, newest first, each with its position; only those before position `before`, if given."""
     cursor = await conn.execute(
         """
         SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at, id
@@ -256,7 +259,7 @@ async def page(conn: Connection, item_id: str | None, before: int | None, limit:
 async def page_with_status(
     conn: Connection, status: Status, item_id: str | None, before: int | None, limit: int
 ) -> list[tuple[int, Order]]:
-    """As `page`, of one status: a statement of its own so that the index on status serves it."""
+    """Like `page`, for one status: a separate statement, so that it uses the index on status."""
     cursor = await conn.execute(
         """
         SELECT order_id, item_id, quantity, status, reason, idempotency_key, attempts, created_at, updated_at, id
@@ -271,16 +274,16 @@ async def page_with_status(
 
 
 async def platform_id(conn: Connection) -> uuid.UUID:
-    """Return which platform these are the orders of; a restored database says the same as the one that was saved."""
+    """Return the platform's id, which a restored database keeps."""
     cursor = await conn.execute("SELECT id FROM platform_identity")
     found: list[tuple[uuid.UUID]] = await cursor.fetchall()
     return found[0][0]
 
 
 async def origin(conn: Connection) -> tuple[str, str]:
-    """Return which database this is, in words that no other database has and no restored one, and its secret.
+    """Return this database's identity, which differs from any other and any restored database, and its secret.
 
-    Raises psycopg's ProgrammingError where the schema is older, or may not be read.
+    Raises psycopg's ProgrammingError if the schema is older or not readable.
     """
     cursor = await conn.execute(
         """

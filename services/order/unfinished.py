@@ -1,4 +1,4 @@
-"""The SQL of unfinished orders: how many wait, and which have times that cannot be right."""
+"""The SQL of unfinished orders: the queue's size, and the correction of impossible times."""
 
 import uuid
 from datetime import timedelta
@@ -6,20 +6,20 @@ from datetime import timedelta
 import msgspec
 
 from services.common.postgres import Connection
-from services.order.domain import CLOCK_TOLERANCE, LONGEST_DELAY, LONGEST_LEASE
+from services.order.domain import CLOCK_TOLERANCE, MAX_LEASE, MAX_RETRY_DELAY
 
 _LIMITS = {
     "tolerance": timedelta(seconds=CLOCK_TOLERANCE),
-    "delay": timedelta(seconds=LONGEST_DELAY + CLOCK_TOLERANCE),
-    "lease": timedelta(seconds=LONGEST_LEASE + CLOCK_TOLERANCE),
+    "delay": timedelta(seconds=MAX_RETRY_DELAY + CLOCK_TOLERANCE),
+    "lease": timedelta(seconds=MAX_LEASE + CLOCK_TOLERANCE),
 }
-"""How far ahead the times of an unfinished order may lie: those that were written, a wait, a lease."""
+"""How far ahead of now the times of an unfinished order may be: time stamps, next attempts, leases."""
 
 
-class Backlog(msgspec.Struct, frozen=True):
-    """Orders that wait: unfinished and in nobody's hands. `oldest_age` is in seconds, and never negative.
+class QueueStats(msgspec.Struct, frozen=True):
+    """The number of queued orders: unfinished and without a lease. `oldest_age` is in seconds and not negative.
 
-    `misdated` are unfinished orders with a time that cannot be right: see `correct_dates`.
+    `misdated` counts unfinished orders with an impossible time: see `correct_dates`.
     """
 
     depth: int
@@ -28,7 +28,8 @@ class Backlog(msgspec.Struct, frozen=True):
     misdated: int = 0
 
 
-async def backlog(conn: Connection) -> Backlog:
+async def queue_stats(conn: Connection) -> QueueStats:
+    """Count queued, dead and misdated orders."""
     cursor = await conn.execute(
         """
         SELECT count(*) FILTER (WHERE waits), extract(epoch FROM now() - min(created_at) FILTER (WHERE waits))::float8,
@@ -44,15 +45,15 @@ async def backlog(conn: Connection) -> Backlog:
         _LIMITS,
     )
     ((depth, age, dead, misdated),) = await cursor.fetchall()
-    return Backlog(depth, None if age is None else max(0.0, age), dead, misdated)
+    return QueueStats(depth, None if age is None else max(0.0, age), dead, misdated)
 
 
 async def correct_dates(conn: Connection, by: str, among: list[uuid.UUID] | None = None) -> list[uuid.UUID]:
-    """Give unfinished orders whose times cannot be right times that can; return up to 1,000 of them.
+    """Correct the impossible times of up to 1,000 unfinished orders. Returns their ids.
 
-    A row that was last written later than now was written by a clock that has been set back since. Its times are moved
-    back by as much, as if it were written now: who has the order in hand keeps the rest of the lease, who waits for it
-    waits no longer than was meant. A time beyond what any setting allows becomes now. Neither touches the token.
+    A row dated later than now was written before the clock was set back. Its times are moved back by that difference,
+    as if it had been written now: a lease keeps its remaining time, and a queued order waits no longer than intended. A
+    time beyond the limit of every setting becomes now. The token does not change.
     """
     cursor = await conn.execute(
         """

@@ -1,6 +1,6 @@
-"""The life of an order, step by step: each function writes one statement over a list, which is its transaction.
+"""Use cases of orders. Each function writes with one statement over a list, which is its transaction.
 
-What it reads after that need not be of the same one: a key that is taken, and an order that is settled, stay so.
+Reads after it need not be in the same transaction: a used key and a settled order do not change back.
 """
 
 import uuid
@@ -11,27 +11,27 @@ from services.common.refusals import Refusal
 from services.order import store, unfinished
 from services.order.domain import (
     Admission,
+    Admitted,
     Claim,
     NewOrder,
     Order,
     OrderNotDead,
     OrderNotFound,
-    Process,
     Replay,
     Settlement,
-    Stored,
+    StoredOrder,
     admit,
-    settled,
+    apply_settlement,
 )
 from services.order.store import Event
 
-REQUEUE_LIMIT = 6.0  # seconds: all dead orders at once may be many; the server's own limit is shorter
+REQUEUE_TIMEOUT = 6.0  # seconds, for many dead orders; the server's own statement timeout is shorter
 
 
 async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) -> list[Admission]:
-    """Store each new order once per key, durably, before anyone else hears of it.
+    """Store each new order once per key and commit before any side effect.
 
-    Returns one admission per request, in order: ours to process, or what the key already stands for.
+    Returns one admission per request, in order: Admitted, or a replay or refusal for a key that is in use.
     """
     first: dict[str, NewOrder] = {}
     for new in wanted:
@@ -42,22 +42,22 @@ async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) 
         contested = {new.key for new in wanted if new.order_id not in inserted or new is not first[new.key]}
         stored = await store.by_keys(conn, list(contested)) if contested else {}
     return [
-        Process(_first_claim(new, inserted[new.order_id]))
+        Admitted(_first_claim(new, inserted[new.order_id]))
         if new is first[new.key] and new.order_id in inserted
         else admit(new, stored[new.key])
         for new in wanted
     ]
 
 
-async def recall(pool: Pool, wanted: NewOrder) -> Replay | Refusal | None:
-    """Say what a key stands for without taking it; None when it is free."""
+async def find_by_key(pool: Pool, wanted: NewOrder) -> Replay | Refusal | None:
+    """Return the replay or refusal for a key that is in use; None if it is free."""
     async with pool.connection() as conn:
-        stored: dict[str, Stored] = await store.by_keys(conn, [wanted.key])
+        stored: dict[str, StoredOrder] = await store.by_keys(conn, [wanted.key])
     return admit(wanted, stored[wanted.key]) if wanted.key in stored else None
 
 
 async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Order]:
-    """Write each outcome whose claim is still in force; of the others, report what the row says now."""
+    """Store each settlement whose claim is still in force. Returns all orders as they are now."""
     pool.ensure_commits()
     async with pool.connection() as conn:
         written = await store.settle(conn, settlements, by)
@@ -65,51 +65,52 @@ async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Ord
         lost = [s.claim.order_id for s, when in zip(settlements, at, strict=True) if when is None]
         found = await store.by_ids(conn, lost) if lost else {}
     return [
-        found[s.claim.order_id] if when is None else settled(s, when) for s, when in zip(settlements, at, strict=True)
+        found[s.claim.order_id] if when is None else apply_settlement(s, when)
+        for s, when in zip(settlements, at, strict=True)
     ]
 
 
 async def claim(pool: Pool, lease: timedelta, by: str, limit: int, among: list[uuid.UUID] | None = None) -> list[Claim]:
-    """Take up to `limit` orders that are due and in nobody's hands."""
+    """Claim up to `limit` orders that are due and without a lease."""
     pool.ensure_commits()
     async with pool.connection() as conn:
         return await store.claim_due(conn, lease, by, limit, among)
 
 
 async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.UUID]:
-    """Give one dead order, or with None all of them, their attempts back, and correct the times of misdated ones.
+    """Reset the attempts of one dead order, or with None of all, and correct the times of misdated ones.
 
-    Returns both. Raises OrderNotFound or OrderNotDead.
+    Returns the ids of both. Raises OrderNotFound or OrderNotDead.
     """
     wanted = None if order_id is None else [order_id]
     pool.ensure_commits()
     async with pool.connection() as conn:
-        conn.limit = REQUEUE_LIMIT
+        conn.limit = REQUEUE_TIMEOUT
         requeued = await store.requeue(conn, wanted, by)
         requeued += await unfinished.correct_dates(conn, by, wanted)
         if order_id is None or requeued:
             return requeued
         found = await store.by_ids(conn, [order_id])
     if order_id not in found:
-        raise OrderNotFound(f"No order has the id {order_id}")
+        raise OrderNotFound(f"No order with id {order_id}")
     raise OrderNotDead(f"Order {order_id} is {found[order_id].status}", order_id=order_id)
 
 
-async def show(pool: Pool, order_id: uuid.UUID) -> Order:
+async def get_order(pool: Pool, order_id: uuid.UUID) -> Order:
     """Return one order. Raises OrderNotFound."""
     async with pool.connection() as conn:
         found = await store.by_ids(conn, [order_id])
     if order_id not in found:
-        raise OrderNotFound(f"No order has the id {order_id}")
+        raise OrderNotFound(f"No order with id {order_id}")
     return found[order_id]
 
 
 async def history(pool: Pool, order_id: uuid.UUID) -> list[Event]:
-    """Return each step of one order, oldest first. Raises OrderNotFound."""
+    """Return each transition and claim of one order, oldest first. Raises OrderNotFound."""
     async with pool.connection() as conn:
         events = await store.events_of(conn, order_id)
     if not events:
-        raise OrderNotFound(f"No order has the id {order_id}")
+        raise OrderNotFound(f"No order with id {order_id}")
     return events
 
 

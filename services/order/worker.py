@@ -1,6 +1,7 @@
-"""`python -m services.order.worker`: finishes what could not be finished at once.
+"""`python -m services.order.worker`: the worker, which processes queued orders.
 
-A wake-up from Redis makes it look sooner; the sweeper looks anyway. Both only ever take what a claim gives them.
+The sweeper looks for due orders at an interval; a wake-up from Redis makes it look sooner. Both process only orders
+they have claimed.
 """
 
 import asyncio
@@ -27,94 +28,94 @@ from services.common.server import run
 from services.order import usecases
 from services.order.domain import Claim
 from services.order.metrics import WORKER_HEARTBEAT, WORKER_HEARTBEAT_AGE
-from services.order.runtime import Runtime, downstream_probes, identity, own_probes, running
+from services.order.runtime import Runtime, downstream_probes, identity, open_runtime, own_probes
 from services.order.settings import OrderSettings
-from services.order.wakeups import READ_LIMIT, Reader, WakeUp
+from services.order.wakeups import READ_TIMEOUT, Reader, WakeUp
 
 log = structlog.get_logger()
 
 CRASH_POINTS = frozenset({"after-read", "after-claim", "after-deduct", "after-settle", "before-ack"})
 
-SWEEP_EVERY = 0.5  # seconds
-BATCH = 256  # orders per claim
-IN_HAND = 1024  # orders at once: more would only wait for each other with their leases running
-REJOIN_AFTER = 1.0  # seconds without Redis
+SWEEP_INTERVAL = 0.5  # seconds
+MAX_CLAIMS = 256  # orders per claim
+MAX_IN_FLIGHT = 1024  # orders; more would wait for each other while their leases run
+RECONNECT_INTERVAL = 1.0  # seconds
 
 
 class Worker:
-    """Claims what is due and processes it, until told to finish."""
+    """Claims due orders and processes them until shutdown."""
 
     def __init__(self, settings: OrderSettings, runtime: Runtime) -> None:
         self._runtime = runtime
         self._lease, self._by = timedelta(seconds=settings.lease_seconds), settings.replica
-        self._in_hand = 0
-        self._ending = False
+        self._in_flight = 0
+        self._is_shutting_down = False
         self._work: set[asyncio.Task[None]] = set()
-        self._looked_at = time.monotonic()
-        WORKER_HEARTBEAT_AGE.set_function(lambda: time.monotonic() - self._looked_at)
+        self._last_sweep = time.monotonic()
+        WORKER_HEARTBEAT_AGE.set_function(lambda: time.monotonic() - self._last_sweep)
 
     async def sweep(self) -> None:
-        """Look once for due orders, and again while each look finds all there is room for."""
-        self._looked_at = time.monotonic()
+        """Claim due orders; repeat while a claim returns as many as there is capacity for."""
+        self._last_sweep = time.monotonic()
         WORKER_HEARTBEAT.set_to_current_time()
-        while room := self._room():
-            claims = await self._take(room, None)
+        while capacity := self._capacity():
+            claims = await self._claim(capacity, None)
             if claims:
                 self._track(self._process_all(claims))
-            if len(claims) < room:
+            if len(claims) < capacity:
                 break
 
     async def listen(self, redis: Redis, consumer: str) -> None:
-        """Try an order as soon as its wake-up says that it is due. Without Redis the sweeper is enough."""
+        """Process orders when their wake-ups are due. Without Redis, only the sweeper works."""
         reader = Reader(redis, consumer)
         try:
-            async for batch in reader.batches():
+            async for batch in reader.read():
                 crash_point(*(["after-read"] if batch else []))
                 for delay, wake_ups in _by_delay(batch).items():
-                    asyncio.get_running_loop().call_later(delay, self._answer, reader, wake_ups)
+                    asyncio.get_running_loop().call_later(delay, self._on_wakeups, reader, wake_ups)
         except FAILURES as error:
-            log.warning("wake-ups unavailable, the sweeper goes on", error=repr(error))
+            log.warning("wake-ups unavailable, relying on the sweeper", error=repr(error))
             await drop_idle(redis)
 
-    async def catch_up(self) -> None:
-        """Wait for the orders in hand."""
+    async def drain(self) -> None:
+        """Wait for the orders in flight."""
         while self._work:
             await asyncio.wait(self._work)
 
-    async def finish(self) -> None:
-        """Take nothing more, not on a wake-up that is still to come either, and wait for the orders in hand."""
-        self._ending = True
-        await self.catch_up()
+    async def shutdown(self) -> None:
+        """Claim nothing more, also for pending wake-ups, and wait for the orders in flight."""
+        self._is_shutting_down = True
+        await self.drain()
 
-    def _answer(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
-        if not self._ending:
-            self._track(self._try(reader, wake_ups))
+    def _on_wakeups(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
+        if not self._is_shutting_down:
+            self._track(self._handle_wakeups(reader, wake_ups))
 
-    async def _try(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
-        room = min(self._room(), len(wake_ups))
-        claims = await self._take(room, [wake_up.order_id for wake_up in wake_ups]) if room else []
+    async def _handle_wakeups(self, reader: Reader, wake_ups: list[WakeUp]) -> None:
+        capacity = min(self._capacity(), len(wake_ups))
+        claims = await self._claim(capacity, [wake_up.order_id for wake_up in wake_ups]) if capacity else []
         await self._process_all(claims)
         crash_point("before-ack")
         await reader.acknowledge(wake_ups)
 
-    def _room(self) -> int:
-        """How many orders to claim: none while the breaker holds calls back, one as its trial, else what fits."""
-        breaker = self._runtime.fleet.breaker
+    def _capacity(self) -> int:
+        """Return how many orders to claim: none while the breaker is open, one for a trial call, else what fits."""
+        breaker = self._runtime.breaker_sync.breaker
         if breaker.retry_in() > 0:
             return 0
         if breaker.state_name != "closed" and breaker.forced is None:
-            return 0 if self._in_hand else 1
-        return min(BATCH, IN_HAND - self._in_hand)
+            return 0 if self._in_flight else 1
+        return min(MAX_CLAIMS, MAX_IN_FLIGHT - self._in_flight)
 
-    async def _take(self, room: int, among: list[uuid.UUID] | None) -> list[Claim]:
+    async def _claim(self, capacity: int, among: list[uuid.UUID] | None) -> list[Claim]:
         claims: list[Claim] = []
-        self._in_hand += room  # promised, so that the sweeper and the listener together keep to the limit
+        self._in_flight += capacity  # reserved, so that sweeper and listener together respect the limit
         try:
-            claims = await usecases.claim(self._runtime.pool, self._lease, self._by, room, among)
+            claims = await usecases.claim(self._runtime.pool, self._lease, self._by, capacity, among)
         except OUTAGES as error:
-            log.warning("cannot claim, the database is away", error=repr(error))
+            log.warning("cannot claim orders, database unavailable", error=repr(error))
         finally:
-            self._in_hand -= room - len(claims)
+            self._in_flight -= capacity - len(claims)
         if claims:
             crash_point("after-claim")
         return claims
@@ -131,11 +132,11 @@ class Worker:
                 context.traceparent.set(claim.traceparent)
                 await self._runtime.processing.process(claim)
         except OUTAGES as error:
-            log.warning("cannot settle, the lease will end", order_id=str(claim.order_id), error=repr(error))
+            log.warning("cannot settle order, its lease will end", order_id=str(claim.order_id), error=repr(error))
         except Exception:
             log.exception("order not processed, its lease will end", order_id=str(claim.order_id))
         finally:
-            self._in_hand -= 1
+            self._in_flight -= 1
 
     def _track(self, work: Coroutine[None, None, None]) -> None:
         task = spawn(work)
@@ -144,7 +145,7 @@ class Worker:
 
 
 def _by_delay(batch: list[WakeUp]) -> dict[float, list[WakeUp]]:
-    """Group wake-ups that fall due within the same twentieth of a second."""
+    """Group wake-ups that are due within the same 50 ms."""
     groups: dict[float, list[WakeUp]] = {}
     for wake_up in batch:
         groups.setdefault(round(wake_up.delay * 20 + 0.5) / 20, []).append(wake_up)
@@ -152,29 +153,29 @@ def _by_delay(batch: list[WakeUp]) -> dict[float, list[WakeUp]]:
 
 
 @contextlib.asynccontextmanager
-async def working(settings: OrderSettings) -> AsyncIterator[Runtime]:
-    """Run a worker; on leaving, take nothing new and finish what is in hand."""
-    async with running(settings, "worker") as runtime:
+async def worker_runtime(settings: OrderSettings) -> AsyncIterator[Runtime]:
+    """Run a worker; on exit, claim nothing more and finish orders in flight."""
+    async with open_runtime(settings, "worker") as runtime:
         worker = Worker(settings, runtime)
-        redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=READ_LIMIT)
+        redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=READ_TIMEOUT)
         try:
             async with beside(
-                forever("sweep", worker.sweep, SWEEP_EVERY),
-                forever("listen", lambda: worker.listen(redis, settings.replica), REJOIN_AFTER),
+                forever("sweep", worker.sweep, SWEEP_INTERVAL),
+                forever("listen", lambda: worker.listen(redis, settings.replica), RECONNECT_INTERVAL),
             ):
                 yield runtime
         finally:
-            await worker.finish()
+            await worker.shutdown()
             await redis.aclose()
 
 
 def build(settings: OrderSettings) -> Edge:
-    """The worker's health and metrics as an application; the work itself lives in its lifespan."""
+    """Build the application with the worker's health and metrics; the worker runs in its lifespan."""
     crash_points.arm(settings, CRASH_POINTS)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with working(settings) as runtime:
+        async with worker_runtime(settings) as runtime:
             app.state.update({"own_probes": own_probes(runtime), "downstream_probes": downstream_probes(runtime)})
             yield
 

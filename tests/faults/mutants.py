@@ -156,7 +156,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="deducted-means-ordered",
         edits=(
             Edit(
-                "services.order.domain:conclude",
+                "services.order.domain:decide",
                 {'_settlement(claim, "queued", cause, delay=delay)': '_settlement(claim, "failed", cause)'},
             ),
         ),
@@ -169,11 +169,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._admit(wanted)):": """\
+                    "    match await in_time(self._accept_or_refuse(wanted)):": """\
     mark = f"taken:{wanted.key}"
-    if not await self._answers._redis(lambda redis: redis.set(mark, b"", nx=True), True):
+    if not await self._response_cache._redis(lambda redis: redis.set(mark, b"", nx=True), True):
         raise RequestInFlight("Try again in a moment with the same key", retry_after=1)
-    match await in_time(self._admit(wanted)):"""
+    match await in_time(self._accept_or_refuse(wanted)):"""
                 },
             ),
         ),
@@ -184,7 +184,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "A key that is known is answered with its order, whatever is asked for under it",
         breaks="acknowledged-not-lost",
         edits=(
-            Edit("services.order.answers:_stands_for", {"answer.fingerprint == wanted and ": ""}),
+            Edit("services.order.response_cache:_matches", {"cached.fingerprint == fingerprint and ": ""}),
             Edit("services.order.domain:admit", {"if stored.fingerprint != wanted.fingerprint:": "if False:"}),
         ),
     ),
@@ -247,7 +247,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="acknowledged-not-lost",
         edits=(
             Edit(
-                "services.order.answers:_open",
+                "services.order.response_cache:_decode_verified",
                 {"if seal.is_signed(signed.signature, signed.fingerprint, bytes(signed.order)):": "if signed:"},
             ),
         ),
@@ -260,11 +260,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._admit(wanted)):": f"""\
+                    "    match await in_time(self._accept_or_refuse(wanted)):": f"""\
     from {__name__} import acknowledge_early
     if (early := await acknowledge_early(self, wanted)) is not None:
         return early
-    match await in_time(self._admit(wanted)):"""
+    match await in_time(self._accept_or_refuse(wanted)):"""
                 },
             ),
         ),
@@ -328,7 +328,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="deducted-means-ordered",
         edits=(
             Edit(
-                "services.order.inventory:Inventory.deduct",
+                "services.order.inventory_client:InventoryClient.deduct",
                 {
                     "    return await (await": """\
     if claim.attempt > 1:
@@ -344,13 +344,13 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="confirmed-means-deducted",
         edits=(
             Edit(
-                "services.order.processing:Processing._finish",
+                "services.order.processing:Processing._settle_outcome",
                 {
-                    "    settlement = conclude(": f"""\
+                    "    settlement = decide(": f"""\
     if isinstance(outcome, Unknown) and claim.attempt > 1:
         from {__name__} import give_back
         await give_back(claim)
-    settlement = conclude("""
+    settlement = decide("""
                 },
             ),
         ),
@@ -390,7 +390,7 @@ _writing: set[asyncio.Task[None]] = set()
 
 async def acknowledge_early(processing: Processing, wanted: NewOrder) -> Placement | None:
     """Say that a new order is accepted, and see to it later; None for a key that is known, or being seen to."""
-    if wanted.key in _written_behind or await usecases.recall(processing._pool, wanted) is not None:  # noqa: SLF001 - a mutant has no manners
+    if wanted.key in _written_behind or await usecases.find_by_key(processing._pool, wanted) is not None:  # noqa: SLF001 - a mutant has no manners
         return None
     _written_behind.add(wanted.key)
     task = asyncio.create_task(_write_behind(processing, wanted))

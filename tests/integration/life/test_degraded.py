@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timed
 
 TOLD_WITHIN = 3.5  # seconds
 BACK_WITHIN = 5.0  # seconds
-COMMIT_LIMIT = 2.5  # seconds that a commit is waited for
+COMMIT_TIMEOUT = 2.5  # seconds that a commit is waited for
 UNAVAILABLE = "urn:valerix:problem:database-unavailable"
 
 
@@ -125,7 +125,7 @@ def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_hea
         with load(f"{shop.order.url}/api/orders?limit=1") as lists:
             for key in keys:
                 assert_refused(refused := shop.place(key=key))
-            assert refused.elapsed.total_seconds() < COMMIT_LIMIT, "it is refused without trying"
+            assert refused.elapsed.total_seconds() < COMMIT_TIMEOUT, "it is refused without trying"
             assert "standby" in refused.json()["detail"]
             assert shop.place(key=known).status_code == 201
             assert shop.get(order_id)["status"] == "confirmed"

@@ -14,7 +14,7 @@ from services.frontend.ledger import Ledger
 from services.inventory import chaos_store
 from services.inventory.chaos_store import Counts, Report
 from services.inventory.gremlins import ActivationRequest, Hit, build_activation
-from services.order.fleet import Fleet
+from services.order.breaker_sync import BreakerSync
 from services.order.settings import OrderSettings
 from tests.integration.life.strange_redis import ANSWERS, StrangeRedis
 from tests.unit.common.environ import ENVIRON
@@ -56,8 +56,10 @@ async def test_a_breaker_is_shown_whatever_redis_says_of_the_others(
     strange: StrangeRedis, redis: Redis, what: str
 ) -> None:
     strange.answer = ANSWERS[what]
-    fleet = Fleet(read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-1"}), "order", BestEffort(redis))
-    view = await fleet.view()
+    breaker_sync = BreakerSync(
+        read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-1"}), "order", BestEffort(redis)
+    )
+    view = await breaker_sync.view()
     assert [replica.replica for replica in view.replicas] == ["order-1"]
 
 

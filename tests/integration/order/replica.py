@@ -6,8 +6,8 @@ from services.common.postgres import Pool
 from services.common.redis import BestEffort
 from services.common.settings import read
 from services.order.backlog import Backlog
-from services.order.fleet import Fleet
-from services.order.processing import COMMIT_LIMIT, Processing
+from services.order.breaker_sync import BreakerSync
+from services.order.processing import COMMIT_TIMEOUT, Processing
 from services.order.runtime import Runtime
 from services.order.settings import OrderSettings
 from services.order.worker import Worker
@@ -19,27 +19,27 @@ class Replica:
     """The parts of one process, as it wires them. Settings are named without their prefix."""
 
     def __init__(
-        self, pool: Pool, redis: BestEffort, *, patient: bool = False, patience: float = COMMIT_LIMIT, **settings: str
+        self, pool: Pool, redis: BestEffort, *, patient: bool = False, patience: float = COMMIT_TIMEOUT, **settings: str
     ) -> None:
         told = ENVIRON | {f"VALERIX_{name}": value for name, value in settings.items()}
         self.settings = read(OrderSettings, told)
-        self.fleet = Fleet(self.settings, "order", redis)
+        self.breaker_sync = BreakerSync(self.settings, "order", redis)
         self.warehouse = Warehouse(
-            patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.fleet.breaker
+            patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.breaker_sync.breaker
         )
         self.warehouse.responses["/api/inventory/ps5"] = reply(200, {"item_id": "ps5"})
         self.backlog = Backlog(pool, self.settings.backlog_cap, self.settings.replica)
         self.processing = Processing(self.settings, pool, redis, self.warehouse.inventory, self.backlog, patience)
-        runtime = Runtime(pool, redis, self.fleet, self.warehouse.inventory, self.backlog, self.processing)
+        runtime = Runtime(pool, redis, self.breaker_sync, self.warehouse.inventory, self.backlog, self.processing)
         self.worker = Worker(self.settings, runtime)
 
     async def finish(self) -> None:
         self.warehouse.release_all()
-        await self.worker.finish()
+        await self.worker.shutdown()
         await self.processing.close()
 
 
 class Start(Protocol):
     """Starts a replica with these settings, in front of an inventory that answers at once, or when it is told to."""
 
-    def __call__(self, *, patient: bool = False, patience: float = COMMIT_LIMIT, **settings: str) -> Replica: ...
+    def __call__(self, *, patient: bool = False, patience: float = COMMIT_TIMEOUT, **settings: str) -> Replica: ...

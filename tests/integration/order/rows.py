@@ -9,7 +9,7 @@ from typing import Any
 
 from services.common.postgres import Pool
 from services.order import usecases
-from services.order.domain import Claim, NewOrder, OrderBody, Process, Settlement, Status, new_order
+from services.order.domain import Admitted, Claim, NewOrder, OrderBody, Settlement, Status, new_order
 
 LEASE = timedelta(seconds=10)
 REPLICA = "order-1"
@@ -40,7 +40,7 @@ def keys(count: int, prefix: str = "key") -> list[str]:
 async def accepted(pool: Pool, *names: str, lease: timedelta = LEASE) -> list[Claim]:
     """Accept new orders with these keys and return the claims to them."""
     admissions = await usecases.accept(pool, lease, REPLICA, [wanted(name) for name in names])
-    return [admission.claim for admission in admissions if isinstance(admission, Process)]
+    return [admission.claim for admission in admissions if isinstance(admission, Admitted)]
 
 
 async def queued(pool: Pool, *names: str) -> list[Claim]:

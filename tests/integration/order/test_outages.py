@@ -104,7 +104,7 @@ async def every_order_ends(replica: Replica, pool: Pool) -> None:
     """Orders that were stored although their callers were told that they were not: they end like any other."""
     await end_leases(pool)
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert set((await statuses(pool)).values()) == {"confirmed"}
     sent = {line["order_id"] for batch in replica.warehouse.batches for line in batch}
     assert len(sent) == len(await statuses(pool))

@@ -12,7 +12,7 @@ import redis
 
 from services.common.postgres import Pool, open_pool
 from services.order import usecases
-from services.order.domain import Process
+from services.order.domain import Admitted
 from tests.benchmarks.partitions import partition
 from tests.integration.life.shop import Shop
 from tests.integration.order.rows import LEASE, REPLICA, accepted, keys, queued, settlement, wanted
@@ -75,7 +75,7 @@ async def test_partitions_by_a_hash_of_the_key_keep_one_order_to_a_key(order_dat
         names = keys(40)
         racing = [usecases.accept(pool, LEASE, REPLICA, [wanted(name) for name in names]) for _ in range(8)]
         admissions = [admission for batch in await asyncio.gather(*racing) for admission in batch]
-        assert sum(isinstance(admission, Process) for admission in admissions) == len(names)
+        assert sum(isinstance(admission, Admitted) for admission in admissions) == len(names)
         async with pool.connection() as conn:
             cursor = await conn.execute(
                 "SELECT count(*), count(DISTINCT idempotency_key), count(DISTINCT order_id), "

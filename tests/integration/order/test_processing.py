@@ -86,7 +86,7 @@ async def test_an_unknown_outcome_is_queued_and_announced(
 
 async def test_an_order_that_was_not_sent_keeps_its_attempt(start: Start) -> None:
     replica = start()
-    replica.fleet.breaker.force("open")
+    replica.breaker_sync.breaker.force("open")
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.order.attempts, placed.order.reason) == ("queued", 0, "breaker-open")
     assert replica.warehouse.asked == []
@@ -107,7 +107,7 @@ def conflicts() -> dict[str, float]:
 
 async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(pool: Pool, start: Start) -> None:
     replica = start(BACKLOG_CAP="3")
-    replica.fleet.breaker.force("open")
+    replica.breaker_sync.breaker.force("open")
     for name in keys(3):
         assert (await replica.processing.place(wanted(name))).order.status == "queued"
     before = conflicts()
@@ -127,24 +127,24 @@ async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued
 ) -> None:
     backlog = start(BACKLOG_CAP="5").backlog
     await queued(pool, *keys(3))
-    await backlog.look()
+    await backlog.refresh()
     full = []
     for _ in range(2):
         full.append(backlog.is_full)
-        backlog.note_queued()
+        backlog.increment()
     full.append(backlog.is_full)
-    await backlog.look()  # what was counted is what is seen now, or is not there
+    await backlog.refresh()  # what was counted is what is seen now, or is not there
     full.append(backlog.is_full)
     assert full == [False, False, True, False]
 
 
 async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, start: Start) -> None:
     backlog = start(BACKLOG_CAP="2").backlog
-    backlog.note_queued()
-    backlog.note_queued()
+    backlog.increment()
+    backlog.increment()
     await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
     with pytest.raises(psycopg.Error):
-        await backlog.look()
+        await backlog.refresh()
     assert backlog.is_full
 
 
@@ -152,9 +152,9 @@ async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, 
     backlog = start(BACKLOG_CAP="1").backlog
     async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-        looking = [asyncio.create_task(backlog.look()) for _ in range(2)]
+        looking = [asyncio.create_task(backlog.refresh()) for _ in range(2)]
         await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
-        backlog.note_queued()
+        backlog.increment()
     await asyncio.gather(*looking)
     assert backlog.is_full
 

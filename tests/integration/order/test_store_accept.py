@@ -11,7 +11,7 @@ from services.common.group_commit import GroupCommit
 from services.common.idempotency import IdempotencyKeyReused
 from services.common.postgres import OUTAGES, Pool, open_pool
 from services.order import store, usecases
-from services.order.domain import Admission, NewOrder, Process, Replay, RequestInFlight
+from services.order.domain import Admission, Admitted, NewOrder, Replay, RequestInFlight
 from tests.integration.order.rows import (
     LEASE,
     REPLICA,
@@ -57,7 +57,7 @@ async def test_racing_accepts_of_the_same_keys_give_each_key_to_one(pool: Pool) 
     for lap in range(10):
         names = keys(20, f"lap-{lap}")
         results = await race(pool, names)
-        assert sum(isinstance(admission, Process) for admission in results) == len(names)
+        assert sum(isinstance(admission, Admitted) for admission in results) == len(names)
         assert sum(isinstance(admission, RequestInFlight) for admission in results) == (RACERS - 1) * len(names)
     assert await rows(pool, b"SELECT count(*), count(DISTINCT idempotency_key) FROM orders") == [(200, 200)]
     assert await rows(pool, b"SELECT count(*), count(DISTINCT order_id) FROM order_events") == [(200, 200)]
@@ -84,7 +84,7 @@ async def test_overlapping_batches_in_any_order_do_not_deadlock(pool: Pool) -> N
     async def run() -> int:
         batch = dice.sample(names, 40)
         admissions = await usecases.accept(pool, LEASE, REPLICA, [wanted(name) for name in batch])
-        return sum(isinstance(admission, Process) for admission in admissions)
+        return sum(isinstance(admission, Admitted) for admission in admissions)
 
     for _ in range(30):
         taken = await asyncio.gather(*(run() for _ in range(RACERS)))
@@ -109,7 +109,7 @@ async def test_a_racer_takes_the_key_when_the_other_rolls_back(pool: Pool) -> No
         second = asyncio.create_task(usecases.accept(pool, LEASE, "order-2", [wanted("key-1", quantity=2)]))
         await until_someone_waits(pool)
     (admission,) = await second
-    assert isinstance(admission, Process)
+    assert isinstance(admission, Admitted)
     assert await rows(pool, b"SELECT quantity FROM orders") == [(2,)]
 
 
@@ -122,7 +122,7 @@ async def test_doubles_within_a_batch_are_answered_from_the_first(pool: Pool) ->
     batch = [wanted("a"), wanted("b"), wanted("a"), wanted("a", quantity=2), wanted("b"), wanted("c")]
     first, second, again, other, second_again, third = await usecases.accept(pool, LEASE, REPLICA, batch)
     for admission in (first, second, third):
-        assert isinstance(admission, Process)
+        assert isinstance(admission, Admitted)
     for admission in (again, second_again):
         assert isinstance(admission, RequestInFlight)
     assert isinstance(other, IdempotencyKeyReused)
@@ -135,7 +135,7 @@ async def test_doubles_within_a_batch_are_answered_from_the_first(pool: Pool) ->
 
 async def test_the_first_of_doubles_with_two_bodies_wins(pool: Pool) -> None:
     first, other = await usecases.accept(pool, LEASE, REPLICA, [wanted("a", quantity=3), wanted("a", quantity=2)])
-    assert isinstance(first, Process)
+    assert isinstance(first, Admitted)
     assert isinstance(other, IdempotencyKeyReused)
     assert await rows(pool, b"SELECT quantity FROM orders") == [(3,)]
 
@@ -150,7 +150,7 @@ async def test_each_admission_stands_where_its_request_stood(pool: Pool) -> None
             assert isinstance(admission, RequestInFlight)
             assert admission.members["order_id"] == wanted(name).order_id
         else:
-            assert isinstance(admission, Process)
+            assert isinstance(admission, Admitted)
             assert admission.claim.order_id == wanted(name).order_id
 
 
@@ -172,11 +172,11 @@ async def test_a_known_key_is_answered_with_what_became_of_its_order(pool: Pool)
 
 
 async def test_looking_a_key_up_takes_nothing(pool: Pool) -> None:
-    assert await usecases.recall(pool, wanted("key-1")) is None
+    assert await usecases.find_by_key(pool, wanted("key-1")) is None
     assert await statuses(pool) == {}
     await accepted(pool, "key-1")
-    assert isinstance(await usecases.recall(pool, wanted("key-1")), RequestInFlight)
-    assert isinstance(await usecases.recall(pool, wanted("key-1", quantity=2)), IdempotencyKeyReused)
+    assert isinstance(await usecases.find_by_key(pool, wanted("key-1")), RequestInFlight)
+    assert isinstance(await usecases.find_by_key(pool, wanted("key-1", quantity=2)), IdempotencyKeyReused)
 
 
 async def test_a_batch_with_an_order_that_cannot_be_stored_stores_none_of_them(pool: Pool) -> None:
@@ -191,9 +191,9 @@ async def test_through_the_group_commit_only_the_bad_order_fails(pool: Pool) -> 
     results = await asyncio.gather(
         *(group.submit(new) for new in [wanted("one"), impossible("bad"), wanted("two")]), return_exceptions=True
     )
-    assert isinstance(results[0], Process)
+    assert isinstance(results[0], Admitted)
     assert isinstance(results[1], psycopg.errors.CheckViolation)
-    assert isinstance(results[2], Process)
+    assert isinstance(results[2], Admitted)
     assert await statuses(pool) == {"one": "pending", "two": "pending"}
 
 
@@ -224,8 +224,8 @@ async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_f
         await store.insert_new(stopped, [wanted("contested")], LEASE, "order-2")
         async with asyncio.timeout(5):
             contested, innocent = await usecases.accept(pool, LEASE, REPLICA, [wanted("contested"), wanted("innocent")])
-        assert isinstance(contested, Process)
-        assert isinstance(innocent, Process)
+        assert isinstance(contested, Admitted)
+        assert isinstance(innocent, Admitted)
         await stopped.close()
         await other.putconn(stopped)
 

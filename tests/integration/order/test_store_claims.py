@@ -8,7 +8,7 @@ import pytest
 
 from services.common.postgres import Pool
 from services.order import store, unfinished, usecases
-from services.order.domain import Claim, Process
+from services.order.domain import Admitted, Claim
 from tests.integration.order.rows import (
     LEASE,
     REPLICA,
@@ -50,7 +50,7 @@ async def test_a_claim_goes_on_with_the_trace_that_the_order_came_with(pool: Poo
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     traced = msgspec.structs.replace(wanted("key-1"), traceparent=traceparent)
     for admission in await usecases.accept(pool, LEASE, REPLICA, [traced, wanted("key-2")]):
-        assert isinstance(admission, Process)
+        assert isinstance(admission, Admitted)
         await usecases.settle(pool, REPLICA, [settlement(admission.claim, "queued", delay=0)])
     claims = await usecases.claim(pool, LEASE, "worker-1", 2)
     assert {claim.idempotency_key: claim.traceparent for claim in claims} == {"key-1": traceparent, "key-2": None}
@@ -144,11 +144,11 @@ async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monke
 
 
 async def test_the_backlog_counts_what_waits_and_not_what_is_in_hand_for_the_first_time(pool: Pool) -> None:
-    async def look() -> unfinished.Backlog:
+    async def look() -> unfinished.QueueStats:
         async with pool.connection() as conn:
-            return await unfinished.backlog(conn)
+            return await unfinished.queue_stats(conn)
 
-    assert await look() == unfinished.Backlog(0, None, 0)
+    assert await look() == unfinished.QueueStats(0, None, 0)
     pending, dead, _ = await accepted(pool, "pending", "dead", "in-hand")
     await queued(pool, "queued-1", "queued-2")
     await usecases.settle(pool, REPLICA, [settlement(dead, "dead")])

@@ -8,7 +8,7 @@ from services.common.postgres import Pool
 from services.common.settings import SettingsError, read
 from services.order import unfinished, usecases
 from services.order.backlog import Backlog
-from services.order.domain import LONGEST_DELAY, LONGEST_LEASE, OrderNotDead
+from services.order.domain import MAX_LEASE, MAX_RETRY_DELAY, OrderNotDead
 from services.order.settings import OrderSettings
 from tests.integration.order.rows import LEASE, REPLICA, Row, accepted, keys, queued, rows, settlement
 from tests.unit.common.environ import ENVIRON
@@ -28,9 +28,9 @@ async def written_ahead(pool: Pool, seconds: float) -> None:
     await rows(pool, AHEAD, *[seconds] * 5)
 
 
-async def look(pool: Pool) -> unfinished.Backlog:
+async def look(pool: Pool) -> unfinished.QueueStats:
     backlog = Backlog(pool, 100, REPLICA)
-    return await backlog.look()
+    return await backlog.refresh()
 
 
 @pytest.mark.parametrize("ahead", [6.0, 120.0, 86_400.0, 1e9])
@@ -94,8 +94,8 @@ async def test_an_order_due_later_than_any_setting_allows_is_due_now(pool: Pool,
     "spoil",
     [
         b"SELECT",
-        b"UPDATE orders SET next_attempt_at = now() + %s * interval '1 s'" % str(LONGEST_DELAY).encode(),
-        b"UPDATE orders SET lease_until = now() + %s * interval '1 s'" % str(LONGEST_LEASE).encode(),
+        b"UPDATE orders SET next_attempt_at = now() + %s * interval '1 s'" % str(MAX_RETRY_DELAY).encode(),
+        b"UPDATE orders SET lease_until = now() + %s * interval '1 s'" % str(MAX_LEASE).encode(),
         b"UPDATE orders SET updated_at = now() + interval '4 s', created_at = now() + interval '4 s'",
     ],
 )
@@ -129,7 +129,7 @@ async def test_a_whole_backlog_is_corrected_look_by_look_by_many_at_once(pool: P
 
 
 def test_no_setting_allows_a_longer_lease_than_the_domain() -> None:
-    longest = ENVIRON | {"VALERIX_LEASE_SECONDS": str(LONGEST_LEASE)}
-    assert read(OrderSettings, longest).lease_seconds == LONGEST_LEASE
+    longest = ENVIRON | {"VALERIX_LEASE_SECONDS": str(MAX_LEASE)}
+    assert read(OrderSettings, longest).lease_seconds == MAX_LEASE
     with pytest.raises(SettingsError):
-        read(OrderSettings, ENVIRON | {"VALERIX_LEASE_SECONDS": str(LONGEST_LEASE + 1)})
+        read(OrderSettings, ENVIRON | {"VALERIX_LEASE_SECONDS": str(MAX_LEASE + 1)})

@@ -180,7 +180,7 @@ async def test_a_dead_order_is_requeued_with_all_its_attempts_due_now(pool: Pool
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "dead", "attempts-exhausted")])
     assert await usecases.requeue(pool, "order-2", claim.order_id) == [claim.order_id]
-    order = await usecases.show(pool, claim.order_id)
+    order = await usecases.get_order(pool, claim.order_id)
     assert (order.status, order.reason, order.attempts) == ("queued", "requeued", 0)
     assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", "dead"), ("dead", "queued")]
     (fresh,) = await usecases.claim(pool, LEASE, "worker-1", 10)
@@ -234,6 +234,6 @@ async def test_what_is_not_there_is_not_found(pool: Pool) -> None:
     with pytest.raises(OrderNotFound):
         await usecases.requeue(pool, REPLICA, nobody)
     with pytest.raises(OrderNotFound):
-        await usecases.show(pool, nobody)
+        await usecases.get_order(pool, nobody)
     with pytest.raises(OrderNotFound):
         await usecases.history(pool, nobody)

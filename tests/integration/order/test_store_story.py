@@ -7,7 +7,7 @@ import pytest
 
 from services.common.postgres import Pool
 from services.order import usecases
-from services.order.domain import Claim, Process, Settlement, Status
+from services.order.domain import Admitted, Claim, Settlement, Status
 from tests.integration.order.rows import LEASE, chance, end_leases, keys, rows, settlement, wanted
 
 STEPS = 80
@@ -37,7 +37,7 @@ class Somebody:
     async def _accept(self) -> None:
         batch = [wanted(name) for name in self._dice.sample(self._names, 5)]
         admissions = await usecases.accept(self._pool, LEASE, self._name, batch)
-        self._held += [admission.claim for admission in admissions if isinstance(admission, Process)]
+        self._held += [admission.claim for admission in admissions if isinstance(admission, Admitted)]
 
     async def _claim(self) -> None:
         self._held += await usecases.claim(self._pool, LEASE, self._name, self._dice.randint(1, 6))

@@ -8,7 +8,7 @@ import pytest
 
 from services.common.redis import FAILURES, BestEffort, Redis, closing, open_redis
 from services.order import wakeups
-from services.order.wakeups import BLOCK_MS, GROUP, KEEP, STREAM, Reader, WakeUp, announce
+from services.order.wakeups import BLOCK_MS, GROUP, MAX_ENTRIES, STREAM, Reader, WakeUp, notify
 from tests.integration.order.rows import until, wanted
 
 ONE, TWO, THREE = (wanted(name).order_id for name in ("one", "two", "three"))
@@ -27,7 +27,7 @@ async def reading(redis: Redis, name: str = "worker-1") -> AsyncIterator[AsyncIt
     """The batches that a worker of this name reads, quiet ones left out."""
 
     async def batches() -> AsyncGenerator[list[WakeUp], None]:
-        async for batch in Reader(redis, name).batches():
+        async for batch in Reader(redis, name).read():
             if batch:
                 yield batch
 
@@ -36,7 +36,7 @@ async def reading(redis: Redis, name: str = "worker-1") -> AsyncIterator[AsyncIt
 
 
 async def test_what_is_announced_is_read_with_its_delay(redis: BestEffort, patient: Redis) -> None:
-    await announce(redis, [(ONE, 0), (TWO, 1.25)])
+    await notify(redis, [(ONE, 0), (TWO, 1.25)])
     async with reading(patient) as batches:
         batch = await anext(batches)
     assert [(wake_up.order_id, wake_up.delay) for wake_up in batch] == [(ONE, 0.0), (TWO, 1.25)]
@@ -47,20 +47,20 @@ async def test_a_reader_that_waits_hears_at_once(redis: BestEffort, patient: Red
         waiting = asyncio.ensure_future(anext(batches))
         await until(lambda: client.exists(STREAM))
         async with asyncio.timeout(1):
-            await announce(redis, [(ONE, 0)])
+            await notify(redis, [(ONE, 0)])
             assert [wake_up.order_id for wake_up in await waiting] == [ONE]
 
 
 async def test_two_workers_share_what_is_announced(redis: BestEffort, patient: Redis) -> None:
     async with reading(patient, "worker-1") as first, reading(patient, "worker-2") as second:
-        await announce(redis, [(ONE, 0)])
+        await notify(redis, [(ONE, 0)])
         assert [wake_up.order_id for wake_up in await anext(first)] == [ONE]
-        await announce(redis, [(TWO, 0)])
+        await notify(redis, [(TWO, 0)])
         assert [wake_up.order_id for wake_up in await anext(second)] == [TWO]
 
 
 async def test_what_is_acknowledged_is_done_with(redis: BestEffort, patient: Redis, client: Redis) -> None:
-    await announce(redis, [(ONE, 0), (TWO, 0)])
+    await notify(redis, [(ONE, 0), (TWO, 0)])
     async with reading(patient) as batches:
         first, second = await anext(batches)
         reader = Reader(patient, "worker-1")
@@ -73,7 +73,7 @@ async def test_what_is_acknowledged_is_done_with(redis: BestEffort, patient: Red
 async def test_what_a_dead_worker_left_is_taken_over(
     redis: BestEffort, patient: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await announce(redis, [(ONE, 0)])
+    await notify(redis, [(ONE, 0)])
     async with reading(patient, "worker-1") as batches:
         await anext(batches)
     monkeypatch.setattr(wakeups, "STALE_MS", 0)
@@ -99,7 +99,7 @@ async def test_an_entry_that_nobody_can_read_stands_in_nobodys_way_and_does_not_
     redis: BestEffort, patient: Redis, client: Redis, fields: dict[bytes | str, bytes | str]
 ) -> None:
     await client.xadd(STREAM, fields)  # type: ignore[arg-type]  # its dict is invariant
-    await announce(redis, [(TWO, 0)])
+    await notify(redis, [(TWO, 0)])
     async with reading(patient) as batches:
         batch = await anext(batches)
     assert [wake_up.order_id for wake_up in batch] == [TWO]
@@ -115,21 +115,21 @@ async def test_after_a_flush_a_reader_fails_and_the_next_one_reads_on(
         await client.flushall()
         with pytest.raises(FAILURES):
             await waiting
-    await announce(redis, [(THREE, 0)])
+    await notify(redis, [(THREE, 0)])
     async with reading(patient) as batches:
         assert [wake_up.order_id for wake_up in await anext(batches)] == [THREE]
 
 
 async def test_the_stream_does_not_grow_for_ever(redis: BestEffort, client: Redis) -> None:
     for _ in range(15):
-        await announce(redis, [(ONE, 0)] * 1000)
-    assert await client.xlen(STREAM) <= KEEP + 200
+        await notify(redis, [(ONE, 0)] * 1000)
+    assert await client.xlen(STREAM) <= MAX_ENTRIES + 200
 
 
 async def test_announcing_to_nobody_fails_nothing() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
-        assert await announce(BestEffort(nowhere), [(ONE, 0)]) == [None]
+        assert await notify(BestEffort(nowhere), [(ONE, 0)]) == [None]
 
 
 async def test_acknowledging_to_nobody_fails_nothing() -> None:

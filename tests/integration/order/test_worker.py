@@ -14,8 +14,8 @@ from services.common.background import beside
 from services.common.postgres import Pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.order import usecases
-from services.order.wakeups import BLOCK_MS, GROUP, STREAM, announce
-from services.order.worker import IN_HAND, Worker
+from services.order.wakeups import BLOCK_MS, GROUP, STREAM, notify
+from services.order.worker import MAX_IN_FLIGHT, Worker
 from tests.integration.order.replica import Replica, Start
 from tests.integration.order.rows import LEASE, end_leases, keys, queued, rows, statuses, until, wanted
 from tests.processes import eventually
@@ -32,7 +32,7 @@ async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) 
     await queued(pool, *keys(600))
     replica = start()
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
     assert sum(map(len, replica.warehouse.batches)) == 600
 
@@ -61,20 +61,20 @@ async def test_two_workers_never_take_the_same_order(pool: Pool, start: Start) -
     await queued(pool, *keys(300))
     replicas = [start(REPLICA=f"worker-{number}") for number in range(2)]
     await asyncio.gather(*(replica.worker.sweep() for replica in replicas))
-    await asyncio.gather(*(replica.worker.catch_up() for replica in replicas))
+    await asyncio.gather(*(replica.worker.drain() for replica in replicas))
     sent = [line["order_id"] for replica in replicas for batch in replica.warehouse.batches for line in batch]
     assert len(sent) == len(set(sent)) == 300
 
 
 async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool: Pool, start: Start) -> None:
-    await queued(pool, *keys(IN_HAND + 300))
+    await queued(pool, *keys(MAX_IN_FLIGHT + 300))
     replica = start(patient=True)
     for _ in range(3):
         await replica.worker.sweep()
-    assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(IN_HAND,)]
+    assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(MAX_IN_FLIGHT,)]
     sweeping = asyncio.create_task(until_confirmed(pool, replica))
     await sweeping
-    assert len(await statuses(pool)) == IN_HAND + 300
+    assert len(await statuses(pool)) == MAX_IN_FLIGHT + 300
 
 
 async def until_confirmed(pool: Pool, replica: Replica) -> None:
@@ -91,13 +91,13 @@ async def until_confirmed(pool: Pool, replica: Replica) -> None:
 async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(5))
     replica = start()
-    replica.fleet.breaker.force("open")
+    replica.breaker_sync.breaker.force("open")
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await rows(pool, b"SELECT DISTINCT lease_token FROM orders") == [(1,)]
-    replica.fleet.breaker.force(None)
+    replica.breaker_sync.breaker.force(None)
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
 
 
@@ -107,14 +107,14 @@ async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_
     await queued(pool, *keys(5))
     replica = start(patient=True)
     for _ in range(5):
-        replica.fleet.breaker.admit().failed("timeout")
-    replica.fleet.breaker.half_open()
+        replica.breaker_sync.breaker.admit().fail("timeout")
+    replica.breaker_sync.breaker.half_open()
     for _ in range(3):
         await replica.worker.sweep()
     assert await rows(pool, b"SELECT count(*) FROM orders WHERE lease_until > now()") == [(1,)]
     await until_confirmed(pool, replica)
     assert len(replica.warehouse.batches[0]) == 1
-    assert replica.fleet.breaker.state_name == "closed"
+    assert replica.breaker_sync.breaker.state_name == "closed"
 
 
 async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start: Start) -> None:
@@ -122,12 +122,12 @@ async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start:
     await queued(pool, *keys(10))
     replica = start()
     await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
-    for _ in range(IN_HAND // 256 + 1):
+    for _ in range(MAX_IN_FLIGHT // 256 + 1):
         with pytest.raises(psycopg.errors.UndefinedTable):
             await replica.worker.sweep()
     await rows(pool, b"ALTER TABLE elsewhere RENAME TO orders")
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
 
 
@@ -136,14 +136,14 @@ async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, start: Start)
     replica = start()
     async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
-        for _ in range(IN_HAND // 256 + 1):
+        for _ in range(MAX_IN_FLIGHT // 256 + 1):
             sweeping = asyncio.create_task(replica.worker.sweep())
             await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
             sweeping.cancel()
             await asyncio.gather(sweeping, return_exceptions=True)
     await end_leases(pool)
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
 
 
@@ -154,12 +154,12 @@ async def test_an_order_that_meets_a_bug_takes_no_other_down_and_no_room_for_eve
     await rows(pool, b"ALTER TABLE orders ADD CHECK (idempotency_key <> 'key-7' OR status <> 'confirmed')")
     for _ in range(3):
         await replica.worker.sweep()
-        await replica.worker.catch_up()
+        await replica.worker.drain()
         await end_leases(pool)
     assert {name for name, status in (await statuses(pool)).items() if status != "confirmed"} == {"key-7"}
     await rows(pool, b"ALTER TABLE orders DROP CONSTRAINT orders_check")
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
 
 
@@ -189,7 +189,7 @@ async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after
         return await statuses(pool) == {"key-1": "confirmed", "key-2": "queued"} and pending["pending"] == 0
 
     async with listening(replica.worker, reader, client):
-        await announce(redis, [(wanted("key-1").order_id, 0)])
+        await notify(redis, [(wanted("key-1").order_id, 0)])
         await until(done)
 
 
@@ -203,7 +203,7 @@ async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledge
         return bool(groups[0]["entries-read"] == 1 and groups[0]["pending"] == 0)
 
     async with listening(replica.worker, reader, client):
-        await announce(redis, [(wanted("nobody").order_id, 0)])
+        await notify(redis, [(wanted("nobody").order_id, 0)])
         await until(done)
     assert replica.warehouse.asked == []
 
@@ -219,13 +219,13 @@ async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_
         return bool(groups[0]["pending"] == 1)
 
     async with listening(replica.worker, reader, client):
-        await announce(redis, [(wanted("key-1").order_id, 0.3)])
+        await notify(redis, [(wanted("key-1").order_id, 0.3)])
         await until(read)
-    await replica.worker.finish()
+    await replica.worker.shutdown()
     loop = asyncio.get_running_loop()
     due = loop.time() + 0.5
     await until(lambda: asyncio.sleep(0, loop.time() > due))
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await statuses(pool) == {"key-1": "queued"}
     assert len(await usecases.claim(pool, LEASE, "worker-1", 1)) == 1
 
@@ -236,11 +236,11 @@ async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool
     replica.warehouse.responses[DEDUCTIONS] = Fault.RESET
     for _ in range(3):
         await replica.worker.sweep()
-        await replica.worker.catch_up()
+        await replica.worker.drain()
         assert await all_are(pool, "queued")
         await end_leases(pool)
     del replica.warehouse.responses[DEDUCTIONS]
     await replica.worker.sweep()
-    await replica.worker.catch_up()
+    await replica.worker.drain()
     assert await all_are(pool, "confirmed")
     assert await rows(pool, b"SELECT DISTINCT attempts FROM orders") == [(5,)]

@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 
-from services.order.domain import Claim, NewOrder, Order, OrderBody, Status, Stored, new_order
+from services.order.domain import Claim, NewOrder, Order, OrderBody, Status, StoredOrder, new_order
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def order(
     return Order(new.order_id, item_id, new.quantity, status, reason, key, 1, NOON, NOON)
 
 
-def stored(status: Status = "confirmed", *, is_leased: bool = False, quantity: int = 1) -> Stored:
-    return Stored(order(status), wanted(quantity=quantity).fingerprint, token=1, is_leased=is_leased)
+def stored(status: Status = "confirmed", *, is_leased: bool = False, quantity: int = 1) -> StoredOrder:
+    return StoredOrder(order(status), wanted(quantity=quantity).fingerprint, token=1, is_leased=is_leased)
 
 
 def claim(attempt: int = 1, token: int = 1, status: Status = "queued") -> Claim:

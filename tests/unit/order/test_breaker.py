@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.order.breaker import TRIAL_RETRY, Breaker, Rejected, Ticket, Transition
+from services.order.breaker import TRIAL_RETRY_SECONDS, Breaker, CallNotPermitted, Permit, Transition
 from tests.unit.order.clock import Clock
 
 
@@ -22,14 +22,14 @@ class Observed:
 
     def succeed(self, times: int = 1) -> None:
         for _ in range(times):
-            self.breaker.admit().succeeded()
+            self.breaker.admit().succeed()
 
     def fail(self, times: int = 1, cause: str = "timeout") -> None:
         for _ in range(times):
-            self.breaker.admit().failed(cause)
+            self.breaker.admit().fail(cause)
 
-    def rejected(self) -> Rejected:
-        with pytest.raises(Rejected) as caught:
+    def rejected(self) -> CallNotPermitted:
+        with pytest.raises(CallNotPermitted) as caught:
             self.breaker.admit()
         return caught.value
 
@@ -49,7 +49,7 @@ def opened() -> Observed:
     return seen
 
 
-def on_trial() -> tuple[Observed, Ticket]:
+def on_trial() -> tuple[Observed, Permit]:
     seen = opened()
     seen.clock.go_on(10)
     return seen, seen.breaker.admit()
@@ -148,15 +148,15 @@ def test_it_stays_open_for_ten_seconds_and_says_how_long_still() -> None:
 def test_half_open_admits_one_trial_at_a_time() -> None:
     seen, _trial = on_trial()
     for _ in range(3):
-        assert seen.rejected().retry_in == TRIAL_RETRY
+        assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
     assert seen.outcomes[-3:] == ["rejected"] * 3
     seen.clock.go_on(60)
-    assert seen.rejected().retry_in == TRIAL_RETRY
+    assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
 
 
 def test_a_trial_that_succeeds_closes_it_with_a_clean_window() -> None:
     seen, trial = on_trial()
-    trial.succeeded()
+    trial.succeed()
     assert seen.state == "closed"
     assert seen.breaker.window.outcomes() == {}
     seen.fail(4)
@@ -166,11 +166,11 @@ def test_a_trial_that_succeeds_closes_it_with_a_clean_window() -> None:
 def test_a_trial_that_fails_opens_it_for_another_full_period() -> None:
     seen, trial = on_trial()
     seen.clock.go_on(3)
-    trial.failed("500")
+    trial.fail("500")
     assert seen.state == "open"
     assert seen.rejected().retry_in == 10
     seen.clock.go_on(10)
-    seen.breaker.admit().succeeded()
+    seen.breaker.admit().succeed()
     assert seen.state == "closed"
     assert seen.moves == [
         ("closed", "open"),
@@ -183,18 +183,18 @@ def test_a_trial_that_fails_opens_it_for_another_full_period() -> None:
 
 def test_a_withdrawn_trial_gives_its_slot_back_and_decides_nothing() -> None:
     seen, trial = on_trial()
-    trial.withdrawn()
+    trial.cancel()
     assert seen.state == "half-open"
     second = seen.breaker.admit()
-    assert seen.rejected().retry_in == TRIAL_RETRY
-    second.succeeded()
+    assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
+    second.succeed()
     assert seen.state == "closed"
 
 
 def test_a_withdrawn_call_counts_as_neither() -> None:
     seen = Observed()
     for _ in range(20):
-        seen.breaker.admit().withdrawn()
+        seen.breaker.admit().cancel()
     assert seen.breaker.window.outcomes() == {}
     assert seen.outcomes == []
     assert seen.state == "closed"
@@ -202,11 +202,11 @@ def test_a_withdrawn_call_counts_as_neither() -> None:
 
 def test_a_ticket_counts_once_however_often_it_is_used() -> None:
     seen = Observed()
-    ticket = seen.breaker.admit()
-    ticket.failed("timeout")
-    ticket.failed("timeout")
-    ticket.succeeded()
-    ticket.withdrawn()
+    permit = seen.breaker.admit()
+    permit.fail("timeout")
+    permit.fail("timeout")
+    permit.succeed()
+    permit.cancel()
     assert seen.breaker.window.outcomes() == {"timeout": 1}
     assert seen.outcomes == ["timeout"]
 
@@ -216,11 +216,11 @@ def test_a_late_failure_does_not_extend_an_open_period() -> None:
     late = [seen.breaker.admit() for _ in range(10)]
     seen.fail(5)
     seen.clock.go_on(9)
-    for ticket in late:
-        ticket.failed("timeout")
+    for permit in late:
+        permit.fail("timeout")
     assert seen.breaker.retry_in() == 1
     seen.clock.go_on(1)
-    seen.breaker.admit().succeeded()
+    seen.breaker.admit().succeed()
     assert seen.state == "closed"
 
 
@@ -228,11 +228,11 @@ def test_a_late_success_closes_nothing() -> None:
     seen = Observed()
     late = [seen.breaker.admit() for _ in range(2)]
     seen.fail(5)
-    late[0].succeeded()
+    late[0].succeed()
     assert seen.state == "open"
     seen.clock.go_on(10)
     seen.breaker.tick()
-    late[1].succeeded()
+    late[1].succeed()
     assert seen.state == "half-open"
 
 
@@ -242,11 +242,11 @@ def test_a_late_result_does_not_free_the_slot_of_a_trial() -> None:
     seen.fail(5)
     seen.clock.go_on(10)
     seen.breaker.admit()
-    late[0].failed("timeout")
-    late[1].succeeded()
-    late[2].withdrawn()
+    late[0].fail("timeout")
+    late[1].succeed()
+    late[2].cancel()
     assert seen.state == "half-open"
-    assert seen.rejected().retry_in == TRIAL_RETRY
+    assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
 
 
 def test_what_began_before_it_opened_is_not_held_against_it_once_it_is_closed_again() -> None:
@@ -255,8 +255,8 @@ def test_what_began_before_it_opened_is_not_held_against_it_once_it_is_closed_ag
     seen.fail(5)
     seen.clock.go_on(10)
     seen.succeed()
-    for ticket in late:
-        ticket.failed("timeout")
+    for permit in late:
+        permit.fail("timeout")
     assert seen.state == "closed"
     assert seen.breaker.window.outcomes() == {}
     assert seen.outcomes.count("timeout") == 15  # they did happen, so they are counted
@@ -271,15 +271,15 @@ def test_tick_shows_that_a_trial_is_due_without_a_call() -> None:
     assert seen.state == "half-open"
     seen.breaker.tick()
     assert seen.moves == [("closed", "open"), ("open", "half-open")]
-    seen.breaker.admit().succeeded()
+    seen.breaker.admit().succeed()
     assert seen.state == "closed"
 
 
 def test_tick_does_not_take_the_slot_of_the_trial_under_way() -> None:
     seen, trial = on_trial()
     seen.breaker.tick()
-    assert seen.rejected().retry_in == TRIAL_RETRY
-    trial.succeeded()
+    assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
+    trial.succeed()
     assert seen.state == "closed"
 
 
@@ -308,8 +308,8 @@ def test_automatic_again_begins_closed_and_forgets_what_happened_under_force() -
     late = [seen.breaker.admit() for _ in range(10)]
     seen.fail(50)
     seen.breaker.force(None)
-    for ticket in late:
-        ticket.failed("timeout")
+    for permit in late:
+        permit.fail("timeout")
     seen.fail(4)
     assert seen.state == "closed"
     seen.fail()
@@ -329,7 +329,7 @@ def test_a_trial_under_way_when_an_operator_steps_in_decides_nothing() -> None:
     seen, trial = on_trial()
     seen.breaker.force("closed")
     seen.breaker.force(None)
-    trial.failed("timeout")
+    trial.fail("timeout")
     assert seen.state == "closed"
     assert seen.breaker.window.outcomes() == {}
 
@@ -343,8 +343,8 @@ def test_the_reasons_are_those_an_operator_reads() -> None:
     seen.clock.go_on(10)
     seen.breaker.tick()
     trial = seen.breaker.admit()
-    assert str(seen.rejected()) == "half-open, a trial call is under way"
-    trial.failed("lost answer")
+    assert str(seen.rejected()) == "half-open, a trial call is in flight"
+    trial.fail("lost answer")
     seen.clock.go_on(10)
     seen.succeed()
     seen.breaker.force("open")
@@ -359,6 +359,6 @@ def test_the_reasons_are_those_an_operator_reads() -> None:
         "the trial call succeeded",
         "forced open by an operator",
         "forced closed by an operator",
-        "automatic again by an operator",
+        "set to automatic by an operator",
     ]
     assert [transition.to for transition in seen.transitions[-3:]] == ["open", "closed", "closed"]

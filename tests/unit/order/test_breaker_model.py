@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from services.order.breaker import Breaker, Rejected, Ticket
+from services.order.breaker import Breaker, CallNotPermitted, Permit
 from tests.unit.order.clock import Clock
 
 MINIMUM, THRESHOLD, OPEN_TICKS, BUCKET = 3, 50, 10 * 1024, 1024
@@ -71,7 +71,7 @@ class Model:
 
 
 class BreakerAgainstModel(RuleBasedStateMachine):
-    tickets = Bundle("tickets")
+    permits = Bundle("permits")
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,31 +84,31 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.clock.ticks += ticks
         self.model.now += ticks
 
-    @rule(target=tickets)
-    def a_call_is_wanted(self) -> tuple[Ticket, int] | None:
+    @rule(target=permits)
+    def a_call_is_wanted(self) -> tuple[Permit, int] | None:
         era = self.model.admit()
         try:
-            ticket = self.breaker.admit()
-        except Rejected:
+            permit = self.breaker.admit()
+        except CallNotPermitted:
             assert era is None
             return None
         assert era is not None
-        return ticket, era
+        return permit, era
 
-    @rule(held=tickets, failed=st.sampled_from([True, True, False, None]))
-    def a_call_ends(self, *, held: tuple[Ticket, int] | None, failed: bool | None) -> None:
+    @rule(held=permits, failed=st.sampled_from([True, True, False, None]))
+    def a_call_ends(self, *, held: tuple[Permit, int] | None, failed: bool | None) -> None:
         if held is None:
             return
-        ticket, era = held
-        if not ticket._used:  # noqa: SLF001 - a ticket counts once; the bundle may draw it again
+        permit, era = held
+        if not permit._used:  # noqa: SLF001 - a permit counts once; the bundle may draw it again
             self.model.end(era, failed=failed)
         match failed:
             case True:
-                ticket.failed("timeout")
+                permit.fail("timeout")
             case False:
-                ticket.succeeded()
+                permit.succeed()
             case None:
-                ticket.withdrawn()
+                permit.cancel()
 
     @rule(failures=st.integers(1, 6), successes=st.integers(0, 6))
     def calls_come_and_go(self, failures: int, successes: int) -> None:

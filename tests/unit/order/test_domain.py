@@ -16,7 +16,7 @@ from services.order.domain import (
     Claim,
     Deducted,
     InsufficientStock,
-    NothingThere,
+    NoRecord,
     NotSent,
     OrderBody,
     Outcome,
@@ -27,7 +27,7 @@ from services.order.domain import (
     Unknown,
     UnknownItem,
     admit,
-    conclude,
+    decide,
     fingerprint,
     new_order,
     order_id_of,
@@ -44,7 +44,7 @@ outcomes = st.one_of(
     st.builds(Refused, st.sampled_from(["insufficient-stock", "unknown-item"]), st.none() | st.integers(0, 100)),
     st.builds(Unknown, st.text(max_size=20)),
     st.builds(NotSent, st.text(max_size=20), st.floats(0, 60)),
-    st.just(NothingThere()),
+    st.just(NoRecord()),
 )
 
 
@@ -176,8 +176,8 @@ def test_a_repeat_of_any_other_order_gets_the_order(status: Status, *, is_leased
 @given(claim=claims, outcome=outcomes, share=shares)
 def test_unknown_is_never_failed(claim: Claim, outcome: Outcome, share: float) -> None:
     """`failed` needs a refusal, `confirmed` a deduction, `dead` an inventory that knows nothing; the rest is queued."""
-    expected = {Deducted: "confirmed", Refused: "failed", Unknown: "queued", NotSent: "queued", NothingThere: "dead"}
-    settlement = conclude(claim, outcome, Jitter(share))
+    expected = {Deducted: "confirmed", Refused: "failed", Unknown: "queued", NotSent: "queued", NoRecord: "dead"}
+    settlement = decide(claim, outcome, Jitter(share))
     assert settlement.status == expected[type(outcome)]
     assert settlement.claim == claim
     assert (settlement.delay is not None) == (settlement.status == "queued")
@@ -185,14 +185,14 @@ def test_unknown_is_never_failed(claim: Claim, outcome: Outcome, share: float) -
 
 @given(claim=claims, outcome=outcomes, share=shares)
 def test_only_an_order_that_was_not_sent_gets_its_attempt_back(claim: Claim, outcome: Outcome, share: float) -> None:
-    settlement = conclude(claim, outcome, Jitter(share))
+    settlement = decide(claim, outcome, Jitter(share))
     assert settlement.attempts == claim.attempt - isinstance(outcome, NotSent)
     assert settlement.attempts >= 0
 
 
 @given(claim=claims, outcome=outcomes, share=shares)
 def test_the_history_says_which_attempt_it_was_and_why(claim: Claim, outcome: Outcome, share: float) -> None:
-    settlement = conclude(claim, outcome, Jitter(share))
+    settlement = decide(claim, outcome, Jitter(share))
     assert settlement.detail["attempt"] == claim.attempt
     assert settlement.detail["token"] == claim.token
     assert settlement.detail.get("cause") == settlement.reason
@@ -203,13 +203,13 @@ def test_the_history_says_which_attempt_it_was_and_why(claim: Claim, outcome: Ou
     ("attempt", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (5, 8), (6, 8), (30, 8), (1025, 8), (2**31 - 1, 8)]
 )
 def test_the_back_off_doubles_up_to_its_cap_with_full_jitter(attempt: int, longest: float) -> None:
-    assert conclude(claim(attempt), Unknown("timeout"), Jitter(0)).delay == 0
-    assert conclude(claim(attempt), Unknown("timeout"), Jitter(1)).delay == longest
+    assert decide(claim(attempt), Unknown("timeout"), Jitter(0)).delay == 0
+    assert decide(claim(attempt), Unknown("timeout"), Jitter(1)).delay == longest
 
 
 def test_a_deferral_waits_until_the_breaker_may_let_it_through_and_a_little_more() -> None:
-    assert conclude(claim(), NotSent("breaker-open", 7.5), Jitter(0)).delay == 7.5
-    assert conclude(claim(), NotSent("breaker-open", 7.5), Jitter(1)).delay == 7.5 + DEFERRAL_JITTER
+    assert decide(claim(), NotSent("breaker-open", 7.5), Jitter(0)).delay == 7.5
+    assert decide(claim(), NotSent("breaker-open", 7.5), Jitter(1)).delay == 7.5 + DEFERRAL_JITTER
 
 
 def test_a_failed_order_is_answered_with_why_it_failed() -> None:

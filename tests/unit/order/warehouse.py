@@ -16,7 +16,7 @@ import msgspec
 from services.common.http import open_session
 from services.order.breaker import Breaker
 from services.order.domain import Claim
-from services.order.inventory import Inventory
+from services.order.inventory_client import InventoryClient
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LIMIT = 5.0  # seconds: longer than any test, unless it is about the limit
@@ -91,7 +91,7 @@ class Warehouse:
         self.urls = [f"http://127.0.0.1:{port}{path}" for port in self._replicas]
         self.breaker = breaker or Breaker()
         self.session = open_session()
-        self.inventory = Inventory(self.session, tuple(self.urls), "token-of-the-service", limit, self.breaker)
+        self.inventory = InventoryClient(self.session, tuple(self.urls), "token-of-the-service", limit, self.breaker)
         self._open.append(self)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A rolling window of call outcomes, in buckets, on a monotonic clock."""
+"""A rolling window of call outcomes, in buckets by a monotonic clock."""
 
 import math
 from collections import Counter, deque
@@ -8,7 +8,7 @@ SUCCESS = "success"
 
 
 class RollingWindow:
-    """Counts outcomes of the last `seconds`, forgetting a tenth of them at a time.
+    """Counts outcomes of the last `seconds`. They expire one bucket at a time.
 
     An outcome is `"success"` or the name of a failure, such as `"timeout"` or `"500"`.
     """
@@ -16,31 +16,31 @@ class RollingWindow:
     def __init__(self, seconds: float, clock: Callable[[], float], buckets: int = 10) -> None:
         self.seconds = seconds
         self._width = seconds / buckets
-        self._keep = buckets
+        self._bucket_count = buckets
         self._clock = clock
         self._buckets: deque[tuple[int, Counter[str]]] = deque()
         self._sum: Counter[str] = Counter()
 
     def add(self, outcome: str) -> None:
-        now = self._forget()
+        now = self._expire()
         if not self._buckets or self._buckets[-1][0] != now:
             self._buckets.append((now, Counter()))
         self._buckets[-1][1][outcome] += 1
         self._sum[outcome] += 1
 
     def outcomes(self) -> dict[str, int]:
-        """How often each outcome occurred within the window."""
-        self._forget()
+        """Return how often each outcome occurred within the window."""
+        self._expire()
         return dict(self._sum)
 
     def clear(self) -> None:
         self._buckets.clear()
         self._sum.clear()
 
-    def _forget(self) -> int:
+    def _expire(self) -> int:
         now = math.floor(self._clock() / self._width)
-        while self._buckets and self._buckets[0][0] <= now - self._keep:
-            self._sum -= self._buckets.popleft()[1]  # and drops what has come down to zero
+        while self._buckets and self._buckets[0][0] <= now - self._bucket_count:
+            self._sum -= self._buckets.popleft()[1]  # this also removes outcomes with a count of zero
         return now
 
 
@@ -49,13 +49,13 @@ def failures(outcomes: dict[str, int]) -> int:
 
 
 def failure_percent(outcomes: dict[str, int]) -> float:
-    """Failures per hundred calls; 0 when there were none."""
+    """Return failures per hundred calls; 0 without calls."""
     calls = sum(outcomes.values())
     return 100 * failures(outcomes) / calls if calls else 0.0
 
 
 def describe(outcomes: dict[str, int], seconds: float) -> str:
-    """Put a window into words: `12 of 20 calls failed in 10 s (9 timeouts, 3 × 500)`."""
+    """Return a description such as `12 of 20 calls failed in 10 s (9 timeouts, 3 × 500)`."""
     causes = [
         f"{count} × {outcome}" if outcome.isdigit() else f"{count} {outcome}{'s' if count > 1 else ''}"
         for outcome, count in sorted(outcomes.items(), key=lambda entry: -entry[1])

@@ -1,4 +1,4 @@
-"""Breakers decide alone, replica by replica; Redis carries what each tells the others and what an operator forces."""
+"""Shares breaker states through Redis. Each breaker decides alone; an operator's forced state applies to all."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,16 @@ from services.common.background import forever
 from services.common.redis import BestEffort, Redis
 from services.order.breaker import Breaker, Forced, State, Transition
 from services.order.metrics import BREAKER_STATE, BREAKER_TRANSITIONS, STATES, breaker_calls
+from services.order.rolling_window import failure_percent, failures
 from services.order.settings import OrderSettings
-from services.order.window import failure_percent, failures
 
 log = structlog.get_logger()
 
 REPLICAS, HISTORY, FORCED = "breaker:replicas", "breaker:history", "breaker:forced"
-EXCHANGE_EVERY = 0.25  # seconds
-SILENT_AFTER = timedelta(seconds=5)  # a replica not heard of for so long is gone
-FORGOTTEN_AFTER = timedelta(hours=1)
-REMEMBERED = 100  # transitions
+SYNC_INTERVAL = 0.25  # seconds
+OFFLINE_AFTER = timedelta(seconds=5)  # a replica without an update for this long is not shown
+FORGET_AFTER = timedelta(hours=1)  # its entry is deleted
+MAX_HISTORY = 100  # transitions
 
 T = TypeVar("T")
 Command: TypeAlias = Forced | Literal["auto"]
@@ -30,7 +30,7 @@ COMMANDS: dict[bytes | None, Command] = {b"open": "open", b"closed": "closed"}
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The calls a breaker judges by."""
+    """The calls by which a breaker decides."""
 
     seconds: float
     calls: int
@@ -42,7 +42,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class ReplicaView(msgspec.Struct, frozen=True):
-    """One replica's breaker as it was at `updated_at`."""
+    """The breaker of one replica at `updated_at`."""
 
     replica: str
     role: Literal["order", "worker"]
@@ -65,15 +65,15 @@ class HistoryEntry(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     reason: str
 
 
-class FleetView(msgspec.Struct, frozen=True):
-    """Every replica heard of lately, and their transitions, newest first."""
+class BreakersView(msgspec.Struct, frozen=True):
+    """The breakers of all online replicas, and their transitions, newest first."""
 
     replicas: list[ReplicaView]
     history: list[HistoryEntry]
 
 
-class Fleet:
-    """This replica's breaker among the others."""
+class BreakerSync:
+    """This replica's breaker, and its exchange with the other replicas."""
 
     def __init__(
         self,
@@ -82,32 +82,33 @@ class Fleet:
         redis: BestEffort,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`now` is this machine's clock. What replicas tell each other is dated by Redis', which is one for all."""
+        """`now` is this machine's clock. Timestamps that replicas share use Redis' clock, which is common to all."""
         self._settings = settings
         self._now = now
         self._redis_ahead = timedelta()
         self._role: Literal["order", "worker"] = role
         self._redis = redis
-        self._own: list[HistoryEntry] = []
+        self._own_history: list[HistoryEntry] = []
         self._unpublished: list[HistoryEntry] = []
         self._command: Command | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._sync_lock = asyncio.Lock()
         self.breaker = Breaker(
             window_seconds=settings.breaker_window_seconds,
             minimum_calls=settings.breaker_minimum_calls,
             threshold_percent=settings.breaker_threshold_percent,
             open_seconds=settings.breaker_open_seconds,
-            on_transition=self._note,
+            on_transition=self._record_transition,
             on_call=lambda outcome: breaker_calls(outcome).inc(),
         )
 
     def own_view(self) -> ReplicaView:
+        """Return the state of this replica's breaker."""
         breaker, outcomes = self.breaker, self.breaker.window.outcomes()
         return ReplicaView(
             replica=self._settings.replica,
             role=self._role,
-            state=breaker.shown,
-            since=breaker.since,
+            state=breaker.effective_state,
+            since=breaker.changed_at,
             forced=breaker.forced,
             reason=breaker.reason,
             window=Window(
@@ -119,57 +120,59 @@ class Fleet:
                 minimum_calls=breaker.minimum_calls,
                 outcomes=outcomes,
             ),
-            retry_in_seconds=round(breaker.retry_in(), 2) if breaker.shown == "open" and not breaker.forced else None,
+            retry_in_seconds=round(breaker.retry_in(), 2)
+            if breaker.effective_state == "open" and not breaker.forced
+            else None,
             updated_at=self._now() + self._redis_ahead,
         )
 
-    async def view(self) -> FleetView:
-        """Everybody's breaker as last heard of; without Redis, our own."""
+    async def view(self) -> BreakersView:
+        """Return the last known state of all breakers; without Redis, only of this one."""
 
         async def fetch(redis: Redis) -> tuple[list[ReplicaView], list[HistoryEntry]]:
             async with redis.pipeline(transaction=False) as pipe:
                 pipe.hvals(REPLICAS)
-                pipe.lrange(HISTORY, 0, REMEMBERED - 1)
+                pipe.lrange(HISTORY, 0, MAX_HISTORY - 1)
                 replicas, history = await pipe.execute()
-            return _readable(replicas, ReplicaView), _readable(history, HistoryEntry)
+            return _decode_valid(replicas, ReplicaView), _decode_valid(history, HistoryEntry)
 
         own = self.own_view()
         nothing: tuple[list[ReplicaView], list[HistoryEntry]] = ([], [])
-        told, published = await self._redis(fetch, nothing)
-        # Who is dated in the future is as silent as in the past: it told of itself before Redis' clock was set back.
-        others = [(view, abs(own.updated_at - view.updated_at)) for view in told if view.replica != own.replica]
-        await self._forget([view.replica for view, silent in others if silent > FORGOTTEN_AFTER])
-        heard = [view for view, silent in others if silent < SILENT_AFTER]
-        return FleetView(
-            replicas=sorted([own, *heard], key=lambda view: view.replica),
-            history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own)],
+        stored, published = await self._redis(fetch, nothing)
+        # A timestamp in the future is as outdated as one in the past: it was written before Redis' clock was set back.
+        others = [(view, abs(own.updated_at - view.updated_at)) for view in stored if view.replica != own.replica]
+        await self._delete([view.replica for view, age in others if age > FORGET_AFTER])
+        online = [view for view, age in others if age < OFFLINE_AFTER]
+        return BreakersView(
+            replicas=sorted([own, *online], key=lambda view: view.replica),
+            history=[*reversed(self._unpublished), *published] if published else [*reversed(self._own_history)],
         )
 
     async def force(self, forced: Forced | None) -> None:
-        """Override every replica's breaker within a second, ours at once; None lets the calls decide again.
+        """Force the breaker of every replica: this one at once, others within a second. None means automatic operation.
 
-        While Redis is away the command waits with us, and reaches the others once it is back.
+        While Redis is unavailable, the command is kept here and reaches the others once Redis is back.
         """
         self.breaker.force(forced)
         self._command = forced or "auto"
-        await self.exchange()
+        await self.sync()
 
-    async def keep_in_touch(self) -> None:
-        """Publish our breaker and follow what an operator forces, until cancelled."""
-        await forever("exchange breaker states", self.exchange, EXCHANGE_EVERY)
+    async def run(self) -> None:
+        """Sync until cancelled."""
+        await forever("sync breaker states", self.sync, SYNC_INTERVAL)
 
-    async def exchange(self) -> None:
-        """Tell our state, our transitions and what an operator told us; then do as the fleet was told last."""
-        async with self._one_at_a_time:  # two would publish the same transitions
+    async def sync(self) -> None:
+        """Publish this breaker's state, transitions and pending command, then apply the last command of any replica."""
+        async with self._sync_lock:  # two syncs would publish the same transitions
             self.breaker.tick()
             entries, command = list(self._unpublished), self._command
 
-            async def swap(redis: Redis) -> Command:
+            async def exchange(redis: Redis) -> Command:
                 async with redis.pipeline(transaction=False) as pipe:
                     pipe.hset(REPLICAS, self._settings.replica, msgspec.json.encode(self.own_view()))
                     if entries:
                         pipe.lpush(HISTORY, *(msgspec.json.encode(entry) for entry in entries))
-                        pipe.ltrim(HISTORY, 0, REMEMBERED - 1)
+                        pipe.ltrim(HISTORY, 0, MAX_HISTORY - 1)
                     if command == "auto":
                         pipe.delete(FORCED)
                     elif command is not None:
@@ -177,36 +180,38 @@ class Fleet:
                     pipe.time()
                     pipe.get(FORCED)
                     *_, (seconds, microseconds), raw = await pipe.execute()
-                there = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-                self._redis_ahead = there - self._now()
+                redis_now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+                self._redis_ahead = redis_now - self._now()
                 return COMMANDS.get(raw, "auto")
 
-            told = await self._redis(swap, None)
-            if told is None:
+            forced = await self._redis(exchange, None)
+            if forced is None:
                 return
             del self._unpublished[: len(entries)]
-            if self._command == command:  # else an operator spoke meanwhile, and what we were told is old
+            if self._command == command:  # else a newer command arrived during the exchange
                 self._command = None
-                self.breaker.force(None if told == "auto" else told)
+                self.breaker.force(None if forced == "auto" else forced)
 
-    async def _forget(self, gone: list[str]) -> None:
+    async def _delete(self, gone: list[str]) -> None:
         async def delete(redis: Redis) -> None:
             await redis.hdel(REPLICAS, *gone)
 
         if gone:
             await self._redis(delete, None)
 
-    def _note(self, transition: Transition) -> None:
+    def _record_transition(self, transition: Transition) -> None:
         BREAKER_STATE.set(STATES[transition.to])
         BREAKER_TRANSITIONS.labels(transition.from_, transition.to).inc()
         entry = HistoryEntry(self._settings.replica, transition.at, transition.from_, transition.to, transition.reason)
-        self._own = [*self._own[1 - REMEMBERED :], entry]
-        self._unpublished = [*self._unpublished[1 - REMEMBERED :], entry]
-        log.warning("breaker", **{"from": transition.from_, "to": transition.to, "why": transition.reason})
+        self._own_history = [*self._own_history[1 - MAX_HISTORY :], entry]
+        self._unpublished = [*self._unpublished[1 - MAX_HISTORY :], entry]
+        log.warning(
+            "breaker changed state", **{"from": transition.from_, "to": transition.to, "why": transition.reason}
+        )
 
 
-def _readable(values: list[bytes], kind: type[T]) -> list[T]:
-    """Decode what this version can read; another may have written the rest."""
+def _decode_valid(values: list[bytes], kind: type[T]) -> list[T]:
+    """Decode the values that this version can read and ignore others."""
     found: list[T] = []
     for raw in values:
         with contextlib.suppress(msgspec.DecodeError):

@@ -9,11 +9,11 @@ import aiohttp
 import msgspec
 import pytest
 
-from services.order import inventory as module
-from services.order import replicas
-from services.order.breaker import Breaker, Rejected
-from services.order.domain import Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
-from services.order.inventory import NotReadyError
+from services.order import inventory_client as module
+from services.order import inventory_http
+from services.order.breaker import Breaker, CallNotPermitted
+from services.order.domain import Deducted, NoRecord, NotSent, Outcome, Refused, Unknown
+from services.order.inventory_client import NotReadyError
 from tests.unit.common.logs import events
 from tests.unit.order.warehouse import LIMIT, Fault, Reply, Warehouse, claims, reply, together, until
 
@@ -209,7 +209,7 @@ async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.
             warehouse.release(claim)
             assert await task == Deducted(repeated=False)
     await warehouse.hang_up(reset=True)
-    await until(lambda: not warehouse.inventory._replicas._reading)  # noqa: SLF001 - what it keeps is for connections that live
+    await until(lambda: not warehouse.inventory._replicas._readers)  # noqa: SLF001 - what it keeps is for connections that live
     assert warehouse.connections == 1
     gc.collect()
     assert log.getvalue() == ""
@@ -265,7 +265,7 @@ async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The machines of two are gone, and do not even refuse."""
-    monkeypatch.setattr(replicas, "LOOKUP_LIMIT", 0.9)
+    monkeypatch.setattr(inventory_http, "LOOKUP_TIMEOUT", 0.9)
     warehouse = Warehouse(replicas=3, limit=0.9)
     one, two, three = warehouse.urls
     warehouse.vanish(one, two)
@@ -302,7 +302,7 @@ async def test_when_nothing_listens_anywhere_it_is_unknown() -> None:
 
 def open_up(breaker: Breaker) -> None:
     for _ in range(5):
-        breaker.admit().failed("timeout")
+        breaker.admit().fail("timeout")
     assert breaker.state_name == "open"
 
 
@@ -346,7 +346,7 @@ async def test_a_caller_that_goes_away_leaves_the_others_and_the_breaker_as_they
     await until(lambda: warehouse.batches)
     leaving.cancel()
     await asyncio.wait([leaving])
-    with pytest.raises(Rejected, match="a trial call is under way"):
+    with pytest.raises(CallNotPermitted, match="a trial call is in flight"):
         warehouse.breaker.admit()
     warehouse.release(claim)
     await warehouse.inventory.close()
@@ -386,7 +386,7 @@ async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two may be under way, and two are."""
-    monkeypatch.setattr(module, "CALLS", 2)
+    monkeypatch.setattr(module, "MAX_CALLS", 2)
     warehouse = Warehouse(patient=True)
     first, second, third, fourth = claims(4)
     holding = [asyncio.create_task(warehouse.inventory.deduct(first))]
@@ -408,7 +408,7 @@ async def test_a_trial_for_which_there_is_no_connection_leaves_its_slot_to_anoth
     warehouse = Warehouse()
     open_up(warehouse.breaker)
     warehouse.breaker.half_open()
-    monkeypatch.setattr(module, "CALLS", 0)
+    monkeypatch.setattr(module, "MAX_CALLS", 0)
     (claim,) = claims(1)
     assert await warehouse.inventory.deduct(claim) == NotSent("connections used up", 1.0)
     assert warehouse.breaker.state_name == "half-open"
@@ -418,9 +418,9 @@ async def test_a_trial_for_which_there_is_no_connection_leaves_its_slot_to_anoth
 @pytest.mark.parametrize(
     ("ledger", "outcome"),
     [
-        ({"transactions": [], "refusal": None}, NothingThere()),
+        ({"transactions": [], "refusal": None}, NoRecord()),
         ({"transactions": [{"transaction_type": "deduct"}], "refusal": None}, Deducted(repeated=True)),
-        ({"transactions": [{"transaction_type": "release"}], "refusal": None}, NothingThere()),
+        ({"transactions": [{"transaction_type": "release"}], "refusal": None}, NoRecord()),
         ({"transactions": [], "refusal": {"reason": "insufficient-stock"}}, Refused("insufficient-stock")),
         (
             {"transactions": [{"transaction_type": "deduct"}], "refusal": {"reason": "insufficient-stock"}},
@@ -455,7 +455,7 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
     failure: Reply | Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if failure is Fault.SILENT:
-        monkeypatch.setattr(replicas, "LOOKUP_LIMIT", SHORT)
+        monkeypatch.setattr(inventory_http, "LOOKUP_TIMEOUT", SHORT)
     warehouse = Warehouse()
     (claim,) = claims(1)
     warehouse.script(f"/api/inventory/transactions/{claim.order_id}", failure)
@@ -482,10 +482,10 @@ async def test_only_a_clear_no_means_that_there_is_no_such_item(
 ) -> None:
     """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
     if answer is Fault.SILENT:
-        monkeypatch.setattr(replicas, "LOOKUP_LIMIT", SHORT)
+        monkeypatch.setattr(inventory_http, "LOOKUP_TIMEOUT", SHORT)
     warehouse = Warehouse()
     warehouse.script("/api/inventory/ps5", answer)
-    assert await warehouse.inventory.lacks("ps5") is lacks
+    assert await warehouse.inventory.is_unknown_item("ps5") is lacks
 
 
 @pytest.mark.parametrize("answer", [Reply(503), Fault.RESET, Fault.REFUSED])
@@ -503,7 +503,7 @@ async def test_an_item_once_seen_is_not_asked_for_again() -> None:
     warehouse = Warehouse()
     warehouse.responses["/api/inventory/ps5"] = reply(200, {})
     for _ in range(3):
-        assert await warehouse.inventory.lacks("ps5") is False
+        assert await warehouse.inventory.is_unknown_item("ps5") is False
     assert len(warehouse.asked) == 1
 
 
@@ -517,5 +517,5 @@ async def test_while_the_breaker_holds_calls_back_no_item_is_asked_for(how: str)
         open_up(warehouse.breaker)
         if how == "half-open":
             warehouse.breaker.half_open()
-    assert await warehouse.inventory.lacks("ps5") is False
+    assert await warehouse.inventory.is_unknown_item("ps5") is False
     assert warehouse.asked == []

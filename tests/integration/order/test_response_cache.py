@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from services.common.redis import LIMIT, REST, BestEffort, Redis, closing, open_redis
-from services.order.answers import KEPT, Answers
 from services.order.domain import fingerprint
-from services.order.origin import BELIEVED_FOR, Origin
+from services.order.origin import TRUST_SECONDS, Origin
+from services.order.response_cache import TTL_SECONDS, ResponseCache
 from tests.integration.order.rows import chance, keys
 from tests.unit.order.samples import order
 
@@ -18,13 +18,13 @@ PS5 = fingerprint("ps5", 1)
 
 
 @pytest.fixture
-def answers(redis: BestEffort) -> Answers:
-    return Answers(redis)
+def answers(redis: BestEffort) -> ResponseCache:
+    return ResponseCache(redis)
 
 
 @pytest.fixture
-def hasty_answers(hasty: BestEffort) -> Answers:
-    return Answers(hasty)
+def hasty_answers(hasty: BestEffort) -> ResponseCache:
+    return ResponseCache(hasty)
 
 
 @pytest.fixture
@@ -40,21 +40,21 @@ async def pause(client: Redis, seconds: float) -> None:
     await client.client_pause(int(seconds * 1000))
 
 
-async def test_what_was_kept_is_found_whole(answers: Answers) -> None:
+async def test_what_was_kept_is_found_whole(answers: ResponseCache) -> None:
     for kept in (order("confirmed"), order("failed", "insufficient-stock", key="key-2")):
-        await answers.keep(kept)
-        assert await answers.find(kept.idempotency_key, PS5) == kept
+        await answers.put(kept)
+        assert await answers.get(kept.idempotency_key, PS5) == kept
 
 
-async def test_it_is_kept_for_a_day(answers: Answers, client: Redis) -> None:
-    await answers.keep(order())
-    assert KEPT - 5 <= await client.ttl("idempotency:key-1") <= KEPT == 86_400
+async def test_it_is_kept_for_a_day(answers: ResponseCache, client: Redis) -> None:
+    await answers.put(order())
+    assert TTL_SECONDS - 5 <= await client.ttl("idempotency:key-1") <= TTL_SECONDS == 86_400
 
 
-async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(answers: Answers) -> None:
-    await answers.keep(order())
-    assert await answers.find("key-1", fingerprint("ps5", 2)) is None
-    assert await answers.find("key-2", PS5) is None
+async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(answers: ResponseCache) -> None:
+    await answers.put(order())
+    assert await answers.get("key-1", fingerprint("ps5", 2)) is None
+    assert await answers.get("key-2", PS5) is None
 
 
 @pytest.mark.parametrize(
@@ -70,44 +70,44 @@ async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(an
         b"[" * 10_000,
     ],
 )
-async def test_a_value_that_is_not_ours_is_a_miss(answers: Answers, client: Redis, value: bytes) -> None:
+async def test_a_value_that_is_not_ours_is_a_miss(answers: ResponseCache, client: Redis, value: bytes) -> None:
     await client.set("idempotency:key-1", value)
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
-async def test_a_value_of_another_kind_is_a_miss(answers: Answers, client: Redis) -> None:
+async def test_a_value_of_another_kind_is_a_miss(answers: ResponseCache, client: Redis) -> None:
     await client.lpush("idempotency:key-1", "x")
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
-async def test_another_orders_answer_under_this_key_is_a_miss(answers: Answers, client: Redis) -> None:
+async def test_another_orders_answer_under_this_key_is_a_miss(answers: ResponseCache, client: Redis) -> None:
     """The bodies may be the same; the orders are not."""
-    await answers.keep(order(key="key-2"))
+    await answers.put(order(key="key-2"))
     await client.rename("idempotency:key-2", "idempotency:key-1")
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
 @pytest.mark.parametrize("status", ["pending", "queued", "dead"])
 async def test_an_order_that_may_still_change_is_a_miss_even_if_somebody_kept_it(
-    answers: Answers, client: Redis, status: str
+    answers: ResponseCache, client: Redis, status: str
 ) -> None:
-    await answers.keep(order())
+    await answers.put(order())
     kept = msgspec.json.decode(await client.get("idempotency:key-1") or b"")
     kept["order"]["status"] = status
     await client.set("idempotency:key-1", msgspec.json.encode(kept))
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
-async def test_after_a_flush_everything_is_a_miss(answers: Answers, client: Redis) -> None:
-    await answers.keep(order())
+async def test_after_a_flush_everything_is_a_miss(answers: ResponseCache, client: Redis) -> None:
+    await answers.put(order())
     await client.flushall()
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
-async def test_many_at_once_each_find_their_own(answers: Answers) -> None:
+async def test_many_at_once_each_find_their_own(answers: ResponseCache) -> None:
     kept = [order(key=name) for name in keys(300)]
-    await asyncio.gather(*(answers.keep(each) for each in kept))
-    assert await asyncio.gather(*(answers.find(each.idempotency_key, PS5) for each in kept)) == kept
+    await asyncio.gather(*(answers.put(each) for each in kept))
+    assert await asyncio.gather(*(answers.get(each.idempotency_key, PS5) for each in kept)) == kept
 
 
 async def test_while_it_is_not_known_which_database_is_there_nothing_is_kept_and_nothing_found(
@@ -115,18 +115,18 @@ async def test_while_it_is_not_known_which_database_is_there_nothing_is_kept_and
 ) -> None:
     now = 100.0
     origin = Origin(lambda: now)
-    answers = Answers(redis, origin)
-    await answers.keep(order())
+    answers = ResponseCache(redis, origin)
+    await answers.put(order())
     assert await client.exists("idempotency:key-1") == 0
     origin.learn("one", "s" * 64)
-    await answers.keep(order())
-    assert await answers.find("key-1", PS5) == order()
-    now += BELIEVED_FOR
-    assert await answers.find("key-1", PS5) is None, "nobody has asked the database for so long"
+    await answers.put(order())
+    assert await answers.get("key-1", PS5) == order()
+    now += TRUST_SECONDS
+    assert await answers.get("key-1", PS5) is None, "nobody has asked the database for so long"
     origin.learn("one", "s" * 64)
-    assert await answers.find("key-1", PS5) == order()
+    assert await answers.get("key-1", PS5) == order()
     origin.forget()
-    assert await answers.find("key-1", PS5) is None
+    assert await answers.get("key-1", PS5) is None
 
 
 @pytest.mark.parametrize(("identity", "secret"), [("two", "s" * 64), ("one", "t" * 64)])
@@ -136,53 +136,55 @@ async def test_an_answer_of_another_database_or_of_another_secret_is_a_miss(
     one, two = Origin(), Origin()
     one.learn("one", "s" * 64)
     two.learn(identity, secret)
-    await Answers(redis, one).keep(order())
-    assert await Answers(redis, one).find("key-1", PS5) == order()
-    assert await Answers(redis, two).find("key-1", PS5) is None
+    await ResponseCache(redis, one).put(order())
+    assert await ResponseCache(redis, one).get("key-1", PS5) == order()
+    assert await ResponseCache(redis, two).get("key-1", PS5) is None
 
 
-async def test_each_bit_of_an_answer_is_signed(answers: Answers, client: Redis) -> None:
-    await answers.keep(order())
+async def test_each_bit_of_an_answer_is_signed(answers: ResponseCache, client: Redis) -> None:
+    await answers.put(order())
     raw = bytes(await client.get("idempotency:key-1") or b"")  # type: ignore[arg-type]  # this client decodes nothing
     for place in range(len(raw)):
         changed = bytes([*raw[:place], raw[place] ^ 1, *raw[place + 1 :]])
         await client.set("idempotency:key-1", changed)
-        assert await answers.find("key-1", PS5) in {None, order()}
+        assert await answers.get("key-1", PS5) in {None, order()}
     assert len(raw) > 200
 
 
 @pytest.mark.timed
 async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> None:
-    answers = Answers(nowhere)
+    answers = ResponseCache(nowhere)
     began = time.monotonic()
     for name in keys(100):
-        assert await answers.find(name, PS5) is None
-        await answers.keep(order(key=name))
+        assert await answers.get(name, PS5) is None
+        await answers.put(order(key=name))
     assert time.monotonic() - began < 200 * LIMIT / 10, "a tenth of what it would take to wait each time"
 
 
 @pytest.mark.timed
 async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothing_for_a_while(
-    hasty_answers: Answers, client: Redis
+    hasty_answers: ResponseCache, client: Redis
 ) -> None:
-    await hasty_answers.keep(order())
+    await hasty_answers.put(order())
     await pause(client, 0.8)
     began = time.monotonic()
-    found = await asyncio.gather(*(hasty_answers.find("key-1", PS5) for _ in range(50)))
+    found = await asyncio.gather(*(hasty_answers.get("key-1", PS5) for _ in range(50)))
     assert found == [None] * 50
     assert time.monotonic() - began > LIMIT - 0.1
     began = time.monotonic()
     for _ in range(50):
-        assert await hasty_answers.find("key-1", PS5) is None
+        assert await hasty_answers.get("key-1", PS5) is None
     assert time.monotonic() - began < 50 * LIMIT / 10, "a tenth of what it would take to wait each time"
 
 
-async def test_when_redis_is_back_it_is_asked_again(hasty_answers: Answers, client: Redis, hasty: BestEffort) -> None:
-    await hasty_answers.keep(order())
+async def test_when_redis_is_back_it_is_asked_again(
+    hasty_answers: ResponseCache, client: Redis, hasty: BestEffort
+) -> None:
+    await hasty_answers.put(order())
     await pause(client, 0.5)
-    assert await hasty_answers.find("key-1", PS5) is None
+    assert await hasty_answers.get("key-1", PS5) is None
     async with asyncio.timeout(REST + 2):
-        while await hasty_answers.find("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+        while await hasty_answers.get("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0)
     assert await hasty(lambda client: client.ping(), fallback=False)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.order.window import SUCCESS, RollingWindow, describe, failure_percent, failures
+from services.order.rolling_window import SUCCESS, RollingWindow, describe, failure_percent, failures
 from tests.unit.order.clock import Clock
 
 CAUSES = ["timeout", "500", "503", "lost answer", "connection error"]

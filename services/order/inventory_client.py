@@ -1,8 +1,7 @@
-"""Calls to the inventory service: deductions in bulk through the breaker, and two look-ups.
+"""Client of the inventory service: bulk deductions through the circuit breaker, and two look-ups.
 
-Lines that arrive while a call is on its way out go into the next one. A call is over for its line as soon as
-that line is answered, and lets the next call go as soon as its first line is, or has been waited for long enough,
-so a slow line holds up no other.
+Lines that arrive while a call is being sent go into the next call. Each line gets its outcome as soon as its response
+line arrives. The next call starts once the first response line has arrived or is late, so a slow line delays no other.
 """
 
 import asyncio
@@ -24,27 +23,27 @@ from services.common.dependencies import note_failure
 from services.common.group_commit import Flushed, GroupCommit
 from services.common.http import FAILURES, UNREACHED
 from services.common.paths import path
-from services.order.breaker import Breaker, Rejected, Ticket
-from services.order.domain import Claim, Deducted, NothingThere, NotSent, Outcome, Refused, Unknown
-from services.order.replicas import Replicas
+from services.order.breaker import Breaker, CallNotPermitted, Permit
+from services.order.domain import Claim, Deducted, NoRecord, NotSent, Outcome, Refused, Unknown
+from services.order.inventory_http import ReplicaPool
 
 log = structlog.get_logger()
 
-LANES = 2  # calls that may wait for their first answer at once
-PATIENCE = 0.05  # seconds that the next call waits for the first answer of one: then that one is slow, and on its own
-CALLS = 256  # under way at once: more than there can be within their limit
-LINES = 256  # per call: well under the body limit of 64 KiB
+MAX_CALLS_BEFORE_FIRST_OUTCOME = 2
+FIRST_OUTCOME_TIMEOUT = 0.05  # seconds to wait for a call's first outcome before starting the next call
+MAX_CALLS = 256  # in flight; more than the timeout allows to accumulate
+MAX_LINES = 256  # per call, well under the body limit of 64 KiB
 TIMEOUT, LOST, UNREACHABLE = "timeout", "lost answer", "connection error"
 
 
-class _Wanted(msgspec.Struct, frozen=True):
+class _RequestLine(msgspec.Struct, frozen=True):
     order_id: uuid.UUID
     item_id: str
     quantity: int
     attempt: int
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _ResponseLine(msgspec.Struct, frozen=True):
     order_id: uuid.UUID
     status: int
     repeated: bool = False
@@ -72,54 +71,54 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call that has been started, with the outcome that each of its lines will have. `first` is done with one."""
+    """A started call and the future outcome of each line. `first_outcome` is done once any line has one."""
 
     outcomes: list[asyncio.Future[Outcome]]
-    first: asyncio.Future[None]
+    first_outcome: asyncio.Future[None]
 
-    async def answered(self) -> None:
-        """Wait for the first answer, unless it is slow: then this call is on its own."""
-        await asyncio.wait([self.first], timeout=PATIENCE)
+    async def wait_for_first_outcome(self) -> None:
+        """Wait for the first outcome, at most FIRST_OUTCOME_TIMEOUT."""
+        await asyncio.wait([self.first_outcome], timeout=FIRST_OUTCOME_TIMEOUT)
 
 
-class _Sent(msgspec.Struct):
-    """A line under way. `first` is done once any line of its call has an outcome."""
+class _InFlightLine(msgspec.Struct):
+    """A line whose outcome is pending, with the breaker's permit for it."""
 
     claim: Claim
-    ticket: Ticket
+    permit: Permit
     outcome: asyncio.Future[Outcome]
-    first: asyncio.Future[None]
+    first_outcome: asyncio.Future[None]
 
 
 _encoder = msgspec.json.Encoder()
-_line = msgspec.json.Decoder(_Line)
+_line = msgspec.json.Decoder(_ResponseLine)
 _ledger = msgspec.json.Decoder(_Ledger)
 _problem = msgspec.json.Decoder(_Problem)
 
 
 class NotReadyError(Exception):
-    """Inventory answers, but not that it is ready."""
+    """Inventory responds, but is not ready."""
 
 
-class Inventory:
-    """The inventory service as this process sees it. `limit` is the time a deduction may take, in seconds."""
+class InventoryClient:
+    """Client of all inventory replicas. `limit` is the timeout of a deduction in seconds."""
 
     def __init__(
         self, session: aiohttp.ClientSession, urls: tuple[str, ...], token: str, limit: float, breaker: Breaker
     ) -> None:
-        self._replicas = Replicas(session, urls, token, limit)
+        self._replicas = ReplicaPool(session, urls, token, limit)
         self._limit = limit
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        self._lanes = GroupCommit("deduct", self._send, lanes=LANES, limit=LINES)
+        self._batches = GroupCommit("deduct", self._send, lanes=MAX_CALLS_BEFORE_FIRST_OUTCOME, limit=MAX_LINES)
 
     async def deduct(self, claim: Claim) -> Outcome:
-        """Take the stock of one order, at most once however often it is asked."""
-        return await (await self._lanes.submit(claim))
+        """Deduct the stock of one order. Inventory deducts at most once per order id."""
+        return await (await self._batches.submit(claim))
 
     async def look_up(self, order_id: uuid.UUID) -> Outcome:
-        """Ask what became of an order: Deducted, Refused, NothingThere, or Unknown when there is no answer."""
+        """Look up an order's stored outcome: Deducted, Refused, NoRecord, or Unknown if inventory cannot be asked."""
         try:
             answer = await self._replicas.get(path("api", "inventory", "transactions", str(order_id)))
             if not answer.is_success:
@@ -129,18 +128,18 @@ class Inventory:
             return Unknown(f"look-up failed: {type(error).__name__}")
         if any(movement.transaction_type == "deduct" for movement in ledger.transactions):
             return Deducted(repeated=True)
-        return Refused(ledger.refusal.reason) if ledger.refusal else NothingThere()
+        return Refused(ledger.refusal.reason) if ledger.refusal else NoRecord()
 
-    def knows(self, item_id: str) -> bool:
-        """Whether inventory has said before that there is such an item; known items never vanish."""
+    def is_known_item(self, item_id: str) -> bool:
+        """Return whether inventory has confirmed this item before. Items are never deleted."""
         return item_id in self._known_items
 
-    async def lacks(self, item_id: str) -> bool:
-        """Whether inventory says that there is no such item; each is asked for once.
+    async def is_unknown_item(self, item_id: str) -> bool:
+        """Return whether inventory says that the item does not exist. Existing items are asked for once.
 
-        While inventory does not answer nobody is refused: the order will find out.
+        Returns False if inventory does not respond: the deduction will decide.
         """
-        if self.knows(item_id) or self._breaker.shown != "closed":
+        if self.is_known_item(item_id) or self._breaker.effective_state != "closed":
             return False
         try:
             answer = await self._replicas.get(path("api", "inventory", item_id))
@@ -151,46 +150,46 @@ class Inventory:
         return answer.status == HTTPStatus.NOT_FOUND and _is_about_the_item(answer.content)
 
     async def ping(self) -> None:
-        """Raise unless one replica says that it is ready."""
+        """Raise NotReadyError unless a replica is ready."""
         answer = await self._replicas.get("/health/ready")
         if not answer.is_success:
-            raise NotReadyError(f"inventory answers {answer.status}")
+            raise NotReadyError(f"inventory responds with {answer.status}")
 
     async def close(self) -> None:
-        """Wait until each line under way has its outcome."""
-        await self._lanes.close()
+        """Wait until each line in flight has its outcome."""
+        await self._batches.close()
         while self._calls:
             await asyncio.wait(self._calls)
 
-    def begin(self, claims: list[Claim]) -> Call:
-        """Start one call with all the lines that the breaker admits."""
+    def start_call(self, claims: list[Claim]) -> Call:
+        """Start one call with the lines that the breaker admits."""
         loop = asyncio.get_running_loop()
         first: asyncio.Future[None] = loop.create_future()
         outcomes: list[asyncio.Future[Outcome]] = []
-        sent: list[_Sent] = []
+        lines: list[_InFlightLine] = []
         for claim in claims:
             outcome: asyncio.Future[Outcome] = loop.create_future()
             outcomes.append(outcome)
             try:
-                sent.append(_Sent(claim, self._breaker.admit(), outcome, first))
-            except Rejected as rejected:
-                _settle(outcome, first, NotSent("breaker-open", rejected.retry_in))
-        if len(self._calls) >= CALLS:
-            _hold_back(sent, NotSent("connections used up", 1.0))
-        elif sent:
+                lines.append(_InFlightLine(claim, self._breaker.admit(), outcome, first))
+            except CallNotPermitted as refusal:
+                _set_outcome(outcome, first, NotSent("breaker-open", refusal.retry_in))
+        if len(self._calls) >= MAX_CALLS:
+            _withdraw(lines, NotSent("connections used up", 1.0))
+        elif lines:
             crash_point("before-send")
-            call = spawn(self._call(sent))
+            call = spawn(self._call(lines))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         return Call(outcomes, first)
 
     async def _send(self, claims: list[Claim]) -> Flushed[asyncio.Future[Outcome]]:
-        call = self.begin(claims)
-        return Flushed(call.outcomes, call.answered())
+        call = self.start_call(claims)
+        return Flushed(call.outcomes, call.wait_for_first_outcome())
 
-    async def _call(self, lines: list[_Sent]) -> None:
-        """Send `lines` and give each its outcome, whatever happens."""
-        waiting: dict[uuid.UUID, list[_Sent]] = {}
+    async def _call(self, lines: list[_InFlightLine]) -> None:
+        """Send `lines` and set the outcome of each, whatever happens."""
+        waiting: dict[uuid.UUID, list[_InFlightLine]] = {}
         for line in lines:
             waiting.setdefault(line.claim.order_id, []).append(line)
         cause = LOST
@@ -206,17 +205,17 @@ class Inventory:
         except Exception as error:  # noqa: BLE001 - transports and parsers raise more than aiohttp declares
             note_failure("inventory", "unexpected", error, with_traceback=True)
         except asyncio.CancelledError:
-            _hold_back(itertools.chain.from_iterable(waiting.values()), Unknown("cancelled"))
+            _withdraw(itertools.chain.from_iterable(waiting.values()), Unknown("cancelled"))
             waiting.clear()
             raise
         finally:
-            for unanswered in itertools.chain.from_iterable(waiting.values()):
-                unanswered.ticket.failed(cause)
-                _resolve(unanswered, Unknown(cause))
+            for line in itertools.chain.from_iterable(waiting.values()):
+                line.permit.fail(cause)
+                _resolve(line, Unknown(cause))
 
-    async def _exchange(self, lines: list[_Sent], waiting: dict[uuid.UUID, list[_Sent]]) -> str:
-        """Take what is answered out of `waiting`; return why the rest is not."""
-        content = _encoder.encode_lines([_wanted(line.claim) for line in lines])
+    async def _exchange(self, lines: list[_InFlightLine], waiting: dict[uuid.UUID, list[_InFlightLine]]) -> str:
+        """Send one call; removes answered lines from `waiting`. Returns the cause for the lines that remain."""
+        content = _encoder.encode_lines([_request_line(line.claim) for line in lines])
         headers = {"X-Request-ID": uuid.uuid4().hex}
         traces = [line.claim.traceparent for line in lines if line.claim.traceparent]
         with tracing.span("deduct", "client", traces) as span:
@@ -225,54 +224,54 @@ class Inventory:
                 span.note(valerix__lines=len(lines))
             elif traces:
                 headers["traceparent"] = traces[0]
-            status = await self._replicas.deduct(content, headers, partial(_take, waiting))
+            status = await self._replicas.deduct(content, headers, partial(_handle_line, waiting))
         return LOST if status is None else str(status)
 
 
-def _wanted(claim: Claim) -> _Wanted:
-    return _Wanted(claim.order_id, claim.item_id, claim.quantity, claim.attempt)
+def _request_line(claim: Claim) -> _RequestLine:
+    return _RequestLine(claim.order_id, claim.item_id, claim.quantity, claim.attempt)
 
 
-def _take(waiting: dict[uuid.UUID, list[_Sent]], text: bytes) -> None:
+def _handle_line(waiting: dict[uuid.UUID, list[_InFlightLine]], text: bytes) -> None:
     answer = _line.decode(text)
     for line in waiting.pop(answer.order_id, ()):
-        _answer(line, answer)
+        _handle_response(line, answer)
 
 
 def _is_about_the_item(content: bytes) -> bool:
-    """Whether a 404 is inventory's own: one of whatever stands before it says nothing about the item."""
+    """Return whether a 404 came from inventory itself and not from a proxy."""
     try:
         return _problem.decode(content).type == "urn:valerix:problem:item-not-found"
     except msgspec.DecodeError:
         return False
 
 
-def _answer(line: _Sent, answer: _Line) -> None:
+def _handle_response(line: _InFlightLine, answer: _ResponseLine) -> None:
     match answer:
-        case _Line(status=200):
-            line.ticket.succeeded()
+        case _ResponseLine(status=200):
+            line.permit.succeed()
             _resolve(line, Deducted(answer.repeated))
-        case _Line(status=409 | 422, reason=str(reason)):
-            line.ticket.succeeded()
+        case _ResponseLine(status=409 | 422, reason=str(reason)):
+            line.permit.succeed()
             _resolve(line, Refused(reason, answer.available))
         case _:
             cause = str(answer.status) if 500 <= answer.status <= 599 else LOST  # noqa: PLR2004 - HTTP's server errors
-            line.ticket.failed(cause)
+            line.permit.fail(cause)
             _resolve(line, Unknown(cause))
 
 
-def _hold_back(lines: Iterable[_Sent], outcome: Outcome) -> None:
-    """End lines in a way that says nothing about inventory: too many are under way, or we are being cancelled."""
+def _withdraw(lines: Iterable[_InFlightLine], outcome: Outcome) -> None:
+    """Set the outcome of lines without recording a result in the breaker."""
     for line in lines:
-        line.ticket.withdrawn()
+        line.permit.cancel()
         _resolve(line, outcome)
 
 
-def _resolve(line: _Sent, outcome: Outcome) -> None:
-    _settle(line.outcome, line.first, outcome)
+def _resolve(line: _InFlightLine, outcome: Outcome) -> None:
+    _set_outcome(line.outcome, line.first_outcome, outcome)
 
 
-def _settle(line: asyncio.Future[Outcome], first: asyncio.Future[None], outcome: Outcome) -> None:
+def _set_outcome(line: asyncio.Future[Outcome], first: asyncio.Future[None], outcome: Outcome) -> None:
     if not line.done():
         line.set_result(outcome)
     if not first.done():

@@ -13,7 +13,7 @@ from services.common.background import beside
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.common.settings import read
 from services.order.breaker import Forced
-from services.order.fleet import FORCED, HISTORY, REPLICAS, Fleet
+from services.order.breaker_sync import FORCED, HISTORY, REPLICAS, BreakerSync
 from services.order.settings import OrderSettings
 from tests.integration.order.rows import until
 from tests.unit.common.environ import ENVIRON
@@ -21,32 +21,34 @@ from tests.unit.common.environ import ENVIRON
 T = TypeVar("T")
 
 
-def fleet(redis: BestEffort, replica: str) -> Fleet:
-    return Fleet(read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": replica}), "order", redis)
+def breaker_sync(redis: BestEffort, replica: str) -> BreakerSync:
+    return BreakerSync(read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": replica}), "order", redis)
 
 
 @pytest.fixture
-async def replicas(redis_url: str) -> AsyncIterator[tuple[Fleet, Fleet]]:
+async def replicas(redis_url: str) -> AsyncIterator[tuple[BreakerSync, BreakerSync]]:
     """Two replicas in touch with each other, each with a connection of its own."""
     one, two = open_redis(redis_url, name="one"), open_redis(redis_url, name="two")
     async with closing(one), closing(two):
-        first, second = fleet(BestEffort(one), "order-1"), fleet(BestEffort(two), "order-2")
-        async with beside(first.keep_in_touch(), second.keep_in_touch()):
+        first, second = breaker_sync(BestEffort(one), "order-1"), breaker_sync(BestEffort(two), "order-2")
+        async with beside(first.run(), second.run()):
             await until(lambda: knows(first, "order-2"))
             await until(lambda: knows(second, "order-1"))
             yield first, second
 
 
-async def knows(one: Fleet, other: str) -> bool:
+async def knows(one: BreakerSync, other: str) -> bool:
     return other in {view.replica for view in (await one.view()).replicas}
 
 
-async def forced_to(fleet: Fleet, forced: Forced | None) -> bool:
+async def forced_to(breaker_sync: BreakerSync, forced: Forced | None) -> bool:
     await asyncio.sleep(0)
-    return fleet.breaker.forced == forced
+    return breaker_sync.breaker.forced == forced
 
 
-async def test_what_is_forced_on_one_reaches_the_other_within_a_second(replicas: tuple[Fleet, Fleet]) -> None:
+async def test_what_is_forced_on_one_reaches_the_other_within_a_second(
+    replicas: tuple[BreakerSync, BreakerSync],
+) -> None:
     first, second = replicas
     commands: list[Forced | None] = ["open", "closed", None, "open", None]
     for forced in commands:
@@ -57,27 +59,31 @@ async def test_what_is_forced_on_one_reaches_the_other_within_a_second(replicas:
 
 @pytest.mark.parametrize("hours", [-2, 2])
 async def test_replicas_see_each_other_however_wrong_the_clock_of_one_is(redis: BestEffort, hours: int) -> None:
-    right = fleet(redis, "order-1")
+    right = breaker_sync(redis, "order-1")
     settings = read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-2"})
-    wrong = Fleet(settings, "order", redis, lambda: datetime.now(UTC) + timedelta(hours=hours))
+    wrong = BreakerSync(settings, "order", redis, lambda: datetime.now(UTC) + timedelta(hours=hours))
     for _ in range(2):
-        await right.exchange()
-        await wrong.exchange()
+        await right.sync()
+        await wrong.sync()
     for one in (right, wrong, right):
         assert {view.replica for view in (await one.view()).replicas} == {"order-1", "order-2"}
 
 
-async def test_a_replica_that_starts_later_does_as_the_others(replicas: tuple[Fleet, Fleet], redis: BestEffort) -> None:
+async def test_a_replica_that_starts_later_does_as_the_others(
+    replicas: tuple[BreakerSync, BreakerSync], redis: BestEffort
+) -> None:
     await replicas[0].force("open")
-    late = fleet(redis, "order-3")
-    async with beside(late.keep_in_touch()):
+    late = breaker_sync(redis, "order-3")
+    async with beside(late.run()):
         await until(lambda: forced_to(late, "open"), within=1)
 
 
-async def test_transitions_are_seen_by_all_with_their_reasons_newest_first(replicas: tuple[Fleet, Fleet]) -> None:
+async def test_transitions_are_seen_by_all_with_their_reasons_newest_first(
+    replicas: tuple[BreakerSync, BreakerSync],
+) -> None:
     first, second = replicas
     for _ in range(5):
-        first.breaker.admit().failed("timeout")
+        first.breaker.admit().fail("timeout")
 
     async def told() -> bool:
         return [entry.to for entry in (await second.view()).history] == ["open"]
@@ -95,12 +101,12 @@ async def test_transitions_are_seen_by_all_with_their_reasons_newest_first(repli
     await until(lambda: state_seen(second, "order-1", "open"))
 
 
-async def state_seen(by: Fleet, replica: str, state: str) -> bool:
+async def state_seen(by: BreakerSync, replica: str, state: str) -> bool:
     return any(view.replica == replica and view.state == state for view in (await by.view()).replicas)
 
 
 async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
-    replicas: tuple[Fleet, Fleet], client: Redis
+    replicas: tuple[BreakerSync, BreakerSync], client: Redis
 ) -> None:
     """Redis is left alone for a second after any failure; an operator's command must outlive that."""
     first, second = replicas
@@ -131,8 +137,8 @@ class Late(BestEffort):
 async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redis) -> None:
     """The look found nothing forced; that arrives after the operator has forced the breaker open."""
     late = Late(client)
-    first = fleet(late, "order-1")
-    looking = asyncio.create_task(first.exchange())
+    first = breaker_sync(late, "order-1")
+    looking = asyncio.create_task(first.sync())
     await late.told.wait()
     forcing = asyncio.create_task(first.force("open"))
     await asyncio.sleep(0)
@@ -146,13 +152,13 @@ async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redi
 async def test_without_redis_each_shows_itself_and_does_as_it_was_told() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
-        alone = fleet(BestEffort(nowhere), "order-1")
-        async with beside(alone.keep_in_touch()):
+        alone = breaker_sync(BestEffort(nowhere), "order-1")
+        async with beside(alone.run()):
             await alone.force("open")
             view = await alone.view()
             assert [replica.state for replica in view.replicas] == ["open"]
             assert [entry.to for entry in view.history] == ["open"]
-            await alone.exchange()
+            await alone.sync()
             assert alone.breaker.forced == "open"
 
 
@@ -161,8 +167,8 @@ async def test_a_forced_state_that_nobody_can_read_forces_nothing_and_stops_noth
     redis: BestEffort, client: Redis, value: bytes
 ) -> None:
     await client.set(FORCED, value)
-    alone = fleet(redis, "order-1")
-    await alone.exchange()
+    alone = breaker_sync(redis, "order-1")
+    await alone.sync()
     assert alone.breaker.forced is None
     assert await client.hexists(REPLICAS, "order-1")
 
@@ -170,8 +176,8 @@ async def test_a_forced_state_that_nobody_can_read_forces_nothing_and_stops_noth
 async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEffort, client: Redis) -> None:
     await client.hset(REPLICAS, "order-9", b'{"replica":"order-9","colour":"blue"}')
     await client.lpush(HISTORY, b"not json", b"{}")
-    alone = fleet(redis, "order-1")
-    await alone.exchange()
+    alone = breaker_sync(redis, "order-1")
+    await alone.sync()
     view = await alone.view()
     assert [replica.replica for replica in view.replicas] == ["order-1"]
     assert view.history == []
@@ -182,11 +188,11 @@ async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end
     redis: BestEffort, client: Redis, year: int
 ) -> None:
     """Also one that had told of itself before Redis' clock was set back, which is dated in the future."""
-    gone, here = fleet(redis, "order-1-x7k2p"), fleet(redis, "order-1-m4q9z")
-    await gone.exchange()
+    gone, here = breaker_sync(redis, "order-1-x7k2p"), breaker_sync(redis, "order-1-m4q9z")
+    await gone.sync()
     told = msgspec.structs.replace(gone.own_view(), updated_at=datetime(year, 1, 1, tzinfo=UTC))
     await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(told))
-    await here.exchange()
+    await here.sync()
     assert [replica.replica for replica in (await here.view()).replicas] == ["order-1-m4q9z"]
     await here.view()
     assert await client.hkeys(REPLICAS) == [b"order-1-m4q9z"]
@@ -195,12 +201,12 @@ async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end
 async def test_the_history_is_bounded_and_loses_nothing_new_while_redis_is_away(redis_url: str) -> None:
     own = open_redis(redis_url, name="own")
     async with closing(own):
-        alone = fleet(BestEffort(own), "order-1")
+        alone = breaker_sync(BestEffort(own), "order-1")
         for _ in range(130):
             alone.breaker.force("open")
             alone.breaker.force(None)
         await alone.force("closed")
-        await alone.exchange()
+        await alone.sync()
         history = (await alone.view()).history
     assert len(history) == 100
     assert history[0].reason == "forced closed by an operator"
