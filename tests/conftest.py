@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import redis
 import structlog
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
@@ -19,6 +20,10 @@ from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 PASSWORD = "only-for-this-run"
 MOST_WORKERS = 16
+
+# Hypothesis tries the same examples in each run, and none is too slow: `--hypothesis-profile default` makes others up.
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 _numbers = itertools.count(1)
 
 

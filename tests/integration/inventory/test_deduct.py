@@ -26,7 +26,7 @@ async def deductions(pool: Pool, order_id: uuid.UUID) -> list[int]:
     return [entry.quantity_change for entry in ledger.transactions]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     stock=st.tuples(st.integers(0, 9), st.integers(0, 9)),
     batches=st.lists(

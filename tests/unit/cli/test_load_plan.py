@@ -18,7 +18,7 @@ from valerix_cli.load.model import Seen
 from valerix_cli.load.wire import Answer
 from valerix_cli.units import parse_positive_duration, parse_rate
 
-ALWAYS_THE_SAME = settings(derandomize=True, database=None, max_examples=150, deadline=None)
+A_HUNDRED_AND_FIFTY = settings(max_examples=150)
 MOST = 400  # orders of one plan, so that a test is over soon
 NEAR = 1e-6  # seconds
 
@@ -94,7 +94,7 @@ DURATIONS = st.one_of(
 TAKES = st.sampled_from([0.001, 0.3, 2.0])
 
 
-@ALWAYS_THE_SAME
+@A_HUNDRED_AND_FIFTY
 @given(RATES, DURATIONS, TAKES)
 def test_a_load_by_rate_sends_its_first_order_at_once_and_each_other_at_its_time(
     rate: str, duration: str, takes: float
@@ -116,7 +116,7 @@ def test_a_load_by_rate_sends_its_first_order_at_once_and_each_other_at_its_time
     assert error_of(result) is None
 
 
-@ALWAYS_THE_SAME
+@A_HUNDRED_AND_FIFTY
 @given(st.integers(1, 20), DURATIONS, TAKES)
 def test_each_client_of_a_load_sends_at_least_one_order_the_first_at_once(
     clients: int, duration: str, takes: float

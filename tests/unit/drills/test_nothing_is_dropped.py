@@ -20,11 +20,8 @@ from valerix_cli.gates import COUNT, DURATION, RATE, SHARE
 from valerix_cli.load.model import PERCENTILES
 from valerix_cli.load.run import ACCEPTED, REFUSED
 
-ALWAYS_THE_SAME = settings(
-    derandomize=True,
-    database=None,
+A_HUNDRED = settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 VALUES = {
@@ -189,7 +186,7 @@ def required(drill: Drill) -> set[tuple[str, str]]:
     }
 
 
-@ALWAYS_THE_SAME
+@A_HUNDRED
 @given(DRILLS, WORLDS)
 def test_each_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
@@ -203,7 +200,7 @@ def test_each_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[
         assert found.why
 
 
-@ALWAYS_THE_SAME
+@A_HUNDRED
 @given(DRILLS, WORLDS)
 def test_a_check_holds_only_where_it_is_so_and_was_seen(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
@@ -219,7 +216,7 @@ def requirements(part: Any) -> list[Requirement]:
     return part if isinstance(part, list) else part.require if part else []
 
 
-@ALWAYS_THE_SAME
+@A_HUNDRED
 @given(DRILLS)
 def test_where_all_is_seen_no_requirement_is_left_undecided_but_for_want_of_orders(text: dict[str, Any]) -> None:
     drill = valid(text)
