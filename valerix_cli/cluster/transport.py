@@ -23,6 +23,8 @@ _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _BUSY = 429
 _ERROR, _UNAVAILABLE = 500, frozenset({502, 503, 504})
 """A server that is starting, ending, or without its store; a request may have been carried out nevertheless."""
+_PASSING = (b"etcdserver", b"failed to allocate a serviceIP")
+"""Internal errors that pass: the store has no leader; the allocator of addresses has just started."""
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _CONFLICT, _INVALID = 401, 403, 404, 405, 409, 422
 
 
@@ -161,7 +163,7 @@ class Transport:
 
 
 def _is_unavailable(status: int, content: bytes) -> bool:
-    return status in _UNAVAILABLE or (status == _ERROR and b"etcdserver" in content)
+    return status in _UNAVAILABLE or (status == _ERROR and any(words in content for words in _PASSING))
 
 
 def _refused(status: int, content: bytes, asked: str, about: str | None) -> CliError:

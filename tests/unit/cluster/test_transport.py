@@ -1,5 +1,6 @@
 """Requests to an API server that is busy, or away for a while: which are repeated, and for how long."""
 
+import json
 import math
 import threading
 import time
@@ -17,6 +18,8 @@ Answer = int | UnreachableError
 
 class Server(Transport):
     """Answers as it is told, the last answer for ever."""
+
+    message = "etcdserver: leader changed"
 
     def __init__(self, *answers: Answer, patience: float = 5.0) -> None:
         super().__init__(client=None, patience=patience, say=self._keep)
@@ -38,7 +41,7 @@ class Server(Transport):
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, UnreachableError):
             raise answer
-        return answer, b'{"message": "etcdserver: leader changed"}' if answer == 500 else b"{}"
+        return answer, json.dumps({"message": self.message}).encode() if answer == 500 else b"{}"
 
 
 class Event(threading.Event):
@@ -65,6 +68,14 @@ def test_what_can_be_repeated_is_repeated_until_the_server_is_back(method: str, 
     assert server.send(method, "/api") == b"{}"
     assert server.asked == 6
     assert server.said
+
+
+def test_a_server_that_has_just_started_and_knows_no_addresses_yet_is_asked_again() -> None:
+    server = Server(200, 500, 500, 200)
+    server.message = 'Internal error occurred: failed to allocate a serviceIP for Service "postgres": range is full'
+    server.send("GET", "/version")
+    server.send("PATCH", "/api/v1/namespaces/valerix/services/postgres")
+    assert server.asked == 4
 
 
 @pytest.mark.parametrize("trouble", [AWAY, 500, 503])
