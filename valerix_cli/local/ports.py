@@ -1,17 +1,14 @@
-"""Loopback ports: which are free, and who has one that is not."""
+"""Loopback ports: which are free."""
 
-import os
 import random
 import socket
 from collections import deque
-from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 OURS = range(20_000, 30_000)
 """Below the range from which the kernel gives ports to outgoing connections: a server that starts again would otherwise
 find its port held, for as long as that lives, by one of our own connections."""
 _GIVEN: deque[int] = deque(maxlen=64)
-_LISTEN = "0A"
 
 
 def is_free(port: int) -> bool:
@@ -39,33 +36,3 @@ def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -
         if port not in but and port not in _GIVEN and is_free(port):
             _GIVEN.append(port)
             return port
-
-
-def holder(port: int) -> str | None:
-    """Who listens on `port`, as "python3 (pid 4711)", or None where it cannot be told.
-
-    Linux only, and of other users' processes only root may know.
-    """
-    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
-    if not sockets:
-        return None
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:  # not ours to look into, or gone meanwhile
-            continue
-    return None
-
-
-def _listening_inodes(port: int) -> set[str]:
-    """Of listening sockets; in proc_net_tcp(5) the local address is second, the state fourth, the inode tenth."""
-    inodes = set()
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        if not os.access(table, os.R_OK):
-            continue
-        for line in table.read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
-                inodes.add(rest[5])
-    return inodes

@@ -20,11 +20,12 @@ from valerix_cli.local.backends import Backends
 from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
 from valerix_cli.local.identity import start_time
 from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
+from valerix_cli.local.listeners import holder
 from valerix_cli.local.lock import is_at
 from valerix_cli.local.lock import supervise as own_lock
 from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import ROLES, Monitoring
-from valerix_cli.local.ports import free_port, holder
+from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
 from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_stack
 from valerix_cli.local.tasks import together
