@@ -89,7 +89,7 @@ class Valerix:
         return Orders(process, journal)
 
     def wait_clean(self, orders: Orders) -> None:
-        """Wait until all is settled and the audit clean, all that the client was told included."""
+        """Wait until all is settled and the audit clean, all that the client received included."""
         eventually(lambda: self._is_clean(orders.journal), within=90, what="a clean audit")
 
     def _is_clean(self, journal: Path) -> bool:

@@ -108,7 +108,7 @@ def test_a_database_that_is_killed_under_load_keeps_what_it_acknowledged(shop: V
 def test_a_version_whose_image_cannot_be_pulled_ends_at_its_migration(shop: Valerix) -> None:
     before = shop.pods("order")
     done = shop("cluster", "apply", "--yes", "--image", f"valerix:{NEVER_MADE}", code=1)
-    assert re.search(r"^Error: Job/migrate-\w+ does not come up\.$", done.stderr, re.MULTILINE)
+    assert re.search(r"^Error: Job/migrate-\w+ does not become ready\.$", done.stderr, re.MULTILINE)
     assert NEVER_MADE in done.stderr
     assert shop.pods("order") == before
     assert set(shop.ordering(2).wait().first) == {"201"}
@@ -135,7 +135,8 @@ def test_a_rollback_takes_away_pods_that_do_not_come_up(shop: Valerix) -> None:
     shop.kubectl("set", "image", "deployment/order", f"order=valerix:{NEVER_MADE}")
     eventually(lambda: len(shop.pods("order")) == len(before) + 1, within=30, what="a pod of the new version")
     orders = shop.ordering(5)
-    shop("cluster", "rollback", "--yes")
+    assert "set by kubectl-set" in shop("cluster", "rollback", "--yes", code=4).stderr
+    shop("cluster", "rollback", "--yes", "--force-conflicts")
     assert set(orders.wait().first) == {"201"}
     assert shop.json("cluster", "status")["state"] == "ready"
     assert shop.pods("order") == before

@@ -1,16 +1,17 @@
 """Services of a cluster at ports of this machine, for as long as a command runs.
 
-Each replica has a port of its own here. Whoever connects gets the pod that the port stands for, and once that pod goes
-another that is ready, as behind a Service. A connection is closed as soon as its pod begins to go, between an answer
-and the next request: a container runtime tells up to a second late of one that the pod has closed, and what is sent
-until then is lost.
+Each replica has a port of its own here, which leads to its pod, and once that pod terminates to another that is ready,
+as behind a Service. A connection for HTTP outlives its pod: the next request on it is sent to another pod. Closing it
+instead would lose a request that the client sends at that moment, and a container runtime reports up to a second late
+that the pod has closed it. A connection with a session, as of PostgreSQL, is closed between a response and the next
+request.
 """
 
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -38,8 +39,11 @@ class Forwards:
     def __str__(self) -> str:
         return f"namespace {self.namespace} of {self.cluster}"
 
-    def open(self, service: str, port: int) -> list[int]:
-        """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none."""
+    def open(self, service: str, port: int, *, sessions: bool = False) -> list[int]:
+        """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none.
+
+        `sessions`: whether what is sent on a connection depends on what was sent before, so that it cannot change pods.
+        """
         pods = Slots(self.api, self.namespace, service)
         ready = pods.ready()
         if not ready:
@@ -48,7 +52,7 @@ class Forwards:
                 f"in {self}",
                 "valerix cluster status",
             )
-        listeners = [_Listener(pods, slot, port) for slot in range(len(ready))]
+        listeners = [_Listener(pods, slot, port, sessions=sessions) for slot in range(len(ready))]
         self._listeners += listeners
         return [one.port for one in listeners]
 
@@ -109,38 +113,71 @@ def _takes_calls(pod: Object) -> bool:
 class _Pair:
     """A client and its pod, joined until either hangs up."""
 
-    def __init__(self, client: socket.socket, pod: socket.socket, name: str) -> None:
-        self.name = name
-        self._client, self._pod = client, pod
+    def __init__(
+        self, client: socket.socket, reach: Callable[[], tuple[str, socket.socket]], *, sessions: bool
+    ) -> None:
+        """Raises UnreachableError while no pod can be reached."""
+        self._client, self._reach, self._sessions = client, reach, sessions
+        self._lock = threading.Lock()
         self._is_answered = True  # whether the last that was heard came from the pod
+        self._is_leaving = False
+        self.name, self._pod = reach()
 
     def join(self) -> None:
-        threading.Thread(target=self._pump, args=(self._client, self._pod), daemon=True).start()
-        self._pump(self._pod, self._client)
+        """Pass on what either sends, until one hangs up."""
+        self._listen_to(self._pod)
+        with contextlib.suppress(OSError):
+            while piece := self._client.recv(_PIECE):
+                self._pod_for_request().sendall(piece)
+        self.close()
 
     def close(self) -> None:
         _close(self._client)
         _close(self._pod)
 
-    def part(self) -> None:
-        """Close it, unless an answer is still to come."""
-        if self._is_answered:
+    def leave(self) -> None:
+        """Send the pod no other request: the next one goes to another pod, or ends the connection of a session."""
+        with self._lock:
+            self._is_leaving = True
+            is_over = self._sessions and self._is_answered
+        if is_over:
             self.close()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        """Pass on what comes until there is no more, then close both."""
+    def _pod_for_request(self) -> socket.socket:
+        """Where the client's next piece goes: to another pod once this one terminates, if there is one."""
+        with self._lock:
+            if self._is_leaving and self._is_answered and not self._sessions:
+                with contextlib.suppress(UnreachableError):
+                    self._move()
+            self._is_answered = False
+            return self._pod
+
+    def _move(self) -> None:
+        left = self._pod
+        self.name, self._pod = self._reach()
+        self._is_leaving = False
+        self._listen_to(self._pod)
+        _close(left)
+
+    def _listen_to(self, pod: socket.socket) -> None:
+        threading.Thread(target=self._pass_answers, args=(pod,), daemon=True).start()
+
+    def _pass_answers(self, pod: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while piece := source.recv(_PIECE):
-                self._is_answered = source is self._pod
-                sink.sendall(piece)
-        self.close()
+            while piece := pod.recv(_PIECE):
+                self._is_answered = True
+                self._client.sendall(piece)
+        with self._lock:
+            was_left = pod is not self._pod
+        if not was_left:
+            self.close()
 
 
 class _Listener:
     """One port of this machine."""
 
-    def __init__(self, pods: Slots, slot: int, port: int) -> None:
-        self._pods, self._slot, self._target = pods, slot, port
+    def __init__(self, pods: Slots, slot: int, port: int, *, sessions: bool) -> None:
+        self._pods, self._slot, self._target, self._sessions = pods, slot, port, sessions
         self._socket = socket.create_server((LOOPBACK, 0))
         self.port: int = self._socket.getsockname()[1]
         self._pairs: set[_Pair] = set()
@@ -165,7 +202,7 @@ class _Listener:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _watch(self) -> None:
-        """Part those whose pod takes no more calls, as soon as each has its answer."""
+        """Have connections leave a pod that takes no more calls."""
         while not self._closed.wait(_FRESH):
             if not self._pairs:
                 continue
@@ -175,12 +212,12 @@ class _Listener:
                 continue
             for pair in list(self._pairs):
                 if pair.name not in taking:
-                    pair.part()
+                    pair.leave()
 
     def _serve(self, client: socket.socket) -> None:
         """Join a client and a pod until either hangs up."""
         try:
-            pair = self._reach(client)
+            pair = _Pair(client, self._reach, sessions=self._sessions)
         except CliError:  # there is nobody to tell but the client, who sees a closed connection
             _close(client)
             return
@@ -190,11 +227,11 @@ class _Listener:
         finally:
             self._pairs.discard(pair)
 
-    def _reach(self, client: socket.socket) -> _Pair:
+    def _reach(self) -> tuple[str, socket.socket]:
         for attempt in range(1, _ATTEMPTS + 1):
             name = self._pods.of(self._slot)
             try:
-                return _Pair(client, _connect(self._pods.api, self._pods.namespace, name, self._target), name)
+                return name, _connect(self._pods.api, self._pods.namespace, name, self._target)
             except UnreachableError:
                 self._pods.forget()
                 if attempt == _ATTEMPTS:

@@ -25,7 +25,7 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
     if name not in known:
         refuse_untrusted(settings, name)
         raise BadUsageError(
-            f"There is no context called `{name}`.",
+            f"Unknown context `{name}`.",
             f"it is named by the {settings.setting('context').origin}; known are {', '.join([LOCAL, *known])}",
             "valerix context list",
         )
@@ -94,7 +94,9 @@ def _local(environ: Mapping[str, str]) -> Context:
     directory = state_dir(environ)
     stack = running(directory)
     if stack is None:
-        raise UnreachableError("No platform runs here.", f"nobody holds the lock in {directory}", "valerix up --detach")
+        raise UnreachableError(
+            "No platform runs here.", f"no process holds the lock in {directory}", "valerix up --detach"
+        )
     secrets, token_origin = None, "none"
     try:
         if secrets := read_secrets(directory):

@@ -47,7 +47,7 @@ def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
     found = api.get(Ref("v1", "Secret", namespace, name))
     if found is None:
         raise UnreachableError(
-            f"There is no secret {name} in namespace {namespace}.", "nothing was applied there", "valerix cluster apply"
+            f"Secret not found: {name} in namespace {namespace}.", "nothing was applied there", "valerix cluster apply"
         )
     return secrets.opened(found)
 
@@ -60,7 +60,7 @@ def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | No
     """
     try:
         password = _opened(api, namespace, "postgres-auditor")["password"]
-        port = forwards.open("postgres", _POSTGRES)[0]
+        port = forwards.open("postgres", _POSTGRES, sessions=True)[0]
     except (UnreachableError, GuardError):
         return None, None
     user = f"auditor:{quote(password, safe='')}"
@@ -71,7 +71,7 @@ def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
     """Where cached answers are; unknown where Redis is no pod of ours, or its password not ours to see."""
     try:
         password = _opened(api, namespace, "redis")["password"]
-        port = forwards.open("redis", _REDIS)[0]
+        port = forwards.open("redis", _REDIS, sessions=True)[0]
         scheme, options = _way_to_redis(api, namespace)
     except (UnreachableError, GuardError):
         return None

@@ -1,9 +1,14 @@
 """Which pod a forwarded port leads to, while pods come and go."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytest
 
+from tests.processes import eventually
 from valerix_cli.cluster import forward
 from valerix_cli.cluster.api import Api
 from valerix_cli.errors import UnreachableError
@@ -15,8 +20,10 @@ class Namespace:
     def __init__(self, *names: str) -> None:
         self.names = list(names)
         self.leaving: set[str] = set()
+        self.listed = 0
 
     def find_all(self, *_: Any) -> list[Any]:
+        self.listed += 1
         return [self._pod(name) for name in self.names]
 
     def _pod(self, name: str) -> Any:
@@ -60,3 +67,98 @@ def test_without_any_there_is_none(namespace: Namespace, pods: forward.Slots) ->
     namespace.names.clear()
     with pytest.raises(UnreachableError, match="No pod of order is ready"):
         pods.of(0)
+
+
+class Pod:
+    """Answers each request with its name, and the hang-up of its client by hanging up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._server = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self._server.getsockname())
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        with client:
+            while client.recv(100):
+                client.sendall(self.name.encode())
+
+
+@pytest.fixture
+def forwards(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[forward.Forwards]:
+    """Of a namespace with one pod, and another that may come."""
+    namespace.names = ["order-a"]
+    with ExitStack() as stack:
+        found = {name: Pod(name) for name in ("order-a", "order-b")}
+        for pod in found.values():
+            stack.callback(pod.close)
+        monkeypatch.setattr(forward, "_connect", lambda _, __, name, ___: found[name].connect())
+        monkeypatch.setattr(forward, "_FRESH", 0.01)
+        forwards = forward.Forwards(cast("Api", namespace), "kind", "valerix")
+        stack.callback(forwards.close)
+        yield forwards
+
+
+def asked(client: socket.socket) -> str:
+    """The answer to a request; empty where the connection was closed."""
+    client.settimeout(10)
+    try:
+        client.sendall(b"?")
+        return client.recv(100).decode()
+    except ConnectionError:
+        return ""
+
+
+def test_a_connection_for_http_goes_on_with_another_pod_when_its_own_terminates(
+    namespace: Namespace, forwards: forward.Forwards
+) -> None:
+    [port] = forwards.open("order", 3001)
+    answers = []
+
+    def ask() -> bool:
+        answers.append(asked(client))
+        return answers[-1] == "order-b"
+
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        assert asked(client) == "order-a"
+        namespace.names.append("order-b")
+        namespace.leaving.add("order-a")
+        eventually(ask, within=10, what="another pod answers")
+    assert set(answers) <= {"order-a", "order-b"}, "no request was lost"
+
+
+def test_a_connection_for_http_stays_with_a_pod_that_terminates_while_there_is_no_other(
+    namespace: Namespace, forwards: forward.Forwards
+) -> None:
+    [port] = forwards.open("order", 3001)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        assert asked(client) == "order-a"
+        namespace.leaving.add("order-a")
+        seen = namespace.listed
+        eventually(lambda: namespace.listed > seen + 1, within=10, what="that it terminates was seen")
+        assert asked(client) == "order-a"
+
+
+def test_a_connection_with_a_session_is_closed_when_its_pod_terminates(
+    namespace: Namespace, forwards: forward.Forwards
+) -> None:
+    [port] = forwards.open("postgres", 5432, sessions=True)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        assert asked(client) == "order-a"
+        namespace.names.append("order-b")
+        namespace.leaving.add("order-a")
+        client.settimeout(10)
+        assert client.recv(100) == b""

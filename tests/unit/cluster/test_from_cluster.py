@@ -42,7 +42,8 @@ def without_settings() -> list[Object]:
 def forwards(*pods: str, port: int | None = None) -> Any:
     """Ports of pods; each is 10,000 above that of the pod, or `port`."""
 
-    def open_ports(service: str, of_pod: int) -> list[int]:
+    def open_ports(service: str, of_pod: int, *, sessions: bool = False) -> list[int]:
+        assert sessions == (service in {"postgres", "redis"})
         if service not in pods:
             raise UnreachableError(f"No pod of {service} is ready.", "none", "valerix cluster status")
         return [port or of_pod + 10_000]
