@@ -45,7 +45,7 @@ class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.cluster is None and not (self.order and self.inventory):
             raise ValueError("a context has the addresses of `order` and `inventory`, or the name of a `cluster`")
         if self.cluster is None and (self.namespace or self.overlay or self.cluster_uid):
-            raise ValueError("`namespace`, `overlay` and `cluster_uid` say something of a `cluster`, and there is none")
+            raise ValueError("`namespace`, `overlay` and `cluster_uid` need a `cluster`")
         for url in (*self.order, *self.inventory):
             check_base_url(url)
 
@@ -65,7 +65,7 @@ def parse_config(content: bytes, path: Path) -> ConfigFile:
     try:
         config = msgspec.convert(tomllib.loads(content.decode()), type=ConfigFile)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        hint = "correct it; `valerix context show --origins` says what is read"
+        hint = "correct it; `valerix context show --origins` lists the files that are read"
         raise BadUsageError(f"{path} was not understood.", why(error, ConfigFile), hint) from error
     if LOCAL in config.contexts:
         raise BadUsageError(

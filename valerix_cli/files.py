@@ -92,7 +92,7 @@ def _refuse(path: Path, descriptor: int, kind: Kind) -> None:
     """Raise BadUsageError where what is there is somebody else's, or holds something that is not of that kind."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise _cannot(path, "it is no regular file")
+        raise _cannot(path, "it is not a regular file")
     _refuse_others(path, found)
     if found.st_size and not kind.knows(os.pread(descriptor, _HEAD, 0)):
         raise _left(path, f"it is there already, and is not {kind.name}")

@@ -79,9 +79,7 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
     metric, comparison, written = found.groups()
     if metric not in metrics:
         near = get_close_matches(metric, metrics, n=1, cutoff=0)
-        raise BadUsageError(
-            f"There is no metric called `{metric}`.", f"known are {', '.join(metrics)}", f"perhaps {near[0]}"
-        )
+        raise BadUsageError(f"Unknown metric `{metric}`.", f"known are {', '.join(metrics)}", f"perhaps {near[0]}")
     kind = metrics[metric]
     limit = _value(written, kind)
     if limit is None or (kind == SHARE and limit > 1):

@@ -205,7 +205,7 @@ def _cut_off(file: int, path: Path) -> None:
     """Remove a line that was cut short at the end."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     end = _end_of_last_line(file, found.st_size)
     if not _is_cut_short(os.pread(file, len(_BEGINNING), end)):
         raise BadUsageError(

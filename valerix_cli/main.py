@@ -40,15 +40,15 @@ TARGETS = [
     _target("alerts", PLATFORM, "Show which alerts fire, and why.", alone=True, online=False),
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
     _target("load", ORDERS, "Send many orders and measure what comes back.", alone=True),
-    _target("stock", ORDERS, "Show, restock and watch what is left."),
+    _target("stock", ORDERS, "Show, restock and watch the stock."),
     _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
     _target("breaker", FAULTS, "Show and force the circuit breaker."),
-    _target("queue", FAULTS, "Show what is queued and requeue dead orders."),
+    _target("queue", FAULTS, "Show queued orders and requeue dead ones."),
     _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
     _target("drill", FAULTS, "Run chaos drills: faults under load, gates, an audit, a receipt."),
     _target("demo", FAULTS, "Show the story of the order that would not duplicate.", alone=True),
     _target("cluster", CLUSTER, "Check, apply and watch it in a Kubernetes cluster.", online=False),
-    _target("doctor", TOOLBOX, "Find what is wrong with this set-up, and say the fix.", alone=True, online=False),
+    _target("doctor", TOOLBOX, "Find problems with this installation and how to fix them.", alone=True, online=False),
     _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
     _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),
     _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", alone=True, online=False),
@@ -155,10 +155,10 @@ def _bad_usage(error: typer.TyperException) -> BadUsageError:
         said = pattern.sub(words, said)
     why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # no value is told in all its length
     if ctx is None:
-        return BadUsageError("That cannot be run.", why, "valerix --help")
+        return BadUsageError("Unknown command.", why, "valerix --help")
     return BadUsageError(f"`{ctx.command_path}` was not understood.", why, f"{ctx.command_path} --help")
 
 
 def _bug(error: Exception) -> CliError:
     why = f"{type(error).__name__}: {error}"
-    return CliError("Valerix came upon a bug of its own.", why, "the same command with -v shows where it happened")
+    return CliError("Internal error in valerix.", why, "the same command with -v shows where it happened")

@@ -57,7 +57,7 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Say what is asked of whom.", callback=_keep, expose_value=False),
+        typer.Option("--verbose", "-v", help="Log every HTTP request.", callback=_keep, expose_value=False),
     ] = False,
     no_input: Annotated[
         bool,
@@ -73,7 +73,7 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
             "--timeout",
             metavar="DURATION",
             parser=parse_positive_duration,
-            help="How long to wait for an answer, or for what is waited for.",
+            help="How long to wait for a response or a condition.",
             callback=_keep,
             expose_value=False,
         ),

@@ -144,7 +144,7 @@ def read_content(path: Path) -> bytes:
     with _opened(path, os.O_RDONLY) as file:
         content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     if content is None or len(content) > _LARGEST:
-        what = "it is no regular file" if content is None else f"it is larger than {_LARGEST} bytes"
+        what = "it is not a regular file" if content is None else f"it is larger than {_LARGEST} bytes"
         raise BadUsageError(f"{path} was not understood.", what, "move it away")
     return content
 

@@ -94,7 +94,9 @@ class Session:
             talk(f"About to {deed}.", self.output)
             return
         if self.settings.setting("no_input").value or not sys.stdin.isatty():
-            raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", "add --yes")
+            raise GuardError(
+                f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", "add --yes"
+            )
         if not ask(f"{deed[0].upper()}{deed[1:]}?"):
             raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
 
@@ -105,7 +107,7 @@ class Session:
         """
         if given is None and (self.settings.setting("no_input").value or not sys.stdin.isatty()):
             hint = f"add {command('', **{option: name}).strip()}, whether or not there is a --yes"
-            raise GuardError(f"Not done: {deed}.", f"{why}, and nobody can be asked", hint)
+            raise GuardError(f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", hint)
         typed = ask_for(f"{deed[0].upper()}{deed[1:]}? Type {name} to do so") if given is None else given
         if typed != name:
             raise GuardError(

@@ -19,10 +19,10 @@ _CAUSES = {
     "cancelled": "the attempt was broken off",
     "attempts-exhausted": "all attempts were used up and inventory has no outcome",
     "insufficient-stock": "there was not enough in stock",
-    "unknown-item": "nobody sells this item",
+    "unknown-item": "unknown item",
     "requeued": "an operator asked for it",
     "due": "it was due",
-    "lease-ended": "whoever had it before let the lease end",
+    "lease-ended": "the previous holder let the lease expire",
     "clock-set-back": "the database's clock has been set back",
 }
 

@@ -94,7 +94,7 @@ def read_own(path: Path) -> bytes:
             owner, hint = user(found.st_uid), "move it away, or set VALERIX_STATE_DIR to another directory"
             raise GuardError(f"{path} was not read.", f"{owner} has written it", hint)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise OSError(errno.EINVAL, "It is no regular file of less than 1 MB", str(path))
+            raise OSError(errno.EINVAL, "It is not a regular file of less than 1 MB", str(path))
         return os.pread(descriptor, _LARGEST, 0)
     finally:
         os.close(descriptor)

@@ -31,7 +31,7 @@ def parse_positive_duration(text: str) -> float:
     """The same, longer than nothing."""
     seconds = parse_duration(text)
     if not seconds:
-        raise typer.BadParameter(f"{shown(text)} is no time at all; it has to be longer than nothing.")
+        raise typer.BadParameter(f"{shown(text)} is not a positive duration.")
     return seconds
 
 

@@ -199,7 +199,10 @@ def test_secrets_that_make_no_sense_are_named_and_the_old_ones_asked_for(valerix
         secrets.write_text("{}")
         found = examined(valerix)
     assert found["state directory: secrets"].status == "failed"
-    assert found["state directory: secrets"].hint == "put the old secrets.json back, or start anew: valerix down --wipe"
+    assert (
+        found["state directory: secrets"].hint
+        == "put the old secrets.json back, or start from scratch: valerix down --wipe"
+    )
     assert found["access: token"].status == "failed"
     assert found["databases: order_db"].status == "skipped"
 

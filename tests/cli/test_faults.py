@@ -83,7 +83,7 @@ def test_a_script_is_shown_as_one_and_no_gremlin_is_turned_on_beside_it(calm: Va
     assert "scripted: 2 attempts (crash)" in calm("chaos", "status").out
     assert calm.json("chaos", "status")["live"]["script_length"] == 2
     refused = calm("chaos", "on", "latency", code=4)
-    assert "follows a script" in refused.err
+    assert "follow a script" in refused.err
     assert "Undo: none, its script ended with it" in calm("chaos", "off").err
 
 

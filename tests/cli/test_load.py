@@ -37,7 +37,7 @@ def test_what_cannot_be_a_load_is_refused_before_anything_is_sent(valerix: Valer
     assert "is not a rate" in valerix("load", "--rate", "fast", code=2).err
     assert "is not a share" in valerix("load", "--repeats", "120%", code=2).err
     assert "printable ASCII" in valerix("load", "--key-prefix", "a\r\nX-Evil: 1", code=2).err
-    assert "no name of an item" in valerix("load", "--item", 'ps5"', code=2).err
+    assert "not an item name" in valerix("load", "--item", 'ps5"', code=2).err
     assert "known are hot, uniform, zipf" in valerix("load", "--mix", "random", code=2).err
 
 

@@ -94,7 +94,7 @@ def test_a_project_is_trusted_after_a_yes_until_it_changes(servers: tuple[Server
     file = Path("valerix.toml")
     file.write_text(config(theirs.url, 'operator_token_env = "VALERIX_PROJECT_TOKEN"'))
     code, refusal = run(["context", "trust"], terminal=False)
-    assert (code, b"nobody can be asked" in refusal) == (ExitCode.GUARD, True)
+    assert (code, b"confirmation is impossible" in refusal) == (ExitCode.GUARD, True)
     with on_a_terminal(["-m", "valerix_cli", "context", "trust"], (120, 40)) as until:
         asked = until(lambda got: b"?" in got)
         assert theirs.url.encode() in asked

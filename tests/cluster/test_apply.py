@@ -211,7 +211,7 @@ def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
     own = overlay(tmp_path / "own", patches=[crashing])
     done = valerix("cluster", "apply", "--yes", "--overlay", own, code=1)
     said = ends_with_help(done)
-    assert "Deployment/order does not come up" in said
+    assert "Deployment/order does not become ready" in said
     assert "CrashLoopBackOff, Error with exit 2" in said
     assert "valerix cluster rollback" in said
     assert [
@@ -267,7 +267,7 @@ def test_a_dry_run_writes_nothing(valerix: Valerix) -> None:
 def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: Valerix) -> None:
     done = valerix.interrupted("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", once="wave 4")
     assert done.code == 130
-    assert "valerix cluster apply, which goes on with the rest" in ends_with_help(done)
+    assert "valerix cluster apply continues with the rest" in ends_with_help(done)
     valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
     assert valerix.json("cluster", "status")["state"] == "ready"
 

@@ -68,7 +68,7 @@ def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_n
     known.write_text(known.read_text().replace(uid, "0f2b7ed4-another"))
     for deed in DEEDS.values():
         said = ends_with_help(valerix("cluster", *deed, code=4))
-        assert "admin is another cluster than the one that the context `tests` means" in said
+        assert "admin is not the cluster that the context `tests` means" in said
         assert uid in said
     found = valerix.json("cluster", "check", code=3)
     assert next(line for line in found["checks"] if line["name"] == "identity")["status"] == "failed"

@@ -124,7 +124,7 @@ def test_a_pod_that_a_quota_refuses_is_told_at_once(valerix: Valerix, tmp_path: 
     small = {"target": {"kind": "ResourceQuota"}, "patch": replacing("/spec/hard/requests.memory", "300Mi")}
     done = valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / "own", patches=[small]), code=1)
     said = ends_with_help(done)
-    assert "StatefulSet/postgres does not come up" in said
+    assert "StatefulSet/postgres does not become ready" in said
     assert "exceeded quota" in said
 
 

@@ -54,7 +54,7 @@ SPOKEN = (
     "use valerix {ready.version}",
     "started by valerix {version}",
     "kill -9 of {fault.kill}",  # what a drill does, in its receipt
-    "it ends by itself in {ends}",  # said of a command
+    "expires in {ends}",  # said of a command
     "Logs: valerix logs -f ({stack.log_dir}",
     "valerix cluster {'delete' if",  # one of two words
     "valerix drill {verb}",

@@ -76,7 +76,7 @@ def compare(told: Mapping[str, Told], rows: Iterable[Row]) -> Found:
         if known is not None:
             _compare_one(tally, row, known)
     for key, known in missing.items():
-        tally.add(key, f"the client was told of order {' and '.join(known.order_ids)}, and there is none")
+        tally.add(key, f"the client received order {' and '.join(known.order_ids)}, and there is none")
     return tally.found
 
 
@@ -84,7 +84,7 @@ def strangers(rows: Iterable[Row]) -> Found:
     """Orders whose keys belong to a client that never sent them."""
     tally = Tally()
     for row in rows:
-        tally.add(row.key, f"order {row.order_id} is there, and the client never sent this key")
+        tally.add(row.key, f"order {row.order_id} exists, and the client never sent this key")
     return tally.found
 
 
@@ -106,10 +106,10 @@ def _compare_one(tally: Tally, row: Row, told: Told) -> None:
     is_for = (row.item_id, row.quantity)
     wrong = [body for body in told.bodies if body != is_for]
     if told.order_ids != [row.order_id]:
-        tally.add(row.key, f"the client was told of order {' and '.join(told.order_ids)}, and it is {row.order_id}")
+        tally.add(row.key, f"the client received order {' and '.join(told.order_ids)}, and it is {row.order_id}")
     elif any(outcome != row.status for outcome in told.outcomes):
         tally.add(
-            row.key, f"the client was told {' and '.join(told.outcomes)}, and order {row.order_id} is {row.status}"
+            row.key, f"the client received {' and '.join(told.outcomes)}, and order {row.order_id} is {row.status}"
         )
     elif wrong:
         asked = " and ".join(_what(body) for body in wrong)

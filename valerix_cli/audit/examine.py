@@ -21,7 +21,7 @@ KEYS_AT_ONCE = 10_000
 
 
 def audit(sources: Sources, journal: Path | None = None, settle_limit: float = SETTLE_LIMIT) -> Audit:
-    """Say whether each key had exactly one effect, and, with a client's journal, whether the client was told so.
+    """Say whether each key had exactly one effect, and, with a client's journal, whether the client received so.
 
     Reads only, and is sound while orders are in flight. `settle_limit` is in seconds.
     Raises UnreachableError, and BadUsageError for a file that is no journal.

@@ -117,11 +117,13 @@ TERMINAL_STAYS = Rule(
     "terminal-stays", "A final status is left only by requeueing, and an order's history has no gap.", "steps"
 )
 LEASES_KEPT = Rule(
-    "leases-kept", "An order is claimed once nobody has it in hand, and settled by whoever has.", "claims"
+    "leases-kept",
+    "An order is claimed only while no process holds it, and settled only by the process that holds it.",
+    "claims",
 )
 SETTLED = Rule("settled", "No order is left unfinished for longer than the settling limit.", "orders", "unsettled")
 ACKNOWLEDGED_NOT_LOST = Rule(
-    "acknowledged-not-lost", "What a client was told is so, and nothing is there that it never sent.", "keys"
+    "acknowledged-not-lost", "Every response in the journal matches the databases, and every order was sent.", "keys"
 )
 CACHE_AGREES = Rule("cache-agrees", "An order that Redis answers a repeat with is as its row says.", "cached answers")
 

@@ -86,7 +86,7 @@ def find_sources(context: Context) -> Sources:
         return Sources(context.order_database, context.inventory_database, context.redis)
     if context.is_local:
         raise GuardError(
-            "Not audited.", f"the auditor's password: {context.token_origin}", "run it as whoever ran valerix up"
+            "Not audited.", f"the auditor's password: {context.token_origin}", "run it as the user who ran valerix up"
         )
     raise GuardError(
         "Not audited.",

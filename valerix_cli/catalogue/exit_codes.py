@@ -22,7 +22,7 @@ EXIT_CODES = (
     _exit(
         ExitCode.DOMAIN,
         "refused by the domain",
-        "no stock, an item nobody knows, or a key that stands for another order",
+        "no stock, an unknown item, or a key that belongs to another order",
         "valerix explain insufficient-stock",
     ),
     _exit(
@@ -49,7 +49,7 @@ EXIT_CODES = (
     _exit(
         ExitCode.WAITED_TOO_LONG,
         "waited too long",
-        "the time limit passed first; what was sent may still have its effect",
+        "the time limit was exceeded; a request that was sent may still take effect",
         "the same command with the same key, or a longer --timeout",
     ),
     _exit(ExitCode.HUNG_UP, "hung up", "the terminal went away; what was rolled back is confirmed", "nothing"),

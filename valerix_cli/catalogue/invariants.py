@@ -41,7 +41,7 @@ INVARIANTS = (
     _rule(
         "failed-means-refused",
         "A failed order has a refusal, of its item and quantity, for its reason.",
-        "broken when a refusal was lost (a restored backup) or changed: inventory would decide anew",
+        "broken when a refusal was lost (a restored backup) or changed: inventory would decide again",
     ),
     _rule(
         "refused-means-ordered",
@@ -67,11 +67,11 @@ INVARIANTS = (
     _rule(
         "terminal-stays",
         "A final status is left only by requeueing a dead order, and an order's history has no gap.",
-        "broken when somebody whose lease had ended wrote all the same, or rows were written by hand",
+        "broken when a process whose lease had expired wrote to the order, or rows were written by hand",
     ),
     _rule(
         "leases-kept",
-        "An order is claimed once nobody has it in hand, and settled by whoever has.",
+        "An order is claimed only while no process holds it, and settled only by the process that holds it.",
         "broken when leases are reckoned by clocks that differ, or a fencing token was ignored",
     ),
     _rule(
@@ -82,13 +82,13 @@ INVARIANTS = (
     ),
     _rule(
         "acknowledged-not-lost",
-        "What a client was told is so, and nothing is there that it never sent.",
+        "Every response in the journal matches the databases, and every order was sent.",
         "broken when an acknowledged order is gone; checked only with --journal",
     ),
     _rule(
         "cache-agrees",
         "An order that Redis answers a repeat with is as its row says.",
-        "broken when rows were deleted or changed by hand, or somebody writes to Redis who should not",
+        "broken when rows were deleted or changed by hand, or something unauthorized writes to Redis",
         "keep the databases as they are; redis-cli flushall stops such answers at once",
     ),
 )

@@ -19,7 +19,7 @@ PROBLEMS = (
     _problem(
         "unknown-item",
         DomainError,
-        "Nobody sells this item; nothing was taken.",
+        "Unknown item; no stock was deducted.",
         "the item id is not in the catalogue",
         "valerix stock list",
     ),
@@ -34,7 +34,7 @@ PROBLEMS = (
         "idempotency-key-missing",
         BadUsageError,
         "An order needs an Idempotency-Key; nothing was stored.",
-        "without a key a repeat cannot be told from a second order",
+        "without a key a replay cannot be distinguished from a second order",
         "send the header Idempotency-Key",
     ),
     _problem(
@@ -69,7 +69,7 @@ PROBLEMS = (
         "invalid-host",
         BadUsageError,
         "The request does not name one host; it was not read.",
-        "no Host header, two of them, or one that is no host and port",
+        "the Host header is missing, given twice, or not a host and port",
         "curl -v, to see what was sent",
     ),
     _problem(
@@ -160,7 +160,7 @@ PROBLEMS = (
         "not-signed-in",
         GuardError,
         "Only operators may do that on the dashboard; nothing was done.",
-        "nobody has signed in with this browser, or twelve hours are over",
+        "this browser has not signed in, or the session is older than twelve hours",
         "valerix dashboard, for a link that signs in",
     ),
     _problem(
@@ -181,7 +181,7 @@ PROBLEMS = (
         "unauthorized",
         GuardError,
         "A valid token is needed.",
-        "there is no token for this context, or it is not one the service knows",
+        "the context has no token, or the service does not accept it",
         "valerix context show",
     ),
     _problem(
@@ -195,7 +195,7 @@ PROBLEMS = (
         "chaos-halted",
         GuardError,
         "Gremlins are halted; nothing was turned on.",
-        "somebody typed `valerix chaos halt`",
+        "gremlins were halted by `valerix chaos halt`",
         "valerix chaos halt --resume",
     ),
     _problem(
@@ -223,15 +223,15 @@ PROBLEMS = (
         "order-id-reused",
         DomainError,
         "The order was answered before, for another item or quantity; nothing was changed.",
-        "whoever deducts sent an order id twice with different bodies: a bug of the caller",
+        "the caller sent an order id twice with different bodies, which is a bug of the caller",
         "valerix order trace ID",
     ),
     _problem("not-found", CliError, "There is nothing at that address.", "a wrong path or id", "check the spelling"),
     _problem(
         "order-not-found",
         CliError,
-        "There is no order with that id.",
-        "it was placed on another platform, or is no order id",
+        "Order not found.",
+        "it was placed on another platform, or the id is not an order id",
         "valerix order list",
     ),
     _problem(
@@ -241,7 +241,7 @@ PROBLEMS = (
         "the order is finished, or the worker is still at it",
         "valerix order get ID",
     ),
-    _problem("item-not-found", CliError, "There is no such item.", "it is not in the catalogue", "valerix stock list"),
+    _problem("item-not-found", CliError, "Item not found.", "it is not in the catalogue", "valerix stock list"),
     _problem(
         "method-not-allowed",
         BadUsageError,

@@ -12,12 +12,12 @@ _VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 def check(method: str, path: str, headers: Mapping[str, str]) -> None:
     """Raises BadUsageError, which names the part; a value is not told, it may be a secret."""
     if not _TOKEN.fullmatch(method):
-        raise _refused(f"{method!r} is no method of HTTP", "GET, POST or another word")
+        raise _refused(f"{method!r} is not an HTTP method", "GET, POST or another word")
     if not path.isprintable():
         raise _refused("the path holds control characters", "write them as %0A and the like")
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise _refused(f"{name!r} is no name of a header", "letters, digits and dashes, as in Idempotency-Key")
+            raise _refused(f"{name!r} is not a header name", "letters, digits and dashes, as in Idempotency-Key")
         if not _VALUE.fullmatch(value):
             why = f"the value of {name} holds control characters, or letters that are not ASCII"
             raise _refused(why, "printable ASCII characters; a key is of A-Z a-z 0-9 _ . : -")

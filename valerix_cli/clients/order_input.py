@@ -50,7 +50,7 @@ def checked_key(key: str) -> str:
     """The same key. Raises BadUsageError for one that no header can carry; what else is wrong the service says."""
     if _SENDABLE.fullmatch(key):
         return key
-    raise BadUsageError("That is no idempotency key.", f"{key!r} is not printable ASCII", "A-Z a-z 0-9 _ . : -")
+    raise BadUsageError("Invalid idempotency key.", f"{key!r} is not printable ASCII", "A-Z a-z 0-9 _ . : -")
 
 
 def _key(key: str | None, number: int, of: int) -> str:
@@ -71,10 +71,10 @@ def _line(text: str, where: str) -> BasketLine:
 def _entry(text: str, where: str) -> BasketLine:
     parts = _ENTRY.fullmatch(text)
     if parts is None:
-        raise BadUsageError(f"The order {where} was not understood.", f"{text!r} is no ITEM[:QTY]", _HINT)
+        raise BadUsageError(f"The order {where} was not understood.", f"{text!r} is not ITEM[:QTY]", _HINT)
     quantity = parts["quantity"] or "1"
     if not quantity.isdecimal():
-        raise BadUsageError(f"The order {where} was not understood.", f"{quantity!r} is no whole number", _HINT)
+        raise BadUsageError(f"The order {where} was not understood.", f"{quantity!r} is not a whole number", _HINT)
     return _checked(BasketLine(parts["item"], int(quantity)), where)
 
 

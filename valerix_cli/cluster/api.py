@@ -229,7 +229,7 @@ class Api:
         resource = self.resource(wanted.api_version, wanted.kind)
         if resource is None:
             raise UnreachableError(
-                f"This cluster knows no {wanted.kind}.",
+                f"The cluster has no resource kind {wanted.kind}.",
                 f"it has no {wanted.api_version}, so what brings {wanted} is not installed",
                 "valerix cluster check says what is missing",
             )

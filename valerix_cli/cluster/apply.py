@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class NotUpError(CliError):
-    """Something that was applied does not come up."""
+    """Something that was applied does not become ready."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Ways:
 
 
 def apply(api: Api, planned: Sequence[Planned], ways: Ways) -> list[Change]:
-    """Apply everything. Raises at the first thing that does not come up; what was applied until then stays.
+    """Apply everything. Raises at the first thing that does not become ready; what was applied until then stays.
 
     The objects of a wave are applied side by side.
     """
@@ -58,7 +58,7 @@ def apply(api: Api, planned: Sequence[Planned], ways: Ways) -> list[Change]:
         except (UnreachableError, LeaseLostError) as error:
             far = f"it came as far as wave {number} of {len(order)}, {wave.name}; {len(done)} objects are applied"
             error.why = f"{error.why}; {far}"
-            error.hint = "valerix cluster apply, which goes on with the rest"
+            error.hint = "valerix cluster apply continues with the rest"
             raise
         done += changes
         ways.say(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
@@ -94,15 +94,15 @@ def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], ways: Ways
 
 
 def not_up(api: Api, live: Object, state: State, say: Say) -> NotUpError:
-    """What to say of a workload that does not come up; its latest warnings and last lines are said at once."""
+    """What to say of a workload that does not become ready; its latest warnings and last lines are said at once."""
     found, name = report(api, live), ref(live)
     _say_all(found, say)
     why = str(found.trouble) if found.trouble else found.unscheduled or state.why
-    return NotUpError(f"{name} does not come up.", why, way_back(api, live))
+    return NotUpError(f"{name} does not become ready.", why, way_back(api, live))
 
 
 def way_back(api: Api, live: Object) -> str:
-    """What to do about a workload that does not come up: a service with an available revision can go back to it."""
+    """The hint for a workload that does not become ready: roll a service back if it has an available revision."""
     again = "correct it and apply again"
     if live["kind"] != "Deployment":
         return again

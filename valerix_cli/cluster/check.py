@@ -291,7 +291,7 @@ def _storage(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
     default = [one for one in known if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"]
     for name in sorted({claim.get("storageClassName") or "" for claim in claims}):
         if name and name not in names:
-            yield CheckLine("storage", name, "failed", "There is no such storage class.", "kubectl get storageclass")
+            yield CheckLine("storage", name, "failed", "Storage class not found.", "kubectl get storageclass")
         elif name or default:
             found = name or default[0]["metadata"]["name"]
             yield CheckLine("storage", name or "default class", "ok", f"Volumes are made by {found}.")
@@ -314,7 +314,7 @@ def _ways_in(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
             found = (
                 f"The ingress class {name} is there."
                 if known
-                else f"There is no ingress class {name}: nobody serves it."
+                else f"There is no ingress class {name}, so no controller serves it."
             )
             yield CheckLine("way in", "ingress", status, found, None if known else "kubectl get ingressclass")
         if thing["kind"] == "Gateway" and api.resource(thing["apiVersion"], "GatewayClass"):
@@ -330,10 +330,14 @@ def _metrics(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
     if not any(thing["kind"] == "HorizontalPodAutoscaler" for thing in things):
         return
     if api.resource("metrics.k8s.io/v1beta1", "PodMetrics") is not None:
-        yield CheckLine("kinds", "metrics", "ok", "metrics-server is there.")
+        yield CheckLine("kinds", "metrics", "ok", "metrics-server is installed.")
     else:
         yield CheckLine(
-            "kinds", "metrics", "warning", "Nobody measures pods, so nothing is scaled.", "install metrics-server"
+            "kinds",
+            "metrics",
+            "warning",
+            "No metrics-server is installed, so nothing is scaled.",
+            "install metrics-server",
         )
 
 
@@ -341,5 +345,5 @@ def _secrets(api: Api, target: Target, things: Sequence[Object]) -> Iterator[Che
     wanted = secrets.wanted(things)
     there = {one["metadata"]["name"] for one in api.find_all("v1", "Secret", target.namespace)}
     new = [name for name in wanted if name not in there]
-    found = f"{len(new)} will be made at the first apply: {', '.join(new)}." if new else "All are there."
+    found = f"{len(new)} will be made at the first apply: {', '.join(new)}." if new else "All exist."
     yield CheckLine("access", "secrets", "ok", found)

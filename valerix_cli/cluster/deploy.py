@@ -81,7 +81,7 @@ class Deployment:
         return self._outcome([one.change for one in self._planned], dry_run=True)
 
     def carry_out(self, ways: Ways) -> Applied:
-        """Do it. Raises at the first thing that does not come up; what was done until then stays."""
+        """Do it. Raises at the first thing that does not become ready; what was done until then stays."""
         planned = self._with_namespace(ways)
         ways = replace(ways, check=self._check)
         note_available(self._api, self.target)

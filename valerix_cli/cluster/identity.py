@@ -87,7 +87,7 @@ def another_cluster(target: Target, found: str, expected: str) -> GuardError:
     accepted = f"valerix --context {word(str(target.named))} cluster check --accept"
     again = "correct its cluster_uid" if target.uid else accepted
     return GuardError(
-        f"{target.cluster} is another cluster than the one that the context `{target.named}` means.",
+        f"{target.cluster} is not the cluster that the context `{target.named}` means.",
         f"its UID is {found}, not {expected}",
-        f"kubectl config get-contexts; where it was made anew: {again}",
+        f"kubectl config get-contexts; if it was recreated: {again}",
     )

@@ -240,7 +240,7 @@ def explained(error: ApiError, about: Ref, deed: Literal["apply", "rollback"] = 
     if error.is_conflict:
         fields = "; ".join(f"{cause.get('field')} ({_manager(cause)})" for cause in error.causes)
         return GuardError(
-            f"{about} is managed by somebody else as well.",
+            f"{about} is also managed by another field manager.",
             fields,
             _TO_TAKE_OVER[deed],
         )

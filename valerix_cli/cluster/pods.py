@@ -16,7 +16,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What is known of a workload that does not come up."""
+    """What is known of a workload that does not become ready."""
 
     trouble: Trouble | None
     unscheduled: str | None
@@ -61,7 +61,7 @@ def seen_closer(api: Api, workload: Object, state: State) -> State:
 
 
 def report(api: Api, workload: Object) -> Report:
-    """Why it does not come up: its containers, the latest warnings about it and its pods, what it said last."""
+    """Why it does not become ready: its containers, the latest warnings about it and its pods, what it said last."""
     pods = pods_of(api, workload)
     trouble = next((found for pod in pods for found in troubles(pod)), None) or _ended(pods)
     about = {workload["metadata"]["name"], *(pod["metadata"]["name"] for pod in pods)}

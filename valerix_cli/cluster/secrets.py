@@ -55,8 +55,8 @@ def wanted(things: Iterable[Object]) -> list[str]:
     needed = sorted({name for thing in things for name in _read_by(thing)} - brought)
     if unknown := [name for name in needed if name not in RECIPES]:
         raise BadUsageError(
-            f"Nobody makes the secret {unknown[0]!r}.",
-            "a pod of this overlay reads it, and Valerix knows no recipe for it",
+            f"The overlay does not define the secret {unknown[0]!r}.",
+            "a pod of this overlay reads it, and Valerix cannot generate it",
             "add it to the overlay, or as an ExternalSecret",
         )
     return needed

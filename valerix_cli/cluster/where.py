@@ -52,7 +52,7 @@ def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> T
     name = found.current if chosen.value == LOCAL else chosen.value
     if name not in found.names:
         raise BadUsageError(
-            "No cluster is chosen." if name is None else f"There is no context called `{name}`.",
+            "No cluster is chosen." if name is None else f"Unknown context `{name}`.",
             f"neither Valerix nor the kubeconfig describes it; the kubeconfig has {', '.join(found.names) or 'none'}",
             "kubectl config use-context NAME, or valerix --context NAME cluster check",
         )
@@ -65,7 +65,7 @@ def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> T
 def _described(name: str, config: ContextConfig) -> Target:
     if config.cluster is None:
         raise BadUsageError(
-            f"The context `{name}` is no cluster.",
+            f"The context `{name}` does not name a cluster.",
             "it names addresses, and no `cluster`",
             'valerix context list; or set cluster = "…" in it',
         )

@@ -76,12 +76,12 @@ def _of_this_machine() -> str:
     stack = running(directory)
     if stack is None:
         raise UnreachableError(
-            "No platform runs here.", f"nobody holds the lock in {directory}", "valerix up --detach --monitoring"
+            "No platform runs here.", f"no process holds the lock in {directory}", "valerix up --detach --monitoring"
         )
     place = stack.monitoring.get("prometheus")
     if place is None:
         raise UnreachableError(
-            "Nobody watches this platform.",
+            "Monitoring is not running for this platform.",
             "it was started without --monitoring",
             "valerix down, then valerix up --detach --monitoring; or name another by --prometheus URL",
         )

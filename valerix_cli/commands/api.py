@@ -35,7 +35,7 @@ def api(  # noqa: PLR0913 - one parameter per option
     header: Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE")] = None,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and the headers too.")] = False,
     service: Annotated[
-        str | None, typer.Option("--service", help="order, inventory or worker; the path says which by itself.")
+        str | None, typer.Option("--service", help="order, inventory or worker; derived from the path if omitted.")
     ] = None,
 ) -> None:
     """Call an endpoint with this context's token and print the answer as it came."""

@@ -29,7 +29,11 @@ def audit(
     *,
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="FILE", help="What a client sent and was told, to hold against it."),
+        typer.Option(
+            "--journal",
+            metavar="FILE",
+            help="Journal of a client's requests and responses, compared with the databases.",
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Audit again and again, until Ctrl-C.")] = False,
     every: Annotated[

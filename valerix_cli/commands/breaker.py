@@ -43,7 +43,7 @@ def status(
 @app.command("history")
 def history(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="Maximum number of rows.")] = 20,
 ) -> None:
     """Show what the breakers did and why, newest first."""
     session: Session = ctx.obj
@@ -58,7 +58,7 @@ def force_open(ctx: typer.Context) -> None:
 
 @app.command("close")
 def force_closed(ctx: typer.Context) -> None:
-    """Force every breaker closed: everything is sent, whatever fails."""
+    """Force every breaker closed: every call is sent, even if calls fail."""
     _force(ctx.obj, "closed", "the breaker closes")
 
 

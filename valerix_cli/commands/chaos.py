@@ -24,7 +24,7 @@ def parse_ttl(text: str) -> float:
     """How long gremlins live: whole seconds, as they are counted."""
     seconds = parse_positive_duration(text)
     if seconds % 1 or seconds > TTL_LIMIT:
-        raise typer.BadParameter(f"{shown(text)} is no whole number of seconds from 1s to {TTL_LIMIT // 60}m.")
+        raise typer.BadParameter(f"{shown(text)} is not a whole number of seconds from 1s to {TTL_LIMIT // 60}m.")
     return seconds
 
 
@@ -32,7 +32,7 @@ def parse_delay(text: str) -> float:
     """How late an answer is: whole milliseconds."""
     seconds = parse_positive_duration(text)
     if round(seconds * 1000, 6) % 1 or seconds > DELAY_LIMIT:
-        raise typer.BadParameter(f"{shown(text)} is no whole number of milliseconds from 1ms to {DELAY_LIMIT}s.")
+        raise typer.BadParameter(f"{shown(text)} is not a whole number of milliseconds from 1ms to {DELAY_LIMIT}s.")
     return seconds
 
 
@@ -51,14 +51,14 @@ def on(
     ] = None,
     ttl: Annotated[
         float | None,
-        typer.Option("--ttl", metavar="DURATION", parser=parse_ttl, help="It ends by itself after this; 60s."),
+        typer.Option("--ttl", metavar="DURATION", parser=parse_ttl, help="Time to live; 60s."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=MOST, help="The same seed hits the same orders.")
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Shown to everybody who looks.")] = None,
 ) -> None:
-    """Turn a gremlin on; one that is on already stays on beside it, and both get the new time to live."""
+    """Turn a gremlin on. Gremlins that are already on stay on, and all get the new time to live."""
     session: Session = ctx.obj
     if delay is not None and gremlin is not Gremlin.LATENCY:
         raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
@@ -67,14 +67,14 @@ def on(
     if live is not None and live.script_length is not None:
         raise GuardError(
             f"{gremlin} was not turned on.",
-            "what is live follows a script, and no other gremlin goes beside that",
+            "the active gremlins follow a script, which cannot be combined with others",
             "valerix chaos off, then the same again",
         )
     wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
     activation = session.inventory.unleash(wanted)
     show(activation, views.activation_view, session.output)
     ends = format_duration(activation.ttl_seconds)
-    talk(f"Undo: valerix chaos off (it ends by itself in {ends})", session.output)
+    talk(f"Undo: valerix chaos off (expires in {ends})", session.output)
 
 
 @app.command("off")
@@ -120,7 +120,7 @@ def hits(
     listed = session.inventory.hits(latest(session.inventory.chaos()) if activation_id is None else activation_id)
     show(listed, views.hits_view, session.output)
     if not listed.complete:
-        warn("The list is incomplete: more hits were counted than are kept, or not all are told yet.", session.output)
+        warn("The list is incomplete: some hits were not kept, or not reported yet.", session.output)
 
 
 @app.command("halt")

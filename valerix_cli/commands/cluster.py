@@ -179,7 +179,7 @@ def status(
 ) -> None:
     """Show what runs in a cluster and how it is.
 
-    Exit 3 when nothing does, 1 when something does not come up.
+    Exit 3 when nothing does, 1 when something does not become ready.
     """
     from valerix_cli.cluster.status import look  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.views import cluster as views  # noqa: PLC0415 - the same
@@ -305,8 +305,8 @@ def delete(
         with held(api, target.namespace, "delete") as check_lease:
             what = f"delete {found.count} objects from {target}"
             if volumes:
-                warn("The data goes too: every order, and what is in stock.", session.output)
-                why = "what is deleted cannot be brought back"
+                warn("This deletes the data too: all orders and all stock.", session.output)
+                why = "deleted data cannot be recovered"
                 session.agree_by_name(what, why, target.namespace, confirm, "confirm")
             else:
                 session.agree(what, "it changes a cluster")
@@ -397,8 +397,8 @@ def _carry_out(deployment: "Deployment", ways: "Ways") -> "Applied":
     except (KeyboardInterrupt, SystemExit) as end:
         error = CliError(
             "The apply was interrupted.",
-            "what was applied until then stays, and no object is half written",
-            "valerix cluster apply, which goes on with the rest",
+            "objects applied so far stay; none is partly written",
+            "valerix cluster apply continues with the rest",
         )
         error.code = ExitCode.of(end)
         raise error from end
@@ -413,4 +413,4 @@ def _say_orphans(session: Session, left: "Orphans") -> None:
 
 def _say_unknown(session: Session, unknown: "Sequence[str]") -> None:
     if unknown:
-        talk(f"Not looked at, for want of the right to list them: {', '.join(unknown)}.", session.output)
+        talk(f"Not checked, because you may not list them: {', '.join(unknown)}.", session.output)

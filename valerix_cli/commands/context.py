@@ -42,7 +42,7 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     if name not in known:
         refuse_untrusted(session.settings, name)
         raise BadUsageError(
-            f"There is no context called `{name}`.", f"known are {', '.join(known)}", "describe it in a config file"
+            f"Unknown context `{name}`.", f"known are {', '.join(known)}", "describe it in a config file"
         )
     before = session.settings.setting("context")
     path = user_config(os.environ)
@@ -92,7 +92,7 @@ def trust(
         warn(f"Your own context {name} stays as it is in {users}.", session.output)
     if others_may_write(path):
         warn(f"Others may write to {path}; whenever they do, it has to be trusted again.", session.output)
-    session.agree(f"trust {path}", "whoever wrote it chooses where commands of yours go")
+    session.agree(f"trust {path}", "its author decides where your commands are sent")
     Trust(users).add(path, content)
     undo = command("valerix context untrust", path)
     talk(f"Trusted as it is now. Undo: {undo}", session.output)

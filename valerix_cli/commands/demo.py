@@ -45,11 +45,9 @@ _PAPER = (100, 30)  # columns and lines of a recording where there is no termina
 def demo(
     ctx: typer.Context,
     *,
-    auto: Annotated[bool, typer.Option("--auto", help="Go on by itself, without keys, as for CI.")] = False,
+    auto: Annotated[bool, typer.Option("--auto", help="Advance automatically, without keys (for CI).")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Show the speaker's notes from the start.")] = False,
-    on_fresh: Annotated[
-        bool, typer.Option("--fresh", help="On a platform of its own, also where one runs already.")
-    ] = False,
+    on_fresh: Annotated[bool, typer.Option("--fresh", help="Use a temporary platform even if one is running.")] = False,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE.cast", help="Record it, for asciinema (asciicast v2).")
     ] = None,
@@ -60,7 +58,7 @@ def demo(
     """Show the story of the order that would not duplicate: ten steps, each done for real, faults off at the end."""
     session: Session = ctx.obj
     if not auto and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-        raise BadUsageError("There is no terminal to tell it on.", "it goes by keys", "valerix demo --auto")
+        raise BadUsageError("The demo needs a terminal.", "it goes by keys", "valerix demo --auto")
     began = time.monotonic()
     with ExitStack() as ends:
         shown = _Shown.of(ends, auto=auto, record=record, stills=stills)

@@ -21,7 +21,7 @@ def doctor(
         bool, typer.Option("--fix", help="Put right what can be without losing anything, and look again.")
     ] = False,
 ) -> None:
-    """Find what is wrong with this set-up, and say the fix; exit 3 when a check failed.
+    """Find problems with this installation and how to fix them; exit 3 when a check failed.
 
     Looks at everything at once, for ten seconds at most (--timeout), and changes nothing without --fix.
     """

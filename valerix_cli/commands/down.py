@@ -44,7 +44,7 @@ def _confirm(session: Session, directory: Path) -> None:
     if session.options.yes:
         return
     if session.settings.setting("no_input").value or not sys.stdin.isatty():
-        raise GuardError(f"{directory} was not deleted.", "nobody can be asked whether it should be", "add --yes")
+        raise GuardError(f"{directory} was not deleted.", "confirmation is impossible without a terminal", "add --yes")
     if not ask(f"Delete {directory} with every order in it? This cannot be undone."):
         raise GuardError(f"{directory} was not deleted.", "the answer was no", "valerix down, to stop it only")
 

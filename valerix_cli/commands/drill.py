@@ -44,7 +44,7 @@ _HINTS = {
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, max=MOST, help="Instead of the file's: other orders are hit.")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="On a platform of its own, made for it and thrown away.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run on a temporary platform.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a case per check.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page with plots.")]
 Md = Annotated[Path | None, typer.Option("--md", metavar="FILE", help="Write Markdown.")]

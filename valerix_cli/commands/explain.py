@@ -27,7 +27,7 @@ def explain(
     if not found:
         near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
         hint = command("valerix explain", near[0]) if near else "valerix explain, for all of them"
-        raise BadUsageError(f"Nothing is known about {code!r}.", "it is no code of Valerix", hint)
+        raise BadUsageError(f"Nothing is known about {code!r}.", "it is not a code of Valerix", hint)
     show([_told(entry) for entry in found], views.explanations_view, session.output)
 
 

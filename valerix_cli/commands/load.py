@@ -36,7 +36,9 @@ def load(  # noqa: PLR0913 - each is an option
     *,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", metavar="RATE", parser=parse_rate, help="Orders a second, whatever comes back; 50/s."),
+        typer.Option(
+            "--rate", metavar="RATE", parser=parse_rate, help="Orders per second, independent of responses; 50/s."
+        ),
     ] = None,
     clients: Annotated[
         int | None, typer.Option("--clients", min=1, max=10_000, help="Clients that each wait for their answer.")
@@ -60,10 +62,10 @@ def load(  # noqa: PLR0913 - each is an option
         int, typer.Option("--retries", min=0, max=MOST, help="Send again, with the same key, while that may help.")
     ] = 0,
     connections: Annotated[
-        int, typer.Option("--connections", min=1, max=10_000, help="At most so many at once, with --rate.")
+        int, typer.Option("--connections", min=1, max=10_000, help="Maximum number of orders in flight, with --rate.")
     ] = 256,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=MOST, help="Decides what is ordered; random, and said.")
+        int | None, typer.Option("--seed", min=0, max=MOST, help="Random seed (printed if omitted).")
     ] = None,
     key_prefix: Annotated[
         str | None, typer.Option("--key-prefix", help="What keys begin with; the same again sends the same orders.")
@@ -77,14 +79,14 @@ def load(  # noqa: PLR0913 - each is an option
         typer.Option("--require", metavar="GATE", help='Exit 10 unless it holds, such as "p95 < 300ms".'),
     ] = None,
 ) -> None:
-    """Send orders at a rate or by so many clients, and measure from when each was due."""
+    """Send orders at a rate, or with a number of clients, and measure from the time each was due."""
     session: Session = ctx.obj
     if rate is not None and clients is not None:
         raise BadUsageError(
             "It is not clear how to send.", "both --rate and --clients were given", "valerix load --help"
         )
     if mix not in get_args(Mix):
-        raise BadUsageError(f"There is no mix called `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
+        raise BadUsageError(f"Unknown mix `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
     check_journal(journal)
     _refuse_strange(key_prefix or "", item or [])
     gates = [parse(text, METRICS) for text in require or []]
@@ -122,7 +124,7 @@ def _refuse_strange(key_prefix: str, items: list[str]) -> None:
         why = f"{key_prefix!r} has to be at most 200 printable ASCII characters without spaces"
         raise BadUsageError("No key begins like that.", why, "--key-prefix rehearsal-")
     for strange in (item for item in items if not re.search(ITEM, item)):
-        raise BadUsageError("There is no such item.", f"{strange!r} is no name of an item", "valerix stock list")
+        raise BadUsageError("Item not found.", f"{strange!r} is not an item name", "valerix stock list")
 
 
 def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -> LoadResult:
@@ -144,7 +146,10 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
                 if going.is_stopped:
                     raise
                 going.stop()
-                talk("Sending no more; waiting for what is under way. Ctrl-C again leaves at once.", session.output)
+                talk(
+                    "Stopped sending; waiting for orders in flight. Press Ctrl-C again to leave at once.",
+                    session.output,
+                )
             except OSError as error:
                 raise CliError(
                     "The load was broken off.", f"{journal}: {error.strerror}", "valerix load --journal FILE"

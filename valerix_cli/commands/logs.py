@@ -26,7 +26,7 @@ def logs(
     ] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is logged, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST, help="So many of the last ones.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST, help="Number of most recent lines.")] = 50,
 ) -> None:
     """Show what was logged last, in the order of time, whether the platform runs or not.
 

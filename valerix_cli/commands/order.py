@@ -47,12 +47,10 @@ def place(  # noqa: PLR0913 - a parameter per option
     wait: Annotated[bool, typer.Option("--wait", help="Wait until each order is settled.")] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(
-            "--journal", metavar="FILE", help="Record what is sent and answered, for valerix audit --journal."
-        ),
+        typer.Option("--journal", metavar="FILE", help="Record requests and responses for valerix audit --journal."),
     ] = None,
 ) -> None:
-    """Place orders. Several items are several orders, each with a key of its own."""
+    """Place orders. Each item is a separate order with its own key."""
     session: Session = ctx.obj
     wanted = _wanted(items or [], file, key)
     check_journal(journal)
@@ -99,7 +97,7 @@ def list_orders(
     *,
     status: Annotated[Status | None, typer.Option("--status", help="Only orders of this status.")] = None,
     item: Annotated[str | None, typer.Option("--item", help="Only orders of this item.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="At most so many.")] = _SHOWN,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="Maximum number of rows.")] = _SHOWN,
 ) -> None:
     """List orders, newest first."""
     session: Session = ctx.obj

@@ -12,7 +12,7 @@ from valerix_cli.session import Session
 from valerix_cli.views.orders import orders_view
 from valerix_cli.views.queue import queue_view, requeued_view
 
-app = App("Show what is queued and requeue dead orders.")
+app = App("Show queued orders and requeue dead ones.")
 
 
 @app.command("status")

@@ -81,7 +81,7 @@ def schema(
         show(sorted([*SHAPES, DRILL_FILE]), views.names_view, session.output)
         return
     if name != DRILL_FILE and name not in SHAPES:
-        raise BadUsageError(f"There is no schema called {name!r}.", "it is named for its command", "valerix schema")
+        raise BadUsageError(f"Unknown schema {name!r}.", "it is named for its command", "valerix schema")
     shape = drill_file.schema() if name == DRILL_FILE else msgspec.json.schema(SHAPES[name])
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
     wanted = Format.JSON if session.output.format is Format.TABLE else session.output.format

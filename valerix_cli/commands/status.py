@@ -43,5 +43,5 @@ def status(
     show(found, views.status_view, session.output)
     if found.state == "stopped":
         raise UnreachableError(
-            "No platform runs here.", f"nobody holds the lock in {directory}", "valerix up, or valerix up --detach"
+            "No platform runs here.", f"no process holds the lock in {directory}", "valerix up, or valerix up --detach"
         )

@@ -16,7 +16,7 @@ from valerix_cli.results import StockChange
 from valerix_cli.session import Session
 from valerix_cli.views import stock as views
 
-app = App("Show, restock and watch what is left.")
+app = App("Show, restock and watch the stock.")
 
 
 @app.command("list")

@@ -50,5 +50,5 @@ def _need_a_platform(session: Session) -> None:
 
     if running(directory := state_dir()) is None:
         raise UnreachableError(
-            "No platform runs here.", f"nobody holds the lock in {directory}", "valerix up, or valerix up --detach"
+            "No platform runs here.", f"no process holds the lock in {directory}", "valerix up, or valerix up --detach"
         )

@@ -27,11 +27,11 @@ def _look(context: Context) -> Iterator[Finding]:
     if context.operator_token:
         yield _TOKEN.ok(f"There is one, from {context.token_origin}.")
     elif context.is_local:
-        yield _TOKEN.failed(f"It cannot be read: {context.token_origin}.", "valerix doctor, as whoever ran valerix up")
-    else:
-        yield _TOKEN.warning(
-            f"There is none ({context.token_origin}): only what is public can be done.", _given(context)
+        yield _TOKEN.failed(
+            f"It cannot be read: {context.token_origin}.", "valerix doctor, as the user who ran valerix up"
         )
+    else:
+        yield _TOKEN.warning(f"There is none ({context.token_origin}): only public commands work.", _given(context))
 
 
 def look(context: Context, replica: Replica, http: httpx.Client) -> Finding:
@@ -46,7 +46,7 @@ def judge(about: Subject, status: int, hint: str) -> Finding:
     if status == HTTPStatus.FORBIDDEN:
         return about.failed("The token is not the operator's there.", hint)
     if status != HTTPStatus.OK:
-        return about.skipped(f"Whether the token is in force cannot be told: it answered {status}.")
+        return about.skipped(f"The token could not be verified: the service answered {status}.")
     return about.ok("The token is the operator's there.")
 
 

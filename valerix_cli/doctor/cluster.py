@@ -61,7 +61,7 @@ def _look(setup: Setup) -> Iterator[Finding]:
     yield _KUBECTL.ok(f"It is {program}.") if program else _KUBECTL.skipped("It is not installed.")
     file = kubeconfig(setup.environ)
     if file is None:
-        yield _CONFIG.skipped("There is no kubeconfig: KUBECONFIG names none, nor is there ~/.kube/config.")
+        yield _CONFIG.skipped("No kubeconfig: KUBECONFIG is not set and ~/.kube/config does not exist.")
         return
     try:
         name, cluster = current(file)

@@ -44,7 +44,7 @@ def judge_directory(directory: Path) -> Finding:
     try:
         found = directory.stat()
         if not stat.S_ISDIR(found.st_mode):
-            return _DIRECTORY.failed(f"{directory} is no directory.", ELSEWHERE)
+            return _DIRECTORY.failed(f"{directory} is not a directory.", ELSEWHERE)
         return _judge_ours(directory)
     except FileNotFoundError:
         return _judge_missing(directory)

@@ -68,7 +68,7 @@ def judge_queue(queue: Queue, limit: float) -> Finding:
     if queue.depth >= queue.cap:
         return _QUEUE.failed(f"{queue.depth} orders wait, and no more are accepted.", _WHY_THEY_WAIT)
     if queue.dead:
-        return _QUEUE.warning(f"Dead orders, which nobody tries any more: {queue.dead}.", "valerix queue requeue --all")
+        return _QUEUE.warning(f"Dead orders, which are not retried: {queue.dead}.", "valerix queue requeue --all")
     if queue.misdated:
         return _QUEUE.warning(
             f"Orders with times that cannot be right, as when the database's clock was set back: {queue.misdated}.",

@@ -39,7 +39,7 @@ def _look(setup: Setup, port: int) -> Iterator[Finding]:
 def judge_free(port: int, ours: Service | None) -> Finding:
     about = Subject("ports", str(port))
     if ours:
-        return about.warning(f"Nobody listens, though {ours.name} should.", command("valerix logs", ours.name))
+        return about.warning(f"Nothing listens, although {ours.name} should.", command("valerix logs", ours.name))
     return about.ok(f"Free for {WANTED[port]}.")
 
 

@@ -72,7 +72,7 @@ def _look_at_account(directory: Path) -> Iterator[Finding]:
         account = unprivileged_account()
     except KeyError:
         yield _ACCOUNT.failed(
-            "PostgreSQL refuses to run as root, and there is no account called nobody.",
+            "PostgreSQL refuses to run as root, and the account nobody does not exist.",
             "useradd --system --no-create-home nobody, or run valerix as an ordinary user",
         )
         return

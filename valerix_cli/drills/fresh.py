@@ -35,7 +35,7 @@ def platform(replicas: Mapping[str, int], tell: Callable[[str], None]) -> Iterat
     wanted = [f"--replicas={name}={number}" for name, number in replicas.items()]
     command = (sys.executable, "-P", "-c", _RUN, "up", "--quiet", "--free-ports", *wanted)
     launch = Launch(command, place, ours | {"VALERIX_STATE_DIR": str(directory)}, on_death=signal.SIGTERM)
-    tell("starting a platform of its own")
+    tell("starting a temporary platform")
     with log.open("wb") as output:
         process = launch.start(output)
     try:

@@ -22,7 +22,7 @@ _OF_AUDIT: dict[str, Verdict] = {
     "unsettled": "not-measured",
     "not-checked": "not-measured",
 }
-_NOBODY_TOLD = "nobody could be asked about the breaker"
+_NOBODY_TOLD = "the breaker state could not be read"
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ def by_itself(drill: Drill, injections: Iterable[Injection], sightings: Iterable
     others = {one: why for one, why in live.items() if one not in ours and why != reason(drill)}
     wrong = [f"gremlin {one} was live" + (f": {why}" if why else "") for one, why in others.items()]
     wrong += [lost] if lost else []
-    wrong += [] if told else ["nobody could be asked about gremlins"]
+    wrong += [] if told else ["the gremlins could not be read"]
     verdict: Verdict = "not-measured" if wrong else "held"
     return Check("faults", "no faults but its own", verdict, "; ".join(wrong) or "none was seen", len(others))
 

@@ -25,7 +25,7 @@ def cannot_be_struck(fault: Fault) -> str | None:
     if fault.kind in {"stop", "flush"}:
         return f"`{fault.kind}` needs the machine that the process is on"
     if fault.restart_after is not None:
-        return "`restart_after` holds a process down, and a cluster starts a pod anew when it likes"
+        return "`restart_after` keeps a process down, and a cluster restarts pods by its own schedule"
     if fault.kind != "gremlin" and fault.target.rpartition("-")[2].isdigit():
         return f"pods have no numbers, so there is no {fault.target}"
     return None

@@ -75,7 +75,7 @@ def no_gremlins(inventory: InventoryClient) -> None:
     if chaos.halted:
         raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
     if chaos.live is not None:
-        raise UnreachableError("There is no calm to begin with.", "a gremlin is live", "valerix chaos off")
+        raise UnreachableError("The platform is not in a steady state.", "a gremlin is live", "valerix chaos off")
 
 
 def _until_calm(look: Callable[[], None], tell: Tell) -> None:
@@ -100,12 +100,14 @@ def _calm(orders: OrderClient) -> None:
     queue, breaker = orders.queue(), not_forced(orders)
     if queue.depth:
         raise UnreachableError(
-            "There is no calm to begin with.", f"{queue.depth} orders are queued", "valerix queue status --watch"
+            "The platform is not in a steady state.", f"{queue.depth} orders are queued", "valerix queue status --watch"
         )
     for one in breaker.replicas:
         if one.role == "order" and one.state == "open":
             raise UnreachableError(
-                "There is no calm to begin with.", f"{one.replica}'s breaker is {one.state}", "valerix breaker status"
+                "The platform is not in a steady state.",
+                f"{one.replica}'s breaker is {one.state}",
+                "valerix breaker status",
             )
 
 
@@ -120,7 +122,7 @@ def not_forced(orders: OrderClient) -> Breaker:
 
 def all_run(processes: Victims) -> None:
     if not processes.all_run():
-        raise UnreachableError("There is no calm to begin with.", "not every process runs", "valerix status")
+        raise UnreachableError("The platform is not in a steady state.", "not every process runs", "valerix status")
 
 
 def _stock(drill: Drill, inventory: InventoryClient, run: str) -> None:

@@ -162,7 +162,7 @@ class Processes:
         try:
             return child_of(self.directory, process.pid, process.start_time)
         except ProcessLookupError as error:
-            why = f"process {process.pid} has just ended, or is none of this platform's"
+            why = f"process {process.pid} has just ended, or does not belong to this platform"
             raise CliError(f"{process.name} was not struck.", why, "valerix status") from error
 
     def _all(self) -> list[Process]:
@@ -189,7 +189,7 @@ def _send(handle: Handle, name: str, number: signal.Signals) -> None:
         raise CliError(f"{name} was not struck.", "it has just ended", "valerix status") from error
     except PermissionError as error:
         raise CliError(
-            f"{name} was not struck.", "it belongs to another user", "run it as whoever ran valerix up"
+            f"{name} was not struck.", "it belongs to another user", "run it as the user who ran valerix up"
         ) from error
 
 

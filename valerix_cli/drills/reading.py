@@ -62,7 +62,7 @@ def find(wanted: str) -> DrillFile:
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1, cutoff=0)
         raise BadUsageError(
-            f"There is no drill called `{wanted}`.",
+            f"Unknown drill `{wanted}`.",
             f"shipped are {', '.join(known)}",
             command("valerix drill show", near[0]),
         )
@@ -167,7 +167,7 @@ def _unknown_invariants(drill: Drill) -> Iterator[tuple[Place, str]]:
     for number, name in enumerate([] if drill.invariants == "all" else drill.invariants):
         if name not in INVARIANTS:
             near = get_close_matches(name, INVARIANTS, n=1, cutoff=0)[0]
-            yield ["invariants", number], f"there is no invariant `{name}`; perhaps `{near}`"
+            yield ["invariants", number], f"unknown invariant `{name}`; perhaps `{near}`"
 
 
 def _explained(said: str, path: Place) -> tuple[Place, str]:
@@ -175,7 +175,7 @@ def _explained(said: str, path: Place) -> tuple[Place, str]:
     if unknown := _UNKNOWN.search(said):
         names = [field.encode_name for field in _option(_type_at(path), msgspec.inspect.StructType).fields]
         near = get_close_matches(unknown[1], names, n=1, cutoff=0)
-        return [*path, unknown[1]], f"there is no field `{unknown[1]}`; perhaps `{near[0]}`"
+        return [*path, unknown[1]], f"unknown field `{unknown[1]}`; perhaps `{near[0]}`"
     if wrong := _NO_CHOICE.search(said):
         choices = [str(value) for value in _option(_type_at(path), msgspec.inspect.LiteralType).values]
         near = get_close_matches(wrong[1], choices, n=1, cutoff=0)
@@ -189,7 +189,7 @@ def _explained(said: str, path: Place) -> tuple[Place, str]:
 def _wrong(origin: str, mistakes: list[tuple[int, str]]) -> BadUsageError:
     told = "; ".join(f"line {line}: {why}" for line, why in mistakes)
     many = f"{len(mistakes)} mistakes: " if len(mistakes) > 1 else ""
-    return BadUsageError(f"{origin} is no drill.", f"{many}{told}", "valerix schema drill-file")
+    return BadUsageError(f"{origin} is not a valid drill file.", f"{many}{told}", "valerix schema drill-file")
 
 
 def _type_at(path: Place) -> Any:

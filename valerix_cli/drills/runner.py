@@ -137,7 +137,7 @@ class Runner:
             time.sleep(_GLANCE)
         self._load_goes_on()
         if self._drill.steady and not self._is_steady():
-            raise Broken("there is no steady state to break")
+            raise Broken("the platform is not in a steady state")
         self._break_things()
         self._recover()
         load.finish()

@@ -65,7 +65,7 @@ class Shelf:
             return decoder.decode(path.read_bytes())
         except OSError:
             raise BadUsageError(
-                f"There is no run called `{wanted}`.", f"none in {self.directory}", "valerix drill list --runs"
+                f"Unknown run `{wanted}`.", f"none in {self.directory}", "valerix drill list --runs"
             ) from None
         except msgspec.DecodeError as error:
-            raise BadUsageError(f"{path} is no receipt.", why(error, Receipt), "valerix drill list --runs") from None
+            raise BadUsageError(f"{path} is not a receipt.", why(error, Receipt), "valerix drill list --runs") from None

@@ -132,7 +132,9 @@ def postgres_version(programs: Path) -> tuple[int, ...]:
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours # nosec B603
     numbers = re.search(r"(\d+)(?:\.(\d+))?", said)
     if numbers is None:
-        raise UnreachableError("This is no PostgreSQL we know.", f"{command[0]} calls itself {said!r}", "valerix up")
+        raise UnreachableError(
+            "This is not a supported PostgreSQL.", f"{command[0]} calls itself {said!r}", "valerix up"
+        )
     return tuple(int(number) for number in numbers.groups() if number)
 
 

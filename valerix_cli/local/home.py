@@ -70,9 +70,9 @@ def _ensure_usable(directory: Path) -> None:
     What the servers store is theirs to judge, but for pipes, sockets and devices: they would wait for those.
     """
     for place in _matching(directory, _DIRECTORIES):
-        _refuse_unless(place, stat.S_ISDIR(place.stat().st_mode), "It is no directory", os.R_OK | os.W_OK | os.X_OK)
+        _refuse_unless(place, stat.S_ISDIR(place.stat().st_mode), "It is not a directory", os.R_OK | os.W_OK | os.X_OK)
     for file in _matching(directory, _WRITTEN):
-        _refuse_unless(file, stat.S_ISREG(file.lstat().st_mode), "It is no regular file", os.R_OK | os.W_OK)
+        _refuse_unless(file, stat.S_ISREG(file.lstat().st_mode), "It is not a regular file", os.R_OK | os.W_OK)
     for file in _matching(directory, _REPLACED):
         _refuse_unless(file, not stat.S_ISDIR(file.lstat().st_mode), "It is a directory")
     for found in _neither_file_nor_directory(directory):

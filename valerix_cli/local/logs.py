@@ -20,7 +20,7 @@ def open_log(log: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
     file = open(log, mode, opener=_at_once)  # noqa: SIM115 - whoever called closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "It is no regular file", str(log))
+        raise OSError(errno.EINVAL, "It is not a regular file", str(log))
     return file
 
 

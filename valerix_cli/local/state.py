@@ -17,7 +17,7 @@ from valerix_cli.trust import ensure_trusted, read_own
 MARKER = ".valerix-state"
 STACK_FILE = "stack.json"
 SECRETS_FILE = "secrets.json"
-LOST_SECRETS = f"put the old {SECRETS_FILE} back, or start anew: valerix down --wipe"
+LOST_SECRETS = f"put the old {SECRETS_FILE} back, or start from scratch: valerix down --wipe"
 
 ServiceState = Literal["starting", "running", "backing-off", "stopped"]
 

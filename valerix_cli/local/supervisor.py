@@ -244,7 +244,7 @@ class Supervisor:
                 return
             if self._stack and not self._is_written(self._stack):
                 if not self._complaint:
-                    self._journal.warning(f"{STACK_FILE} was lost or changed, and is written anew")
+                    self._journal.warning(f"{STACK_FILE} was lost or changed, and is written again")
                 self._write(self._stack)
 
     def _is_written(self, stack: Stack) -> bool:

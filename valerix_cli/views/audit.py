@@ -14,7 +14,7 @@ _CONCLUSIONS = {
     "unsettled": "Unsettled: not everything is finished, so this proves nothing yet.",
 }
 _NOTHING = "nothing there"
-_WITHOUT_ORDERS = "Nothing was compared: there are no orders, so this says nothing of any."
+_WITHOUT_ORDERS = "Nothing was compared: there are no orders."
 
 
 _LIKE = {"clean": "confirmed", "held": "confirmed", "violated": "dead", "unsettled": "queued", "not-checked": ""}

@@ -101,7 +101,7 @@ def summary(receipt: Receipt) -> list[tuple[str, str]]:
         ("drill", f"{receipt.drill}, seed {receipt.seed}, against {receipt.context}"),
         ("run", f"{receipt.run}, {clock(receipt.started_at)}, took {format_duration(receipt.seconds)}"),
         ("orders", f"{receipt.orders:,} by {receipt.requests:,} requests: {counts(receipt.outcomes)}"),
-        ("injected", str(hits) if receipt.injections else "nothing: there are no faults in it"),
+        ("injected", str(hits) if receipt.injections else "nothing: the drill has no faults"),
     ]
     if receipt.opened_after is not None:
         rows.append(("breaker", f"opened {format_duration(receipt.opened_after)} after the first fault"))

@@ -76,7 +76,7 @@ def test_a_gate_that_cannot_be_held_is_missed_by_so_much(own: Valerix, tmp_path:
 
 def test_without_a_steady_state_nothing_is_broken_on_purpose(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, steady="p50 < 1us"), code=12)
-    assert "there is no steady state to break" in done.err
+    assert "the platform is not in a steady state" in done.err
     assert receipt(own)["injections"] == []
 
 
@@ -227,7 +227,7 @@ def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix,
     runs = [one["run"] for one in own.json("drill", "list", "--runs") if one["outcome"] == "passed"]
     found = own.json("drill", "compare", runs[0], runs[0], "--tolerance", "0%")
     assert {one["worse"] for one in found["differences"]} == {False}
-    assert "There is no run called" in own("drill", "compare", "last", "nothing", code=2).err
+    assert "Unknown run" in own("drill", "compare", "last", "nothing", code=2).err
 
 
 def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) -> None:

@@ -140,12 +140,12 @@ TOLD = Told(["id-1"], ["confirmed"], [("ps5", 1)], [])
         (TOLD, None),
         (Told(["id-1"], [], [], []), None),
         (Told(["id-1"], ["confirmed"], [("ps5", 1)], [("xbox", 1)]), None),
-        (Told(["id-2"], ["confirmed"], [("ps5", 1)], []), "the client was told of order id-2, and it is id-1"),
-        (Told(["id-1", "id-2"], [], [], []), "the client was told of order id-1 and id-2, and it is id-1"),
-        (Told(["id-1"], ["failed"], [("ps5", 1)], []), "the client was told failed, and order id-1 is confirmed"),
+        (Told(["id-2"], ["confirmed"], [("ps5", 1)], []), "the client received order id-2, and it is id-1"),
+        (Told(["id-1", "id-2"], [], [], []), "the client received order id-1 and id-2, and it is id-1"),
+        (Told(["id-1"], ["failed"], [("ps5", 1)], []), "the client received failed, and order id-1 is confirmed"),
         (
             Told(["id-1"], ["confirmed", "failed"], [], []),
-            "the client was told confirmed and failed, and order id-1 is confirmed",
+            "the client received confirmed and failed, and order id-1 is confirmed",
         ),
         (
             Told(["id-1"], [], [("ps5", 1), ("ps5", 2)], []),
@@ -164,9 +164,9 @@ def test_a_client_was_told_what_its_row_says(known: Told, wrong: str | None) -> 
 
 def test_an_acknowledged_order_that_is_gone_and_one_that_nobody_sent_are_named() -> None:
     assert told(acknowledged.compare({"a-key": TOLD}, [])) == [
-        ("a-key", "the client was told of order id-1, and there is none")
+        ("a-key", "the client received order id-1, and there is none")
     ]
-    assert told(acknowledged.strangers([ROW])) == [("a-key", "order id-1 is there, and the client never sent this key")]
+    assert told(acknowledged.strangers([ROW])) == [("a-key", "order id-1 exists, and the client never sent this key")]
     assert told(acknowledged.never_sent([ROW])) == [
         ("a-key", "order id-1 is for 1 x ps5, which the client never sent under this key")
     ]

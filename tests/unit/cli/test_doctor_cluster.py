@@ -58,7 +58,7 @@ def write(file: Path, server: str, *, context: str = "test", authority: str = "n
 def test_without_a_kubeconfig_the_cluster_is_skipped_and_that_is_said(tmp_path: Path) -> None:
     found = look(tmp_path, KUBECONFIG=str(tmp_path / "gone"))
     assert {check.status for check in found.values()} == {"skipped"}
-    assert found["kubeconfig"].found.startswith("There is no kubeconfig")
+    assert found["kubeconfig"].found.startswith("No kubeconfig")
 
 
 def test_the_server_of_the_context_in_force_is_asked_for_its_version(tmp_path: Path, api_server: str) -> None:

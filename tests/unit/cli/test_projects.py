@@ -160,7 +160,7 @@ def test_an_untrusted_project_that_is_not_understood_stops_nobody(text: str, pla
 def test_a_project_file_that_is_a_pipe_is_not_waited_for(place: Place) -> None:
     os.mkfifo(place.file)
     assert place.project().state == "untrusted"
-    assert "no regular file" in str(place.project().wrong)
+    assert "not a regular file" in str(place.project().wrong)
 
 
 def test_the_users_own_config_is_no_project_wherever_it_is(place: Place) -> None:

@@ -55,7 +55,7 @@ def test_a_refusal_of_inventory_is_a_step() -> None:
         (
             event(0, "pending", "pending", attempt=2, cause="lease-ended", lease_seconds=10.0),
             (
-                "order-1 took the order in hand on attempt 2 for 10 s: whoever had it before let the lease end "
+                "order-1 took the order in hand on attempt 2 for 10 s: the previous holder let the lease expire "
                 "(lease-ended)"
             ),
         ),

@@ -75,8 +75,8 @@ def sighting(live: Activation | None = None, *, told: bool = True) -> Sighting:
         ([sighting(activation(id="x", reason="fun"))], None, "not-measured", "gremlin x was live: fun"),
         ([sighting(activation(id="x"))], None, "not-measured", "gremlin x was live"),
         ([sighting()], "another has it", "not-measured", "another has it"),
-        ([], None, "not-measured", "nobody could be asked about gremlins"),
-        ([sighting(told=False)], None, "not-measured", "nobody could be asked about gremlins"),
+        ([], None, "not-measured", "the gremlins could not be read"),
+        ([sighting(told=False)], None, "not-measured", "the gremlins could not be read"),
     ],
 )
 def test_a_run_that_others_disturb_or_may_have_disturbed_says_nothing(

@@ -258,7 +258,7 @@ def is_well(drill: Drill, world: World) -> bool:
 def is_so(requirement: Requirement, check: Check, drill: Drill, world: World) -> bool | None:
     """Whether a requirement is fulfilled in a world that never changes; None where that depends on more."""
     if requirement.gate is None:
-        assert world.breaker in ("closed", "open"), "nobody could be asked about the breaker"
+        assert world.breaker in ("closed", "open"), "the breaker state could not be read"
         return (requirement.breaker == "opened") is (world.breaker == "open")
     gate = requirement.gate
     is_good = world.said in ACCEPTED | REFUSED

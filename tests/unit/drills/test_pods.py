@@ -25,7 +25,7 @@ def test_pods_can_be_killed_and_rolled_out_anew(fault: Fault) -> None:
     [
         (Fault(at=Seconds(1), stop="order", lasting=Seconds(2)), "`stop` needs the machine"),
         (Fault(at=Seconds(1), flush="redis"), "`flush` needs the machine"),
-        (Fault(at=Seconds(1), kill="order", restart_after=Seconds(2)), "`restart_after` holds a process down"),
+        (Fault(at=Seconds(1), kill="order", restart_after=Seconds(2)), "`restart_after` keeps a process down"),
         (Fault(at=Seconds(1), kill="order-1"), "there is no order-1"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_breaker_is_closed_where_each_says_so_and_no_worker_is_held_back(world
 
 def test_a_breaker_that_nobody_could_ask_since_the_first_fault_did_not_stay_closed_for_all_that_is_known() -> None:
     told = checks(small(World(blind_after=1.0)))["faults", "breaker stayed closed"]
-    assert (told.verdict, told.why) == ("not-measured", "nobody could be asked about the breaker")
+    assert (told.verdict, told.why) == ("not-measured", "the breaker state could not be read")
 
 
 def test_what_a_run_is_given_up_for_is_looked_at_over_the_time_that_it_has_to_last() -> None:
@@ -105,7 +105,7 @@ def test_nothing_is_broken_without_a_steady_state_which_all_of_its_requirements_
     assert well.outcome == "passed"
     assert {figures.phase for figures in well.figures} == {"steady", "faults", "recover"}
     unsteady = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders > 30"]})
-    assert (unsteady.outcome, unsteady.why[0]) == ("inconclusive", "there is no steady state to break")
+    assert (unsteady.outcome, unsteady.why[0]) == ("inconclusive", "the platform is not in a steady state")
     assert unsteady.injections == []
     verdicts = {(check.phase, check.require): check.verdict for check in unsteady.checks}
     assert verdicts["steady", "orders > 30"] == "missed"

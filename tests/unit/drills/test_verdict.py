@@ -43,8 +43,8 @@ def test_the_gravest_check_decides(checks: list[Check], code: int) -> None:
 
 
 def test_why_begins_with_what_a_run_was_given_up_for() -> None:
-    given_up = verdict.concluded(receipt(HELD, UNSTEADY), None, "there is no steady state to break")
-    assert given_up.why == ["there is no steady state to break", "steady: p95 < 300ms: p95 was 400 ms"]
+    given_up = verdict.concluded(receipt(HELD, UNSTEADY), None, "the platform is not in a steady state")
+    assert given_up.why == ["the platform is not in a steady state", "steady: p95 < 300ms: p95 was 400 ms"]
 
 
 def test_a_receipt_that_is_concluded_again_keeps_its_checks_its_end_and_its_reasons() -> None:
@@ -52,10 +52,10 @@ def test_a_receipt_that_is_concluded_again_keeps_its_checks_its_end_and_its_reas
     interrupted = verdict.concluded(receipt(HELD, UNCLEAR), ExitCode.TERMINATED, None)
     again = verdict.with_baseline(interrupted, found)
     assert (again.outcome, again.exit_code, again.checks[:2]) == ("interrupted", 143, [HELD, UNCLEAR])
-    given_up = verdict.concluded(receipt(HELD), None, "there is no steady state to break")
+    given_up = verdict.concluded(receipt(HELD), None, "the platform is not in a steady state")
     nothing = compare(receipt(figures=[], opened_after=None, recovered_after=None), receipt())
     assert verdict.with_baseline(given_up, nothing).why == [
-        "there is no steady state to break",
+        "the platform is not in a steady state",
         f"baseline: not worse than {receipt().run}: no figure was measured in both runs; not compared: {NAMES}",
     ]
     worse = verdict.with_baseline(given_up, found)
@@ -85,8 +85,8 @@ def test_whoever_interrupts_gets_130_once_all_is_rolled_back_and_13_before() -> 
 
 
 def test_a_run_that_was_given_up_is_inconclusive_and_one_that_was_aborted_missed() -> None:
-    given_up = verdict.concluded(receipt(HELD), None, "there is no steady state to break")
-    assert (given_up.outcome, given_up.why) == ("inconclusive", ["there is no steady state to break"])
+    given_up = verdict.concluded(receipt(HELD), None, "the platform is not in a steady state")
+    assert (given_up.outcome, given_up.why) == ("inconclusive", ["the platform is not in a steady state"])
     aborted = Check("faults", "never error_rate > 60% for 5s", "missed", "it was so")
     assert verdict.concluded(receipt(HELD, aborted), None, "abort: error_rate > 60% for 5s").exit_code == 10
 

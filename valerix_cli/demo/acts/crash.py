@@ -61,7 +61,7 @@ def crash(play: Play) -> None:
     scene.unleash(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
     wanted = scene.wanted("unlucky")
     customer = Customer(play, wanted)
-    order = play.until(lambda: _in_hand(play, wanted.key), "an order to be in somebody's hands")
+    order = play.until(lambda: _in_hand(play, wanted.key), "an order to be in flight")
     victim = _whose(play, order)
     (process,) = processes.of(victim)
     processes.kill(process, None)

@@ -18,7 +18,7 @@ def draw(snapshot: Snapshot | None, name: str, *, paused: bool) -> Text:
         coloured(f"{state}{long}", "confirmed" if state == "running" else "dead"),
         "" if state != "stopped" else ", waiting for it",
         f"  {snapshot.at.astimezone():%H:%M:%S}",
-        coloured("  PAUSED: p goes on" if paused else "", "queued"),
+        coloured("  PAUSED: p resumes" if paused else "", "queued"),
         no_wrap=True,
         overflow="ellipsis",
     )
