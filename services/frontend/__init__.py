@@ -1,1 +1,1 @@
-"""The dashboard: what is going on, live in a browser. It owns nothing, and reads the two other services."""
+"""The dashboard: shows the platform live in a browser. It stores no data and reads the other services."""

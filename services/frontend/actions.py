@@ -1,4 +1,4 @@
-"""What an operator does, each by a form that works without scripts."""
+"""Operator actions as HTTP handlers. Each is a form that works without scripts."""
 
 import secrets
 from collections.abc import Awaitable
@@ -10,11 +10,11 @@ from litestar.datastructures import State
 from litestar.response import Template
 
 from services.frontend import forms, sessions
-from services.frontend.backends import Refused, Unanswered
-from services.frontend.board import Board
-from services.frontend.deeds import AuditFailed, Deeds, Sent, Wish
+from services.frontend.backends import NoResponse, Refused
+from services.frontend.dashboard import Dashboard
 from services.frontend.forms import Notice, PageRequest
-from services.frontend.signing import signed_in
+from services.frontend.operator_actions import AuditFailed, ChaosForm, OperatorActions, OrderResult
+from services.frontend.sign_in import sign_in_required
 from services.frontend.wire import Audit
 
 ItemId = Annotated[
@@ -25,7 +25,7 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Key = Annotated[
     str,
     msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,255}$(?!\n)", description="1 to 255 letters, digits and _ . : -"),
-]  # a lone $ would let a final line break pass
+]  # a $ alone would allow a final line break
 
 
 class OrderForm(msgspec.Struct, frozen=True):
@@ -49,101 +49,111 @@ class BreakerForm(msgspec.Struct, frozen=True):
 
 @post("/orders", status_code=200)
 async def place_order(request: PageRequest, state: State) -> Response[Any]:
-    """Send an order, or send one again with the same key."""
+    """Place an order, or send one again with the same key."""
     wanted = await forms.read(request, OrderForm)
-    deeds: Deeds = state.deeds
-    sent = await deeds.place(wanted.item_id, wanted.quantity, wanted.key or f"dashboard-{secrets.token_hex(6)}")
-    forms.remember(request, sent)
-    await _show(state)
-    if forms.by_script(request):
+    actions: OperatorActions = state.operator_actions
+    result = await actions.place(wanted.item_id, wanted.quantity, wanted.key or f"dashboard-{secrets.token_hex(6)}")
+    forms.store_order_result(request, result)
+    await _refresh(state)
+    if forms.wants_json(request):
         return Template(
-            template_name="placed.html", context={"placed": sent, "form_token": sessions.of(request).form_token}
+            template_name="placed.html", context={"placed": result, "form_token": sessions.get(request).form_token}
         )
-    return forms.tell(request, _of(sent), "orders")
+    return forms.respond(request, _order_notice(result), "orders")
 
 
 @post("/restock", status_code=200)
 async def restock(request: PageRequest, state: State) -> Response[Any]:
+    """Add to the stock of an item."""
     wanted = await forms.read(request, RestockForm)
-    deeds: Deeds = state.deeds
-    deed = deeds.restock(wanted.item_id, wanted.quantity)
-    return await _do(request, state, deed, f"{wanted.quantity} more of {wanted.item_id}.", "stock")
+    actions: OperatorActions = state.operator_actions
+    action = actions.restock(wanted.item_id, wanted.quantity)
+    return await _perform(request, state, action, f"{wanted.quantity} more of {wanted.item_id}.", "stock")
 
 
 @post("/chaos", status_code=200)
-async def unleash(request: PageRequest, state: State) -> Response[Any]:
-    wish = await forms.read(request, Wish)
-    deeds: Deeds = state.deeds
-    return await _do(request, state, deeds.unleash(wish), "Gremlins are loose. They end by themselves.", "chaos")
+async def enable_chaos(request: PageRequest, state: State) -> Response[Any]:
+    """Turn gremlins on."""
+    wanted = await forms.read(request, ChaosForm)
+    actions: OperatorActions = state.operator_actions
+    message = "Gremlins are on; they expire automatically."
+    return await _perform(request, state, actions.enable_chaos(wanted), message, "chaos")
 
 
 @post("/chaos/calm", status_code=200)
-async def calm(request: PageRequest, state: State) -> Response[Any]:
-    deeds: Deeds = state.deeds
-    return await _do(request, state, deeds.calm(), "All gremlins are off.", "chaos")
+async def disable_chaos(request: PageRequest, state: State) -> Response[Any]:
+    """Turn gremlins off."""
+    actions: OperatorActions = state.operator_actions
+    return await _perform(request, state, actions.disable_chaos(), "All gremlins are off.", "chaos")
 
 
 @post("/chaos/halt", status_code=200)
-async def halt(request: PageRequest, state: State) -> Response[Any]:
+async def halt_chaos(request: PageRequest, state: State) -> Response[Any]:
+    """Turn gremlins off and refuse new ones, or allow them again."""
     wanted = await forms.read(request, HaltForm)
-    deeds: Deeds = state.deeds
-    says = "Gremlins are off, and new ones are refused." if wanted.halted else "Gremlins are allowed again."
-    return await _do(request, state, deeds.halt(halted=wanted.halted), says, "chaos")
+    actions: OperatorActions = state.operator_actions
+    message = "Gremlins are off, and new ones are refused." if wanted.halted else "Gremlins are allowed again."
+    return await _perform(request, state, actions.halt_chaos(halted=wanted.halted), message, "chaos")
 
 
 @post("/breaker", status_code=200)
 async def force_breaker(request: PageRequest, state: State) -> Response[Any]:
+    """Force all breakers open or closed, or return them to automatic operation."""
     wanted = await forms.read(request, BreakerForm)
-    deeds: Deeds = state.deeds
-    says = "Calls decide again." if wanted.state == "auto" else f"Every breaker is held {wanted.state}."
-    return await _do(request, state, deeds.force_breaker(wanted.state), says, "breaker")
+    actions: OperatorActions = state.operator_actions
+    message = "Breakers are automatic." if wanted.state == "auto" else f"All breakers are forced {wanted.state}."
+    return await _perform(request, state, actions.force_breaker(wanted.state), message, "breaker")
 
 
 @post("/requeue", status_code=200)
 async def requeue(request: PageRequest, state: State) -> Response[Any]:
-    deeds: Deeds = state.deeds
-    return await _do(request, state, deeds.requeue(), "Dead orders are tried again.", "queue")
+    """Reset the attempts of all dead orders."""
+    actions: OperatorActions = state.operator_actions
+    return await _perform(request, state, actions.requeue(), "Dead orders are queued again.", "queue")
 
 
 @post("/audit", status_code=200)
 async def audit(request: PageRequest, state: State) -> Response[Any]:
-    board: Board = state.board
+    """Run the audit."""
+    dashboard: Dashboard = state.dashboard
     try:
-        notice = _of_audit(await board.audit())
+        notice = _audit_notice(await dashboard.audit())
     except AuditFailed as error:
-        notice = Notice("bad", f"There was no audit. {error}")
-    return forms.tell(request, notice, "audit")
+        notice = Notice("bad", f"The audit failed. {error}")
+    return forms.respond(request, notice, "audit")
 
 
-async def _do(request: PageRequest, state: State, deed: Awaitable[object], says: str, place: str) -> Response[Any]:
-    """Have a service do something, show what came of it, and say so."""
+async def _perform(
+    request: PageRequest, state: State, action: Awaitable[object], message: str, panel: str
+) -> Response[Any]:
+    """Await an action of a service, refresh the page, and respond with a notice."""
     try:
-        await deed
+        await action
     except Refused as error:
-        return forms.tell(request, Notice("bad", f"{error.problem.title}. {error.problem.detail}"), place)
-    except Unanswered as error:
-        return forms.tell(request, Notice("bad", f"Nothing is certain: {error}."), place)
-    await _show(state)
-    return forms.tell(request, Notice("good", says), place)
+        return forms.respond(request, Notice("bad", f"{error.problem.title}. {error.problem.detail}"), panel)
+    except NoResponse as error:
+        return forms.respond(request, Notice("bad", f"Outcome unknown: {error}."), panel)
+    await _refresh(state)
+    return forms.respond(request, Notice("good", message), panel)
 
 
-async def _show(state: State) -> None:
-    board: Board = state.board
-    await board.show_at_once()
+async def _refresh(state: State) -> None:
+    dashboard: Dashboard = state.dashboard
+    await dashboard.refresh_now()
 
 
-def _of(sent: Sent) -> Notice:
-    match sent:
-        case Sent(order=order) if order is not None:
-            replayed = ": the stored answer, no second order" if sent.replayed else ""
-            return Notice("good", f"{sent.quantity} of {sent.item_id}: {order.status}{replayed}.")
-        case Sent(problem=problem) if problem is not None:
+def _order_notice(result: OrderResult) -> Notice:
+    match result:
+        case OrderResult(order=order) if order is not None:
+            replayed = ": the stored response, no second order" if result.replayed else ""
+            return Notice("good", f"{result.quantity} of {result.item_id}: {order.status}{replayed}.")
+        case OrderResult(problem=problem) if problem is not None:
             return Notice("bad", f"{problem.title}. {problem.detail}")
         case _:
-            return Notice("bad", f"No answer came: {sent.fault}. The same key finds out.")
+            return Notice("bad", f"No response: {result.fault}. Send the same key again to find out.")
 
 
-def _of_audit(found: Audit) -> Notice:
+def _audit_notice(found: Audit) -> Notice:
     if found.verdict == "clean" and found.without_orders:
         return Notice("bad", "Nothing was compared: there are no orders yet.")
     if found.verdict == "clean":
@@ -154,7 +164,7 @@ def _of_audit(found: Audit) -> Notice:
 
 routes = Router(
     "/",
-    route_handlers=[place_order, restock, unleash, calm, halt, force_breaker, requeue, audit],
-    guards=[signed_in],
+    route_handlers=[place_order, restock, enable_chaos, disable_chaos, halt_chaos, force_breaker, requeue, audit],
+    guards=[sign_in_required],
     include_in_schema=False,
 )

@@ -26,28 +26,28 @@ from services.common.rate_limit import LocalRateLimit
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.frontend import actions, pages
 from services.frontend.backends import Backend
-from services.frontend.board import Board
-from services.frontend.deeds import Deeds
-from services.frontend.feed import Feed
-from services.frontend.forms import ours_only
-from services.frontend.ledger import Ledger
-from services.frontend.sessions import LASTS, Sessions
+from services.frontend.dashboard import Dashboard
+from services.frontend.event_stream import EventStream
+from services.frontend.filters import FILTERS, finalize
+from services.frontend.forms import form_token_required
+from services.frontend.operator_actions import OperatorActions
+from services.frontend.revocations import Revocations
+from services.frontend.sessions import SESSION_SECONDS, Sessions
 from services.frontend.settings import FrontendSettings
-from services.frontend.sights import Watcher
-from services.frontend.signing import Door, NotSignedIn, key_of
-from services.frontend.words import FILTERS, finalize
+from services.frontend.sign_in import NotSignedIn, SignIn, key_of
+from services.frontend.snapshot import Collector
 
 
 def _fingerprint(directory: Path) -> str:
-    """What names this very content: browsers keep it for a year, and ask for what has changed by another name."""
+    """Return a hash of the files, which is part of their URLs: browsers cache them for a year."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 WEB = Path(__file__).parent / "web"
 ASSETS = f"/assets/{_fingerprint(WEB)}"
-A_YEAR = 31_536_000  # seconds
-EXCHANGE_EVERY = 1.0  # seconds
+ONE_YEAR = 31_536_000  # seconds
+REVOCATION_SYNC_INTERVAL = 1.0  # seconds
 
 POLICY = b"; ".join(
     [
@@ -72,6 +72,7 @@ HEADERS: Headers = [
 
 
 def build(settings: FrontendSettings) -> Edge:
+    """Build the application."""
     environment = Environment(
         loader=PackageLoader("services.frontend"),
         autoescape=True,
@@ -82,12 +83,12 @@ def build(settings: FrontendSettings) -> Edge:
     )
     environment.filters |= FILTERS
     environment.globals |= {"assets": ASSETS, "version": VERSION}
-    feed = Feed()
+    event_stream = EventStream()
     redis = open_redis(settings.redis_url, name=settings.replica) if settings.redis_url else None
-    ledger = Ledger(BestEffort(redis) if redis else None, LASTS)
-    sessions = Sessions(key_of(settings.dashboard_password), ledger, is_secure=settings.secure_cookies)
+    revocations = Revocations(BestEffort(redis) if redis else None, SESSION_SECONDS)
+    sessions = Sessions(key_of(settings.dashboard_password), revocations, is_secure=settings.secure_cookies)
     state = {
-        "door": Door(settings.dashboard_password, ledger),
+        "sign_in": SignIn(settings.dashboard_password, revocations),
         "sessions": sessions,
         "trusted_hops": settings.trusted_hops,
         "rate_limit": LocalRateLimit(settings.rate_limit_per_minute, settings.trusted_hops),
@@ -100,7 +101,7 @@ def build(settings: FrontendSettings) -> Edge:
             *health_routes(Identity("frontend", settings.replica, VERSION)),
             pages.index,
             pages.order,
-            pages.feed,
+            pages.events,
             pages.sign_in_page,
             pages.sign_in,
             pages.sign_out,
@@ -108,64 +109,67 @@ def build(settings: FrontendSettings) -> Edge:
             create_static_files_router(
                 path=ASSETS,
                 directories=[WEB],
-                cache_control=CacheControlHeader(max_age=A_YEAR, immutable=True, public=True),
+                cache_control=CacheControlHeader(max_age=ONE_YEAR, immutable=True, public=True),
                 include_in_schema=False,
             ),
         ],
-        [functools.partial(_sharing, ledger, redis), functools.partial(_running, settings, feed, environment)],
+        [
+            functools.partial(_syncing_revocations, revocations, redis),
+            functools.partial(_running, settings, event_stream, environment),
+        ],
         state,
         middleware=[sessions.middleware],
-        guards=[ours_only],
+        guards=[form_token_required],
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
         cache_control=CacheControlHeader(no_store=True),
-        exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _as_page),
+        exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _error_response),
     )
-    return Edge(app, allowed_hosts=settings.allowed_hosts, headers=HEADERS, at_stop=feed.close)
+    return Edge(app, allowed_hosts=settings.allowed_hosts, headers=HEADERS, at_stop=event_stream.close)
 
 
 @contextlib.asynccontextmanager
 async def _running(
-    settings: FrontendSettings, feed: Feed, environment: Environment, app: Litestar
+    settings: FrontendSettings, event_stream: EventStream, environment: Environment, app: Litestar
 ) -> AsyncIterator[None]:
-    """Watch the services; on leaving, stop."""
+    """Poll the services while the application runs."""
     services = (
         ("the order service", settings.order_url),
         ("inventory", settings.inventory_url),
         ("the worker", settings.worker_url),
     )
     async with open_session() as shared, open_session(reuse=False) as unshared:
-        # A poll that meets a dead connection is repeated within a second; an operator would wait for the time limit.
+        # A poll on a dead connection is repeated within a second; an operator's request would wait for the timeout.
         orders, inventory, worker = (Backend(shared, *each, settings.operator_token) for each in services)
-        orders_apart, inventory_apart, _ = (Backend(unshared, *each, settings.operator_token) for each in services)
-        deeds = Deeds(orders_apart, inventory_apart, settings.audit_command)
-        board = Board(Watcher(orders, inventory, worker), deeds, feed, environment)
-        app.state.update({"deeds": deeds, "board": board})
-        every = settings.look_every_seconds
-        looking = forever("look at the platform", lambda: board.look_and_rest(every), every)
-        async with beside(looking, *_auditing(settings, board)):
+        orders_fresh, inventory_fresh, _ = (Backend(unshared, *each, settings.operator_token) for each in services)
+        operator_actions = OperatorActions(orders_fresh, inventory_fresh, settings.audit_command)
+        dashboard = Dashboard(Collector(orders, inventory, worker), operator_actions, event_stream, environment)
+        app.state.update({"operator_actions": operator_actions, "dashboard": dashboard})
+        interval = settings.refresh_interval_seconds
+        refreshing = forever("refresh dashboard", lambda: dashboard.refresh_periodically(interval), interval)
+        async with beside(refreshing, *_scheduled_audits(settings, dashboard)):
             yield
 
 
 @contextlib.asynccontextmanager
-async def _sharing(ledger: Ledger, redis: Redis | None, _: Litestar) -> AsyncIterator[None]:
-    """Learn which sessions have ended before any is taken, then exchange it with the other replicas all the time."""
+async def _syncing_revocations(revocations: Revocations, redis: Redis | None, _: Litestar) -> AsyncIterator[None]:
+    """Load revoked sessions before the first request, then sync them with other replicas."""
     if redis is None:
         yield
         return
-    await ledger.exchange()
-    async with closing(redis), beside(forever("exchange sign-outs", ledger.exchange, EXCHANGE_EVERY)):
+    await revocations.sync()
+    async with closing(redis), beside(forever("sync revoked sessions", revocations.sync, REVOCATION_SYNC_INTERVAL)):
         yield
 
 
-def _auditing(settings: FrontendSettings, board: Board) -> list[Coroutine[Any, Any, None]]:
-    """Audits without end, where that is wanted."""
-    if settings.audit_command is None or settings.audit_every_seconds is None:
+def _scheduled_audits(settings: FrontendSettings, dashboard: Dashboard) -> list[Coroutine[Any, Any, None]]:
+    """Return the background task of scheduled audits, if configured."""
+    if settings.audit_command is None or settings.audit_interval_seconds is None:
         return []
-    return [forever("audit", board.audit_by_itself, settings.audit_every_seconds)]
+    return [forever("audit", dashboard.run_scheduled_audit, settings.audit_interval_seconds)]
 
 
-def _as_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """What went wrong: as a page for browsers, else as a problem. Nobody keeps either."""
+def _error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Respond to an error with a page for browsers, else with a problem document. Neither is cached."""
     problem = problems.of(request, error)
     problem.headers["Cache-Control"] = "no-store"
     if "text/html" not in request.headers.get("accept", ""):

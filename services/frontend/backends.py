@@ -1,4 +1,4 @@
-"""The two services as the dashboard sees them: each behind its replicas, with the operator's token."""
+"""HTTP client of the other services, with the operator token and failover between replicas."""
 
 import asyncio
 import socket
@@ -15,27 +15,29 @@ from services.frontend.wire import Problem
 
 T = TypeVar("T")
 
-LIMIT = 2.0  # seconds that a look may take
-LOOK_UP_EVERY, LOOK_UP_LIMIT = 5.0, 0.5  # seconds
-DEED_LIMIT = 10.0  # seconds that what an operator asks for may take: longer than an order's longest way
+REQUEST_TIMEOUT = 2.0  # seconds
+DNS_REFRESH_INTERVAL, DNS_TIMEOUT = 5.0, 0.5  # seconds
+ACTION_TIMEOUT = 10.0  # seconds for an operator's action; longer than an order can take
 
 
-NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what decoding raises, for any bytes
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # raised by decoding arbitrary bytes
 
 
-class Unanswered(Exception):  # noqa: N818 - named for the reason, as the house does
-    """A service gave no answer that means anything. The message is for people."""
+class NoResponse(Exception):  # noqa: N818 - named for the reason, like all refusals
+    """A service gave no usable response. The message is shown to users."""
 
 
 class Refused(Exception):  # noqa: N818 - the same
-    """A service said no."""
+    """A service responded with a problem document."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
         self.problem = problem
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ServiceResponse(msgspec.Struct, frozen=True):
+    """A complete response and the time it took."""
+
     status: int
     headers: Mapping[str, str]
     content: bytes
@@ -43,8 +45,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 async def resolve(host: str) -> list[str]:
-    """The IPv4 addresses that a name stands for, else its IPv6 ones. Raises OSError, TimeoutError."""
-    async with asyncio.timeout(LOOK_UP_LIMIT):
+    """Return the IPv4 addresses of a host name, else its IPv6 addresses. Raises OSError or TimeoutError."""
+    async with asyncio.timeout(DNS_TIMEOUT):
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     by_family: dict[int, list[str]] = {}
     for family, _, _, _, address in found:
@@ -56,7 +58,7 @@ Resolve: TypeAlias = Callable[[str], Awaitable[list[str]]]
 
 
 class Backend:
-    """One service. `name` is what people call it."""
+    """One service with its replicas. `name` is shown to users."""
 
     def __init__(
         self,
@@ -67,29 +69,29 @@ class Backend:
         resolve: Resolve = resolve,
     ) -> None:
         self.name = name
-        self.urls = self._told = tuple(url.rstrip("/") for url in urls)
-        self._resolve, self._looked_up_at = resolve, 0.0
+        self.urls = self._configured_urls = tuple(url.rstrip("/") for url in urls)
+        self._resolve, self._resolved_at = resolve, 0.0
         self._session = session
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._first = 0  # of the replicas, the one that answered last
+        self._first = 0  # index of the replica that responded last
 
     async def find_replicas(self) -> None:
-        """Look the replicas up, every few seconds: a name of several addresses stands for as many replicas.
+        """Resolve host names again, every few seconds: each address of a name is a replica.
 
-        So it is in a cluster, where replicas come and go. One that cannot be looked up stands for what it did.
+        In a cluster, replicas come and go. If a lookup fails, the previous replicas are kept.
         """
         now = time.monotonic()
-        if now - self._looked_up_at < LOOK_UP_EVERY:
+        if now - self._resolved_at < DNS_REFRESH_INTERVAL:
             return
-        self._looked_up_at = now
+        self._resolved_at = now
         try:
-            found = await asyncio.gather(*(self._replicas_at(URL(url)) for url in self._told))
+            found = await asyncio.gather(*(self._replicas_at(URL(url)) for url in self._configured_urls))
         except (OSError, TimeoutError):
             return
         self.urls = tuple(url for urls in found for url in urls)
 
     async def _replicas_at(self, url: URL) -> list[str]:
-        if url.scheme != "http" or url.host is None:  # a certificate is a name's, not an address's
+        if url.scheme != "http" or url.host is None:  # certificates are issued for names, not addresses
             return [str(url).rstrip("/")]
         addresses = sorted(set(await self._resolve(url.host)))
         if len(addresses) < 2:  # noqa: PLR2004 - one is the name itself
@@ -97,34 +99,34 @@ class Backend:
         return [str(url.with_host(address)).rstrip("/") for address in addresses]
 
     async def get(self, path: str, kind: type[T]) -> T:
-        """What one replica says. Raises Unanswered or Refused."""
-        return decode(await self.ask("GET", path), kind)
+        """GET from one replica and decode the body. Raises NoResponse or Refused."""
+        return decode(await self.request("GET", path), kind)
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
         *,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-    ) -> Answer:
-        """Ask the replica that answered last, and the next while one cannot be reached. Raises Unanswered."""
-        urls = self.urls  # it may be another one once there is an answer
-        turn = [(self._first + step) % len(urls) for step in range(len(urls))]
-        for index in turn:
+        limit: float = REQUEST_TIMEOUT,
+    ) -> ServiceResponse:
+        """Send a request to the last replica that responded, or the next if unreachable. Raises NoResponse."""
+        urls = self.urls  # may be replaced during the request
+        order = [(self._first + step) % len(urls) for step in range(len(urls))]
+        for index in order:
             try:
-                answer = await self.ask_one(urls[index], method, path, json=json, headers=headers, limit=limit)
-            except Unanswered as error:
-                self._first = (index + 1) % len(urls)  # one that is frozen is not asked first again
-                if index == turn[-1] or not isinstance(error.__cause__, UNREACHED):
+                answer = await self.request_replica(urls[index], method, path, json=json, headers=headers, limit=limit)
+            except NoResponse as error:
+                self._first = (index + 1) % len(urls)  # a frozen replica is not tried first again
+                if index == order[-1] or not isinstance(error.__cause__, UNREACHED):
                     raise
             else:
                 self._first = index
                 return answer
-        raise AssertionError("the last replica answers or raises")
+        raise AssertionError("the last replica responds or raises")
 
-    async def ask_one(
+    async def request_replica(
         self,
         url: str,
         method: str,
@@ -132,11 +134,11 @@ class Backend:
         *,
         json: Any = None,
         headers: Mapping[str, str] | None = None,
-        limit: float = LIMIT,
-    ) -> Answer:
-        """Ask one replica. Raises Unanswered."""
+        limit: float = REQUEST_TIMEOUT,
+    ) -> ServiceResponse:
+        """Send a request to one replica. Raises NoResponse."""
         sent = {**self._headers, **(headers or {})}
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             with declared(self.name):
                 async with (
@@ -147,25 +149,25 @@ class Backend:
                 ):
                     content = await response.read()
         except FAILURES as error:
-            raise Unanswered(f"{self.name}: {_told(error, limit)}") from error
-        return Answer(response.status, response.headers, content, (time.perf_counter() - began) * 1000)
+            raise NoResponse(f"{self.name}: {_describe_error(error, limit)}") from error
+        return ServiceResponse(response.status, response.headers, content, (time.perf_counter() - started) * 1000)
 
 
-def decode(answer: Answer, kind: type[T]) -> T:
-    """The value in an answer. Raises Refused for a problem, Unanswered for what was not understood."""
+def decode(answer: ServiceResponse, kind: type[T]) -> T:
+    """Decode a response. Raises Refused for a problem document, NoResponse if the body cannot be decoded."""
     try:
         if answer.status >= 400:  # noqa: PLR2004 - HTTP's errors
             raise Refused(msgspec.json.decode(answer.content, type=Problem))
         return msgspec.json.decode(answer.content, type=kind)
-    except NONSENSE as error:
-        raise Unanswered(f"answered {answer.status} in a way that was not understood") from error
+    except DECODE_ERRORS as error:
+        raise NoResponse(f"the response with status {answer.status} was not understood") from error
 
 
-def _told(error: BaseException, limit: float) -> str:
+def _describe_error(error: BaseException, limit: float) -> str:
     match error:
         case aiohttp.ClientConnectorError():
-            return "nobody listens"
+            return "connection refused"
         case TimeoutError():
-            return f"no answer within {limit:g} s"
+            return f"no response within {limit:g} s"
         case _:
-            return "the connection broke before there was an answer"
+            return "the connection closed before a response"

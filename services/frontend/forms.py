@@ -1,4 +1,4 @@
-"""What a form brings, and what whoever sent it is told: a page again, or, where a script has sent it, JSON."""
+"""Parses submitted forms and responds with a redirect, or with JSON for fetch requests."""
 
 import hmac
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -13,55 +13,55 @@ from litestar.response import Redirect
 from services.common.mistakes import explain
 from services.common.refusals import Refusal
 from services.frontend import sessions
-from services.frontend.deeds import Sent
-from services.frontend.signing import NotSignedIn
-from services.frontend.words import visible
+from services.frontend.filters import visible
+from services.frontend.operator_actions import OrderResult
+from services.frontend.sign_in import NotSignedIn
 
 T = TypeVar("T")
 PageRequest: TypeAlias = Request[Any, Any, State]
-Mood = Literal["good", "bad"]
+NoticeKind = Literal["good", "bad"]
 
 NOTICES = "notices"
-SENT = "sent"
-MANY = 5  # notices that a session keeps
-TOKEN = "_csrf_token"  # noqa: S105 - the field of every form that ties it to its session # nosec B105
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
-FOR_GUESTS = "for_guests"  # the option of a handler that takes a form of who has not signed in
+ORDER_RESULT = "order_result"
+MAX_NOTICES = 5  # per session
+TOKEN_FIELD = "_csrf_token"  # noqa: S105 - the name of a form field # nosec B105
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
+FOR_GUESTS = "for_guests"  # handler option: accepts forms without sign-in
 
 
 class InvalidForm(Refusal):
-    slug, status, title = "invalid-form", 422, "The form is not filled in as it must be"
+    slug, status, title = "invalid-form", 422, "Invalid form"
 
 
 class StaleForm(Refusal):
-    slug, status, title = "stale-form", 403, "This form is not one that this dashboard gave out lately"
+    slug, status, title = "stale-form", 403, "The form is outdated or from elsewhere"
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One sentence about what was done."""
+    """A message about the result of an action."""
 
-    mood: Mood
-    says: str
+    kind: NoticeKind
+    message: str
 
 
-async def ours_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for the whole application: refuse what changes something, unless a form of this very session asks for it.
+async def form_token_required(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of the whole application: require a form token of this session for unsafe methods.
 
-    Raises StaleForm, NotSignedIn where the form is of a session that has ended, or InvalidForm for a field that comes
-    twice: of two values, two readers may take different ones.
+    Raises StaleForm, NotSignedIn if the form's session has ended, or InvalidForm for a repeated field, of which two
+    readers could take different values.
     """
     request = cast("PageRequest", connection)
-    if request.method in SAFE:
+    if request.method in SAFE_METHODS:
         return
-    session = sessions.of(request)
+    session = sessions.get(request)
     form = await request.form()
-    token = form.get(TOKEN)
+    token = form.get(TOKEN_FIELD)
     if isinstance(token, str) and hmac.compare_digest(_bytes(token), session.form_token.encode()):
         if repeated := sorted(name for name in form if len(form.getall(name)) > 1):
-            raise InvalidForm(f"{visible(repeated[0])} is there twice")
+            raise InvalidForm(f"{visible(repeated[0])} is given twice")
         return
     if token is None or session.was_stored or handler.opt.get(FOR_GUESTS):
-        raise StaleForm("Load the page again, and repeat it")
+        raise StaleForm("Reload the page and try again")
     raise NotSignedIn("The session has ended")
 
 
@@ -70,46 +70,46 @@ def _bytes(text: str) -> bytes:
 
 
 async def read(request: PageRequest, kind: type[T]) -> T:
-    """The value that a form stands for; what was left empty counts as not given. Raises InvalidForm."""
+    """Parse a form into `kind`; empty fields count as missing. Raises InvalidForm."""
     filled = {name: value for name, value in (await request.form()).items() if value not in {"", None}}
-    filled.pop(TOKEN, None)
+    filled.pop(TOKEN_FIELD, None)
     try:
         return msgspec.convert(filled, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidForm(explain(error, kind, whole="The form")) from None
 
 
-def by_script(request: PageRequest) -> bool:
-    """Whether a script has sent the form, and shows the answer itself."""
+def wants_json(request: PageRequest) -> bool:
+    """Return whether a script sent the form and expects JSON."""
     return "application/json" in request.headers.get("accept", "")
 
 
-def tell(request: PageRequest, notice: Notice, place: str) -> Response[Any]:
-    """Tell what was done: at once, or on the page that is shown next, at the panel called `place`."""
-    notice = Notice(notice.mood, visible(notice.says))
-    if by_script(request):
-        return Response(notice, status_code=200 if notice.mood == "good" else 422)
-    kept = sessions.of(request).kept
-    kept[NOTICES] = [*kept.get(NOTICES, []), msgspec.to_builtins(notice)][-MANY:]
-    return Redirect(f"/#{place}", status_code=303)
+def respond(request: PageRequest, notice: Notice, panel: str) -> Response[Any]:
+    """Respond with the notice as JSON, or redirect to `panel` and show the notice there."""
+    notice = Notice(notice.kind, visible(notice.message))
+    if wants_json(request):
+        return Response(notice, status_code=200 if notice.kind == "good" else 422)
+    data = sessions.get(request).data
+    data[NOTICES] = [*data.get(NOTICES, []), msgspec.to_builtins(notice)][-MAX_NOTICES:]
+    return Redirect(f"/#{panel}", status_code=303)
 
 
-def remember(request: PageRequest, sent: Sent) -> None:
-    """Keep what was sent last, so that it can be sent again."""
-    sessions.of(request).kept[SENT] = msgspec.to_builtins(sent, str_keys=True)
+def store_order_result(request: PageRequest, result: OrderResult) -> None:
+    """Store the last order in the session, so that it can be sent again."""
+    sessions.get(request).data[ORDER_RESULT] = msgspec.to_builtins(result, str_keys=True)
 
 
-def placed(request: PageRequest) -> Sent | None:
-    """What was sent last in this session."""
+def last_order_result(request: PageRequest) -> OrderResult | None:
+    """Return the last order sent in this session, if any."""
     try:
-        return msgspec.convert(sessions.of(request).kept.get(SENT), Sent | None)
-    except msgspec.ValidationError:  # of an earlier version
+        return msgspec.convert(sessions.get(request).data.get(ORDER_RESULT), OrderResult | None)
+    except msgspec.ValidationError:  # stored by another version
         return None
 
 
-def notices(request: PageRequest) -> list[Notice]:
-    """What is to be told, once."""
+def pop_notices(request: PageRequest) -> list[Notice]:
+    """Return the session's notices and remove them."""
     try:
-        return msgspec.convert(sessions.of(request).kept.pop(NOTICES, []), list[Notice])
-    except msgspec.ValidationError:  # of an earlier version
+        return msgspec.convert(sessions.get(request).data.pop(NOTICES, []), list[Notice])
+    except msgspec.ValidationError:  # stored by another version
         return []

@@ -1,4 +1,4 @@
-"""What the dashboard is told."""
+"""Settings of the dashboard."""
 
 from typing import Annotated
 
@@ -12,9 +12,9 @@ Urls = Annotated[tuple[BaseUrl, ...], msgspec.Meta(min_length=1)]
 class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     """`order_url` is `VALERIX_ORDER_URL`: the base URLs of the replicas, separated by commas, and so on.
 
-    `operator_token` is what the dashboard shows the services; it stays here. `dashboard_password` is what an operator
-    shows the dashboard. `audit_command` prints an audit as JSON; without one the dashboard has none. With
-    `audit_every_seconds` it audits by itself. By `redis_url` replicas tell each other who signed out; without it, a
+    `operator_token` authenticates the dashboard at the services; browsers never see it. `dashboard_password` is for
+    operators. `audit_command` prints an audit as JSON; without it the dashboard cannot audit. With
+    `audit_interval_seconds`, audits run on a schedule. Replicas share revoked sessions by `redis_url`; without it, a
     restart ends every session.
     """
 
@@ -24,8 +24,8 @@ class FrontendSettings(ServerSettings, frozen=True, kw_only=True):
     operator_token: Token
     dashboard_password: Token
     audit_command: str | None = None
-    audit_every_seconds: Seconds | None = None
-    look_every_seconds: Seconds = 1.0
+    audit_interval_seconds: Seconds | None = None
+    refresh_interval_seconds: Seconds = 1.0
     secure_cookies: bool = False
     trusted_hops: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     rate_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 3000

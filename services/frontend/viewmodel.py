@@ -1,4 +1,4 @@
-"""From what was seen to what the page says: values in, values out, one function for each panel. Pure."""
+"""Builds the template variables of each panel from a snapshot. Pure."""
 
 import itertools
 import math
@@ -9,48 +9,46 @@ from uuid import UUID
 
 import msgspec
 
-from services.frontend.feed import Point
-from services.frontend.metering import LIMIT
-from services.frontend.sights import Seen, Sights, Tile
+from services.frontend.event_stream import Point
+from services.frontend.snapshot import Observation, ReplicaHealth, Snapshot
+from services.frontend.traffic import AVERAGE_LIMIT
 from services.frontend.wire import Activation, Audit, Breaker, Chaos, ReplicaBreaker, Transition
 
-Mood = Literal["good", "chaos", "warning", "bad"]
+Severity = Literal["good", "chaos", "warning", "bad"]
 View: TypeAlias = dict[str, Any]
 
-SHOWN = timedelta(minutes=2)
-"""What the lanes of the breaker show."""
-LANE = 1000.0
-"""Units that a lane is long."""
-ORDERS = 20
-"""Orders that the page lists."""
-LOW = 10
-"""How many of an item are few."""
+TIMELINE_SPAN = timedelta(minutes=2)
+TIMELINE_WIDTH = 1000.0  # SVG units
+MAX_ORDERS_SHOWN = 20
+LOW_STOCK = 10
 
 
 class Headline(msgspec.Struct, frozen=True):
-    """The page in one sentence, and what follows from it."""
+    """The platform's state in one sentence, and its consequences."""
 
-    mood: Mood
-    says: str
-    besides: Sequence[str] = ()
+    severity: Severity
+    message: str
+    consequences: Sequence[str] = ()
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """A stretch of a lane during which a breaker was in one state."""
+    """A part of a timeline during which a breaker was in one state."""
 
     state: str
     x: float
     width: float
-    says: str
+    label: str
 
 
-class Lane(msgspec.Struct, frozen=True):
+class BreakerTimeline(msgspec.Struct, frozen=True):
+    """The recent states of one replica's breaker."""
+
     breaker: ReplicaBreaker
     segments: Sequence[Segment]
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """How much of an item is left; `share` is of the fullest one, from 0 to 1."""
+    """The stock of an item. `share` is relative to the largest stock, from 0 to 1."""
 
     item_id: str
     name: str
@@ -60,101 +58,111 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Gremlin(msgspec.Struct, frozen=True):
-    """One of the three: whether it is live, how often it strikes, and what it has done."""
+    """One live gremlin: its effect, rate, and counts."""
 
     name: str
-    does: str
+    effect: str
     rate: float
     rolls: int
     hits: int
 
 
-class Ring(msgspec.Struct, frozen=True):
-    """What is left of a lease: seconds, and its share of the whole from 0 to 1."""
+class Countdown(msgspec.Struct, frozen=True):
+    """The remaining time of an activation: seconds, and the share of its time to live from 0 to 1."""
 
     seconds: float
     share: float
 
 
 GREMLINS = {
-    "latency": "answers come late",
-    "crash": "calls end in 500, 503 or nothing, before any work",
-    "partial_failure": "stock is taken, then the answer is lost",
+    "latency": "responses are delayed",
+    "crash": "calls get 500, 503 or no response, before any work",
+    "partial_failure": "stock is deducted, then the response is lost",
 }
 
 
-def panels(sights: Sights, audit: Seen[Audit], repeats: Mapping[UUID, int]) -> dict[str, View]:
-    """What each panel's template is told."""
+def panels(snapshot: Snapshot, audit: Observation[Audit], resend_counts: Mapping[UUID, int]) -> dict[str, View]:
+    """Return the template variables of each panel."""
     return {
-        "headline": {"headline": headline(sights)},
-        "health": {"tiles": sights.tiles},
-        "breaker": {"seen": sights.breaker, "lanes": lanes(sights.breaker.value, sights.at)},
-        "figures": {"seen": sights.traffic, "traffic": sights.traffic.value, "limit": LIMIT},
-        "queue": {"seen": sights.queue, "queue": sights.queue.value},
-        "chaos": {"seen": sights.chaos, "chaos": sights.chaos.value, **chaos(sights.chaos.value)},
-        "orders": {"seen": sights.orders, "orders": (sights.orders.value or [])[:ORDERS], "repeats": repeats},
-        "stock": {"seen": sights.stock, "bars": bars(sights)},
-        "audit": {"seen": audit, "audit": audit.value},
+        "headline": {"headline": headline(snapshot)},
+        "health": {"replicas": snapshot.replicas},
+        "breaker": {
+            "observation": snapshot.breaker,
+            "timelines": breaker_timelines(snapshot.breaker.value, snapshot.at),
+        },
+        "figures": {"observation": snapshot.traffic, "traffic": snapshot.traffic.value, "limit": AVERAGE_LIMIT},
+        "queue": {"observation": snapshot.queue, "queue": snapshot.queue.value},
+        "chaos": {"observation": snapshot.chaos, "chaos": snapshot.chaos.value, **chaos(snapshot.chaos.value)},
+        "orders": {
+            "observation": snapshot.orders,
+            "orders": (snapshot.orders.value or [])[:MAX_ORDERS_SHOWN],
+            "resend_counts": resend_counts,
+        },
+        "stock": {"observation": snapshot.stock, "bars": bars(snapshot)},
+        "audit": {"observation": audit, "audit": audit.value},
     }
 
 
-def point(sights: Sights) -> Point:
-    """What the charts get: time, the average and percentiles of answers in seconds, orders a second, the queue."""
-    traffic, queue = sights.traffic, sights.queue
-    known = traffic.value if traffic.fault is None else None
-    times = (known.average, known.p50, known.p95, known.p99) if known else (None,) * 4
-    rates = [known.rates.get(status, 0.0) if known else None for status in ("confirmed", "queued", "failed")]
+def point(snapshot: Snapshot) -> Point:
+    """Return a chart point: time, average and percentiles in seconds, orders per second, queue depth."""
+    traffic, queue = snapshot.traffic, snapshot.queue
+    current = traffic.value if traffic.fault is None else None
+    times = (current.average, current.p50, current.p95, current.p99) if current else (None,) * 4
+    rates = [current.rates.get(status, 0.0) if current else None for status in ("confirmed", "queued", "failed")]
     waiting = float(queue.value.depth) if queue.value and queue.fault is None else None
-    return (sights.at.timestamp(), *(_finite(time) for time in times), *rates, waiting)
+    return (snapshot.at.timestamp(), *(_finite(time) for time in times), *rates, waiting)
 
 
-def headline(sights: Sights) -> Headline:
-    """The worst first: who does not answer, what is broken on purpose, what the platform does about it."""
-    silent = [f"{service} does not answer" for service in _silent(sights.tiles)]
-    live = sights.chaos.value.live if sights.chaos.value and sights.chaos.fault is None else None
-    follows = [*_about_breakers(sights.breaker), *_about_queue(sights)]
-    if silent and live is None:
-        return Headline("bad", _sentence(silent), follows)
+def headline(snapshot: Snapshot) -> Headline:
+    """Return the most severe condition first: unreachable services, injected faults, then degraded parts."""
+    unreachable = [f"{service} does not respond" for service in _unreachable(snapshot.replicas)]
+    live = snapshot.chaos.value.live if snapshot.chaos.value and snapshot.chaos.fault is None else None
+    consequences = [*_breaker_messages(snapshot.breaker), *_queue_messages(snapshot)]
+    if unreachable and live is None:
+        return Headline("bad", _sentence(unreachable), consequences)
     if live is not None:
-        return Headline("chaos", f"Broken on purpose: {_gremlins(live)}.", [*map(_capital, silent), *follows])
-    ailing = [
-        f"{tile.health.replica} is {tile.health.status}"
-        for tile in sights.tiles
-        if tile.health and tile.health.status != "ok"
+        return Headline("chaos", f"Injected faults: {_gremlins(live)}.", [*map(_capital, unreachable), *consequences])
+    degraded = [
+        f"{replica.health.replica} is {replica.health.status}"
+        for replica in snapshot.replicas
+        if replica.health and replica.health.status != "ok"
     ]
-    gone = [f"one replica of {tile.service} does not answer" for tile in sights.tiles if tile.health is None]
-    if ailing or gone:
-        return Headline("warning", _sentence([*ailing, *gone]), follows)
-    if follows:
-        return Headline("warning", follows[0], follows[1:])
-    if not sights.tiles:
-        return Headline("warning", "Nothing has been looked at yet.")
+    gone = [
+        f"one replica of {replica.service} does not respond" for replica in snapshot.replicas if replica.health is None
+    ]
+    if degraded or gone:
+        return Headline("warning", _sentence([*degraded, *gone]), consequences)
+    if consequences:
+        return Headline("warning", consequences[0], consequences[1:])
+    if not snapshot.replicas:
+        return Headline("warning", "No data yet.")
     return Headline("good", "All is well.")
 
 
-def lanes(breaker: Breaker | None, now: datetime) -> list[Lane]:
-    """What each replica's breaker did lately."""
+def breaker_timelines(breaker: Breaker | None, now: datetime) -> list[BreakerTimeline]:
+    """Return the recent states of each replica's breaker."""
     if breaker is None:
         return []
-    return [Lane(one, segments(one, breaker.history, now)) for one in breaker.replicas]
+    return [BreakerTimeline(one, segments(one, breaker.history, now)) for one in breaker.replicas]
 
 
 def segments(replica: ReplicaBreaker, history: Iterable[Transition], now: datetime) -> list[Segment]:
-    """The states of one breaker within what is shown, oldest first."""
-    begin = now - SHOWN
+    """Return the states of one breaker within the timeline, oldest first."""
+    begin = now - TIMELINE_SPAN
     ends = [*_changes(replica, history), (now, "", None)]
     found = []
     for (since, state, reason), (until, *_) in itertools.pairwise(ends):
         if until <= begin:
             continue
         first = max(since, begin)
-        x, width = (LANE * (stretch / SHOWN) for stretch in (first - begin, until - first))
+        x, width = (TIMELINE_WIDTH * (stretch / TIMELINE_SPAN) for stretch in (first - begin, until - first))
         found.append(Segment(state, round(x, 1), round(max(width, 3.0), 1), f"{state}: {reason}" if reason else state))
     return found
 
 
-def bars(sights: Sights) -> list[Bar]:
-    items = sights.stock.value or []
+def bars(snapshot: Snapshot) -> list[Bar]:
+    """Return the stock of each item."""
+    items = snapshot.stock.value or []
     most = max((item.quantity for item in items), default=0) or 1
     return [
         Bar(
@@ -162,17 +170,17 @@ def bars(sights: Sights) -> list[Bar]:
             item.item_name or item.item_id,
             item.quantity,
             item.quantity / most,
-            item.quantity <= LOW,
+            item.quantity <= LOW_STOCK,
         )
         for item in items
     ]
 
 
-def chaos(seen: Chaos | None) -> View:
-    """The gremlins that are live, and how long they have left."""
-    live = seen.live if seen else None
+def chaos(state: Chaos | None) -> View:
+    """Return the live gremlins and their remaining time."""
+    live = state.live if state else None
     if live is None:
-        return {"live": None, "gremlins": [], "ring": None}
+        return {"live": None, "gremlins": [], "countdown": None}
     rates = {
         "latency": live.latency_rate if live.latency else 0.0,
         "crash": live.crash_rate,
@@ -181,58 +189,58 @@ def chaos(seen: Chaos | None) -> View:
     return {
         "live": live,
         "gremlins": [_gremlin(live, name, rate) for name, rate in rates.items() if rate > 0],
-        "ring": Ring(live.remaining_seconds, min(1.0, live.remaining_seconds / live.ttl_seconds)),
+        "countdown": Countdown(live.remaining_seconds, min(1.0, live.remaining_seconds / live.ttl_seconds)),
     }
 
 
 def _gremlin(live: Activation, name: str, rate: float) -> Gremlin:
     count = live.counts.get(name)
-    does = f"answers come {live.latency_ms / 1000:g} s late" if name == "latency" else GREMLINS[name]
-    return Gremlin(name.replace("_", "-"), does, rate, count.rolls if count else 0, count.hits if count else 0)
+    effect = f"responses are delayed by {live.latency_ms / 1000:g} s" if name == "latency" else GREMLINS[name]
+    return Gremlin(name.replace("_", "-"), effect, rate, count.rolls if count else 0, count.hits if count else 0)
 
 
 def _gremlins(live: Activation) -> str:
-    says = []
+    parts = []
     if live.latency and live.latency_rate:
-        says.append(f"latency {live.latency_ms / 1000:g} s on {live.latency_rate:.0%} of calls")
+        parts.append(f"latency {live.latency_ms / 1000:g} s on {live.latency_rate:.0%} of calls")
     if live.crash_rate:
-        says.append(f"crash {live.crash_rate:.0%}")
+        parts.append(f"crash {live.crash_rate:.0%}")
     if live.partial_failure_rate:
-        says.append(f"partial failure {live.partial_failure_rate:.0%}")
-    return ", ".join(says) or "gremlins that hit what a script names"
+        parts.append(f"partial failure {live.partial_failure_rate:.0%}")
+    return ", ".join(parts) or "gremlins that follow a script"
 
 
-def _silent(tiles: Sequence[Tile]) -> list[str]:
-    """The services of which no replica answers."""
-    services = dict.fromkeys(tile.service for tile in tiles)
-    return [service for service in services if not any(tile.health for tile in tiles if tile.service == service)]
+def _unreachable(replicas: Sequence[ReplicaHealth]) -> list[str]:
+    """Return the services without a replica that responds."""
+    services = dict.fromkeys(replica.service for replica in replicas)
+    return [service for service in services if not any(one.health for one in replicas if one.service == service)]
 
 
-def _about_breakers(seen: Seen[Breaker]) -> list[str]:
-    if seen.value is None or seen.fault is not None:
+def _breaker_messages(breakers: Observation[Breaker]) -> list[str]:
+    if breakers.value is None or breakers.fault is not None:
         return []
-    follows = {"open": "orders are accepted and queued", "half-open": "the next call is its trial"}
+    consequences = {"open": "orders are accepted and queued", "half-open": "the next call is a trial"}
     return [
-        f"The breaker of {one.replica} is {one.state}: {follows[one.state]}."
-        for one in seen.value.replicas
+        f"The breaker of {one.replica} is {one.state}: {consequences[one.state]}."
+        for one in breakers.value.replicas
         if one.state != "closed"
     ]
 
 
-def _about_queue(sights: Sights) -> list[str]:
-    queue = sights.queue.value
-    if queue is None or sights.queue.fault is not None:
+def _queue_messages(snapshot: Snapshot) -> list[str]:
+    queue = snapshot.queue.value
+    if queue is None or snapshot.queue.fault is not None:
         return []
-    says = []
+    messages = []
     if queue.depth:
-        says.append(f"{queue.depth:,} {'order waits' if queue.depth == 1 else 'orders wait'} to be finished.")
+        messages.append(f"{queue.depth:,} {'order waits' if queue.depth == 1 else 'orders wait'} to be finished.")
     if queue.dead:
-        says.append(f"{queue.dead:,} {'order is' if queue.dead == 1 else 'orders are'} dead.")
-    return says
+        messages.append(f"{queue.dead:,} {'order is' if queue.dead == 1 else 'orders are'} dead.")
+    return messages
 
 
 def _changes(replica: ReplicaBreaker, history: Iterable[Transition]) -> list[tuple[datetime, str, str | None]]:
-    """When it came into each state, oldest first; what it said of itself last counts more than what was written."""
+    """Return the time of each change of state, oldest first. The replica's current state wins over the history."""
     own = sorted((one for one in history if one.replica == replica.replica), key=lambda one: one.at)
     changes = [(one.at, one.to, one.reason) for one in own]
     if own and own[0].from_:

@@ -1,4 +1,4 @@
-"""What the two services say, as far as the dashboard reads it; fields it does not know are passed over."""
+"""Response types of the other services, as far as the dashboard reads them. Unknown fields are ignored."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -144,7 +144,7 @@ class Activation(msgspec.Struct, frozen=True):
 
 
 class Drill(msgspec.Struct, frozen=True):
-    """The run of a drill that has the platform to itself."""
+    """The drill run that holds the platform."""
 
     run: str
     drill: str
@@ -159,7 +159,7 @@ class Chaos(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An answer that is a no, and why."""
+    """A problem document."""
 
     type: str
     title: str
@@ -187,7 +187,7 @@ class Invariant(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What the audit command prints. `without_orders`: there was none, so `clean` says nothing."""
+    """The output of the audit command. `without_orders`: there were none, so `clean` has no meaning."""
 
     verdict: Literal["clean", "violated", "unsettled"]
     at: Moment

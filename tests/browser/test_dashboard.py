@@ -48,7 +48,7 @@ def test_an_order_is_placed_and_seen_in_the_feed_and_its_repeat_is_no_second_ord
         expect(row).to_have_count(1)
         expect(row).to_contain_text("confirmed")
         page.get_by_role("button", name="Send again with the same key").click()
-        expect(placed).to_contain_text("replayed: the stored answer, no second order")
+        expect(placed).to_contain_text("replayed: the stored response, no second order")
         expect(row).to_contain_text("sent 2 times, one order")
         expect(row).to_have_count(1)
         page.get_by_role("button", name="with another cart").click()
@@ -79,8 +79,8 @@ def test_latency_opens_the_breaker_orders_queue_and_all_turns_green_when_its_lea
         page.get_by_label("Ends by itself after").fill("8")
         page.get_by_label("Reason").fill("to see")
         page.get_by_role("button", name="Turn these on").click()
-        expect(page.locator("#notices")).to_contain_text("Gremlins are loose")
-        expect(headline).to_contain_text("Broken on purpose: latency 5 s on 100% of calls.")
+        expect(page.locator("#notices")).to_contain_text("Gremlins are on")
+        expect(headline).to_contain_text("Injected faults: latency 5 s on 100% of calls.")
         expect(panel(page, "chaos")).to_contain_text("to see")
         expect(panel(page, "chaos").get_by_role("img", name="left")).to_be_visible()
         load = dashboard.valerix.start("load", "--item", "mouse", "--rate", "5/s", "--for", "20s")
@@ -91,7 +91,7 @@ def test_latency_opens_the_breaker_orders_queue_and_all_turns_green_when_its_lea
         expect(headline).to_contain_text("All is well.", timeout=40_000)
         load.communicate(timeout=30)
         expect(lane).to_contain_text("closed")
-        expect(panel(page, "chaos")).to_contain_text("Nothing is broken on purpose.")
+        expect(panel(page, "chaos")).to_contain_text("No faults are injected.")
         page.locator("#placed").get_by_role("link").click()
         expect(page.get_by_role("row", name="queued → confirmed")).to_have_count(1)
 
@@ -128,14 +128,14 @@ def test_everything_works_without_scripts(dashboard: Dashboard) -> None:
         expect(page.locator("#notices")).to_contain_text("confirmed")
         expect(panel(page, "orders").locator("tr", has_text="browser-plain")).to_contain_text("confirmed")
         page.get_by_role("button", name="Send again with the same key").click()
-        expect(page.locator("#notices")).to_contain_text("the stored answer, no second order")
+        expect(page.locator("#notices")).to_contain_text("the stored response, no second order")
         page.locator("#stock form [name=item_id]").select_option("webcam")
         page.locator("#stock form [name=quantity]").fill("5")
         page.get_by_role("button", name="Restock").click()
         expect(page.locator("#notices")).to_contain_text("5 more of webcam.")
         page.locator("#chaos summary", has_text="Moderate").click()
         page.get_by_role("button", name="Turn moderate chaos on").click()
-        expect(panel(page, "headline")).to_contain_text("Broken on purpose")
+        expect(panel(page, "headline")).to_contain_text("Injected faults")
         page.get_by_role("button", name="Calm: all off").click()
         expect(page.locator("#notices")).to_contain_text("All gremlins are off.")
         page.get_by_role("button", name="Audit both databases").click()
@@ -169,7 +169,7 @@ def test_the_keyboard_is_enough(dashboard: Dashboard) -> None:
         expect(panel(page, "chaos")).to_contain_text("Halted")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        expect(panel(page, "chaos")).to_contain_text("Nothing is broken on purpose.")
+        expect(panel(page, "chaos")).to_contain_text("No faults are injected.")
 
 
 @pytest.mark.parametrize("width", [320, *(pytest.param(width, marks=pytest.mark.long) for width in (768, 1280, 2560))])
@@ -189,10 +189,10 @@ def test_axe_finds_nothing_serious(dashboard: Dashboard, axe: str, scheme: Any) 
         assert violations(page, axe) == []
         page.locator("#chaos summary", has_text="Moderate").click()
         page.get_by_role("button", name="Turn moderate chaos on").click()
-        expect(panel(page, "headline")).to_contain_text("Broken on purpose")
+        expect(panel(page, "headline")).to_contain_text("Injected faults")
         assert violations(page, axe) == []
         page.get_by_role("button", name="Calm: all off").click()
-        expect(panel(page, "headline")).not_to_contain_text("Broken on purpose")
+        expect(panel(page, "headline")).not_to_contain_text("Injected faults")
         page.locator("#placed").get_by_role("link").click()
         assert violations(page, axe) == []
     with dashboard.visit("/sign-in", color_scheme=scheme) as page:
@@ -214,7 +214,7 @@ def test_a_form_of_another_site_does_nothing_even_for_who_has_signed_in(dashboar
         token = page.locator("#chaos [name=_csrf_token]").first.get_attribute("value")
     with httpx.Client(base_url=dashboard.url, cookies=theirs) as client:
         forged = client.post("/chaos/halt", data={"halted": "true"}, headers={"Accept": "text/html"})
-        assert (forged.status_code, "This form is not one" in forged.text) == (403, True)
+        assert (forged.status_code, "The form is outdated" in forged.text) == (403, True)
         assert client.post("/chaos/halt", data={"halted": "true", "_csrf_token": "x" * 128}).status_code == 403
         ours = client.post("/chaos/halt", data={"halted": "false", "_csrf_token": token})
         assert (ours.status_code, ours.headers["location"]) == (303, "/#chaos")
@@ -258,9 +258,9 @@ def test_the_operators_token_never_reaches_the_browser(dashboard: Dashboard) -> 
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["order"], "The order service does not answer"),
-        (["inventory"], "Inventory does not answer"),
-        (["order", "inventory"], "The order service does not answer; inventory does not answer"),
+        (["order"], "The order service does not respond"),
+        (["inventory"], "Inventory does not respond"),
+        (["order", "inventory"], "The order service does not respond; inventory does not respond"),
     ],
 )
 def test_without_order_or_inventory_or_both_the_page_says_so_and_stays_usable(
@@ -278,7 +278,7 @@ def test_without_order_or_inventory_or_both_the_page_says_so_and_stays_usable(
             expect(panel(page, "stock" if "inventory" in names else "queue")).to_contain_text("This is")
             if "inventory" in names:
                 page.get_by_role("button", name="Restock").click()
-                expect(page.locator("#notices")).to_contain_text("Nothing is certain", timeout=20_000)
+                expect(page.locator("#notices")).to_contain_text("Outcome unknown", timeout=20_000)
             page.reload()
             expect(panel(page, "stock")).to_contain_text("Webcam")
         finally:

@@ -394,8 +394,8 @@ def test_somebody_who_accepts_and_never_answers_keeps_nobody_waiting(valerix: Va
             valerix, "--context", "mute", "--timeout", "1s", code=3, MUTE=f"postgresql://auditor@{where}/order_db"
         )
         assert time.monotonic() - began < 10
-    assert found[f"services: order http://{where}"]["found"] == "It gives no answer within 500 ms."
-    assert found["databases: order_db"]["found"] == "There was no answer within 1.0 s."
+    assert found[f"services: order http://{where}"]["found"] == "It gives no response within 500 ms."
+    assert found["databases: order_db"]["found"] == "There was no response within 1.0 s."
 
 
 def test_gremlins_that_are_live_or_halted_are_found_and_the_hints_undo_it(valerix: Valerix) -> None:

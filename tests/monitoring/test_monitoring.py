@@ -83,7 +83,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     place = tmp_path_factory.mktemp("monitoring")
     with ExitStack() as stack:
         hook = stack.enter_context(webhook())
-        shop = stack.enter_context(installed(environment={"VALERIX_AUDIT_EVERY_SECONDS": "5"}))
+        shop = stack.enter_context(installed(environment={"VALERIX_AUDIT_INTERVAL_SECONDS": "5"}))
         shop.up("--free-ports", "--monitoring", "--replicas", "order=2")
         kinds = {kind.name: kind for kind in plan.KINDS}
         fleet = tuple(

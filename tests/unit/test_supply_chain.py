@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from services.frontend import assets
+from services.frontend import build_hook
 from tests.cluster import checkov, scanners
 
 ROOT = Path(__file__).parents[2]
@@ -186,7 +186,7 @@ def test_what_comes_from_npm_is_pinned_by_hash_and_names_no_registry(directory: 
     assert packages
     assert {name for name, one in packages.items() if not one.get("integrity", "").startswith("sha512-")} == set()
     assert "resolved" not in json.dumps(lock)
-    for module in ("services/frontend/assets.py", "tests/browser/conftest.py"):
+    for module in ("services/frontend/build_hook.py", "tests/browser/conftest.py"):
         assert '"ci", "--ignore-scripts"' in (ROOT / module).read_text(), (
             "npm ci keeps to the lock file, npm install not"
         )
@@ -195,18 +195,18 @@ def test_what_comes_from_npm_is_pinned_by_hash_and_names_no_registry(directory: 
 def test_what_was_fetched_from_npm_is_fetched_again_once_a_byte_of_it_has_changed(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text("{}")
-    for name in assets.FETCHED.values():
+    for name in build_hook.VENDORED_FILES.values():
         (tmp_path / name).write_text("x")
-    before = assets.digest(lock, tmp_path)
-    for name in ("lock", *assets.FETCHED.values()):
+    before = build_hook.digest(lock, tmp_path)
+    for name in ("lock", *build_hook.VENDORED_FILES.values()):
         kept = (tmp_path / name).read_bytes()
         (tmp_path / name).write_text("y")
-        assert assets.digest(lock, tmp_path) != before
+        assert build_hook.digest(lock, tmp_path) != before
         (tmp_path / name).unlink()
         if name != "lock":
-            assert assets.digest(lock, tmp_path) != before
+            assert build_hook.digest(lock, tmp_path) != before
         (tmp_path / name).write_bytes(kept)
-    assert assets.digest(lock, tmp_path) == before
+    assert build_hook.digest(lock, tmp_path) == before
 
 
 def test_the_base_of_the_image_has_a_version_and_can_be_a_digest() -> None:

@@ -29,8 +29,8 @@ PASSED_ON = (
     "BREAKER_MINIMUM_CALLS",
     "BREAKER_THRESHOLD_PERCENT",
     "BREAKER_OPEN_SECONDS",
-    "LOOK_EVERY_SECONDS",
-    "AUDIT_EVERY_SECONDS",
+    "REFRESH_INTERVAL_SECONDS",
+    "AUDIT_INTERVAL_SECONDS",
     "SECURE_COOKIES",
 )
 """Settings of the services that hold for all of them when set where `valerix up` is typed."""

@@ -1,49 +1,49 @@
-// The page is whole without this. This keeps it live: one stream of what changes, and forms that stay where they are.
+// The page works without scripts. This script keeps it live: an event stream of changes, and forms without page loads.
 
-const KEPT = 300; // points of a chart
-const SILENCE = 10_000; // milliseconds after which the line is taken for dead: there is a tick each second
-const PAUSE = 1_500; // milliseconds before connecting again where the browser does not do so by itself
+const MAX_POINTS = 300; // per chart
+const SILENCE_MS = 10_000; // without an event, after which the connection counts as dead: there is a tick each second
+const RECONNECT_MS = 1_500; // before connecting again if the browser does not do so itself
 
 const age = document.getElementById("age");
-let heard = age.dataset.heard; // the id of the last tick
-let told = performance.now(); // when it came
+let lastEventId = age.dataset.lastEventId; // of the last tick
+let receivedAt = performance.now();
 let source = null;
 
 function connect() {
   source?.close();
-  source = new EventSource(`/feed?heard=${encodeURIComponent(heard)}`);
+  source = new EventSource(`/feed?last_event_id=${encodeURIComponent(lastEventId)}`);
   for (const kind of ["snapshot", "delta"]) {
-    source.addEventListener(kind, (event) => take(event.lastEventId, JSON.parse(event.data)));
+    source.addEventListener(kind, (event) => apply(event.lastEventId, JSON.parse(event.data)));
   }
   source.addEventListener("error", () => {
-    sayAge(true);
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, PAUSE);
+    showAge(true);
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RECONNECT_MS);
   });
 }
 
-function take(id, update) {
-  heard = id;
-  told = performance.now();
+function apply(id, update) {
+  lastEventId = id;
+  receivedAt = performance.now();
   for (const [name, html] of Object.entries(update.panels)) {
     const panel = document.getElementById(`panel-${name}`);
     if (panel) Idiomorph.morph(panel, html, { morphStyle: "innerHTML" });
   }
-  charts.take(update.points, update.whole);
-  sayAge(false);
+  charts.append(update.points, update.whole);
+  showAge(false);
   document.dispatchEvent(new CustomEvent("valerix:update", { detail: { id, whole: update.whole, points: update.points } }));
 }
 
-function sayAge(isBroken) {
-  const seconds = Math.round((performance.now() - told) / 1000);
+function showAge(isBroken) {
+  const seconds = Math.round((performance.now() - receivedAt) / 1000);
   const isStale = isBroken || seconds > 3;
-  const says = isStale ? `Reconnecting. This is ${seconds} s old.` : "Live";
-  if (age.textContent !== says) age.textContent = says;
+  const text = isStale ? `Reconnecting. This is ${seconds} s old.` : "Live";
+  if (age.textContent !== text) age.textContent = text;
   age.classList.toggle("stale", isStale);
 }
 
 setInterval(() => {
-  sayAge(source.readyState !== EventSource.OPEN);
-  if (performance.now() - told > SILENCE && source.readyState === EventSource.OPEN) connect();
+  showAge(source.readyState !== EventSource.OPEN);
+  if (performance.now() - receivedAt > SILENCE_MS && source.readyState === EventSource.OPEN) connect();
 }, 1000);
 
 // Charts: columns are the time, the average and percentiles in seconds, orders a second by status, and the queue.
@@ -52,10 +52,10 @@ const charts = {
   columns: Array.from({ length: 9 }, () => []),
   drawn: [],
 
-  take(points, isWhole) {
+  append(points, isWhole) {
     if (isWhole) for (const column of this.columns) column.length = 0;
     for (const point of points) this.columns.forEach((column, index) => column.push(point[index]));
-    for (const column of this.columns) if (column.length > KEPT) column.splice(0, column.length - KEPT);
+    for (const column of this.columns) if (column.length > MAX_POINTS) column.splice(0, column.length - MAX_POINTS);
     for (const { plot, pick } of this.drawn) plot.setData(pick(this.columns));
   },
 
@@ -79,7 +79,7 @@ const charts = {
         { label: "waiting", stroke: c("warn"), fill: c("warn-ground"), width: 2 },
       ], c),
     ].filter(Boolean);
-    this.take([], false);
+    this.append([], false);
   },
 };
 
@@ -128,7 +128,7 @@ document.addEventListener("submit", async (event) => {
     if (answer.status === 401) location.assign("/sign-in");
     else await show(answer, form.dataset.fragment);
   } catch {
-    notice("bad", "The dashboard does not answer. Whether it was done is not known.");
+    notice("bad", "The dashboard does not respond. Whether the action was done is unknown.");
   } finally {
     if (button) {
       button.removeAttribute("aria-disabled");
@@ -143,18 +143,18 @@ async function show(answer, fragment) {
     Idiomorph.morph(document.getElementById(fragment), await answer.text(), { morphStyle: "innerHTML" });
     return;
   }
-  const told = await answer.json();
-  if (told.says) notice(told.mood, told.says);
-  else notice("bad", `${told.title}. ${told.detail}`);
+  const result = await answer.json();
+  if (result.message) notice(result.kind, result.message);
+  else notice("bad", `${result.title}. ${result.detail}`);
 }
 
-function notice(mood, says) {
+function notice(kind, message) {
   const place = document.getElementById("notices");
   place.replaceChildren();
-  if (!says) return;
+  if (!message) return;
   const line = document.createElement("p");
-  line.className = `notice ${mood}`;
-  line.textContent = says;
+  line.className = `notice ${kind}`;
+  line.textContent = message;
   place.append(line);
 }
 

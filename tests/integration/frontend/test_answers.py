@@ -13,7 +13,7 @@ from tests.integration.frontend.test_escaping import ANSWERS, ORDER_ID, hostile
 from tests.integration.frontend.test_hostile import FILLED, FORMS
 from tests.processes import eventually
 
-NONSENSE: dict[str, tuple[int, bytes]] = {
+DECODE_ERRORS: dict[str, tuple[int, bytes]] = {
     "empty": (200, b""),
     "not UTF-8": (200, b'{"orders": [{"item_id": "\xff\xfe\x80"}]}'),
     "nested": (200, b"[" * 100_000),
@@ -62,9 +62,9 @@ async def test_no_answer_of_a_service_is_answered_as_a_bug(
 ) -> None:
     answering, url = service
     dashboard = await asyncio.to_thread(
-        dashboards.start, ORDER_URL=url, INVENTORY_URL=url, WORKER_URL=url, LOOK_EVERY_SECONDS="0.05"
+        dashboards.start, ORDER_URL=url, INVENTORY_URL=url, WORKER_URL=url, REFRESH_INTERVAL_SECONDS="0.05"
     )
-    for name, answer in [("as usual, without zones", None), *NONSENSE.items()]:
+    for name, answer in [("as usual, without zones", None), *DECODE_ERRORS.items()]:
         answering.answer = answer
         wrong = await asyncio.to_thread(_visit, dashboard, answering)
         assert wrong == [], name

@@ -127,7 +127,7 @@ async def test_markup_and_marks_of_direction_from_the_services_are_text_everywhe
 
 def _look(dashboards: Dashboards, url: str, audit: str) -> None:
     dashboard = dashboards.start(
-        AUDIT_COMMAND=audit, ORDER_URL=url, INVENTORY_URL=url, WORKER_URL=url, LOOK_EVERY_SECONDS="0.2"
+        AUDIT_COMMAND=audit, ORDER_URL=url, INVENTORY_URL=url, WORKER_URL=url, REFRESH_INTERVAL_SECONDS="0.2"
     )
     operator = dashboard.operator()
     eventually(lambda: "onerror=alert" in Elements(operator.get("/").text).text)
@@ -141,7 +141,7 @@ def _look(dashboards: Dashboards, url: str, audit: str) -> None:
         told = operator.post(path, data=form, headers={"Accept": "application/json"})
         is_page = told.headers["content-type"].startswith("text/html")
         pages[f"{path} by script"] = told.text if is_page else ""
-        says = "" if is_page else told.json()["says"]
+        says = "" if is_page else told.json()["message"]
         assert UNSEEN.findall(says) == []
     with httpx.stream("GET", f"{dashboard.url}/feed", timeout=10) as feed:
         lines = iter(feed.iter_lines())

@@ -5,7 +5,7 @@ import time
 
 import httpx
 
-from services.frontend.guesses import IN_ALL, PER_ADDRESS
+from services.frontend.guesses import ADDRESS_LIMIT, TOTAL_LIMIT
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, sign_in
 from valerix_cli.local import door
 
@@ -39,16 +39,16 @@ def test_guesses_of_one_address_are_limited_logged_and_counted_and_a_link_still_
     for outcome in ("opened", "refused", "limited"):
         zero = f'dashboard_sign_ins_total{{outcome="{outcome}"}} 0.0'
         assert zero in httpx.get(f"{dashboard.url}/metrics").text, "the first one is an increase, which alerts count"
-    assert guess(attacker, 40) == [403] * PER_ADDRESS + [429] * (40 - PER_ADDRESS)
+    assert guess(attacker, 40) == [403] * ADDRESS_LIMIT + [429] * (40 - ADDRESS_LIMIT)
     for accept in ("text/html", "application/json"):
         limited = sign_in(attacker, PASSWORD, Accept=accept) if accept == "text/html" else _as_json(attacker)
         assert limited.status_code == 429, "the right password is not told from a wrong one"
         assert 1 <= int(limited.headers["retry-after"]) <= 60
     refused = logged(dashboard, "sign-in refused")
-    assert [(line["level"], line["address"]) for line in refused] == [("warning", "127.0.0.1")] * PER_ADDRESS
+    assert [(line["level"], line["address"]) for line in refused] == [("warning", "127.0.0.1")] * ADDRESS_LIMIT
     assert len(logged(dashboard, "sign-in limited")) == 1, "an attacker does not fill the log"
     assert "guess-" not in dashboard.service.log.read_text()
-    assert (count(dashboard, "refused"), count(dashboard, "limited")) == (PER_ADDRESS, 37)
+    assert (count(dashboard, "refused"), count(dashboard, "limited")) == (ADDRESS_LIMIT, 37)
     assert sign_in(dashboard.browser(), door.code(PASSWORD, time.time())).status_code == 303
     assert count(dashboard, "opened") == 1
     assert httpx.get(dashboard.url).status_code == 200
@@ -66,7 +66,7 @@ def test_a_forged_code_is_a_guess_like_any_other(dashboards: Dashboards) -> None
     code = door.code(PASSWORD, time.time())
     wrong = [code[:-1] + ("0" if code[-1] != "0" else "1"), f"9{code}", "-", "9" * 5_000, "a-b-c"]
     found = [sign_in(browser, forged).status_code for forged in [*wrong, "one more"]]
-    assert found == [403] * PER_ADDRESS + [429]
+    assert found == [403] * ADDRESS_LIMIT + [429]
     assert sign_in(browser, code).status_code == 303
 
 
@@ -77,10 +77,10 @@ def test_behind_a_proxy_each_client_has_its_own_limit_and_all_have_one(dashboard
     browser = dashboard.browser()
     found = [
         status
-        for number in range(IN_ALL // PER_ADDRESS + 2)
-        for status in guess(browser, PER_ADDRESS + 1, **{"X-Forwarded-For": f"10.9.9.9, 2001:db8:0:{number}::1"})
+        for number in range(TOTAL_LIMIT // ADDRESS_LIMIT + 2)
+        for status in guess(browser, ADDRESS_LIMIT + 1, **{"X-Forwarded-For": f"10.9.9.9, 2001:db8:0:{number}::1"})
     ]
-    assert found == ([403] * PER_ADDRESS + [429]) * (IN_ALL // PER_ADDRESS) + [429] * 2 * (PER_ADDRESS + 1)
+    assert found == ([403] * ADDRESS_LIMIT + [429]) * (TOTAL_LIMIT // ADDRESS_LIMIT) + [429] * 2 * (ADDRESS_LIMIT + 1)
     stranger = sign_in(dashboard.browser(), PASSWORD, **{"X-Forwarded-For": "192.0.2.2"})
     assert stranger.status_code == 429
     again = sign_in(dashboard.browser(), PASSWORD, **{"X-Forwarded-For": "192.0.2.1"})
@@ -91,6 +91,6 @@ def test_without_a_proxy_no_header_gives_an_address(dashboards: Dashboards) -> N
     dashboard = dashboards.start()
     browser = dashboard.browser()
     spoofed = ["192.0.2.77", "::1", "unknown", "'; DROP", "192.0.2.78, 192.0.2.79", ""]
-    assert len(spoofed) > PER_ADDRESS
+    assert len(spoofed) > ADDRESS_LIMIT
     found = [guess(browser, 1, **{"X-Forwarded-For": one, "Forwarded": f"for={one}"})[0] for one in spoofed]
-    assert found == [403] * PER_ADDRESS + [429]
+    assert found == [403] * ADDRESS_LIMIT + [429]

@@ -14,7 +14,7 @@ from litestar.routes import HTTPRoute
 from services.common.settings import read
 from services.frontend import actions
 from services.frontend.app import build
-from services.frontend.deeds import Wish
+from services.frontend.operator_actions import ChaosForm
 from services.frontend.settings import FrontendSettings
 from tests.integration.frontend.conftest import NOBODY, PASSWORD, Dashboard, form_token, is_operator, sign_in
 from tests.processes import OPERATOR_TOKEN
@@ -76,7 +76,7 @@ WORST = {"not UTF-8", "percent not UTF-8"}
 FORMS: dict[str, type[msgspec.Struct] | None] = {
     "/orders": actions.OrderForm,
     "/restock": actions.RestockForm,
-    "/chaos": Wish,
+    "/chaos": ChaosForm,
     "/chaos/calm": None,
     "/chaos/halt": actions.HaltForm,
     "/breaker": actions.BreakerForm,
@@ -213,7 +213,9 @@ def test_no_path_query_or_body_is_answered_as_a_bug(dashboard: Dashboard, value:
     raw = VALUES[value]
     quoted = b"".join(b"%%%02X" % byte for byte in raw)
     places = [b"/" + quoted, b"/orders/" + quoted, b"/assets/" + quoted, b"/health/" + quoted]
-    places += [path.encode() + b"?" + name + b"=" + quoted for _, path in ROUTES for name in (b"heard", b"code", b"x")]
+    places += [
+        path.encode() + b"?" + name + b"=" + quoted for _, path in ROUTES for name in (b"last_event_id", b"code", b"x")
+    ]
     kinds = [b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"application/json", b"text/x"]
     for place in places:
         assert not is_bug(dashboard.exchange(request("GET", place, b"Accept: text/html"))), place[:100]

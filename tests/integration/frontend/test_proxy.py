@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.frontend.guesses import PER_ADDRESS
+from services.frontend.guesses import ADDRESS_LIMIT
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, is_operator, sign_in
 from tests.processes import eventually
 from valerix_cli.local.ports import free_port
@@ -95,6 +95,6 @@ def test_a_guesser_behind_the_proxy_is_limited_by_each_replica_whatever_it_says_
         form = {"password": "guess", "_csrf_token": form_token(guesser.get("/sign-in").text)}
         found = [
             guesser.post("/sign-in", data=form, headers={"X-Forwarded-For": f"203.0.113.{number}"}).status_code
-            for number in range(4 * PER_ADDRESS)
+            for number in range(4 * ADDRESS_LIMIT)
         ]
-    assert found == [403] * 2 * PER_ADDRESS + [429] * 2 * PER_ADDRESS
+    assert found == [403] * 2 * ADDRESS_LIMIT + [429] * 2 * ADDRESS_LIMIT

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import redis
 
-from services.frontend.ledger import KEY
+from services.frontend.revocations import KEY
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, is_operator, sign_in
 from tests.processes import eventually
 from valerix_cli.local import door

@@ -10,7 +10,7 @@ import pytest
 
 from services.common.redis import FAILURES, BestEffort, Redis, closing, open_redis
 from services.common.settings import read
-from services.frontend.ledger import Ledger
+from services.frontend.revocations import Revocations
 from services.inventory import chaos_store
 from services.inventory.chaos_store import Counts, Report
 from services.inventory.gremlins import ActivationRequest, Hit, build_activation
@@ -68,8 +68,8 @@ async def test_a_session_goes_on_whatever_redis_says_was_signed_out(
     strange: StrangeRedis, redis: Redis, what: str
 ) -> None:
     strange.answer = ANSWERS[what]
-    ledger = Ledger(BestEffort(redis), 60)
-    await ledger.exchange()
+    ledger = Revocations(BestEffort(redis), 60)
+    await ledger.sync()
     assert ledger.accepts(ledger.generation, "session")
 
 

@@ -58,8 +58,10 @@ def test_the_screen_and_the_dashboard_say_it_too() -> None:
     assert "nothing to compare" in str(draw(audit(EMPTY, orders=0), room))
     assert "clean" in str(draw(audit(HELD), room))
     rules: list[wire.Invariant] = []
-    assert actions._of_audit(wire.Audit("clean", NOW, 0.4, rules, without_orders=True)).says.startswith("Nothing")  # noqa: SLF001 - a sentence of the page
-    assert actions._of_audit(wire.Audit("clean", NOW, 0.4, rules)).mood == "good"  # noqa: SLF001 - the same
+    assert actions._audit_notice(wire.Audit("clean", NOW, 0.4, rules, without_orders=True)).message.startswith(  # noqa: SLF001 - a sentence of the page
+        "Nothing"
+    )
+    assert actions._audit_notice(wire.Audit("clean", NOW, 0.4, rules)).kind == "good"  # noqa: SLF001 - the same
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from litestar.routes import HTTPRoute
 
 from services.common.rate_limit import LOCAL_CLIENTS, LocalRateLimit, client_address, limited, public
 from services.common.refusals import RateLimited
-from services.frontend.signing import signed_in
+from services.frontend.sign_in import sign_in_required
 from tests.unit.common.services import Endpoint, application, build, endpoints
 
 
@@ -110,7 +110,7 @@ def test_every_endpoint_is_limited_or_for_holders_of_a_token_or_exempt_for_a_rea
         for method in handlers
         if method == endpoint.method
     ]
-    protect = {public, limited, signed_in}
+    protect = {public, limited, sign_in_required}
     is_protected = any(guard in protect or guard.__qualname__.startswith("only.") for guard in handler.resolve_guards())
     exempt = endpoint.template in EXEMPT or endpoint.template.startswith("/assets/")
     assert is_protected != exempt

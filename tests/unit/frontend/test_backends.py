@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from services.common.http import open_session
 from services.frontend import backends
-from services.frontend.backends import Answer, Backend, Refused, Unanswered, decode
+from services.frontend.backends import Backend, NoResponse, Refused, ServiceResponse, decode
 from services.frontend.wire import OrderEvents, Queue
 from valerix_cli.local.ports import free_port
 
@@ -80,16 +80,16 @@ async def test_a_replica_that_is_gone_is_passed_over_and_the_one_that_answered_i
 async def test_a_request_that_may_have_arrived_is_not_sent_to_another_replica() -> None:
     first, second = Replica(), Replica()
     async with first.serving() as one, second.serving() as two, backend(one, two) as orders:
-        with pytest.raises(Unanswered, match="orders: the connection broke before there was an answer"):
-            await orders.ask("POST", "/broken")
+        with pytest.raises(NoResponse, match="orders: the connection closed before a response"):
+            await orders.request("POST", "/broken")
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
 async def test_a_replica_that_is_frozen_is_not_asked_first_again() -> None:
     frozen, other = Replica(), Replica()
     async with frozen.serving() as one, other.serving() as two, backend(one, two) as orders:
-        with pytest.raises(Unanswered, match="no answer"):
-            await orders.ask("GET", "/slow", limit=0.1)
+        with pytest.raises(NoResponse, match="no response"):
+            await orders.request("GET", "/slow", limit=0.1)
         assert (await orders.get("/queue", Queue)).depth == 3
     assert (len(frozen.asked), len(other.asked)) == (1, 1)
 
@@ -100,33 +100,33 @@ async def test_whatever_the_client_raises_is_no_answer(monkeypatch: pytest.Monke
 
     async with backend("http://127.0.0.1:1") as orders:
         monkeypatch.setattr(aiohttp.ClientSession, "_request", broken)
-        with pytest.raises(Unanswered, match="the connection broke"):
-            await orders.ask("GET", "/queue")
+        with pytest.raises(NoResponse, match="the connection closed"):
+            await orders.request("GET", "/queue")
 
 
 async def test_why_there_is_no_answer_is_said() -> None:
     replica = Replica()
     async with backend(f"http://127.0.0.1:{free_port()}") as orders:
-        with pytest.raises(Unanswered, match="orders: nobody listens"):
-            await orders.ask("GET", "/queue")
+        with pytest.raises(NoResponse, match="orders: connection refused"):
+            await orders.request("GET", "/queue")
     async with replica.serving() as url, backend(url) as orders:
-        with pytest.raises(Unanswered, match=r"orders: no answer within 0\.1 s"):
-            await orders.ask("GET", "/slow", limit=0.1)
+        with pytest.raises(NoResponse, match=r"orders: no response within 0\.1 s"):
+            await orders.request("GET", "/slow", limit=0.1)
 
 
 async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understood() -> None:
     replica = Replica()
     async with replica.serving() as url, backend(url) as orders:
         with pytest.raises(Refused, match="Lift it") as refused:
-            decode(await orders.ask("POST", "/no", json={}), Queue)
+            decode(await orders.request("POST", "/no", json={}), Queue)
         assert refused.value.problem.slug == "chaos-halted"
-        with pytest.raises(Unanswered, match="answered 502"):
+        with pytest.raises(NoResponse, match="the response with status 502"):
             await orders.get("/elsewhere", Queue)
 
 
 async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the pods of a cluster come and go: they are looked up anew every few seconds."""
-    monkeypatch.setattr(backends, "LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr(backends, "DNS_REFRESH_INTERVAL", 0.0)
     known = {"order-pods": ["10.0.0.2", "10.0.0.1"], "alone": ["10.0.0.9"], "six": ["fd00::2", "fd00::1"]}
 
     async def resolve(host: str) -> list[str]:
@@ -146,7 +146,7 @@ async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypat
 
 
 async def test_replicas_that_cannot_be_looked_up_are_those_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr(backends, "DNS_REFRESH_INTERVAL", 0.0)
     answers = iter([["10.0.0.1", "10.0.0.2"]])
 
     async def resolve(_: str) -> list[str]:
@@ -184,5 +184,5 @@ async def test_this_machine_is_one_replica_by_whatever_name() -> None:
     ],
 )
 def test_what_makes_no_sense_is_no_answer(status: int, content: bytes, kind: Any) -> None:
-    with pytest.raises(Unanswered, match=f"answered {status} in a way that was not understood"):
-        decode(Answer(status, {}, content, 1.0), kind)
+    with pytest.raises(NoResponse, match=f"the response with status {status} was not understood"):
+        decode(ServiceResponse(status, {}, content, 1.0), kind)

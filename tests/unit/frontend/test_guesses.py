@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.frontend.guesses import FRIENDS, IN_ALL, PER_ADDRESS, WINDOW, Guesses
+from services.frontend.guesses import ADDRESS_LIMIT, MAX_TRUSTED, TOTAL_LIMIT, WINDOW, Guesses
 
 
 class Clock:
@@ -24,7 +24,7 @@ def guesses(clock: Clock) -> Guesses:
 
 def spend(guesses: Guesses, *addresses: str) -> None:
     for address in addresses:
-        for _ in range(PER_ADDRESS):
+        for _ in range(ADDRESS_LIMIT):
             assert guesses.wait(address) == 0
             guesses.wrong(address)
 
@@ -40,7 +40,7 @@ def test_an_address_waits_until_its_oldest_guess_is_a_minute_old(guesses: Guesse
 
 def test_all_together_wait_but_for_who_signed_in_before(guesses: Guesses, clock: Clock) -> None:
     guesses.right("198.51.100.7")
-    spend(guesses, *(f"192.0.2.{number}" for number in range(IN_ALL // PER_ADDRESS)))
+    spend(guesses, *(f"192.0.2.{number}" for number in range(TOTAL_LIMIT // ADDRESS_LIMIT)))
     assert guesses.wait("203.0.113.9") == WINDOW
     spend(guesses, "198.51.100.7")
     assert guesses.wait("198.51.100.7") == WINDOW
@@ -49,18 +49,18 @@ def test_all_together_wait_but_for_who_signed_in_before(guesses: Guesses, clock:
 
 
 def test_what_is_remembered_has_an_end(guesses: Guesses, clock: Clock) -> None:
-    for number in range(3 * FRIENDS):
+    for number in range(3 * MAX_TRUSTED):
         guesses.right(f"2001:db8:0:{number:x}::1")
         guesses.wrong(f"2001:db8:0:{number:x}::1")
     remembered = vars(guesses)
-    assert len(remembered["_friends"]) == FRIENDS
-    assert len(remembered["_wrong"]) <= IN_ALL + FRIENDS
+    assert len(remembered["_trusted"]) == MAX_TRUSTED
+    assert len(remembered["_wrong"]) <= TOTAL_LIMIT + MAX_TRUSTED
     clock.now += WINDOW
     assert guesses.wait("192.0.2.1") == 0
     assert len(remembered["_wrong"]) == 0
 
 
 def test_a_refusal_is_news_once_in_a_window(guesses: Guesses, clock: Clock) -> None:
-    assert [guesses.is_news(), guesses.is_news()] == [True, False]
+    assert [guesses.should_log(), guesses.should_log()] == [True, False]
     clock.now += WINDOW
-    assert guesses.is_news()
+    assert guesses.should_log()

@@ -1,10 +1,10 @@
-"""Cookies that carry sessions, and the ledger that ends them."""
+"""Cookies that carry sessions, and the revocations that ends them."""
 
 import pytest
 
-from services.frontend.ledger import MOST, Ledger
-from services.frontend.sessions import LASTS, ROOM, Session, Sessions
-from services.frontend.signing import key_of
+from services.frontend.revocations import MAX_ENTRIES, Revocations
+from services.frontend.sessions import MAX_COOKIE_BYTES, SESSION_SECONDS, Session, Sessions
+from services.frontend.sign_in import key_of
 
 KEY = key_of("p-93be07d1c6a8f245")
 NOW = 1_790_000_000.0
@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sessions(clock: Clock) -> Sessions:
-    return Sessions(KEY, Ledger(None, LASTS, clock=clock), is_secure=False, clock=clock)
+    return Sessions(KEY, Revocations(None, SESSION_SECONDS, clock=clock), is_secure=False, clock=clock)
 
 
 def cookie(sessions: Sessions, session: Session) -> bytes:
@@ -33,22 +33,22 @@ def cookie(sessions: Sessions, session: Session) -> bytes:
 
 def test_a_session_ends_however_much_it_is_used(sessions: Sessions, clock: Clock) -> None:
     said = cookie(sessions, sessions.new(operator=True))
-    while clock.now < NOW + LASTS:
+    while clock.now < NOW + SESSION_SECONDS:
         found = sessions.read([said])
         assert found is not None
         assert found.is_operator
         said = cookie(sessions, found)
-        clock.now += LASTS / 10
+        clock.now += SESSION_SECONDS / 10
     assert sessions.read([said]) is None
 
 
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
 async def test_a_clock_that_jumps_and_returns_revives_no_session(sessions: Sessions, clock: Clock, jump: float) -> None:
     ended, kept = sessions.new(operator=True), sessions.new(operator=True)
-    await sessions.ledger.end_session(ended.id, ended.ends)
+    await sessions.revocations.revoke_session(ended.id, ended.ends)
     for now in (NOW + jump, NOW):
         clock.now = now
-        await sessions.ledger.exchange()
+        await sessions.revocations.sync()
         assert sessions.read([cookie(sessions, ended)]) is None
     assert sessions.read([cookie(sessions, kept)]) is not None
 
@@ -76,26 +76,26 @@ def test_of_several_cookies_an_operators_counts_then_any_that_is_good(sessions: 
 
 def test_what_is_too_much_for_a_cookie_is_left_out_of_it(sessions: Sessions) -> None:
     session = sessions.new(operator=True)
-    session.kept["sent"] = "x" * 10_000
+    session.data["sent"] = "x" * 10_000
     said = cookie(sessions, session)
-    assert len(said) < ROOM
+    assert len(said) < MAX_COOKIE_BYTES
     found = sessions.read([said])
     assert found is not None
-    assert (found.id, found.kept) == (session.id, {})
+    assert (found.id, found.data) == (session.id, {})
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_the_cookie_is_strict_bounded_and_named_after_the_password_alone(clock: Clock, *, is_secure: bool) -> None:
-    ledger = Ledger(None, LASTS, clock=clock)
-    replicas = [Sessions(KEY, ledger, is_secure=is_secure, clock=clock) for _ in range(2)]
-    other = Sessions(key_of("p-of-another-platform"), ledger, is_secure=is_secure, clock=clock)
+    revocations = Revocations(None, SESSION_SECONDS, clock=clock)
+    replicas = [Sessions(KEY, revocations, is_secure=is_secure, clock=clock) for _ in range(2)]
+    other = Sessions(key_of("p-of-another-platform"), revocations, is_secure=is_secure, clock=clock)
     assert replicas[0].name == replicas[1].name != other.name
     assert replicas[0].name.startswith(b"__Host-valerix-" if is_secure else b"valerix-")
     for header in (replicas[0].set_cookie(replicas[0].new()), replicas[0].clear_cookie()):
         attributes = header.decode().split("; ")[1:]
         assert {"Path=/", "HttpOnly", "SameSite=Strict"} <= {*attributes}
         assert ("Secure" in attributes) is is_secure
-        assert attributes[-1] in {f"Max-Age={LASTS}", "Max-Age=0"}
+        assert attributes[-1] in {f"Max-Age={SESSION_SECONDS}", "Max-Age=0"}
         assert "Domain" not in header.decode()
 
 
@@ -109,18 +109,20 @@ def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
 
 def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(clock: Clock) -> None:
     """It cannot know who signed out there."""
-    here, there = (Sessions(KEY, Ledger(None, LASTS, clock=clock), is_secure=False, clock=clock) for _ in range(2))
+    here, there = (
+        Sessions(KEY, Revocations(None, SESSION_SECONDS, clock=clock), is_secure=False, clock=clock) for _ in range(2)
+    )
     assert there.read([cookie(here, here.new(operator=True))]) is None
     assert there.read([cookie(here, here.new())]) is not None
 
 
 async def test_what_others_write_to_redis_fills_no_memory(clock: Clock) -> None:
     """Entries without an end, without meaning, or without number."""
-    ledger = Ledger(None, LASTS, clock=clock)
-    ledger.learn(b"session:for-ever", "inf")
-    ledger.learn(b"\xff\xfe", NOW + 1)
-    for number in range(2 * MOST):
-        ledger.learn(f"session:{number}".encode(), NOW + 60)
-    assert len(vars(ledger)["_ends"]) <= MOST
-    await ledger.end_session("mine", NOW + 60)
-    assert not ledger.accepts(ledger.generation, "mine")
+    revocations = Revocations(None, SESSION_SECONDS, clock=clock)
+    revocations.learn(b"session:for-ever", "inf")
+    revocations.learn(b"\xff\xfe", NOW + 1)
+    for number in range(2 * MAX_ENTRIES):
+        revocations.learn(f"session:{number}".encode(), NOW + 60)
+    assert len(vars(revocations)["_ends"]) <= MAX_ENTRIES
+    await revocations.revoke_session("mine", NOW + 60)
+    assert not revocations.accepts(revocations.generation, "mine")

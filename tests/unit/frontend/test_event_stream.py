@@ -1,4 +1,4 @@
-"""The feed: whoever says what was heard last is told all that has changed since, once."""
+"""A client that sends its last event id receives all that has changed since, once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.frontend import feed as feeds
-from services.frontend.feed import KEPT, Feed
+from services.frontend import event_stream
+from services.frontend.event_stream import MAX_POINTS, EventStream
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -39,9 +39,9 @@ async def told(follower: AsyncIterator[bytes]) -> Told:
 
 
 async def test_who_comes_first_is_told_everything_and_then_what_changes() -> None:
-    feed = Feed()
+    feed = EventStream()
     feed.publish(AT, {"queue": "none", "stock": "ten"}, (1.0,))
-    follower = feed.follow(None)
+    follower = feed.subscribe(None)
     first = await told(follower)
     assert (first.kind, first.whole, first.panels, first.points) == (
         "snapshot",
@@ -55,73 +55,73 @@ async def test_who_comes_first_is_told_everything_and_then_what_changes() -> Non
 
 
 async def test_who_comes_back_is_told_what_was_missed_once() -> None:
-    feed = Feed()
+    feed = EventStream()
     for number in range(5):
         feed.publish(AT, {"queue": str(number), "stock": "ten"}, (float(number),))
-    heard = (await told(feed.follow(None))).id
+    last_event_id = (await told(feed.subscribe(None))).id
     for number in range(5, 9):
         feed.publish(AT, {"queue": str(number), "stock": "ten"}, (float(number),))
-    missed = await told(feed.follow(heard))
+    missed = await told(feed.subscribe(last_event_id))
     assert (missed.kind, missed.panels, missed.points) == ("delta", {"queue": "8"}, [[5.0], [6.0], [7.0], [8.0]])
     assert missed.id == feed.last
 
 
 async def test_who_was_away_for_longer_than_the_charts_show_begins_anew() -> None:
-    feed = Feed()
+    feed = EventStream()
     feed.publish(AT, {}, (0.0,))
-    heard = (await told(feed.follow(None))).id
-    for number in range(KEPT + 1):
+    last_event_id = (await told(feed.subscribe(None))).id
+    for number in range(MAX_POINTS + 1):
         feed.publish(AT, {}, (float(number),))
-    missed = await told(feed.follow(heard))
-    assert (missed.kind, len(missed.points)) == ("snapshot", KEPT)
+    missed = await told(feed.subscribe(last_event_id))
+    assert (missed.kind, len(missed.points)) == ("snapshot", MAX_POINTS)
 
 
-@pytest.mark.parametrize("heard", ["of-another", "another-7", "", "x", "-1", "mine-999999", "mine-²"])
-async def test_what_another_process_said_means_nothing_here(heard: str) -> None:
-    feed = Feed("mine")
+@pytest.mark.parametrize("last_event_id", ["of-another", "another-7", "", "x", "-1", "mine-999999", "mine-²"])
+async def test_what_another_process_said_means_nothing_here(last_event_id: str) -> None:
+    feed = EventStream("mine")
     feed.publish(AT, {"queue": "none"}, (1.0,))
-    assert (await told(feed.follow(heard))).whole
+    assert (await told(feed.subscribe(last_event_id))).whole
 
 
 async def test_what_is_shown_between_two_looks_adds_no_point() -> None:
-    feed = Feed()
+    feed = EventStream()
     feed.publish(AT, {"audit": "-"}, (1.0,))
-    follower = feed.follow(feed.last)
-    feed.amend(AT, {"audit": "clean"})
+    follower = feed.subscribe(feed.last)
+    feed.publish_panels(AT, {"audit": "clean"})
     amended = await told(follower)
     assert (amended.panels, amended.points) == ({"audit": "clean"}, [])
 
 
 async def test_each_message_is_made_once_however_many_follow() -> None:
-    feed = Feed()
+    feed = EventStream()
     feed.publish(AT, {"queue": "none"}, (1.0,))
-    followers = [feed.follow(None) for _ in range(50)]
+    followers = [feed.subscribe(None) for _ in range(50)]
     for follower in followers:
         await anext(follower)  # how soon to come back
     messages = {id(await anext(follower)) for follower in followers}
-    assert (len(messages), feed.watching) == (1, 50)
+    assert (len(messages), feed.subscribers) == (1, 50)
 
 
 async def test_who_goes_is_no_longer_counted() -> None:
-    feed = Feed()
-    follower = feed.follow(None)
+    feed = EventStream()
+    follower = feed.subscribe(None)
     await anext(follower)
-    assert feed.watching == 1
+    assert feed.subscribers == 1
     await follower.aclose()  # type: ignore[attr-defined]  # it is a generator
-    assert feed.watching == 0
+    assert feed.subscribers == 0
 
 
 async def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "HEARTBEAT", 0.01)
-    follower = Feed().follow(None)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_INTERVAL", 0.01)
+    follower = EventStream().subscribe(None)
     assert (await anext(follower)).startswith(b"retry: ")
     assert (await asyncio.wait_for(anext(follower), 5)).startswith(b":")
 
 
 async def test_closing_ends_what_everybody_follows() -> None:
-    feed = Feed()
+    feed = EventStream()
     feed.publish(AT, {}, (1.0,))
-    follower = feed.follow(feed.last)
+    follower = feed.subscribe(feed.last)
     await anext(follower)
     ending = asyncio.ensure_future(anext(follower, b"the end"))
     await asyncio.sleep(0)
