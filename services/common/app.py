@@ -1,4 +1,4 @@
-"""The parts that each service's Litestar application has in common."""
+"""The common parts of each service's Litestar application."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,8 +10,8 @@ from litestar.config.app import AppConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
-from services.common import body, openapi, problems
-from services.common.telemetry import metrics
+from services.common import openapi, problems, request_body
+from services.common.metrics import get_metrics
 
 VERSION = metadata.version("valerix")
 
@@ -25,14 +25,14 @@ def build_app(
     state: dict[str, Any],
     **more: Any,
 ) -> Litestar:
-    """A Litestar application that reports, refuses and fails as all our services do, but for what `more` says of it."""
+    """Build a Litestar app with the shared error handling and metrics; `more` overrides Litestar arguments."""
     config = AppConfig()
     config.state.update(state)
     usual: dict[str, Any] = {"exception_handlers": problems.EXCEPTION_HANDLERS}
     return Litestar(
-        route_handlers=[metrics, *handlers],
+        route_handlers=[get_metrics, *handlers],
         lifespan=list(lifespan),
-        request_max_body_size=body.LIMIT,
+        request_max_body_size=request_body.MAX_BYTES,
         openapi_config=OpenAPIConfig(title=title, version=VERSION, path="/schema", render_plugins=[openapi.Document()]),
         state=config.state,
         logging_config=None,

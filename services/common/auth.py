@@ -13,7 +13,7 @@ from services.common.settings import ServiceSettings
 
 AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 Guard: TypeAlias = Callable[[AnyConnection, BaseRouteHandler], Awaitable[None]]
-"""Always asynchronous: Litestar has one that is not wait for a thread of its own, at each request."""
+"""Guards must be async: Litestar runs sync guards in a thread per request."""
 
 
 class Level(enum.Enum):

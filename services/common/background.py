@@ -1,4 +1,4 @@
-"""Work that a process does beside its requests, and that must outlive any one failure."""
+"""Background tasks that survive failures."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-ASK_AGAIN = 0.2  # seconds
+CANCEL_RETRY = 0.2  # seconds
 
 UNHANDLED = Counter("unhandled_errors_total", "Errors that nothing handles: bugs, with their tracebacks in the log")
 
@@ -43,8 +43,8 @@ def _report_failure(task: "asyncio.Task[Any]") -> None:
         log.error("unhandled error", where=f"task {task.get_coro()!r}", exc_info=error)
 
 
-async def forever(what: str, step: Callable[[], Awaitable[None]], every: float) -> None:
-    """Run `step` again and again, `every` seconds after it ended. A bug in it is logged and does not end it."""
+async def run_periodically(what: str, step: Callable[[], Awaitable[None]], every: float) -> None:
+    """Run `step` periodically, `every` seconds after it ended. An exception is logged and does not stop it."""
     while True:
         try:
             await step()
@@ -54,11 +54,11 @@ async def forever(what: str, step: Callable[[], Awaitable[None]], every: float) 
 
 
 @contextlib.asynccontextmanager
-async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do `work` beside what happens in the block, and end it on leaving.
+async def background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` in tasks during the block, and cancel them on exit.
 
-    A library may swallow a cancellation (redis-py does, when it comes as its own time limit ends), so each is asked
-    to end until it has.
+    A library may swallow a cancellation (redis-py does if it coincides with its own timeout), so tasks are cancelled
+    repeatedly until they end.
     """
     pending = {spawn(each) for each in work}
     try:
@@ -67,4 +67,4 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         while pending:
             for task in pending:
                 task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=ASK_AGAIN)
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_RETRY)

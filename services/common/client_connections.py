@@ -1,7 +1,7 @@
-"""All connections of one process: how many there may be, and how long each may take.
+"""Limits the number of client connections and the time that each may take.
 
-There is no timer per connection: a sweep twice a second sees which have stayed as they were. So a limit ends a
-connection up to a second late, never early, and time in which the whole process stood still does not count.
+There is no timer per connection: a sweep twice a second finds those that have not changed. A limit therefore ends a
+connection up to a second late, never early, and time in which the process was stopped does not count.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from services.common import messages
+from services.common.http_protocol import HttpProtocol
 from services.common.messages import RequestTimeout, TooManyConnections
-from services.common.protocol import Protocol
 
 log = structlog.get_logger()
 
@@ -54,24 +54,23 @@ def allowed(wanted: int) -> int:
 
 
 class ClientConnections:
-    """Admits at most `limit` connections; where one more arrives, a silent or an idle one is closed for it.
+    """Admits at most `limit` connections; for one more, a silent or idle one is closed.
 
-    Up to `SPARE` more are read up to their first head, so that health is answered, and everything else with a 503 that
-    its client can read.
+    Up to `SPARE` more are read up to their first head: health and metrics are served, everything else gets a 503.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._open: set[Protocol] = set()
-        self._silent: dict[Protocol, float] = {}  # since when, the oldest first
-        self._idle: list[Protocol] = []  # at the latest sweep, the one that was idle for longest last
+        self._open: set[HttpProtocol] = set()
+        self._silent: dict[HttpProtocol, float] = {}  # since when, the oldest first
+        self._idle: list[HttpProtocol] = []  # at the latest sweep, the one that was idle for longest last
         self._refused = 0  # since that was logged
         self._logged = 0.0
         self._swept: float | None = None
         OPEN.set_function(lambda: len(self._open))
 
-    def admit(self, new: Protocol) -> None:
-        """Take a new connection in, or refuse it."""
+    def admit(self, new: HttpProtocol) -> None:
+        """Admit or refuse a new connection."""
         if len(self._open) >= self.limit + SPARE and not self._make_room():
             self._refuse(new)
             return
@@ -79,7 +78,7 @@ class ClientConnections:
         self._open.add(new)
         self._silent[new] = new.loop.time()
 
-    def hear(self, spoken: Protocol) -> None:
+    def hear(self, spoken: HttpProtocol) -> None:
         """Note that a connection has brought a head. Raises TooManyConnections if there is no room for it."""
         self._silent.pop(spoken, None)
         spoken.is_silent = False
@@ -89,7 +88,7 @@ class ClientConnections:
             self._count("limit")
             raise TooManyConnections("Try again in a moment", retry_after=1)
 
-    def forget(self, gone: Protocol) -> None:
+    def forget(self, gone: HttpProtocol) -> None:
         self._open.discard(gone)
         self._silent.pop(gone, None)
 
@@ -100,7 +99,7 @@ class ClientConnections:
             self.sweep(asyncio.get_running_loop().time())
 
     def sweep(self, now: float) -> None:
-        """End what is over its limit. To be called every `SWEEP_EVERY` seconds; `now` is the loop's time."""
+        """Close connections over a time limit. Call it every `SWEEP_EVERY` seconds; `now` is the loop's time."""
         passed = min(now - (self._swept or now), 2 * SWEEP_EVERY)  # longer was a standstill of our own
         self._swept = now
         idle = []
@@ -120,7 +119,7 @@ class ClientConnections:
             self._log(now)
 
     def _make_room(self) -> bool:
-        """Close the oldest silent connection, else the one that is idle for longest; false where there is neither."""
+        """Close the oldest silent connection, else the longest idle one. Returns False if there is neither."""
         oldest = next(iter(self._silent), None)
         if oldest is not None and oldest.loop.time() - self._silent[oldest] >= SILENCE:
             self._evict(oldest, "silent")
@@ -132,12 +131,12 @@ class ClientConnections:
                 return True
         return False
 
-    def _evict(self, one: Protocol, reason: str) -> None:
+    def _evict(self, one: HttpProtocol, reason: str) -> None:
         self.forget(one)  # now, not once it is closed: more may arrive in the same turn of the loop
         self._count(reason)
         one.transport.close()
 
-    def _refuse(self, new: Protocol) -> None:
+    def _refuse(self, new: HttpProtocol) -> None:
         self._count("limit")
         new.is_ending = True
         refusal = TooManyConnections("Try again in a moment", retry_after=1)
@@ -160,8 +159,8 @@ class ClientConnections:
             self._refused = 0
 
 
-def _state(one: Protocol) -> tuple[str | int, ...]:
-    """Return what the client is to do now, and what changes when it does some of it."""
+def _state(one: HttpProtocol) -> tuple[str | int, ...]:
+    """Return what the client has to do next, with values that change when it makes progress."""
     if one.is_lingering:
         return ("linger",)
     if unsent := one.transport.get_write_buffer_size():
@@ -175,7 +174,7 @@ def _state(one: Protocol) -> tuple[str | int, ...]:
     return ("idle", one.heads) if one.is_idle else ("answer",)
 
 
-def _time_out(one: Protocol, kind: str) -> None:
+def _time_out(one: HttpProtocol, kind: str) -> None:
     TIMEOUTS.labels(kind).inc()
     if kind == "body" or (kind == "head" and one.in_head):
         one.refuse(RequestTimeout("The client took too long to send its request"))
@@ -186,7 +185,7 @@ def _time_out(one: Protocol, kind: str) -> None:
 
 
 def _has_descriptors() -> bool:
-    """Whether this process can open one more file. Where it cannot, libuv closes new connections without a word."""
+    """Return whether this process can open one more file. If not, libuv closes new connections silently."""
     try:
         os.close(os.open("/", os.O_RDONLY))
     except OSError as error:

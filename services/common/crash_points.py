@@ -11,15 +11,15 @@ import msgspec
 from services.common.settings import ServiceSettings, SettingsError
 
 
-class _Strike(msgspec.Struct):
-    """Where, by what, and on which pass from now."""
+class _Armed(msgspec.Struct):
+    """The armed crash point, its signal, and the number of passes until it fires."""
 
     at: str
     signal: signal.Signals
     due_in: int
 
 
-_armed: _Strike | None = None
+_armed: _Armed | None = None
 
 
 def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
@@ -31,11 +31,11 @@ def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
     if name is not None and name not in known:
         raise SettingsError(f"VALERIX_CRASH_AT: no crash point {name!r} here; there are {', '.join(sorted(known))}")
     number = signal.SIGSTOP if settings.crash_signal == "stop" else signal.SIGKILL
-    _armed = None if name is None else _Strike(name, number, settings.crash_skip + 1)
+    _armed = None if name is None else _Armed(name, number, settings.crash_skip + 1)
 
 
 def is_armed() -> bool:
-    """Whether there is one: then steps are taken one by one, so that there is something between them."""
+    """Return whether a crash point is armed; then batches are processed step by step."""
     return _armed is not None
 
 

@@ -1,4 +1,4 @@
-"""Failures of what a process depends on: counted by kind, and logged without a flood."""
+"""Counts failures of dependencies by kind, and logs them at a limited rate."""
 
 import time
 

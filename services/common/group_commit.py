@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from prometheus_client import Histogram
 
-from services.common import context, tracing
+from services.common import request_context, tracing
 from services.common.background import spawn
 
 log = structlog.get_logger()
@@ -32,16 +32,16 @@ BATCH_SIZE = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
-LIMIT = 128
-"""Items of a batch. Those who were answered together come back together, and two such crowds that take turns keep
-more of a machine busy than one that is twice as large."""
+MAX_BATCH = 128
+"""Maximum batch size. Callers released together return together; two alternating batches use the CPU better than one
+twice as large."""
 
-LOOKS = 10
-"""At those who wait, within the time that one may: so that it is not long before who no longer waits is let go."""
+TIMEOUT_CHECKS = 10
+"""Timeout checks per timeout period."""
 
 
-class Flushed(msgspec.Struct, Generic[R], frozen=True):
-    """The results of a batch, given out at once, and what its lane waits for before it takes the next batch."""
+class BatchResult(msgspec.Struct, Generic[R], frozen=True):
+    """The results of a batch, which are delivered at once, and what to await before the next batch."""
 
     results: list[R]
     free: Awaitable[object]
@@ -50,30 +50,30 @@ class Flushed(msgspec.Struct, Generic[R], frozen=True):
 class GroupCommit(Generic[T, R]):
     """Collects items into batches and hands each submitter the result of its own item.
 
-    `flush` takes a batch and returns one result per item, in order. Up to `lanes` flushes run at once.
+    `flush` takes a batch and returns one result per item, in order. Up to `max_in_flight` flushes run at once.
     When a batch of several fails, each item is tried alone, so that one bad item fails alone; unless the
     failure is one of `outages`, where trying again would only multiply the wait. A result that takes longer than
-    `patience` seconds becomes a TimeoutError; its item may still be flushed.
+    `timeout` seconds becomes a TimeoutError; its item may still be flushed.
     """
 
     def __init__(
         self,
         step: str,
-        flush: Callable[[list[T]], Awaitable[list[R] | Flushed[R]]],
+        flush: Callable[[list[T]], Awaitable[list[R] | BatchResult[R]]],
         *,
-        lanes: int = 1,
-        limit: int = LIMIT,
+        max_in_flight: int = 1,
+        limit: int = MAX_BATCH,
         outages: tuple[type[Exception], ...] = (),
-        patience: float | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._flush = flush
-        self._lanes = lanes
+        self._max_in_flight = max_in_flight
         self._limit = limit
         self._outages = outages
-        self._patience = patience
+        self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it is a system call, for each item
         self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of what was submitted lately, oldest first
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
         self._waiting: deque[_Entry[T, R]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._step = step
@@ -86,12 +86,12 @@ class GroupCommit(Generic[T, R]):
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((item, result, context.traceparent.get() if tracing.is_on() else None))
-        if self._patience is not None:
-            self._deadlines.append((loop.time() + self._patience, result))
-            if self._next_look is None:
-                self._give_up(self._patience)
-        if len(self._running) < self._lanes:
+        self._waiting.append((item, result, request_context.traceparent.get() if tracing.is_on() else None))
+        if self._timeout is not None:
+            self._deadlines.append((loop.time() + self._timeout, result))
+            if self._next_check is None:
+                self._expire(self._timeout)
+        if len(self._running) < self._max_in_flight:
             # A context of its own: a flush works for many requests, and speaks for none of them in the log.
             self._running.add(spawn(self._drain(), context=contextvars.Context()))
         return result
@@ -101,19 +101,19 @@ class GroupCommit(Generic[T, R]):
         while self._running:
             await asyncio.wait(self._running)
 
-    def _give_up(self, patience: float) -> None:
-        """Tell those who have waited too long, and look again while anybody waits.
+    def _expire(self, timeout: float) -> None:
+        """Fail the items that waited too long, and check again while any wait.
 
-        One timer for all: one each would cost more than all else that an item is put through here.
+        One timer serves all items; a timer for each would cost more than the rest of this class.
         """
-        loop, self._next_look = asyncio.get_running_loop(), None
+        loop, self._next_check = asyncio.get_running_loop(), None
         now = loop.time()
         while self._deadlines:
             deadline, result = self._deadlines[0]
             if not result.done():
                 if deadline > now:
-                    look_at = min(deadline, now + patience / LOOKS)
-                    self._next_look = loop.call_at(look_at, self._give_up, patience)
+                    check_at = min(deadline, now + timeout / TIMEOUT_CHECKS)
+                    self._next_check = loop.call_at(check_at, self._expire, timeout)
                     return
                 _fail(result, TimeoutError())
             self._deadlines.popleft()
@@ -124,7 +124,7 @@ class GroupCommit(Generic[T, R]):
         assert lane is not None  # noqa: S101 - a lane is a task # nosec B101
         batch: list[_Entry[T, R]] = []
         try:
-            while batch := await self._gather():
+            while batch := await self._collect():
                 self._size.observe(len(batch))
                 if tracing.is_on():
                     await self._settle_traced(batch)
@@ -135,7 +135,7 @@ class GroupCommit(Generic[T, R]):
             for _, future, _ in batch:  # empty unless the lane was cancelled: then so are those who wait for it
                 future.cancel()
 
-    async def _gather(self) -> list[_Entry[T, R]]:
+    async def _collect(self) -> list[_Entry[T, R]]:
         """Take what waits, once a pass of the loop has brought nothing more to it.
 
         Who was answered together comes back together, but over several passes; each batch costs as much as many items.
@@ -144,9 +144,9 @@ class GroupCommit(Generic[T, R]):
         while seen < len(self._waiting) < self._limit:
             seen = len(self._waiting)
             await asyncio.sleep(0)
-        return self._take()
+        return self._pop_batch()
 
-    def _take(self) -> list[_Entry[T, R]]:
+    def _pop_batch(self) -> list[_Entry[T, R]]:
         batch: list[_Entry[T, R]] = []
         while self._waiting and len(batch) < self._limit:
             entry = self._waiting.popleft()
@@ -158,13 +158,13 @@ class GroupCommit(Generic[T, R]):
         """A span for the batch: it goes on with the trace of its first item, and is linked to those of the others."""
         with tracing.span(f"batch {self._step}", "internal", (trace for _, _, trace in batch)) as span:
             if span is not None:
-                span.note(valerix__batch_size=len(batch))
+                span.set_attributes(valerix__batch_size=len(batch))
             await self._settle(batch)
 
     async def _settle(self, batch: list[_Entry[T, R]]) -> None:
         try:
             flushed = await self._flush([item for item, _, _ in batch])
-            results = flushed.results if isinstance(flushed, Flushed) else flushed
+            results = flushed.results if isinstance(flushed, BatchResult) else flushed
             answered = list(zip(batch, results, strict=True))
         except Exception as error:
             if len(batch) == 1 or isinstance(error, self._outages):
@@ -180,7 +180,7 @@ class GroupCommit(Generic[T, R]):
         for (_, future, _), result in answered:
             if not future.done():
                 future.set_result(result)
-        if isinstance(flushed, Flushed):
+        if isinstance(flushed, BatchResult):
             await flushed.free
 
 

@@ -1,6 +1,6 @@
-"""Health, told three ways: the process, its own dependencies, everything downstream.
+"""Health endpoints: the process, its own dependencies, everything downstream.
 
-Readiness asks only what this service owns: were it to ask its neighbour, one fault would take both out of service.
+Readiness probes only what this service owns: if it probed another service, one fault would take both out of service.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from services.common.background import spawn
 
 log = structlog.get_logger()
 
-FRESH = 1.0  # seconds that what was found is told again
+CACHE_SECONDS = 1.0
 
 Status = Literal["ok", "degraded", "down"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One dependency as seen now. `latency_ms` is how long the look took."""
+    """The state of one dependency. `latency_ms` is the duration of the probe."""
 
     status: Status
     latency_ms: float
@@ -44,13 +44,13 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """How to look at one dependency: `look` raises, or returns a remark, when it is not well.
+    """Probe of one dependency: `look` raises, or returns a remark, if it is unhealthy.
 
-    A failing probe makes the service `down` if it is `vital`, else `degraded`.
+    A failing probe makes the service `down` if it is `required`, else `degraded`.
     """
 
     look: Callable[[], Awaitable[str | None]]
-    vital: bool = False
+    required: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
-    """Run all probes at once and sum them up: the worst counts."""
+    """Run all probes concurrently; the worst result is the service's status."""
     checks = await asyncio.gather(*(_check(probe) for probe in probes.values()))
     named = dict(zip(probes, checks, strict=True))
     order: tuple[Status, ...] = ("ok", "degraded", "down")
@@ -75,9 +75,9 @@ async def examine(identity: Identity, probes: dict[str, Probe]) -> Health:
 
 
 class Examination:
-    """Probes, run at most once a second however often it is asked: whoever asks meanwhile gets what was found.
+    """Runs probes at most once a second and caches the result.
 
-    So nobody can have a dependency asked more often than that by asking for our health.
+    Requests for health thereby cannot overload a dependency.
     """
 
     def __init__(self, identity: Identity, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,12 +87,12 @@ class Examination:
         self._found: asyncio.Task[Health] | None = None
 
     async def result(self, probes: dict[str, Probe]) -> Health:
-        """Return the health as of now, or as of at most a second ago."""
+        """Return the health, at most a second old."""
         now = self._clock()
-        if self._found is None or (self._found.done() and now - self._began >= FRESH):
+        if self._found is None or (self._found.done() and now - self._began >= CACHE_SECONDS):
             self._began = now
             self._found = spawn(examine(self._identity, probes), awaited=True)
-        return await asyncio.shield(self._found)  # whoever hangs up ends it for nobody else
+        return await asyncio.shield(self._found)  # a client that hangs up does not cancel it for others
 
 
 async def _check(probe: Probe) -> Check:
@@ -101,9 +101,9 @@ async def _check(probe: Probe) -> Check:
         async with asyncio.timeout(3):
             remark = await probe.look()
     except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
-        status: Status = "down" if probe.vital else "degraded"
+        status: Status = "down" if probe.required else "degraded"
         remark = f"{type(error).__name__}: {error}".strip().rstrip(":")
-        log.warning("a dependency is not well", vital=probe.vital, why=remark)
+        log.warning("a dependency is not well", required=probe.required, why=remark)
     else:
         status = "degraded" if remark else "ok"
     return Check(status, round((time.perf_counter() - began) * 1000, 2), remark)
@@ -125,17 +125,17 @@ def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
 
     @get("/health/live", tags=["health"])
     async def live() -> Health:
-        """Whether the process answers at all."""
+        """Return 200 if the process responds."""
         return identity.health("ok", {})
 
     @get(["/health", "/health/ready"], tags=["health"], responses=_DOWN)
     async def ready(state: State) -> Response[Health]:
-        """Whether this service may take traffic: its own dependencies, with their latency."""
+        """Return whether this service is ready: its own dependencies, with their latency."""
         return _answer(await ready_now.result(state.own_probes))
 
     @get("/health/deep", tags=["health"], responses=_DOWN)
     async def deep(state: State) -> Response[Health]:
-        """Everything, downstream included."""
+        """Return the health of all dependencies, including downstream services."""
         return _answer(await deep_now.result(state.own_probes | state.downstream_probes))
 
     return [live, ready, deep]

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from services.common import context
+from services.common import request_context
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What JSON lets stand but a terminal, a reader of lines or UTF-8 does not take well."""
@@ -60,10 +60,10 @@ class _Origin:
 
     def __call__(self, _logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event.update(self._origin)
-        if "request_id" not in event and (request_id := context.request_id.get()):
+        if "request_id" not in event and (request_id := request_context.request_id.get()):
             event["request_id"] = request_id
-        if "trace_id" not in event and (traceparent := context.traceparent.get()):
-            event["trace_id"] = context.trace_id(traceparent)
+        if "trace_id" not in event and (traceparent := request_context.traceparent.get()):
+            event["trace_id"] = request_context.trace_id(traceparent)
         return event
 
 

@@ -1,4 +1,4 @@
-"""Refusals of HTTP/1.1 messages: what the connection itself answers, before any application sees the request."""
+"""Refusals of HTTP/1.1 messages, which the connection answers before the application sees the request."""
 
 import contextvars
 import os
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from services.common import context, problems
-from services.common.edge import SECURITY_HEADERS
+from services.common import problems, request_context
+from services.common.middleware import SECURITY_HEADERS
 from services.common.refusals import Refusal
 
 REFUSED = Counter("http_messages_refused", "Messages answered without reaching the application", ["status"])
@@ -48,8 +48,8 @@ def answer(refusal: Refusal, default_headers: Sequence[tuple[bytes, bytes]]) -> 
 
 def _answer(refusal: Refusal, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     request_id = os.urandom(16).hex()
-    context.request_id.set(request_id)
-    context.traceparent.set(None)
+    request_context.request_id.set(request_id)
+    request_context.traceparent.set(None)
     problem = problems.document(refusal.status, refusal.slug, refusal.title, refusal.detail, refusal.members)
     headers = [
         *default_headers,

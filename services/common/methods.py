@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS, which each path has (RFC 9110, 9.1) and no handler has to think of."""
+"""HEAD and OPTIONS for every path (RFC 9110, 9.1), so that handlers need not implement them."""
 
 from collections.abc import MutableMapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The whole of a service's `migrate` command."""
+"""The common part of each service's `migrate` command."""
 
 import os
 import signal

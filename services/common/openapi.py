@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from services.common import auth, rate_limit
 from services.common.hosts import SAFE
 from services.common.idempotency import KEY
-from services.common.problems import PROBLEM_JSON, Problem, meaning_of
+from services.common.problems import PROBLEM_JSON, Problem, description_of
 
 HEADERS = "response-headers"
 """The option of a handler that says which headers its answers have, by status."""
@@ -140,6 +140,6 @@ def _complete_parameter(parameter: dict[str, Any]) -> None:
 
 def _problem(status: int) -> dict[str, Any]:
     return {
-        "description": meaning_of(status),
+        "description": description_of(status),
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }

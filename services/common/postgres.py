@@ -13,7 +13,7 @@ import structlog
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from services.common import sessions
-from services.common.background import beside, forever
+from services.common.background import background_tasks, run_periodically
 from services.common.connections import BlockingConnection, Connection, Pool
 from services.common.refusals import DatabaseUnavailable
 
@@ -77,9 +77,9 @@ async def open_pool(url: str, *, name: str, size: int, pooled: bool = False) -> 
     )
     await pool.open()
     try:
-        async with beside(
-            forever("check the pool", lambda: _try(pool.check), CHECK_EVERY),
-            forever("look for commits that are held up", lambda: _try(pool.look_for_held_up), CHECK_EVERY),
+        async with background_tasks(
+            run_periodically("check the pool", lambda: _try(pool.check), CHECK_EVERY),
+            run_periodically("look for commits that are held up", lambda: _try(pool.look_for_held_up), CHECK_EVERY),
         ):
             yield pool
     finally:

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problem documents, made in one place.
+"""Converts exceptions to RFC 9457 problem documents.
 
-A Refusal becomes its own problem; a database that is away, 503; anything else is a bug and becomes a
-500 `internal-error` with the request id, logged with its traceback.
+A Refusal becomes its own problem; a database outage becomes a 503; any other exception is a bug and becomes a 500
+`internal-error` with the request id, logged with its traceback.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, SerializationException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from services.common import body, context, methods
+from services.common import methods, request_body, request_context
 from services.common.connections import HELD_UP, CommitsHeldUp
 from services.common.dependencies import note_failure
 from services.common.mistakes import explained
@@ -36,7 +36,7 @@ class Problem(msgspec.Struct, frozen=True):
     request_id: str
 
 
-_MEANINGS = {
+_DESCRIPTIONS = {
     400: "A header or a parameter is missing or malformed.",
     401: "No token where one is needed, or one that is not in force.",
     403: "The token is of another level, or a web page of another origin asks for a change.",
@@ -53,15 +53,15 @@ _MEANINGS = {
 
 
 def responses(*statuses: int) -> dict[int, ResponseSpec]:
-    """Which problems an endpoint may answer with, for the OpenAPI document."""
+    """Return the problem responses of an endpoint for the OpenAPI document."""
     return {
-        status: ResponseSpec(Problem, description=_MEANINGS[status], media_type=PROBLEM_JSON) for status in statuses
+        status: ResponseSpec(Problem, description=_DESCRIPTIONS[status], media_type=PROBLEM_JSON) for status in statuses
     }
 
 
-def meaning_of(status: int) -> str:
-    """What a problem of a status means, for the OpenAPI document."""
-    return _MEANINGS[status]
+def description_of(status: int) -> str:
+    """Return the description of a status for the OpenAPI document."""
+    return _DESCRIPTIONS[status]
 
 
 def document(
@@ -78,7 +78,7 @@ def document(
         sent["WWW-Authenticate"] = 'Bearer realm="valerix"'
     if status == 413:  # noqa: PLR2004 - what was not read of the body cannot be skipped, so the connection ends
         sent["Connection"] = "close"
-    request_id = context.request_id.get()
+    request_id = request_context.request_id.get()
     body = {
         "type": f"urn:valerix:problem:{slug}",
         "title": title,
@@ -93,18 +93,18 @@ def document(
 
 
 def _traced() -> dict[str, str]:
-    traceparent = context.traceparent.get()
-    return {"trace_id": context.trace_id(traceparent)} if traceparent else {}
+    traceparent = request_context.traceparent.get()
+    return {"trace_id": request_context.trace_id(traceparent)} if traceparent else {}
 
 
-def of_refusal(_: Request[Any, Any, Any] | None, refusal: Refusal) -> Response[bytes]:
+def from_refusal(_: Request[Any, Any, Any] | None, refusal: Refusal) -> Response[bytes]:
     return document(refusal.status, refusal.slug, refusal.title, refusal.detail, refusal.members, refusal.headers)
 
 
-def of_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def from_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     note_failure("postgres", type(error).__name__, error)
     detail = HELD_UP if isinstance(error, CommitsHeldUp) else AWAY
-    return of_refusal(request, DatabaseUnavailable(detail, retry_after=1))
+    return from_refusal(request, DatabaseUnavailable(detail, retry_after=1))
 
 
 BY_STATUS = {
@@ -115,14 +115,14 @@ BY_STATUS = {
 }
 
 
-def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def from_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Map what Litestar itself refuses. A body it cannot decode is 422 `invalid-body`."""
     if isinstance(error.__cause__, SerializationException) or _is_about_body(error):
-        return of_refusal(request, InvalidBody(_first_message(error)))
-    if isinstance(error, InternalServerException) and error.detail == body.GONE:
+        return from_refusal(request, InvalidBody(_first_message(error)))
+    if isinstance(error, InternalServerException) and error.detail == request_body.CLIENT_DISCONNECTED:
         return document(400, *BY_STATUS[400], "The caller left before its body had arrived")
     if error.status_code not in BY_STATUS:
-        return of_bug(request, error)
+        return from_unexpected(request, error)
     slug, title = BY_STATUS[error.status_code]
     headers = {name.title(): value for name, value in (error.headers or {}).items()}
     if "Allow" in headers:
@@ -130,12 +130,12 @@ def of_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     return document(error.status_code, slug, title, _first_message(error), headers=headers)
 
 
-def of_bug(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def from_unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     log.error("unhandled error", exc_info=error)
     return document(500, "internal-error", "A bug on our side", "The request id finds it in the log.")
 
 
-def of(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def from_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Map whatever was raised, by the nearest of its classes, as Litestar does."""
     kind = next(kind for kind in type(error).__mro__ if kind in EXCEPTION_HANDLERS)
     problem: Response[bytes] = EXCEPTION_HANDLERS[kind](request, error)
@@ -159,8 +159,8 @@ def _first_message(error: HTTPException) -> str:
 
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
-    Refusal: of_refusal,
-    HTTPException: of_http_exception,
-    **dict.fromkeys(OUTAGES, of_outage),
-    Exception: of_bug,
+    Refusal: from_refusal,
+    HTTPException: from_http_exception,
+    **dict.fromkeys(OUTAGES, from_outage),
+    Exception: from_unexpected,
 }

@@ -1,4 +1,4 @@
-"""A limit per client on the public endpoints: a fixed window counted in Redis, open when Redis is down.
+"""Rate limit per client on public endpoints: a fixed window counted in Redis; without Redis, requests pass.
 
 Litestar's own limiter reads and writes its history in two steps, so replicas racing each other lose counts;
 one INCR does not.

@@ -1,6 +1,6 @@
-"""Redis, which may vanish at any moment: nothing is kept here that may not be lost.
+"""Redis client. Redis may fail at any time and holds only data that may be lost.
 
-Whatever the client raises while it talks to Redis is a failure of Redis, one of `FAILURES`: transports and parsers
+Whatever the client raises in an exchange counts as a failure of Redis, one of `FAILURES`: transports and parsers
 raise more than the library declares, such as uvloop's RuntimeError for a transport that is closed already.
 """
 
@@ -27,8 +27,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Redis = redis_asyncio.Redis
 
-LIMIT = 0.3  # seconds that a request may wait for Redis
-REST = 1.0  # seconds that Redis is left alone after a failure, so that its callers stop paying for it
+TIMEOUT = 0.3  # seconds that a request may wait for Redis
+COOLDOWN = 1.0  # seconds without calls after a failure, so that callers do not wait for more timeouts
 
 FAILURES: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
 
@@ -133,7 +133,7 @@ async def exchange() -> AsyncIterator[None]:
         raise UnexpectedFailure(repr(error)) from error
 
 
-def open_redis(url: str, *, name: str, socket_timeout: float = LIMIT, connect_timeout: float = LIMIT) -> Redis:
+def open_redis(url: str, *, name: str, socket_timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT) -> Redis:
     """A client without retries: the library's own (10 of them) stall a caller for seconds and repeat writes.
 
     `rediss://` is TLS: redis-py checks who signed the server's certificate (`?ssl_ca_certs=FILE`) and its name.
@@ -164,20 +164,19 @@ def _share_context(pool: ConnectionPool) -> None:
 
 
 class BestEffort:
-    """Runs Redis operations that may as well not happen: on any failure the caller gets the fallback."""
+    """Runs optional Redis operations: on any failure, the caller gets the fallback."""
 
-    def __init__(self, client: Redis, limit: float = LIMIT) -> None:
+    def __init__(self, client: Redis, limit: float = TIMEOUT) -> None:
         self.client = client
         self._limit = limit
-        self._rested_at = 0.0
+        self._cooldown_until = 0.0
 
     async def __call__(self, operation: Callable[[Redis], Awaitable[T]], fallback: T) -> T:
-        """Return what `operation` returns within the limit, else `fallback`; at once while Redis rests.
+        """Return the result of `operation` if it completes in time, else `fallback`; at once during the cooldown.
 
-        Redis rests when it cannot be reached or does not answer. A refusal of one command comes at once and says
-        nothing about others.
+        A cooldown starts if Redis cannot be reached or does not respond, not if it refuses one command.
         """
-        if time.monotonic() < self._rested_at:
+        if time.monotonic() < self._cooldown_until:
             return fallback
         try:
             async with asyncio.timeout(self._limit):
@@ -185,7 +184,7 @@ class BestEffort:
         except ResponseError as error:
             note_failure("redis", "refused", error)
         except FAILURES as error:
-            self._rested_at = time.monotonic() + REST
+            self._cooldown_until = time.monotonic() + COOLDOWN
             note_failure("redis", _kind(error), error, with_traceback=isinstance(error, UnexpectedFailure))
             await drop_idle(self.client)
         except Exception as error:  # noqa: BLE001 - a bug of ours, or a reply that makes no sense: neither fails a request
@@ -209,9 +208,9 @@ async def closing(client: Redis) -> AsyncIterator[None]:
 
 
 async def ping(client: Redis) -> None:
-    """Raise unless Redis answers in time."""
+    """Raise one of `FAILURES` unless Redis responds in time."""
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(TIMEOUT):
             await client.ping()
     except FAILURES:
         await drop_idle(client)

@@ -1,4 +1,4 @@
-"""Refusals: a well-understood no, as opposed to a bug. Pure, so that a domain may refuse.
+"""Refusals: expected errors, as opposed to bugs. Pure, so that domains can raise them.
 
 Refusal
 ├── (one class per reason, beside the domain that refuses)
@@ -10,8 +10,8 @@ Refusal
 from typing import Any, ClassVar
 
 
-class Refusal(Exception):  # noqa: N818 - named for the reason, as the house does
-    """A well-understood no. Subclasses are the reasons; `members` are its machine-readable facts."""
+class Refusal(Exception):  # noqa: N818 - named for the reason, not the error
+    """An expected error. Subclasses are the reasons; `members` are extension members of the problem document."""
 
     slug: ClassVar[str] = "refused"
     status: ClassVar[int] = 400

@@ -1,4 +1,4 @@
-"""What each session of a service with PostgreSQL is set to, and that it is.
+"""Sets and checks the PostgreSQL session settings of a service.
 
 A service that reaches the server itself asks for these settings as it connects. Through a pooler in transaction mode
 that does nothing: the session with the server is the pooler's, and goes from one client to the next. So migrations

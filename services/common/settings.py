@@ -12,7 +12,7 @@ from services.common.mistakes import explained, in_words
 PREFIX = "VALERIX_"
 PLACEHOLDERS = frozenset({"changeme", "change-me", "placeholder", "secret", "token", "password", "example", "test"})
 
-SECRET = ("_token", "_tokens", "_password")  # how the names of what opens doors end
+SECRET = ("_token", "_tokens", "_password")  # endings of the names of credential fields
 
 Token = Annotated[str, msgspec.Meta(min_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -31,7 +31,7 @@ class SettingsError(Exception):
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every process that serves HTTP is told; field `port` is read from `VALERIX_PORT`, and so on."""
+    """Settings of every process that serves HTTP; field `port` is read from `VALERIX_PORT`, and so on."""
 
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
     replica: str
@@ -42,7 +42,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSettings(ServerSettings, frozen=True, kw_only=True):
-    """What each service with a database is told besides."""
+    """Additional settings of each service with a database."""
 
     database_url: str
     redis_url: str
@@ -100,6 +100,6 @@ def _refuse_placeholders(settings: ServerSettings) -> None:
 
 
 def _secrets(settings: ServerSettings) -> dict[str, tuple[str, ...]]:
-    """What opens doors, by the name of its field."""
+    """Return the credential fields by name."""
     found = {name: getattr(settings, name) for name in settings.__struct_fields__ if name.endswith(SECRET)}
     return {name: value if isinstance(value, tuple) else (value,) for name, value in found.items()}

@@ -1,7 +1,7 @@
-"""Spans by OpenTelemetry, sent by OTLP over HTTP. Off, and nothing of it loaded, unless its own variables say where to.
+"""OpenTelemetry spans, sent by OTLP over HTTP. Off, and not imported, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-A trace is handed on as text, W3C's `traceparent`: from caller to service, from request to batch, and with the stored
-order to whichever process has it in hand later. So there is no current span, and nothing to lose it.
+A trace is passed on as text, the W3C `traceparent`: from caller to service, from request to batch, and with the stored
+order to the process that handles it later. So no current span is kept.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ _provider: "TracerProvider | None" = None
 
 
 class Span:
-    """Something that takes its time. `traceparent` is for whoever works for it."""
+    """A timed operation. `traceparent` is passed on to the work it causes."""
 
     __slots__ = ("_span", "traceparent")
 
@@ -32,9 +32,9 @@ class Span:
         self._span = span
         self.traceparent = _text(span.get_span_context())
 
-    def note(self, **facts: str | float | bool) -> None:
-        """Say more of it; `http__route` is the attribute `http.route`."""
-        for name, value in facts.items():
+    def set_attributes(self, **attributes: str | float | bool) -> None:
+        """Set attributes; the keyword `http__route` is the attribute `http.route`."""
+        for name, value in attributes.items():
             self._span.set_attribute(name.replace("__", "."), value)
 
     def rename(self, name: str) -> None:
@@ -68,7 +68,7 @@ def configure(service: str, replica: str, environ: Mapping[str, str]) -> None:
 
 
 def close() -> None:
-    """Send what has not been sent yet."""
+    """Send pending spans."""
     if _provider is not None:
         _provider.shutdown()
 
@@ -77,13 +77,13 @@ def is_on() -> bool:
     return _provider is not None
 
 
-def begin(name: str, kind: Kind, *came_with: str | None) -> Span | None:
-    """A span that goes on with the first of the traces that it is for, and is linked to the others; None while off."""
+def start_span(name: str, kind: Kind, *traceparents: str | None) -> Span | None:
+    """Start a span in the first of the given traces, linked to the others; None if tracing is off."""
     if _provider is None:
         return None
     from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, set_span_in_context  # noqa: PLC0415 - see above
 
-    contexts = [_context(text) for text in came_with if text]
+    contexts = [_context(text) for text in traceparents if text]
     parent = set_span_in_context(NonRecordingSpan(contexts[0])) if contexts else None
     return Span(
         _provider.get_tracer("valerix").start_span(
@@ -93,18 +93,18 @@ def begin(name: str, kind: Kind, *came_with: str | None) -> Span | None:
 
 
 @contextmanager
-def span(name: str, kind: Kind, came_with: Iterable[str | None]) -> Iterator[Span | None]:
-    """As `begin`, for as long as the block takes; failed if it raises."""
-    if (begun := begin(name, kind, *came_with)) is None:
+def span(name: str, kind: Kind, traceparents: Iterable[str | None]) -> Iterator[Span | None]:
+    """Run the block in a span, which fails if the block raises; None if tracing is off."""
+    if (started := start_span(name, kind, *traceparents)) is None:
         yield None
         return
     try:
-        yield begun
+        yield started
     except Exception as error:
-        begun.fail(type(error).__name__)
+        started.fail(type(error).__name__)
         raise
     finally:
-        begun.end()
+        started.end()
 
 
 def _text(context: "SpanContext") -> str:

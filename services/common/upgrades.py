@@ -1,4 +1,4 @@
-"""Upgrades that are declined: the rest of the connection, read as if none had been asked for.
+"""Declined upgrades: the rest of the connection is read as if no upgrade had been requested.
 
 RFC 9110, section 7.8: a server may ignore `Upgrade`. The message is then framed as any other (RFC 9112, section 6.3).
 llhttp takes an upgrade for granted: it stops after the head and skips the body that the head announces.
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import httptools
 
 if TYPE_CHECKING:
-    from services.common.protocol import Protocol
+    from services.common.http_protocol import HttpProtocol
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a head, which llhttp has accepted, says that a body follows."""
+    """Return whether a head that llhttp has accepted announces a body."""
     return any(name in FRAMING and value.strip(b"0") != b"" for name, value in headers)
 
 
-def parser_of_body(protocol: "Protocol", headers: Iterable[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
+def parser_of_body(protocol: "HttpProtocol", headers: Iterable[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
     """Return a parser that expects the body that `headers` announce, and after it the next message."""
     parser = httptools.HttpRequestParser(_AfterHead(protocol))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
@@ -32,7 +32,7 @@ def parser_of_body(protocol: "Protocol", headers: Iterable[tuple[bytes, bytes]])
 class _AfterHead:
     """Callbacks of a parser: keeps the first head, which the protocol has had, from the protocol."""
 
-    def __init__(self, protocol: "Protocol") -> None:
+    def __init__(self, protocol: "HttpProtocol") -> None:
         self._protocol = protocol
         self._is_replay = True
         self.on_body = protocol.on_body

@@ -18,10 +18,10 @@ from litestar.template import TemplateConfig
 
 from services.common import problems
 from services.common.app import VERSION, build_app
-from services.common.background import beside, forever
-from services.common.edge import Edge, Headers
+from services.common.background import background_tasks, run_periodically
 from services.common.health import Identity, health_routes
-from services.common.http import open_session
+from services.common.http_client import open_session
+from services.common.middleware import Headers, RequestMiddleware
 from services.common.rate_limit import LocalRateLimit
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.frontend import actions, pages
@@ -71,7 +71,7 @@ HEADERS: Headers = [
 ]
 
 
-def build(settings: FrontendSettings) -> Edge:
+def build(settings: FrontendSettings) -> RequestMiddleware:
     """Build the application."""
     environment = Environment(
         loader=PackageLoader("services.frontend"),
@@ -124,7 +124,7 @@ def build(settings: FrontendSettings) -> Edge:
         cache_control=CacheControlHeader(no_store=True),
         exception_handlers=dict.fromkeys(problems.EXCEPTION_HANDLERS, _error_response),
     )
-    return Edge(app, allowed_hosts=settings.allowed_hosts, headers=HEADERS, at_stop=event_stream.close)
+    return RequestMiddleware(app, allowed_hosts=settings.allowed_hosts, headers=HEADERS, at_stop=event_stream.close)
 
 
 @contextlib.asynccontextmanager
@@ -145,8 +145,8 @@ async def _running(
         dashboard = Dashboard(Collector(orders, inventory, worker), operator_actions, event_stream, environment)
         app.state.update({"operator_actions": operator_actions, "dashboard": dashboard})
         interval = settings.refresh_interval_seconds
-        refreshing = forever("refresh dashboard", lambda: dashboard.refresh_periodically(interval), interval)
-        async with beside(refreshing, *_scheduled_audits(settings, dashboard)):
+        refreshing = run_periodically("refresh dashboard", lambda: dashboard.refresh_periodically(interval), interval)
+        async with background_tasks(refreshing, *_scheduled_audits(settings, dashboard)):
             yield
 
 
@@ -157,7 +157,10 @@ async def _syncing_revocations(revocations: Revocations, redis: Redis | None, _:
         yield
         return
     await revocations.sync()
-    async with closing(redis), beside(forever("sync revoked sessions", revocations.sync, REVOCATION_SYNC_INTERVAL)):
+    async with (
+        closing(redis),
+        background_tasks(run_periodically("sync revoked sessions", revocations.sync, REVOCATION_SYNC_INTERVAL)),
+    ):
         yield
 
 
@@ -165,12 +168,12 @@ def _scheduled_audits(settings: FrontendSettings, dashboard: Dashboard) -> list[
     """Return the background task of scheduled audits, if configured."""
     if settings.audit_command is None or settings.audit_interval_seconds is None:
         return []
-    return [forever("audit", dashboard.run_scheduled_audit, settings.audit_interval_seconds)]
+    return [run_periodically("audit", dashboard.run_scheduled_audit, settings.audit_interval_seconds)]
 
 
 def _error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Respond to an error with a page for browsers, else with a problem document. Neither is cached."""
-    problem = problems.of(request, error)
+    problem = problems.from_exception(request, error)
     problem.headers["Cache-Control"] = "no-store"
     if "text/html" not in request.headers.get("accept", ""):
         return problem

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from services.common.http import FAILURES, UNREACHED, declared
+from services.common.http_client import CONNECT_ERRORS, REQUEST_ERRORS, declared_errors
 from services.frontend.wire import Problem
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Backend:
                 answer = await self.request_replica(urls[index], method, path, json=json, headers=headers, limit=limit)
             except NoResponse as error:
                 self._first = (index + 1) % len(urls)  # a frozen replica is not tried first again
-                if index == order[-1] or not isinstance(error.__cause__, UNREACHED):
+                if index == order[-1] or not isinstance(error.__cause__, CONNECT_ERRORS):
                     raise
             else:
                 self._first = index
@@ -140,7 +140,7 @@ class Backend:
         sent = {**self._headers, **(headers or {})}
         started = time.perf_counter()
         try:
-            with declared(self.name):
+            with declared_errors(self.name):
                 async with (
                     asyncio.timeout(limit),
                     self._session.request(
@@ -148,7 +148,7 @@ class Backend:
                     ) as response,
                 ):
                     content = await response.read()
-        except FAILURES as error:
+        except REQUEST_ERRORS as error:
             raise NoResponse(f"{self.name}: {_describe_error(error, limit)}") from error
         return ServiceResponse(response.status, response.headers, content, (time.perf_counter() - started) * 1000)
 

@@ -36,7 +36,7 @@ class SignIn:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._password = password
-        self._ledger = revocations
+        self._revocations = revocations
         self._guesses = guesses or Guesses()
         self._clock = clock
 
@@ -48,7 +48,7 @@ class SignIn:
         """
         given = given.strip()
         ends = self._code_ends(given)
-        if ends is not None and ends > self._clock() and await self._ledger.use_code(given, ends):
+        if ends is not None and ends > self._clock() and await self._revocations.use_code(given, ends):
             self._accept(address)
             return True
         self._require_allowed(address)

@@ -10,10 +10,10 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RawBody
 
-from services.common import body as bodies
+from services.common import request_body
 from services.common.auth import operator_only
 from services.common.dependencies import note_failure
-from services.common.problems import PROBLEM_JSON, Problem, of_refusal, responses
+from services.common.problems import PROBLEM_JSON, Problem, from_refusal, responses
 from services.common.redis import FAILURES, UnexpectedFailure
 from services.inventory import chaos, drill_lease
 from services.inventory.chaos import ChaosUnavailable
@@ -52,8 +52,8 @@ async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
 
 
 @post(
-    guards=[bodies.json_only],
-    operation_class=bodies.described(ActivationRequest),
+    guards=[request_body.json_only],
+    operation_class=request_body.operation_with_body(ActivationRequest),
     request_max_body_size=MAX_BODY_BYTES,
     status_code=201,
     responses={
@@ -63,7 +63,7 @@ async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
 )
 async def activate(state: State, body: RawBody) -> ActivationView:
     """Replace the live activation. Responds once the live replicas follow it."""
-    wanted = bodies.decode(body, _activation_request)
+    wanted = request_body.decode(body, _activation_request)
     return await chaos.activate(
         state.redis, state.chaos_leases, wanted, uuid.uuid4().hex[:12], secrets.randbelow(2**32)
     )
@@ -77,27 +77,27 @@ async def deactivate(state: State) -> DeactivateResult:
 
 @post(
     "/halt",
-    guards=[bodies.json_only],
-    operation_class=bodies.described(HaltBody),
+    guards=[request_body.json_only],
+    operation_class=request_body.operation_with_body(HaltBody),
     status_code=200,
     responses=responses(401, 403, 413, 415, 422, 503),
 )
 async def halt(state: State, body: RawBody) -> ChaosView:
     """End the live activation and refuse new ones until the halt is lifted."""
-    wanted = bodies.decode(body, _halt)
+    wanted = request_body.decode(body, _halt)
     await chaos.halt(state.redis, state.chaos_leases, halted=wanted.halted)
     return await chaos.view(state.redis, state.chaos_leases)
 
 
 @put(
     "/drill",
-    guards=[bodies.json_only],
-    operation_class=bodies.described(DrillBody),
+    guards=[request_body.json_only],
+    operation_class=request_body.operation_with_body(DrillBody),
     responses=responses(401, 403, 409, 413, 415, 422, 503),
 )
 async def acquire_drill(state: State, body: RawBody) -> DrillLease:
     """Acquire or renew the platform's drill lease for one run."""
-    wanted = bodies.decode(body, _drill)
+    wanted = request_body.decode(body, _drill)
     return await drill_lease.acquire(state.redis, wanted)
 
 
@@ -109,7 +109,7 @@ async def release_drill(state: State, run: FromPath[str]) -> ReleaseResult:
 
 def _redis_outage(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     note_failure("redis", "gremlins", error, with_traceback=isinstance(error, UnexpectedFailure))
-    return of_refusal(
+    return from_refusal(
         request,
         ChaosUnavailable("The outcome is unknown: check the state of gremlins, then retry", retry_after=1),
     )

@@ -13,13 +13,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, RawBody
 from litestar.response import Stream
 
-from services.common import body as bodies
-from services.common import problems
+from services.common import problems, request_body
 from services.common.auth import Level, only, operator_only, service_only
+from services.common.fast_route import AnyRequest
 from services.common.idempotency import parse_key
 from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.rate_limit import public
-from services.common.shortcut import AnyRequest
 from services.inventory import store, usecases, wire
 from services.inventory.domain import (
     Conflict,
@@ -41,7 +40,7 @@ log = structlog.get_logger()
 UNAVAILABLE: tuple[type[BaseException], ...] = (*OUTAGES, TimeoutError)
 NDJSON = "application/x-ndjson"
 DEDUCTIONS = "/api/inventory/deductions"
-DEDUCTIONS_GUARDS = (service_only, bodies.ndjson_only)
+DEDUCTIONS_GUARDS = (service_only, request_body.ndjson_only)
 
 Pending: TypeAlias = dict["asyncio.Future[Outcome | Fault]", UUID]
 
@@ -56,14 +55,14 @@ class Items(msgspec.Struct, frozen=True):
 @post(
     "/api/inventory/deduct",
     tags=["deductions"],
-    guards=[service_only, bodies.json_only],
-    operation_class=bodies.described(DeductBody),
+    guards=[service_only, request_body.json_only],
+    operation_class=request_body.operation_with_body(DeductBody),
     status_code=200,
     responses={200: ResponseSpec(Deduction), **problems.responses(401, 403, 409, 413, 415, 422, 500, 503)},
 )
 async def deduct(state: State, body: RawBody) -> Response[Any]:
     """Deduct one order's quantity, once per order id."""
-    wanted = bodies.decode(body, _deduct_body)
+    wanted = request_body.decode(body, _deduct_body)
     match await in_time(usecases.deduct(state.deductions, state.chaos_leases, wanted.line, wanted.attempt)):
         case Deducted(remaining, repeated):
             return Response(Deduction(wanted.order_id, wanted.item_id, wanted.quantity, repeated, remaining))
@@ -100,7 +99,7 @@ async def deduct(state: State, body: RawBody) -> Response[Any]:
     DEDUCTIONS,
     tags=["deductions"],
     guards=DEDUCTIONS_GUARDS,
-    operation_class=bodies.described(DeductBody, NDJSON),
+    operation_class=request_body.operation_with_body(DeductBody, NDJSON),
     status_code=200,
     responses={
         200: ResponseSpec(LineResult, description="One line per outcome.", media_type=NDJSON),
@@ -158,8 +157,8 @@ async def get_ledger(state: State, order_id: FromPath[UUID]) -> Ledger:
 @post(
     "/api/inventory/{item_id:str}/restock",
     tags=["stock"],
-    guards=[operator_only, bodies.json_only],
-    operation_class=bodies.described(RestockBody),
+    guards=[operator_only, request_body.json_only],
+    operation_class=request_body.operation_with_body(RestockBody),
     status_code=200,
     responses=problems.responses(400, 401, 403, 404, 413, 415, 422, 503),
 )
@@ -174,7 +173,7 @@ async def restock(
 ) -> RestockResult:
     """Add to the stock of one item, once per Idempotency-Key."""
     key = parse_key(request.headers.getall("idempotency-key", []))
-    quantity = bodies.decode(body, _restock_body).quantity
+    quantity = request_body.decode(body, _restock_body).quantity
     if "\0" in item_id:
         raise ItemNotFound("An item id contains no NUL character")
     return await usecases.restock(request.app.state.pool, item_id, quantity, key)

@@ -11,14 +11,14 @@ from litestar.types import ControllerRouterHandler
 from services.common import crash_points, postgres, redis
 from services.common.app import VERSION, build_app
 from services.common.auth import Access
-from services.common.background import beside, forever
-from services.common.backing import connected
-from services.common.edge import Edge
+from services.common.background import background_tasks, run_periodically
+from services.common.datastores import open_datastores
+from services.common.fast_route import FastRoute
 from services.common.group_commit import GroupCommit
 from services.common.health import Identity, Probe, health_routes
+from services.common.middleware import RequestMiddleware
 from services.common.postgres import Pool
 from services.common.rate_limit import RateLimit
-from services.common.shortcut import Shortcut
 from services.inventory import admin, api, usecases
 from services.inventory.chaos_leases import LeaseFollower
 from services.inventory.metrics import STOCK
@@ -30,7 +30,7 @@ MAX_COMMITS_IN_FLIGHT = 2  # one decides while the other waits for the disk
 STOCK_REFRESH_INTERVAL = 1.0  # seconds
 
 
-def build(settings: InventorySettings) -> Edge:
+def build(settings: InventorySettings) -> RequestMiddleware:
     """Build the application. Raises SettingsError if the crash point is unknown or not allowed."""
     crash_points.arm(settings, CRASH_POINTS)
     handlers: list[ControllerRouterHandler] = [
@@ -46,20 +46,20 @@ def build(settings: InventorySettings) -> Edge:
         handlers.append(admin.routes)
     lifespan = functools.partial(_running, settings)
     app = build_app("Valerix inventory", handlers, [lifespan], {"access": Access(settings)})
-    shortcut = Shortcut(app, "POST", api.DEDUCTIONS, api.DEDUCTIONS_GUARDS, api.deduct_lines)
-    return Edge(shortcut, allowed_hosts=settings.allowed_hosts)
+    fast_route = FastRoute(app, "POST", api.DEDUCTIONS, api.DEDUCTIONS_GUARDS, api.deduct_lines)
+    return RequestMiddleware(fast_route, allowed_hosts=settings.allowed_hosts)
 
 
 @contextlib.asynccontextmanager
 async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[None]:
     """Connect to the databases; on exit, finish deductions in flight, report chaos counts, and close."""
-    async with connected(settings) as (pool, client):
+    async with open_datastores(settings) as (pool, client):
         deductions: Deductions = GroupCommit(
             "deduct",
             functools.partial(usecases.deduct_batch, pool),
-            lanes=MAX_COMMITS_IN_FLIGHT,
+            max_in_flight=MAX_COMMITS_IN_FLIGHT,
             outages=postgres.OUTAGES,
-            patience=usecases.COMMIT_TIMEOUT,
+            timeout=usecases.COMMIT_TIMEOUT,
         )
         chaos_leases = LeaseFollower(client, settings.replica, uuid.uuid4().hex[:8])
         app.state.update(
@@ -75,7 +75,9 @@ async def _running(settings: InventorySettings, app: Litestar) -> AsyncIterator[
                 "downstream_probes": {},
             }
         )
-        async with beside(_refresh_stock_metric(pool), *([chaos_leases.run()] if settings.chaos_allowed else [])):
+        async with background_tasks(
+            _refresh_stock_metric(pool), *([chaos_leases.run()] if settings.chaos_allowed else [])
+        ):
             yield
             await deductions.close()
 
@@ -88,7 +90,7 @@ async def _refresh_stock_metric(pool: Pool) -> None:
             for item_id, quantity in (await usecases.stock_levels(pool)).items():
                 STOCK.labels(item_id).set(quantity)
 
-    await forever("refresh stock metric", refresh, STOCK_REFRESH_INTERVAL)
+    await run_periodically("refresh stock metric", refresh, STOCK_REFRESH_INTERVAL)
 
 
 def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
@@ -101,4 +103,4 @@ def _own_probes(pool: Pool, client: redis.Redis) -> dict[str, Probe]:
     async def chaos_redis() -> None:
         await redis.ping(client)
 
-    return {"postgres": Probe(database, vital=True), "redis": Probe(chaos_redis)}
+    return {"postgres": Probe(database, required=True), "redis": Probe(chaos_redis)}

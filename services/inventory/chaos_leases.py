@@ -11,9 +11,9 @@ from uuid import UUID
 
 import structlog
 
-from services.common.background import forever
+from services.common.background import run_periodically
 from services.common.dependencies import note_failure
-from services.common.redis import FAILURES, LIMIT, Redis, UnexpectedFailure, drop_idle
+from services.common.redis import FAILURES, TIMEOUT, Redis, UnexpectedFailure, drop_idle
 from services.inventory import chaos_store, gremlins
 from services.inventory.chaos_store import Counts, LiveState, Report
 from services.inventory.gremlins import EMPTY_SCRIPT, GREMLINS, Activation, Gremlin, Hit, Script
@@ -112,7 +112,7 @@ class LeaseFollower:
     async def run(self) -> None:
         """Poll Redis until cancelled. On exit, release delayed responses and report what is unreported."""
         try:
-            await forever("follow the gremlins", self._sync_or_warn, POLL_INTERVAL)
+            await run_periodically("follow the gremlins", self._sync_or_warn, POLL_INTERVAL)
         finally:
             self._replace(None)
             await self._sync_or_warn()
@@ -123,7 +123,7 @@ class LeaseFollower:
         """Read the live activation, and report counts and hits. Raises the errors of Redis."""
         async with self._sync_lock:
             started = time.monotonic()
-            async with asyncio.timeout(LIMIT):
+            async with asyncio.timeout(TIMEOUT):
                 state = await chaos_store.sync_replica(self._redis, self._replica, self._process, self._following)
             reported = self._following
             await self._apply(state, started)
@@ -131,7 +131,7 @@ class LeaseFollower:
             if state.unknown_to_redis:
                 self._mark_all_unreported()
             if self._has_unreported or state.unknown_to_redis or reported != self._following:
-                async with asyncio.timeout(LIMIT):
+                async with asyncio.timeout(TIMEOUT):
                     known = await self._send_report()
                 if not known and not state.unknown_to_redis:  # Redis was flushed in between
                     self._mark_all_unreported()
@@ -183,7 +183,7 @@ class LeaseFollower:
     async def _load_script(self, activation: Activation) -> Script:
         if activation.script_length is None:
             return EMPTY_SCRIPT
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(TIMEOUT):
             script = await chaos_store.read_script(self._redis, activation.id)
         if script is None:
             log.warning("activation script lost, no attempt will be hit", activation=activation.id)

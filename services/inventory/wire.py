@@ -8,7 +8,7 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from services.common import body as bodies
+from services.common import request_body
 from services.common.mistakes import explain
 from services.common.refusals import InvalidBody
 from services.inventory.domain import Conflict, Deducted, Line, Outcome, Refused
@@ -101,7 +101,7 @@ def decode_lines(body: bytes) -> list[DeductBody]:
     ):  # one colon per member, all of which are required
         for line in body.split(b"\n"):
             if line.strip():
-                bodies.refuse_duplicates(line)
+                request_body.refuse_duplicates(line)
     return lines
 
 

@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.datastructures import State
 from litestar.params import RawBody
 
-from services.common import body as bodies
+from services.common import request_body
 from services.common.auth import operator_only
 from services.common.postgres import Pool
 from services.common.problems import responses
@@ -85,14 +85,14 @@ async def get_breaker(state: State) -> BreakersView:
 @post(
     "/api/admin/breaker",
     tags=["admin"],
-    guards=[operator_only, bodies.json_only],
-    operation_class=bodies.described(ForceBody),
+    guards=[operator_only, request_body.json_only],
+    operation_class=request_body.operation_with_body(ForceBody),
     responses=responses(401, 403, 413, 415, 422),
     status_code=200,
 )
 async def force_breaker(state: State, body: RawBody) -> BreakersView:
     """Force the breaker of every replica open or closed, or return it to automatic operation."""
-    wanted = bodies.decode(body, _force)
+    wanted = request_body.decode(body, _force)
     breaker_sync: BreakerSync = state.breaker_sync
     await breaker_sync.force(None if wanted.state == "auto" else wanted.state)
     return await breaker_sync.view()
@@ -120,14 +120,14 @@ async def get_queue(state: State) -> QueueView:
 @post(
     "/api/admin/queue/requeue",
     tags=["admin"],
-    guards=[operator_only, bodies.json_only],
-    operation_class=bodies.described(RequeueBody, schema=REQUEUE_BODY_SCHEMA),
+    guards=[operator_only, request_body.json_only],
+    operation_class=request_body.operation_with_body(RequeueBody, schema=REQUEUE_BODY_SCHEMA),
     responses=responses(401, 403, 404, 409, 413, 415, 422, 503),
     status_code=200,
 )
 async def requeue(state: State, body: RawBody) -> RequeueResult:
     """Reset the attempts of dead orders, and correct the times of misdated ones."""
-    wanted = bodies.decode(body, _requeue)
+    wanted = request_body.decode(body, _requeue)
     if (wanted.order_id is None) == (not wanted.all):
         raise InvalidBody("Give either order_id or all: true")
     requeued = await usecases.requeue(state.pool, state.replica, wanted.order_id)

@@ -13,14 +13,13 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter, RawBody
 
-from services.common import body as bodies
-from services.common import context, problems
+from services.common import problems, request_body, request_context
+from services.common.fast_route import AnyRequest
 from services.common.idempotency import KEY, parse_key
 from services.common.openapi import HEADERS, PLACED
 from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
-from services.common.shortcut import AnyRequest
 from services.order import store, usecases
 from services.order.domain import ITEM_ID, Order, OrderBody, Status, new_order, refusal_of
 from services.order.metrics import processing_duration
@@ -28,7 +27,7 @@ from services.order.processing import Placement, Processing
 from services.order.store import Event
 
 PLACE = "/api/orders"
-PLACE_GUARDS = (public, bodies.json_only)
+PLACE_GUARDS = (public, request_body.json_only)
 
 _DIGIT, _NOT_ZERO = "([MN][DTjz]|O[DT])", "(M[Tjz]|N[DTjz]|O[DT])"  # the first of three bytes
 _THREE, _TWO = "[AEIMQUYcgk][w-z0-5]", "[AEIMQUYcgk]"
@@ -64,7 +63,7 @@ class OrderEvents(msgspec.Struct, frozen=True):
     PLACE,
     tags=["orders"],
     guards=PLACE_GUARDS,
-    operation_class=bodies.described(OrderBody),
+    operation_class=request_body.operation_with_body(OrderBody),
     status_code=201,
     opt={
         HEADERS: {
@@ -100,7 +99,9 @@ async def place(request: AnyRequest, body: bytes) -> Response[bytes]:
     """Place the order of a request. Raises the Refusal that applies."""
     started = time.perf_counter()
     key = parse_key(request.headers.getall("idempotency-key", []))
-    wanted = new_order(key, bodies.decode(body, _order_body), context.request_id.get(), context.traceparent.get())
+    wanted = new_order(
+        key, request_body.decode(body, _order_body), request_context.request_id.get(), request_context.traceparent.get()
+    )
     processing: Processing = request.app.state.processing
     placement = await processing.place(wanted)
     if not placement.replayed:

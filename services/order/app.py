@@ -8,10 +8,10 @@ from litestar import Litestar
 from services.common import crash_points
 from services.common.app import build_app
 from services.common.auth import Access
-from services.common.edge import Edge
+from services.common.fast_route import FastRoute
 from services.common.health import health_routes
+from services.common.middleware import RequestMiddleware
 from services.common.rate_limit import RateLimit
-from services.common.shortcut import Shortcut
 from services.order import admin, api
 from services.order.runtime import downstream_probes, identity, open_runtime, own_probes
 from services.order.settings import OrderSettings
@@ -21,7 +21,7 @@ CRASH_POINTS = frozenset(
 )
 
 
-def build(settings: OrderSettings) -> Edge:
+def build(settings: OrderSettings) -> RequestMiddleware:
     """Build the application. Raises SettingsError if the crash point is unknown or not allowed."""
     crash_points.arm(settings, CRASH_POINTS)
 
@@ -56,5 +56,5 @@ def build(settings: OrderSettings) -> Edge:
     ]
     state = {"access": Access(settings), "replica": settings.replica}
     app = build_app("Valerix orders", handlers, [lifespan], state)
-    shortcut = Shortcut(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place)
-    return Edge(shortcut, allowed_hosts=settings.allowed_hosts, straight=shortcut)
+    fast_route = FastRoute(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place)
+    return RequestMiddleware(fast_route, allowed_hosts=settings.allowed_hosts, fast_route=fast_route)

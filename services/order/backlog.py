@@ -3,7 +3,7 @@
 import psycopg
 import structlog
 
-from services.common.background import forever
+from services.common.background import run_periodically
 from services.common.postgres import OUTAGES, Connection, Pool
 from services.order import store, unfinished
 from services.order.metrics import DATES_CORRECTED, DEAD, QUEUE_DEPTH, QUEUE_OLDEST_AGE
@@ -56,7 +56,7 @@ class Backlog:
 
     async def run(self) -> None:
         """Refresh until cancelled."""
-        await forever("refresh backlog", self._refresh_or_warn, REFRESH_INTERVAL)
+        await run_periodically("refresh backlog", self._refresh_or_warn, REFRESH_INTERVAL)
 
     async def _refresh_or_warn(self) -> None:
         try:

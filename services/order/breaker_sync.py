@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 import structlog
 
-from services.common.background import forever
+from services.common.background import run_periodically
 from services.common.redis import BestEffort, Redis
 from services.order.breaker import Breaker, Forced, State, Transition
 from services.order.metrics import BREAKER_STATE, BREAKER_TRANSITIONS, STATES, breaker_calls
@@ -159,7 +159,7 @@ class BreakerSync:
 
     async def run(self) -> None:
         """Sync until cancelled."""
-        await forever("sync breaker states", self.sync, SYNC_INTERVAL)
+        await run_periodically("sync breaker states", self.sync, SYNC_INTERVAL)
 
     async def sync(self) -> None:
         """Publish this breaker's state, transitions and pending command, then apply the last command of any replica."""

@@ -20,8 +20,8 @@ from services.common import tracing
 from services.common.background import spawn
 from services.common.crash_points import crash_point
 from services.common.dependencies import note_failure
-from services.common.group_commit import Flushed, GroupCommit
-from services.common.http import FAILURES, UNREACHED
+from services.common.group_commit import BatchResult, GroupCommit
+from services.common.http_client import CONNECT_ERRORS, REQUEST_ERRORS
 from services.common.paths import path
 from services.order.breaker import Breaker, CallNotPermitted, Permit
 from services.order.domain import Claim, Deducted, NoRecord, NotSent, Outcome, Refused, Unknown
@@ -111,7 +111,7 @@ class InventoryClient:
         self._breaker = breaker
         self._known_items: set[str] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        self._batches = GroupCommit("deduct", self._send, lanes=MAX_CALLS_BEFORE_FIRST_OUTCOME, limit=MAX_LINES)
+        self._batches = GroupCommit("deduct", self._send, max_in_flight=MAX_CALLS_BEFORE_FIRST_OUTCOME, limit=MAX_LINES)
 
     async def deduct(self, claim: Claim) -> Outcome:
         """Deduct the stock of one order. Inventory deducts at most once per order id."""
@@ -124,7 +124,7 @@ class InventoryClient:
             if not answer.is_success:
                 return Unknown(f"look-up failed: {answer.status}")
             ledger = _ledger.decode(answer.content)
-        except (*FAILURES, msgspec.DecodeError) as error:
+        except (*REQUEST_ERRORS, msgspec.DecodeError) as error:
             return Unknown(f"look-up failed: {type(error).__name__}")
         if any(movement.transaction_type == "deduct" for movement in ledger.transactions):
             return Deducted(repeated=True)
@@ -143,7 +143,7 @@ class InventoryClient:
             return False
         try:
             answer = await self._replicas.get(path("api", "inventory", item_id))
-        except FAILURES:
+        except REQUEST_ERRORS:
             return False
         if answer.is_success:
             self._known_items.add(item_id)
@@ -183,9 +183,9 @@ class InventoryClient:
             call.add_done_callback(self._calls.discard)
         return Call(outcomes, first)
 
-    async def _send(self, claims: list[Claim]) -> Flushed[asyncio.Future[Outcome]]:
+    async def _send(self, claims: list[Claim]) -> BatchResult[asyncio.Future[Outcome]]:
         call = self.start_call(claims)
-        return Flushed(call.outcomes, call.wait_for_first_outcome())
+        return BatchResult(call.outcomes, call.wait_for_first_outcome())
 
     async def _call(self, lines: list[_InFlightLine]) -> None:
         """Send `lines` and set the outcome of each, whatever happens."""
@@ -196,7 +196,7 @@ class InventoryClient:
         try:
             async with asyncio.timeout(self._limit):
                 cause = await self._exchange(lines, waiting)
-        except UNREACHED:
+        except CONNECT_ERRORS:
             cause = UNREACHABLE
         except TimeoutError:
             cause = TIMEOUT
@@ -221,7 +221,7 @@ class InventoryClient:
         with tracing.span("deduct", "client", traces) as span:
             if span is not None:
                 headers["traceparent"] = span.traceparent
-                span.note(valerix__lines=len(lines))
+                span.set_attributes(valerix__lines=len(lines))
             elif traces:
                 headers["traceparent"] = traces[0]
             status = await self._replicas.deduct(content, headers, partial(_handle_line, waiting))

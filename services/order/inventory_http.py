@@ -1,6 +1,6 @@
 """HTTP requests to the replicas of inventory: round-robin, with failover if a replica cannot be reached.
 
-Raises one of `services.common.http.FAILURES`.
+Raises one of `services.common.http_client.REQUEST_ERRORS`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from services.common.http import UNREACHED, declared
+from services.common.http_client import CONNECT_ERRORS, declared_errors
 
 LOOKUP_TIMEOUT = 1.0  # seconds
 AVOID_SECONDS = 5.0  # a replica that let a timeout expire is tried last for this long
@@ -58,7 +58,7 @@ class ReplicaPool:
             for replica in others:
                 try:
                     return await self._get(replica, path)
-                except UNREACHED:
+                except CONNECT_ERRORS:
                     continue
             return await self._get(last, path)
 
@@ -72,12 +72,12 @@ class ReplicaPool:
         for replica in others:
             try:
                 return await self._post(replica, lines, headers, on_line)
-            except UNREACHED:  # nothing was sent, so the next replica can be tried
+            except CONNECT_ERRORS:  # nothing was sent, so the next replica can be tried
                 continue
         return await self._post(last, lines, headers, on_line)
 
     async def _get(self, replica: _Replica, path: str) -> Response:
-        with declared("inventory"), self._avoid_on_timeout(replica):
+        with declared_errors("inventory"), self._avoid_on_timeout(replica):
             async with self._session.get(
                 replica.url + path, headers=self._headers, timeout=self._lookup_timeout, allow_redirects=False
             ) as response:

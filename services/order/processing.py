@@ -13,7 +13,7 @@ import msgspec
 
 from services.common.connections import HELD_UP, REFUSALS
 from services.common.crash_points import crash_point
-from services.common.group_commit import Flushed, GroupCommit
+from services.common.group_commit import BatchResult, GroupCommit
 from services.common.postgres import OUTAGES, Pool, in_time
 from services.common.redis import BestEffort
 from services.common.refusals import DatabaseUnavailable, Refusal
@@ -81,14 +81,14 @@ class Processing:
         self._random = Random()  # noqa: S311 - jitter, not a secret # nosec B311
         self._response_cache = ResponseCache(redis, backlog.origin)
         self._accepting: GroupCommit[NewOrder, AcceptResult] = GroupCommit(
-            "accept", self._store_and_send, lanes=MAX_COMMITS_IN_FLIGHT, outages=OUTAGES, patience=commit_timeout
+            "accept", self._store_and_send, max_in_flight=MAX_COMMITS_IN_FLIGHT, outages=OUTAGES, timeout=commit_timeout
         )
         self._settling = GroupCommit(
             "settle",
             partial(usecases.settle, pool, self._by),
-            lanes=MAX_COMMITS_IN_FLIGHT,
+            max_in_flight=MAX_COMMITS_IN_FLIGHT,
             outages=OUTAGES,
-            patience=commit_timeout,
+            timeout=commit_timeout,
         )
         self._notifying = GroupCommit("notify", partial(wakeups.notify, redis))
 
@@ -145,7 +145,7 @@ class Processing:
         await self._notifying.close()
         await self._response_cache.close()
 
-    async def _store_and_send(self, wanted: list[NewOrder]) -> list[AcceptResult] | Flushed[AcceptResult]:
+    async def _store_and_send(self, wanted: list[NewOrder]) -> list[AcceptResult] | BatchResult[AcceptResult]:
         """Store a batch of orders, and send the new ones to inventory in one call, which the next batch waits for.
 
         A batch thereby stays together: one commit here is one call, and usually one commit in inventory.
@@ -163,7 +163,7 @@ class Processing:
             Started(admission.claim, next(outcomes)) if isinstance(admission, Admitted) else admission
             for admission in admissions
         ]
-        return Flushed(accepted, call.wait_for_first_outcome())
+        return BatchResult(accepted, call.wait_for_first_outcome())
 
     async def _accept_or_refuse(self, wanted: NewOrder) -> AcceptResult:
         """Store an order unless there is a reason to refuse it. Raises TimeoutError after the commit timeout."""

@@ -8,10 +8,10 @@ import msgspec
 
 from services.common import postgres, redis
 from services.common.app import VERSION
-from services.common.background import beside
-from services.common.backing import connected
+from services.common.background import background_tasks
+from services.common.datastores import open_datastores
 from services.common.health import Identity, Probe
-from services.common.http import open_session
+from services.common.http_client import open_session
 from services.order.backlog import Backlog
 from services.order.breaker_sync import BreakerSync
 from services.order.inventory_client import InventoryClient
@@ -33,7 +33,7 @@ class Runtime(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def open_runtime(settings: OrderSettings, role: Literal["order", "worker"]) -> AsyncIterator[Runtime]:
     """Connect and start the background tasks; on exit, finish orders in flight and close in reverse order."""
-    async with connected(settings) as (pool, client), open_session() as session:
+    async with open_datastores(settings) as (pool, client), open_session() as session:
         best_effort = redis.BestEffort(client)
         breaker_sync = BreakerSync(settings, role, best_effort)
         limit, token = settings.inventory_timeout_seconds, settings.service_tokens[0]
@@ -41,7 +41,7 @@ async def open_runtime(settings: OrderSettings, role: Literal["order", "worker"]
         backlog = Backlog(pool, settings.backlog_cap, settings.replica)
         commit_timeout = COMMIT_TIMEOUT if role == "order" else None
         processing = Processing(settings, pool, best_effort, inventory, backlog, commit_timeout)
-        async with beside(breaker_sync.run(), backlog.run()):
+        async with background_tasks(breaker_sync.run(), backlog.run()):
             try:
                 yield Runtime(pool, best_effort, breaker_sync, inventory, backlog, processing)
             finally:
@@ -63,7 +63,7 @@ def own_probes(runtime: Runtime) -> dict[str, Probe]:
     async def cache() -> None:
         await redis.ping(runtime.redis.client)
 
-    return {"postgres": Probe(database, vital=True), "redis": Probe(cache)}
+    return {"postgres": Probe(database, required=True), "redis": Probe(cache)}
 
 
 def downstream_probes(runtime: Runtime) -> dict[str, Probe]:

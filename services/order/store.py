@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from psycopg.rows import TupleRow
 
-from services.common.context import trace_id
 from services.common.postgres import Connection
+from services.common.request_context import trace_id
 from services.order.domain import (
     Claim,
     NewOrder,

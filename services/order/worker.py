@@ -15,13 +15,13 @@ import msgspec
 import structlog
 from litestar import Litestar
 
-from services.common import context, crash_points, tracing
+from services.common import crash_points, request_context, tracing
 from services.common.app import build_app
 from services.common.auth import Access
-from services.common.background import beside, forever, spawn
+from services.common.background import background_tasks, run_periodically, spawn
 from services.common.crash_points import crash_point
-from services.common.edge import Edge
 from services.common.health import health_routes
+from services.common.middleware import RequestMiddleware
 from services.common.postgres import OUTAGES
 from services.common.redis import FAILURES, Redis, drop_idle, open_redis
 from services.common.server import run
@@ -127,9 +127,9 @@ class Worker:
         try:
             with tracing.span(f"attempt {claim.attempt}", "consumer", [claim.traceparent]) as span:
                 if span is not None:
-                    span.note(valerix__order_id=str(claim.order_id), valerix__attempt=claim.attempt)
+                    span.set_attributes(valerix__order_id=str(claim.order_id), valerix__attempt=claim.attempt)
                     claim = msgspec.structs.replace(claim, traceparent=span.traceparent)
-                context.traceparent.set(claim.traceparent)
+                request_context.traceparent.set(claim.traceparent)
                 await self._runtime.processing.process(claim)
         except OUTAGES as error:
             log.warning("cannot settle order, its lease will end", order_id=str(claim.order_id), error=repr(error))
@@ -159,9 +159,9 @@ async def worker_runtime(settings: OrderSettings) -> AsyncIterator[Runtime]:
         worker = Worker(settings, runtime)
         redis = open_redis(settings.redis_url, name=f"valerix-{settings.replica}-reader", socket_timeout=READ_TIMEOUT)
         try:
-            async with beside(
-                forever("sweep", worker.sweep, SWEEP_INTERVAL),
-                forever("listen", lambda: worker.listen(redis, settings.replica), RECONNECT_INTERVAL),
+            async with background_tasks(
+                run_periodically("sweep", worker.sweep, SWEEP_INTERVAL),
+                run_periodically("listen", lambda: worker.listen(redis, settings.replica), RECONNECT_INTERVAL),
             ):
                 yield runtime
         finally:
@@ -169,7 +169,7 @@ async def worker_runtime(settings: OrderSettings) -> AsyncIterator[Runtime]:
             await redis.aclose()
 
 
-def build(settings: OrderSettings) -> Edge:
+def build(settings: OrderSettings) -> RequestMiddleware:
     """Build the application with the worker's health and metrics; the worker runs in its lifespan."""
     crash_points.arm(settings, CRASH_POINTS)
 
@@ -181,7 +181,7 @@ def build(settings: OrderSettings) -> Edge:
 
     state = {"access": Access(settings)}
     app = build_app("Valerix order worker", health_routes(identity(settings, "worker")), [lifespan], state)
-    return Edge(app, allowed_hosts=settings.allowed_hosts)
+    return RequestMiddleware(app, allowed_hosts=settings.allowed_hosts)
 
 
 if __name__ == "__main__":

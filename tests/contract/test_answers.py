@@ -7,7 +7,7 @@ import httpx
 import jsonschema
 import pytest
 
-from services.common.edge import SECURITY_HEADERS
+from services.common.middleware import SECURITY_HEADERS
 from tests.contract.conftest import OPERATOR, Platform
 from tests.integration.life.shop import new_key
 from tests.processes import eventually

@@ -8,13 +8,13 @@ import httpx
 import pytest
 
 from services.common.rate_limit import RateLimit
-from services.common.redis import LIMIT as REDIS_LIMIT
+from services.common.redis import TIMEOUT as REDIS_LIMIT
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from tests.unit.common.environ import TOKENS
 from tests.unit.common.shell import build
 from tests.unit.common.test_addresses import NONE, SPELLINGS
 
-LIMIT = 10
+TIMEOUT = 10
 PATIENCE = 10.0  # seconds
 NOON = 1_793_534_400.0  # the first second of a minute
 
@@ -38,7 +38,7 @@ async def hasty(redis_url: str) -> AsyncIterator[Redis]:
 def replica(
     redis: Redis,
     *,
-    per_minute: int = LIMIT,
+    per_minute: int = TIMEOUT,
     hops: int = 0,
     peer: str = "10.0.0.1",
     at: float = NOON,
@@ -58,7 +58,7 @@ async def statuses(client: httpx.AsyncClient, times: int, **headers: str) -> Cou
 async def test_replicas_count_together_and_exactly(redis: Redis) -> None:
     async with replica(redis) as one, replica(redis) as two:
         first, second = await asyncio.gather(statuses(one, 15), statuses(two, 15))
-    assert first + second == {200: LIMIT, 429: 20}
+    assert first + second == {200: TIMEOUT, 429: 20}
 
 
 async def test_each_client_has_a_minute_of_its_own(redis: Redis) -> None:
@@ -162,4 +162,4 @@ async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_li
 async def test_a_burst_of_hundreds_at_once_is_counted_to_the_last(hasty: Redis) -> None:
     """Each would want a connection of its own to Redis; there are fewer."""
     async with replica(hasty, patience=REDIS_LIMIT) as client:
-        assert await statuses(client, 400) == {200: LIMIT, 429: 400 - LIMIT}
+        assert await statuses(client, 400) == {200: TIMEOUT, 429: 400 - TIMEOUT}

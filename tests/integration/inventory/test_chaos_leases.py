@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from services.common.background import beside
+from services.common.background import background_tasks
 from services.common.redis import Redis, open_redis
 from services.inventory import chaos_store, gremlins
 from services.inventory.chaos_leases import MAX_HITS, MAX_HITS_PER_REPORT, Lease, LeaseFollower
@@ -176,7 +176,7 @@ async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(
 ) -> None:
     first, _ = replicas
     activation = await begin(redis, first, crash_rate=1.0)
-    async with beside(first.run()):
+    async with background_tasks(first.run()):
         await asyncio.sleep(0)  # it begins its first step
         await first.sync()  # and has ended it
         hit = roll(first, ORDERS[: MAX_HITS_PER_REPORT * 2 + 1])  # no other comes between this and the end

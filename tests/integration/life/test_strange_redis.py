@@ -224,7 +224,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server:
 
             answered = 0
             for number in range(120):
-                best_effort._rested_at = 0.0  # noqa: SLF001 - as if a second had passed
+                best_effort._cooldown_until = 0.0  # noqa: SLF001 - as if a second had passed
                 if number % 10 == 0:
                     proxy.delay(0.06 if number % 20 else 0.0)  # two round trips: around the limit of 0.3 s
                 got = await asyncio.gather(*(get(number * 10 + each) for each in range(4)))

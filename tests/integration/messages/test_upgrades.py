@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pytest
 
-from services.common.edge import METHODS
+from services.common.middleware import METHODS
 from tests.integration.messages.roles import Role, new_id
 from tests.wire import chunked, connected
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from services.common.background import beside
+from services.common.background import background_tasks
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.common.settings import read
 from services.order.breaker import Forced
@@ -31,7 +31,7 @@ async def replicas(redis_url: str) -> AsyncIterator[tuple[BreakerSync, BreakerSy
     one, two = open_redis(redis_url, name="one"), open_redis(redis_url, name="two")
     async with closing(one), closing(two):
         first, second = breaker_sync(BestEffort(one), "order-1"), breaker_sync(BestEffort(two), "order-2")
-        async with beside(first.run(), second.run()):
+        async with background_tasks(first.run(), second.run()):
             await until(lambda: knows(first, "order-2"))
             await until(lambda: knows(second, "order-1"))
             yield first, second
@@ -74,7 +74,7 @@ async def test_a_replica_that_starts_later_does_as_the_others(
 ) -> None:
     await replicas[0].force("open")
     late = breaker_sync(redis, "order-3")
-    async with beside(late.run()):
+    async with background_tasks(late.run()):
         await until(lambda: forced_to(late, "open"), within=1)
 
 
@@ -153,7 +153,7 @@ async def test_without_redis_each_shows_itself_and_does_as_it_was_told() -> None
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
         alone = breaker_sync(BestEffort(nowhere), "order-1")
-        async with beside(alone.run()):
+        async with background_tasks(alone.run()):
             await alone.force("open")
             view = await alone.view()
             assert [replica.state for replica in view.replicas] == ["open"]

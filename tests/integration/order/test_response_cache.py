@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from services.common.redis import LIMIT, REST, BestEffort, Redis, closing, open_redis
+from services.common.redis import COOLDOWN, TIMEOUT, BestEffort, Redis, closing, open_redis
 from services.order.domain import fingerprint
 from services.order.origin import TRUST_SECONDS, Origin
 from services.order.response_cache import TTL_SECONDS, ResponseCache
@@ -158,7 +158,7 @@ async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> No
     for name in keys(100):
         assert await answers.get(name, PS5) is None
         await answers.put(order(key=name))
-    assert time.monotonic() - began < 200 * LIMIT / 10, "a tenth of what it would take to wait each time"
+    assert time.monotonic() - began < 200 * TIMEOUT / 10, "a tenth of what it would take to wait each time"
 
 
 @pytest.mark.timed
@@ -170,11 +170,11 @@ async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothin
     began = time.monotonic()
     found = await asyncio.gather(*(hasty_answers.get("key-1", PS5) for _ in range(50)))
     assert found == [None] * 50
-    assert time.monotonic() - began > LIMIT - 0.1
+    assert time.monotonic() - began > TIMEOUT - 0.1
     began = time.monotonic()
     for _ in range(50):
         assert await hasty_answers.get("key-1", PS5) is None
-    assert time.monotonic() - began < 50 * LIMIT / 10, "a tenth of what it would take to wait each time"
+    assert time.monotonic() - began < 50 * TIMEOUT / 10, "a tenth of what it would take to wait each time"
 
 
 async def test_when_redis_is_back_it_is_asked_again(
@@ -183,7 +183,7 @@ async def test_when_redis_is_back_it_is_asked_again(
     await hasty_answers.put(order())
     await pause(client, 0.5)
     assert await hasty_answers.get("key-1", PS5) is None
-    async with asyncio.timeout(REST + 2):
+    async with asyncio.timeout(COOLDOWN + 2):
         while await hasty_answers.get("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0)
     assert await hasty(lambda client: client.ping(), fallback=False)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
-from services.common.background import beside
+from services.common.background import background_tasks
 from services.common.postgres import Pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from services.order import usecases
@@ -173,7 +173,7 @@ async def reader(redis_url: str) -> Any:
 @contextlib.asynccontextmanager
 async def listening(worker: Worker, reader: Redis, client: Redis) -> AsyncIterator[None]:
     """A worker that hears of wake-ups in the block, and of none after."""
-    async with beside(worker.listen(reader, "worker-1")):
+    async with background_tasks(worker.listen(reader, "worker-1")):
         await until(lambda: client.exists(STREAM))
         yield
 

@@ -10,9 +10,9 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from litestar.types import Message
 
-from services.common.edge import Edge
+from services.common.fast_route import FastRoute
+from services.common.middleware import RequestMiddleware
 from services.common.settings import read
-from services.common.shortcut import Shortcut
 from services.frontend.app import build as build_frontend
 from services.frontend.settings import FrontendSettings
 from services.inventory.app import build as build_inventory
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 
 @functools.cache
-def build(service: str, **variables: str) -> Edge:
+def build(service: str, **variables: str) -> RequestMiddleware:
     """A service with settings named without their prefix. Chaos is allowed, as it is where its endpoints exist."""
     environ = ENVIRON | FRONTEND | {"VALERIX_CHAOS_ALLOWED": "1"}
     environ |= {f"VALERIX_{name}": value for name, value in variables.items()}
@@ -72,9 +72,9 @@ def build(service: str, **variables: str) -> Edge:
             return build_frontend(read(FrontendSettings, environ))
 
 
-def application(edge: Edge) -> Litestar:
+def application(edge: RequestMiddleware) -> Litestar:
     """The framework's application below the outermost layer."""
-    app = edge.app.app if isinstance(edge.app, Shortcut) else edge.app
+    app = edge.app.app if isinstance(edge.app, FastRoute) else edge.app
     assert isinstance(app, Litestar)
     return app
 
@@ -95,7 +95,7 @@ def endpoints(*methods: str) -> list[Endpoint]:
 
 
 async def ask(
-    edge: Edge,
+    edge: RequestMiddleware,
     method: str,
     path: str,
     headers: Lines = (),

@@ -14,10 +14,10 @@ from litestar.response import Stream
 from litestar.types import ASGIApp
 from psycopg_pool import PoolTimeout
 
-from services.common import auth, body, rate_limit
+from services.common import auth, rate_limit, request_body
 from services.common.app import build_app
 from services.common.auth import Access, Level
-from services.common.edge import Edge
+from services.common.middleware import RequestMiddleware
 from services.common.refusals import RateLimited
 from services.common.settings import ServiceSettings, read
 from tests.unit.common.environ import ENVIRON, TOKENS
@@ -57,7 +57,7 @@ async def thing(number: FromPath[int], size: FromQuery[int] = 1) -> dict[str, in
     return {"number": number, "size": size}
 
 
-@post("/things", guards=[body.json_only], status_code=200)
+@post("/things", guards=[request_body.json_only], status_code=200)
 async def make(body: RawBody) -> Thing:
     return decode(body)
 
@@ -98,7 +98,7 @@ async def either() -> None: ...
 
 
 def decode(raw: bytes) -> Thing:
-    return body.decode(raw, _thing)
+    return request_body.decode(raw, _thing)
 
 
 class Unlimited:
@@ -114,7 +114,9 @@ def settings(**variables: str) -> ServiceSettings:
 def build(state: Mapping[str, Any] | None = None) -> ASGIApp:
     both = settings(SERVICE_TOKENS=",".join(TOKENS[:2]), OPERATOR_TOKENS=",".join(TOKENS[2:]))
     handlers = [fail, status, thing, make, broken, stream, request_id, public, service, operator, either]
-    return Edge(build_app("Things", handlers, [], {"access": Access(both), "rate_limit": Unlimited(), **(state or {})}))
+    return RequestMiddleware(
+        build_app("Things", handlers, [], {"access": Access(both), "rate_limit": Unlimited(), **(state or {})})
+    )
 
 
 @asynccontextmanager

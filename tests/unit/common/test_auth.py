@@ -5,7 +5,7 @@ import inspect
 import httpx
 import pytest
 
-from services.common import body, rate_limit
+from services.common import rate_limit, request_body
 from services.common.auth import Access, Guard, Level, only, operator_only, service_only
 from services.common.refusals import Unauthorized
 from tests.unit.common.environ import TOKENS
@@ -21,7 +21,15 @@ async def knock(path: str, authorization: str | bytes | None) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    "guard", [only(Level.SERVICE), operator_only, service_only, body.json_only, body.ndjson_only, rate_limit.public]
+    "guard",
+    [
+        only(Level.SERVICE),
+        operator_only,
+        service_only,
+        request_body.json_only,
+        request_body.ndjson_only,
+        rate_limit.public,
+    ],
 )
 def test_no_guard_costs_a_request_a_thread(guard: Guard) -> None:
     assert inspect.iscoroutinefunction(guard)

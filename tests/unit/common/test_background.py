@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import services
-from services.common.background import UNHANDLED, beside, forever, report, spawn
+from services.common.background import UNHANDLED, background_tasks, report, run_periodically, spawn
 
 SERVICES = Path(services.__path__[0])
 STARTERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "TaskGroup"}
@@ -21,7 +21,7 @@ async def test_a_step_that_fails_is_tried_again() -> None:
         tried.release()
         raise ValueError
 
-    async with asyncio.timeout(5), beside(forever("fail", step, 0)):
+    async with asyncio.timeout(5), background_tasks(run_periodically("fail", step, 0)):
         for _ in range(3):
             await tried.acquire()
 
@@ -39,7 +39,7 @@ async def test_work_that_swallows_a_cancellation_is_asked_again_until_it_ends() 
             except asyncio.CancelledError:
                 asked += 1
 
-    async with asyncio.timeout(5), beside(stubborn()):
+    async with asyncio.timeout(5), background_tasks(stubborn()):
         await began.wait()
     assert asked == 3
 
@@ -48,7 +48,7 @@ async def test_work_that_has_ended_holds_nobody_up() -> None:
     async def brief() -> None:
         await asyncio.sleep(0)
 
-    async with asyncio.timeout(5), beside(brief()):
+    async with asyncio.timeout(5), background_tasks(brief()):
         await asyncio.sleep(0.01)
 
 

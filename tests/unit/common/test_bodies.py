@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.common.body import decode
 from services.common.refusals import InvalidBody
+from services.common.request_body import decode
 from services.inventory.wire import decode_lines
 from services.order.domain import OrderBody
 from tests.unit.common.environ import TOKENS

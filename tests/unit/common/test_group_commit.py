@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common import context
-from services.common.group_commit import Flushed, GroupCommit
+from services.common import request_context
+from services.common.group_commit import BatchResult, GroupCommit
 
 
 class BadItem(Exception):  # noqa: N818 - what a flush says of one item
@@ -71,9 +71,9 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
 async def test_results_are_given_out_at_once_though_the_way_of_their_batch_is_not_free_yet() -> None:
     free, batches = asyncio.Event(), []
 
-    async def flush(items: list[int]) -> Flushed[int]:
+    async def flush(items: list[int]) -> BatchResult[int]:
         batches.append(items)
-        return Flushed([item * 10 for item in items], free.wait())
+        return BatchResult([item * 10 for item in items], free.wait())
 
     group = GroupCommit("test", flush)
     assert await asyncio.gather(*start(group, 1, 2)) == [10, 20]
@@ -87,7 +87,7 @@ async def test_results_are_given_out_at_once_though_the_way_of_their_batch_is_no
 
 async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, patience=0.05)
+    group = GroupCommit("test", desk.flush, timeout=0.05)
     (slow,) = start(group, 1)
     await asyncio.wait([slow], timeout=5)
     assert isinstance(slow.exception(), TimeoutError)
@@ -99,7 +99,7 @@ async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not
 
 async def test_who_has_run_out_of_patience_before_a_flush_began_is_not_flushed() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, patience=0.05)
+    group = GroupCommit("test", desk.flush, timeout=0.05)
     tasks = start(group, 1)
     await turns()
     tasks += start(group, 2)
@@ -112,11 +112,11 @@ async def test_who_has_run_out_of_patience_before_a_flush_began_is_not_flushed()
 
 async def test_nobody_looks_at_the_clock_while_nobody_waits() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, patience=0.02)
+    group = GroupCommit("test", desk.flush, timeout=0.02)
     desk.release_all()
     assert await asyncio.gather(*start(group, *range(5))) == [0, 10, 20, 30, 40]
     async with asyncio.timeout(5):
-        while group._next_look is not None:  # noqa: SLF001 - a timer that stays is seen by nothing else
+        while group._next_check is not None:  # noqa: SLF001 - a timer that stays is seen by nothing else
             await turns()
     assert not group._deadlines  # noqa: SLF001 - nor what keeps its items alive
 
@@ -138,7 +138,7 @@ async def test_items_that_arrive_during_a_flush_share_the_next() -> None:
 
 async def test_items_that_the_loop_brings_one_pass_after_the_other_share_a_batch() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, lanes=2)
+    group = GroupCommit("test", desk.flush, max_in_flight=2)
     tasks = start(group, 1)
     for item in range(2, 9):
         await turns(1)
@@ -163,7 +163,7 @@ async def test_a_batch_that_is_full_waits_for_no_more_however_many_come() -> Non
 
 async def test_as_many_flushes_run_at_once_as_there_are_lanes() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, lanes=2)
+    group = GroupCommit("test", desk.flush, max_in_flight=2)
     tasks = start(group, 1)
     await turns()
     tasks += start(group, 2)
@@ -315,19 +315,19 @@ async def test_a_flush_speaks_for_none_of_the_requests_that_share_it() -> None:
     """What it logs must not carry the request id of whoever happened to come first."""
 
     async def flush(items: list[int]) -> list[str]:
-        return [context.request_id.get() for _ in items]
+        return [request_context.request_id.get() for _ in items]
 
     group = GroupCommit("test", flush)
-    before = context.request_id.set("request-7")
+    before = request_context.request_id.set("request-7")
     try:
         assert await group.submit(1) == ""
     finally:
-        context.request_id.reset(before)
+        request_context.request_id.reset(before)
 
 
 async def test_close_waits_for_all_that_was_submitted() -> None:
     desk = Desk()
-    group = GroupCommit("test", desk.flush, lanes=2, limit=1)
+    group = GroupCommit("test", desk.flush, max_in_flight=2, limit=1)
     tasks = start(group, *range(6))
     await turns()
     closing = asyncio.create_task(group.close())
@@ -366,19 +366,21 @@ submitters = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    lanes=st.integers(1, 3),
+    max_in_flight=st.integers(1, 3),
     limit=st.integers(1, 4),
     durations=st.lists(st.integers(0, 4), min_size=1, max_size=5),
     wanted=st.lists(submitters, min_size=1, max_size=8),
 )
 def test_under_any_schedule_every_submitter_gets_its_own_answer(
-    lanes: int, limit: int, durations: list[int], wanted: list[Submitter]
+    max_in_flight: int, limit: int, durations: list[int], wanted: list[Submitter]
 ) -> None:
-    asyncio.run(_play(lanes, limit, durations, wanted))
+    asyncio.run(_play(max_in_flight, limit, durations, wanted))
 
 
-async def _play(lanes: int, limit: int, durations: list[int], wanted: list[Submitter]) -> None:
-    group = GroupCommit("test", _Flushes(lanes, limit, durations), lanes=lanes, limit=limit, outages=(Outage,))
+async def _play(max_in_flight: int, limit: int, durations: list[int], wanted: list[Submitter]) -> None:
+    group = GroupCommit(
+        "test", _Flushes(max_in_flight, limit, durations), max_in_flight=max_in_flight, limit=limit, outages=(Outage,)
+    )
     tasks = [asyncio.create_task(_submit(group, who, submitter)) for who, submitter in enumerate(wanted)]
     cancellers = [asyncio.create_task(_cancel(task, who)) for task, who in zip(tasks, wanted, strict=True)]
     for _ in range(2000):  # far more turns than all the flushes together can take: who is not done by then never is
@@ -396,15 +398,15 @@ async def _play(lanes: int, limit: int, durations: list[int], wanted: list[Submi
 class _Flushes:
     """A flush that takes as many turns as it is told, and fails for the items that say so."""
 
-    def __init__(self, lanes: int, limit: int, durations: list[int]) -> None:
-        self._lanes, self._limit = lanes, limit
+    def __init__(self, max_in_flight: int, limit: int, durations: list[int]) -> None:
+        self._max_in_flight, self._limit = max_in_flight, limit
         self._durations = itertools.cycle(durations)
         self._running = 0
 
     async def __call__(self, items: list[Item]) -> list[tuple[int, int]]:
         assert 1 <= len(items) <= self._limit
         self._running += 1
-        assert self._running <= self._lanes
+        assert self._running <= self._max_in_flight
         await turns(next(self._durations))
         self._running -= 1
         kinds = {kind for _, _, kind in items}

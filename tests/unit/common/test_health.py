@@ -7,8 +7,8 @@ import pytest
 from litestar.types import ASGIApp
 
 from services.common.app import build_app
-from services.common.edge import Edge
-from services.common.health import FRESH, Examination, Identity, Probe, health_routes
+from services.common.health import CACHE_SECONDS, Examination, Identity, Probe, health_routes
+from services.common.middleware import RequestMiddleware
 from tests.unit.common.shell import client
 
 ME = Identity("things", "things-1", "0")
@@ -40,7 +40,7 @@ class Dependency:
 
     @property
     def probes(self) -> dict[str, Probe]:
-        return {"it": Probe(self.look, vital=True)}
+        return {"it": Probe(self.look, required=True)}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def dependency() -> Dependency:
 
 def service(own: Dependency, downstream: Dependency) -> ASGIApp:
     state = {"own_probes": own.probes, "downstream_probes": {"down": Probe(downstream.look)}}
-    return Edge(build_app("Things", health_routes(ME), [], state))
+    return RequestMiddleware(build_app("Things", health_routes(ME), [], state))
 
 
 @pytest.mark.parametrize("paths", [["/health"], ["/health/ready"], ["/health", "/health/ready"], ["/health/deep"]])
@@ -78,12 +78,12 @@ async def test_what_was_found_is_told_for_a_second_and_no_longer(dependency: Dep
     examination = Examination(ME, clock)
     assert (await examination.result(dependency.probes)).status == "ok"
     dependency.fault = RuntimeError("gone")
-    clock.now += FRESH - 0.01
+    clock.now += CACHE_SECONDS - 0.01
     assert (await examination.result(dependency.probes)).status == "ok"
     clock.now += 0.01
     assert (await examination.result(dependency.probes)).status == "down"
     dependency.fault = None
-    clock.now += FRESH
+    clock.now += CACHE_SECONDS
     assert (await examination.result(dependency.probes)).status == "ok"
     assert dependency.looks == 3
 
@@ -94,7 +94,7 @@ async def test_an_examination_that_takes_long_is_shared_until_it_ends(dependency
     dependency.may_answer.clear()
     first = asyncio.create_task(examination.result(dependency.probes))
     await asyncio.sleep(0)
-    clock.now += FRESH * 2
+    clock.now += CACHE_SECONDS * 2
     second = asyncio.create_task(examination.result(dependency.probes))
     await asyncio.sleep(0)
     dependency.may_answer.set()

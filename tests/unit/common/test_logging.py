@@ -8,7 +8,7 @@ import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.common import context
+from services.common import request_context
 from tests.unit.common.logs import events, recorded
 
 
@@ -51,14 +51,14 @@ def test_a_traceback_is_one_line() -> None:
 
 
 def test_an_event_says_who_speaks_when_and_for_which_request() -> None:
-    token = context.request_id.set("request-7")
+    token = request_context.request_id.set("request-7")
     try:
         with recorded() as log:
             structlog.get_logger().warning("said")
             structlog.get_logger().warning("said", request_id="another")
             logging.getLogger("elsewhere").warning("said")
     finally:
-        context.request_id.reset(token)
+        request_context.request_id.reset(token)
     first, second, third = events(log)
     assert {name: first[name] for name in ("event", "level", "service", "replica", "request_id")} == {
         "event": "said",

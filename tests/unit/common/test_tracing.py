@@ -17,7 +17,7 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded_by_a_service_or_
         "import valerix_cli.clients.orders\n"
         "from services.common import tracing\n"
         "tracing.configure('order', 'order-1', {})\n"
-        "assert not tracing.is_on() and tracing.begin('x', 'server', None) is None\n"
+        "assert not tracing.is_on() and tracing.start_span('x', 'server', None) is None\n"
         "with valerix_cli.clients.orders.client_span('x') as traceparent: print(traceparent)\n"
         "assert not {'opentelemetry.sdk.trace', 'opentelemetry.exporter'} & set(sys.modules)\n"  # redis uses the rest
     )

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.common.http import open_session
+from services.common.http_client import open_session
 from services.frontend import backends
 from services.frontend.backends import Backend, NoResponse, Refused, ServiceResponse, decode
 from services.frontend.wire import OrderEvents, Queue

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from services.common.http import open_session
+from services.common.http_client import open_session
 from services.common.settings import SECRET
 from services.frontend.backends import Backend
 from services.frontend.operator_actions import AuditFailed, ChaosForm, OperatorActions, chaos_request

@@ -179,7 +179,7 @@ def test_a_roll_out_never_has_fewer_pods_than_wanted_and_a_new_one_proves_itself
 def test_a_pod_that_goes_serves_until_everybody_knows_and_has_time_to_finish(name: str) -> None:
     spec = one(base(), "Deployment", name)["spec"]["template"]["spec"]
     pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    ends_by_itself = 15  # services.common.server.GRACE
+    ends_by_itself = 15  # services.common.server.SHUTDOWN_TIMEOUT
     assert pause > 0
     assert spec["terminationGracePeriodSeconds"] > pause + ends_by_itself
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Never
 
 import msgspec
 
-from services.common.http import open_session
+from services.common.http_client import open_session
 from services.order.breaker import Breaker
 from services.order.domain import Claim
 from services.order.inventory_client import InventoryClient

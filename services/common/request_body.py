@@ -25,25 +25,25 @@ from services.common.refusals import InvalidBody, Refusal, UnsupportedMediaType
 
 T = TypeVar("T")
 
-LIMIT = 65_536  # bytes
+MAX_BYTES = 65_536
 UTF_8 = {"utf-8", "utf8", "us-ascii"}  # charsets whose text UTF-8 reads (RFC 8259, 8.1, has no other)
 _CHARSET = re.compile(r"(?:^|;)\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)")
-GONE = "client disconnected prematurely"
-"""What Litestar says where a caller hangs up in the middle of its body: no bug, and nobody is there to hear of it."""
+CLIENT_DISCONNECTED = "client disconnected prematurely"
+"""Litestar's error detail when the client disconnects within the body. Not a bug; nobody is there to answer."""
 
 
 async def read(request: Request[Any, Any, Any]) -> bytes:
     """Return the whole body. Raises what Litestar does for one that is too large, or whose sender went away."""
-    if int(request.headers.get("content-length", 0)) > LIMIT:
+    if int(request.headers.get("content-length", 0)) > MAX_BYTES:
         raise RequestEntityTooLarge
     body = b""
     more = True
     while more:
         message = cast("HTTPReceiveMessage", await request.receive())
         if message["type"] == "http.disconnect":
-            raise InternalServerException(GONE)
+            raise InternalServerException(CLIENT_DISCONNECTED)
         body += message.get("body", b"")
-        if len(body) > LIMIT:
+        if len(body) > MAX_BYTES:
             raise RequestEntityTooLarge
         more = message.get("more_body", False)
     return body
@@ -100,15 +100,15 @@ _pairs = json.JSONDecoder(object_pairs_hook=_object, parse_int=_ignore, parse_fl
 
 async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: refuse a body that does not say it is JSON (415)."""
-    _insist(connection, "application/json")
+    _require_media_type(connection, "application/json")
 
 
 async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: refuse a body that does not say it is NDJSON (415)."""
-    _insist(connection, "application/x-ndjson")
+    _require_media_type(connection, "application/x-ndjson")
 
 
-def _insist(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
+def _require_media_type(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
     given = connection.headers.getall("content-type", [])
     if given == [wanted]:
         return
@@ -132,12 +132,12 @@ def encoding_refusal(encodings: Iterable[bytes]) -> Refusal | None:
     return refusal
 
 
-def described(
+def operation_with_body(
     body_type: Any, media_type: str = "application/json", *, schema: dict[str, Any] | None = None
 ) -> type[Operation]:
-    """An OpenAPI operation that says which body the handler takes; `schema` where the type does not say it all."""
+    """Return an OpenAPI operation class with this request body; `schema` overrides the type's schema."""
     (made,), components = msgspec.json.schema_components([body_type])
-    inline: Any = schema or _inlined(made, components)
+    inline: Any = schema or _inline_refs(made, components)
 
     @dataclass
     class Described(Operation):
@@ -147,14 +147,14 @@ def described(
     return Described
 
 
-def _inlined(schema: Any, components: dict[str, Any]) -> Any:
-    """`schema` with what it refers to in the place of each reference."""
+def _inline_refs(schema: Any, components: dict[str, Any]) -> Any:
+    """Return `schema` with references replaced by what they refer to."""
     match schema:
         case {"$ref": str(reference)}:
-            return _inlined(components[reference.rpartition("/")[2]], components)
+            return _inline_refs(components[reference.rpartition("/")[2]], components)
         case dict():
-            return {name: _inlined(part, components) for name, part in schema.items()}
+            return {name: _inline_refs(part, components) for name, part in schema.items()}
         case list():
-            return [_inlined(part, components) for part in schema]
+            return [_inline_refs(part, components) for part in schema]
         case _:
             return schema

@@ -1,26 +1,25 @@
-"""The head of an answer and the first of its body as one write, since each write is a system call."""
+"""Writes the head of a response together with its first body chunk, since each write is a system call."""
 
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
-    from services.common.protocol import Protocol
+    from services.common.http_protocol import HttpProtocol
 
 
-class Together:
-    """What one answer is written to: its head waits for the first of its body.
+class CoalescingTransport:
+    """Transport wrapper that buffers the response head until the first body chunk.
 
-    Of what an order costs its service, that was a twentieth. An answer that is streamed sends its head with what it
-    streams first.
+    It saves one system call, 5 % of an order's CPU time. A stream's head is sent with its first chunk.
     """
 
     __slots__ = ("_cycle", "_head", "_protocol", "_waits")
 
-    def __init__(self, protocol: "Protocol", cycle: RequestResponseCycle) -> None:
+    def __init__(self, protocol: "HttpProtocol", cycle: RequestResponseCycle) -> None:
         self._protocol, self._cycle = protocol, cycle
         self._head = b""
-        self._waits = cycle.scope["method"] != "HEAD"  # which has no body for its head to wait for
+        self._waits = cycle.scope["method"] != "HEAD"  # a response to HEAD has no body
 
     def write(self, data: bytes) -> None:
         transport = self._protocol.transport
@@ -30,7 +29,7 @@ class Together:
         elif self._waits and self._cycle.response_started:
             self._head, self._waits = data, False
         else:
-            transport.write(data)  # "100 Continue", or more of a stream
+            transport.write(data)  # "100 Continue", or a later chunk
 
     def close(self) -> None:
         self._protocol.end()

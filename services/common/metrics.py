@@ -1,4 +1,4 @@
-"""What every service measures about its HTTP, and the page Prometheus reads."""
+"""HTTP metrics of every service, and the /metrics endpoint."""
 
 import functools
 
@@ -20,5 +20,5 @@ IN_FLIGHT = Gauge("http_requests_in_flight", "Requests being served")
 
 
 @get("/metrics", include_in_schema=False)
-async def metrics() -> Response[bytes]:
+async def get_metrics() -> Response[bytes]:
     return Response(generate_latest(REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -1,7 +1,7 @@
-"""How a service speaks HTTP to another, by aiohttp.
+"""HTTP client for calls between services, by aiohttp.
 
-What goes wrong is one of `FAILURES`; with one of `UNREACHED` nothing was sent. `declared` sees to that: transports and
-parsers raise more than aiohttp declares.
+Each failure is one of `REQUEST_ERRORS`; with one of `CONNECT_ERRORS`, nothing was sent. `declared_errors` ensures that:
+transports and parsers raise more than aiohttp declares.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ import aiohttp
 
 from services.common.dependencies import note_failure
 
-KEPT_ALIVE = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
+KEEPALIVE_TIMEOUT = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
 
-FAILURES = (aiohttp.ClientError, TimeoutError)
-UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+REQUEST_ERRORS = (aiohttp.ClientError, TimeoutError)
+CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class UnexpectedFailure(aiohttp.ClientError):
@@ -22,11 +22,11 @@ class UnexpectedFailure(aiohttp.ClientError):
 
 
 @contextlib.contextmanager
-def declared(dependency: str) -> Iterator[None]:
-    """Have what goes wrong in the block, which only talks to `dependency`, be one of `FAILURES`."""
+def declared_errors(dependency: str) -> Iterator[None]:
+    """Have what goes wrong in the block, which only talks to `dependency`, be one of `REQUEST_ERRORS`."""
     try:
         yield
-    except FAILURES:
+    except REQUEST_ERRORS:
         raise
     except Exception as error:
         note_failure(dependency, "unexpected", error, with_traceback=True)
@@ -40,7 +40,7 @@ def open_session(*, reuse: bool = True) -> aiohttp.ClientSession:
     `reuse` each request has a connection of its own, so none waits for one that went dead while it was idle.
     """
     if reuse:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_ALIVE, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_TIMEOUT, use_dns_cache=False)
     else:
         connector = aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False)
     return aiohttp.ClientSession(

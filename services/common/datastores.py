@@ -1,4 +1,4 @@
-"""What a service with a database is connected to, as its settings say."""
+"""Connects a service to its datastores: PostgreSQL and Redis."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,8 +9,8 @@ from services.common.settings import ServiceSettings
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: ServiceSettings) -> AsyncIterator[tuple[Pool, Redis]]:
-    """Its database and its Redis, both closed on leaving; neither has to be there yet."""
+async def open_datastores(settings: ServiceSettings) -> AsyncIterator[tuple[Pool, Redis]]:
+    """Open the database pool and the Redis client, and close both on exit. Neither has to be reachable yet."""
     name = f"valerix-{settings.replica}"
     client = open_redis(settings.redis_url, name=name)
     async with (

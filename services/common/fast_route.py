@@ -1,7 +1,7 @@
-"""One endpoint without the framework around it, which costs several times what the endpoint itself does.
+"""Serves one endpoint without Litestar's routing, which costs several times as much as the endpoint itself.
 
-The guards, the handler and the problems are those of the route it stands for. That one stays registered: it
-describes the endpoint, and serves every other spelling of its path.
+Its guards, handler and problems are those of the registered route, which documents the endpoint and serves other
+spellings of its path.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPScope, Receive, Scope, Send
 from multidict import CIMultiDict
 
-from services.common import body, problems
+from services.common import problems, request_body
 from services.common.auth import Guard
 
 AnyRequest: TypeAlias = Request[Any, Any, State]
@@ -22,14 +22,14 @@ Handle: TypeAlias = Callable[[AnyRequest, bytes], Awaitable[Response[Any]]]
 
 
 class _Request(Request[Any, Any, State]):
-    """Litestar's, initialized once somebody asks for more than its scope and its headers, which takes 3 us.
+    """Litestar's request, initialized lazily, since that takes 3 us.
 
-    The handlers and guards of an endpoint with a shortcut do not.
+    The handlers and guards of fast routes use only its scope and headers, which need no initialization.
     """
 
     __slots__ = ("_headers", "_io", "_is_initialized")
 
-    def __init__(self, scope: HTTPScope, *io: Any) -> None:  # its own is called by `__getattr__`
+    def __init__(self, scope: HTTPScope, *io: Any) -> None:  # the parent's is called by `__getattr__`
         self.scope, self._io = scope, io
         self._headers: Headers | None = None
         self._is_initialized = False
@@ -42,7 +42,7 @@ class _Request(Request[Any, Any, State]):
         return self._headers
 
     def __getattr__(self, name: str) -> Any:
-        """Initialize, once, what has no value yet."""
+        """Initialize the request on the first access to a missing attribute."""
         if self._is_initialized:
             raise AttributeError(name)
         self._is_initialized = True
@@ -50,8 +50,8 @@ class _Request(Request[Any, Any, State]):
         return getattr(self, name)
 
 
-class Shortcut:
-    """Answers `method` `path` by `handle` itself, and has `app` answer everything else."""
+class FastRoute:
+    """Serves `method` `path` by `handle`, and everything else by `app`."""
 
     def __init__(self, app: Litestar, method: str, path: str, guards: Sequence[Guard], handle: Handle) -> None:
         self.app = app
@@ -76,17 +76,17 @@ class Shortcut:
             await response.to_asgi_response(None, request)(scope, receive, send)
 
     async def answer(self, scope: HTTPScope, content: bytes) -> Response[Any]:
-        """The answer to a request whose body is `content`; what goes wrong is one too."""
+        """Return the response to a request with body `content`; errors become problem documents."""
         return await self._answer(self._request(scope), content)
 
     async def _answer(self, request: AnyRequest, content: bytes | None) -> Response[Any]:
-        """`content` None means that the body has still to be read."""
+        """`content` None: the body has not been read yet."""
         try:
             for guard in self._guards:
                 await guard(request, self._route)
-            return await self._handle(request, await body.read(request) if content is None else content)
+            return await self._handle(request, await request_body.read(request) if content is None else content)
         except Exception as error:  # noqa: BLE001 - each becomes a problem, as the framework does it
-            return problems.of(request, error)
+            return problems.from_exception(request, error)
 
     def _request(self, scope: HTTPScope, *io: Any) -> AnyRequest:
         scope["litestar_app"], scope["route_handler"] = self.app, self._route

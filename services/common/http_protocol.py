@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol with the framing of RFC 9112, limits, and a short way for orders."""
+"""HTTP/1.1 on one connection: uvicorn's protocol with RFC 9112 framing, limits, and a route without ASGI for orders."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
@@ -7,35 +7,35 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from services.common import body, messages, upgrades
-from services.common.edge import Edge
+from services.common import messages, request_body, upgrades
+from services.common.coalescing import CoalescingTransport
+from services.common.direct_cycle import DirectCycle
 from services.common.hosts import origin_form
 from services.common.messages import HeadTooLarge, InvalidMessage, NotImplementedHere
+from services.common.middleware import RequestMiddleware
 from services.common.refusals import Refusal
-from services.common.straight import Straight
-from services.common.together import Together
 
 if TYPE_CHECKING:
     from services.common.client_connections import ClientConnections
 
 log = structlog.get_logger()
 
-PARTING = 1.0  # seconds that an idle connection may still bring a request once we are to stop
-HEAD_LIMIT = 65_536  # bytes of a request before its body, and of what frames the body
-FIELDS_LIMIT = 100  # header fields of a request
-CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: what is beyond counts against HEAD_LIMIT
-SLICE = 8192  # bytes that are parsed at once: the exactness of HEAD_LIMIT
+KEEPALIVE_DRAIN_SECONDS = 1.0  # after shutdown begins, idle connections may send one more request
+MAX_HEAD_BYTES = 65_536  # bytes of a request before its body, and of what frames the body
+MAX_FIELDS = 100  # header fields of a request
+CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: what is beyond counts against MAX_HEAD_BYTES
+PARSE_SLICE = 8192  # bytes that are parsed at once: the exactness of MAX_HEAD_BYTES
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection, and what uvicorn would do otherwise.
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. It differs from uvicorn's protocol as follows.
 
     - An upgrade is declined, and the message framed as if none had been asked for.
     - Trailer fields are dropped. Heads, trailers and the framing of chunks are limited (431).
     - A message that is refused is answered in its turn, after those before it, and nothing after it is read.
     - Requests that come ahead of their turn stay unparsed, so they cost no more than their bytes.
-    - Once the process is to stop, an idle connection gets `PARTING` seconds for a request that may be under way.
-    - The head and the body of an answer are one write, and one endpoint is answered without ASGI.
+    - On shutdown, idle connections stay open for `KEEPALIVE_DRAIN_SECONDS`, for a request already sent.
+    - Response head and body are sent in one write, and one endpoint is served without ASGI.
 
     `ClientConnections` ends it when it is over a time limit or in the way of another.
     """
@@ -53,13 +53,13 @@ class Protocol(HttpToolsProtocol):
         self.seen: tuple[Any, ...] = ()  # by the latest sweep of `connections`
         self.waited = 0.0  # seconds since that was first seen
         self._marks = 0  # ends of heads and of messages
-        self._credit = 0  # bytes that do not count against HEAD_LIMIT
+        self._credit = 0  # bytes that do not count against MAX_HEAD_BYTES
         self._head = 0  # bytes that do, of the message under way
         self._trailers = self._trailer_bytes = 0  # trailer fields of the message under way
         self._body_follows = False  # though the parser takes the message for complete
         self._held = b""  # received, not parsed yet
         self._last: bytes | None = None  # answer to a refused message, which waits for its turn
-        self._is_parting = False
+        self._is_shutting_down = False
         self._failure: Exception | None = None  # of the latest callback
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -73,11 +73,11 @@ class Protocol(HttpToolsProtocol):
     # Stopping
 
     def shutdown(self) -> None:
-        self._is_parting = True
+        self._is_shutting_down = True
         if self.is_lingering:
             self.transport.close()
         elif self.is_idle:
-            self.loop.call_later(PARTING, self._part)
+            self.loop.call_later(KEEPALIVE_DRAIN_SECONDS, self._close_if_idle)
         else:
             super().shutdown()
 
@@ -92,7 +92,7 @@ class Protocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
         return cycle is None or cycle.response_complete
 
-    def _part(self) -> None:
+    def _close_if_idle(self) -> None:
         if self.is_idle:
             self.transport.close()
 
@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
         if self.is_ending:
             return
         self.received += len(data)
-        if len(data) > SLICE or self._held:
+        if len(data) > PARSE_SLICE or self._held:
             self._held += data
             self._parse_held()
         else:
@@ -112,7 +112,7 @@ class Protocol(HttpToolsProtocol):
         """Parse what is held, until a request has to wait for its turn."""
         held, at = memoryview(self._held), 0
         while at < len(held) and not self.pipeline and not self.is_ending:
-            at += len(data := held[at : at + SLICE])
+            at += len(data := held[at : at + PARSE_SLICE])
             self._parse(data)
         self._held = b"" if self.is_ending else bytes(held[at:])
 
@@ -131,8 +131,8 @@ class Protocol(HttpToolsProtocol):
                 break
         if self._marks == marks:  # all of it belongs to one head or one body
             self._head = max(0, self._head + len(data) - (self._credit - credit))
-            if self._head > HEAD_LIMIT:
-                self.refuse(HeadTooLarge(f"A request may have {HEAD_LIMIT} bytes of header and trailer fields"))
+            if self._head > MAX_HEAD_BYTES:
+                self.refuse(HeadTooLarge(f"A request may have {MAX_HEAD_BYTES} bytes of header and trailer fields"))
 
     def _refusal(self, error: httptools.HttpParserError) -> Refusal:
         """Return why a message is refused: what our callback raised, or what the parser found."""
@@ -196,23 +196,23 @@ class Protocol(HttpToolsProtocol):
             self.url = origin_form(self.url)
         if self.is_silent:
             self.owner.hear(self)
-        if (straight := self._straight()) is not None:
-            self.cycle = straight  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
+        if (cycle := self._direct_cycle()) is not None:
+            self.cycle = cycle  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
-            self._insist_on_framing()
+            self._require_framing()
             super().on_headers_complete()
-            self.cycle.transport = Together(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
+            self.cycle.transport = CoalescingTransport(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
             if self.expect_100_continue:
                 self.cycle.keep_alive = False  # who was told no more than the answer may leave the body out
-        if self._is_parting or self.is_spare:
+        if self._is_shutting_down or self.is_spare:
             self.cycle.keep_alive = False
 
     def _limit_head(self) -> None:
         """Count the head exactly where it may be over a limit."""
-        if self._head + SLICE > HEAD_LIMIT:
+        if self._head + PARSE_SLICE > MAX_HEAD_BYTES:
             self._head = self._parsed_head()
-        if self._head > HEAD_LIMIT or len(self.headers) > FIELDS_LIMIT:
-            raise HeadTooLarge(f"A request may have {FIELDS_LIMIT} header fields of {HEAD_LIMIT} bytes in all")
+        if self._head > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
+            raise HeadTooLarge(f"A request may have {MAX_FIELDS} header fields of {MAX_HEAD_BYTES} bytes in all")
 
     def _parsed_head(self) -> int:
         """Bytes of the request line and the header fields, as parsed."""
@@ -222,11 +222,11 @@ class Protocol(HttpToolsProtocol):
         """Count a trailer field of `size` bytes together with the head."""
         self._trailers += 1
         self._trailer_bytes += size
-        if self._trailers > FIELDS_LIMIT or self._parsed_head() + self._trailer_bytes > HEAD_LIMIT:
-            self._failure = HeadTooLarge(f"Header and trailer fields may have {HEAD_LIMIT} bytes in all")
+        if self._trailers > MAX_FIELDS or self._parsed_head() + self._trailer_bytes > MAX_HEAD_BYTES:
+            self._failure = HeadTooLarge(f"Header and trailer fields may have {MAX_HEAD_BYTES} bytes in all")
             raise self._failure
 
-    def _insist_on_framing(self) -> None:
+    def _require_framing(self) -> None:
         """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""
         version = self.parser.get_http_version()
         if version not in {"1.0", "1.1"}:
@@ -242,8 +242,8 @@ class Protocol(HttpToolsProtocol):
 
     # Answering
 
-    def begin(self, cycle: Straight) -> None:
-        """Have an answer made beside all else that the process does."""
+    def start_cycle(self, cycle: DirectCycle) -> None:
+        """Run the handler of a direct cycle in a task."""
         self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]  # as above
 
     def on_response_complete(self) -> None:
@@ -296,14 +296,14 @@ class Protocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _straight(self) -> Straight | None:
-        """What answers this request without ASGI, if its head is of the plain sort that goes straight."""
-        edge = cast("Edge", self.app)
-        shortcut, parser = edge.straight, self.parser
+    def _direct_cycle(self) -> DirectCycle | None:
+        """Return the cycle that serves this request without ASGI, if its head allows that."""
+        middleware = cast("RequestMiddleware", self.app)
+        fast_route, parser = middleware.fast_route, self.parser
         if (
-            shortcut is None
-            or self.url != shortcut.url
-            or parser.get_method() != shortcut.method
+            fast_route is None
+            or self.url != fast_route.url
+            or parser.get_method() != fast_route.method
             or not self.is_idle
             or self.expect_100_continue
             or parser.should_upgrade()
@@ -312,10 +312,10 @@ class Protocol(HttpToolsProtocol):
         ):
             return None
         scope: Any = self.scope
-        scope["method"], scope["path"] = shortcut.endpoint
+        scope["method"], scope["path"] = fast_route.endpoint
         scope["raw_path"], scope["query_string"] = self.url, b""
-        return Straight(self, edge, shortcut, scope)
+        return DirectCycle(self, middleware, fast_route, scope)
 
 
 def _is_short(length: bytes) -> bool:
-    return length.isdigit() and int(length) <= body.LIMIT
+    return length.isdigit() and int(length) <= request_body.MAX_BYTES

@@ -5,7 +5,7 @@ from typing import Any, cast
 from litestar import Request
 from litestar.types import HTTPScope
 
-from services.common.shortcut import _Request
+from services.common.fast_route import _Request
 
 HEADERS = [(b"host", b"localhost"), (b"x-name", b"caf\xe9"), (b"x-name", b"two")]
 
