@@ -76,7 +76,7 @@ def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: Co
     plane.make_namespace(valerix.namespace)
     found = valerix.json("cluster", "diff", "--overlay", name)
     assert found["refused"] == []
-    assert {change["fate"] for change in found["changes"]} == {"created", "changed"}  # the namespace is there already
+    assert {change["action"] for change in found["changes"]} == {"created", "changed"}  # the namespace is there already
 
 
 def test_secrets_are_made_once_and_shown_never(shop: Valerix, valerix: Valerix) -> None:
@@ -182,8 +182,10 @@ def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
     assert "no context of your config or of a trusted valerix.toml names this cluster" in said
     assert 'cluster = "developer"' in said
-    for deed in ("delete", "rollback"):
-        assert "names this cluster" in ends_with_help(valerix("cluster", deed, "--yes", code=4, context="developer"))
+    for operation in ("delete", "rollback"):
+        assert "names this cluster" in ends_with_help(
+            valerix("cluster", operation, "--yes", code=4, context="developer")
+        )
 
 
 def test_nobody_is_taken_for_having_said_yes(shop: Valerix) -> None:
@@ -260,7 +262,7 @@ def test_prune_deletes_what_was_ours_and_is_described_no_longer_and_nothing_else
 def test_a_dry_run_writes_nothing(valerix: Valerix) -> None:
     found = valerix.json("cluster", "apply", "--dry-run")
     assert found["dry_run"] is True
-    assert {change["fate"] for change in found["changes"]} == {"created"}
+    assert {change["action"] for change in found["changes"]} == {"created"}
     assert valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None
 
 

@@ -15,7 +15,7 @@ from tests.processes import eventually
 pytestmark = pytest.mark.long
 
 LEASE = "apis/coordination.k8s.io/v1/leases/valerix"
-DEEDS = {
+OPERATIONS = {
     "apply": ("apply", "--yes", "--image", "valerix:1.1.0"),
     "rollback": ("rollback", "--yes"),
     "delete": ("delete", "--yes"),
@@ -31,11 +31,11 @@ def held(valerix: Valerix, ago: float) -> None:
     valerix.plane.apply(thing, path, "somebody-else")
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-def test_a_second_one_is_refused_and_the_first_is_named(deed: str, shop: Valerix) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_second_one_is_refused_and_the_first_is_named(operation: str, shop: Valerix) -> None:
     held(shop, ago=1)
     try:
-        said = ends_with_help(shop("cluster", *DEEDS[deed], code=4))
+        said = ends_with_help(shop("cluster", *OPERATIONS[operation], code=4))
         assert "ann@build, process 7: apply goes on there" in said
     finally:
         shop.plane.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases/valerix")
@@ -66,8 +66,8 @@ def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_n
     uid = plane.request("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"]
     assert uid in known.read_text()
     known.write_text(known.read_text().replace(uid, "0f2b7ed4-another"))
-    for deed in DEEDS.values():
-        said = ends_with_help(valerix("cluster", *deed, code=4))
+    for operation in OPERATIONS.values():
+        said = ends_with_help(valerix("cluster", *operation, code=4))
         assert "admin is not the cluster that the context `tests` means" in said
         assert uid in said
     found = valerix.json("cluster", "check", code=3)

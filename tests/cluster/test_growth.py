@@ -68,7 +68,7 @@ def test_a_disk_grows_while_its_pod_runs_on(valerix: Valerix, tmp_path: Path) ->
         f"{one['kind']}/{one['name']}": one for one in valerix.json("cluster", "diff", "--overlay", larger)["changes"]
     }
     assert "+      storage: 20Gi" in "\n".join(changes["PersistentVolumeClaim/data-postgres-0"]["lines"])
-    assert changes["StatefulSet/postgres"]["fate"] == "replaced"
+    assert changes["StatefulSet/postgres"]["action"] == "replaced"
     done = valerix("cluster", "apply", "--yes", "--overlay", larger)
     assert "PersistentVolumeClaim/data-postgres-0 (changed)" in done.stdout
     claim = valerix.find(CLAIM)
@@ -116,7 +116,7 @@ def test_a_restart_of_the_only_database_is_said_before_it_happens(valerix: Valer
     both = overlay(tmp_path / "both", patches=[{**more, "patch": replacing(GRACE, 62)}, disk])
     assert "it restarts postgres, of which there is one" in valerix("cluster", "diff", "--overlay", both).stdout
     found = valerix.json("cluster", "diff", "--overlay", own, "--image", "valerix:1.0.0")["changes"]
-    assert {one["fate"] for one in found} > {"changed"}
+    assert {one["action"] for one in found} > {"changed"}
     assert [one["name"] for one in found if one["note"]] == []
 
 

@@ -11,7 +11,7 @@ from tests.cluster.described import ends_with_help, overlay
 from tests.processes import eventually
 from valerix_cli.cluster.api import connect
 from valerix_cli.cluster.delete import delete, find
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 
 pytestmark = pytest.mark.long
 

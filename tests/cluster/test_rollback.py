@@ -73,14 +73,16 @@ def test_a_rollback_goes_to_the_revision_that_is_named(valerix: Valerix) -> None
     assert ends_with_help(valerix("cluster", "rollback", "--to-revision", "1", "--yes", code=2))
 
 
-@pytest.mark.parametrize("deed", ["apply", "rollback"])
-def test_pods_count_only_once_the_controller_has_seen_the_change(deed: str, valerix: Valerix, tmp_path: Path) -> None:
+@pytest.mark.parametrize("operation", ["apply", "rollback"])
+def test_pods_count_only_once_the_controller_has_seen_the_change(
+    operation: str, valerix: Valerix, tmp_path: Path
+) -> None:
     """Until then those of the bad release are there still, and crash."""
     valerix("cluster", "apply", "--yes")
     crashing = overlay(tmp_path / "own", patches=with_image("valerix:1.1.0-crashing", "order"))
     valerix("cluster", "apply", "--yes", "--overlay", crashing, code=1)
     with valerix.plane.paused("kube-controller-manager"):
-        process = valerix.started("cluster", deed, "--yes")
+        process = valerix.started("cluster", operation, "--yes")
         assert process.stderr is not None
         said = ""
         for line in process.stderr:

@@ -25,12 +25,12 @@ _GONE_WITHIN = 120.0  # seconds that what is replaced may take to go
 Say = Callable[[str], None]
 
 
-class NotUpError(CliError):
+class RolloutError(CliError):
     """Something that was applied does not become ready."""
 
 
 @dataclass(frozen=True)
-class Ways:
+class ApplyOptions:
     """How to go about it: `limit` in seconds holds for each wave; `say` tells what goes on.
 
     `check` is asked before each write, and raises where we may write no longer.
@@ -44,7 +44,7 @@ class Ways:
     check: Callable[[], None] = lambda: None
 
 
-def apply(api: Api, planned: Sequence[Planned], ways: Ways) -> list[Change]:
+def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[Change]:
     """Apply everything. Raises at the first thing that does not become ready; what was applied until then stays.
 
     The objects of a wave are applied side by side.
@@ -54,51 +54,51 @@ def apply(api: Api, planned: Sequence[Planned], ways: Ways) -> list[Change]:
     done: list[Change] = []
     for number, wave in enumerate(order, 1):
         try:
-            changes = api.each(lambda thing: _apply_one(api, by_ref[ref(thing)], ways), wave.objects)
+            changes = api.each(lambda thing: _apply_one(api, by_ref[ref(thing)], options), wave.objects)
         except (UnreachableError, LeaseLostError) as error:
             far = f"it came as far as wave {number} of {len(order)}, {wave.name}; {len(done)} objects are applied"
             error.why = f"{error.why}; {far}"
             error.hint = "valerix cluster apply continues with the rest"
             raise
         done += changes
-        ways.say(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
-        if ways.wait:
+        options.say(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
+        if options.wait:
             here = map(ref, wave.objects)
-            await_all(api, [one for one in here if not by_ref[one].is_settled], ways)
+            await_all(api, [one for one in here if not by_ref[one].is_settled], options)
     return done
 
 
-def await_all(api: Api, wanted: Iterable[Ref], ways: Ways) -> None:
-    """Wait until each is ready. Raises NotUpError as soon as one cannot be, WaitedTooLongError after the limit."""
-    deadline = time.monotonic() + ways.limit
+def await_all(api: Api, wanted: Iterable[Ref], options: ApplyOptions) -> None:
+    """Wait until each is ready. Raises RolloutError as soon as one cannot be, WaitedTooLongError after the limit."""
+    deadline = time.monotonic() + options.limit
     pending, told = list(wanted), dict[Ref, str]()
-    while pending := list(_not_ready(api, pending, told, ways)):
+    while pending := list(_not_ready(api, pending, told, options)):
         if time.monotonic() > deadline:
-            raise _too_late(api, pending[0], told[pending[0]], ways)
-        ways.pause(_LOOK_EVERY)
+            raise _too_late(api, pending[0], told[pending[0]], options)
+        options.pause(_LOOK_EVERY)
 
 
-def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], ways: Ways) -> Iterator[Ref]:
+def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], options: ApplyOptions) -> Iterator[Ref]:
     for one, live in zip(wanted, api.each(api.get, wanted), strict=True):
         state = State("waiting", "it is not there yet") if live is None else judge(live)
         if state.verdict == "ready":
             if one in told:
-                ways.say(f"{one}: ready")
+                options.say(f"{one}: ready")
             continue
         if live is not None and (state := seen_closer(api, live, state)).verdict == "failed":
-            raise not_up(api, live, state, ways.say)
+            raise rollout_failed(api, live, state, options.say)
         if told.get(one) != state.why:
-            ways.say(f"{one}: {state.why}")
+            options.say(f"{one}: {state.why}")
         told[one] = state.why
         yield one
 
 
-def not_up(api: Api, live: Object, state: State, say: Say) -> NotUpError:
+def rollout_failed(api: Api, live: Object, state: State, say: Say) -> RolloutError:
     """What to say of a workload that does not become ready; its latest warnings and last lines are said at once."""
     found, name = report(api, live), ref(live)
     _say_all(found, say)
     why = str(found.trouble) if found.trouble else found.unscheduled or state.why
-    return NotUpError(f"{name} does not become ready.", why, way_back(api, live))
+    return RolloutError(f"{name} does not become ready.", why, way_back(api, live))
 
 
 def way_back(api: Api, live: Object) -> str:
@@ -110,14 +110,14 @@ def way_back(api: Api, live: Object) -> str:
     return f"{again}; or {command('valerix cluster rollback', live['metadata']['name'])}" if back else again
 
 
-def _too_late(api: Api, one: Ref, why: str, ways: Ways) -> WaitedTooLongError:
+def _too_late(api: Api, one: Ref, why: str, options: ApplyOptions) -> WaitedTooLongError:
     live = api.get(one)
     if live is not None:
         found = report(api, live)
-        _say_all(found, ways.say)
+        _say_all(found, options.say)
         why = f"{why}; {found.trouble or found.unscheduled}" if found.trouble or found.unscheduled else why
     return WaitedTooLongError(
-        f"{one} was not ready within {format_duration(ways.limit)}.",
+        f"{one} was not ready within {format_duration(options.limit)}.",
         why,
         "valerix cluster status --watch; or apply again with a longer --timeout",
     )
@@ -130,19 +130,19 @@ def _say_all(found: Report, say: Say) -> None:
         say(f"  log: {line}")
 
 
-def _apply_one(api: Api, one: Planned, ways: Ways) -> Change:
+def _apply_one(api: Api, one: Planned, options: ApplyOptions) -> Change:
     if one.is_settled:
         return one.change
-    ways.check()
+    options.check()
     if one.thing["kind"] == "Secret":
         _create(api, one.thing)
         return one.change
     if one.replaced_by and one.live is not None:
-        replace(api, one.live, one.replaced_by, ways)
+        replace(api, one.live, one.replaced_by, options)
     if one.hands_over is not None:
         scaling.hand_over(api, ref(one.thing), one.hands_over)
     try:
-        api.apply(one.thing, force=ways.force or one.force)
+        api.apply(one.thing, force=options.force or one.force)
     except ApiError as error:
         raise explained(error, ref(one.thing)) from error
     return one.change
@@ -157,7 +157,7 @@ def _create(api: Api, secret: Object) -> None:
             raise
 
 
-def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], ways: Ways) -> None:
+def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], options: ApplyOptions) -> None:
     """Delete what cannot be changed, its pods too or not, and wait until it is gone."""
     old, uid = ref(live), live["metadata"]["uid"]
     api.delete(old, policy=policy, uid=uid)
@@ -169,4 +169,4 @@ def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], way
                 f"deleted {format_duration(_GONE_WITHIN)} ago",
                 command("kubectl describe", old, namespace=old.namespace),
             )
-        ways.pause(_LOOK_EVERY)
+        options.pause(_LOOK_EVERY)

@@ -13,7 +13,7 @@ from valerix_cli.cluster.identity import KnownClusters, another_cluster, identit
 from valerix_cli.cluster.model import CheckLine, Readiness
 from valerix_cli.cluster.objects import MANAGER, Object, Ref, images
 from valerix_cli.cluster.overlays import allows_gremlins
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 from valerix_cli.errors import CliError
 from valerix_cli.quoting import toml_string
 

@@ -8,7 +8,7 @@ from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.namespace import contents, is_made_by_us, is_ours, of_others, owners
 from valerix_cli.cluster.objects import WAVES, Object, Ref, labels, ref, wave_of
 from valerix_cli.cluster.stores import is_data_store
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 
 _CLAIM, _SECRET, _LEASE = "PersistentVolumeClaim", "Secret", "Lease"
 _PART_OF = ("app.kubernetes.io/part-of", "valerix")

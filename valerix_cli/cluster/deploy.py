@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.apply import Ways
+from valerix_cli.cluster.apply import ApplyOptions
 from valerix_cli.cluster.apply import apply as apply_planned
 from valerix_cli.cluster.history import note_available
 from valerix_cli.cluster.lease import held
@@ -15,7 +15,7 @@ from valerix_cli.cluster.objects import Object, Ref, ref
 from valerix_cli.cluster.plan import Orphans, Planned, is_migration, orphans, plan, refusal_of
 from valerix_cli.cluster.scaling import AUTOSCALERS
 from valerix_cli.cluster.stores import refuse_data_left_behind
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 
 _DEED = "apply"
 
@@ -55,7 +55,7 @@ class Deployment:
 
     @property
     def changes_something(self) -> bool:
-        return any(one.change.fate != "unchanged" for one in self._planned)
+        return any(one.change.action != "unchanged" for one in self._planned)
 
     @property
     def notes(self) -> list[str]:
@@ -69,27 +69,27 @@ class Deployment:
     @property
     def undo(self) -> str | None:
         """What takes back all that was done, but for schemas, and nothing else; None where no one command does."""
-        fates = {one.change.fate for one in self._planned}
-        changed = [one for one in self._planned if one.change.fate != "unchanged" and not is_migration(one.thing)]
+        fates = {one.change.action for one in self._planned}
+        changed = [one for one in self._planned if one.change.action != "unchanged" and not is_migration(one.thing)]
         if fates == {"created"}:
             return "valerix cluster delete"
-        if changed and all(one.thing["kind"] == "Deployment" and one.change.fate == "changed" for one in changed):
+        if changed and all(one.thing["kind"] == "Deployment" and one.change.action == "changed" for one in changed):
             return "valerix cluster rollback"
         return None
 
     def would_be(self) -> Applied:
         return self._outcome([one.change for one in self._planned], dry_run=True)
 
-    def carry_out(self, ways: Ways) -> Applied:
+    def carry_out(self, options: ApplyOptions) -> Applied:
         """Do it. Raises at the first thing that does not become ready; what was done until then stays."""
-        planned = self._with_namespace(ways)
-        ways = replace(ways, check=self._check)
+        planned = self._with_namespace(options)
+        options = replace(options, check=self._check)
         note_available(self._api, self.target)
-        pruned = self._prune_all(ways, autoscalers=True)
-        changes = apply_planned(self._api, planned, ways)
-        if ways.wait:
+        pruned = self._prune_all(options, autoscalers=True)
+        changes = apply_planned(self._api, planned, options)
+        if options.wait:
             note_available(self._api, self.target)
-        pruned += self._prune_all(ways, autoscalers=False)
+        pruned += self._prune_all(options, autoscalers=False)
         return self._outcome([*changes, *pruned], dry_run=False)
 
     def _outcome(self, changes: list[Change], *, dry_run: bool) -> Applied:
@@ -97,16 +97,16 @@ class Deployment:
         where = (self.target.cluster, self.target.namespace, self.target.overlay)
         return Applied(*where, summary(changes), dry_run, changes, left, 0.0)
 
-    def _with_namespace(self, ways: Ways) -> list[Planned]:
+    def _with_namespace(self, options: ApplyOptions) -> list[Planned]:
         """What is planned, once the namespace is there and its lease is ours."""
         first = [one for one in self._planned if one.thing["kind"] == "Namespace"]
         if first and self._namespace() is None:
             for one in first:
-                self._api.apply(one.thing, force=ways.force)
+                self._api.apply(one.thing, force=options.force)
             self._take_lease()
         return self._planned
 
-    def _prune_all(self, ways: Ways, *, autoscalers: bool) -> list[Change]:
+    def _prune_all(self, options: ApplyOptions, *, autoscalers: bool) -> list[Change]:
         """Delete what is described no longer: autoscalers before anything is applied, the rest after.
 
         Migrations of other versions go in any case: one that failed would look like a failure of this version.
@@ -115,7 +115,7 @@ class Deployment:
         gone = [one for one in self.orphans.objects if self._prune and (one["kind"] in kinds) is autoscalers]
         gone += [] if autoscalers else self.orphans.superseded
         for one in gone:
-            ways.check()
+            options.check()
             self._api.delete(ref(one), uid=one["metadata"]["uid"])
         return [Change(one["kind"], one["metadata"]["name"], "deleted") for one in gone]
 

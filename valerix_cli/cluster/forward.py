@@ -44,7 +44,7 @@ class Forwards:
 
         `sessions`: whether what is sent on a connection depends on what was sent before, so that it cannot change pods.
         """
-        pods = Slots(self.api, self.namespace, service)
+        pods = PodSlots(self.api, self.namespace, service)
         ready = pods.ready()
         if not ready:
             raise UnreachableError(
@@ -61,7 +61,7 @@ class Forwards:
             listener.close()
 
 
-class Slots:
+class PodSlots:
     """The ready pods of a service, by slot: one keeps its pod while that is ready, and no two share one needlessly."""
 
     def __init__(self, api: Api, namespace: str, service: str) -> None:
@@ -110,7 +110,7 @@ def _takes_calls(pod: Object) -> bool:
     return is_ready(pod) and labels(pod).get("cnpg.io/instanceRole") != "replica"
 
 
-class _Pair:
+class _Tunnel:
     """A client and its pod, joined until either hangs up."""
 
     def __init__(
@@ -176,11 +176,11 @@ class _Pair:
 class _Listener:
     """One port of this machine."""
 
-    def __init__(self, pods: Slots, slot: int, port: int, *, sessions: bool) -> None:
+    def __init__(self, pods: PodSlots, slot: int, port: int, *, sessions: bool) -> None:
         self._pods, self._slot, self._target, self._sessions = pods, slot, port, sessions
         self._socket = socket.create_server((LOOPBACK, 0))
         self.port: int = self._socket.getsockname()[1]
-        self._pairs: set[_Pair] = set()
+        self._tunnels: set[_Tunnel] = set()
         self._closed = threading.Event()
         for work in (self._accept, self._watch):
             threading.Thread(target=work, daemon=True, name=f"forward to {port}").start()
@@ -190,8 +190,8 @@ class _Listener:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        for pair in list(self._pairs):
-            pair.close()
+        for tunnel in list(self._tunnels):
+            tunnel.close()
 
     def _accept(self) -> None:
         while True:
@@ -204,28 +204,28 @@ class _Listener:
     def _watch(self) -> None:
         """Have connections leave a pod that takes no more calls."""
         while not self._closed.wait(_FRESH):
-            if not self._pairs:
+            if not self._tunnels:
                 continue
             try:
                 taking = self._pods.taking()
             except CliError:  # nothing is known now
                 continue
-            for pair in list(self._pairs):
-                if pair.name not in taking:
-                    pair.leave()
+            for tunnel in list(self._tunnels):
+                if tunnel.name not in taking:
+                    tunnel.leave()
 
     def _serve(self, client: socket.socket) -> None:
         """Join a client and a pod until either hangs up."""
         try:
-            pair = _Pair(client, self._reach, sessions=self._sessions)
+            tunnel = _Tunnel(client, self._reach, sessions=self._sessions)
         except CliError:  # there is nobody to tell but the client, who sees a closed connection
             _close(client)
             return
-        self._pairs.add(pair)
+        self._tunnels.add(tunnel)
         try:
-            pair.join()
+            tunnel.join()
         finally:
-            self._pairs.discard(pair)
+            self._tunnels.discard(tunnel)
 
     def _reach(self) -> tuple[str, socket.socket]:
         for attempt in range(1, _ATTEMPTS + 1):

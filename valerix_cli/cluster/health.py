@@ -10,7 +10,7 @@ import msgspec
 
 from valerix_cli.cluster.objects import Object, amount
 
-HOPELESS = frozenset(
+TERMINAL_REASONS = frozenset(
     {
         "ImagePullBackOff",
         "InvalidImageName",
@@ -65,13 +65,13 @@ def judge(thing: Object) -> State:
     return found(thing) if found else READY
 
 
-def troubles(pod: Object) -> Iterator[Trouble]:
+def container_failures(pod: Object) -> Iterator[Trouble]:
     """The containers of a pod that will not get going by waiting."""
     status = pod.get("status") or {}
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
-        if reason in HOPELESS or (reason == "CrashLoopBackOff" and restarts >= CRASHES):
+        if reason in TERMINAL_REASONS or (reason == "CrashLoopBackOff" and restarts >= CRASHES):
             detail = _last_words(container) or waiting.get("message", "")
             yield Trouble(pod["metadata"]["name"], container["name"], reason, detail, restarts > 0)
 

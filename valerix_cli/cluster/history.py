@@ -10,8 +10,8 @@ from valerix_cli.cluster.health import judge
 from valerix_cli.cluster.model import Revision
 from valerix_cli.cluster.objects import COMPONENT, MANAGER, Object, ref
 from valerix_cli.cluster.pods import replica_sets, revision
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
-from valerix_cli.cluster.where import Target
 from valerix_cli.errors import DomainError
 
 SERVICES = f"app.kubernetes.io/part-of=valerix,{COMPONENT}=service"

@@ -12,8 +12,8 @@ import msgspec
 
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.objects import Ref
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
-from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.files import write_atomically
 from valerix_cli.quoting import word

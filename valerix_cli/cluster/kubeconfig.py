@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from valerix_cli.cluster.overlays import INSTALL
-from valerix_cli.cluster.where import KubeContexts
+from valerix_cli.cluster.target import KubeContexts
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.reasons import why
 

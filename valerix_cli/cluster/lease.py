@@ -28,12 +28,12 @@ class LeaseLostError(CliError):
 
 
 class Lease:
-    """The lease of one namespace. `deed` says what it is held for."""
+    """The lease of one namespace. `operation` says what it is held for."""
 
-    def __init__(self, api: Api, namespace: str, deed: str) -> None:
-        self._api, self._deed = api, deed
+    def __init__(self, api: Api, namespace: str, operation: str) -> None:
+        self._api, self._operation = api, operation
         self._ref = Ref(_API_VERSION, "Lease", namespace, NAME)
-        self._holder = f"{_user()}@{socket.gethostname()}, process {os.getpid()}: {deed}"
+        self._holder = f"{_user()}@{socket.gethostname()}, process {os.getpid()}: {operation}"
         self._held: Object | None = None
         self._lost: str | None = None
         self._ended = threading.Event()
@@ -59,7 +59,7 @@ class Lease:
         if self._lost is not None:
             raise LeaseLostError(
                 f"Another takes part: {self._lost}.",
-                f"this {self._deed} did not renew its lease for {DURATION} s, so it was taken",
+                f"this {self._operation} did not renew its lease for {DURATION} s, so it was taken",
                 "valerix cluster status; then again",
             )
 
@@ -94,7 +94,7 @@ class Lease:
         left = spec["leaseDurationSeconds"] - (self._api.transport.now() - renewed).total_seconds()
         if left > 0:
             raise GuardError(
-                f"Not done: {self._deed} in namespace {self._ref.namespace}.",
+                f"Not done: {self._operation} in namespace {self._ref.namespace}.",
                 f"{spec['holderIdentity']} goes on there",
                 f"wait until it has ended; where it was killed, {left:.0f} s",
             )
@@ -119,9 +119,9 @@ class Lease:
 
 
 @contextmanager
-def held(api: Api, namespace: str, deed: str) -> Iterator[Callable[[], None]]:
+def held(api: Api, namespace: str, operation: str) -> Iterator[Callable[[], None]]:
     """Hold the lease of a namespace; yields what raises LeaseLostError once it is lost."""
-    lease = Lease(api, namespace, deed)
+    lease = Lease(api, namespace, operation)
     lease.acquire()
     try:
         yield lease.check

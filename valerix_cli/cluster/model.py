@@ -6,8 +6,8 @@ import msgspec
 
 from valerix_cli.checks import Status
 
-Fate = Literal["created", "changed", "deleted", "unchanged", "replaced", "refused"]
-MARKS: dict[Fate, str] = {
+Action = Literal["created", "changed", "deleted", "unchanged", "replaced", "refused"]
+MARKS: dict[Action, str] = {
     "created": "+",
     "changed": "~",
     "replaced": "~",
@@ -25,7 +25,7 @@ class Change(msgspec.Struct, frozen=True):
 
     kind: str
     name: str
-    fate: Fate
+    action: Action
     lines: list[str] = []
     note: str = ""
     others: list[str] = []
@@ -144,5 +144,5 @@ class Deleted(msgspec.Struct, frozen=True):
 
 def summary(changes: list[Change]) -> str:
     """`+2 ~1 -0 =5`, and `!1` where something is refused."""
-    marks = [MARKS[change.fate] for change in changes]
+    marks = [MARKS[change.action] for change in changes]
     return " ".join(f"{mark}{marks.count(mark)}" for mark in ("+", "~", "-", "=", "!") if mark != "!" or mark in marks)

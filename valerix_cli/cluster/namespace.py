@@ -7,8 +7,8 @@ import msgspec
 from valerix_cli.cluster import ownership
 from valerix_cli.cluster.api import Api, Resource
 from valerix_cli.cluster.objects import MANAGED_BY, MANAGER, Object, Ref, labels, ref
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
-from valerix_cli.cluster.where import Target
 from valerix_cli.errors import GuardError
 
 MADE = "valerix.dev/made-by-valerix"

@@ -11,16 +11,16 @@ import yaml
 from valerix_cli.cluster import namespace, ownership, scaling, secrets, storage, stores
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.health import judge
-from valerix_cli.cluster.model import Change, Fate
+from valerix_cli.cluster.model import Action, Change
 from valerix_cli.cluster.objects import COMPONENT, Object, Ref, labels, ref
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ApiError
-from valerix_cli.cluster.where import Target
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.quoting import command
 
 _SERVERS_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-MASKED = "(secret)"
-KEPT = frozenset({"Namespace", "Secret", "PersistentVolumeClaim", "Lease"})
+REDACTED = "(secret)"
+NEVER_PRUNED = frozenset({"Namespace", "Secret", "PersistentVolumeClaim", "Lease"})
 """Kinds that are never pruned: with them goes what cannot be made again. Nor is what holds data."""
 
 
@@ -89,7 +89,7 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
         thing
         for thing in ours.objects
         if (ref(thing).group, thing["kind"], thing["metadata"]["name"]) not in described
-        and thing["kind"] not in KEPT
+        and thing["kind"] not in NEVER_PRUNED
         and not stores.is_data_store(thing)
     ]
     read = _read_by_revisions(api, target) if any(one["kind"] == "ConfigMap" for one in found) else set()
@@ -165,10 +165,10 @@ class _Planner:
             force = True
             after = self.api.apply(asked, dry_run=True, force=True)
         lines = changed_lines(live, after)
-        fate = _fate(live, lines)
-        change = _change(thing, fate, lines, live, _note(live, after))
-        again: Literal["Foreground"] | None = "Foreground" if fate == "replaced" else None
-        return Planned(thing, live, change, None, force, hands_over, again, _is_settled(fate, live, after))
+        action = _fate(live, lines)
+        change = _change(thing, action, lines, live, _note(live, after))
+        again: Literal["Foreground"] | None = "Foreground" if action == "replaced" else None
+        return Planned(thing, live, change, None, force, hands_over, again, _is_settled(action, live, after))
 
     def _grown(self, claim: Object, size: str) -> Planned:
         thing = storage.resize(claim, size)
@@ -197,8 +197,8 @@ def _way_to_replace(
     return None
 
 
-def _is_settled(fate: Fate, live: Object | None, after: Object) -> bool:
-    if live is None or fate != "unchanged" or judge(live).verdict != "ready":
+def _is_settled(action: Action, live: Object | None, after: Object) -> bool:
+    if live is None or action != "unchanged" or judge(live).verdict != "ready":
         return False
     return ownership.applied(live) == ownership.applied(after)  # and it is ours, not just like ours
 
@@ -221,7 +221,7 @@ def _as_described(live: Any, described: Any) -> Any:
     return live
 
 
-def _fate(live: Object | None, lines: list[str]) -> Fate:
+def _fate(live: Object | None, lines: list[str]) -> Action:
     if live is None:
         return "created"
     if live["kind"] == "Job" and judge(live).verdict == "failed":  # it is tried again
@@ -235,20 +235,20 @@ _TO_TAKE_OVER = {
 }
 
 
-def explained(error: ApiError, about: Ref, deed: Literal["apply", "rollback"] = "apply") -> CliError:
+def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback"] = "apply") -> CliError:
     """What is to be done about an object that the server would not take."""
     if error.is_conflict:
         fields = "; ".join(f"{cause.get('field')} ({_manager(cause)})" for cause in error.causes)
         return GuardError(
             f"{about} is also managed by another field manager.",
             fields,
-            _TO_TAKE_OVER[deed],
+            _TO_TAKE_OVER[operation],
         )
     if error.is_invalid:
         return ApiError(
             f"{about} cannot be changed like that.",
             _in_one_line(error),
-            _way_round(about),
+            _replacement_hint(about),
             status=error.status,
             causes=error.causes,
         )
@@ -265,7 +265,7 @@ def _in_one_line(error: ApiError) -> str:
     return " ".join("; ".join(said or [error.why]).split())
 
 
-def _way_round(about: Ref) -> str:
+def _replacement_hint(about: Ref) -> str:
     """How to have an object be otherwise that cannot be changed; what that costs is said."""
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
@@ -298,16 +298,16 @@ def _secret(api: Api, target: Target, name: str, *, exists: bool) -> Planned | N
     return Planned(made, None, _change(made, "created", changed_lines(None, made)))
 
 
-def _change(thing: Object, fate: Fate, lines: list[str], live: Object | None = None, note: str = "") -> Change:
+def _change(thing: Object, action: Action, lines: list[str], live: Object | None = None, note: str = "") -> Change:
     others = ownership.fields_of_others(live) if live is not None else []
-    return Change(thing["kind"], thing["metadata"]["name"], fate, lines, note, others)
+    return Change(thing["kind"], thing["metadata"]["name"], action, lines, note, others)
 
 
 def _as_yaml(thing: Object) -> list[str]:
     metadata = {name: value for name, value in thing["metadata"].items() if name not in _SERVERS_OWN}
     shown = {name: value for name, value in thing.items() if name != "status"} | {"metadata": metadata}
     if thing["kind"] == "Secret":
-        shown |= {part: dict.fromkeys(shown[part], MASKED) for part in ("data", "stringData") if shown.get(part)}
+        shown |= {part: dict.fromkeys(shown[part], REDACTED) for part in ("data", "stringData") if shown.get(part)}
     return yaml.safe_dump(shown, sort_keys=True, allow_unicode=True, width=120).splitlines()
 
 

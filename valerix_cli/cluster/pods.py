@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import State, Trouble, troubles, unscheduled
+from valerix_cli.cluster.health import State, Trouble, container_failures, unscheduled
 from valerix_cli.cluster.objects import Object
 
 EVENTS, LINES = 3, 8
@@ -52,18 +52,18 @@ def seen_closer(api: Api, workload: Object, state: State) -> State:
     if not state.seen:
         return state
     pods = pods_of(api, workload)
-    if trouble := next((found for pod in pods for found in troubles(pod)), None):
+    if trouble := next((found for pod in pods for found in container_failures(pod)), None):
         return State("failed", str(trouble))
     if not pods and (refusal := _refused_pod(api, workload)):
         return State("failed", refusal)
-    homeless = next(filter(None, map(unscheduled, pods)), None)
-    return State(state.verdict, f"{state.why}; {homeless}") if homeless else state
+    reason = next(filter(None, map(unscheduled, pods)), None)
+    return State(state.verdict, f"{state.why}; {reason}") if reason else state
 
 
 def report(api: Api, workload: Object) -> Report:
     """Why it does not become ready: its containers, the latest warnings about it and its pods, what it said last."""
     pods = pods_of(api, workload)
-    trouble = next((found for pod in pods for found in troubles(pod)), None) or _ended(pods)
+    trouble = next((found for pod in pods for found in container_failures(pod)), None) or _ended(pods)
     about = {workload["metadata"]["name"], *(pod["metadata"]["name"] for pod in pods)}
     namespace = workload["metadata"]["namespace"]
     log = []

@@ -16,8 +16,8 @@ from valerix_cli.cluster.model import RolledBack
 from valerix_cli.cluster.objects import Object, Ref, ref
 from valerix_cli.cluster.plan import explained
 from valerix_cli.cluster.pods import revision
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ApiError
-from valerix_cli.cluster.where import Target
 from valerix_cli.errors import DomainError
 from valerix_cli.quoting import command
 
@@ -41,8 +41,8 @@ def find_returns(
     Raises DomainError where there is none.
     """
     known = services(api, target, names)
-    not_up = [name for name, one in known.items() if judge(one).verdict != "ready"]
-    found = api.each(lambda name: kept(api, known[name]), names or not_up or known)
+    rollout_failed = [name for name, one in known.items() if judge(one).verdict != "ready"]
+    found = api.each(lambda name: kept(api, known[name]), names or rollout_failed or known)
     if to_revision is not None:
         return [_to_revision(one, to_revision) for one in found]
     returns = [_return(one, back) for one in found if (back := next(filter(was_available, one.earlier), None))]
@@ -51,7 +51,7 @@ def find_returns(
     return returns
 
 
-def go_back(api: Api, one: Return, *, force: bool = False) -> None:
+def roll_back(api: Api, one: Return, *, force: bool = False) -> None:
     """Have the deployment make pods by the earlier description.
 
     Raises GuardError where another manager has set a field of it, unless `force`.
@@ -64,7 +64,7 @@ def go_back(api: Api, one: Return, *, force: bool = False) -> None:
     try:
         api.apply(described, force=force)
     except ApiError as error:
-        raise explained(error, one.deployment, deed="rollback") from error
+        raise explained(error, one.deployment, operation="rollback") from error
 
 
 def _to_revision(one: Kept, wanted: int) -> Return:

@@ -8,8 +8,8 @@ from valerix_cli.cluster.health import State, judge
 from valerix_cli.cluster.model import ClusterStatus, Volume, Workload
 from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.pods import pods_of, revision, seen_closer
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
-from valerix_cli.cluster.where import Target
 
 _PARTS = "app.kubernetes.io/part-of=valerix"
 _KINDS = (

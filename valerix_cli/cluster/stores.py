@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.objects import COMPONENT, Object, Ref, labels, ref
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 from valerix_cli.errors import GuardError
 
 _POSTGRES = "postgres"

@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # an extra, and slow
     from collections.abc import Sequence
 
     from valerix_cli.cluster.api import Api
-    from valerix_cli.cluster.apply import Ways
+    from valerix_cli.cluster.apply import ApplyOptions
     from valerix_cli.cluster.deploy import Deployment
     from valerix_cli.cluster.identity import KnownClusters
     from valerix_cli.cluster.model import Applied
     from valerix_cli.cluster.objects import Object
     from valerix_cli.cluster.plan import Orphans
-    from valerix_cli.cluster.where import Target
+    from valerix_cli.cluster.target import Target
 
 app = App("Run the platform in a Kubernetes cluster.")
 
@@ -106,7 +106,7 @@ def diff(
     _say_orphans(session, left)
     if refusal := refusal_of(planned):
         raise refusal
-    if exit_code and any(change.fate != "unchanged" for change in changes):
+    if exit_code and any(change.action != "unchanged" for change in changes):
         raise ChangesFoundError(
             f"{target} is not as the overlay {target.overlay} describes it.", found.summary, "valerix cluster apply"
         )
@@ -244,7 +244,7 @@ def rollback(
     from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.cluster.history import note_available  # noqa: PLC0415 - the same
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
-    from valerix_cli.cluster.rollback import find_returns, go_back  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.rollback import find_returns, roll_back  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import rolled_back_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -263,7 +263,7 @@ def rollback(
         session.agree(f"roll back {named} in {target}", "it changes a cluster")
         for one in returns:
             check_lease()
-            go_back(api, one, force=force_conflicts)
+            roll_back(api, one, force=force_conflicts)
         await_all(api, [one.deployment for one in returns], _ways(session))
         note_available(api, target)
     show([one.outcome for one in returns], rolled_back_view, session.output)
@@ -287,7 +287,7 @@ def delete(
 
     Volumes and secrets are kept, so that an apply brings everything back. What an apply has not made is never deleted.
     """
-    from valerix_cli.cluster import delete as deed  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
     from valerix_cli.cluster.model import Deleted  # noqa: PLC0415 - the same
     from valerix_cli.cluster.objects import ref  # noqa: PLC0415 - the same
@@ -299,7 +299,7 @@ def delete(
     target, api = _reach(session, None)
     _writable(session, target, "delete Valerix", api)
     with busy(f"looking at {target}", session.output):
-        found = deed.find(api, target, volumes=volumes)
+        found = deletion.find(api, target, volumes=volumes)
     _say_unknown(session, found.unknown)
     if found.count:
         with held(api, target.namespace, "delete") as check_lease:
@@ -311,7 +311,7 @@ def delete(
             else:
                 session.agree(what, "it changes a cluster")
             with busy(f"deleting from {target}", session.output):
-                found = deed.delete(api, found, check_lease)
+                found = deletion.delete(api, found, check_lease)
     gone = [*(str(ref(one)) for one in found.gone), *([str(ref(found.namespace))] if found.namespace else [])]
     show(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
     if found.count and not volumes:
@@ -323,7 +323,7 @@ def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
 
     from valerix_cli.cluster.api import connect  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - the same
-    from valerix_cli.cluster.where import find_target  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
     target = find_target(session.settings, kube_contexts)
     api = connect(target.cluster, say=lambda text: talk(text, session.output))
@@ -332,7 +332,7 @@ def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
 
 def _described(target: "Target", image: str | None = None) -> "Sequence[Object]":
     from valerix_cli.cluster.overlays import find_overlay, render  # noqa: PLC0415 - an extra, and slow
-    from valerix_cli.cluster.where import NAMESPACE  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.target import NAMESPACE  # noqa: PLC0415 - the same
 
     namespace = None if target.namespace == NAMESPACE else target.namespace
     things = render(find_overlay(target.overlay), namespace=namespace, image=image)
@@ -345,12 +345,12 @@ def _described(target: "Target", image: str | None = None) -> "Sequence[Object]"
     return things
 
 
-def _writable(session: Session, target: "Target", deed: str, api: "Api | None" = None) -> None:
+def _writable(session: Session, target: "Target", operation: str, api: "Api | None" = None) -> None:
     """Raises GuardError unless a context names this cluster, and it is still the one that the context means."""
     from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - an extra, and slow
-    from valerix_cli.cluster.where import may_be_written  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.target import require_write_access  # noqa: PLC0415 - the same
 
-    may_be_written(target, session.settings, deed)
+    require_write_access(target, session.settings, operation)
     if api is not None:
         refuse_another_cluster(target, lambda: identities(api), _known_clusters())
 
@@ -366,7 +366,7 @@ def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Objec
     """Raises GuardError for an overlay that lets gremlins loose where the context's own does not."""
     from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - an extra, and slow
     from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
-    from valerix_cli.cluster.where import find_target  # noqa: PLC0415 - the same
+    from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
     own = find_target(session.settings, kube_contexts)
     if own.overlay == target.overlay or not allows_gremlins(things) or allows_gremlins(_described(own)):
@@ -384,16 +384,16 @@ def _planned(session: Session, deployment: "Deployment") -> "Deployment":
     return deployment
 
 
-def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "Ways":
-    from valerix_cli.cluster.apply import Ways  # noqa: PLC0415 - an extra, and slow
+def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "ApplyOptions":
+    from valerix_cli.cluster.apply import ApplyOptions  # noqa: PLC0415 - an extra, and slow
 
     limit = session.settings.setting("timeout").value or _WAIT
-    return Ways(lambda text: talk(text, session.output), limit, force=force, wait=wait)
+    return ApplyOptions(lambda text: talk(text, session.output), limit, force=force, wait=wait)
 
 
-def _carry_out(deployment: "Deployment", ways: "Ways") -> "Applied":
+def _carry_out(deployment: "Deployment", options: "ApplyOptions") -> "Applied":
     try:
-        return deployment.carry_out(ways)
+        return deployment.carry_out(options)
     except (KeyboardInterrupt, SystemExit) as end:
         error = CliError(
             "The apply was interrupted.",

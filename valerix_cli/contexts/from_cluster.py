@@ -9,7 +9,7 @@ from valerix_cli.cluster.api import Api, connect
 from valerix_cli.cluster.forward import Forwards, urls
 from valerix_cli.cluster.identity import KnownClusters, identities, refuse_another_cluster
 from valerix_cli.cluster.objects import Ref
-from valerix_cli.cluster.where import NAMESPACE, OVERLAY, Target
+from valerix_cli.cluster.target import NAMESPACE, OVERLAY, Target
 from valerix_cli.config import ContextConfig
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import GuardError, UnreachableError

@@ -47,9 +47,9 @@ def readiness_view(found: Readiness) -> RenderableType:
 def diff_view(found: Diff) -> RenderableType:
     parts: list[RenderableType] = []
     for change in found.changes:
-        if change.fate in {"unchanged", "refused"}:
+        if change.action in {"unchanged", "refused"}:
             continue
-        parts.append(Text(f"{MARKS[change.fate]} {change} ({change.fate})", style="bold"))
+        parts.append(Text(f"{MARKS[change.action]} {change} ({change.action})", style="bold"))
         parts += [Text(f"    {line}", style=_COLOURS.get(line[:1], "")) for line in change.lines]
         parts += [coloured(f"    it {change.note}", "queued")] if change.note else []
     parts += [coloured(f"! {one}", "failed") for one in found.refused]
@@ -61,7 +61,7 @@ def diff_view(found: Diff) -> RenderableType:
 
 
 def applied_view(found: Applied) -> RenderableType:
-    changed = [change for change in found.changes if change.fate != "unchanged"]
+    changed = [change for change in found.changes if change.action != "unchanged"]
     head = "would be " if found.dry_run else ""
     if not changed:
         return Text(f"nothing {'would change' if found.dry_run else 'changed'}: {found.summary}")
@@ -146,7 +146,7 @@ def deleted_view(found: Deleted) -> RenderableType:
 
 
 def _changes(changes: Iterable[Change], head: str) -> list[Text]:
-    return [Text(f"{MARKS[one.fate]} {one} ({head}{one.fate})") for one in changes]
+    return [Text(f"{MARKS[one.action]} {one} ({head}{one.action})") for one in changes]
 
 
 def _state(word: str) -> Text:

@@ -8,7 +8,7 @@ import pytest
 
 from valerix_cli.cluster.check import check
 from valerix_cli.cluster.identity import KnownClusters
-from valerix_cli.cluster.where import Target
+from valerix_cli.cluster.target import Target
 from valerix_cli.errors import UnreachableError
 
 TARGET = Target(cluster="kind", namespace="valerix", overlay="local", named="here")

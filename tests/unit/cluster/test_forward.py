@@ -37,19 +37,19 @@ def namespace() -> Namespace:
 
 
 @pytest.fixture
-def pods(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> forward.Slots:
+def pods(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> forward.PodSlots:
     monkeypatch.setattr(forward, "_FRESH", 0.0)
-    return forward.Slots(cast("Api", namespace), "valerix", "order")
+    return forward.PodSlots(cast("Api", namespace), "valerix", "order")
 
 
-def test_each_port_has_a_pod_of_its_own_and_keeps_it(namespace: Namespace, pods: forward.Slots) -> None:
+def test_each_port_has_a_pod_of_its_own_and_keeps_it(namespace: Namespace, pods: forward.PodSlots) -> None:
     assert [pods.of(0), pods.of(1)] == ["order-a", "order-b"]
     namespace.names.insert(0, "order-0")
     assert [pods.of(0), pods.of(1)] == ["order-a", "order-b"]
 
 
 def test_a_pod_that_is_leaving_is_replaced_by_one_that_no_other_port_has(
-    namespace: Namespace, pods: forward.Slots
+    namespace: Namespace, pods: forward.PodSlots
 ) -> None:
     pods.of(0), pods.of(1)
     namespace.names.append("order-c")
@@ -57,13 +57,13 @@ def test_a_pod_that_is_leaving_is_replaced_by_one_that_no_other_port_has(
     assert [pods.of(0), pods.of(1)] == ["order-c", "order-b"]
 
 
-def test_the_last_pod_serves_every_port(namespace: Namespace, pods: forward.Slots) -> None:
+def test_the_last_pod_serves_every_port(namespace: Namespace, pods: forward.PodSlots) -> None:
     pods.of(0), pods.of(1)
     namespace.names.remove("order-a")
     assert [pods.of(0), pods.of(1)] == ["order-b", "order-b"]
 
 
-def test_without_any_there_is_none(namespace: Namespace, pods: forward.Slots) -> None:
+def test_without_any_there_is_none(namespace: Namespace, pods: forward.PodSlots) -> None:
     namespace.names.clear()
     with pytest.raises(UnreachableError, match="No pod of order is ready"):
         pods.of(0)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from valerix_cli.cluster.health import CRASHES, judge, troubles, unscheduled
+from valerix_cli.cluster.health import CRASHES, container_failures, judge, unscheduled
 
 
 def deployment(**status: Any) -> Any:
@@ -80,21 +80,21 @@ def pod(reason: str, restarts: int = 0, *, last: Any = None) -> Any:
 
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError", "InvalidImageName"])
 def test_a_container_that_waits_in_vain_is_given_up_at_once(reason: str) -> None:
-    [found] = troubles(pod(reason))
+    [found] = container_failures(pod(reason))
     assert str(found) == f"pod order-1, container order: {reason}, m"
 
 
 def test_a_container_may_stumble_before_it_is_given_up() -> None:
-    assert list(troubles(pod("CrashLoopBackOff", CRASHES - 1))) == []
+    assert list(container_failures(pod("CrashLoopBackOff", CRASHES - 1))) == []
     last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-    [found] = troubles(pod("CrashLoopBackOff", CRASHES, last=last))
+    [found] = container_failures(pod("CrashLoopBackOff", CRASHES, last=last))
     assert found.detail == "OOMKilled with exit 137"
     assert found.restarted
 
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull"])
 def test_what_may_yet_come_is_no_trouble(reason: str) -> None:
-    assert list(troubles(pod(reason))) == []
+    assert list(container_failures(pod(reason))) == []
 
 
 def test_a_pod_that_no_node_takes_says_why() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from valerix_cli.cluster.status import look
+from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
-from valerix_cli.cluster.where import Target
 
 TARGET = Target("kind", "shop", "staging", "here")
 CRON: Any = {

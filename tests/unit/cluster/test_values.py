@@ -7,10 +7,10 @@ import yaml
 
 from valerix_cli.cluster import secrets
 from valerix_cli.cluster.check import Right, grant
-from valerix_cli.cluster.model import Change, Fate, summary
+from valerix_cli.cluster.model import Action, Change, summary
 from valerix_cli.cluster.objects import waves
 from valerix_cli.cluster.overlays import parse_image
-from valerix_cli.cluster.plan import MASKED, changed_lines
+from valerix_cli.cluster.plan import REDACTED, changed_lines
 from valerix_cli.errors import BadUsageError
 
 
@@ -55,7 +55,7 @@ def test_a_diff_shows_what_changed_and_masks_what_is_secret() -> None:
     old, new = (thing("Secret") | {"data": {"password": value}} for value in ("b2xk", "bmV3"))
     new["data"]["more"] = "eA=="
     lines = changed_lines(old, new)
-    assert f"+  more: {MASKED}" in lines
+    assert f"+  more: {REDACTED}" in lines
     assert not any(value in line for line in lines for value in ("b2xk", "bmV3", "eA=="))
 
 
@@ -66,8 +66,8 @@ def test_what_only_the_server_writes_is_no_difference() -> None:
 
 
 def test_a_summary_counts_by_fate() -> None:
-    fates: list[Fate] = ["created", "created", "changed", "replaced", "unchanged"]
-    assert summary([Change("ConfigMap", "x", fate) for fate in fates]) == "+2 ~2 -0 =1"
+    fates: list[Action] = ["created", "created", "changed", "replaced", "unchanged"]
+    assert summary([Change("ConfigMap", "x", action) for action in fates]) == "+2 ~2 -0 =1"
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ def _described(name: str, config: ContextConfig) -> Target:
     return Target(config.cluster, config.namespace or NAMESPACE, config.overlay or OVERLAY, name, config.cluster_uid)
 
 
-def may_be_written(target: Target, settings: Settings, deed: str) -> None:
+def require_write_access(target: Target, settings: Settings, operation: str) -> None:
     """Raise GuardError unless a Valerix context names this cluster: one is not changed because it was at hand."""
     if target.named is not None:
         return
     allowed = sorted({config.cluster for config, _ in settings.contexts.values() if config.cluster})
     raise GuardError(
-        f"Not done: {deed} in {target}.",
+        f"Not done: {operation} in {target}.",
         "no context of your config or of a trusted valerix.toml names this cluster; "
         f"named are {', '.join(allowed) or 'none'}",
         f"allow it by [contexts.NAME] with cluster = {toml_string(target.cluster)} in your config, "

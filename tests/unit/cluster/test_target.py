@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from valerix_cli.cluster.where import KubeContexts, Target, find_target, may_be_written
+from valerix_cli.cluster.target import KubeContexts, Target, find_target, require_write_access
 from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.options import GlobalOptions
 from valerix_cli.settings import Settings, read_settings
@@ -41,13 +41,13 @@ def test_without_one_it_is_the_cluster_that_the_kubeconfig_chooses(tmp_path: Pat
 def test_a_cluster_that_a_context_names_is_allowed_by_whatever_name_it_was_chosen(tmp_path: Path) -> None:
     target = find_target(settings(tmp_path), lambda: kubeconfig("do-staging"))
     assert target.named == "staging"
-    may_be_written(target, settings(tmp_path), "apply")
+    require_write_access(target, settings(tmp_path), "apply")
 
 
 def test_any_other_is_not_written_to(tmp_path: Path) -> None:
     here = settings(tmp_path)
     with pytest.raises(GuardError) as caught:
-        may_be_written(find_target(here, kubeconfig), here, "apply")
+        require_write_access(find_target(here, kubeconfig), here, "apply")
     assert "named are do-staging" in caught.value.why
     assert 'cluster = "kind-mine"' in caught.value.hint
 
