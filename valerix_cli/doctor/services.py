@@ -60,7 +60,7 @@ def _unreached(setup: Setup, replica: Replica, error: Exception) -> Finding:
     if process and process.state == "backing-off":
         why = f"It ended (exit code {process.last_exit}) and is about to be started again."
     elif isinstance(error, httpx.TimeoutException):
-        why = f"It gives no answer within {format_duration(setup.limits.answer)}."
+        why = f"It gives no response within {format_duration(setup.limits.answer)}."
     else:
         why = f"It cannot be reached: {one_line(error)}"
     return silent(about, process.pid if process else None, why, more_about(setup, replica))

@@ -203,5 +203,5 @@ def test_what_is_no_journal_is_named_with_its_line(books: Books, path: Path) -> 
         books.audit(path / "nowhere")
     with pytest.raises(BadUsageError, match="cannot be written"):
         JournalWriter(path / "nowhere", "run")
-    with pytest.raises(BadUsageError, match="no regular file"):
+    with pytest.raises(BadUsageError, match="not a regular file"):
         JournalWriter(Path("/dev/full"), "run")
