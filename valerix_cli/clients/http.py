@@ -110,7 +110,7 @@ class Replicas:
     def _too_late(self, method: str, path: str) -> WaitedTooLongError:
         harmless = method == "GET"
         return WaitedTooLongError(
-            f"The {self.service} service gave no answer within {format_duration(self._limit)}.",
+            f"The {self.service} service gave no response within {format_duration(self._limit)}.",
             f"{method} {path} " + ("was given up" if harmless else "was sent; whether it took effect is not known"),
             "the same again with a longer --timeout" + ("" if harmless else " and the same key"),
         )

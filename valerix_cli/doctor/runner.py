@@ -34,7 +34,7 @@ class _Look:
         try:
             self._ended.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            return [*self._found, about.failed(f"There was no answer within {format_duration(within)}.", hint)]
+            return [*self._found, about.failed(f"There was no response within {format_duration(within)}.", hint)]
         except CliError as error:
             return [*self._found, about.refused(error)]
         except Exception as error:  # noqa: BLE001 - a bug in one look must not hide what the others found

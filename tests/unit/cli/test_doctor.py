@@ -43,7 +43,7 @@ def test_a_look_that_hangs_is_given_up_and_what_it_was_about_is_said() -> None:
     assert time.monotonic() - began < 2
     assert first == FINE
     assert second.check.status == "failed"
-    assert second.check.found == "There was no answer within 100 ms."
+    assert second.check.found == "There was no response within 100 ms."
     assert second.check.hint == "valerix logs postgres"
     forever.set()
 
