@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +24,13 @@ TOKENS = {"VALERIX_SERVICE_TOKENS": SERVICE_TOKEN, "VALERIX_OPERATOR_TOKENS": OP
 FRONTEND = {"VALERIX_OPERATOR_TOKEN": OPERATOR_TOKEN, "VALERIX_DASHBOARD_PASSWORD": "d-5b8e02f7a1c94d36"}
 WITHIN = 30.0  # seconds for podman and a service to start, beside other work
 
+ELSEWHERE = tempfile.gettempdir()
+"""Where podman is started: it leaves a file `oom` in its directory when a container runs out of memory."""
+
 
 def call(*arguments: str) -> str:
     """What podman prints. Fails with what it says on stderr."""
-    done = subprocess.run([*podman(), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*podman(), *arguments], cwd=ELSEWHERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"podman {arguments[0]}: {done.stderr[-2000:]}"
     return done.stdout.strip()
 
@@ -34,7 +38,8 @@ def call(*arguments: str) -> str:
 def once(command: Sequence[str], *options: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Run one command in a container of its own to its end."""
     more = [*CONFINED, *options, *_told(environ), IMAGE, *command]
-    return subprocess.run([*podman(), "run", "--rm", *more], capture_output=True, text=True, timeout=120, check=False)
+    command = [*podman(), "run", "--rm", *more]
+    return subprocess.run(command, cwd=ELSEWHERE, capture_output=True, text=True, timeout=120, check=False)
 
 
 def inspect() -> dict[str, Any]:
