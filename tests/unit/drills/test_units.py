@@ -1,0 +1,41 @@
+"""Figures of a drill file: its JSON Schema takes a text exactly if the file reader does."""
+
+import re
+
+import pytest
+
+from valerix_cli.drills.units import UNITS, PerSecond, Seconds, Share
+
+TEXTS = [
+    "5s",
+    "1m30s",
+    "500ms",
+    "5",
+    "s",
+    "30%",
+    "0.3",
+    ".3",
+    ".5%",
+    "1.0",
+    "%",
+    ".",
+    "1.",
+    "50/s",
+    "3000/m",
+    "50",
+    "/s",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_schema_takes_what_the_reader_takes(unit: type[Seconds | Share | PerSecond], text: str) -> None:
+    try:
+        unit.parse(text)
+    except ValueError:
+        is_read = False
+    else:
+        is_read = True
+    if unit is Seconds and re.fullmatch(r"[0-9.]+", text):
+        return  # a bare number of seconds is a number in YAML, which the schema takes as one
+    assert (re.search(unit.PATTERN, text) is not None) == is_read
