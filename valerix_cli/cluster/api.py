@@ -1,7 +1,7 @@
 """The API server of a cluster: plain objects in, plain objects out.
 
 The `kubernetes` package finds the way and the credentials; what is asked and answered is ours. An answer that is no is
-an ApiError, which is one of the options a command can end.
+an ApiError, which is one of the ways a command can end.
 """
 
 import contextlib

@@ -69,9 +69,9 @@ class Deployment:
     @property
     def undo(self) -> str | None:
         """What takes back all that was done, but for schemas, and nothing else; None where no one command does."""
-        fates = {one.change.action for one in self._planned}
+        actions = {one.change.action for one in self._planned}
         changed = [one for one in self._planned if one.change.action != "unchanged" and not is_migration(one.thing)]
-        if fates == {"created"}:
+        if actions == {"created"}:
             return "valerix cluster delete"
         if changed and all(one.thing["kind"] == "Deployment" and one.change.action == "changed" for one in changed):
             return "valerix cluster rollback"

@@ -66,8 +66,8 @@ def test_what_only_the_server_writes_is_no_difference() -> None:
 
 
 def test_a_summary_counts_by_fate() -> None:
-    fates: list[Action] = ["created", "created", "changed", "replaced", "unchanged"]
-    assert summary([Change("ConfigMap", "x", action) for action in fates]) == "+2 ~2 -0 =1"
+    actions: list[Action] = ["created", "created", "changed", "replaced", "unchanged"]
+    assert summary([Change("ConfigMap", "x", action) for action in actions]) == "+2 ~2 -0 =1"
 
 
 @pytest.mark.parametrize(
