@@ -91,7 +91,8 @@ class Faults:
     def wait(self) -> None:
         """Wait until processes that were struck are back."""
         for thread in self._at_work:
-            thread.join()
+            if thread.ident is not None:  # else a signal came just before it was started
+                thread.join()
 
     def roll_back(self) -> list[str]:
         """End whatever is still wrong. Returns what could not be confirmed; nothing is left where that is empty."""
@@ -195,6 +196,8 @@ class Faults:
         """What strikes processes takes its time, and the gremlins' times go on."""
 
         def work() -> None:
+            if self._rolling_back.is_set():  # started while a signal ended the drill
+                return
             try:
                 self._strike(number, fault)
             except CliError as error:

@@ -1,0 +1,97 @@
+"""Faults of processes when a signal ends the drill at the worst moment."""
+
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from valerix_cli.drills.faults import Faults
+from valerix_cli.drills.reading import parse
+
+DRILL = yaml.safe_dump(
+    {
+        "name": "small",
+        "load": {"rate": "30/s", "for": "6s"},
+        "faults": [{"at": "0s", "kill": "worker"}],
+        "expect": ["error_rate < 100%"],
+    }
+)
+
+
+class Processes:
+    """One worker, which runs; what was killed is counted."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def of(self, _: str) -> Sequence[Any]:
+        return [SimpleNamespace(name="worker-1", pid=1)]
+
+    def kill(self, *_: Any) -> None:
+        self.killed += 1
+
+    def until_back(self, _: Any) -> None:
+        return None
+
+    def all_run(self) -> bool:
+        return True
+
+
+class Inventory:
+    """No gremlin is live."""
+
+    def calm(self) -> None:
+        return None
+
+    def chaos(self) -> Any:
+        return SimpleNamespace(live=None)
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes()
+
+
+@pytest.fixture
+def faults(processes: Processes) -> Faults:
+    drill = parse(DRILL, "drill.yaml")
+    return Faults(drill, cast("Any", Inventory()), cast("Any", processes), clock=lambda: 0.0, tell=lambda _: None)
+
+
+def test_a_fault_strikes_and_is_waited_for(faults: Faults, processes: Processes) -> None:
+    faults.step()
+    faults.wait()
+    assert (processes.killed, faults.roll_back()) == (1, [])
+
+
+def test_a_signal_just_before_a_fault_is_started_leaves_a_roll_back_that_ends(
+    faults: Faults, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            faults.step()
+    assert (faults.roll_back(), processes.killed) == ([], 0)
+
+
+def test_a_fault_whose_thread_starts_after_the_roll_back_does_nothing(
+    faults: Faults, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[threading.Thread] = []
+
+    def start_later(thread: threading.Thread) -> None:
+        late.append(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_later)
+        faults.step()
+    assert faults.roll_back() == []
+    late[0].start()
+    late[0].join()
+    assert processes.killed == 0
