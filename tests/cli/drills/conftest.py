@@ -1,6 +1,7 @@
 """A platform that drills may break."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import redis
@@ -14,6 +15,19 @@ from valerix_cli.local.state import cache_url, read_secrets, read_stack
 @pytest.fixture(scope="package")
 def own() -> Iterator[Valerix]:
     """A platform that drills may break, with short open periods of the breaker."""
+    with _platform() as found:
+        yield found
+
+
+@pytest.fixture
+def doomed() -> Iterator[Valerix]:
+    """A platform whose databases one test may damage."""
+    with _platform() as found:
+        yield found
+
+
+@contextmanager
+def _platform() -> Iterator[Valerix]:
     with open_directory("drills") as directory:
         valerix = Valerix(directory)
         (directory / "tmp").mkdir()

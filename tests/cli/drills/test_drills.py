@@ -243,13 +243,13 @@ def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_broken_idempotency_is_found_and_named_in_red(own: Valerix, tmp_path: Path) -> None:
-    """The last test of this platform: the database lets one order be deducted twice, and does it."""
-    with psycopg.connect(admin_url(own), autocommit=True) as conn:
+def test_broken_idempotency_is_found_and_named_in_red(doomed: Valerix, tmp_path: Path) -> None:
+    """The database lets one order be deducted twice, and does it."""
+    with psycopg.connect(admin_url(doomed), autocommit=True) as conn:
         conn.execute("DROP INDEX one_transaction_per_order_and_type")
         conn.execute(DEDUCT_TWICE)
     junit = tmp_path / "drill.xml"
-    done = own("drill", "run", written(tmp_path), "--junit", str(junit), code=11)
+    done = doomed("drill", "run", written(tmp_path), "--junit", str(junit), code=11)
     assert "confirmed-means-deducted" in done.err
     red = ET.parse(junit).getroot().findall(".//testcase/failure/..")  # noqa: S314 - our own
     assert "confirmed-means-deducted" in {case.get("name") for case in red}
