@@ -141,7 +141,7 @@ def test_a_namespace_that_an_apply_made_goes_with_the_data_unless_others_are_in_
     assert done["kept"] == [
         f"Namespace/{valerix.namespace}: 1 objects of others are in it, as ConfigMap/theirs",
     ]
-    assert valerix.listed("api/v1/persistentvolumeclaims") == []
+    eventually(lambda: valerix.listed("api/v1/persistentvolumeclaims") == [], LIMIT, "claims outlive their pods only")
     assert valerix.listed("api/v1/secrets") == []
     valerix.plane.request("DELETE", f"{place}/theirs")
     eventually(lambda: valerix.listed("api/v1/pods") == [], within=LIMIT, what="its pods are gone")
@@ -163,7 +163,7 @@ def test_a_namespace_is_kept_when_something_was_put_into_it_during_the_deletion(
     done = delete(api, found, lambda: None)
     assert done.kept == [f"Namespace/{valerix.namespace}: ConfigMap/theirs was put into it meanwhile"]
     assert valerix.find("api/v1/configmaps/theirs") is not None
-    assert valerix.listed("api/v1/persistentvolumeclaims") == []
+    eventually(lambda: valerix.listed("api/v1/persistentvolumeclaims") == [], LIMIT, "claims outlive their pods only")
 
 
 def test_data_is_deleted_only_when_its_name_is_given(valerix: Valerix) -> None:
