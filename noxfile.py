@@ -24,7 +24,7 @@ DEVELOPMENT, MONITORING = (
 
 
 def install(session: nox.Session, *more: str) -> None:
-    """Install Valerix itself with what `valerix cluster` needs, and `more`, at the versions that constraints.txt pins.
+    """Install Valerix itself and `more`, at the versions that constraints.txt pins.
 
     Its hashes are checked, those of what builds Valerix too.
 
@@ -32,7 +32,7 @@ def install(session: nox.Session, *more: str) -> None:
     it imports anew, which takes a service three times as long to start, and every worker of pytest rewrite all tests.
     """
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.install("--compile-bytecode", *PINS, "--editable", ".[cluster]", *more)
+    session.install("--compile-bytecode", *PINS, "--editable", ".", *more)
 
 
 @nox.session
@@ -140,7 +140,7 @@ def faults(session: nox.Session) -> None:
     """
     install(session, *DEVELOPMENT)
     if not session.posargs:
-        elsewhere = ("cli/drills", "cli/test_demo.py", "cluster", "image", "node")  # sessions of their own
+        elsewhere = ("cli/drills", "cli/test_demo.py", "cluster", "image", "node", "package")  # sessions of their own
         session.run("pytest", "-m", "long", *(f"--ignore=tests/{folder}" for folder in elsewhere))
     # Ctrl-C reaches the campaign itself, which ends every process and says how to go on.
     session.run("python", "-m", "tests.faults.campaign", *session.posargs, interrupt_timeout=None)
@@ -171,6 +171,16 @@ def monitoring(session: nox.Session) -> None:
         session.error("Prometheus is not installed: apt-get install prometheus prometheus-alertmanager")
     install(session, *DEVELOPMENT, *MONITORING)
     session.run("pytest", "tests/monitoring", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and run the quick start from it alone, with Python 3.11 to 3.13 as far as installed; minutes.
+
+    Each Python is looked for on the path and in pyenv; as root, also as another user with the system's Python.
+    """
+    install(session, *DEVELOPMENT)
+    session.run("pytest", "tests/package", *session.posargs)
 
 
 @nox.session

@@ -44,7 +44,7 @@ _DEVELOPMENT = (
     "--build-constraint",
     "constraints.txt",
     "--editable",
-    ".[cluster]",
+    ".",
     "--group",
     "dev",
 )

@@ -1,3 +1,3 @@
 """The command line that starts, uses, breaks and proves Valerix."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.image import base
 from tests.image.base import BASE, LIMITS, run
 
-SERVICES = "docker.io/library/valerix:0.1.0"
+SERVICES = "docker.io/library/valerix:0.2.0"
 PAUSE = "localhost/valerix-node-pause:test"
 DNS = "localhost/valerix-node-dns:test"
 POSTGRES = "localhost/valerix-node-postgres:test"

@@ -104,10 +104,18 @@ def test_every_session_installs_by_pins_with_hashes() -> None:
 def test_the_image_installs_by_pins_with_hashes() -> None:
     commands = re.sub(r"\\\n", " ", DOCKERFILE)
     found = re.findall(r"pip install [^&\n]*", commands)
-    assert len(found) == 2
+    assert len(found) == 3
     for command in found:
-        by_constraints = {"--constraint", "--build-constraint", "--require-build-hashes"} <= {*command.split()}
-        assert by_constraints or {"--require-hashes", "--only-binary"} <= {*command.split()}, command
+        words = {*command.split()}
+        built = {"--constraint", "--build-constraint", "--require-build-hashes"} <= words
+        fetched = {"--constraint", "--group"} <= words
+        assert built or fetched or {"--require-hashes", "--only-binary"} <= words, command
+
+
+def test_the_image_needs_nothing_that_the_package_does_not_depend_on() -> None:
+    project = PROJECT["project"]
+    everything = {*project["dependencies"], *project["optional-dependencies"]["otel"]}
+    assert {*PROJECT["dependency-groups"]["services"]} < everything
 
 
 def constant(name: str) -> tuple[str, ...]:
@@ -230,16 +238,17 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run(build, cwd=tmp_path / "tree", check=True, capture_output=True)
     (made,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(made).namelist()
-    folders = ("valerix_cli/", "services/", "dashboards/", "manifests/", "valerix-")
-    assert [name for name in names if not name.startswith(folders)] == []
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"valerix_cli", "valerix"}
+    folders = {name.split("/")[2] for name in names if name.startswith("valerix_cli/platform/")}
+    assert folders == {"services", "dashboards", "manifests"}
     kinds = ["css", "env", "html", "js", "json", "md", "py", "sh", "sql", "svg", "tcss", "toml", "yaml", "yml"]
     strange = [name for name in names if Path(name).suffix.lstrip(".") not in kinds and ".dist-info/" not in name]
     known = {".fetched", "pg_hba.conf", "idiomorph.LICENSE", "uPlot.LICENSE", "py.typed"}
     assert {Path(name).name for name in strange} <= known
     spare = re.compile(r"(^|/)(tests|npm|__pycache__)/|Dockerfile|assets\.py|secrets\.json|/\.env|\.swp$|\.key$")
     assert [name for name in names if spare.search(name)] == []
-    assert "services/frontend/web/vendor/uPlot.iife.min.js" in names
-    assert {"valerix_cli/py.typed", "services/py.typed"} < set(names)
+    assert "valerix_cli/platform/services/frontend/web/vendor/uPlot.iife.min.js" in names
+    assert {"valerix_cli/py.typed", "valerix_cli/platform/services/py.typed"} < set(names)
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 

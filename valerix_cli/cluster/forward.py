@@ -241,7 +241,7 @@ class _Listener:
 
 def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
     """A connection to a port of a pod, by way of the API server."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow, and an extra
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow to import
     from kubernetes.stream.ws_client import portforward_call  # noqa: PLC0415 - the same
 
     query = [("ports", str(port))]

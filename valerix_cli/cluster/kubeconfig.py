@@ -17,9 +17,9 @@ AT_ONCE = 16
 def kubernetes_errors() -> Iterator[None]:
     """Tell what the `kubernetes` package makes of a kubeconfig in our own way."""
     try:
-        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415 - slow, and an extra
+        from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415 - slow to import
     except ImportError as error:
-        raise UnreachableError("Clusters need an extra.", f"no module named {error.name!r}", INSTALL) from None
+        raise UnreachableError("A package is missing.", f"no module named {error.name!r}", INSTALL) from None
     try:
         yield
     except ConfigException as error:
@@ -31,7 +31,7 @@ def kubernetes_errors() -> Iterator[None]:
 def kube_contexts() -> KubeContexts:
     """The contexts of the kubeconfig. Raises BadUsageError where there is none that can be read."""
     with kubernetes_errors():
-        from kubernetes import config  # noqa: PLC0415 - slow, and an extra
+        from kubernetes import config  # noqa: PLC0415 - slow to import
 
         contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]  # the package is not typed
         return KubeContexts([one["name"] for one in contexts], current["name"] if current else None)
@@ -40,7 +40,7 @@ def kube_contexts() -> KubeContexts:
 def client_of(name: str) -> Any:
     """A client of the `kubernetes` package for one context; nothing is sent yet. Raises BadUsageError."""
     with kubernetes_errors():
-        from kubernetes import client, config  # noqa: PLC0415 - slow, and an extra
+        from kubernetes import client, config  # noqa: PLC0415 - slow to import
 
         configuration = client.Configuration()
         configuration.retries = False

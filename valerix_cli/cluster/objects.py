@@ -108,6 +108,6 @@ def images(things: Iterable[Object]) -> set[str]:
 
 def amount(quantity: str) -> Decimal:
     """A quantity of Kubernetes, as `10Gi`, as a number."""
-    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow, and an extra
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow to import
 
     return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call]  # the package is not typed

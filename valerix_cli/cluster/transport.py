@@ -140,7 +140,7 @@ class Transport:
 
     def _ask(self, method: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
         """Send it once. Raises UnreachableError."""
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow, and an extra
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow to import
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
 
         rest = self.client.rest_client

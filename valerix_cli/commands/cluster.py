@@ -13,7 +13,7 @@ from valerix_cli.output import busy, follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 
-if TYPE_CHECKING:  # an extra, and slow
+if TYPE_CHECKING:  # slow to import
     from collections.abc import Sequence
 
     from valerix_cli.cluster.api import Api
@@ -54,7 +54,7 @@ def check(
     Access, version, rights (with the Role that would grant what is missing), kinds, storage, ways in; exit 3 where
     something fails.
     """
-    from valerix_cli.cluster.check import check as examine  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.check import check as examine  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.identity import identities  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import readiness_view  # noqa: PLC0415 - --help must not pay for it
 
@@ -89,7 +89,7 @@ def diff(
 
     The API server itself says it (a server-side dry run); nothing is written, and nothing secret is shown.
     """
-    from valerix_cli.cluster.model import Diff, summary  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.model import Diff, summary  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.plan import orphans, plan, refusal_of  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import diff_view  # noqa: PLC0415 - the same
 
@@ -137,7 +137,7 @@ def apply(  # noqa: PLR0913 - its options
     is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to, and
     by one command at a time.
     """
-    from valerix_cli.cluster.deploy import Deployment  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.deploy import Deployment  # noqa: PLC0415 - slow to import
     from valerix_cli.views.cluster import applied_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -181,7 +181,7 @@ def status(
 
     Exit 3 when nothing does, 1 when something does not become ready.
     """
-    from valerix_cli.cluster.status import look  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.status import look  # noqa: PLC0415 - slow to import
     from valerix_cli.views import cluster as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -217,7 +217,7 @@ def history(
     services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: every service.")] = None,
 ) -> None:
     """Show the revisions of the services that are kept, and which of them have been available."""
-    from valerix_cli.cluster import history as revisions  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster import history as revisions  # noqa: PLC0415 - slow to import
     from valerix_cli.views.cluster import history_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -241,7 +241,7 @@ def rollback(
 
     That is its image and its settings. Schemas stay, since they only grow.
     """
-    from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.history import note_available  # noqa: PLC0415 - the same
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
     from valerix_cli.cluster.rollback import find_returns, roll_back  # noqa: PLC0415 - the same
@@ -287,7 +287,7 @@ def delete(
 
     Volumes and secrets are kept, so that an apply brings everything back. What an apply has not made is never deleted.
     """
-    from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
     from valerix_cli.cluster.model import Deleted  # noqa: PLC0415 - the same
     from valerix_cli.cluster.objects import ref  # noqa: PLC0415 - the same
@@ -321,7 +321,7 @@ def delete(
 def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
     from dataclasses import replace  # noqa: PLC0415 - with those below
 
-    from valerix_cli.cluster.api import connect  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.api import connect  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - the same
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
@@ -331,7 +331,7 @@ def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
 
 
 def _described(target: "Target", image: str | None = None) -> "Sequence[Object]":
-    from valerix_cli.cluster.overlays import find_overlay, render  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.overlays import find_overlay, render  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.target import NAMESPACE  # noqa: PLC0415 - the same
 
     namespace = None if target.namespace == NAMESPACE else target.namespace
@@ -347,7 +347,7 @@ def _described(target: "Target", image: str | None = None) -> "Sequence[Object]"
 
 def _writable(session: Session, target: "Target", operation: str, api: "Api | None" = None) -> None:
     """Raises GuardError unless a context names this cluster, and it is still the one that the context means."""
-    from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.target import require_write_access  # noqa: PLC0415 - the same
 
     require_write_access(target, session.settings, operation)
@@ -356,7 +356,7 @@ def _writable(session: Session, target: "Target", operation: str, api: "Api | No
 
 
 def _known_clusters() -> "KnownClusters":
-    from valerix_cli.cluster.identity import KnownClusters  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.identity import KnownClusters  # noqa: PLC0415 - slow to import
     from valerix_cli.settings import user_config  # noqa: PLC0415 - the same
 
     return KnownClusters(user_config(os.environ))
@@ -364,7 +364,7 @@ def _known_clusters() -> "KnownClusters":
 
 def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Object]") -> None:
     """Raises GuardError for an overlay that lets gremlins loose where the context's own does not."""
-    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
@@ -385,7 +385,7 @@ def _planned(session: Session, deployment: "Deployment") -> "Deployment":
 
 
 def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "ApplyOptions":
-    from valerix_cli.cluster.apply import ApplyOptions  # noqa: PLC0415 - an extra, and slow
+    from valerix_cli.cluster.apply import ApplyOptions  # noqa: PLC0415 - slow to import
 
     limit = session.settings.setting("timeout").value or _WAIT
     return ApplyOptions(lambda text: talk(text, session.output), limit, force=force, wait=wait)

@@ -31,7 +31,7 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
         )
     config, origin = known[name]
     if config.cluster is not None:
-        from valerix_cli.contexts.from_cluster import reach  # noqa: PLC0415 - an extra, and slow
+        from valerix_cli.contexts.from_cluster import reach  # noqa: PLC0415 - slow to import
 
         return reach(name, config, origin)
     return _guarded(_from_config(name, config, origin, environ), settings, allowed=config.allow_plain_http)

@@ -8,7 +8,6 @@ same purpose (`DynamicUser=`, see https://systemd.io/UIDS-GIDS/). PostgreSQL, wh
 
 import compileall
 import grp
-import importlib.util
 import os
 import pwd
 import sys
@@ -16,10 +15,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from valerix_cli import bundled
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 
 NUMBERS = range(61184, 65520)
+_SERVICES = bundled.ROOT / "services"
 
 
 def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
@@ -43,7 +44,7 @@ def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
 def closed_to_others() -> Path | None:
     """The first part of this Python, or of what services import, that other users may not read; None if all is open."""
     places = [Path(sys.prefix, "pyvenv.cfg"), Path(sys.executable), Path(os.__file__), *map(Path, sys.path)]
-    places += [file for name in ("services", "valerix_cli") for place in _of(name) for file in place.rglob("*.py")]
+    places += [file for package in (_SERVICES, Path(__file__).parents[1]) for file in package.rglob("*.py")]
     places += [init for place in sys.path for init in Path(place).glob("*/__init__.py") if "site-packages" in place]
     return next((place for place in places if place.exists() and not is_open_to_all(place)), None)
 
@@ -51,13 +52,7 @@ def closed_to_others() -> Path | None:
 def compile_services() -> None:
     """Have the bytecode of the services written, which they may not do themselves where they are not root."""
     if not sys.dont_write_bytecode:
-        for place in _of("services"):
-            compileall.compile_dir(place, quiet=2)
-
-
-def _of(package: str) -> list[Path]:
-    spec = importlib.util.find_spec(package)
-    return [Path(place) for place in (spec.submodule_search_locations if spec else None) or ()]
+        compileall.compile_dir(_SERVICES, quiet=2)
 
 
 def _round(first: int) -> Iterator[int]:

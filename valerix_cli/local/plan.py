@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from valerix_cli import bundled
 from valerix_cli.local.home import DASHBOARD_CONTEXTS
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ports import LOOPBACK
@@ -168,7 +169,7 @@ def migration(
 
 def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, str]:
     """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
-    kept = needed(ours)
+    kept = needed(ours) | {"PYTHONPATH": str(bundled.ROOT)}
     tuned = {PREFIX + name: ours[PREFIX + name] for name in PASSED_ON if ours.get(PREFIX + name)}
     if not kind.role:
         return kept | tuned

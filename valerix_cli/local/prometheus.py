@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from valerix_cli import bundled
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.aside import set_aside
 from valerix_cli.local.launch import Account, Launch
@@ -22,8 +23,7 @@ from valerix_cli.local.probe import ask
 
 SCRAPED_EVERY = "5s"  # an average over 30 s wants several
 KEPT_FOR = "7d"
-_RULES = Path(__file__).parents[2] / "dashboards" / "rules"
-"""Beside this package, in the repository as in an installation."""
+_RULES = bundled.ROOT / "dashboards" / "rules"
 _NAMES = {"Prometheus": ("prometheus",), "Alertmanager": ("alertmanager", "prometheus-alertmanager")}
 
 

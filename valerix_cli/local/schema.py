@@ -1,10 +1,9 @@
 """Whether there is anything to migrate, so that services need not wait for migrations that have nothing to do."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valerix_cli import bundled
 from valerix_cli.local.plan import MIGRATIONS
 
 if TYPE_CHECKING:  # psycopg is loaded while the databases start
@@ -21,9 +20,7 @@ def is_current(database_urls: Mapping[str, str]) -> bool:
 
 def numbered(service: str) -> set[int]:
     """The numbers of the service's files: services/<service>/schema/NNNN_*.sql. Nothing of it is imported."""
-    package = find_spec("services")
-    places = package.submodule_search_locations if package else None
-    return {int(file.name[:4]) for place in places or () for file in Path(place, service, "schema").glob("[0-9]*.sql")}
+    return {int(file.name[:4]) for file in (bundled.ROOT / "services" / service / "schema").glob("[0-9]*.sql")}
 
 
 def applied(conn: "Connection[Any]") -> set[int]:
