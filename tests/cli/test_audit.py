@@ -75,7 +75,7 @@ def test_a_watched_audit_prints_a_line_per_change_until_it_is_interrupted(valeri
     assert valerix.end(watching, signal.SIGINT).code == 130
 
 
-def test_a_journal_says_which_platform_it_is_of_and_another_ones_is_refused(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_journal_names_its_platform_and_others_are_refused(valerix: Valerix, tmp_path: Path) -> None:
     with database(valerix, "order_db") as conn:
         ((platform,),) = conn.execute("SELECT id::text FROM platform_identity").fetchall()
     for name, command in (
@@ -88,23 +88,23 @@ def test_a_journal_says_which_platform_it_is_of_and_another_ones_is_refused(vale
         assert (began["event"], began["platform"]) == ("began", platform)
         journal.write_text(journal.read_text().replace(platform, str(uuid.uuid4())))
         refused = valerix("audit", "--journal", str(journal), code=2)
-        assert "another platform's" in refused.err
+        assert "belongs to another platform" in refused.err
         assert "lost" not in refused.out + refused.err
 
 
-def test_what_is_no_journal_is_bad_usage(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_bad_usage(valerix: Valerix, tmp_path: Path) -> None:
     assert "cannot be read" in valerix("audit", "--journal", str(tmp_path / "nowhere"), code=2).err
     assert "--watch and --repair" in valerix("audit", "--watch", "--repair", code=2).err
 
 
-def test_a_platform_whose_databases_are_not_known_is_refused_with_what_to_set(valerix: Valerix) -> None:
+def test_a_context_without_databases_is_refused_with_the_settings_to_add(valerix: Valerix) -> None:
     (valerix.directory / "config.toml").write_text(
         '[contexts.staging]\norder = ["http://127.0.0.1:9"]\ninventory = ["http://127.0.0.1:9"]\n'
     )
     assert "order_database_env" in valerix("audit", "--context", "staging", code=4).err
 
 
-def test_a_context_elsewhere_has_its_cached_answers_checked_where_redis_is_named(valerix: Valerix) -> None:
+def test_a_remote_context_with_a_redis_url_has_its_cache_checked(valerix: Valerix) -> None:
     valerix("order", "place", "mouse", "--key", "cached-elsewhere")
     directory = valerix.directory / "state"
     stack, secrets = read_stack(directory), read_secrets(directory)
@@ -129,7 +129,7 @@ def test_a_context_elsewhere_has_its_cached_answers_checked_where_redis_is_named
         assert (checked, why in said) == ({}, True), said
 
 
-def test_a_repair_asks_again_for_a_deduction_that_was_lost_and_never_edits_stock(valerix: Valerix) -> None:
+def test_a_repair_requests_a_lost_deduction_again_and_never_edits_stock(valerix: Valerix) -> None:
     valerix("order", "place", "webcam", "--key", "restored")
     spoil(
         valerix,

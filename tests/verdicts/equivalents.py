@@ -6,8 +6,8 @@ NO_KEY = "None is not looked up with more success than an empty text"
 ONE_LOOK = "the next look, a moment later, does the same"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("valerix_cli.audit.model", ": 10 -> 11"): "examples that fit on a screen: one more would do as well",
-    ("valerix_cli.audit.lines", ": 1000 -> 1001"): "what one repair takes on: one more would do as well",
-    ("valerix_cli.audit.lines", "_together: 0 -> 1 (the 2th)"): "an empty bucket has no line to be there twice",
+    ("valerix_cli.audit.comparison", ": 1000 -> 1001"): "what one repair takes on: one more would do as well",
+    ("valerix_cli.audit.comparison", "_zip_buckets: 0 -> 1 (the 2th)"): "an empty bucket has no line to be there twice",
     ("valerix_cli.drills.figures", "over_between: seen.over < begin - _OUT_OF_ORDER -> False"): LOOKS_ON,
     ("valerix_cli.drills.figures", "over_between: seen.over < begin - _OUT_OF_ORDER -> <="): LOOKS_ON,
     ("valerix_cli.drills.figures", "by_the_second: 1 -> 2"): "a run without a second has none before it either",
@@ -21,6 +21,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("valerix_cli.load.run", "how_many: 6 -> 7"): "a float's error is smaller than either",
     ("valerix_cli.gates", "parse: 1 -> 2"): NEAREST,
     ("valerix_cli.drills.requirements", "Requirement._of_breaker: 1 -> 2"): NEAREST,
-    ("valerix_cli.audit.acknowledged", "Client.read_on: entry.order_status or '': '' left out"): NO_KEY,
-    ("valerix_cli.audit.acknowledged", "Client.read_on: entry.problem or '': '' left out"): NO_KEY,
+    ("valerix_cli.audit.journal_check", "ClientJournal.read_new: entry.order_status or '': '' left out"): NO_KEY,
+    ("valerix_cli.audit.journal_check", "ClientJournal.read_new: entry.problem or '': '' left out"): NO_KEY,
 }

@@ -9,6 +9,7 @@ from tests.verdicts.mutants import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 DRILLS = "tests/unit/drills"
 CLI = "tests/unit/cli"
+AUDIT = "tests/unit/audit"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -36,10 +37,10 @@ TARGETS = (
     Target("valerix_cli.commands.alerts", (f"{CLI}/test_alerts.py",), ("error_of",)),
     Target("valerix_cli.commands.replay", (f"{CLI}/test_replay.py",), ("judge", "_of_repeats", "_of_mutated")),
     Target("valerix_cli.doctor.model", (f"{CLI}/test_doctor.py",), ("conclude",)),
-    Target("valerix_cli.audit.model", (f"{CLI}/test_audit_view.py", f"{CLI}/test_audit_comparing.py")),
-    Target("valerix_cli.audit.lines", (f"{CLI}/test_audit_comparing.py",)),
-    Target("valerix_cli.audit.acknowledged", (f"{CLI}/test_audit_comparing.py",)),
-    Target("valerix_cli.audit.cache", (f"{CLI}/test_audit_comparing.py",), ("Cached", "compare", "_decode")),
+    Target("valerix_cli.audit.model", (f"{CLI}/test_audit_view.py", f"{AUDIT}/test_comparison.py")),
+    Target("valerix_cli.audit.comparison", (f"{AUDIT}/test_comparison.py",)),
+    Target("valerix_cli.audit.journal_check", (f"{AUDIT}/test_journal_check.py",)),
+    Target("valerix_cli.audit.cache", (f"{AUDIT}/test_cache.py",), ("CachedResponses", "compare", "_decode")),
     Target("valerix_cli.drills.judging", (f"{DRILLS}/test_judging.py", f"{DRILLS}/test_figures.py")),
     Target("valerix_cli.drills.verdict", (f"{DRILLS}/test_verdict.py",)),
     Target("valerix_cli.drills.comparing", (f"{DRILLS}/test_verdict.py",)),

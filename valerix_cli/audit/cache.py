@@ -1,4 +1,4 @@
-"""What Redis answers repeated orders with, held against their rows."""
+"""Compares the responses cached in Redis with the orders in the database."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -6,19 +6,19 @@ from itertools import islice
 
 import msgspec
 
-from valerix_cli.audit.acknowledged import Row
-from valerix_cli.audit.lines import Tally
-from valerix_cli.audit.model import Found
+from valerix_cli.audit.comparison import FindingBuilder
+from valerix_cli.audit.journal_check import OrderRow
+from valerix_cli.audit.model import Finding
 
-AT_MOST = 50_000
-"""Answers that are looked at: Redis gives them in no order, so that is a sample where there are more."""
-_AT_ONCE = 1_000
-_PATIENCE = 2.0  # seconds that Redis may take for one command
+MAX_ENTRIES = 50_000
+"""Cache entries that are read. Redis returns keys in no order, so a larger cache is sampled."""
+_BATCH_SIZE = 1_000
+_TIMEOUT = 2.0  # seconds for one command
 _PREFIX = "idempotency:"
 
 
 class CachedOrder(msgspec.Struct, frozen=True):
-    """What an answer says of its order."""
+    """The order in a cached response."""
 
     order_id: str
     item_id: str
@@ -26,75 +26,78 @@ class CachedOrder(msgspec.Struct, frozen=True):
     status: str
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _CacheEntry(msgspec.Struct, frozen=True):
     order: CachedOrder
     origin: str
 
 
-class Cached(msgspec.Struct, frozen=True):
-    """Answers by database and key. `why_not` says why there are none, `is_all` that they are more than a sample."""
+class CachedResponses(msgspec.Struct, frozen=True):
+    """Cached orders by database digest and key.
 
-    answers: Mapping[tuple[str, str], CachedOrder] = {}
-    is_all: bool = True
-    why_not: str | None = None
+    `unavailable_reason` is set if none could be read; `is_complete` is false if only a sample was read.
+    """
 
-    def of(self, identity: str) -> dict[str, CachedOrder]:
-        """The answers by key that a service of this database believes, if their signature is right."""
-        wanted = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-        return {key: order for (origin, key), order in self.answers.items() if origin == wanted}
+    orders: Mapping[tuple[str, str], CachedOrder] = {}
+    is_complete: bool = True
+    unavailable_reason: str | None = None
+
+    def for_database(self, identity: str) -> dict[str, CachedOrder]:
+        """Return the orders by key that a service of this database would answer with, if their signature is valid."""
+        digest = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+        return {key: order for (origin, key), order in self.orders.items() if origin == digest}
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder = msgspec.json.Decoder(_CacheEntry)
 
 
-def read(url: str | None) -> Cached:
-    """Read up to `AT_MOST` cached answers. A Redis that is away or not known has none: it may lose them at any time."""
+def read(url: str | None) -> CachedResponses:
+    """Read up to `MAX_ENTRIES` cached responses; none if Redis is unreachable or unknown (its content is optional)."""
     if url is None:
-        return Cached(why_not="it is not known how to reach Redis (redis_env of the context)")
-    from redis import Redis, RedisError  # noqa: PLC0415 - slow, and of no use to other commands
+        return CachedResponses(unavailable_reason="it is not known how to reach Redis (redis_env of the context)")
+    from redis import Redis, RedisError  # noqa: PLC0415 - slow, and other commands do not need it
     from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
     from redis.retry import Retry  # noqa: PLC0415 - the same
 
-    answers: dict[tuple[str, str], CachedOrder] = {}
+    orders: dict[tuple[str, str], CachedOrder] = {}
     try:
         with Redis.from_url(
-            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
         ) as client:
-            names = client.scan_iter(match=f"{_PREFIX}*", count=_AT_ONCE, _type="string")
-            looked_at = 0
-            while looked_at < AT_MOST and (some := list(islice(names, _AT_ONCE))):
-                looked_at += len(some)
-                for name, raw in zip(some, client.mget(some), strict=True):
-                    if (answer := _decode(raw)) is not None:
+            names = client.scan_iter(match=f"{_PREFIX}*", count=_BATCH_SIZE, _type="string")
+            entries_read = 0
+            while entries_read < MAX_ENTRIES and (batch := list(islice(names, _BATCH_SIZE))):
+                entries_read += len(batch)
+                for name, raw in zip(batch, client.mget(batch), strict=True):
+                    if (entry := _decode(raw)) is not None:
                         key = name.decode(errors="replace").removeprefix(_PREFIX)
-                        answers[answer.origin, key] = answer.order
-            is_all = next(names, None) is None
+                        orders[entry.origin, key] = entry.order
+            is_complete = next(names, None) is None
     except (RedisError, OSError, ValueError) as error:
-        return Cached(why_not=f"Redis cannot be read ({type(error).__name__})")
-    return Cached(answers, is_all)
+        return CachedResponses(unavailable_reason=f"Redis cannot be read ({type(error).__name__})")
+    return CachedResponses(orders, is_complete)
 
 
-def compare(cached: Mapping[str, CachedOrder], rows: Iterable[Row]) -> Found:
-    """Hold each cached answer against the row of its key."""
-    tally = Tally()
-    tally.checked = len(cached)
+def compare(cached: Mapping[str, CachedOrder], rows: Iterable[OrderRow]) -> Finding:
+    """Compare each cached order with the stored order of its key."""
+    builder = FindingBuilder()
+    builder.checked = len(cached)
     missing = dict(cached)
     for row in rows:
-        told = missing.pop(row.key, None)
-        there = CachedOrder(row.order_id, row.item_id, row.quantity, row.status)
-        if told is not None and told != there:
-            tally.add(row.key, f"Redis answers it with {_what(told)}, and there is {_what(there)}")
-    for key, told in missing.items():
-        tally.add(key, f"Redis answers it with {_what(told)}, and there is none")
-    return tally.found
+        order = missing.pop(row.key, None)
+        stored = CachedOrder(row.order_id, row.item_id, row.quantity, row.status)
+        if order is not None and order != stored:
+            builder.add(row.key, f"the cache has {_describe(order)}, and the database has {_describe(stored)}")
+    for key, order in missing.items():
+        builder.add(key, f"the cache has {_describe(order)}, and the database has no order for this key")
+    return builder.finding
 
 
-def _what(order: CachedOrder) -> str:
+def _describe(order: CachedOrder) -> str:
     return f"order {order.order_id}, {order.quantity} x {order.item_id}, {order.status}"
 
 
-def _decode(raw: object) -> _Answer | None:
-    """What is not ours, or of another version, nobody answers with."""
+def _decode(raw: object) -> _CacheEntry | None:
+    """Return None for entries of other programs or other versions; the services ignore them too."""
     try:
         return _decoder.decode(raw) if isinstance(raw, bytes) else None
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""What an audit finds, as values."""
+"""The result of an audit as values, and the invariants that it checks."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,18 +9,18 @@ import msgspec
 Verdict = Literal["held", "violated", "unsettled", "not-checked"]
 
 SHOWN = 10
-"""Examples that a finding shows; the rest is only counted."""
+"""Examples kept per finding; further violations are only counted."""
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One thing that is not as it must be: an order, an item or a key by its `subject`, and what is wrong with it."""
+    """One violation: `subject` is an order id, an item id or a key; `wrong` describes the violation."""
 
     subject: str
     wrong: str
 
 
 class Invariant(msgspec.Struct, frozen=True):
-    """One rule: how many things it was `checked` on (`of` what), how many break it, and the first of those."""
+    """The result for one rule: the number of things `checked` (of kind `of`), the number `broken`, and examples."""
 
     name: str
     rule: str
@@ -31,8 +31,8 @@ class Invariant(msgspec.Struct, frozen=True):
     examples: list[Example]
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """How much was read."""
+class Coverage(msgspec.Struct, frozen=True):
+    """The number of rows read, by kind."""
 
     orders: dict[str, int]
     events: int
@@ -44,57 +44,57 @@ class Compared(msgspec.Struct, frozen=True):
 
     @property
     def is_without_orders(self) -> bool:
-        """Whether neither database has anything of an order, and no journal does."""
+        """True if neither the databases nor the journal contain any trace of an order."""
         return not (any(self.orders.values()) or self.events or self.deductions or self.refusals or self.journal_keys)
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """The whole of it. `violated` outweighs `unsettled`, which outweighs `clean`.
+    """The result of an audit. `violated` outweighs `unsettled`, which outweighs `clean`.
 
-    `without_orders`: there was no order to compare, so `clean` says nothing of any. `repaired` says what was driven
-    again before.
+    `without_orders` is true if there was no order to compare, so that `clean` proves nothing. `repaired` lists what a
+    repair before the audit retried.
     """
 
     verdict: Literal["clean", "violated", "unsettled"]
     at: datetime
     seconds: float
     settle_limit_seconds: float
-    compared: Compared
+    compared: Coverage
     invariants: list[Invariant]
     not_checked: list[str]
     repaired: list[str] = []
     without_orders: bool = False
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What a check returns: how many it looked at, how many are wrong, and the first of those."""
+class Finding(msgspec.Struct, frozen=True):
+    """The result of one query or comparison: the number checked, the number of violations, and examples."""
 
     checked: int
     broken: int = 0
     examples: Sequence[Example] = ()
 
-    def plus(self, other: "Found") -> "Found":
-        """Both as one, of the same things looked at twice."""
+    def merge(self, other: "Finding") -> "Finding":
+        """Combine two results about the same things."""
         examples = [*self.examples, *other.examples][:SHOWN]
-        return Found(max(self.checked, other.checked), self.broken + other.broken, examples)
+        return Finding(max(self.checked, other.checked), self.broken + other.broken, examples)
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """The name of an invariant, what it says, what it is about, and what breaking it means."""
+    """An invariant: its name, its statement, the kind of thing that it is checked on, and the verdict if broken."""
 
     name: str
-    says: str
-    about: str
+    statement: str
+    subject: str
     when_broken: Verdict = "violated"
 
-    def judge(self, found: Found) -> Invariant:
+    def evaluate(self, found: Finding) -> Invariant:
         verdict = self.when_broken if found.broken else "held"
         return Invariant(
-            self.name, self.says, verdict, found.checked, self.about, found.broken, list(found.examples)[:SHOWN]
+            self.name, self.statement, verdict, found.checked, self.subject, found.broken, list(found.examples)[:SHOWN]
         )
 
     def unchecked(self) -> Invariant:
-        return Invariant(self.name, self.says, "not-checked", 0, self.about, 0, [])
+        return Invariant(self.name, self.statement, "not-checked", 0, self.subject, 0, [])
 
 
 ONE_ORDER_PER_KEY = Rule("one-order-per-key", "A key stands for one order.", "orders")
@@ -129,7 +129,7 @@ CACHE_AGREES = Rule("cache-agrees", "An order that Redis answers a repeat with i
 
 
 def conclude(invariants: Sequence[Invariant]) -> Literal["clean", "violated", "unsettled"]:
-    """The worst counts."""
+    """Return the worst verdict."""
     verdicts = {invariant.verdict for invariant in invariants}
     if "violated" in verdicts:
         return "violated"

@@ -1,6 +1,6 @@
-"""Driving again what can be driven again without harm: every step is one that the services answer once and for all.
+"""Retries unfinished work through the services, whose operations are idempotent.
 
-Nothing here writes to a database, and stock changes only by the deductions that confirmed orders are owed.
+A repair never writes to a database. Stock changes only by the deductions that confirmed orders lack.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 import httpx
 
 from valerix_cli.audit import queries
-from valerix_cli.audit.examine import compare
-from valerix_cli.audit.lines import Missing
-from valerix_cli.audit.sources import Sources, snapshots
+from valerix_cli.audit.comparison import MissingDeduction
+from valerix_cli.audit.runner import compare
+from valerix_cli.audit.sources import Sources, take_snapshots
 from valerix_cli.clients.orders import OrderClient
 
-Deduct = Callable[[Missing], httpx.Response]
+Deduct = Callable[[MissingDeduction], httpx.Response]
 
 
-def drive_again(sources: Sources, orders: OrderClient, deduct: Deduct | None) -> list[str]:
-    """Requeue dead and misdated orders, and ask for the deductions that confirmed orders lack. Returns sentences."""
-    with snapshots(sources) as moments:
-        missing = compare(moments).missing
-        misdated = queries.orders.misdated(moments.after)
-        dead = queries.orders.orders_by_status(moments.after).get("dead", 0)
+def retry(sources: Sources, orders: OrderClient, deduct: Deduct | None) -> list[str]:
+    """Requeue dead and misdated orders and request the deductions that confirmed orders lack. Returns sentences."""
+    with take_snapshots(sources) as snapshots:
+        missing = compare(snapshots).missing
+        misdated = queries.orders.misdated(snapshots.after)
+        dead = queries.orders.orders_by_status(snapshots.after).get("dead", 0)
     return [
         *(_requeue(orders, misdated) if dead or misdated else []),
         *(_deduct_all(missing, deduct) if missing else []),
@@ -37,12 +37,12 @@ def _requeue(orders: OrderClient, misdated: frozenset[str]) -> list[str]:
     ]
 
 
-def _deduct_all(missing: Sequence[Missing], deduct: Deduct | None) -> list[str]:
+def _deduct_all(missing: Sequence[MissingDeduction], deduct: Deduct | None) -> list[str]:
     if deduct is None:
-        return [f"{len(missing)} confirmed orders lack their deduction: no service token is known to ask for it with"]
-    return [_said(order, deduct(order)) for order in missing]
+        return [f"{len(missing)} confirmed orders lack their deduction: the service token is not known"]
+    return [_describe(order, deduct(order)) for order in missing]
 
 
-def _said(order: Missing, answer: httpx.Response) -> str:
-    what = f"the deduction of {order.quantity} x {order.item_id} for order {order.order_id}"
-    return f"{what} was asked for again" if answer.is_success else f"{what} was refused: {answer.text}"
+def _describe(order: MissingDeduction, response: httpx.Response) -> str:
+    deduction = f"the deduction of {order.quantity} x {order.item_id} for order {order.order_id}"
+    return f"{deduction} was requested again" if response.is_success else f"{deduction} was refused: {response.text}"

@@ -1,4 +1,4 @@
-"""Where an audit reads: both databases, as they were at three moments."""
+"""Snapshots of both databases, taken at three moments."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,15 +14,15 @@ from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.quoting import toml_table
 from valerix_cli.reasons import why
 
-STATEMENT_LIMIT = 120.0  # seconds: the books of a million orders take ten
-_SESSION = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel_workers_per_gather=0 -c timezone=UTC"
+STATEMENT_TIMEOUT = 120.0  # seconds; a million orders take ten
+_OPTIONS = "-c default_transaction_read_only=on -c work_mem=64MB -c max_parallel_workers_per_gather=0 -c timezone=UTC"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The connection strings of order_db and inventory_db; the `auditor` may read both, and nothing else.
+    """Connection strings of order_db and inventory_db for the role `auditor`, which can only read them.
 
-    `redis` is the URL of the services' cache, where it is known.
+    `redis` is the URL of the services' cache, None if unknown.
     """
 
     orders: str
@@ -32,10 +32,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Orders, then inventory, then orders again, each a transaction that sees its database as it was at that moment.
+    """Orders, inventory, and orders again, each a transaction with a snapshot taken in this order.
 
-    What was confirmed in the first must be deducted in the second, and what is deducted in the second must be ordered
-    in the third, however many orders are in flight. `history` sees what `after` sees, on a connection of its own.
+    Orders confirmed in the first must be deducted in the second, and deductions in the second must have orders in the
+    third, however many orders are in flight. `history` shares the snapshot of `after` on a separate connection.
     """
 
     before: Connection
@@ -45,43 +45,43 @@ class Snapshots:
 
 
 @contextmanager
-def snapshots(sources: Sources) -> Iterator[Snapshots]:
-    """Take the snapshots one after the other. Raises UnreachableError, also where a database is none of ours."""
+def take_snapshots(sources: Sources) -> Iterator[Snapshots]:
+    """Take the snapshots in order. Raises UnreachableError, also for a database without Valerix's tables."""
     with ExitStack() as stack:
-        before = stack.enter_context(_reading(sources.orders, "orders"))
-        inventory = stack.enter_context(_reading(sources.inventory, "inventory_transactions"))
-        after = stack.enter_context(_reading(sources.orders, "orders"))
+        before = stack.enter_context(_open_snapshot(sources.orders, "orders"))
+        inventory = stack.enter_context(_open_snapshot(sources.inventory, "inventory_transactions"))
+        after = stack.enter_context(_open_snapshot(sources.orders, "orders"))
         name = after.execute("SELECT pg_export_snapshot()").fetchone()
-        history = stack.enter_context(_reading(sources.orders, "orders", snapshot=name[0] if name else None))
+        history = stack.enter_context(_open_snapshot(sources.orders, "orders", snapshot=name[0] if name else None))
         yield Snapshots(before, inventory, after, history)
 
 
 @contextmanager
-def _reading(url: str, table: str, snapshot: str | None = None) -> Iterator[Connection]:
+def _open_snapshot(url: str, table: str, snapshot: str | None = None) -> Iterator[Connection]:
     try:
         with connect(
-            url, limit=STATEMENT_LIMIT, options=_SESSION, connect_timeout=5, application_name="valerix-audit"
+            url, limit=STATEMENT_TIMEOUT, options=_OPTIONS, connect_timeout=5, application_name="valerix-audit"
         ) as conn:
             conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             if snapshot:
                 conn.execute(psycopg.sql.SQL("SET TRANSACTION SNAPSHOT {}").format(psycopg.sql.Literal(snapshot)))
-            if not queries.databases.is_ours(conn, table):  # also the first statement, which takes the snapshot
+            if not queries.databases.has_table(conn, table):  # the first statement, which takes the snapshot
                 raise UnreachableError(
                     f"Database {conn.info.dbname} cannot be audited.",
-                    f"{conn.info.user} finds no table {table} there that it may read",
+                    f"it has no table {table} that {conn.info.user} may read",
                     "valerix up, which makes the databases and the auditor",
                 )
             yield conn
     except psycopg.Error as error:
-        raise failed(error) from error
+        raise _unfinished(error) from error
 
 
-def failed(error: psycopg.Error) -> CliError:
+def _unfinished(error: psycopg.Error) -> CliError:
     return UnreachableError("The audit could not be finished.", why(error), "valerix status")
 
 
 def find_sources(context: Context) -> Sources:
-    """Where the auditor of `context` reads. Raises GuardError where that is not known."""
+    """Return the databases that the auditor of `context` reads. Raises GuardError if they are not known."""
     if context.order_database and context.inventory_database:
         return Sources(context.order_database, context.inventory_database, context.redis)
     if context.is_local:

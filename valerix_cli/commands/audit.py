@@ -10,7 +10,7 @@ import typer
 from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources, model
 from valerix_cli.audit import audit as examine
 from valerix_cli.audit.model import Invariant
-from valerix_cli.audit.repair import Deduct, drive_again
+from valerix_cli.audit.repair import Deduct, retry
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.errors import BadUsageError, CliError, InconclusiveError, InvariantError
 from valerix_cli.output import busy, follow, show, talk
@@ -116,7 +116,7 @@ def _without_answers(found: Audit) -> CliError | None:
 def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
     """Drive again what can be, and wait until nothing is unfinished, or the time is up: the audit will tell."""
     session.guard("requeue dead orders and ask for missing deductions")
-    done = drive_again(sources, session.orders, _deducting(session))
+    done = retry(sources, session.orders, _deducting(session))
     for sentence in done:
         talk(sentence, session.output)
     talk(f"Driven again: {len(done)}.", session.output)

@@ -7,7 +7,7 @@ from functools import partial
 
 import psycopg
 
-from valerix_cli.audit.queries.databases import Connection, is_ours
+from valerix_cli.audit.queries.databases import Connection, has_table
 from valerix_cli.doctor import clock, durability, named, schema
 from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject, nothing_runs, one_line
 from valerix_cli.doctor.postgres import judge_version, reading
@@ -71,7 +71,7 @@ def _look(setup: Setup, books: Books) -> Iterator[Finding]:
 
 def _judge(conn: Connection, about: Subject, books: Books) -> Finding:
     began = time.monotonic()
-    if not is_ours(conn, books.table):
+    if not has_table(conn, books.table):
         return about.failed(f"{conn.info.user} finds no table {books.table} there that it may read.", UP)
     where = f"{conn.info.host}:{conn.info.port}, answered in {format_duration(time.monotonic() - began)}"
     return judge_version(about, conn.info.server_version, where)

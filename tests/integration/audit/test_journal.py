@@ -1,4 +1,4 @@
-"""What a client was told, held against the databases."""
+"""The audit compares a client's journal with the databases; journals survive truncation and concurrent writers."""
 
 import threading
 import uuid
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "client.jsonl"
 
 
-def test_what_was_told_and_is_there_is_clean(books: Books, path: Path) -> None:
+def test_a_journal_that_matches_the_orders_is_clean(books: Books, path: Path) -> None:
     confirmed, failed = books.order("run-1", "confirmed"), books.order("run-2", "failed")
     with JournalWriter(path, "run", "run-") as journal:
         first, second, third = (journal.sent(key, "ps5", 1) for key in ("run-1", "run-2", "run-3"))
@@ -33,7 +33,7 @@ def test_what_was_told_and_is_there_is_clean(books: Books, path: Path) -> None:
     assert (found.compared.journal_keys, named(found, "acknowledged-not-lost").checked) == (3, 2)
 
 
-def test_an_acknowledged_order_that_is_gone_is_named(books: Books, path: Path) -> None:
+def test_an_acknowledged_order_that_was_deleted_is_a_violation(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "confirmed")
     with JournalWriter(path, "run", "run-") as journal:
         journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
@@ -60,7 +60,7 @@ def test_a_journal_of_this_platform_is_compared(books: Books, path: Path) -> Non
     assert not [line for line in found.not_checked if "journal" in line]
 
 
-def test_a_journal_of_another_platform_is_refused_and_no_order_is_called_lost(books: Books, path: Path) -> None:
+def test_a_journal_of_another_platform_is_refused(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "confirmed")
     with JournalWriter(path, "here", "run-", platform_of(books)) as journal:
         journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
@@ -70,16 +70,14 @@ def test_a_journal_of_another_platform_is_refused_and_no_order_is_called_lost(bo
         books.audit(path)
 
 
-def test_a_journal_that_names_no_platform_is_compared_and_the_audit_says_so(books: Books, path: Path) -> None:
+def test_a_journal_without_a_platform_is_compared_and_reported(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "confirmed")
     with JournalWriter(path, "run", "run-") as journal:
         journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
     assert any("does not say which platform" in line for line in books.audit(path).not_checked)
 
 
-def test_a_journal_is_not_this_platforms_where_the_schema_is_older_and_knows_no_platform(
-    books: Books, path: Path
-) -> None:
+def test_a_journal_with_a_platform_is_refused_by_a_schema_without_one(books: Books, path: Path) -> None:
     books.orders("DROP TABLE platform_identity")
     with JournalWriter(path, "run", "run-", str(uuid.uuid4())):
         pass
@@ -87,7 +85,7 @@ def test_a_journal_is_not_this_platforms_where_the_schema_is_older_and_knows_no_
         books.audit(path)
 
 
-def test_one_key_told_two_orders_is_named(books: Books, path: Path) -> None:
+def test_two_orders_acknowledged_for_one_key_are_a_violation(books: Books, path: Path) -> None:
     order_id, other = books.order("run-1", "confirmed"), books.order("run-2", "confirmed")
     with JournalWriter(path, "run") as journal:
         sent = journal.sent("run-1", "ps5", 1)
@@ -96,7 +94,7 @@ def test_one_key_told_two_orders_is_named(books: Books, path: Path) -> None:
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
 
 
-def test_an_outcome_that_was_told_and_is_not_so_is_named(books: Books, path: Path) -> None:
+def test_an_acknowledged_outcome_that_differs_is_a_violation(books: Books, path: Path) -> None:
     order_id = books.order("run-1", "failed")
     with JournalWriter(path, "run") as journal:
         journal.answered(journal.sent("run-1", "ps5", 1), 201, str(order_id), "confirmed")
@@ -104,7 +102,7 @@ def test_an_outcome_that_was_told_and_is_not_so_is_named(books: Books, path: Pat
 
 
 @pytest.mark.parametrize(("quantity", "problem"), [(2, None), (2, "request-in-flight"), (1, "idempotency-key-reused")])
-def test_a_key_that_was_answered_for_another_body_or_refused_for_its_own_is_named(
+def test_a_response_for_another_body_or_a_refusal_of_the_same_body_is_a_violation(
     books: Books, path: Path, quantity: int, problem: str | None
 ) -> None:
     order_id = books.order("run-1", "confirmed", quantity=1)
@@ -114,7 +112,7 @@ def test_a_key_that_was_answered_for_another_body_or_refused_for_its_own_is_name
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
 
 
-def test_an_order_that_was_never_sent_is_named_where_the_keys_are_this_clients_alone(books: Books, path: Path) -> None:
+def test_an_unsent_order_is_a_violation_if_its_prefix_belongs_to_the_client(books: Books, path: Path) -> None:
     books.order("run-9", "confirmed")
     books.order("other-1", "confirmed")
     with JournalWriter(path, "run", "run-"):
@@ -123,7 +121,7 @@ def test_an_order_that_was_never_sent_is_named_where_the_keys_are_this_clients_a
 
 
 @pytest.mark.parametrize("prefix", ["run-", None])
-def test_a_key_that_was_sent_and_never_answered_for_a_body_that_was_never_sent_is_named(
+def test_an_order_with_an_unsent_body_under_an_unanswered_key_is_a_violation(
     books: Books, path: Path, prefix: str | None
 ) -> None:
     books.order("run-1", "confirmed", quantity=3)
@@ -137,7 +135,7 @@ def test_a_key_that_was_sent_and_never_answered_for_a_body_that_was_never_sent_i
     assert books.broken(path) == {"acknowledged-not-lost": ["run-1"]}
 
 
-def test_lines_are_read_as_written_and_again_from_where_the_last_reading_ended(path: Path) -> None:
+def test_journal_entries_are_read_once_and_reading_resumes_at_the_end(path: Path) -> None:
     with JournalWriter(path, "run", "p-") as journal:
         journal.sent("p-1", "ps5", 2)
         reader = JournalReader(path)
@@ -154,7 +152,7 @@ def test_lines_are_read_as_written_and_again_from_where_the_last_reading_ended(p
         assert isinstance(unknown, Unknown)
 
 
-def test_a_line_that_was_cut_short_is_passed_over_and_gone_when_the_journal_goes_on(path: Path) -> None:
+def test_a_truncated_journal_line_is_skipped_and_removed_by_the_next_write(path: Path) -> None:
     with JournalWriter(path, "first") as journal:
         journal.sent("a", "ps5", 1)
     with path.open("ab") as file:
@@ -168,7 +166,7 @@ def test_a_line_that_was_cut_short_is_passed_over_and_gone_when_the_journal_goes
 
 
 @pytest.mark.parametrize("cut", [1, 70_000, 200_000])
-def test_however_long_the_line_is_that_was_cut_short_only_it_is_removed(path: Path, cut: int) -> None:
+def test_only_the_truncated_journal_line_is_removed_whatever_its_length(path: Path, cut: int) -> None:
     with JournalWriter(path, "first"):
         pass
     whole = path.read_bytes()
@@ -180,7 +178,7 @@ def test_however_long_the_line_is_that_was_cut_short_only_it_is_removed(path: Pa
     assert [type(entry) for entry in JournalReader(path).entries()] == [Began, Began]
 
 
-def test_threads_do_not_cut_into_each_others_lines(path: Path) -> None:
+def test_journal_lines_of_concurrent_threads_do_not_interleave(path: Path) -> None:
     with JournalWriter(path, "run") as journal:
 
         def send(name: str) -> None:
@@ -195,7 +193,7 @@ def test_threads_do_not_cut_into_each_others_lines(path: Path) -> None:
     assert len(list(JournalReader(path).entries())) == 81
 
 
-def test_what_is_no_journal_is_named_with_its_line(books: Books, path: Path) -> None:
+def test_an_invalid_journal_is_refused_with_its_line(books: Books, path: Path) -> None:
     path.write_text("not json\n")
     with pytest.raises(BadUsageError, match="line 1"):
         books.audit(path)

@@ -16,7 +16,7 @@ from services.order.migrate import work
 from tests.conftest import Databases
 from tests.processes import Processes, eventually, processes
 from valerix_cli.audit import sources
-from valerix_cli.audit.sources import Sources, snapshots
+from valerix_cli.audit.sources import Sources, take_snapshots
 from valerix_cli.doctor.postgres import reading
 from valerix_cli.errors import UnreachableError
 
@@ -93,7 +93,7 @@ def test_no_command_waits_for_ever_for_a_database_that_says_nothing(
             conn.execute("SELECT * FROM orders")
 
     def audit() -> None:
-        with snapshots(Sources(order_database, inventory_database)) as taken:
+        with take_snapshots(Sources(order_database, inventory_database)) as taken:
             taken.inventory.execute("SELECT * FROM inventory_transactions")
 
     work: dict[str, tuple[str, str, Callable[[], Any]]] = {
@@ -105,7 +105,7 @@ def test_no_command_waits_for_ever_for_a_database_that_says_nothing(
     database, table, run = work[command]
     monkeypatch.setattr(BlockingConnection, "limit", 0.5)
     monkeypatch.setattr(postgres, "MIGRATION_LIMIT", 0.5)
-    monkeypatch.setattr(sources, "STATEMENT_LIMIT", 0.5)
+    monkeypatch.setattr(sources, "STATEMENT_TIMEOUT", 0.5)
     monkeypatch.setattr("valerix_cli.doctor.postgres.GRACE", -59.5)
     with psycopg.connect(database) as other:
         locked(other, table)

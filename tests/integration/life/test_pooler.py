@@ -17,7 +17,7 @@ from tests.integration.life.test_degraded import assert_all_is_well, assert_refu
 from tests.own_server import OwnServer, own_server
 from tests.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.processes import eventually, open_directory, processes
-from valerix_cli.audit.examine import audit
+from valerix_cli.audit.runner import audit
 
 pytestmark = [needs_pgbouncer, pytest.mark.timed]
 

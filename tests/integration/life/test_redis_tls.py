@@ -175,8 +175,8 @@ def test_a_platform_lives_with_an_encrypted_redis(
         def is_cached() -> bool:
             """Caching may be left out by a busy machine, so each look is at a new order."""
             placed, cached = shop.place(), cache.read(url)
-            assert cached.why_not is None
-            return placed.json()["order_id"] in {answer.order_id for answer in cached.answers.values()}
+            assert cached.unavailable_reason is None
+            return placed.json()["order_id"] in {order.order_id for order in cached.orders.values()}
 
         eventually(is_cached)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from tests.unit.drills.samples import NOON
 from valerix_cli.audit import model
-from valerix_cli.audit.model import Audit, Compared, Found, Invariant
+from valerix_cli.audit.model import Audit, Coverage, Finding, Invariant
 from valerix_cli.drills import runner
 from valerix_cli.drills.faults import say
 from valerix_cli.drills.model import Drill
@@ -234,7 +234,7 @@ def _audit(world: World, *journal: object) -> Audit:
     if world.audit == "unreachable" and journal:
         raise UnreachableError("The audit could not be finished.", "the connection is closed", "valerix status")
     found = [_judged(rule, world) for rule in RULES if not (world.audit == "left-out" and rule is model.CACHE_AGREES)]
-    compared = Compared({"confirmed": 9}, 18, 9, 0, 12, 21, 9)
+    compared = Coverage({"confirmed": 9}, 18, 9, 0, 12, 21, 9)
     return Audit(model.conclude(found), NOON, 0.1, 60.0, compared, found, ["cached answers: Redis is away"])
 
 
@@ -242,4 +242,4 @@ def _judged(rule: model.Rule, world: World) -> Invariant:
     if world.audit == "not-checked" and rule is model.ACKNOWLEDGED_NOT_LOST:
         return rule.unchecked()
     wrong: dict[str, Sequence[model.Rule]] = {"violated": [model.NO_OVERSELL], "unsettled": [model.SETTLED]}
-    return rule.judge(Found(9, int(rule in wrong.get(world.audit, ()))))
+    return rule.evaluate(Finding(9, int(rule in wrong.get(world.audit, ()))))

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli.samples import activation
 from tests.unit.drills.test_reading import GOOD
 from valerix_cli.audit import model
-from valerix_cli.audit.model import Audit, Compared, Example, Found
+from valerix_cli.audit.model import Audit, Coverage, Example, Finding
 from valerix_cli.clients.wire import Activation
 from valerix_cli.drills import judging, reading
 from valerix_cli.drills.judging import Evidence
@@ -20,7 +20,7 @@ from valerix_cli.gates import Measured
 from valerix_cli.load.model import Seen
 
 DRILL = reading.parse(GOOD, "good.yaml")
-NOTHING = Compared(orders={}, events=0, deductions=0, refusals=0, items=0, ledger_lines=0, journal_keys=None)
+NOTHING = Coverage(orders={}, events=0, deductions=0, refusals=0, items=0, ledger_lines=0, journal_keys=None)
 
 
 def seen(*said: str) -> list[Seen]:
@@ -121,11 +121,11 @@ def test_faults_are_off_where_nothing_is_left_of_them() -> None:
 
 
 def test_each_invariant_that_counts_is_a_check_and_one_that_the_audit_left_out_was_not_measured() -> None:
-    broken = model.NO_OVERSELL.judge(Found(12, 1, [Example("ps5", "-1 are left")]))
+    broken = model.NO_OVERSELL.evaluate(Finding(12, 1, [Example("ps5", "-1 are left")]))
     found = audited(
         broken,
-        model.SETTLED.judge(Found(9, 1)),
-        model.ONE_ORDER_PER_KEY.judge(Found(9)),
+        model.SETTLED.evaluate(Finding(9, 1)),
+        model.ONE_ORDER_PER_KEY.evaluate(Finding(9)),
         model.CACHE_AGREES.unchecked(),
     )
     assert [(check.require, check.verdict) for check in judging.of_audit(DRILL, found)] == [
@@ -231,13 +231,13 @@ def test_a_recovery_is_there_once_all_that_it_requires_holds_at_once() -> None:
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (Found(0), "there are no keys that could break it"),
-        (Found(3), "0 of 3 keys break it"),
-        (Found(0, 1, [Example("a-key", "nobody sent it")]), "1 of 0 keys break it; a-key: nobody sent it"),
+        (Finding(0), "there are no keys that could break it"),
+        (Finding(3), "0 of 3 keys break it"),
+        (Finding(0, 1, [Example("a-key", "nobody sent it")]), "1 of 0 keys break it; a-key: nobody sent it"),
     ],
 )
-def test_an_invariant_says_how_much_there_was_to_break_it(found: Found, why: str) -> None:
-    (check,) = judging.of_audit(DRILL, audited(model.ACKNOWLEDGED_NOT_LOST.judge(found)))
+def test_an_invariant_says_how_much_there_was_to_break_it(found: Finding, why: str) -> None:
+    (check,) = judging.of_audit(DRILL, audited(model.ACKNOWLEDGED_NOT_LOST.evaluate(found)))
     assert check.why == why
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tests.unit.cli.samples import NOON, activation, order
-from valerix_cli.audit.model import Audit, Compared, Example, Invariant
+from valerix_cli.audit.model import Audit, Coverage, Example, Invariant
 from valerix_cli.clients.wire import (
     Breaker,
     BreakerTransition,
@@ -64,5 +64,5 @@ def snapshot(**changes: Any) -> Snapshot:
 def violated() -> Audit:
     broken = Invariant("no-oversell", "No item …", "violated", 12, "items", 1, [Example("ps5", "has -1")])
     held = Invariant("one-order-per-key", "A key …", "held", 3, "orders", 0, [])
-    compared = Compared({"confirmed": 3}, 6, 3, 0, 12, 15, None)
+    compared = Coverage({"confirmed": 3}, 6, 3, 0, 12, 15, None)
     return Audit("violated", datetime.now(UTC), 0.4, 60.0, compared, [held, broken], [])

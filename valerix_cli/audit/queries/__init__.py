@@ -1,4 +1,4 @@
-"""The SQL of an audit: one function, one question. All of it reads."""
+"""The SQL of an audit. One function, one query; all queries only read."""
 
 from valerix_cli.audit.queries import databases, history, orders, stock, streams
 

@@ -1,25 +1,25 @@
-"""Which database a connection leads to, and what all questions to one have in common."""
+"""The identity of a database, and helpers shared by all queries."""
 
 from typing import Any, LiteralString, TypeAlias
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from valerix_cli.audit.model import SHOWN, Example, Found
+from valerix_cli.audit.model import SHOWN, Example, Finding
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 
 def platform(conn: Connection) -> str | None:
-    """Which platform these are the orders of; None where the schema is older."""
-    if not is_ours(conn, "platform_identity"):
+    """Return the platform's id; None if the schema is too old to have one."""
+    if not has_table(conn, "platform_identity"):
         return None
     row = conn.execute("SELECT id::text FROM platform_identity").fetchone()
     return row[0] if row else None
 
 
 def identity(conn: Connection) -> str:
-    """Which database this is, as the order service names it in what it caches."""
+    """Return the identity of this database as the order service writes it into cached responses."""
     row = conn.execute(
         """
         SELECT concat_ws('/', system_identifier,
@@ -33,21 +33,21 @@ def identity(conn: Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def is_ours(conn: Connection, table: str) -> bool:
-    """Whether the schema of a Valerix service is there, and may be read."""
+def has_table(conn: Connection, table: str) -> bool:
+    """Return True if the table exists and the role may read it."""
     row = conn.execute(
         "SELECT to_regclass(%(table)s) IS NOT NULL AND has_table_privilege(%(table)s, 'SELECT')", {"table": table}
     ).fetchone()
     return bool(row and row[0])
 
 
-def examples(
+def find_examples(
     conn: Connection, query: LiteralString, population: LiteralString | None = None, **parameters: Any
-) -> Found:
-    """Rows of subject, what is wrong, and how many there are altogether."""
+) -> Finding:
+    """Run a query that returns rows of subject, violation and total number; `population` counts the rows checked."""
     rows = conn.execute(query, {"shown": SHOWN, **parameters}).fetchall()
     checked = count(conn, population) if population else 0
-    return Found(checked, rows[0][2] if rows else 0, [Example(row[0], row[1]) for row in rows])
+    return Finding(checked, rows[0][2] if rows else 0, [Example(row[0], row[1]) for row in rows])
 
 
 def count(conn: Connection, query: LiteralString) -> int:

@@ -1,16 +1,16 @@
-"""What the history of each order is asked: its steps, and under which claims they were made."""
+"""Queries on the history of each order: its transitions and the claims they were made under."""
 
-from valerix_cli.audit.model import Found
-from valerix_cli.audit.queries.databases import Connection, examples
+from valerix_cli.audit.model import Finding
+from valerix_cli.audit.queries.databases import Connection, find_examples
 
 
-def broken_histories(conn: Connection) -> Found:
-    """Transitions that leave a final status, do not begin where the last one ended, or do not end where the order is.
+def broken_histories(conn: Connection) -> Finding:
+    """Find transitions that leave a final status, do not continue the one before, or do not end in the order's status.
 
-    Ids of transitions of one order follow each other in time: they are given while its row is locked. OFFSET 0 keeps
-    the details out of what is sorted, which takes twice as long with them.
+    The ids of an order's transitions increase in time, because they are assigned while its row is locked. OFFSET 0
+    keeps the details out of the sort, which would take twice as long with them.
     """
-    return examples(
+    return find_examples(
         conn,
         """
         SELECT coalesce(step.order_id, o.order_id)::text,
@@ -46,9 +46,12 @@ def broken_histories(conn: Connection) -> Found:
     )
 
 
-def other_reasons(conn: Connection) -> Found:
-    """Orders whose reason is not what their last step gave as its cause. Those of failed orders are held elsewhere."""
-    return examples(
+def wrong_reasons(conn: Connection) -> Finding:
+    """Find orders whose reason differs from the cause of their last transition.
+
+    The reasons of failed orders are compared with their refusals.
+    """
+    return find_examples(
         conn,
         """
         SELECT order_id::text, format('it is %%s because of %%s, and its history says %%s', status,
@@ -68,15 +71,15 @@ def other_reasons(conn: Connection) -> Found:
     )
 
 
-def broken_leases(conn: Connection) -> Found:
-    """Claims made while the lease before was in force, and settlements by somebody whose claim was not.
+def broken_leases(conn: Connection) -> Finding:
+    """Find claims made while the previous lease was in force, and settlements without a claim in force.
 
-    Who takes an order in hand, by accepting or claiming it, writes down the token and the length of the lease; a
-    settlement gives it out of hand under the token in force, a requeueing under a new one. Whoever finds that the clock
-    was set back writes down under the token in force what is left of the lease; the history must show that it was.
-    Orders that were accepted, settled and never claimed are left out: there, that is all that can have happened.
+    Accepting or claiming an order records the token and the length of the lease. A settlement releases it under the
+    token in force, a requeueing under a new one. A process that detects that the clock was set back records, under the
+    token in force, the rest of the lease; the history must show that the clock was set back. Orders that were accepted
+    and settled without ever being claimed are omitted: they cannot violate this rule.
     """
-    return examples(
+    return find_examples(
         conn,
         """
         WITH step AS (
@@ -118,9 +121,9 @@ def broken_leases(conn: Connection) -> Found:
     )
 
 
-def other_tokens(conn: Connection) -> Found:
-    """Unfinished orders whose fencing token is not the one that their history ends with."""
-    return examples(
+def wrong_tokens(conn: Connection) -> Finding:
+    """Find unfinished orders whose fencing token is not the last one of their history."""
+    return find_examples(
         conn,
         """
         SELECT order_id::text, format('its token is %%s, and its history ends with %%s', lease_token,

@@ -1,20 +1,20 @@
-"""What order_db is asked: keys, bodies, and what is unfinished for too long."""
+"""Queries on order_db: keys, bodies, and orders that are unfinished for too long."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from valerix_cli.audit.acknowledged import Row
-from valerix_cli.audit.model import Found
-from valerix_cli.audit.queries.databases import Connection, examples
+from valerix_cli.audit.journal_check import OrderRow
+from valerix_cli.audit.model import Finding
+from valerix_cli.audit.queries.databases import Connection, find_examples
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
-"""A row may seem to come from the future by as long as a statement of the services may run."""
+"""A row may be ahead of now() by as long as a statement of the services may run."""
 LONGEST_DELAY, LONGEST_LEASE = timedelta(seconds=65.5), timedelta(seconds=905)
-"""How far ahead an order may be due, and leased, by any setting of the services; the tolerance is in both."""
+"""The longest time until an order is due, and the longest lease, by any setting; both include the tolerance."""
 
 
-def doubled_keys(conn: Connection) -> Found:
-    return examples(
+def duplicate_keys(conn: Connection) -> Finding:
+    return find_examples(
         conn,
         """
         WITH doubled AS MATERIALIZED (
@@ -29,9 +29,9 @@ def doubled_keys(conn: Connection) -> Found:
     )
 
 
-def other_fingerprints(conn: Connection) -> Found:
-    """Orders whose fingerprint is not that of their body: a repeat of it would be refused, or another body accepted."""
-    return examples(
+def wrong_fingerprints(conn: Connection) -> Finding:
+    """Find orders whose fingerprint is not that of their body: a replay would be refused, or another body accepted."""
+    return find_examples(
         conn,
         """
         SELECT order_id::text, format('it is for %%s x %%s, and its fingerprint is that of another body', quantity,
@@ -44,14 +44,14 @@ def other_fingerprints(conn: Connection) -> Found:
     )
 
 
-def unsettled(conn: Connection, limit: float) -> Found:
-    """Unfinished orders older than `limit` seconds that nobody has in hand, or that are leased for longer than that.
+def unsettled(conn: Connection, limit: float) -> Finding:
+    """Find unfinished orders older than `limit` seconds without a lease in force, or leased for longer than that.
 
-    The age of one that was requeued counts from there. One that was accepted or written later than now has an age that
-    nobody knows, because the clock was set back meanwhile, and waits until the clock gets there again: it counts too.
-    So does one that is due, or leased, for longer than any setting allows.
+    The age of a requeued order counts from its requeueing. An order written later than now() has an unknown age,
+    because the clock was set back, and waits until the clock catches up: it counts as unsettled. So does an order that
+    is due or leased for longer than any setting allows.
     """
-    return examples(
+    return find_examples(
         conn,
         """
         SELECT order_id::text,
@@ -84,7 +84,7 @@ def unsettled(conn: Connection, limit: float) -> Found:
 
 
 def misdated(conn: Connection) -> frozenset[str]:
-    """Unfinished orders with a time that may be too far ahead to be right, which only the order service can tell."""
+    """Return unfinished orders with a time that is probably too far ahead; only the order service can decide."""
     found = conn.execute(
         """
         SELECT order_id::text FROM orders
@@ -101,16 +101,16 @@ def orders_by_status(conn: Connection) -> dict[str, int]:
     return dict(conn.execute("SELECT status, count(*) FROM orders GROUP BY status ORDER BY status").fetchall())
 
 
-def orders_of(conn: Connection, keys: Sequence[str]) -> list[Row]:
+def orders_by_keys(conn: Connection, keys: Sequence[str]) -> list[OrderRow]:
     found = conn.execute(
         "SELECT idempotency_key, order_id::text, status, item_id, quantity FROM orders WHERE idempotency_key = ANY(%s)",
         [list(keys)],
     )
-    return [Row(*row) for row in found]
+    return [OrderRow(*row) for row in found]
 
 
-def keys_beginning(conn: Connection, prefix: str) -> Iterator[Row]:
-    """Every order whose key begins so."""
+def orders_by_prefix(conn: Connection, prefix: str) -> Iterator[OrderRow]:
+    """Return every order whose key starts with `prefix`."""
     with conn.cursor() as cursor:
         for row in cursor.stream(
             """
@@ -119,4 +119,4 @@ def keys_beginning(conn: Connection, prefix: str) -> Iterator[Row]:
             """,
             [prefix],
         ):
-            yield Row(*row)
+            yield OrderRow(*row)

@@ -1,11 +1,11 @@
-"""What inventory_db is asked: quantities, the ledger, and refusals."""
+"""Queries on inventory_db: quantities, the ledger, and refusals."""
 
-from valerix_cli.audit.model import Found
-from valerix_cli.audit.queries.databases import Connection, count, examples
+from valerix_cli.audit.model import Finding
+from valerix_cli.audit.queries.databases import Connection, count, find_examples
 
 
-def oversold(conn: Connection) -> Found:
-    return examples(
+def oversold(conn: Connection) -> Finding:
+    return find_examples(
         conn,
         """
         SELECT item_id, format('its quantity is %%s, its reserved quantity %%s, and nothing is ever reserved', quantity,
@@ -16,9 +16,9 @@ def oversold(conn: Connection) -> Found:
     )
 
 
-def unbalanced(conn: Connection) -> Found:
-    """Items whose quantity is not the sum of their ledger lines, and ledger lines of items that are not there."""
-    return examples(
+def unbalanced(conn: Connection) -> Finding:
+    """Find items whose quantity is not the sum of their ledger lines, and ledger lines of missing items."""
+    return find_examples(
         conn,
         """
         SELECT item_id,
@@ -35,9 +35,9 @@ def unbalanced(conn: Connection) -> Found:
     )
 
 
-def disordered_ledger(conn: Connection) -> Found:
-    """Restocks that nobody asked for under a key, keys and orders where none belong, items that began twice."""
-    return examples(
+def invalid_ledger_lines(conn: Connection) -> Finding:
+    """Find restocks without a key, unexpected keys and order ids, and items with more than one seed."""
+    return find_examples(
         conn,
         """
         SELECT subject, wrong, count(*) OVER ()
@@ -60,9 +60,9 @@ def disordered_ledger(conn: Connection) -> Found:
     )
 
 
-def releases(conn: Connection) -> Found:
-    """Stock given back. No part of Valerix does that."""
-    return examples(
+def releases(conn: Connection) -> Finding:
+    """Find stock that was given back, which no part of Valerix does."""
+    return find_examples(
         conn,
         """
         SELECT order_id::text, format('%%s x %%s were given back (ledger line %%s)', quantity_change, item_id, id),
@@ -72,8 +72,8 @@ def releases(conn: Connection) -> Found:
     )
 
 
-def refused_and_deducted(conn: Connection) -> Found:
-    return examples(
+def refused_and_deducted(conn: Connection) -> Finding:
+    return find_examples(
         conn,
         """
         SELECT order_id::text, format('it was refused (%%s), and %%s x %%s were deducted', reason, -quantity_change,

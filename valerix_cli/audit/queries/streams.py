@@ -1,23 +1,23 @@
-"""Orders, deductions and refusals as lines, sorted by the databases, to be held side by side."""
+"""Orders, deductions and refusals as buckets of lines, sorted by the databases."""
 
 from collections.abc import Iterator
 from typing import LiteralString
 
 from psycopg import sql
 
-from valerix_cli.audit.lines import Bucket
+from valerix_cli.audit.comparison import Bucket
 from valerix_cli.audit.queries.databases import Connection
 
-_ORDERED: LiteralString = "order_id || E'\\t' || item_id || E'\\t' || quantity"
+_ORDER_LINE: LiteralString = "order_id || E'\\t' || item_id || E'\\t' || quantity"
 
 
 def confirmed_orders(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(conn, _ORDERED, "orders WHERE status = 'confirmed'")
+    return _buckets(conn, _ORDER_LINE, "orders WHERE status = 'confirmed'")
 
 
-def living_orders(conn: Connection) -> Iterator[Bucket]:
-    """Every order that has not failed."""
-    return _buckets(conn, _ORDERED, "orders WHERE status <> 'failed'")
+def non_failed_orders(conn: Connection) -> Iterator[Bucket]:
+    """Stream every order that has not failed."""
+    return _buckets(conn, _ORDER_LINE, "orders WHERE status <> 'failed'")
 
 
 def failed_orders(conn: Connection) -> Iterator[Bucket]:
@@ -26,7 +26,7 @@ def failed_orders(conn: Connection) -> Iterator[Bucket]:
 
 
 def unconfirmed_orders(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(conn, _ORDERED, "orders WHERE status <> 'confirmed'")
+    return _buckets(conn, _ORDER_LINE, "orders WHERE status <> 'confirmed'")
 
 
 def deductions(conn: Connection) -> Iterator[Bucket]:
@@ -34,16 +34,16 @@ def deductions(conn: Connection) -> Iterator[Bucket]:
     return _buckets(conn, line, "inventory_transactions WHERE transaction_type = 'deduct'")
 
 
-def reasoned_refusals(conn: Connection) -> Iterator[Bucket]:
+def refusals_with_reason(conn: Connection) -> Iterator[Bucket]:
     return _buckets(conn, "concat_ws(E'\\t', order_id, item_id, quantity, reason)", "refusals")
 
 
 def refusals(conn: Connection) -> Iterator[Bucket]:
-    return _buckets(conn, _ORDERED, "refusals")
+    return _buckets(conn, _ORDER_LINE, "refusals")
 
 
 def _buckets(conn: Connection, line: LiteralString, source: LiteralString) -> Iterator[Bucket]:
-    """The lines of `source` by order id, 4,096 buckets of them, as they come: a million orders take no room here."""
+    """Stream the lines of `source`, sorted by order id, in up to 4,096 buckets; only one bucket is held in memory."""
     query = sql.SQL(
         """
         SELECT get_byte(uuid_send(order_id), 0) * 16 + get_byte(uuid_send(order_id), 1) / 16 AS bucket,
