@@ -16,7 +16,7 @@ def test_a_load_is_measured_and_its_journal_audited(valerix: Valerix, tmp_path: 
     assert valerix.json("audit", "--journal", journal)["compared"]["journal_keys"] == 20
 
 
-def test_a_load_shows_what_came_of_it_and_says_on_stderr_how_it_goes(valerix: Valerix) -> None:
+def test_a_load_prints_its_result_and_reports_progress_on_stderr(valerix: Valerix) -> None:
     done = valerix("load", *CALM, "--key-prefix", "shown-", "--seed", "7")
     assert "20 confirmed" in done.out
     assert "20 orders/s for 1.0 s, seed 7, keys shown-" in done.err
@@ -24,14 +24,14 @@ def test_a_load_shows_what_came_of_it_and_says_on_stderr_how_it_goes(valerix: Va
     assert again["replayed"] == 20
 
 
-def test_a_requirement_that_is_missed_ends_with_10_and_one_that_cannot_be_measured_with_12(valerix: Valerix) -> None:
+def test_a_missed_gate_exits_with_10_and_an_unmeasured_one_with_12(valerix: Valerix) -> None:
     missed = valerix("load", *CALM, "--require", "throughput > 100/s", code=10)
     assert "MISSED" in missed.out
     assert "throughput > 100/s: throughput was " in missed.err
     assert "too few" in valerix("load", *CALM, "--require", "p999 < 1s", code=12).err
 
 
-def test_what_cannot_be_a_load_is_refused_before_anything_is_sent(valerix: Valerix) -> None:
+def test_an_invalid_load_is_refused_before_anything_is_sent(valerix: Valerix) -> None:
     assert "both --rate and --clients" in valerix("load", "--rate", "5/s", "--clients", "2", code=2).err
     assert "perhaps throughput" in valerix("load", "--require", "thruput > 1/s", code=2).err
     assert "is not a rate" in valerix("load", "--rate", "fast", code=2).err
@@ -41,7 +41,7 @@ def test_what_cannot_be_a_load_is_refused_before_anything_is_sent(valerix: Valer
     assert "known are hot, uniform, zipf" in valerix("load", "--mix", "random", code=2).err
 
 
-def test_an_interrupted_load_still_says_what_came_of_it(valerix: Valerix) -> None:
+def test_an_interrupted_load_still_prints_its_result(valerix: Valerix) -> None:
     loading = valerix.start("load", "--item", "monitor", "--rate", "20/s", "--for", "10m")
     assert loading.stderr is not None
     while "answered" not in loading.stderr.readline():

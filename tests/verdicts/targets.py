@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 DRILLS = "tests/unit/drills"
 CLI = "tests/unit/cli"
 AUDIT = "tests/unit/audit"
+LOAD = "tests/unit/load"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Target(msgspec.Struct, frozen=True):
 TARGETS = (
     Target("valerix_cli.errors", (f"{CLI}/test_errors.py", f"{CLI}/test_catalogue.py"), ("ExitCode",)),
     Target("valerix_cli.gates", (f"{CLI}/test_gates.py",)),
-    Target("valerix_cli.load.run", (f"{CLI}/test_gates.py", f"{CLI}/test_load_plan.py"), ("how_many", "measure")),
+    Target("valerix_cli.load.metrics", (f"{CLI}/test_gates.py", f"{LOAD}/test_generator.py")),
     Target("valerix_cli.commands.load", (f"{CLI}/test_load_verdict.py",), ("error_of",)),
     Target("valerix_cli.commands.audit", (f"{CLI}/test_audit_view.py",), ("error_of", "_without_answers", "changed")),
     Target("valerix_cli.commands.alerts", (f"{CLI}/test_alerts.py",), ("error_of",)),

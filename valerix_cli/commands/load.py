@@ -15,10 +15,10 @@ from valerix_cli.drills.model import ITEM
 from valerix_cli.errors import BadUsageError, CliError, ExpectationError, InconclusiveError
 from valerix_cli.gates import Gate, parse
 from valerix_cli.journal import JournalWriter, check_journal
-from valerix_cli.load import Load, LoadResult, Plan
-from valerix_cli.load.model import METRICS, Snapshot
-from valerix_cli.load.orders import Mix
-from valerix_cli.load.thread import beside
+from valerix_cli.load import LoadGenerator, LoadResult, Plan
+from valerix_cli.load.model import METRICS, Progress
+from valerix_cli.load.thread import run_in_thread
+from valerix_cli.load.workload import Mix
 from valerix_cli.options import MOST
 from valerix_cli.output import is_terminal, progress, show, talk
 from valerix_cli.session import Session
@@ -136,8 +136,8 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
         if journal
         else nullcontext() as record
     ):
-        going = Load(plan, context.services["order"], headers, gates=gates, journal=record)
-        result = beside(going)
+        going = LoadGenerator(plan, context.services["order"], headers, gates=gates, journal=record)
+        result = run_in_thread(going)
         while True:
             try:
                 progress(_looks(going, result), views.snapshot_view, views.snapshot_line, session.output)
@@ -176,8 +176,8 @@ def error_of(result: LoadResult) -> CliError | None:
     return None
 
 
-def _looks(load: Load, result: "Future[LoadResult]") -> Iterator[Snapshot]:
+def _looks(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[Progress]:
     """A look now and then, until the load is over."""
     every = _LOOK_EVERY if is_terminal(sys.stderr) else _SAY_EVERY
     while not wait([result], every).done:
-        yield load.look()
+        yield load.progress()

@@ -8,7 +8,7 @@ from valerix_cli.clients.chaos_text import summary
 from valerix_cli.drills.figures import figures, over_between
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import as_floats
-from valerix_cli.load.model import Seen
+from valerix_cli.load.model import CompletedOrder
 
 OVER = 5.0  # seconds of the load that the figures are of
 
@@ -28,7 +28,7 @@ class Pulse(msgspec.Struct, frozen=True):
     left: float | None = None
 
 
-def pulse(orders: Sequence[Seen], seen: Sighting | None, now: float) -> Pulse:
+def pulse(orders: Sequence[CompletedOrder], seen: Sighting | None, now: float) -> Pulse:
     """`now` is in seconds since the load began."""
     recent = over_between(orders, now - OVER, now)
     measured = as_floats(figures(recent, OVER))

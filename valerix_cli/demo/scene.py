@@ -24,9 +24,9 @@ from valerix_cli.drills.processes import BACK_WITHIN, Processes
 from valerix_cli.drills.watching import Watcher
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.journal import JournalWriter
-from valerix_cli.load import Load, LoadResult, Plan
-from valerix_cli.load.model import Seen
-from valerix_cli.load.thread import beside
+from valerix_cli.load import LoadGenerator, LoadResult, Plan
+from valerix_cli.load.model import CompletedOrder
+from valerix_cli.load.thread import run_in_thread
 from valerix_cli.quoting import command, word
 from valerix_cli.session import Session
 
@@ -52,8 +52,8 @@ class Scene:
         """The key that a step sent its order with, for the steps that come back to it."""
         self.processes = Processes(directory) if session.context.is_local else None
         self.forgery = _forgery(session)
-        self._orders: list[Seen] = []
-        self._load: Load | None = None
+        self._orders: list[CompletedOrder] = []
+        self._load: LoadGenerator | None = None
         self._pulse = (float("-inf"), Pulse())
         self._numbers = itertools.count(1)
         self._ends = ExitStack()
@@ -76,7 +76,7 @@ class Scene:
             self.orders: OrderClient = self.session.orders.recorded(writer)
             self.writer = writer
             self._load = load = self._make_load(writer)
-            self._result = beside(load)
+            self._result = run_in_thread(load)
             begun.callback(_see_off, load, self._result)
             self.watcher = begun.enter_context(Watcher(self.session, self.clock))
             self._ends = begun.pop_all()
@@ -156,7 +156,7 @@ class Scene:
         if (found := inventory.item(self.item).quantity) < _STOCK:
             inventory.restock(self.item, _STOCK - found, f"{run}-{self.item}")
 
-    def _make_load(self, writer: JournalWriter) -> Load:
+    def _make_load(self, writer: JournalWriter) -> LoadGenerator:
         context = self.session.context
         plan = Plan(
             rate=RATE,
@@ -170,7 +170,7 @@ class Scene:
             timeout=_TIMEOUT,
         )
         headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
-        return Load(plan, context.services["order"], headers, journal=writer, watch=self._orders.append)
+        return LoadGenerator(plan, context.services["order"], headers, journal=writer, on_completed=self._orders.append)
 
 
 def _forgery(session: Session) -> Forgery | None:
@@ -182,7 +182,7 @@ def _forgery(session: Session) -> Forgery | None:
         return None
 
 
-def _see_off(load: Load, result: "Future[LoadResult]") -> None:
+def _see_off(load: LoadGenerator, result: "Future[LoadResult]") -> None:
     load.stop()
     wait([result], _TIMEOUT + 1)
 

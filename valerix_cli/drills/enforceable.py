@@ -6,8 +6,8 @@ from typing import Any
 from valerix_cli.drills.document import Path
 from valerix_cli.drills.model import Drill, Load
 from valerix_cli.drills.requirements import Requirement
-from valerix_cli.load.model import MEASURED_FROM
-from valerix_cli.load.run import how_many
+from valerix_cli.load.metrics import order_count
+from valerix_cli.load.model import MIN_ORDERS
 
 RECENT = 5.0  # seconds of the load that recovering, and giving up, are judged by
 
@@ -87,11 +87,11 @@ def _stretch(place: Path) -> str:
 
 def _too_few(load: Load, requirement: Requirement, seconds: float) -> str | None:
     """Why a percentile is never measured: it needs an order beyond it, and there are not so many."""
-    if load.rate is None or requirement.gate is None or requirement.gate.metric not in MEASURED_FROM:
+    if load.rate is None or requirement.gate is None or requirement.gate.metric not in MIN_ORDERS:
         return None
     metric = requirement.gate.metric
-    needed = MEASURED_FROM[metric]
-    sent = how_many(load.rate, seconds)
+    needed = MIN_ORDERS[metric]
+    sent = order_count(load.rate, seconds)
     if sent >= needed:
         return None
     return f"{metric} is measured from {needed:,} orders on, and in {seconds:g} s there are {sent}: raise the rate"

@@ -7,24 +7,24 @@ from valerix_cli.drills.receipt import Second
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import Measured
 from valerix_cli.load.histogram import Histogram
-from valerix_cli.load.model import Seen
-from valerix_cli.load.run import ACCEPTED, REFUSED, measure
+from valerix_cli.load.metrics import ACCEPTED, REFUSED, load_metrics
+from valerix_cli.load.model import CompletedOrder
 
 _STATES = ("closed", "half-open", "open")  # from good to bad
 
 
-def figures(orders: Iterable[Seen], seconds: float) -> dict[str, Measured | None]:
+def figures(orders: Iterable[CompletedOrder], seconds: float) -> dict[str, Measured | None]:
     """The metrics of a load over these orders, which took `seconds`, and their counts."""
     latency, outcomes = Histogram(), Counter[str]()
     for seen in orders:
         latency.record(seen.latency)
-        outcomes[seen.said] += 1
-    good = sum(count for said, count in outcomes.items() if said in ACCEPTED | REFUSED)
+        outcomes[seen.outcome] += 1
+    good = sum(count for outcome, count in outcomes.items() if outcome in ACCEPTED | REFUSED)
     return {
-        **measure(latency, outcomes, latency.count / seconds if seconds > 0 else 0.0),
+        **load_metrics(latency, outcomes, latency.count / seconds if seconds > 0 else 0.0),
         "orders": latency.count,
         "confirmed": outcomes["confirmed"],
-        "refused": sum(outcomes[said] for said in REFUSED),
+        "refused": sum(outcomes[outcome] for outcome in REFUSED),
         "errors": latency.count - good,
     }
 
@@ -36,17 +36,17 @@ def of_platform(seen: Sighting | None) -> dict[str, Measured | None]:
     return {"backlog": seen.backlog, "backlog_age": seen.backlog_age, "dead": seen.dead}
 
 
-def due_between(orders: Sequence[Seen], begin: float, end: float) -> list[Seen]:
+def due_between(orders: Sequence[CompletedOrder], begin: float, end: float) -> list[CompletedOrder]:
     return [seen for seen in orders if begin <= seen.due < end]
 
 
-def over_between(orders: Sequence[Seen], begin: float, end: float) -> list[Seen]:
+def over_between(orders: Sequence[CompletedOrder], begin: float, end: float) -> list[CompletedOrder]:
     """Those that were over in that time, looked for from the end: only the last ones are ever asked for."""
     found = []
     for seen in reversed(orders):
-        if seen.over < begin - _OUT_OF_ORDER:
+        if seen.completed < begin - _OUT_OF_ORDER:
             break
-        if begin <= seen.over < end:
+        if begin <= seen.completed < end:
             found.append(seen)
     return found
 
@@ -54,23 +54,23 @@ def over_between(orders: Sequence[Seen], begin: float, end: float) -> list[Seen]
 _OUT_OF_ORDER = 1.0  # seconds: orders are noted as they are over, give or take a turn of the loop
 
 
-def by_the_second(orders: Sequence[Seen], sightings: Sequence[Sighting]) -> list[Second]:
+def by_the_second(orders: Sequence[CompletedOrder], sightings: Sequence[Sighting]) -> list[Second]:
     """The run second by second."""
-    over: dict[int, list[Seen]] = {}
+    completed: dict[int, list[CompletedOrder]] = {}
     for seen in orders:
-        over.setdefault(int(seen.over), []).append(seen)
+        completed.setdefault(int(seen.completed), []).append(seen)
     looks: dict[int, Sighting] = {int(sighting.at): sighting for sighting in sightings if sighting.at >= 0}
-    last = max([*over, *looks], default=-1)
-    return [_second(at, over.get(at, []), looks.get(at)) for at in range(last + 1)]
+    last = max([*completed, *looks], default=-1)
+    return [_second(at, completed.get(at, []), looks.get(at)) for at in range(last + 1)]
 
 
-def _second(at: int, orders: Sequence[Seen], look: Sighting | None) -> Second:
+def _second(at: int, orders: Sequence[CompletedOrder], look: Sighting | None) -> Second:
     latency = Histogram()
     for seen in orders:
         latency.record(seen.latency)
     return Second(
         at,
-        dict(Counter(seen.said for seen in orders)),
+        dict(Counter(seen.outcome for seen in orders)),
         latency.at(50),
         latency.at(95),
         None if look is None else worst(look.breakers),

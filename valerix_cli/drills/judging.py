@@ -12,8 +12,8 @@ from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import Measured
 from valerix_cli.gates import judge as judge_gates
-from valerix_cli.load.model import Seen
-from valerix_cli.load.run import ACCEPTED, REFUSED
+from valerix_cli.load.metrics import ACCEPTED, REFUSED
+from valerix_cli.load.model import CompletedOrder
 from valerix_cli.units import format_duration
 
 _OF_AUDIT: dict[str, Verdict] = {
@@ -66,9 +66,9 @@ def holds(requirements: Sequence[Requirement], evidence: Evidence) -> bool:
     return all(check.verdict == "held" for check in judge("recover", requirements, evidence))
 
 
-def answered(orders: Sequence[Seen]) -> Check:
+def answered(orders: Sequence[CompletedOrder]) -> Check:
     """Whether the load came to anything; without that, neither gates nor the audit say anything of the run."""
-    said = sum(seen.said in ACCEPTED | REFUSED for seen in orders)
+    said = sum(seen.outcome in ACCEPTED | REFUSED for seen in orders)
     why = f"{said:,} of {len(orders):,} were accepted or refused" if orders else "not one was sent"
     return Check("faults", "orders are answered", "held" if said else "not-measured", why, said)
 

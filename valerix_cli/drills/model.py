@@ -7,7 +7,7 @@ import msgspec
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.units import PerSecond, Seconds, Share
-from valerix_cli.load.orders import Mix
+from valerix_cli.load.workload import Mix
 
 Gremlin: TypeAlias = Literal["latency", "crash", "partial-failure"]
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)"

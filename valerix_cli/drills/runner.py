@@ -28,9 +28,9 @@ from valerix_cli.drills.watching import Watcher
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.gates import Measured, as_floats
 from valerix_cli.journal import JournalWriter
-from valerix_cli.load import Load, LoadResult, Plan
-from valerix_cli.load.model import Seen
-from valerix_cli.load.thread import beside
+from valerix_cli.load import LoadGenerator, LoadResult, Plan
+from valerix_cli.load.model import CompletedOrder
+from valerix_cli.load.thread import run_in_thread
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
 from valerix_cli.units import format_duration
@@ -78,13 +78,13 @@ class Runner:
         self._session, self._sources, self._wanted, self._versions = session, sources, wanted, versions
         self._alone, self._say = alone, tell
         self._drill: Drill = wanted.file.drill
-        self._orders: list[Seen] = []
+        self._orders: list[CompletedOrder] = []
         self._checks: list[Check] = []
         self._events: list[Event] = []
         self._figures: list[Figures] = []
         self._audit: Audit | None = None
         self._recovered_after: float | None = None
-        self._load: Load | None = None
+        self._load: LoadGenerator | None = None
         self._interrupted: ExitCode | None = None
         self._broken: str | None = None
         self._looks = [0] * len(self._drill.abort)  # that could tell whether to give up, by requirement
@@ -114,7 +114,7 @@ class Runner:
                 script=self._wanted.script,
             )
             self._load = load = self._make_load(prefix, journal)
-            self._result = result = beside(load)
+            self._result = result = run_in_thread(load)
             try:
                 self._through_the_phases(load, result)
             except (KeyboardInterrupt, SystemExit) as end:
@@ -132,7 +132,7 @@ class Runner:
         receipt = self._receipt(result, prefix, started_at, time.monotonic() - began)
         return verdict.concluded(receipt, self._interrupted, self._broken)
 
-    def _through_the_phases(self, load: Load, result: "Future[LoadResult]") -> None:
+    def _through_the_phases(self, load: LoadGenerator, result: "Future[LoadResult]") -> None:
         while load.began is None and not result.done():
             time.sleep(_GLANCE)
         self._load_goes_on()
@@ -202,7 +202,7 @@ class Runner:
             )
         )
 
-    def _end_well(self, load: Load, result: "Future[LoadResult]") -> None:
+    def _end_well(self, load: LoadGenerator, result: "Future[LoadResult]") -> None:
         """Roll back, see the load off, judge what is left to judge, audit: on every way out."""
         load.finish() if self._interrupted is None else load.stop()
         left = self._faults.roll_back()
@@ -317,7 +317,7 @@ class Runner:
         began = self._load.began if self._load else None
         return -1.0 if began is None else time.perf_counter() - began
 
-    def _make_load(self, key_prefix: str, journal: JournalWriter) -> Load:
+    def _make_load(self, key_prefix: str, journal: JournalWriter) -> LoadGenerator:
         wanted, context = self._drill.load, self._session.context
         extra = self._drill.recover.within + RECENT if self._drill.recover else 0.0
         plan = Plan(
@@ -334,7 +334,9 @@ class Runner:
             timeout=wanted.timeout,
         )
         headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
-        return Load(plan, context.services["order"], headers, journal=journal, watch=self._orders.append)
+        return LoadGenerator(
+            plan, context.services["order"], headers, journal=journal, on_completed=self._orders.append
+        )
 
     def _tell(self, what: str) -> None:
         at = max(0.0, self._clock())

@@ -1,6 +1,6 @@
-"""Load: orders sent at a rate or by so many clients, and what came of them."""
+"""Load generation: orders sent at a fixed rate or by a number of clients, and the measured result."""
 
+from valerix_cli.load.generator import LoadGenerator
 from valerix_cli.load.model import LoadResult, Plan
-from valerix_cli.load.run import Load
 
-__all__ = ["Load", "LoadResult", "Plan"]
+__all__ = ["LoadGenerator", "LoadResult", "Plan"]

@@ -1,11 +1,11 @@
-"""What a load is asked to be, and what came of it, as values."""
+"""The plan of a load and its result, as values."""
 
 from collections.abc import Mapping
 
 import msgspec
 
 from valerix_cli.gates import DURATION, RATE, SHARE, Check
-from valerix_cli.load.orders import Mix
+from valerix_cli.load.workload import Mix
 
 METRICS: Mapping[str, str] = {
     "p50": DURATION,
@@ -20,18 +20,18 @@ METRICS: Mapping[str, str] = {
     "refused_rate": SHARE,
     "queued_rate": SHARE,
 }
-"""What a requirement may be on, and of which kind it is."""
+"""The metrics that a gate may name, each with its kind."""
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
-MEASURED_FROM = {"p50": 2, "p90": 10, "p95": 20, "p99": 100, "p999": 1000}
-"""So many orders have one beyond the percentile; of fewer it says nothing."""
+MIN_ORDERS = {"p50": 2, "p90": 10, "p95": 20, "p99": 100, "p999": 1000}
+"""The smallest number of orders of which one is beyond the percentile; with fewer it is not measured."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A load: `rate` orders a second whatever becomes of them, or `clients` that each wait for their answer.
+    """A load: `rate` orders per second (open loop), or `clients` that each wait for their response (closed loop).
 
-    `seconds` is for how long orders are sent, `timeout` the seconds an answer may take, `retries` how often an order
-    is sent again, with its key, while that may help; `repeats` is the share, from 0 to 1, of keys sent before.
+    Orders are sent for `seconds`; each request times out after `timeout` seconds. A retryable request is sent again,
+    with the same key, up to `retries` times. `repeats` is the share, from 0 to 1, of orders that repeat a key.
     """
 
     rate: float | None
@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Seconds from when an order was due until its last answer; None without any."""
+    """Seconds from the time an order was due until its last response; None without orders."""
 
     p50: float | None
     p90: float | None
@@ -60,24 +60,24 @@ class Latency(msgspec.Struct, frozen=True):
     max: float | None
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """One order, answered for good or given up: `due` and `over` so many seconds after the load began.
+class CompletedOrder(msgspec.Struct, frozen=True):
+    """One order after its last response; `due` and `completed` are in seconds since the load began.
 
-    `said` is an order status, a problem or a reason for having no answer.
+    `outcome` is an order status, a problem type or the reason for having no response.
     """
 
     key: str
     due: float
-    over: float
-    said: str
+    completed: float
+    outcome: str
 
     @property
     def latency(self) -> float:
-        return self.over - self.due
+        return self.completed - self.due
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """How a load goes: since its beginning, and `recent_throughput` orders a second since the last look."""
+class Progress(msgspec.Struct, frozen=True):
+    """The progress of a load since its start; `recent_throughput` is in orders per second since the previous one."""
 
     elapsed: float
     orders: int
@@ -88,12 +88,12 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a load.
+    """The result of a load.
 
-    `orders` were answered or given up; `outcomes` counts what they came to, by order status, problem or reason for
-    having no answer, `answers` what each of `requests` came to. `throughput` is in orders answered a second,
-    `error_rate` the share that got no order and no refusal of the domain. `behind` is by how many seconds the sender
-    was late at worst, `cpu` the share of one core it used: near 1, or with requests late, it measures itself.
+    `outcomes` counts completed `orders`, and `answers` all `requests`, by order status, problem or reason for having no
+    response. `throughput` is in completed orders per second, `error_rate` the share without an order or a refusal.
+    `behind` is the largest delay of the generator itself in seconds, `cpu` the share of a core it used; if it is too
+    late or too busy, `is_bottleneck` is true and the result measures the generator.
     """
 
     plan: Plan

@@ -1,1 +1,1 @@
-"""Load against real services, and against servers that misbehave."""
+"""Load against real services and misbehaving servers."""

@@ -1,4 +1,4 @@
-"""Load against the real services: what is counted is what happened."""
+"""A load against the real services: its counts match the stored orders."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from tests.processes import OPERATOR_TOKEN, Processes, eventually
 from valerix_cli.audit import Sources, audit
 from valerix_cli.gates import parse
 from valerix_cli.journal import Answered, JournalReader, JournalWriter
-from valerix_cli.load import Load, LoadResult, Plan
+from valerix_cli.load import LoadGenerator, LoadResult, Plan
 from valerix_cli.load.model import METRICS
 
 _loads = itertools.count(1)
@@ -35,9 +35,11 @@ def plan(**wanted: Any) -> Plan:
     return Plan(seed=1, key_prefix=f"load-{next(_loads)}-", **wanted)
 
 
-async def run(shop: Shop, asked: Plan, *require: str, journal: JournalWriter | None = None) -> LoadResult:
+async def run(shop: Shop, load_plan: Plan, *require: str, journal: JournalWriter | None = None) -> LoadResult:
     gates = [parse(text, METRICS) for text in require]
-    return await Load(asked, [order.url for order in shop.orders], HEADERS, gates=gates, journal=journal).run()
+    return await LoadGenerator(
+        load_plan, [order.url for order in shop.orders], HEADERS, gates=gates, journal=journal
+    ).run()
 
 
 async def test_a_rate_is_kept_and_each_order_is_placed_once(shop: Shop) -> None:
@@ -51,12 +53,12 @@ async def test_a_rate_is_kept_and_each_order_is_placed_once(shop: Shop) -> None:
     shop.assert_exactly_one_effect()
 
 
-async def until_some_are_sent(load: Load) -> None:
-    await asyncio.to_thread(eventually, lambda: load.look().orders, what="orders are answered")
+async def until_some_are_sent(load: LoadGenerator) -> None:
+    await asyncio.to_thread(eventually, lambda: load.progress().orders, what="orders are answered")
 
 
-async def test_orders_that_were_due_are_sent_although_the_sender_is_late_when_the_load_is_finished(shop: Shop) -> None:
-    load = Load(plan(rate=100.0, seconds=1.0), [order.url for order in shop.orders], HEADERS)
+async def test_overdue_orders_are_sent_after_a_load_is_finished(shop: Shop) -> None:
+    load = LoadGenerator(plan(rate=100.0, seconds=1.0), [order.url for order in shop.orders], HEADERS)
     running = asyncio.create_task(load.run())
     await until_some_are_sent(load)
     time.sleep(load.plan.seconds)  # noqa: ASYNC251 - the machine is busy, until after the last order is due
@@ -64,15 +66,15 @@ async def test_orders_that_were_due_are_sent_although_the_sender_is_late_when_th
     assert (await running).orders == 100
 
 
-async def test_orders_that_are_due_after_the_load_was_finished_are_not_sent(shop: Shop) -> None:
-    load = Load(plan(rate=20.0, seconds=30.0), [order.url for order in shop.orders], HEADERS)
+async def test_orders_due_after_a_load_is_finished_are_not_sent(shop: Shop) -> None:
+    load = LoadGenerator(plan(rate=20.0, seconds=30.0), [order.url for order in shop.orders], HEADERS)
     running = asyncio.create_task(load.run())
     await until_some_are_sent(load)
     load.finish()
     assert 0 < (await running).orders < 100
 
 
-async def test_clients_repeat_keys_and_a_repeat_is_no_second_order(shop: Shop) -> None:
+async def test_repeated_keys_do_not_create_second_orders(shop: Shop) -> None:
     result = await run(shop, plan(clients=8, repeats=0.4, retries=3))
     orders = len(shop.statuses())
     assert result.orders > orders > 0
@@ -81,28 +83,28 @@ async def test_clients_repeat_keys_and_a_repeat_is_no_second_order(shop: Shop) -
     shop.assert_exactly_one_effect()
 
 
-async def test_what_is_sent_and_told_stands_in_the_journal_and_the_audit_agrees(shop: Shop, tmp_path: Path) -> None:
+async def test_a_journal_of_a_load_has_every_response_and_passes_the_audit(shop: Shop, tmp_path: Path) -> None:
     path = tmp_path / "load.jsonl"
-    asked = plan(clients=16, repeats=0.2, retries=3)
-    with JournalWriter(path, "load", asked.key_prefix) as journal:
-        result = await run(shop, asked, journal=journal)
-    answers = [entry for entry in JournalReader(path).entries() if isinstance(entry, Answered)]
-    assert len(answers) == result.requests
+    load_plan = plan(clients=16, repeats=0.2, retries=3)
+    with JournalWriter(path, "load", load_plan.key_prefix) as journal:
+        result = await run(shop, load_plan, journal=journal)
+    responses = [entry for entry in JournalReader(path).entries() if isinstance(entry, Answered)]
+    assert len(responses) == result.requests
     shop.wait_settled()
     found = audit(Sources(shop.order_database, shop.inventory_database), path)
     assert found.verdict == "clean"
     assert found.compared.journal_keys == len(shop.statuses())
 
 
-async def test_a_journal_that_cannot_be_written_any_more_ends_the_load(shop: Shop, tmp_path: Path) -> None:
+async def test_a_journal_that_cannot_be_written_ends_the_load(shop: Shop, tmp_path: Path) -> None:
     journal = JournalWriter(tmp_path / "load.jsonl", "load")
     journal.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         await run(shop, plan(clients=4), journal=journal)
-    assert shop.statuses() == {}, "nothing is sent that is not written down before"
+    assert shop.statuses() == {}, "a request is written to the journal before it is sent"
 
 
-async def test_refusals_are_answers_and_a_service_that_is_gone_is_an_error(shop: Shop) -> None:
+async def test_refusals_are_responses_and_an_unreachable_service_is_an_error(shop: Shop) -> None:
     shop.stock("rare", 3)
     refused = await run(shop, plan(rate=20.0, items=["rare"]))
     assert refused.outcomes == {"insufficient-stock": 17, "confirmed": 3}
@@ -114,17 +116,17 @@ async def test_refusals_are_answers_and_a_service_that_is_gone_is_an_error(shop:
     assert (gone.error_rate, gone.retried, gone.checks[0].held) == (1.0, 20, False)
 
 
-async def test_where_one_replica_is_gone_the_other_takes_every_order(shop: Shop) -> None:
+async def test_a_load_sends_every_order_to_the_remaining_replica(shop: Shop) -> None:
     shop.orders[1].kill()
     result = await run(shop, plan(rate=20.0))
     assert result.outcomes == {"confirmed": 20}
     assert len(shop.statuses()) == 20
 
 
-async def test_a_stop_ends_it_and_what_was_under_way_is_counted(shop: Shop) -> None:
-    load = Load(plan(rate=50.0, seconds=600.0), [shop.order.url], HEADERS)
+async def test_a_stopped_load_counts_orders_in_flight(shop: Shop) -> None:
+    load = LoadGenerator(plan(rate=50.0, seconds=600.0), [shop.order.url], HEADERS)
     running = asyncio.create_task(load.run())
-    await asyncio.to_thread(eventually, lambda: load.look().orders >= 10, 20)
+    await asyncio.to_thread(eventually, lambda: load.progress().orders >= 10, 20)
     load.stop()
     result = await running
     assert result.interrupted

@@ -9,8 +9,8 @@ from valerix_cli.drills.requirements import METRICS as METRICS_OF_DRILLS
 from valerix_cli.errors import BadUsageError
 from valerix_cli.gates import Measured, as_floats, judge, parse, say
 from valerix_cli.load.histogram import Histogram
+from valerix_cli.load.metrics import load_metrics, order_count
 from valerix_cli.load.model import METRICS
-from valerix_cli.load.run import how_many, measure
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_nu
         latency.record(0.01)
     gates = [parse(f"{metric} {comparison} {percent}%", METRICS) for percent in range(101)]
     for count in range(101):
-        held = [check.held for check in judge(gates, measure(latency, {hit: count, other: 100 - count}, 10.0))]
+        held = [check.held for check in judge(gates, load_metrics(latency, {hit: count, other: 100 - count}, 10.0))]
         assert held == [COMPARISONS[comparison](count, percent) for percent in range(101)]
 
 
@@ -122,7 +122,7 @@ def test_a_value_of_more_digits_than_anybody_means_is_refused() -> None:
 def test_a_plan_by_rate_has_the_orders_that_are_due_before_its_end_and_at_least_the_first(
     rate: float, seconds: float, orders: int
 ) -> None:
-    assert how_many(rate, seconds) == orders
+    assert order_count(rate, seconds) == orders
 
 
 def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
@@ -159,7 +159,9 @@ def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held:
     latency = Histogram()
     for _ in range(100):
         latency.record(0.002)
-    assert [check.held for check in judge([parse(text, METRICS)], measure(latency, {"timeout": 100}, 10.0))] == [held]
+    assert [check.held for check in judge([parse(text, METRICS)], load_metrics(latency, {"timeout": 100}, 10.0))] == [
+        held
+    ]
 
 
 @pytest.mark.parametrize(("name", "orders"), [("p50", 2), ("p90", 10), ("p95", 20), ("p99", 100), ("p999", 1000)])
@@ -168,7 +170,7 @@ def test_a_percentile_is_measured_from_one_order_beyond_it_on(name: str, orders:
         latency = Histogram()
         for _ in range(count):
             latency.record(0.25)
-        return measure(latency, {"confirmed": count}, 1.0)
+        return load_metrics(latency, {"confirmed": count}, 1.0)
 
     assert measured(orders - 1)[name] is None
     assert measured(orders)[name] == pytest.approx(0.25)
@@ -176,7 +178,7 @@ def test_a_percentile_is_measured_from_one_order_beyond_it_on(name: str, orders:
 
 
 def test_without_an_order_nothing_is_measured() -> None:
-    assert measure(Histogram(), {}, 0.0) == dict.fromkeys(METRICS)
+    assert load_metrics(Histogram(), {}, 0.0) == dict.fromkeys(METRICS)
 
 
 def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:

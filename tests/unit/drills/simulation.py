@@ -24,7 +24,7 @@ from valerix_cli.drills.runner import Runner, Wanted
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.load import Plan
-from valerix_cli.load.model import Seen
+from valerix_cli.load.model import CompletedOrder
 
 PACE = 5.0  # orders a second of clients, whose number does not matter here
 RULES = [rule for rule in vars(model).values() if isinstance(rule, model.Rule)]
@@ -104,8 +104,8 @@ def _instead(clock: Clock, world: World) -> Iterator[None]:
         "JournalWriter": _Nothing,
         "Watcher": lambda _, time: _Watcher(world, time),
         "Faults": lambda drill, *_, clock, **__: _Faults(drill, world, clock),
-        "Load": lambda plan, *_, watch, **__: _Load(plan, world, clock, watch),
-        "beside": lambda load: load.result,
+        "LoadGenerator": lambda plan, *_, on_completed, **__: _Load(plan, world, clock, on_completed),
+        "run_in_thread": lambda load: load.result,
     }
     with patch.multiple(runner, **stand_ins):
         yield
@@ -132,7 +132,7 @@ class _Alone:
 
 
 class _Load:
-    def __init__(self, plan: Plan, world: World, clock: Clock, watch: Callable[[Seen], None]) -> None:
+    def __init__(self, plan: Plan, world: World, clock: Clock, watch: Callable[[CompletedOrder], None]) -> None:
         self._plan, self._world, self._clock, self._watch = plan, world, clock, watch
         self._pace, self._sent, self._ends = plan.rate or PACE, 0, plan.seconds
         self.began = clock.now
@@ -152,7 +152,7 @@ class _Load:
             self.result.set_exception(OSError("No space left on device"))
             return
         while (due := self._sent / self._pace) < self._ends and due + world.latency <= now and world.is_sent:
-            self._watch(Seen(f"keys.{self._sent}", due, due + world.latency, world.said))
+            self._watch(CompletedOrder(f"keys.{self._sent}", due, due + world.latency, world.said))
             self._sent += 1
         if now >= self._ends + world.latency:
             self.result.set_result(SimpleNamespace(requests=self._sent, outcomes={}, answers={}))

@@ -9,13 +9,14 @@ from valerix_cli.drills.figures import by_the_second, due_between, figures, of_p
 from valerix_cli.drills.judging import Evidence
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
-from valerix_cli.load.model import Seen
+from valerix_cli.load.model import CompletedOrder
 
 
-def orders(*outcomes: str, latency: float = 0.02, first: float = 0.0) -> list[Seen]:
+def orders(*outcomes: str, latency: float = 0.02, first: float = 0.0) -> list[CompletedOrder]:
     """One every tenth of a second."""
     return [
-        Seen(f"key-{number}", due := first + number / 10, due + latency, said) for number, said in enumerate(outcomes)
+        CompletedOrder(f"key-{number}", due := first + number / 10, due + latency, said)
+        for number, said in enumerate(outcomes)
     ]
 
 
@@ -93,9 +94,9 @@ def test_a_run_is_told_second_by_second_with_the_worst_breaker() -> None:
 
 
 def test_a_window_has_its_beginning_and_not_its_end() -> None:
-    at = [Seen(f"key-{second}", float(second), float(second), "confirmed") for second in range(5)]
+    at = [CompletedOrder(f"key-{second}", float(second), float(second), "confirmed") for second in range(5)]
     assert [seen.due for seen in due_between(at, 1.0, 3.0)] == [1.0, 2.0]
-    assert [seen.over for seen in over_between(at, 1.0, 3.0)] == [2.0, 1.0]
+    assert [seen.completed for seen in over_between(at, 1.0, 3.0)] == [2.0, 1.0]
 
 
 def test_a_stretch_of_no_time_has_no_throughput_and_one_below_a_second_has() -> None:
@@ -114,7 +115,7 @@ def test_a_second_has_the_looks_and_the_percentiles_of_its_own() -> None:
     assert before.breaker is None
     (at_once,) = by_the_second([], [looked(0.0)])
     assert at_once.breaker == "closed"
-    spread = [Seen(f"key-{number}", 0.5 - number / 1000, 0.5, "confirmed") for number in range(1, 101)]
+    spread = [CompletedOrder(f"key-{number}", 0.5 - number / 1000, 0.5, "confirmed") for number in range(1, 101)]
     (second,) = by_the_second(spread, [])
     assert second.p50 == pytest.approx(0.05, rel=0.005)
     assert second.p95 == pytest.approx(0.095, rel=0.005)

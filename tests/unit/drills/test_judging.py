@@ -17,14 +17,16 @@ from valerix_cli.drills.receipt import Check, Injection
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.watching import Sighting
 from valerix_cli.gates import Measured
-from valerix_cli.load.model import Seen
+from valerix_cli.load.model import CompletedOrder
 
 DRILL = reading.parse(GOOD, "good.yaml")
 NOTHING = Coverage(orders={}, events=0, deductions=0, refusals=0, items=0, ledger_lines=0, journal_keys=None)
 
 
-def seen(*said: str) -> list[Seen]:
-    return [Seen(f"key-{number}", 0.1 * number, 0.1 * number + 0.02, word) for number, word in enumerate(said)]
+def seen(*said: str) -> list[CompletedOrder]:
+    return [
+        CompletedOrder(f"key-{number}", 0.1 * number, 0.1 * number + 0.02, word) for number, word in enumerate(said)
+    ]
 
 
 def audited(*invariants: model.Invariant) -> Audit:

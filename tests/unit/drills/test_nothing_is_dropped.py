@@ -17,8 +17,8 @@ from valerix_cli.drills.requirements import METRICS, Requirement
 from valerix_cli.drills.verdict import CODES
 from valerix_cli.errors import BadUsageError
 from valerix_cli.gates import COUNT, DURATION, RATE, SHARE
+from valerix_cli.load.metrics import ACCEPTED, REFUSED
 from valerix_cli.load.model import PERCENTILES
-from valerix_cli.load.run import ACCEPTED, REFUSED
 
 A_HUNDRED = settings(
     max_examples=100,

@@ -1,4 +1,4 @@
-"""Whatever load may be asked for: it sends at least one order, the first at once and each at its time."""
+"""A load of any plan sends at least one order, the first immediately and each when it is due."""
 
 import asyncio
 import math
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.commands.load import error_of
 from valerix_cli.drills.units import PerSecond, Seconds
-from valerix_cli.load import Load, LoadResult, Plan, run
-from valerix_cli.load.model import Seen
-from valerix_cli.load.wire import Answer
+from valerix_cli.load import LoadGenerator, LoadResult, Plan, generator
+from valerix_cli.load.http_client import Response
+from valerix_cli.load.model import CompletedOrder
 from valerix_cli.units import parse_positive_duration, parse_rate
 
 A_HUNDRED_AND_FIFTY = settings(max_examples=150)
@@ -24,7 +24,7 @@ NEAR = 1e-6  # seconds
 
 
 class Selector(selectors.DefaultSelector):
-    """Waits for nothing: the time that a loop would wait for has passed at once."""
+    """Never waits: advances its clock by the timeout instead."""
 
     now = 0.0
 
@@ -34,7 +34,7 @@ class Selector(selectors.DefaultSelector):
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes as fast as it likes."""
+    """An event loop with simulated time."""
 
     def __init__(self) -> None:
         self.passing = Selector()
@@ -47,27 +47,27 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Shop:
-    """Confirms each order after a while."""
+    """Confirms each order after `response_time` seconds."""
 
-    def __init__(self, loop: Loop, takes: float) -> None:
+    def __init__(self, loop: Loop, response_time: float) -> None:
         self.arrived: list[float] = []
-        self._loop, self._takes = loop, takes
+        self._loop, self._takes = loop, response_time
 
-    async def post(self, _: Wanted) -> Answer:
+    async def post(self, _: Wanted) -> Response:
         self.arrived.append(self._loop.time())
         await asyncio.sleep(self._takes)
-        return Answer(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as it is parsed
+        return Response(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as it is parsed
 
     def close(self) -> None: ...
 
 
-def sent(plan: Plan, takes: float) -> tuple[list[float], list[Seen], LoadResult]:
-    """When requests arrived, and which orders there were, in seconds since the load began."""
-    loop, orders = Loop(), list[Seen]()
-    shop = Shop(loop, takes)
+def run_load(plan: Plan, response_time: float) -> tuple[list[float], list[CompletedOrder], LoadResult]:
+    """Run a load. Returns the arrival times of the requests in seconds since its start, the orders and the result."""
+    loop, orders = Loop(), list[CompletedOrder]()
+    shop = Shop(loop, response_time)
     try:
-        with patch.multiple(run, time=loop, Client=lambda *_, **__: shop):
-            load = Load(plan, ["http://x"], {}, watch=orders.append)
+        with patch.multiple(generator, time=loop, HttpClient=lambda *_, **__: shop):
+            load = LoadGenerator(plan, ["http://x"], {}, on_completed=orders.append)
             result = loop.run_until_complete(load.run())
     finally:
         loop.close()
@@ -96,15 +96,13 @@ TAKES = st.sampled_from([0.001, 0.3, 2.0])
 
 @A_HUNDRED_AND_FIFTY
 @given(RATES, DURATIONS, TAKES)
-def test_a_load_by_rate_sends_its_first_order_at_once_and_each_other_at_its_time(
-    rate: str, duration: str, takes: float
-) -> None:
+def test_a_load_at_a_rate_sends_each_order_when_it_is_due(rate: str, duration: str, response_time: float) -> None:
     number, _, unit = rate.partition("/")
     exact, seconds = Fraction(number) / (60 if unit == "m" else 1), parse_positive_duration(duration)
     assert PerSecond.parse(rate) == parse_rate(rate)
     assert Seconds.parse(duration) == seconds
     wanted = plan(rate=parse_rate(rate), seconds=min(seconds, float(MOST / exact)))
-    arrived, orders, result = sent(wanted, takes)
+    arrived, orders, result = run_load(wanted, response_time)
     due = exact * Fraction(repr(wanted.seconds))
     assert result.orders == len(arrived) == len(orders) >= 1
     assert result.orders in {max(1, math.ceil(due)), max(1, math.ceil(due - Fraction(1, 10**6)))}
@@ -112,17 +110,17 @@ def test_a_load_by_rate_sends_its_first_order_at_once_and_each_other_at_its_time
     for number_, at in enumerate(arrived):
         assert abs(at - number_ / exact) < NEAR
     assert all(abs(seen.due - at) < NEAR for seen, at in zip(orders, arrived, strict=True))
-    assert all(abs(seen.latency - takes) < NEAR for seen in orders)
+    assert all(abs(seen.latency - response_time) < NEAR for seen in orders)
     assert error_of(result) is None
 
 
 @A_HUNDRED_AND_FIFTY
 @given(st.integers(1, 20), DURATIONS, TAKES)
-def test_each_client_of_a_load_sends_at_least_one_order_the_first_at_once(
-    clients: int, duration: str, takes: float
+def test_each_client_of_a_load_sends_its_first_order_immediately(
+    clients: int, duration: str, response_time: float
 ) -> None:
-    wanted = plan(clients=clients, seconds=min(parse_positive_duration(duration), MOST / clients * takes))
-    arrived, orders, result = sent(wanted, takes)
+    wanted = plan(clients=clients, seconds=min(parse_positive_duration(duration), MOST / clients * response_time))
+    arrived, orders, result = run_load(wanted, response_time)
     assert result.orders == len(arrived) == len(orders) >= clients
     assert [at for at in arrived if at < NEAR] == arrived[:clients]
     assert all(at < wanted.seconds or at < NEAR for at in arrived)

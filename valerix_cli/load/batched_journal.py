@@ -1,4 +1,4 @@
-"""A journal for many orders at once: lines that wait for the disk together share its writes."""
+"""An asynchronous writer for a journal: entries that wait at the same time are written and synced together."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,36 +6,36 @@ from datetime import UTC, datetime
 
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.journal import Answered, Entry, JournalWriter, Sent, Unknown
-from valerix_cli.load.wire import Answer
+from valerix_cli.load.http_client import Response
 
 
-class Diary:
-    """Each call returns once its line is on disk. A journal that cannot be written any more raises OSError."""
+class BatchedJournal:
+    """Each call returns once its entry is on disk, and raises OSError if it cannot be written."""
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def sent(self, wanted: Wanted) -> None:
-        await self._write(Sent(datetime.now(UTC), wanted.key, wanted.item_id, wanted.quantity))
+    async def record_request(self, order: Wanted) -> None:
+        await self._write(Sent(datetime.now(UTC), order.key, order.item_id, order.quantity))
 
-    async def answered(self, wanted: Wanted, answer: Answer) -> None:
+    async def record_response(self, order: Wanted, response: Response) -> None:
         entry = Answered(
             at=datetime.now(UTC),
-            key=wanted.key,
-            item_id=wanted.item_id,
-            quantity=wanted.quantity,
-            http_status=answer.http_status,
-            order_id=answer.order_id,
-            order_status=answer.order_status,
-            problem=answer.problem,
-            replayed=answer.replayed,
+            key=order.key,
+            item_id=order.item_id,
+            quantity=order.quantity,
+            http_status=response.http_status,
+            order_id=response.order_id,
+            order_status=response.order_status,
+            problem=response.problem,
+            replayed=response.replayed,
         )
         await self._write(entry)
 
-    async def unknown(self, wanted: Wanted, why: str) -> None:
-        await self._write(Unknown(datetime.now(UTC), wanted.key, why))
+    async def record_no_response(self, order: Wanted, reason: str) -> None:
+        await self._write(Unknown(datetime.now(UTC), order.key, reason))
 
     async def _write(self, entry: Entry) -> None:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()

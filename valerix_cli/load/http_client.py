@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client that does one thing, so that a thousand of it cost little: POST an order, read the answer."""
+"""A minimal HTTP/1.1 client that only POSTs orders, so that a thousand concurrent requests cost little CPU."""
 
 import asyncio
 import ssl
@@ -17,12 +17,12 @@ _PATH = "/api/orders"
 _PROBLEM = "urn:valerix:problem:"
 
 
-class Unanswered(Exception):  # noqa: N818 - it is a possible outcome, not a mistake
-    """No answer came: a word for why."""
+class NoResponse(Exception):  # noqa: N818 - an expected outcome, not an error
+    """The request got no response. The message is the reason, such as `timeout`."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back: an order, or a problem, and whether it had been stored before."""
+class Response(msgspec.Struct, frozen=True):
+    """A response with an order or a problem; `replayed` is true if the result was already stored."""
 
     http_status: int
     replayed: bool
@@ -32,13 +32,13 @@ class Answer(msgspec.Struct, frozen=True):
     problem: str | None
 
     @property
-    def said(self) -> str:
-        """One word for it."""
+    def outcome(self) -> str:
+        """The order's status, the problem's type, or `http-` and the status code."""
         return self.order_status or self.problem or f"http-{self.http_status}"
 
 
 class _Body(msgspec.Struct, frozen=True):
-    """What is read of an order or of a problem document; the `status` of the latter is a number."""
+    """The fields read from an order or a problem document, whose `status` is a number."""
 
     order_id: str | None = None
     status: str | int | None = None
@@ -46,7 +46,7 @@ class _Body(msgspec.Struct, frozen=True):
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a replica is, and how requests to it begin."""
+    """The address of a replica and the constant part of the request head."""
 
     host: str
     port: int
@@ -64,33 +64,33 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which carries one request at a time and is kept open."""
+    """A persistent connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._answered: asyncio.Future[Answer] | None = None
+        self._response: asyncio.Future[Response] | None = None
         self._retry_after: float | None = None
-        self._forget()
+        self._reset()
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def post(self, request: bytes, timeout: float) -> Answer:  # noqa: ASYNC109 - a timer costs less than a scope
-        """Raises Unanswered."""
-        assert self._transport is not None  # noqa: S101 - connections are handed out once they are made # nosec B101
+    async def post(self, request: bytes, timeout: float) -> Response:  # noqa: ASYNC109 - a timer costs less than a scope
+        """Send a request and return its response. Raises NoResponse."""
+        assert self._transport is not None  # noqa: S101 - only connected instances are used # nosec B101
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Answer] = loop.create_future()
-        self._answered = answered
+        response: asyncio.Future[Response] = loop.create_future()
+        self._response = response
         timer = loop.call_later(timeout, self._fail, "timeout")
         self._transport.write(request)
         try:
-            return await answered
+            return await response
         finally:
             timer.cancel()
-            self._answered = None
-            if not answered.done() or answered.cancelled():  # an answer may still come, and would be the next one's
+            self._response = None
+            if not response.done() or response.cancelled():  # a late response would be taken for the next request's
                 self.close()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from it
 
     def connection_lost(self, _: Exception | None) -> None:
         self._fail("connection-lost")
@@ -120,26 +120,26 @@ class Connection(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        answer = _read(self._parser.get_status_code(), bytes(self._body), self._replayed, self._retry_after)
+        response = _parse(self._parser.get_status_code(), bytes(self._body), self._replayed, self._retry_after)
         if not self._parser.should_keep_alive():
             self.close()
-        self._forget()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_result(answer)
+        self._reset()
+        if self._response is not None and not self._response.done():
+            self._response.set_result(response)
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._body = bytearray()
         self._replayed = False
         self._retry_after = None
 
-    def _fail(self, why: str) -> None:
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(Unanswered(why))
+    def _fail(self, reason: str) -> None:
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(NoResponse(reason))
         self.close()
 
 
-class Client:
-    """Sends orders to replicas in turn, on as many connections as there are requests at a time, up to a limit.
+class HttpClient:
+    """Sends orders to the replicas in turn, with at most `connections` concurrent requests.
 
     `timeout` is in seconds, for each request.
     """
@@ -148,68 +148,68 @@ class Client:
         self._addresses = [Address.of(url, headers) for url in urls]
         self._idle: list[deque[Connection]] = [deque() for _ in urls]
         self._timeout = timeout
-        self._room = asyncio.Semaphore(connections)
+        self._limit = asyncio.Semaphore(connections)
         self._tls = ssl.create_default_context() if any(address.tls for address in self._addresses) else None
-        self._turn = 0
+        self._next = 0
 
-    async def post(self, wanted: Wanted) -> Answer:
-        """Send an order to the next replica, or the one after where that cannot be reached. Raises Unanswered."""
-        async with self._room:
-            turn, connection = await self._reach()
-            answer = await connection.post(_request(self._addresses[turn], wanted), self._timeout)
+    async def post(self, order: Wanted) -> Response:
+        """Send an order to the next replica that can be reached. Raises NoResponse."""
+        async with self._limit:
+            replica, connection = await self._acquire()
+            response = await connection.post(_request(self._addresses[replica], order), self._timeout)
             if connection.is_open:
-                self._idle[turn].append(connection)
-            return answer
+                self._idle[replica].append(connection)
+            return response
 
     def close(self) -> None:
         for connection in (one for idle in self._idle for one in idle):
             connection.close()
 
-    async def _reach(self) -> tuple[int, Connection]:
-        """The next replica that can be reached, and a connection to it."""
+    async def _acquire(self) -> tuple[int, Connection]:
+        """Return the index of the next replica that can be reached, and a connection to it."""
         number = len(self._addresses)
-        self._turn = first = (self._turn + 1) % number
-        *others, last = ((first + step) % number for step in range(number))  # whatever turns others take meanwhile
-        for turn in others:
-            with suppress(Unanswered):
-                return turn, await self._connection(turn)
+        self._next = first = (self._next + 1) % number
+        *others, last = ((first + step) % number for step in range(number))  # fixed now: other requests advance `_next`
+        for replica in others:
+            with suppress(NoResponse):
+                return replica, await self._connection(replica)
         return last, await self._connection(last)
 
-    async def _connection(self, turn: int) -> Connection:
-        while self._idle[turn]:
-            if (connection := self._idle[turn].pop()).is_open:
+    async def _connection(self, replica: int) -> Connection:
+        while self._idle[replica]:
+            if (connection := self._idle[replica].pop()).is_open:
                 return connection
-        address = self._addresses[turn]
+        address = self._addresses[replica]
         try:
             async with asyncio.timeout(self._timeout):
-                _, made = await asyncio.get_running_loop().create_connection(
+                _, connection = await asyncio.get_running_loop().create_connection(
                     Connection, address.host, address.port, ssl=self._tls if address.tls else None
                 )
         except TimeoutError:
-            raise Unanswered("connect-timeout") from None
+            raise NoResponse("connect-timeout") from None
         except OSError:
-            raise Unanswered("connection-refused") from None
-        return made
+            raise NoResponse("connection-refused") from None
+        return connection
 
 
-def _request(address: Address, wanted: Wanted) -> bytes:
-    body = b'{"item_id":"%b","quantity":%d}' % (wanted.item_id.encode(), wanted.quantity)
+def _request(address: Address, order: Wanted) -> bytes:
+    body = b'{"item_id":"%b","quantity":%d}' % (order.item_id.encode(), order.quantity)
     return b"%bIdempotency-Key: %b\r\nContent-Length: %d\r\n\r\n%b" % (
         address.head,
-        wanted.key.encode(),
+        order.key.encode(),
         len(body),
         body,
     )
 
 
-def _read(http_status: int, content: bytes, replayed: bool, retry_after: float | None) -> Answer:  # noqa: FBT001 - as parsed
+def _parse(http_status: int, content: bytes, replayed: bool, retry_after: float | None) -> Response:  # noqa: FBT001 - as parsed
     try:
         body = _decode(content)
     except msgspec.DecodeError:
         body = _Body()
     order_status = body.status if isinstance(body.status, str) else None
     problem = body.type.removeprefix(_PROBLEM) if body.type else None
-    return Answer(http_status, replayed, retry_after, body.order_id, order_status, problem)
+    return Response(http_status, replayed, retry_after, body.order_id, order_status, problem)
 
 
 _decode = msgspec.json.Decoder(_Body).decode
