@@ -4,12 +4,13 @@ uvicorn starts a task per request head and exchanges messages with it, which ser
 /api/orders, that cost as much CPU time as the order itself.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from litestar import Response
 from litestar.types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from services.common import request_body
 from services.common.fast_route import FastRoute
 
 if TYPE_CHECKING:
@@ -91,3 +92,31 @@ class DirectCycle:
         return b"".join(
             (STATUS_LINE[answer.status_code or 200], default_headers, head.encode("latin-1"), extra, answer.content)
         )
+
+
+def direct_cycle(protocol: "HttpProtocol") -> DirectCycle | None:
+    """Return the cycle that serves the request whose head has arrived, if it is one for the fast route.
+
+    Every other message for that endpoint (chunked, pipelined, HTTP/1.0, `Expect`, a query) takes the ordinary way.
+    """
+    middleware, parser = cast("RequestMiddleware", protocol.app), protocol.parser
+    fast_route = middleware.fast_route
+    if (
+        fast_route is None
+        or protocol.url != fast_route.url
+        or parser.get_method() != fast_route.method
+        or not protocol.is_idle
+        or protocol.expect_100_continue
+        or parser.should_upgrade()
+        or parser.get_http_version() != "1.1"
+        or not any(name == b"content-length" and _is_short(value) for name, value in protocol.headers)
+    ):
+        return None
+    scope: Any = protocol.scope
+    scope["method"], scope["path"] = fast_route.endpoint
+    scope["raw_path"], scope["query_string"] = protocol.url, b""
+    return DirectCycle(protocol, middleware, fast_route, scope)
+
+
+def _is_short(length: bytes) -> bool:
+    return length.isdigit() and int(length) <= request_body.MAX_BYTES

@@ -7,12 +7,11 @@ import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from services.common import messages, request_body, upgrades
+from services.common import messages, upgrades
 from services.common.coalescing import CoalescingTransport
-from services.common.direct_cycle import DirectCycle
+from services.common.direct_cycle import DirectCycle, direct_cycle
 from services.common.hosts import origin_form
 from services.common.messages import HeadTooLarge, InvalidMessage, NotImplementedHere
-from services.common.middleware import RequestMiddleware
 from services.common.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.url = origin_form(self.url)
         if self.is_silent:
             self.owner.hear(self)
-        if (cycle := self._direct_cycle()) is not None:
+        if (cycle := direct_cycle(self)) is not None:
             self.cycle = cycle  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
             self._require_framing()
@@ -295,27 +294,3 @@ class HttpProtocol(HttpToolsProtocol):
             self._end_with(b"")
         else:
             self.transport.close()
-
-    def _direct_cycle(self) -> DirectCycle | None:
-        """Return the cycle that serves this request without ASGI, if its head allows that."""
-        middleware = cast("RequestMiddleware", self.app)
-        fast_route, parser = middleware.fast_route, self.parser
-        if (
-            fast_route is None
-            or self.url != fast_route.url
-            or parser.get_method() != fast_route.method
-            or not self.is_idle
-            or self.expect_100_continue
-            or parser.should_upgrade()
-            or parser.get_http_version() != "1.1"
-            or not any(name == b"content-length" and _is_short(value) for name, value in self.headers)
-        ):
-            return None
-        scope: Any = self.scope
-        scope["method"], scope["path"] = fast_route.endpoint
-        scope["raw_path"], scope["query_string"] = self.url, b""
-        return DirectCycle(self, middleware, fast_route, scope)
-
-
-def _is_short(length: bytes) -> bool:
-    return length.isdigit() and int(length) <= request_body.MAX_BYTES

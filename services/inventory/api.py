@@ -17,9 +17,9 @@ from services.common import problems, request_body
 from services.common.auth import Level, only, operator_only, service_only
 from services.common.fast_route import AnyRequest
 from services.common.idempotency import parse_key
-from services.common.postgres import OUTAGES, Pool, in_time
+from services.common.postgres import OUTAGES, in_time
 from services.common.rate_limit import public
-from services.inventory import store, usecases, wire
+from services.inventory import usecases, wire
 from services.inventory.domain import (
     Conflict,
     Deducted,
@@ -127,20 +127,13 @@ async def deduct_lines(request: AnyRequest, body: bytes) -> Response[Any]:
 @get("/api/inventory", tags=["stock"], guards=[public], responses=problems.responses(401, 429, 503))
 async def list_items(state: State) -> Items:
     """Return all items with their stock."""
-    pool: Pool = state.pool
-    async with pool.connection() as conn:
-        return Items(await store.items(conn))
+    return Items(await usecases.items(state.pool))
 
 
 @get("/api/inventory/{item_id:str}", tags=["stock"], guards=[public], responses=problems.responses(401, 404, 429, 503))
 async def get_item(state: State, item_id: FromPath[str]) -> Item:
     """Return one item with its stock. Raises ItemNotFound."""
-    pool: Pool = state.pool
-    async with pool.connection() as conn:
-        found = None if "\0" in item_id else await store.item(conn, item_id)
-    if found is None:
-        raise ItemNotFound(f"No item {item_id!r}", item_id=item_id)
-    return found
+    return await usecases.get_item(state.pool, item_id)
 
 
 @get(

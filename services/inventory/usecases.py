@@ -19,7 +19,7 @@ from services.inventory.chaos_leases import Lease, LeaseFollower
 from services.inventory.domain import ItemNotFound, Line, Outcome
 from services.inventory.gremlins import Fault
 from services.inventory.metrics import DEDUCTIONS, RESTOCKS
-from services.inventory.store import StoredRefusal, Transaction
+from services.inventory.store import Item, StoredRefusal, Transaction
 
 Deductions: TypeAlias = GroupCommit[Line, Outcome]
 
@@ -137,6 +137,21 @@ async def ledger(pool: Pool, order_id: UUID) -> Ledger:
         transactions = await store.transactions_of(conn, order_id)
         refusal = await store.refusal_of(conn, order_id)
     return Ledger(order_id, transactions, refusal)
+
+
+async def items(pool: Pool) -> list[Item]:
+    """Return all items with their stock."""
+    async with pool.connection() as conn:
+        return await store.items(conn)
+
+
+async def get_item(pool: Pool, item_id: str) -> Item:
+    """Return one item with its stock. Raises ItemNotFound."""
+    async with pool.connection() as conn:
+        found = None if "\0" in item_id else await store.item(conn, item_id)
+    if found is None:
+        raise ItemNotFound(f"No item {item_id!r}", item_id=item_id)
+    return found
 
 
 async def stock_levels(pool: Pool) -> dict[str, int]:

@@ -10,10 +10,9 @@ from litestar.params import RawBody
 
 from services.common import request_body
 from services.common.auth import operator_only
-from services.common.postgres import Pool
 from services.common.problems import responses
 from services.common.refusals import InvalidBody
-from services.order import store, usecases, wakeups
+from services.order import usecases, wakeups
 from services.order.breaker_sync import BreakersView, BreakerSync
 from services.order.domain import Order
 
@@ -101,18 +100,14 @@ async def force_breaker(state: State, body: RawBody) -> BreakersView:
 @get("/api/admin/platform", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
 async def get_platform(state: State) -> PlatformView:
     """Return the platform's id, which clients write into their journals."""
-    pool: Pool = state.pool
-    async with pool.connection() as conn:
-        return PlatformView(await store.platform_id(conn))
+    return PlatformView(await usecases.platform_id(state.pool))
 
 
 @get("/api/admin/queue", tags=["admin"], guards=[operator_only], responses=responses(401, 403, 503))
 async def get_queue(state: State) -> QueueView:
     """Return the depth and age of the queue, and the dead orders."""
     stats = await state.backlog.refresh()
-    pool: Pool = state.pool
-    async with pool.connection() as conn:
-        dead = await store.page_with_status(conn, "dead", None, None, MAX_DEAD_ORDERS)
+    dead = await usecases.page(state.pool, "dead", None, None, MAX_DEAD_ORDERS)
     orders = [order for _, order in dead]
     return QueueView(stats.depth, stats.oldest_age, stats.dead, state.backlog.cap, orders, stats.misdated)
 

@@ -17,10 +17,9 @@ from services.common import problems, request_body, request_context
 from services.common.fast_route import AnyRequest
 from services.common.idempotency import KEY, parse_key
 from services.common.openapi import HEADERS, PLACED
-from services.common.postgres import Pool
 from services.common.rate_limit import public
 from services.common.refusals import Refusal
-from services.order import store, usecases
+from services.order import usecases
 from services.order.domain import ITEM_ID, Order, OrderBody, Status, new_order, refusal_of
 from services.order.metrics import processing_duration
 from services.order.processing import Placement, Processing
@@ -144,18 +143,11 @@ async def list_orders(
     """Return a page of orders, newest first; with an idempotency key, the order of that key."""
     _refuse_ambiguous(request)
     before = None if cursor is None else _position(cursor)
-    pool: Pool = state.pool
-    async with pool.connection() as conn:
-        if idempotency_key is not None:
-            of_key = (await store.by_keys(conn, [idempotency_key])).values()
-            wanted = [
-                s.order for s in of_key if status in {None, s.order.status} and item_id in {None, s.order.item_id}
-            ]
-            return OrderPage(wanted, None)
-        if status is None:
-            found = await store.page(conn, item_id, before, limit)
-        else:
-            found = await store.page_with_status(conn, status, item_id, before, limit)
+    if idempotency_key is not None:
+        order = await usecases.order_of_key(state.pool, idempotency_key)
+        is_wanted = order and status in {None, order.status} and item_id in {None, order.item_id}
+        return OrderPage([order] if order and is_wanted else [], None)
+    found = await usecases.page(state.pool, status, item_id, before, limit)
     more = _cursor(found[-1][0]) if len(found) == limit else None
     return OrderPage([order for _, order in found], more)
 

@@ -57,4 +57,4 @@ def build(settings: OrderSettings) -> RequestMiddleware:
     state = {"access": Access(settings), "replica": settings.replica}
     app = build_app("Valerix orders", handlers, [lifespan], state)
     fast_route = FastRoute(app, "POST", api.PLACE, api.PLACE_GUARDS, api.place)
-    return RequestMiddleware(fast_route, allowed_hosts=settings.allowed_hosts, fast_route=fast_route)
+    return RequestMiddleware(app, allowed_hosts=settings.allowed_hosts, fast_route=fast_route)

@@ -4,10 +4,11 @@ import psycopg
 import structlog
 
 from services.common.background import run_periodically
-from services.common.postgres import OUTAGES, Connection, Pool
-from services.order import store, unfinished
+from services.common.postgres import OUTAGES, Pool
+from services.order import usecases
 from services.order.metrics import DATES_CORRECTED, DEAD, QUEUE_DEPTH, QUEUE_OLDEST_AGE
 from services.order.origin import Origin
+from services.order.unfinished import QueueStats
 
 log = structlog.get_logger()
 
@@ -23,7 +24,7 @@ class Backlog:
         self.origin = Origin()
         self._identity_error_logged = False
         self._by = by
-        self.stats = unfinished.QueueStats(0, None, 0)
+        self.stats = QueueStats(0, None, 0)
         self._queued = 0
         self._queued_at_refresh = 0
         self._pool = pool
@@ -36,17 +37,14 @@ class Backlog:
         """Count an order that this process has just queued."""
         self._queued += 1
 
-    async def refresh(self) -> unfinished.QueueStats:
+    async def refresh(self) -> QueueStats:
         """Read the queue's size, and correct the times of misdated orders. Raises one of `postgres.OUTAGES`."""
         queued = self._queued
-        async with self._pool.connection() as conn:
-            await self._learn_origin(conn)
-            stats = await unfinished.queue_stats(conn)
-            if stats.misdated:
-                corrected = await unfinished.correct_dates(conn, self._by)
-                stats = await unfinished.queue_stats(conn)
-                DATES_CORRECTED.inc(len(corrected))
-                log.warning("corrected orders with impossible times", orders=len(corrected))
+        await self._learn_origin()
+        stats, corrected = await usecases.measure_queue(self._pool, self._by)
+        if corrected:
+            DATES_CORRECTED.inc(corrected)
+            log.warning("corrected orders with impossible times", orders=corrected)
         if queued >= self._queued_at_refresh:  # a slow refresh does not overwrite the result of a newer one
             self.stats, self._queued_at_refresh = stats, queued
         QUEUE_DEPTH.set(stats.depth)
@@ -65,9 +63,9 @@ class Backlog:
             self.origin.forget()
             log.warning("cannot refresh backlog", error=repr(error))
 
-    async def _learn_origin(self, conn: Connection) -> None:
+    async def _learn_origin(self) -> None:
         try:
-            self.origin.learn(*await store.origin(conn))
+            self.origin.learn(*await usecases.origin(self._pool))
         except psycopg.ProgrammingError as error:
             if not self._identity_error_logged:
                 log.warning("response cache disabled, cannot read the database identity", error=repr(error))

@@ -19,11 +19,13 @@ from services.order.domain import (
     OrderNotFound,
     Replay,
     Settlement,
+    Status,
     StoredOrder,
     admit,
     apply_settlement,
 )
 from services.order.store import Event
+from services.order.unfinished import QueueStats
 
 REQUEUE_TIMEOUT = 6.0  # seconds, for many dead orders; the server's own statement timeout is shorter
 
@@ -112,6 +114,45 @@ async def history(pool: Pool, order_id: uuid.UUID) -> list[Event]:
     if not events:
         raise OrderNotFound(f"No order with id {order_id}")
     return events
+
+
+async def page(
+    pool: Pool, status: Status | None, item_id: str | None, before: int | None, limit: int
+) -> list[tuple[int, Order]]:
+    """Return up to `limit` orders with their positions, newest first, all before position `before`."""
+    async with pool.connection() as conn:
+        if status is None:
+            return await store.page(conn, item_id, before, limit)
+        return await store.page_with_status(conn, status, item_id, before, limit)
+
+
+async def order_of_key(pool: Pool, key: str) -> Order | None:
+    """Return the order of an idempotency key, if the key is in use."""
+    async with pool.connection() as conn:
+        stored = await store.by_keys(conn, [key])
+    return stored[key].order if key in stored else None
+
+
+async def platform_id(pool: Pool) -> uuid.UUID:
+    """Return the id that the order database gave its platform."""
+    async with pool.connection() as conn:
+        return await store.platform_id(conn)
+
+
+async def origin(pool: Pool) -> tuple[str, str]:
+    """Return the identity and the secret of the database. Raises psycopg.ProgrammingError if it cannot be read."""
+    async with pool.connection() as conn:
+        return await store.origin(conn)
+
+
+async def measure_queue(pool: Pool, by: str) -> tuple[QueueStats, int]:
+    """Correct the times of misdated orders. Returns the queue's size and the number of orders corrected."""
+    async with pool.connection() as conn:
+        stats = await unfinished.queue_stats(conn)
+        if not stats.misdated:
+            return stats, 0
+        corrected = await unfinished.correct_dates(conn, by)
+        return await unfinished.queue_stats(conn), len(corrected)
 
 
 def _first_claim(new: NewOrder, created_at: datetime) -> Claim:

@@ -125,7 +125,7 @@ def quick_start(valerix: Tool) -> None:
         replay = valerix.json("order", "replay", "demo-1", "--times", "5", "--concurrency", "5")
         assert {one["order_id"] for one in replay["sends"]} == {order["order_id"]}
         assert valerix.json("load", "--rate", "20/s", "--for", "2s")["requests"] >= 40
-        (receipt,) = valerix.json("drill", "run", "schrodinger")
+        receipt = valerix.json("drill", "run", "schrodinger")
         assert receipt["outcome"] == "passed"
         assert valerix.json("audit")["verdict"] == "clean"
         assert valerix.json("dashboard")["url"].startswith("http://127.0.0.1:")
