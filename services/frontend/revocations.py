@@ -54,9 +54,9 @@ class Revocations:
         """Revoke a session: here at once, at other replicas within a second if Redis is available."""
         await self._add(f"session:{session_id}", ends)
 
-    async def use_code(self, code: str, ends: float) -> bool:
+    async def use_code(self, code_id: str, ends: float) -> bool:
         """Record the use of a code. Returns whether it is the first, here and (with Redis) at any replica."""
-        return await self._add(f"code:{code}", ends)
+        return await self._add(f"code:{code_id}", ends)
 
     async def sync(self) -> None:
         """Write this replica's entries to Redis and read those of the others."""

@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
+from itsdangerous import BadSignature, URLSafeSerializer
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -17,6 +18,8 @@ from services.frontend.metrics import sign_ins
 from services.frontend.revocations import Revocations
 
 MAX_CODE_LENGTH = 256  # characters
+_SALT = "valerix dashboard sign-in"
+_SIGNER = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 log = structlog.get_logger()
 
@@ -25,8 +28,15 @@ class NotSignedIn(Refusal):
     slug, status, title = "not-signed-in", 401, "Sign in first"
 
 
+class _Code(NamedTuple):
+    """`ends` is in seconds since 1970. Use is recorded by `id`: several spellings have the same signature in base64."""
+
+    ends: int
+    id: str
+
+
 class SignIn:
-    """Verifies `password`, and codes: `<end in seconds since 1970>-<a number>-<a keyed hash of both>`."""
+    """Verifies `password`, and codes signed with it: `[<end in seconds since 1970>, <a random string>]`."""
 
     def __init__(
         self,
@@ -36,6 +46,7 @@ class SignIn:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._password = password
+        self._codes = URLSafeSerializer(password, _SALT, signer_kwargs=_SIGNER)
         self._revocations = revocations
         self._guesses = guesses or Guesses()
         self._clock = clock
@@ -47,17 +58,17 @@ class SignIn:
         even then.
         """
         given = given.strip()
-        ends = self._code_ends(given)
-        if ends is not None and ends > self._clock() and await self._revocations.use_code(given, ends):
+        code = self._code(given)
+        if code is not None and code.ends > self._clock() and await self._revocations.use_code(code.id, code.ends):
             self._accept(address)
             return True
         self._require_allowed(address)
-        if ends is None and hmac.compare_digest(_bytes(self._password), _bytes(given)):
+        if code is None and hmac.compare_digest(_bytes(self._password), _bytes(given)):
             self._accept(address)
             return True
         self._guesses.wrong(address)
         sign_ins("refused").inc()
-        log.warning("sign-in refused", address=address, why="used or ended code" if ends else "wrong password")
+        log.warning("sign-in refused", address=address, why="used or ended code" if code else "wrong password")
         return False
 
     def _accept(self, address: str) -> None:
@@ -74,18 +85,14 @@ class SignIn:
             log.warning("sign-in limited", address=address, seconds=wait)
         raise RateLimited("Too many wrong passwords. A link from valerix dashboard works immediately", retry_after=wait)
 
-    def _code_ends(self, given: str) -> int | None:
-        """Return the end of a genuine code, in seconds since 1970; None for anything else."""
-        payload, _, signature = given.rpartition("-")
-        ends = payload.partition("-")[0]
-        is_formed = len(given) <= MAX_CODE_LENGTH and ends.isascii() and ends.isdecimal()
-        if not is_formed or not hmac.compare_digest(_bytes(self._signature(payload)), _bytes(signature)):
+    def _code(self, given: str) -> _Code | None:
+        """Return what a genuine code says; None for anything else."""
+        if len(given) > MAX_CODE_LENGTH or not given.isascii():
             return None
-        return int(ends)
-
-    def _signature(self, payload: str) -> str:
-        purpose = b"valerix dashboard sign-in " + _bytes(payload)
-        return hmac.digest(self._password.encode(), purpose, hashlib.sha256).hex()[:32]
+        try:
+            return _Code(*self._codes.loads(given))
+        except BadSignature:
+            return None
 
 
 def key_of(password: str) -> bytes:

@@ -20,7 +20,7 @@ def dashboard(
 
     Everybody may look at it. Whoever has the link may act as an operator for twelve hours.
     """
-    from valerix_cli.local import door  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local import sign_in_link  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.claim import running  # noqa: PLC0415 - the same
     from valerix_cli.local.state import read_secrets, state_dir  # noqa: PLC0415 - the same
     from valerix_cli.results import Dashboard  # noqa: PLC0415 - the same
@@ -35,7 +35,12 @@ def dashboard(
     secrets = read_secrets(directory)
     now = time.time()
     url = min(found, key=lambda one: one.state != "running").url
-    link = f"{url}/sign-in?code={door.code(secrets.dashboard_password if secrets else '', now)}"
-    show(Dashboard(url, link, datetime.fromtimestamp(int(now) + door.LASTS, UTC)), dashboard_view, session.output)
+    code = sign_in_link.code(secrets.dashboard_password if secrets else "", now)
+    link = f"{url}/sign-in?code={code}"
+    show(
+        Dashboard(url, link, datetime.fromtimestamp(int(now) + sign_in_link.CODE_SECONDS, UTC)),
+        dashboard_view,
+        session.output,
+    )
     if open_it and typer.launch(link) != 0:
         talk("No browser could be opened here.", session.output)

@@ -7,7 +7,7 @@ import httpx
 
 from services.frontend.guesses import ADDRESS_LIMIT, TOTAL_LIMIT
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, sign_in
-from valerix_cli.local import door
+from valerix_cli.local import sign_in_link
 
 
 def guess(browser: httpx.Client, times: int, **headers: str) -> list[int]:
@@ -49,7 +49,7 @@ def test_guesses_of_one_address_are_limited_logged_and_counted_and_a_link_still_
     assert len(logged(dashboard, "sign-in limited")) == 1, "an attacker does not fill the log"
     assert "guess-" not in dashboard.service.log.read_text()
     assert (count(dashboard, "refused"), count(dashboard, "limited")) == (ADDRESS_LIMIT, 37)
-    assert sign_in(dashboard.browser(), door.code(PASSWORD, time.time())).status_code == 303
+    assert sign_in(dashboard.browser(), sign_in_link.code(PASSWORD, time.time())).status_code == 303
     assert count(dashboard, "opened") == 1
     assert httpx.get(dashboard.url).status_code == 200
 
@@ -63,8 +63,8 @@ def _as_json(browser: httpx.Client) -> httpx.Response:
 def test_a_forged_code_is_a_guess_like_any_other(dashboards: Dashboards) -> None:
     dashboard = dashboards.start()
     browser = dashboard.browser()
-    code = door.code(PASSWORD, time.time())
-    wrong = [code[:-1] + ("0" if code[-1] != "0" else "1"), f"9{code}", "-", "9" * 5_000, "a-b-c"]
+    code = sign_in_link.code(PASSWORD, time.time())
+    wrong = [code[:-2] + ("00" if code[-2:] != "00" else "11"), f"9{code}", "-", "9" * 5_000, "a-b-c"]
     found = [sign_in(browser, forged).status_code for forged in [*wrong, "one more"]]
     assert found == [403] * ADDRESS_LIMIT + [429]
     assert sign_in(browser, code).status_code == 303

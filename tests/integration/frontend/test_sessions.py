@@ -11,7 +11,7 @@ import redis
 from services.frontend.revocations import KEY
 from tests.integration.frontend.conftest import PASSWORD, Dashboard, Dashboards, form_token, is_operator, sign_in
 from tests.processes import eventually
-from valerix_cli.local import door
+from valerix_cli.local import sign_in_link
 
 
 def copy_of(browser: httpx.Client, dashboard: Dashboard) -> httpx.Client:
@@ -196,7 +196,7 @@ def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard
 @pytest.mark.long
 def test_a_link_signs_in_once_at_one_of_all_replicas(dashboards: Dashboards, redis_url: str) -> None:
     replicas = [dashboards.start(REDIS_URL=redis_url) for _ in range(2)]
-    code = door.code(PASSWORD, time.time())
+    code = sign_in_link.code(PASSWORD, time.time())
     found = [sign_in(one.browser(), code).status_code for one in (*replicas, *replicas)]
     assert found == [303, 403, 403, 403]
 
