@@ -1,11 +1,18 @@
 """Writes the head of a response together with its first body chunk, since each write is a system call."""
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-if TYPE_CHECKING:
-    from services.common.http_protocol import HttpProtocol
+
+class Connection(Protocol):
+    """The connection that a response is written to."""
+
+    transport: asyncio.Transport
+
+    def end(self) -> None:
+        """Close it after the response."""
 
 
 class CoalescingTransport:
@@ -14,15 +21,15 @@ class CoalescingTransport:
     It saves one system call, 5 % of an order's CPU time. A stream's head is sent with its first chunk.
     """
 
-    __slots__ = ("_cycle", "_head", "_protocol", "_waits")
+    __slots__ = ("_connection", "_cycle", "_head", "_waits")
 
-    def __init__(self, protocol: "HttpProtocol", cycle: RequestResponseCycle) -> None:
-        self._protocol, self._cycle = protocol, cycle
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
         self._head = b""
         self._waits = cycle.scope["method"] != "HEAD"  # a response to HEAD has no body
 
     def write(self, data: bytes) -> None:
-        transport = self._protocol.transport
+        transport = self._connection.transport
         if self._head:
             transport.write(self._head + data)
             self._head = b""
@@ -32,7 +39,7 @@ class CoalescingTransport:
             transport.write(data)  # "100 Continue", or a later chunk
 
     def close(self) -> None:
-        self._protocol.end()
+        self._connection.end()
 
     def is_closing(self) -> bool:
-        return self._protocol.transport.is_closing()
+        return self._connection.transport.is_closing()

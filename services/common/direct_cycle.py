@@ -4,18 +4,19 @@ uvicorn starts a task per request head and exchanges messages with it, which ser
 /api/orders, that cost as much CPU time as the order itself.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 from litestar import Response
 from litestar.types import HTTPScope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.common import request_body
 from services.common.fast_route import FastRoute
+from services.common.middleware import RequestMiddleware
 
-if TYPE_CHECKING:
-    from services.common.http_protocol import HttpProtocol
-    from services.common.middleware import RequestMiddleware
+Start: TypeAlias = Callable[["DirectCycle"], None]
+"""Runs a cycle's `run_asgi` in a task of the connection."""
 
 
 class DirectCycle:
@@ -30,6 +31,7 @@ class DirectCycle:
         "_middleware",
         "_protocol",
         "_scope",
+        "_start",
         "body",
         "disconnected",
         "keep_alive",
@@ -38,8 +40,14 @@ class DirectCycle:
     )
 
     def __init__(
-        self, protocol: "HttpProtocol", middleware: "RequestMiddleware", fast_route: FastRoute, scope: HTTPScope
+        self,
+        protocol: HttpToolsProtocol,
+        middleware: RequestMiddleware,
+        fast_route: FastRoute,
+        scope: HTTPScope,
+        start: Start,
     ) -> None:
+        self._start = start
         self._protocol, self._middleware, self._fast_route, self._scope = protocol, middleware, fast_route, scope
         self._is_started = False
         self.body = b""
@@ -57,7 +65,7 @@ class DirectCycle:
         if self._is_started or self.more_body or self.disconnected:
             return
         self._is_started = True
-        self._protocol.start_cycle(self)
+        self._start(self)
 
     async def run_asgi(self, _: Any) -> None:
         """Run the handler and write the response. uvicorn runs this as a task."""
@@ -77,7 +85,7 @@ class DirectCycle:
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
-        del self._protocol, self._scope  # breaks a reference cycle, so that connections are freed at once
+        del self._protocol, self._scope, self._start  # breaks a reference cycle, so that connections are freed at once
 
     def _encode(self, answer: Response[bytes], extra: bytes) -> bytes:
         headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -94,8 +102,8 @@ class DirectCycle:
         )
 
 
-def direct_cycle(protocol: "HttpProtocol") -> DirectCycle | None:
-    """Return the cycle that serves the request whose head has arrived, if it is one for the fast route.
+def direct_cycle(protocol: HttpToolsProtocol, start: Start) -> DirectCycle | None:
+    """Return the cycle for a request that has just begun on an idle connection; None if the fast route is not for it.
 
     Every other message for that endpoint (chunked, pipelined, HTTP/1.0, `Expect`, a query) takes the ordinary way.
     """
@@ -105,7 +113,6 @@ def direct_cycle(protocol: "HttpProtocol") -> DirectCycle | None:
         fast_route is None
         or protocol.url != fast_route.url
         or parser.get_method() != fast_route.method
-        or not protocol.is_idle
         or protocol.expect_100_continue
         or parser.should_upgrade()
         or parser.get_http_version() != "1.1"
@@ -115,7 +122,7 @@ def direct_cycle(protocol: "HttpProtocol") -> DirectCycle | None:
     scope: Any = protocol.scope
     scope["method"], scope["path"] = fast_route.endpoint
     scope["raw_path"], scope["query_string"] = protocol.url, b""
-    return DirectCycle(protocol, middleware, fast_route, scope)
+    return DirectCycle(protocol, middleware, fast_route, scope, start)
 
 
 def _is_short(length: bytes) -> bool:

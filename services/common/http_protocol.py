@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: uvicorn's protocol with RFC 9112 framing, limits, and a route without ASGI for orders."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 import structlog
@@ -14,9 +14,6 @@ from services.common.hosts import origin_form
 from services.common.messages import HeadTooLarge, InvalidMessage, NotImplementedHere
 from services.common.refusals import Refusal
 
-if TYPE_CHECKING:
-    from services.common.client_connections import ClientConnections
-
 log = structlog.get_logger()
 
 KEEPALIVE_DRAIN_SECONDS = 1.0  # after shutdown begins, idle connections may send one more request
@@ -24,6 +21,19 @@ MAX_HEAD_BYTES = 65_536  # bytes of a request before its body, and of what frame
 MAX_FIELDS = 100  # header fields of a request
 CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: what is beyond counts against MAX_HEAD_BYTES
 PARSE_SLICE = 8192  # bytes that are parsed at once: the exactness of MAX_HEAD_BYTES
+
+
+class Connections(Protocol):
+    """All connections of a process. `ClientConnections` limits their number and their time."""
+
+    def admit(self, new: "HttpProtocol") -> None:
+        """Admit or refuse a new connection."""
+
+    def hear(self, spoken: "HttpProtocol") -> None:
+        """Note that a connection has brought a head. Raises a Refusal if there is no room for it."""
+
+    def forget(self, gone: "HttpProtocol") -> None:
+        """Note that a connection is closed."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -39,7 +49,7 @@ class HttpProtocol(HttpToolsProtocol):
     `ClientConnections` ends it when it is over a time limit or in the way of another.
     """
 
-    def __init__(self, connections: "ClientConnections", **uvicorn: Any) -> None:
+    def __init__(self, connections: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self.owner = connections
         self.is_silent = True  # no head has arrived
@@ -195,7 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.url = origin_form(self.url)
         if self.is_silent:
             self.owner.hear(self)
-        if (cycle := direct_cycle(self)) is not None:
+        if self.is_idle and (cycle := direct_cycle(self, self.start_cycle)) is not None:
             self.cycle = cycle  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
             self._require_framing()

@@ -5,14 +5,23 @@ llhttp takes an upgrade for granted: it stops after the head and skips the body 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httptools
 
-if TYPE_CHECKING:
-    from services.common.http_protocol import HttpProtocol
-
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class ParserCallbacks(Protocol):
+    """The callbacks of an HTTP/1.1 parser."""
+
+    def on_message_begin(self) -> None: ...
+    def on_url(self, url: bytes) -> None: ...
+    def on_header(self, name: bytes, value: bytes) -> None: ...
+    def on_headers_complete(self) -> None: ...
+    def on_chunk_header(self) -> None: ...
+    def on_body(self, body: bytes) -> None: ...
+    def on_message_complete(self) -> None: ...
 
 
 def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -20,7 +29,7 @@ def announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(name in FRAMING and value.strip(b"0") != b"" for name, value in headers)
 
 
-def parser_of_body(protocol: "HttpProtocol", headers: Iterable[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
+def parser_of_body(protocol: ParserCallbacks, headers: Iterable[tuple[bytes, bytes]]) -> httptools.HttpRequestParser:
     """Return a parser that expects the body that `headers` announce, and after it the next message."""
     parser = httptools.HttpRequestParser(_AfterHead(protocol))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
@@ -32,7 +41,7 @@ def parser_of_body(protocol: "HttpProtocol", headers: Iterable[tuple[bytes, byte
 class _AfterHead:
     """Callbacks of a parser: keeps the first head, which the protocol has had, from the protocol."""
 
-    def __init__(self, protocol: "HttpProtocol") -> None:
+    def __init__(self, protocol: ParserCallbacks) -> None:
         self._protocol = protocol
         self._is_replay = True
         self.on_body = protocol.on_body
