@@ -12,7 +12,7 @@ def markdown(result: Result) -> str:
     """Everything that was measured."""
     pictures = plots(result)
     sections: list[tuple[str, Callable[[Result], Rows], str]] = [
-        ("What is required", subjects.required, ""),
+        ("Requirements", subjects.required, ""),
         ("Orders one by one, by pgbench", subjects.bound, ""),
         ("New orders by clients, closed loop", subjects.throughput, "performance-throughput.svg"),
         ("Replays of finished orders", subjects.replays, ""),
@@ -22,7 +22,7 @@ def markdown(result: Result) -> str:
         ("Orders already stored", subjects.rows, ""),
         ("Replicas of the order service", subjects.replicas, ""),
         ("Memory", subjects.memory, "performance-memory.svg"),
-        ("What was sent and checked", subjects.sent, ""),
+        ("Requests sent and checked", subjects.sent, ""),
     ]
     parts = [_head(result)]
     for title, table, picture in sections:
