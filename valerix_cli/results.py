@@ -121,12 +121,12 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class DrillLine(msgspec.Struct, frozen=True):
-    """One drill: for how many seconds it sends orders, what goes wrong meanwhile, what one learns, and its file."""
+    """A drill: the seconds of its load, its faults, its description and its file."""
 
     name: str
     load_seconds: float
     faults: list[str]
-    teaches: str
+    description: str
     file: str
 
 

@@ -150,13 +150,13 @@ def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for run in ("one", "two"):
         (place / "receipts" / f"{run}\x1b[31m{MARK}").mkdir(parents=True)
         (place / "receipts" / f"{run}\x1b[31m{MARK}" / "receipt.json").write_bytes(encode(receipt))
-    teaches = json.dumps(HOSTILE)
+    description = json.dumps(HOSTILE)
     load = "load: {rate: 8/s, for: 1s, items: [monitor]}\n"
     for project in (place, tmp_path / "project"):  # the one that is trusted, and the one that is ignored
         project.mkdir(exist_ok=True)
         (project / "valerix.toml").write_text((tmp_path / "config.toml").read_text().replace("secret", "theirs"))
-    (place / "drill.yaml").write_text(f"name: a\nteaches: {teaches}\n{load}")
-    (place / "wrong.yaml").write_text(f"name: {teaches}\nteaches: x\n{load}{teaches}: 1\n")
+    (place / "drill.yaml").write_text(f"name: a\ndescription: {description}\n{load}")
+    (place / "wrong.yaml").write_text(f"name: {description}\ndescription: x\n{load}{description}: 1\n")
     kube = {
         "apiVersion": "v1",
         "kind": "Config",

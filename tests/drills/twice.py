@@ -17,7 +17,7 @@ import msgspec
 
 from services.inventory.gremlins import chance
 from services.order.domain import KEYS_TO_ORDERS
-from valerix_cli.drills import reading
+from valerix_cli.drills import parser
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.receipt import Receipt, decoder
 
@@ -87,7 +87,7 @@ def main(names: list[str]) -> int:
     kept = Path(tempfile.mkdtemp(prefix="valerix-drills-twice-"))
     say(f"receipts in {kept}")
     found: list[Twice] = []
-    for file in reading.shipped():
+    for file in parser.shipped():
         if names and file.drill.name not in names:
             continue
         found.append(twice := compare(file.drill, run(file.drill.name, kept), run(file.drill.name, kept)))

@@ -75,7 +75,7 @@ def test_the_zero_downtime_drill_rolls_out_and_sees_no_failed_request(shop: Vale
     before = set(shop.pods("order"))
     receipt = shop.json("drill", "run", "zero-downtime", "--yes")
     [roll_out] = receipt["injections"]
-    assert {struck["name"] for struck in roll_out["struck"]} == before
+    assert {affected["name"] for affected in roll_out["affected"]} == before
     assert {check["verdict"] for check in receipt["checks"]} == {"held"}
     assert before.isdisjoint(shop.pods("order"))
 

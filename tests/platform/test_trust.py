@@ -24,7 +24,7 @@ import pytest
 
 from tests.processes import open_directory
 from valerix_cli import main
-from valerix_cli.drills.processes import Process, Processes
+from valerix_cli.drills.targets import LocalProcesses, Process
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.local import holds
 from valerix_cli.local.claim import end, running
@@ -434,11 +434,11 @@ def test_down_asks_the_supervisor_to_stop_whatever_the_stack_says(damage: str, s
     assert innocent.is_unharmed()
 
 
-@pytest.mark.parametrize("strike", ["kill", "stop", "go_on"])
+@pytest.mark.parametrize("fault", ["kill", "stop", "resume"])
 @pytest.mark.parametrize("started", ["right", "wrong", "unknown"])
 @pytest.mark.parametrize("target", ["the innocent", "one that has the lock's file open"])
-def test_a_fault_strikes_no_process_that_is_not_the_platforms(
-    target: str, started: str, strike: str, state: Path, innocent: Innocent
+def test_a_fault_affects_no_process_outside_the_platform(
+    target: str, started: str, fault: str, state: Path, innocent: Innocent
 ) -> None:
     with process_of(_HOLDER, str(state / "lock"), "supervisor") as supervisor, (state / "lock").open() as reading:
         pid, other = innocent.pid, None
@@ -449,25 +449,25 @@ def test_a_fault_strikes_no_process_that_is_not_the_platforms(
         said = {"right": start_time(pid), "wrong": 1, "unknown": None}[started]
         stack = _with_start(pid, said) | {"supervisor_pid": supervisor.pid}
         (state / "stack.json").write_text(json.dumps(stack))
-        victims = Processes(state)
+        processes = LocalProcesses(state)
         for name in ("inventory", "order", "worker", "frontend", "redis", "postgres"):
-            (victim,) = victims.of(name)
+            (victim,) = processes.find(name)
             assert victim.pid == pid
-            with pytest.raises(CliError, match="was not struck"):
-                _strike(victims, strike, victim)
+            with pytest.raises(CliError, match="No signal was sent to"):
+                _inject(processes, fault, victim)
         if other:
             assert other.poll() is None
             other.kill()
             other.wait()
 
 
-def _strike(victims: Processes, how: str, victim: Process) -> None:
-    if how == "kill":
-        victims.kill(victim, None)
-    elif how == "stop":
-        victims.stop(victim, 0.1)
+def _inject(processes: LocalProcesses, fault: str, victim: Process) -> None:
+    if fault == "kill":
+        processes.kill(victim)
+    elif fault == "stop":
+        processes.stop(victim, 0.1)
     else:
-        victims.go_on(victim)
+        processes.resume(victim)
 
 
 def test_who_only_reads_the_locks_file_is_not_taken_for_a_part_of_the_platform(state: Path) -> None:

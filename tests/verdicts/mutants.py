@@ -141,7 +141,10 @@ def _changes(node: ast.AST) -> list[tuple[str, Change]]:  # noqa: C901, PLR0911,
             return []
         case ast.match_case():
             return [(f"case {_said(node.pattern)} left out", _with(guard=ast.Constant(value=False)))]
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="_tell"))):
+        case ast.Expr(
+            value=ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_log")))
+            | ast.Call(func=ast.Attribute(attr="_show_progress"))
+        ):
             return []  # which only says how a run goes on
         case ast.Expr(value=ast.Call()) | ast.Expr(value=ast.YieldFrom()) | ast.AugAssign():
             return [(f"{_said(node)} left out", lambda _: ast.Pass())]

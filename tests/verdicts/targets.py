@@ -9,6 +9,7 @@ from tests.verdicts.mutants import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 DRILLS = "tests/unit/drills"
 CLI = "tests/unit/cli"
+RUNS = (f"{DRILLS}/test_runner.py", f"{DRILLS}/test_every_requirement_is_checked.py")
 AUDIT = "tests/unit/audit"
 LOAD = "tests/unit/load"
 
@@ -42,17 +43,18 @@ TARGETS = (
     Target("valerix_cli.audit.comparison", (f"{AUDIT}/test_comparison.py",)),
     Target("valerix_cli.audit.journal_check", (f"{AUDIT}/test_journal_check.py",)),
     Target("valerix_cli.audit.cache", (f"{AUDIT}/test_cache.py",), ("CachedResponses", "compare", "_decode")),
-    Target("valerix_cli.drills.judging", (f"{DRILLS}/test_judging.py", f"{DRILLS}/test_figures.py")),
+    Target("valerix_cli.drills.evaluate", (f"{DRILLS}/test_evaluate.py", f"{DRILLS}/test_metrics.py")),
     Target("valerix_cli.drills.verdict", (f"{DRILLS}/test_verdict.py",)),
-    Target("valerix_cli.drills.comparing", (f"{DRILLS}/test_verdict.py",)),
+    Target("valerix_cli.drills.compare", (f"{DRILLS}/test_verdict.py",)),
     Target("valerix_cli.drills.receipt", (f"{DRILLS}/test_verdict.py",), ("Difference", "Comparison")),
-    Target("valerix_cli.drills.figures", (f"{DRILLS}/test_figures.py",)),
-    Target("valerix_cli.drills.enforceable", (f"{DRILLS}/test_reading.py",)),
-    Target("valerix_cli.drills.requirements", (f"{DRILLS}/test_reading.py",)),
-    Target("valerix_cli.drills.runner", (f"{DRILLS}/test_runner.py", f"{DRILLS}/test_nothing_is_dropped.py"), tuple(
-        f"Runner.{name}"
-        for name in (
-            "_is_steady", "_judge_faults", "_prove", "_hold", "_load_goes_on", "_calls_for_an_end",
-        )
+    Target("valerix_cli.drills.metrics", (f"{DRILLS}/test_metrics.py",)),
+    Target("valerix_cli.drills.validation", (f"{DRILLS}/test_parser.py",)),
+    Target("valerix_cli.drills.requirements", (f"{DRILLS}/test_parser.py",)),
+    Target("valerix_cli.drills.abort_conditions", RUNS, ("AbortConditions._holds",)),
+    Target("valerix_cli.drills.background_load", RUNS, ("BackgroundLoad.raise_if_failed",)),
+    Target("valerix_cli.drills.measuring", RUNS, ("DrillMeter.last",)),
+    Target("valerix_cli.drills.phases", RUNS, (
+        "Phases._is_steady", "Phases.evaluate_period", "Phases._evaluate", "Phases._advance_until",
     )),
+    Target("valerix_cli.drills.runner", RUNS, ("Runner._evaluate_faults", "Runner._run_audit")),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from valerix_cli.demo.painter import Painter, Size, Stills
 from valerix_cli.demo.scene import Scene
 from valerix_cli.demo.stage import ByItself, Screen, Stage
 from valerix_cli.demo.story import STORY, TITLE
-from valerix_cli.drills import fresh
+from valerix_cli.drills import ephemeral_platform
 from valerix_cli.errors import (
     BadUsageError,
     CliError,
@@ -64,7 +64,7 @@ def demo(
         shown = _Shown.of(ends, auto=auto, record=record, stills=stills)
         on_fresh = on_fresh or _nothing_runs(session)
         if on_fresh:
-            ends.enter_context(fresh.platform(_REPLICAS, lambda text: talk(text, session.output)))
+            ends.enter_context(ephemeral_platform.started(_REPLICAS, lambda text: talk(text, session.output)))
             session = session.with_option("context", LOCAL)
         session.guard("tell the story: place orders, turn gremlins on and off")
         scene = ends.enter_context(Scene(session, _sources(session), state_dir()))

@@ -13,13 +13,14 @@ from valerix_cli import __version__, files
 from valerix_cli import reports as documents
 from valerix_cli.app import App
 from valerix_cli.audit.sources import find_sources
-from valerix_cli.drills import comparing, fresh, reading, verdict
-from valerix_cli.drills.alone import Alone
-from valerix_cli.drills.faults import say
-from valerix_cli.drills.reading import DrillFile
+from valerix_cli.drills import compare as comparison
+from valerix_cli.drills import ephemeral_platform, parser, verdict
+from valerix_cli.drills.lease import PlatformLease
+from valerix_cli.drills.parser import DrillFile
 from valerix_cli.drills.receipt import Receipt
-from valerix_cli.drills.runner import Runner, Wanted
-from valerix_cli.drills.shelf import Shelf
+from valerix_cli.drills.receipt_store import ReceiptStore
+from valerix_cli.drills.run_request import RunRequest
+from valerix_cli.drills.runner import Runner
 from valerix_cli.errors import BadUsageError, CliError, ExitCode, InconclusiveError, RegressionError
 from valerix_cli.local.state import state_dir
 from valerix_cli.options import MOST
@@ -63,10 +64,10 @@ def list_drills(
     """List the drills that come with Valerix, or the runs whose receipts are kept."""
     session: Session = ctx.obj
     if runs:
-        shelf = Shelf.of()
-        show([_run_line(shelf.find(name)) for name in shelf.runs()], views.runs_view, session.output)
+        store = ReceiptStore.from_environment()
+        show([_run_line(store.find(name)) for name in store.runs()], views.runs_view, session.output)
         return
-    show([_line(file) for file in reading.shipped()], views.drills_view, session.output)
+    show([_line(file) for file in parser.shipped()], views.drills_view, session.output)
 
 
 @app.command("show")
@@ -75,11 +76,11 @@ def show_drill(
 ) -> None:
     """Show what is in a drill's file, or a run's receipt."""
     session: Session = ctx.obj
-    shelf = Shelf.of()
-    if name == "last" or name in shelf.runs():
-        show(shelf.find(name), views.receipt_view, session.output)
+    store = ReceiptStore.from_environment()
+    if name == "last" or name in store.runs():
+        show(store.find(name), views.receipt_view, session.output)
         return
-    show(reading.find(name).text.rstrip("\n"), str, session.output)
+    show(parser.find(name).text.rstrip("\n"), str, session.output)
 
 
 @app.command("init")
@@ -91,7 +92,7 @@ def init(
 ) -> None:
     """Write a drill file to begin with."""
     session: Session = ctx.obj
-    text = reading.find(like).text
+    text = parser.find(like).text
     try:
         with file.open("x") as new:
             new.write(text)
@@ -112,7 +113,7 @@ def validate(
 ) -> None:
     """Check drill files without running anything."""
     session: Session = ctx.obj
-    show([_line(reading.find(file)) for file in files], views.drills_view, session.output)
+    show([_line(parser.find(file)) for file in files], views.drills_view, session.output)
 
 
 @app.command("run")
@@ -132,9 +133,9 @@ def run(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Run drills one after the other; the exit code is that of the gravest outcome."""
     session: Session = ctx.obj
-    shelf = Shelf.of()
-    found = [_with_seed(reading.find(name), seed) for name in drills]
-    against = shelf.find(baseline) if baseline else None
+    store = ReceiptStore.from_environment()
+    found = [_with_seed(parser.find(name), seed) for name in drills]
+    against = store.find(baseline) if baseline else None
     _check(junit, html, md)
     if not on_fresh:
         session.guard(f"run {', '.join(file.drill.name for file in found)}")
@@ -142,10 +143,10 @@ def run(  # noqa: PLR0913 - each is an option
     try:
         for file in found:
             again = _again(file, on_fresh=on_fresh)
-            receipt = _run(session, shelf, file, on_fresh=on_fresh, again=again)
+            receipt = _run(session, store, file, on_fresh=on_fresh, again=again)
             if against:
                 receipt = _compared(receipt, against, tolerance)
-                shelf.keep(receipt)
+                store.save(receipt)
             receipts.append(receipt)
             if receipt.outcome == "interrupted":
                 break
@@ -165,20 +166,22 @@ def replay(
 ) -> None:
     """Run a receipt's drill again, on a platform of its own, with exactly the faults that were injected then."""
     session: Session = ctx.obj
-    shelf = Shelf.of()
-    before = shelf.find(run)
+    store = ReceiptStore.from_environment()
+    original = store.find(run)
     _check(junit, html, md)
-    if not before.hits_complete:
+    if not original.hits_complete:
         raise BadUsageError(
-            f"{before.run} cannot be repeated exactly.",
+            f"{original.run} cannot be repeated exactly.",
             "its receipt does not know every attempt that was hit",
-            before.again,
+            original.rerun_command,
         )
-    file = _with_seed(DrillFile(reading.parse(before.text, before.source), before.text, before.source), before.seed)
-    again = command("valerix drill replay", before.run)
-    receipt = _run(session, shelf, file, on_fresh=True, again=again, before=before)
-    receipt = verdict.held_against(receipt, before)
-    shelf.keep(receipt)
+    file = _with_seed(
+        DrillFile(parser.parse(original.text, original.source), original.text, original.source), original.seed
+    )
+    again = command("valerix drill replay", original.run)
+    receipt = _run(session, store, file, on_fresh=True, again=again, original=original)
+    receipt = verdict.compare_hits(receipt, original)
+    store.save(receipt)
     _write([receipt], junit, html, md)
     _finish(session, [receipt])
 
@@ -193,9 +196,9 @@ def compare(
 ) -> None:
     """Hold one run against another, figure by figure; exit 14 where one is worse."""
     session: Session = ctx.obj
-    shelf = Shelf.of()
-    found = comparing.compare(
-        shelf.find(baseline), shelf.find(run), comparing.TOLERANCE if tolerance is None else tolerance
+    store = ReceiptStore.from_environment()
+    found = comparison.compare(
+        store.find(baseline), store.find(run), comparison.TOLERANCE if tolerance is None else tolerance
     )
     show(found, views.comparison_view, session.output)
     if worse := [one.metric for one in found.differences if one.worse]:
@@ -203,7 +206,7 @@ def compare(
         raise RegressionError(
             f"{found.run} is worse than {found.baseline}.", why, command("valerix drill show", found.run)
         )
-    if not found.says_anything:
+    if not found.has_common_metric:
         raise InconclusiveError(
             "There is nothing to compare.",
             "no figure was measured in both runs",
@@ -212,38 +215,44 @@ def compare(
 
 
 def _run(
-    session: Session, shelf: Shelf, file: DrillFile, *, on_fresh: bool, again: str, before: Receipt | None = None
+    session: Session,
+    store: ReceiptStore,
+    file: DrillFile,
+    *,
+    on_fresh: bool,
+    again: str,
+    original: Receipt | None = None,
 ) -> Receipt:
     """Run one drill and keep its receipt. Raises CliError where its preflight fails."""
     tell = _teller(session.output)
-    run = shelf.begin(file.drill.name, datetime.now(UTC))
-    wanted = Wanted(
+    run = store.new_run(file.drill.name, datetime.now(UTC))
+    wanted = RunRequest(
         file=file,
         run=run,
-        journal=shelf.journal(run),
-        again=again,
+        journal=store.journal(run),
+        rerun_command=again,
         directory=state_dir(),
-        key_prefix=before.key_prefix if before else None,
-        script=before.hits if before else None,
-        replays=before.run if before else None,
+        key_prefix=original.key_prefix if original else None,
+        script=original.hits if original else None,
+        replays=original.run if original else None,
     )
     tell(f"drill {file.drill.name}, seed {file.drill.seed}, run {run}")
     if on_fresh:
-        with fresh.platform(file.drill.platform.replicas, tell) as directory:
+        with ephemeral_platform.started(file.drill.platform.replicas, tell) as directory:
             wanted = msgspec.structs.replace(wanted, directory=directory)
             receipt = _here(session.with_option("context", "local"), wanted, tell)
     else:
         receipt = _here(session, wanted, tell)
-    path = shelf.keep(receipt)
+    path = store.save(receipt)
     talk(f"Receipt: {path}", session.output)
     return receipt
 
 
-def _here(session: Session, wanted: Wanted, tell: Callable[[str], None]) -> Receipt:
+def _here(session: Session, wanted: RunRequest, tell: Callable[[str], None]) -> Receipt:
     sources = find_sources(session.context)
     versions = {"valerix": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}
-    with Alone(session, wanted.run, wanted.file.drill.name) as alone:
-        return Runner(session, sources, wanted, versions, alone, tell).run()
+    with PlatformLease(session, wanted.run, wanted.file.drill.name) as lease:
+        return Runner(session, sources, wanted, versions, lease, tell).run()
 
 
 def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
@@ -253,14 +262,14 @@ def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
 
 
 def _again(file: DrillFile, *, on_fresh: bool) -> str:
-    known = any(one.drill.name == file.drill.name and one.text == file.text for one in reading.shipped())
+    known = any(one.drill.name == file.drill.name and one.text == file.text for one in parser.shipped())
     name = file.drill.name if known else file.origin
     return command("valerix drill run", name, seed=file.drill.seed, fresh=on_fresh)
 
 
 def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Receipt:
-    found = comparing.compare(against, receipt, comparing.TOLERANCE if tolerance is None else tolerance)
-    return verdict.with_baseline(receipt, found)
+    found = comparison.compare(against, receipt, comparison.TOLERANCE if tolerance is None else tolerance)
+    return verdict.add_comparison(receipt, found)
 
 
 def _check(junit: Path | None, html: Path | None, md: Path | None) -> None:
@@ -291,22 +300,26 @@ def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
         show(receipts[0], views.receipt_view, session.output)
     else:
         show([*receipts], lambda found: views.runs_view([*map(_run_line, found)]), session.output)
-    gravest = verdict.gravest(receipts)
-    if gravest.exit_code == ExitCode.INTERRUPTED:
+    worst = verdict.worst(receipts)
+    if worst.exit_code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
-    if gravest.exit_code in {ExitCode.HUNG_UP, ExitCode.TERMINATED}:
-        raise SystemExit(gravest.exit_code)
-    if gravest.exit_code:
-        conclusion = views.CONCLUSIONS[gravest.outcome].partition(".")[0] + "."
-        error = CliError(conclusion, "; ".join(gravest.why[:5]), _HINTS[gravest.outcome])
-        error.code = ExitCode(gravest.exit_code)
+    if worst.exit_code in {ExitCode.HUNG_UP, ExitCode.TERMINATED}:
+        raise SystemExit(worst.exit_code)
+    if worst.exit_code:
+        conclusion = views.CONCLUSIONS[worst.outcome].partition(".")[0] + "."
+        error = CliError(conclusion, "; ".join(worst.why[:5]), _HINTS[worst.outcome])
+        error.code = ExitCode(worst.exit_code)
         raise error
 
 
 def _line(file: DrillFile) -> DrillLine:
     drill = file.drill
     return DrillLine(
-        drill.name, float(drill.load.seconds), [*map(say, drill.faults)], drill.teaches.strip(), file.origin
+        drill.name,
+        float(drill.load.seconds),
+        [fault.description for fault in drill.faults],
+        drill.description.strip(),
+        file.origin,
     )
 
 

@@ -16,7 +16,7 @@ from valerix_cli.errors import BadUsageError, CliError, ExpectationError, Inconc
 from valerix_cli.gates import Gate, parse
 from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.load import LoadGenerator, LoadResult, Plan
-from valerix_cli.load.model import METRICS, Progress
+from valerix_cli.load.model import METRICS, LoadProgress
 from valerix_cli.load.thread import run_in_thread
 from valerix_cli.load.workload import Mix
 from valerix_cli.options import MOST
@@ -176,7 +176,7 @@ def error_of(result: LoadResult) -> CliError | None:
     return None
 
 
-def _looks(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[Progress]:
+def _looks(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[LoadProgress]:
     """A look now and then, until the load is over."""
     every = _LOOK_EVERY if is_terminal(sys.stderr) else _SAY_EVERY
     while not wait([result], every).done:

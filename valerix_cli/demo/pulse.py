@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from valerix_cli.clients.chaos_text import summary
-from valerix_cli.drills.figures import figures, over_between
-from valerix_cli.drills.watching import Sighting
+from valerix_cli.drills.metrics import completed_between, order_metrics
+from valerix_cli.drills.monitor import Sample
 from valerix_cli.gates import as_floats
 from valerix_cli.load.model import CompletedOrder
 
@@ -28,10 +28,10 @@ class Pulse(msgspec.Struct, frozen=True):
     left: float | None = None
 
 
-def pulse(orders: Sequence[CompletedOrder], seen: Sighting | None, now: float) -> Pulse:
+def pulse(orders: Sequence[CompletedOrder], seen: Sample | None, now: float) -> Pulse:
     """`now` is in seconds since the load began."""
-    recent = over_between(orders, now - OVER, now)
-    measured = as_floats(figures(recent, OVER))
+    recent = completed_between(orders, now - OVER, now)
+    measured = as_floats(order_metrics(recent, OVER))
     live = seen.gremlin if seen else None
     return Pulse(
         throughput=measured["throughput"],

@@ -17,11 +17,11 @@ from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import Activation
 from valerix_cli.demo.forgery import Forgery, forgery, how_to_undo
 from valerix_cli.demo.pulse import Pulse, pulse
-from valerix_cli.drills.alone import Alone
-from valerix_cli.drills.faults import calm
-from valerix_cli.drills.preflight import all_run, no_gremlins, not_forced
-from valerix_cli.drills.processes import BACK_WITHIN, Processes
-from valerix_cli.drills.watching import Watcher
+from valerix_cli.drills.gremlins import turn_off
+from valerix_cli.drills.lease import PlatformLease
+from valerix_cli.drills.monitor import Monitor
+from valerix_cli.drills.preflight import require_all_running, require_automatic_breakers, require_no_gremlins
+from valerix_cli.drills.targets.local import RESTART_TIMEOUT, LocalProcesses
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load import LoadGenerator, LoadResult, Plan
@@ -50,7 +50,7 @@ class Scene:
         self.item, self.other_item = _FAVOURITE, _FAVOURITE
         self.keys: dict[str, str] = {}
         """The key that a step sent its order with, for the steps that come back to it."""
-        self.processes = Processes(directory) if session.context.is_local else None
+        self.processes = LocalProcesses(directory) if session.context.is_local else None
         self.forgery = _forgery(session)
         self._orders: list[CompletedOrder] = []
         self._load: LoadGenerator | None = None
@@ -64,7 +64,7 @@ class Scene:
             if self.forgery:
                 self.forgery.undo()  # what a demo that was killed has left
             run = f"demo-{secrets.token_hex(3)}"
-            begun.enter_context(Alone(self.session, run, "demo"))
+            begun.enter_context(PlatformLease(self.session, run, "demo"))
             self._choose_items()
             self._prepare(run)
             self._prefix = f"{run}-"
@@ -78,7 +78,7 @@ class Scene:
             self._load = load = self._make_load(writer)
             self._result = run_in_thread(load)
             begun.callback(_see_off, load, self._result)
-            self.watcher = begun.enter_context(Watcher(self.session, self.clock))
+            self.watcher = begun.enter_context(Monitor(self.session, self.clock))
             self._ends = begun.pop_all()
         return self
 
@@ -130,7 +130,7 @@ class Scene:
     def roll_back(self) -> list[str]:
         """Turn gremlins off, put the books right, see every process run. Returns what could not be confirmed."""
         left = []
-        if why := calm(self.session.inventory):
+        if why := turn_off(self.session.inventory):
             left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
         if self.forgery and (why := _undone(self.forgery)):
             left.append(f"the books are still forged: {why}; {how_to_undo()}")
@@ -149,10 +149,10 @@ class Scene:
         What an earlier demo has left to recover may be there: the first step waits for calm.
         """
         inventory = self.session.inventory
-        no_gremlins(inventory)
-        not_forced(self.session.orders)
+        require_no_gremlins(inventory)
+        require_automatic_breakers(self.session.orders)
         if self.processes:
-            all_run(self.processes)
+            require_all_running(self.processes)
         if (found := inventory.item(self.item).quantity) < _STOCK:
             inventory.restock(self.item, _STOCK - found, f"{run}-{self.item}")
 
@@ -201,12 +201,12 @@ def _undone(forged: Forgery) -> str:
     return why
 
 
-def _all_run(processes: Processes) -> str:
+def _all_run(processes: LocalProcesses) -> str:
     """Wait until every process runs. Returns what is amiss where that takes too long."""
-    deadline = time.monotonic() + BACK_WITHIN
+    deadline = time.monotonic() + RESTART_TIMEOUT
     while time.monotonic() < deadline:
         with suppress(CliError):
-            if processes.all_run():
+            if processes.all_running():
                 return ""
         time.sleep(_GLANCE)
     return "not every process runs again"

@@ -14,7 +14,7 @@ from valerix_cli.demo.moves import Key, Move, decide
 from valerix_cli.demo.play import Abandoned, Missed, Play, Violated
 from valerix_cli.demo.pulse import Pulse
 from valerix_cli.demo.scene import Scene
-from valerix_cli.drills.faults import calm
+from valerix_cli.drills.gremlins import turn_off
 from valerix_cli.errors import CliError
 
 _GLANCE = 0.1  # seconds between two pictures
@@ -170,7 +170,7 @@ class Stage:
             if why := self.leave():
                 raise CliError("The step was not left.", why, "valerix chaos off; valerix status")
             if move.to < len(self._story):  # else all is rolled back anyway
-                calm(self._scene.session.inventory)
+                turn_off(self._scene.session.inventory)
             self._hint = None
             self._show_off()
         self._at = move.to

@@ -1,1 +1,1 @@
-"""Drills: a file says what is to go wrong under which load and what has to hold; a receipt says whether it did."""
+"""Drills: chaos experiments described in a file, run under load, and proved by a receipt."""

@@ -1,7 +1,6 @@
-"""YAML as YAML 1.2 reads it: with its lines, without a second meaning, and no field twice.
+"""Reads a YAML 1.2 document with the line of each value, and finds duplicate keys.
 
-PyYAML is of YAML 1.1, to which `010` is 8, `no` is false and `1:30` is 90; and of a key that comes twice it takes the
-last.
+PyYAML implements YAML 1.1, in which `010` is 8, `no` is false and `1:30` is 90, and takes the last of duplicate keys.
 """
 
 import re
@@ -11,11 +10,11 @@ from typing import Any, TypeAlias
 import yaml
 
 Path: TypeAlias = list[str | int]
-"""The names and numbers that lead to a place in a document."""
+"""The keys and indexes that lead to a value in a document."""
 
 
 class _Loader(yaml.SafeLoader):
-    """The scalars of YAML 1.2's core schema that a drill has: https://yaml.org/spec/1.2.2/#103-core-schema."""
+    """Resolves the scalars of YAML 1.2's core schema: https://yaml.org/spec/1.2.2/#103-core-schema."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as PyYAML has it
 
@@ -23,22 +22,22 @@ class _Loader(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", "true|True|TRUE|false|False|FALSE", [*"tTfF"]),
-    ("int", "[-+]?(?:0|[1-9][0-9]{0,17})", [*"-+0123456789"]),  # a longer one is no number that somebody means
+    ("int", "[-+]?(?:0|[1-9][0-9]{0,17})", [*"-+0123456789"]),  # longer numbers stay text
     ("float", r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18})", [*"-+.0123456789"]),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 class Document:
-    """A document, what it says, and where."""
+    """A document: its value, and the line of each part."""
 
     def __init__(self, text: str) -> None:
-        """Raises yaml.YAMLError, and RecursionError for what is nested too deeply or in itself."""
+        """Raises yaml.YAMLError, and RecursionError for values nested too deeply or in themselves."""
         self._root = yaml.compose(text, Loader=_Loader)
-        self.value = _with_text_names(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader # nosec B506
+        self.value = _with_string_keys(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader # nosec B506
 
     def line(self, path: Path) -> int:
-        """The line, from 1, of what `path` leads to, or of its last step that is there."""
+        """Return the line, from 1, of the value at `path` or of its innermost existing parent."""
         node = self._root
         line = node.start_mark.line if node else 0
         for step in path:
@@ -54,29 +53,29 @@ class Document:
                 break
         return int(line) + 1
 
-    def repeated(self) -> Iterator[tuple[int, str, int]]:
-        """The line of each field that comes again, its name, and the line where it came first."""
-        yield from _repeated(self._root, set())
+    def duplicate_keys(self) -> Iterator[tuple[int, str, int]]:
+        """Yield the line of each duplicate key, its name, and the line of its first occurrence."""
+        yield from _duplicate_keys(self._root, set())
 
 
-def _with_text_names(value: Any) -> Any:
-    """The value with every name a text, as it is written where a field is asked for: `5: x` has a field `5`."""
+def _with_string_keys(value: Any) -> Any:
+    """Return the value with all keys as strings: `5: x` has the key `5`."""
     match value:
         case dict():
-            return {str(name): _with_text_names(part) for name, part in value.items()}
+            return {str(name): _with_string_keys(part) for name, part in value.items()}
         case list():
-            return [_with_text_names(part) for part in value]
+            return [_with_string_keys(part) for part in value]
         case _:
             return value
 
 
-def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[tuple[int, str, int]]:
-    if node is None or id(node) in seen:  # what an alias names is looked at once
+def _duplicate_keys(node: yaml.Node | None, visited: set[int]) -> Iterator[tuple[int, str, int]]:
+    if node is None or id(node) in visited:  # an alias
         return
-    seen.add(id(node))
+    visited.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _repeated(value, seen)
+            yield from _duplicate_keys(value, visited)
     if isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -84,4 +83,4 @@ def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[tuple[int, str
             if name in first:
                 yield line, name, first[name]
             first.setdefault(name, line)
-            yield from _repeated(value, seen)
+            yield from _duplicate_keys(value, visited)

@@ -1,4 +1,4 @@
-"""A drill as its file says it: the load, what goes wrong and when, what has to hold, and when to give up."""
+"""The contents of a drill file: load, faults, requirements and abort conditions."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -8,6 +8,7 @@ from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.units import PerSecond, Seconds, Share
 from valerix_cli.load.workload import Mix
+from valerix_cli.units import format_duration, percent
 
 Gremlin: TypeAlias = Literal["latency", "crash", "partial-failure"]
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)"
@@ -19,26 +20,26 @@ ItemId = Annotated[str, msgspec.Meta(pattern=ITEM)]
 Service = Annotated[str, msgspec.Meta(pattern=SERVICE)]
 Target = Annotated[str, msgspec.Meta(pattern=TARGET)]
 
-LONGEST = float(TTL_LIMIT)  # seconds that a fault may last: the longest lease there is
+MAX_FAULT_SECONDS = float(TTL_LIMIT)  # the longest lease of an activation
 
 
-def _by_default(value: Any) -> Any:
+def _default(value: Any) -> Any:
     return msgspec.field(default_factory=lambda: value)
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often an order is sent again, always with its key."""
+    """The number of retries of an order, always with the same key."""
 
     times: Annotated[int, msgspec.Meta(ge=0, le=20)] = 3
     same_key: bool = True
 
     def __post_init__(self) -> None:
         if not self.same_key:
-            raise ValueError("an order that is sent again keeps its key: with another one it is another order")
+            raise ValueError("a retry keeps the key of its order: with another key it is another order")
 
 
 class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"seconds": "for"}):
-    """`rate` orders a second whatever becomes of them, or `clients` that each wait for their answer."""
+    """`rate` orders per second (open loop), or `clients` that each wait for their response (closed loop)."""
 
     seconds: Seconds
     rate: PerSecond | None = None
@@ -46,19 +47,19 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sec
     items: Annotated[list[ItemId], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["monitor"])
     mix: Mix = "uniform"
     quantity: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
-    repeats: Share = _by_default(Share(0))
+    repeats: Share = _default(Share(0))
     retry: Retry = Retry(0)
-    timeout: Seconds = _by_default(Seconds(10))
+    timeout: Seconds = _default(Seconds(10))
 
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.clients is None):
             raise ValueError("a load has either a `rate` or `clients`")
         if self.seconds <= 0:
-            raise ValueError("`for` has to be longer than nothing")
+            raise ValueError("`for` has to be more than 0 s")
 
 
 class Platform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What has to be there: at least so many replicas of a service, at least or exactly so many of an item."""
+    """Preconditions: the minimum number of replicas by service, and the stock by item."""
 
     replicas: dict[Service, Annotated[int, msgspec.Meta(ge=1, le=16)]] = {}
     stock_at_least: dict[ItemId, Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]] = {}
@@ -66,26 +67,26 @@ class Platform(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Steady(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What has to hold before anything is broken, over the first `window` of the load."""
+    """Requirements before any fault, measured over the first `window` of the load."""
 
     window: Seconds
     require: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"lasting": "for"}):
-    """One thing that goes wrong, `at` so many seconds of the load.
+    """One fault that starts `at` seconds after the load began.
 
-    `gremlin`: a fault inside inventory, hitting a share (`rate`) of the attempts for `ttl`; `delay` is latency's.
-    `kill`: SIGKILL; the platform starts it again at once, or after `restart_after`.
+    `gremlin`: a fault inside inventory that hits a share (`rate`) of attempts for `ttl`; `delay` applies to latency.
+    `kill`: SIGKILL; the platform restarts the process immediately, or after `restart_after`.
     `stop`: SIGSTOP, and SIGCONT after `for`.
-    `restart`: SIGTERM, one replica after the other, each awaited.
-    `flush`: everything in Redis is lost.
+    `restart`: SIGTERM for one replica after the other, each once its predecessor is back.
+    `flush`: deletes every key in Redis.
     """
 
     at: Seconds
     gremlin: Gremlin | None = None
-    rate: Share = _by_default(Share(1))
-    delay: Seconds = _by_default(Seconds(5))
+    rate: Share = _default(Share(1))
+    delay: Seconds = _default(Seconds(5))
     ttl: Seconds | None = None
     kill: Target | None = None
     restart_after: Seconds | None = None
@@ -101,10 +102,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"la
         if self.stop and self.lasting is None:
             raise ValueError("`stop` needs `for`: how long it stays stopped")
         lasts = (self.ttl, self.restart_after, self.lasting)
-        if any(seconds is not None and not 0 < seconds <= LONGEST for seconds in lasts):
-            raise ValueError(f"a fault lasts for more than nothing and at most {LONGEST:g} s")
+        if any(seconds is not None and not 0 < seconds <= MAX_FAULT_SECONDS for seconds in lasts):
+            raise ValueError(f"a fault lasts for more than 0 s and at most {MAX_FAULT_SECONDS:g} s")
         if not 0 < self.delay <= DELAY_LIMIT:
-            raise ValueError(f"`delay` is more than nothing and at most {DELAY_LIMIT} s")
+            raise ValueError(f"`delay` is more than 0 s and at most {DELAY_LIMIT} s")
 
     @property
     def kind(self) -> Literal["gremlin", "kill", "stop", "restart", "flush"]:
@@ -112,8 +113,26 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"la
 
     @property
     def target(self) -> str:
-        """Whom it strikes: a process, a gremlin's name or `redis`."""
+        """A process, a gremlin's name, or `redis`."""
         return str(getattr(self, self.kind))
+
+    @property
+    def description(self) -> str:
+        """A short description for people."""
+        match self.kind:
+            case "gremlin":
+                delay = f" of {format_duration(self.delay)}" if self.gremlin == "latency" else ""
+                lasts = f" for {format_duration(self.ttl)}" if self.ttl else ""
+                return f"{self.gremlin}{delay} on {percent(self.rate)}{lasts}"
+            case "kill":
+                after = f", back after {format_duration(self.restart_after)}" if self.restart_after else ""
+                return f"kill -9 of {self.kill}{after}"
+            case "stop":
+                return f"{self.stop} stopped for {format_duration(self.lasting or 0)}"
+            case "restart":
+                return f"rolling restart of {self.restart}"
+            case "flush":
+                return "Redis flushed"
 
 
 _KINDS: tuple[Literal["gremlin", "kill", "stop", "restart", "flush"], ...] = (
@@ -126,36 +145,41 @@ _KINDS: tuple[Literal["gremlin", "kill", "stop", "restart", "flush"], ...] = (
 
 
 class Recover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What has to be so again, `within` so long after the last fault; the load goes on meanwhile."""
+    """Requirements that have to hold `within` a time after the last fault, while the load continues."""
 
     within: Seconds
     require: Annotated[list[Requirement], msgspec.Meta(min_length=1)]
 
 
 class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole drill. `teaches` is for people; `drain` is how long the backlog may take once the load has ended."""
+    """A drill. `description` is for people; `drain` is the time for the backlog to empty after the load."""
 
     name: Name
     load: Load
-    teaches: str = ""
+    description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 42
     platform: Platform = Platform()
     steady: Steady | None = None
     faults: list[Fault] = []
     expect: list[Requirement] = []
     recover: Recover | None = None
-    drain: Seconds = _by_default(Seconds(60))
+    drain: Seconds = _default(Seconds(60))
     invariants: Literal["all"] | Annotated[list[str], msgspec.Meta(min_length=1)] = "all"
     abort: list[Requirement] = []
 
     @property
-    def strikes_processes(self) -> bool:
-        """Whether it strikes more than inventory's answers, which not every platform can be done to."""
+    def affects_processes(self) -> bool:
+        """True if a fault affects processes, which not every platform supports."""
         return any(fault.kind != "gremlin" for fault in self.faults)
+
+    @property
+    def activation_reason(self) -> str:
+        """The reason given for activations of this drill's gremlins."""
+        return f"drill {self.name}"
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a drill file, for editors and checks."""
+    """Return the JSON Schema of a drill file, for editors."""
     return msgspec.json.schema(Drill, schema_hook=_as_text)
 
 

@@ -1,4 +1,4 @@
-"""What has to be so before a drill touches anything."""
+"""Checks the preconditions of a drill before it injects anything."""
 
 import time
 from collections.abc import Callable
@@ -10,36 +10,41 @@ from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Breaker
 from valerix_cli.contexts.model import Context
 from valerix_cli.drills.model import Drill
-from valerix_cli.drills.processes import Victims, victims
+from valerix_cli.drills.targets import FaultTarget, fault_target
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
 
-CALM_WITHIN = 30.0  # seconds that what an earlier run left behind may take to settle
-_GLANCE = 0.25  # seconds
+STEADY_TIMEOUT = 30.0  # seconds, for example to finish orders of an earlier run
+_POLL_INTERVAL = 0.25  # seconds
 
-Tell = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 def preflight(
-    session: Session, drill: Drill, run: str, directory: Path, key_prefix: str | None, tell: Tell = lambda _: None
+    session: Session,
+    drill: Drill,
+    run: str,
+    directory: Path,
+    key_prefix: str | None,
+    print_line: PrintLine = lambda _: None,
 ) -> str:
-    """Return the prefix of this run's keys: nobody has used it, so that no order is a repeat of another run's.
+    """Check the preconditions and return the prefix of the run's keys, which no order has yet.
 
-    Waits for what is queued to be finished, for a breaker to try again, and for processes that start. Raises CliError,
-    with nothing touched but stock, where the drill cannot be run or would prove nothing.
+    Waits for queued orders, open breakers and processes that are starting. Raises CliError if the drill cannot run or
+    would prove nothing; only stock has been changed then.
     """
     context, orders, inventory = session.context, session.orders, session.inventory
-    if drill.strikes_processes and not context.is_local:
-        _can_be_struck(context, drill)
-    _replicas(context, drill)
-    no_gremlins(inventory)
-    _until_calm(lambda: _calm(orders), tell)
-    if drill.strikes_processes:
-        _until_calm(lambda: all_run(victims(context, directory)), tell)
-    _stock(drill, inventory, run)
+    if drill.affects_processes and not context.is_local:
+        _require_supported_faults(context, drill)
+    _require_replicas(context, drill)
+    require_no_gremlins(inventory)
+    _wait_until_steady(lambda: _require_steady_orders(orders), print_line)
+    if drill.affects_processes:
+        _wait_until_steady(lambda: require_all_running(fault_target(context, directory)), print_line)
+    _provide_stock(drill, inventory, run)
     if key_prefix is None:
-        return _unused(drill, lambda key: orders.by_key(key) is not None)
+        return _unused_prefix(drill, lambda key: orders.by_key(key) is not None)
     if orders.by_key(f"{key_prefix}0") is not None:
         raise GuardError(
             "Not run.", f"the keys {key_prefix}… have been used here, so nothing would happen again", "add --fresh"
@@ -47,30 +52,30 @@ def preflight(
     return key_prefix
 
 
-def _can_be_struck(context: Context, drill: Drill) -> None:
-    """Raise GuardError where a fault is out of reach: of a platform that is only an address, or of pods."""
-    why: str | None = f"it strikes processes, and `{context.name}` is not on this machine"
+def _require_supported_faults(context: Context, drill: Drill) -> None:
+    """Raise GuardError if a fault cannot be injected into this kind of platform."""
+    why: str | None = f"its faults affect processes, and `{context.name}` is not on this machine"
     if context.forwards is not None:
-        from valerix_cli.drills.pods import cannot_be_struck  # noqa: PLC0415 - an extra, and slow
+        from valerix_cli.drills.targets.kubernetes import unsupported_reason  # noqa: PLC0415 - an extra, and slow
 
-        why = next(filter(None, map(cannot_be_struck, drill.faults)), None)
+        why = next(filter(None, map(unsupported_reason, drill.faults)), None)
     if why:
         raise GuardError("Not run.", why, "valerix --context local")
 
 
-def _replicas(context: Context, drill: Drill) -> None:
-    for service, wanted in drill.platform.replicas.items():
-        found = len(context.services.get(service, ()))
-        if found < wanted and service in context.services:
-            anew = command("valerix up --detach", replicas=f"{service}={wanted}")
+def _require_replicas(context: Context, drill: Drill) -> None:
+    for service, required in drill.platform.replicas.items():
+        actual = len(context.services.get(service, ()))
+        if actual < required and service in context.services:
+            restart = command("valerix up --detach", replicas=f"{service}={required}")
             raise UnreachableError(
-                f"{drill.name} needs {wanted} replicas of {service}.",
-                f"there is {found}",
-                f"valerix down; {anew}; or valerix drill run --fresh",
+                f"{drill.name} needs {required} replicas of {service}.",
+                f"there is {actual}",
+                f"valerix down; {restart}; or valerix drill run --fresh",
             )
 
 
-def no_gremlins(inventory: InventoryClient) -> None:
+def require_no_gremlins(inventory: InventoryClient) -> None:
     chaos = inventory.chaos()
     if chaos.halted:
         raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
@@ -78,26 +83,26 @@ def no_gremlins(inventory: InventoryClient) -> None:
         raise UnreachableError("The platform is not in a steady state.", "a gremlin is live", "valerix chaos off")
 
 
-def _until_calm(look: Callable[[], None], tell: Tell) -> None:
-    """Look until there is nothing to say against it. Raises UnreachableError once that has taken too long."""
-    deadline, said = time.monotonic() + CALM_WITHIN, False
+def _wait_until_steady(check: Callable[[], None], print_line: PrintLine) -> None:
+    """Repeat a check until it passes. Raises its UnreachableError after a timeout."""
+    deadline, was_reported = time.monotonic() + STEADY_TIMEOUT, False
     while True:
         try:
-            look()
+            check()
         except UnreachableError as error:
             if time.monotonic() > deadline:
                 raise
-            if not said:
-                tell(f"waiting for calm: {error.why}")
-            said = True
-            time.sleep(_GLANCE)
+            if not was_reported:
+                print_line(f"waiting for a steady state: {error.why}")
+            was_reported = True
+            time.sleep(_POLL_INTERVAL)
         else:
             return
 
 
-def _calm(orders: OrderClient) -> None:
-    """A breaker that is half-open only waits for the first call."""
-    queue, breaker = orders.queue(), not_forced(orders)
+def _require_steady_orders(orders: OrderClient) -> None:
+    """Raise UnreachableError if orders are queued or a breaker is open. A half-open one only waits for a call."""
+    queue, breaker = orders.queue(), require_automatic_breakers(orders)
     if queue.depth:
         raise UnreachableError(
             "The platform is not in a steady state.", f"{queue.depth} orders are queued", "valerix queue status --watch"
@@ -111,8 +116,8 @@ def _calm(orders: OrderClient) -> None:
             )
 
 
-def not_forced(orders: OrderClient) -> Breaker:
-    """The breakers, each of which decides for itself. Raises GuardError where an operator decides."""
+def require_automatic_breakers(orders: OrderClient) -> Breaker:
+    """Return the breakers. Raises GuardError if an operator has forced one."""
     breaker = orders.breaker()
     for one in breaker.replicas:
         if one.forced:
@@ -120,26 +125,28 @@ def not_forced(orders: OrderClient) -> Breaker:
     return breaker
 
 
-def all_run(processes: Victims) -> None:
-    if not processes.all_run():
+def require_all_running(target: FaultTarget) -> None:
+    if not target.all_running():
         raise UnreachableError("The platform is not in a steady state.", "not every process runs", "valerix status")
 
 
-def _stock(drill: Drill, inventory: InventoryClient, run: str) -> None:
-    """Have as much of each item as the drill needs; what is too much cannot be taken away."""
-    for item_id, wanted in drill.platform.stock_at_least.items():
-        if (found := inventory.item(item_id).quantity) < wanted:
-            inventory.restock(item_id, wanted - found, f"{run}-{item_id}")
-    for item_id, wanted in drill.platform.stock_exactly.items():
-        if (found := inventory.item(item_id).quantity) > wanted:
+def _provide_stock(drill: Drill, inventory: InventoryClient, run: str) -> None:
+    """Restock each item as the drill requires. Raises UnreachableError if there is more than exactly required."""
+    for item_id, required in drill.platform.stock_at_least.items():
+        if (actual := inventory.item(item_id).quantity) < required:
+            inventory.restock(item_id, required - actual, f"{run}-{item_id}")
+    for item_id, required in drill.platform.stock_exactly.items():
+        if (actual := inventory.item(item_id).quantity) > required:
             raise UnreachableError(
-                f"{drill.name} needs exactly {wanted} of {item_id}.", f"there are {found}", "valerix drill run --fresh"
+                f"{drill.name} needs exactly {required} of {item_id}.",
+                f"there are {actual}",
+                "valerix drill run --fresh",
             )
-        if found < wanted:
-            inventory.restock(item_id, wanted - found, f"{run}-{item_id}")
+        if actual < required:
+            inventory.restock(item_id, required - actual, f"{run}-{item_id}")
 
 
-def _unused(drill: Drill, is_used: Callable[[str], bool]) -> str:
-    """The first prefix made of name, seed and round that no order has: the same on each fresh platform."""
+def _unused_prefix(drill: Drill, is_used: Callable[[str], bool]) -> str:
+    """Return the first unused prefix of name, seed and number: the same one on each new platform."""
     prefixes = (f"drill.{drill.name}.{drill.seed}.{number}." for number in count(1))
     return next(prefix for prefix in prefixes if not is_used(f"{prefix}0"))

@@ -1,4 +1,4 @@
-"""What a drill leaves behind, as values: what was injected, what was required and what held, and how it ended."""
+"""The receipt of a drill as values: injected faults, evaluated requirements and the outcome."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -14,7 +14,7 @@ Outcome = Literal["passed", "missed", "violated", "inconclusive", "not-rolled-ba
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One requirement: in which phase, what it came to, and the figures that say so."""
+    """The result of one requirement in one phase."""
 
     phase: Phase
     require: str
@@ -23,8 +23,8 @@ class Check(msgspec.Struct, frozen=True):
     measured: float | None = None
 
 
-class Struck(msgspec.Struct, frozen=True):
-    """One process that was struck; `back_after` seconds it did its work again, None if it was not seen to."""
+class AffectedProcess(msgspec.Struct, frozen=True):
+    """A process that a fault affected. It was ready again after `back_after` seconds; None if that was not observed."""
 
     name: str
     pid: int
@@ -32,32 +32,32 @@ class Struck(msgspec.Struct, frozen=True):
 
 
 class Injection(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault as it was: from when to when of the load, in seconds, and how often it had its chance and took it.
+    """An injected fault: its begin and end in seconds since the load began, and its rolls and hits.
 
-    For a fault of processes `hits` counts those that were struck, for a flush the keys that were lost.
+    For faults of processes, `hits` counts the processes; for a flush, the keys.
     """
 
     kind: str
     target: str
-    says: str
+    description: str
     began: float
     ended: float | None = None
     activations: list[str] = []
     rolls: int = 0
     hits: int = 0
-    struck: list[Struck] = []
+    affected: list[AffectedProcess] = []
 
 
 class Hit(msgspec.Struct, frozen=True, order=True):
-    """One attempt at one order that a gremlin got at."""
+    """An attempt that a gremlin hit."""
 
     order_id: str
     attempt: int
     gremlin: str
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured over one phase, `seconds` long: times in seconds, shares from 0 to 1."""
+class PhaseMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics of one phase of `seconds`: durations in seconds, shares from 0 to 1."""
 
     phase: Phase
     seconds: float
@@ -65,9 +65,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Second(msgspec.Struct, frozen=True):
-    """One second of the load: orders that were over in it by what they came to, and how the platform was.
+    """One second of the load: the outcomes of orders completed in it, and the state of the platform.
 
-    `breaker` is the worst of the replicas' states; None where nobody could be asked.
+    `breaker` is the worst state among the replicas; None if unknown.
     """
 
     at: int
@@ -79,17 +79,14 @@ class Second(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened, `at` so many seconds of the load."""
+    """An event, `at` seconds after the load began."""
 
     at: float
     what: str
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One figure of two runs; `change` is the share by which it grew, None where there is nothing to divide by.
-
-    A figure that one of them lacks is not compared (None).
-    """
+    """A metric in two runs. `change` is the relative change; None if the baseline is zero or a value is missing."""
 
     metric: str
     baseline: float | None
@@ -99,7 +96,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     @property
     def is_missing(self) -> bool:
-        """Whether one run has it, the other has not, and that is not worse in itself."""
+        """True if only one run has the metric and that does not count as worse."""
         return (self.baseline is None) != (self.now is None) and not self.worse
 
     @property
@@ -110,7 +107,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Two runs, figure by figure; `tolerance` is the share by which one may be worse."""
+    """A comparison of two runs, metric by metric. `tolerance` is the relative change that is not worse."""
 
     baseline: str
     run: str
@@ -118,23 +115,23 @@ class Comparison(msgspec.Struct, frozen=True):
     differences: list[Difference]
 
     @property
-    def says_anything(self) -> bool:
-        """Whether there is a figure that both have."""
-        return any(one.baseline is not None and one.now is not None for one in self.differences)
+    def has_common_metric(self) -> bool:
+        """True if both runs have at least one of the metrics."""
+        return any(difference.baseline is not None and difference.now is not None for difference in self.differences)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of it.
+    """The receipt of a run.
 
-    `outcomes` counts what `orders` came to, `answers` what each of `requests` did, some of which were sent again.
-    `outcome` is the gravest of what `checks` say, `exit_code` what the command ended with. `hits` is the list of
-    attempts that gremlins got at, `hits_complete` false where some are missing from it.
+    `outcomes` counts `orders`, and `answers` counts `requests` including retries. `outcome` is the worst result of
+    `checks`, `exit_code` that of the command. `hits` lists the attempts that gremlins hit; `hits_complete` is false if
+    some are missing.
     """
 
     version: Literal[1] = 1
     run: str
     drill: str
-    teaches: str
+    description: str
     source: str
     text: str
     seed: int
@@ -143,7 +140,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     context: str
     versions: dict[str, str]
-    again: str
+    rerun_command: str
     outcome: Outcome
     exit_code: int
     why: list[str]
@@ -157,7 +154,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     outcomes: dict[str, int]
     answers: dict[str, int]
-    figures: list[Figures]
+    figures: list[PhaseMetrics]
     events: list[Event]
     timeline: list[Second]
     audit: Audit | None
@@ -173,9 +170,9 @@ def encode(receipt: Receipt) -> bytes:
     return escape_json(msgspec.json.format(msgspec.json.encode(receipt), indent=1).decode()).encode()
 
 
-def facts(receipt: Receipt) -> dict[str, Any]:
-    """The figures of a run that another may be held against, each with a name of its own."""
-    found: dict[str, Any] = {
+def comparable_metrics(receipt: Receipt) -> dict[str, Any]:
+    """Return the metrics of a run that can be compared with another run, by unique name."""
+    metrics: dict[str, Any] = {
         f"{figures.phase} {name}": value for figures in receipt.figures for name, value in figures.measured.items()
     }
-    return found | {"breaker opened after": receipt.opened_after, "recovered after": receipt.recovered_after}
+    return metrics | {"breaker opened after": receipt.opened_after, "recovered after": receipt.recovered_after}

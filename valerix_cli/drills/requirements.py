@@ -1,4 +1,4 @@
-"""What a drill may require: `p95 < 300ms`, `breaker opened within 10s`, `error_rate > 60% for 5s`. Pure."""
+"""The requirements of a drill: `p95 < 300ms`, `breaker opened within 10s`, `error_rate > 60% for 5s`. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -21,19 +21,20 @@ METRICS: Mapping[str, str] = {
     "dead": COUNT,
     "injected": COUNT,
 }
-"""What a requirement may be on besides the breaker, and of which kind it is."""
+"""The metrics that a requirement may name, each with its kind."""
 
 BreakerEvent: TypeAlias = Literal["opened", "closed", "stayed closed"]
 
 _BREAKER = re.compile(r"breaker (opened|closed|stayed closed)(?: within (\S+))?")
 _LASTING = re.compile(r"(.+?) for (\S+)")
-_BREAKER_SAYS = "opened, closed and stayed closed"
+_BREAKER_EVENTS = "opened, closed and stayed closed"
 
 
 class Requirement:
-    """One line of a drill: a figure that has to be so, or something the breaker has to do.
+    """A threshold for a metric, or an expected state of the breaker.
 
-    `within` is in seconds after the first fault, `lasting` in seconds without a break; None where nothing is said.
+    `within` is in seconds after the first fault; `lasting` is the period in seconds over which an abort condition has
+    to hold. Both are None if not given.
     """
 
     PATTERN = r"^(breaker (opened( within \S+)?|closed|stayed closed)|\w+ *(<=|>=|==|<|>) *\d\S*( for \S+)?)$"
@@ -54,10 +55,10 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError, which names the nearest metric or what fits."""
+        """Parse a requirement. Raises ValueError, which suggests the nearest metric or a valid unit."""
         text = " ".join(text.split())
         if text.startswith("breaker"):
-            return cls._of_breaker(text)
+            return cls._parse_breaker(text)
         lasting = _LASTING.fullmatch(text)
         try:
             gate = parse(lasting[1] if lasting else text, METRICS)
@@ -66,11 +67,11 @@ class Requirement:
         return cls(text, gate=gate, lasting=Seconds.parse(lasting[2]) if lasting else None)
 
     @classmethod
-    def _of_breaker(cls, text: str) -> Self:
+    def _parse_breaker(cls, text: str) -> Self:
         found = _BREAKER.fullmatch(text)
         if found is None:
             near = get_close_matches(text, ["breaker opened", "breaker closed", "breaker stayed closed"], n=1, cutoff=0)
-            raise ValueError(f"{text!r}: a breaker may have {_BREAKER_SAYS}; perhaps {near[0]}")
+            raise ValueError(f"{text!r}: a breaker may have {_BREAKER_EVENTS}; perhaps {near[0]}")
         if found[2] and found[1] != "opened":
             raise ValueError(f"{text!r}: only `breaker opened` has a `within`, and `recover` one for all of it")
         event: BreakerEvent = found[1]  # type: ignore[assignment]  # one of those in the pattern

@@ -1,4 +1,4 @@
-"""How a drill file writes figures: `5s`, `30%`, `50/s`. Each is a float that remembers nothing of its text."""
+"""The units of a drill file: `5s`, `30%`, `50/s`. Each is parsed into a float."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from valerix_cli.units import parse_duration, parse_rate, parse_share, shown
 
 
 class Seconds(float):
-    """A length of time."""
+    """A duration in seconds."""
 
     PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 
@@ -21,7 +21,7 @@ class Seconds(float):
 
 
 class Share(float):
-    """A part of all, from 0 to 1."""
+    """A share, from 0 to 1."""
 
     PATTERN = r"^(([0-9]+(\.[0-9]+)?|\.[0-9]+)%|0(\.[0-9]+)?|\.[0-9]+|1(\.0+)?)$"
 
@@ -32,7 +32,7 @@ class Share(float):
 
 
 class PerSecond(float):
-    """A number of orders per second; its unit is required."""
+    """A rate in orders per second; the unit is required."""
 
     PATTERN = r"^[0-9]+(\.[0-9]+)?/(s|m)$"
 
@@ -45,7 +45,7 @@ class PerSecond(float):
 
 
 def _parsed(parse: Callable[[str], float], text: str) -> float:
-    """The value of `text`; the parser's refusal of an option as a ValueError."""
+    """Parse `text` with a parser of options, whose errors become ValueError."""
     try:
         return parse(text)
     except typer.BadParameter as error:
@@ -56,10 +56,10 @@ UNITS: tuple[type[Seconds | Share | PerSecond], ...] = (Seconds, Share, PerSecon
 
 
 def read(kind: type[Any], value: object) -> Any:
-    """The value of `kind` that a file means by `value`: a text, or a bare number. Raises ValueError."""
+    """Convert a text or a number of a drill file to `kind`. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         example = _EXAMPLES.get(kind, "p95 < 300ms")
-        raise ValueError(f"expected a text such as {example}")  # noqa: TRY004 - only this becomes a refusal
+        raise ValueError(f"expected a text such as {example}")  # noqa: TRY004 - msgspec reports only ValueError
     return kind.parse(str(value))
 
 

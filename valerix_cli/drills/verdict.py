@@ -1,12 +1,12 @@
-"""What a run comes to: the gravest of its checks, and the exit code that says so. Pure."""
+"""Decides the outcome of a run from its checks, and its exit code. Pure."""
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from valerix_cli.drills.figures import worst
+from valerix_cli.drills.metrics import worst_state
+from valerix_cli.drills.monitor import Sample
 from valerix_cli.drills.receipt import Check, Comparison, Outcome, Receipt, Verdict
-from valerix_cli.drills.watching import Sighting
 from valerix_cli.errors import ExitCode
 from valerix_cli.gates import say
 from valerix_cli.load.model import METRICS
@@ -19,77 +19,88 @@ CODES: dict[Outcome, ExitCode] = {
     "worse": ExitCode.REGRESSION,
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
-_GRAVEST: tuple[Outcome, ...] = ("not-rolled-back", "violated", "missed", "worse", "inconclusive", "passed")
+_WORST_FIRST: tuple[Outcome, ...] = ("not-rolled-back", "violated", "missed", "worse", "inconclusive", "passed")
 
 
-def concluded(receipt: Receipt, interrupted: ExitCode | None, broken: str | None) -> Receipt:
-    """The receipt with its outcome, exit code and reasons.
+def conclude(receipt: Receipt, interrupted: ExitCode | None, aborted: str | None) -> Receipt:
+    """Return the receipt with its outcome, exit code and reasons.
 
-    Whoever interrupts a run gets 129, 130 or 143 once all is rolled back; `broken` is why a run was given up.
+    An interrupted run ends with 129, 130 or 143 if all faults are off. `aborted` is the reason for an early end.
     """
-    found = {_means(check) for check in receipt.checks}
-    why = [reason for check in receipt.checks for reason in _why_not(check)]
-    if broken:
-        found.add("inconclusive")
-        why.insert(0, broken)
+    outcomes = {_outcome(check) for check in receipt.checks}
+    why = [reason for check in receipt.checks for reason in _failure(check)]
+    if aborted:
+        outcomes.add("inconclusive")
+        why.insert(0, aborted)
     if all(check.phase == "roll-back" for check in receipt.checks):
-        found.add("inconclusive")  # nothing was looked at
-    outcome = next(one for one in _GRAVEST if one in found)
+        outcomes.add("inconclusive")  # nothing was evaluated
+    outcome = next(one for one in _WORST_FIRST if one in outcomes)
     code = CODES[outcome]
     if interrupted is not None and outcome != "not-rolled-back":
         outcome, code = "interrupted", interrupted
     return msgspec.structs.replace(receipt, outcome=outcome, exit_code=int(code), why=why)
 
 
-def with_baseline(receipt: Receipt, found: Comparison) -> Receipt:
-    """The receipt with what a comparison with an earlier run says, which counts."""
-    worse = [one.metric for one in found.differences if one.worse]
-    missing = [one.metric for one in found.differences if one.is_missing]
+def add_comparison(receipt: Receipt, comparison: Comparison) -> Receipt:
+    """Return the receipt with a comparison with an earlier run, which affects the outcome."""
+    worse = [one.metric for one in comparison.differences if one.worse]
+    missing = [one.metric for one in comparison.differences if one.is_missing]
     if worse:
         verdict: Verdict = "missed"
-        why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
-    elif found.says_anything:
-        verdict, why = "held", f"within {found.tolerance:.0%}"
+        why = f"{', '.join(worse)} by more than {comparison.tolerance:.0%}"
+    elif comparison.has_common_metric:
+        verdict, why = "held", f"within {comparison.tolerance:.0%}"
     else:
         verdict, why = "not-measured", "no figure was measured in both runs"
     why += f"; not compared: {', '.join(missing)}" if missing else ""
-    check = Check("baseline", f"not worse than {found.baseline}", verdict, why)
-    return _again(msgspec.structs.replace(receipt, comparison=found), check)
+    check = Check("baseline", f"not worse than {comparison.baseline}", verdict, why)
+    return _add_check(msgspec.structs.replace(receipt, comparison=comparison), check)
 
 
-def held_against(receipt: Receipt, before: Receipt) -> Receipt:
-    """The receipt of a replay, with whether it hit exactly what was hit before."""
-    then, now = set(before.hits), set(receipt.hits)
-    missing, added = len(then - now), len(now - then)
-    why = f"{len(then & now)} attempts again" + (f", {missing} not, {added} others" if missing or added else "")
-    if not any(one.kind == "gremlin" for one in (*before.injections, *receipt.injections)):
-        return receipt  # processes were struck, and of those there is no list
-    is_known = before.hits_complete and receipt.hits_complete and then | now
+def compare_hits(receipt: Receipt, original: Receipt) -> Receipt:
+    """Return the receipt of a replay with a check that it hit exactly the attempts of the original run."""
+    before, now = set(original.hits), set(receipt.hits)
+    missing, added = len(before - now), len(now - before)
+    why = f"{len(before & now)} attempts again" + (f", {missing} not, {added} others" if missing or added else "")
+    if not any(one.kind == "gremlin" for one in (*original.injections, *receipt.injections)):
+        return receipt  # faults of processes have no hits to compare
+    is_known = original.hits_complete and receipt.hits_complete and before | now
     same: Verdict = "not-measured" if not is_known else "missed" if missing or added else "held"
-    return _again(receipt, Check("faults", "the same attempts were hit", same, why, len(now)))
+    return _add_check(receipt, Check("faults", "the same attempts were hit", same, why, len(now)))
 
 
-def gravest(receipts: Sequence[Receipt]) -> Receipt:
+def worst(receipts: Sequence[Receipt]) -> Receipt:
+    """Return the receipt with the worst outcome."""
     return min(receipts, key=_rank)
 
 
-def _again(receipt: Receipt, check: Check) -> Receipt:
-    """The receipt concluded once more, with another check; that it was interrupted or given up no check says."""
-    found = concluded(msgspec.structs.replace(receipt, checks=[*receipt.checks, check]), None, None)
-    end = gravest([receipt, found])
-    why = [*receipt.why, *_why_not(check)]
-    return msgspec.structs.replace(found, outcome=end.outcome, exit_code=end.exit_code, why=why)
+def progress_line(metrics: Mapping[str, float | None], sample: Sample | None) -> str:
+    """Format the progress of a run."""
+    values = [(name, metrics[name]) for name in ("throughput", "p50", "p95", "error_rate")]
+    parts = [f"{name} {say(value, METRICS[name])}" for name, value in values if value is not None]
+    if sample is not None:
+        parts.append(f"breaker {worst_state(sample.breakers) or 'not known'}")
+        parts.append(f"backlog {'not known' if sample.backlog is None else sample.backlog}")
+    return ", ".join(parts)
 
 
-def _why_not(check: Check) -> list[str]:
+def _add_check(receipt: Receipt, check: Check) -> Receipt:
+    """Decide the outcome again with another check. An interruption or an early end remains."""
+    concluded = conclude(msgspec.structs.replace(receipt, checks=[*receipt.checks, check]), None, None)
+    final = worst([receipt, concluded])
+    why = [*receipt.why, *_failure(check)]
+    return msgspec.structs.replace(concluded, outcome=final.outcome, exit_code=final.exit_code, why=why)
+
+
+def _failure(check: Check) -> list[str]:
     return [] if check.verdict == "held" else [f"{check.phase}: {check.require}: {check.why}"]
 
 
 def _rank(receipt: Receipt) -> int:
-    return ("interrupted", *_GRAVEST).index(receipt.outcome)
+    return ("interrupted", *_WORST_FIRST).index(receipt.outcome)
 
 
-def _means(check: Check) -> Outcome:
+def _outcome(check: Check) -> Outcome:
     match check:
         case Check(verdict="held"):
             return "passed"
@@ -103,13 +114,3 @@ def _means(check: Check) -> Outcome:
             return "worse"
         case _:
             return "missed"
-
-
-def in_short(measured: Mapping[str, float | None], seen: Sighting | None) -> str:
-    """How it goes, in a line."""
-    shown = [(name, measured[name]) for name in ("throughput", "p50", "p95", "error_rate")]
-    said = [f"{name} {say(value, METRICS[name])}" for name, value in shown if value is not None]
-    if seen is not None:
-        said.append(f"breaker {worst(seen.breakers) or 'not known'}")
-        said.append(f"backlog {'not known' if seen.backlog is None else seen.backlog}")
-    return ", ".join(said)

@@ -14,7 +14,7 @@ from valerix_cli.load.batched_journal import BatchedJournal
 from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.http_client import HttpClient, NoResponse, Response
 from valerix_cli.load.metrics import ACCEPTED, REFUSED, load_metrics, order_count
-from valerix_cli.load.model import PERCENTILES, CompletedOrder, Latency, LoadResult, Plan, Progress
+from valerix_cli.load.model import PERCENTILES, CompletedOrder, Latency, LoadProgress, LoadResult, Plan
 from valerix_cli.load.workload import generate_orders
 
 _RETRYABLE = frozenset({"request-in-flight", "rate-limited", "queue-full", "database-unavailable"})
@@ -94,7 +94,7 @@ class LoadGenerator:
             client.close()
         return self._result(time.process_time() - cpu)
 
-    def progress(self) -> Progress:
+    def progress(self) -> LoadProgress:
         """Return the progress so far. The recent throughput counts from the previous call."""
         elapsed = (self._ended or time.perf_counter()) - self._began if self._began else 0.0
         last_elapsed, last_orders = self._last_progress
@@ -102,7 +102,7 @@ class LoadGenerator:
         self._last_progress = (elapsed, orders)
         recent = (orders - last_orders) / (elapsed - last_elapsed) if elapsed > last_elapsed else 0.0
         outcomes = dict(self._outcomes.most_common())
-        return Progress(elapsed, orders, recent, self._in_flight, outcomes, self._latency_summary())
+        return LoadProgress(elapsed, orders, recent, self._in_flight, outcomes, self._latency_summary())
 
     async def _run_at_rate(self, rate: float, client: HttpClient, orders: Iterator[Wanted]) -> None:
         """Start each order when it is due, whether or not earlier ones have completed."""

@@ -76,7 +76,7 @@ class CompletedOrder(msgspec.Struct, frozen=True):
         return self.completed - self.due
 
 
-class Progress(msgspec.Struct, frozen=True):
+class LoadProgress(msgspec.Struct, frozen=True):
     """The progress of a load since its start; `recent_throughput` is in orders per second since the previous one."""
 
     elapsed: float

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from valerix_cli.drills.receipt import Check, Receipt
 from valerix_cli.escaping import escape_values
 from valerix_cli.reports.plots import FRAME, Plot, backlog_plot, latency_plot, volume_plot
-from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
+from valerix_cli.views.drills import CONCLUSIONS, MARKS, affected, figure, summary
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 HEAD = (
@@ -62,7 +62,7 @@ def _page(receipt: Receipt) -> _Page:
         summary(receipt),
         [plot(receipt.timeline, receipt.injections) for plot in (volume_plot, latency_plot, backlog_plot)],
         [
-            (one.says, f"{one.began:.1f} s", _seconds(one.ended), f"{one.hits:,}", struck(one))
+            (one.description, f"{one.began:.1f} s", _seconds(one.ended), f"{one.hits:,}", affected(one))
             for one in receipt.injections
         ],
         [_required(check) for check in receipt.checks],

@@ -33,7 +33,7 @@ def _suite(root: ET.Element, receipt: Receipt) -> None:
         timestamp=receipt.started_at.strftime("%Y-%m-%dT%H:%M:%S"),
     )
     properties = ET.SubElement(suite, "properties")
-    for name, value in (("run", receipt.run), ("seed", str(receipt.seed)), ("again", receipt.again)):
+    for name, value in (("run", receipt.run), ("seed", str(receipt.seed)), ("again", receipt.rerun_command)):
         ET.SubElement(properties, "property", name=name, value=value)
     for check in receipt.checks:
         _case(suite, receipt, check)

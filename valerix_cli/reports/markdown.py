@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from valerix_cli.drills.receipt import Receipt
 from valerix_cli.escaping import escape_values
-from valerix_cli.views.drills import CONCLUSIONS, MARKS, figure, struck, summary
+from valerix_cli.views.drills import CONCLUSIONS, MARKS, affected, figure, summary
 
 _MARKS = re.compile(r"[\\`*~\[\]|]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -13,11 +13,14 @@ _MARKS = re.compile(r"[\\`*~\[\]|]|(?<![^\W_])_|_(?![^\W_])")
 def markdown(receipt: Receipt) -> str:
     receipt = escape_values(receipt)
     parts = [f"# Drill {_plain(receipt.drill)}: {receipt.outcome}", CONCLUSIONS[receipt.outcome]]
-    if receipt.teaches:
-        parts.append(f"> {_plain(receipt.teaches)}")
+    if receipt.description:
+        parts.append(f"> {_plain(receipt.description)}")
     parts.append(_table(("", ""), summary(receipt)))
     if receipt.injections:
-        rows = [(one.says, _times(one.began, one.ended), f"{one.hits:,}", struck(one)) for one in receipt.injections]
+        rows = [
+            (one.description, _times(one.began, one.ended), f"{one.hits:,}", affected(one))
+            for one in receipt.injections
+        ]
         parts += ["## Injected", _table(("fault", "from, to", "injected", "of"), rows)]
     checks = [(one.phase, one.require, MARKS[one.verdict], one.why) for one in receipt.checks]
     parts += ["## Required", _table(("phase", "require", "verdict", "why"), checks)]

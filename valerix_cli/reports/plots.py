@@ -105,7 +105,7 @@ def _shades(timeline: Sequence[Second], injections: Sequence[Injection]) -> list
             0,
             max(1.0, ((one.ended or len(timeline)) - one.began) * width),
             FRAME.height,
-            one.says,
+            one.description,
         )
         for one in injections
     ]

@@ -28,17 +28,17 @@ def drills_view(drills: list[DrillLine]) -> RenderableType:
         "drill",
         "takes",
         "faults",
-        "teaches",
+        "description",
         rows=[
             [
                 one.name,
                 format_duration(one.load_seconds),
                 "; ".join(one.faults) or "none, only load",
-                _first(one.teaches),
+                _first(one.description),
             ]
             for one in drills
         ],
-        wrap=("faults", "teaches"),
+        wrap=("faults", "description"),
         spare=("takes",),
     )
 
@@ -109,7 +109,7 @@ def summary(receipt: Receipt) -> list[tuple[str, str]]:
         rows.append(("recovered", f"{format_duration(receipt.recovered_after)} after the last fault was over"))
     if receipt.replays:
         rows.append(("replays", receipt.replays))
-    return [*rows, ("again", receipt.again)]
+    return [*rows, ("again", receipt.rerun_command)]
 
 
 def counts(outcomes: dict[str, int]) -> str:
@@ -125,11 +125,11 @@ def _injections(injections: list[Injection]) -> RenderableType:
         "of",
         rows=[
             [
-                one.says,
+                one.description,
                 f"{one.began:.1f} s",
                 "" if one.ended is None else f"{one.ended:.1f} s",
                 f"{one.hits:,}",
-                struck(one),
+                affected(one),
             ]
             for one in injections
         ],
@@ -138,14 +138,15 @@ def _injections(injections: list[Injection]) -> RenderableType:
     )
 
 
-def struck(one: Injection) -> str:
-    """What an injection is counted by: chances, processes, or keys."""
+def affected(one: Injection) -> str:
+    """Return what the hits of an injection are counted in: attempts, processes or keys."""
     if one.kind == "gremlin":
         return f"{one.rolls:,} attempts"
     if one.kind == "flush":
         return "keys"
     return (
-        ", ".join(f"{each.name} back after {format_duration(each.back_after or 0)}" for each in one.struck) or "nothing"
+        ", ".join(f"{each.name} back after {format_duration(each.back_after or 0)}" for each in one.affected)
+        or "nothing"
     )
 
 

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.gates import Check, say
-from valerix_cli.load.model import METRICS, Latency, LoadResult, Plan, Progress
+from valerix_cli.load.model import METRICS, Latency, LoadProgress, LoadResult, Plan
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, facts, table
 
@@ -22,7 +22,7 @@ def pace(plan: Plan) -> str:
     return f"{plan.clients} client{'s' if plan.clients != 1 else ''}"
 
 
-def snapshot_view(seen: Progress) -> RenderableType:
+def snapshot_view(seen: LoadProgress) -> RenderableType:
     return facts(
         [
             ("after", format_duration(seen.elapsed)),
@@ -33,7 +33,7 @@ def snapshot_view(seen: Progress) -> RenderableType:
     )
 
 
-def snapshot_line(seen: Progress) -> str:
+def snapshot_line(seen: LoadProgress) -> str:
     return (
         f"{format_duration(seen.elapsed)}: {seen.orders:,} answered, {seen.recent_throughput:,.0f}/s, "
         f"{seen.in_flight:,} under way; {_latency(seen.latency)}; {_counts(seen.outcomes)}"

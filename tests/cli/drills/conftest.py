@@ -53,6 +53,6 @@ def store(own: Valerix) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _freed(store: redis.Redis) -> Iterator[None]:
-    """The platform is free for the next drill, however a test ends."""
+    """Release the drill lease after each test."""
     yield
     store.delete(LEASE_KEY)

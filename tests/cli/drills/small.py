@@ -1,4 +1,4 @@
-"""A drill of two seconds, and what tests ask of a platform while it runs and after it."""
+"""A drill of two seconds, and helpers to read its receipt and the state of the platform."""
 
 import subprocess
 from collections.abc import Callable
@@ -30,14 +30,14 @@ def written(
     steady: str = "error_rate < 1%",
     expect: str = "error_rate < 1%",
 ) -> str:
-    """A drill file."""
+    """Write a drill file and return its path."""
     path = directory / "drill.yaml"
     path.write_text(DRILL.format(fault=fault, seconds=seconds, steady=steady, expect=expect))
     return str(path)
 
 
 def receipt(valerix: Valerix) -> Any:
-    """That of the last run."""
+    """Return the receipt of the last run."""
     return valerix.json("drill", "show", "last")
 
 
@@ -45,20 +45,20 @@ def verdicts(found: Any, phase: str) -> dict[str, str]:
     return {check["require"]: check["verdict"] for check in found["checks"] if check["phase"] == phase}
 
 
-def started(valerix: Valerix, drill: str, said: str) -> subprocess.Popen[str]:
-    """A drill that goes on, and has said this."""
+def started(valerix: Valerix, drill: str, line_part: str) -> subprocess.Popen[str]:
+    """Start a drill and return once it has printed `line_part`."""
     running = valerix.start("drill", "run", drill)
     assert running.stderr is not None
-    heard = ""
-    while said not in heard:
+    output = ""
+    while line_part not in output:
         line = running.stderr.readline()
-        assert line, f"the drill has ended: {heard}"
-        heard += line
+        assert line, f"the drill has ended: {output}"
+        output += line
     return running
 
 
 def can_begin(valerix: Valerix) -> Callable[[], bool]:
-    """Whether no drill has the platform: the lease of one that was killed has ended."""
+    """Return a condition that holds once no drill has the lease."""
     return lambda: valerix.json("chaos", "status")["drill"] is None
 
 
@@ -67,5 +67,5 @@ def is_calm(valerix: Valerix) -> Callable[[], bool]:
 
 
 def state_of(pid: int) -> str:
-    """`T` for a process that is stopped."""
+    """Return the state of a process; `T` if it is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

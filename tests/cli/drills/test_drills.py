@@ -1,4 +1,4 @@
-"""Drills against a real platform: each way they end, and that nothing of a fault is left on any of them."""
+"""Drills against a real platform: each way they end, after which no fault is left."""
 
 import getpass
 import json
@@ -18,7 +18,7 @@ from tests.processes import eventually
 from valerix_cli.local.holds import hold, release
 
 
-def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(own: Valerix, tmp_path: Path) -> None:
+def test_a_drill_passes_if_its_fault_fired_and_its_gates_held(own: Valerix, tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("drill.xml", "drill.html", "drill.md")]
     documents = [part for pair in zip(("--junit", "--html", "--md"), files, strict=True) for part in pair]
     done = own("drill", "run", written(tmp_path), *documents)
@@ -37,15 +37,15 @@ def test_a_drill_whose_fault_fired_and_whose_gates_held_passes_with_a_receipt(ow
 
 
 @pytest.mark.long
-def test_a_replay_hits_exactly_what_was_hit_then_on_a_platform_of_its_own(own: Valerix, tmp_path: Path) -> None:
-    """Of the run of the test before, or of one of its own where there is none."""
+def test_a_replay_on_a_temporary_platform_hits_the_same_attempts(own: Valerix, tmp_path: Path) -> None:
+    """Replays the last run, or a new one if there is none."""
     if not own.json("drill", "list", "--runs"):
         own("drill", "run", written(tmp_path))
     replays_what_it_hit(own)
 
 
 @pytest.mark.long
-def test_a_replay_of_a_run_on_a_platform_of_its_own_hits_exactly_the_same(own: Valerix, tmp_path: Path) -> None:
+def test_a_replay_of_a_run_on_a_temporary_platform_hits_the_same_attempts(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path), "--fresh")
     replays_what_it_hit(own)
 
@@ -63,25 +63,25 @@ def replays_what_it_hit(own: Valerix) -> None:
 
 
 @pytest.mark.long
-def test_a_gremlin_aimed_at_nothing_is_inconclusive(own: Valerix, tmp_path: Path) -> None:
+def test_a_gremlin_without_hits_is_inconclusive(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, fault="gremlin: crash, rate: 0%, ttl: 2s"), code=12)
     assert "injected 0 of" in done.err
 
 
 @pytest.mark.long
-def test_a_gate_that_cannot_be_held_is_missed_by_so_much(own: Valerix, tmp_path: Path) -> None:
+def test_a_missed_gate_reports_the_measured_value(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, expect="throughput > 5000/s"), code=10)
     assert "throughput > 5000/s: throughput was " in done.err
 
 
-def test_without_a_steady_state_nothing_is_broken_on_purpose(own: Valerix, tmp_path: Path) -> None:
+def test_no_fault_is_injected_without_a_steady_state(own: Valerix, tmp_path: Path) -> None:
     done = own("drill", "run", written(tmp_path, steady="p50 < 1us"), code=12)
     assert "the platform is not in a steady state" in done.err
     assert receipt(own)["injections"] == []
 
 
 @pytest.mark.long
-def test_a_drill_is_given_up_where_it_says_so(own: Valerix, tmp_path: Path) -> None:
+def test_an_abort_condition_ends_a_drill(own: Valerix, tmp_path: Path) -> None:
     drill = written(tmp_path, seconds=60)
     with Path(drill).open("a") as file:
         file.write('abort: ["injected >= 0 for 2s"]\n')
@@ -113,7 +113,7 @@ def test_an_interrupted_drill_turns_its_faults_off_first(
 
 
 @pytest.mark.long
-def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: Valerix, tmp_path: Path) -> None:
+def test_a_gremlin_of_a_killed_drill_ends_with_its_lease(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 15s", seconds=30), "crash on 30 %")
     eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at its first look, unless a command takes all of that
     own.end(running, signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_the_fault_of_a_drill_that_was_killed_is_gone_when_its_lease_ends(own: V
     eventually(can_begin(own), 20, "the end of the drill's lease")
 
 
-def test_the_second_drill_on_a_platform_is_refused_and_names_the_first(own: Valerix, tmp_path: Path) -> None:
+def test_a_second_drill_is_refused_with_the_name_of_the_first(own: Valerix, tmp_path: Path) -> None:
     drill = written(tmp_path, seconds=301)
     running = started(own, drill, "steady state")
     refused = own("drill", "run", drill, code=4)
@@ -135,7 +135,7 @@ def test_the_second_drill_on_a_platform_is_refused_and_names_the_first(own: Vale
 
 
 @pytest.mark.long
-def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp_path: Path) -> None:
+def test_a_foreign_gremlin_makes_a_drill_inconclusive(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 1s", seconds=6), "worker stopped")
     own("chaos", "on", "latency", "--rate", "1%", "--delay", "1ms", "--reason", "just trying")
     out, err = running.communicate(timeout=PATIENCE)
@@ -145,7 +145,7 @@ def test_a_gremlin_of_somebody_else_makes_a_drill_inconclusive(own: Valerix, tmp
 
 
 @pytest.mark.long
-def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: Path, store: redis.Redis) -> None:
+def test_a_drill_that_loses_its_lease_is_aborted(own: Valerix, tmp_path: Path, store: redis.Redis) -> None:
     running = started(own, written(tmp_path, seconds=301), "steady state")
     store.set(LEASE_KEY, b"another {}", px=60_000)
     out, err = running.communicate(timeout=PATIENCE)
@@ -154,16 +154,16 @@ def test_a_drill_whose_lease_another_has_taken_gives_up(own: Valerix, tmp_path: 
 
 
 @pytest.mark.long
-def test_a_process_that_was_killed_stays_down_for_so_long_and_is_back(own: Valerix, tmp_path: Path) -> None:
+def test_a_killed_process_stays_down_for_restart_after_and_comes_back(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path, fault="kill: worker, restart_after: 2s"))
     (injection,) = receipt(own)["injections"]
-    (struck,) = injection["struck"]
-    assert struck["name"] == "worker-1"
-    assert 2 <= struck["back_after"] < 20
+    (affected,) = injection["affected"]
+    assert affected["name"] == "worker-1"
+    assert 2 <= affected["back_after"] < 20
 
 
 @pytest.mark.long
-def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Valerix, tmp_path: Path) -> None:
+def test_a_stopped_process_resumes_after_the_drill_is_killed(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 2s", seconds=10), "worker stopped")
     worker = own.stack()["services"]["worker"][0]["pid"]
     eventually(lambda: state_of(worker) == "T", 5, "the worker to be stopped")
@@ -172,7 +172,7 @@ def test_a_process_that_was_stopped_goes_on_though_the_drill_was_killed(own: Val
 
 
 @pytest.mark.long
-def test_an_interrupted_drill_lets_a_stopped_process_go_on_at_once(own: Valerix, tmp_path: Path) -> None:
+def test_an_interrupted_drill_resumes_a_stopped_process_immediately(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="stop: worker, for: 300s", seconds=301), "worker stopped")
     worker = own.stack()["services"]["worker"][0]["pid"]
     eventually(lambda: state_of(worker) == "T", 5, "the worker to be stopped")
@@ -182,16 +182,16 @@ def test_an_interrupted_drill_lets_a_stopped_process_go_on_at_once(own: Valerix,
 
 
 @pytest.mark.long
-def test_a_replica_that_is_restarted_and_a_redis_that_is_flushed_are_noted(own: Valerix, tmp_path: Path) -> None:
+def test_a_restart_and_a_flush_are_recorded_in_the_receipt(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path, fault="restart: inventory"))
-    assert [one["struck"][0]["name"] for one in receipt(own)["injections"]] == ["inventory-1"]
+    assert [one["affected"][0]["name"] for one in receipt(own)["injections"]] == ["inventory-1"]
     own("drill", "run", written(tmp_path, fault="flush: redis"))
     assert receipt(own)["injections"][0]["hits"] > 0
 
 
 @pytest.mark.long
-def test_a_roll_back_that_cannot_be_confirmed_ends_with_13(own: Valerix, tmp_path: Path) -> None:
-    """Inventory is gone, and with it the only one to say that the gremlins are."""
+def test_an_unconfirmed_roll_back_exits_with_13(own: Valerix, tmp_path: Path) -> None:
+    """Inventory is down, so nothing can confirm that the gremlins are off."""
     state = own.directory / "state"
     drill = written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 60s", seconds=61)
     running = started(own, drill, "crash on 30 %")
@@ -209,7 +209,7 @@ def test_a_roll_back_that_cannot_be_confirmed_ends_with_13(own: Valerix, tmp_pat
     assert is_calm(own)()
 
 
-def test_drills_are_listed_shown_written_and_checked_without_a_platform(own: Valerix, tmp_path: Path) -> None:
+def test_drills_are_listed_shown_written_and_validated_without_a_platform(own: Valerix, tmp_path: Path) -> None:
     assert {one["name"] for one in own.json("drill", "list")} >= {"seed-chaos", "flash-sale"}
     assert own("drill", "show", "schrodinger").out.startswith("name: schrodinger")
     file = tmp_path / "mine.yaml"
@@ -221,7 +221,7 @@ def test_drills_are_listed_shown_written_and_checked_without_a_platform(own: Val
     assert json.loads(own("schema", "drill-file").out)["$ref"].endswith("Drill")
 
 
-def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix, tmp_path: Path) -> None:
+def test_two_runs_are_compared_and_an_unknown_run_is_refused(own: Valerix, tmp_path: Path) -> None:
     if not own.json("drill", "list", "--runs"):
         own("drill", "run", written(tmp_path))
     runs = [one["run"] for one in own.json("drill", "list", "--runs") if one["outcome"] == "passed"]
@@ -230,7 +230,7 @@ def test_two_runs_are_compared_and_a_run_that_nobody_knows_is_told(own: Valerix,
     assert "Unknown run" in own("drill", "compare", "last", "nothing", code=2).err
 
 
-def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) -> None:
+def test_a_failed_preflight_changes_nothing(own: Valerix, tmp_path: Path) -> None:
     drill = Path(written(tmp_path))
     drill.write_text(drill.read_text().replace("{stock_at", "{replicas: {order: 9}, stock_at"))
     assert "needs 9 replicas of order" in own("drill", "run", str(drill), code=3).err
@@ -243,8 +243,8 @@ def test_a_preflight_that_fails_touches_nothing(own: Valerix, tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_broken_idempotency_is_found_and_named_in_red(doomed: Valerix, tmp_path: Path) -> None:
-    """The database lets one order be deducted twice, and does it."""
+def test_broken_idempotency_violates_an_invariant(doomed: Valerix, tmp_path: Path) -> None:
+    """The database is changed so that it deducts an order twice."""
     with psycopg.connect(admin_url(doomed), autocommit=True) as conn:
         conn.execute("DROP INDEX one_transaction_per_order_and_type")
         conn.execute(DEDUCT_TWICE)

@@ -1,4 +1,4 @@
-"""Each signal that ends a command, in each phase of a drill: nothing of its faults is left, and the next may begin."""
+"""Each signal that ends a command, in each phase of a drill: no fault is left, and the next drill can begin."""
 
 import signal
 from pathlib import Path
@@ -19,17 +19,17 @@ PHASES = [
     pytest.param("recovering", "gremlin: crash, rate: 60%, ttl: 2s", 3, id="recover"),
     pytest.param("draining", "gremlin: crash, rate: 30%, ttl: 1s", 2, id="drain"),
 ]
-"""What is said when a phase begins, the fault of the drill, and the seconds of its load."""
+"""The line printed at the begin of a phase, the fault of the drill, and the seconds of its load."""
 
 
 def is_whole(own: Valerix) -> bool:
-    """Whether no process of the platform stands still."""
+    """Return True if no process of the platform is stopped."""
     return all(state_of(one["pid"]) != "T" for replicas in own.stack()["services"].values() for one in replicas)
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize(("said", "fault", "seconds"), PHASES)
-def test_a_drill_that_is_interrupted_leaves_nothing_behind(
+def test_an_interrupted_drill_leaves_no_faults_and_no_processes(
     own: Valerix, tmp_path: Path, said: str, fault: str, seconds: int, number: signal.Signals
 ) -> None:
     done = own.end(started(own, written(tmp_path, fault=fault, seconds=seconds), said), number)
@@ -42,16 +42,16 @@ def test_a_drill_that_is_interrupted_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_drill_that_is_interrupted_while_it_audits_ends_with_its_verdict(
+def test_a_drill_interrupted_during_its_audit_ends_with_its_verdict(
     own: Valerix, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Everything is rolled back by then, and the proof takes a moment."""
+    """Everything is rolled back before the audit, so the verdict is known."""
     done = own.end(started(own, written(tmp_path), "auditing"), number)
     assert (done.code, receipt(own)["outcome"]) == (0, "passed"), done.err
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_drill_that_is_interrupted_before_its_load_gives_the_platform_back(
+def test_a_drill_interrupted_before_its_load_releases_its_lease(
     own: Valerix, tmp_path: Path, number: signal.Signals
 ) -> None:
     done = own.end(started(own, written(tmp_path, seconds=61), "drill small"), number)

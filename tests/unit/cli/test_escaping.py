@@ -186,7 +186,13 @@ def test_a_line_of_a_screen_keeps_its_width() -> None:
 def test_a_receipt_shows_what_is_hostile_as_text(kind: str) -> None:
     nasty = f"{HOSTILE}<img src=x onerror=alert(1)>|![x](https://evil.example)`"
     hostile = msgspec.structs.replace(
-        receipt(HELD), teaches=nasty, why=[nasty], context=nasty, again=nasty, run=nasty, outcomes={nasty: 1}
+        receipt(HELD),
+        description=nasty,
+        why=[nasty],
+        context=nasty,
+        rerun_command=nasty,
+        run=nasty,
+        outcomes={nasty: 1},
     )
     made = {
         "html": lambda: documents.html([hostile]),

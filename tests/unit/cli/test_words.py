@@ -12,8 +12,8 @@ from valerix_cli.clients import order_input as baskets
 from valerix_cli.clients.http import decode
 from valerix_cli.clients.wire import Items
 from valerix_cli.config import parse_config
-from valerix_cli.drills import reading
-from valerix_cli.drills.shelf import Shelf
+from valerix_cli.drills import parser
+from valerix_cli.drills.receipt_store import ReceiptStore
 from valerix_cli.errors import CliError
 from valerix_cli.journal import JournalReader
 from valerix_cli.local.state import SECRETS_FILE, read_secrets
@@ -86,7 +86,7 @@ def secrets(content: bytes, directory: Path) -> None:
 
 def a_receipt(content: bytes, directory: Path) -> None:
     (directory / "receipt.json").write_bytes(content)
-    Shelf(directory).find(str(directory / "receipt.json"))
+    ReceiptStore(directory).find(str(directory / "receipt.json"))
 
 
 def a_journal(content: bytes, directory: Path) -> None:
@@ -105,7 +105,7 @@ def a_basket(content: bytes, _: Path) -> None:
 
 def a_drill(content: bytes, directory: Path) -> None:
     (directory / "drill.yaml").write_bytes(content)
-    reading.find(str(directory / "drill.yaml"))
+    parser.find(str(directory / "drill.yaml"))
 
 
 READERS: list[tuple[Callable[[bytes, Path], None], tuple[bytes, ...]]] = [

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from valerix_cli.drills.faults import Faults
-from valerix_cli.drills.reading import parse
+from valerix_cli.drills.faults import FaultScheduler
+from valerix_cli.drills.parser import parse
 
 DRILL = yaml.safe_dump(
     {
@@ -22,26 +22,26 @@ DRILL = yaml.safe_dump(
 
 
 class Processes:
-    """One worker, which runs; what was killed is counted."""
+    """A fault target with one running worker that counts kills."""
 
     def __init__(self) -> None:
         self.killed = 0
 
-    def of(self, _: str) -> Sequence[Any]:
+    def find(self, _: str) -> Sequence[Any]:
         return [SimpleNamespace(name="worker-1", pid=1)]
 
     def kill(self, *_: Any) -> None:
         self.killed += 1
 
-    def until_back(self, _: Any) -> None:
+    def wait_until_back(self, _: Any) -> None:
         return None
 
-    def all_run(self) -> bool:
+    def all_running(self) -> bool:
         return True
 
 
 class Inventory:
-    """No gremlin is live."""
+    """An inventory client without live gremlins."""
 
     def calm(self) -> None:
         return None
@@ -56,19 +56,21 @@ def processes() -> Processes:
 
 
 @pytest.fixture
-def faults(processes: Processes) -> Faults:
+def faults(processes: Processes) -> FaultScheduler:
     drill = parse(DRILL, "drill.yaml")
-    return Faults(drill, cast("Any", Inventory()), cast("Any", processes), clock=lambda: 0.0, tell=lambda _: None)
+    return FaultScheduler(
+        drill, cast("Any", Inventory()), cast("Any", processes), clock=lambda: 0.0, log=lambda _: None
+    )
 
 
-def test_a_fault_strikes_and_is_waited_for(faults: Faults, processes: Processes) -> None:
+def test_a_fault_is_injected_and_awaited(faults: FaultScheduler, processes: Processes) -> None:
     faults.step()
     faults.wait()
     assert (processes.killed, faults.roll_back()) == (1, [])
 
 
-def test_a_signal_just_before_a_fault_is_started_leaves_a_roll_back_that_ends(
-    faults: Faults, processes: Processes, monkeypatch: pytest.MonkeyPatch
+def test_a_roll_back_after_a_signal_during_the_start_of_a_fault_returns(
+    faults: FaultScheduler, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: threading.Thread) -> None:
         raise KeyboardInterrupt
@@ -80,8 +82,8 @@ def test_a_signal_just_before_a_fault_is_started_leaves_a_roll_back_that_ends(
     assert (faults.roll_back(), processes.killed) == ([], 0)
 
 
-def test_a_fault_whose_thread_starts_after_the_roll_back_does_nothing(
-    faults: Faults, processes: Processes, monkeypatch: pytest.MonkeyPatch
+def test_a_fault_whose_thread_starts_after_the_roll_back_injects_nothing(
+    faults: FaultScheduler, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late: list[threading.Thread] = []
 

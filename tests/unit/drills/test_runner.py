@@ -1,4 +1,4 @@
-"""Runs without a platform: what each ends with, by what was seen and what was not."""
+"""The outcome of simulated runs, by their measurements and by what could not be measured."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.unit.drills.simulation import WELL, World, run
-from valerix_cli.drills import reading
+from valerix_cli.drills import parser
 from valerix_cli.drills.receipt import Check, Receipt
 
 
@@ -15,7 +15,7 @@ from valerix_cli.drills.receipt import Check, Receipt
     [
         (WELL, "passed"),
         (World(is_sent=False), "inconclusive"),
-        (World(said="timeout"), "inconclusive"),
+        (World(outcome="timeout"), "inconclusive"),
         (World(hits=0), "inconclusive"),
         (World(breaker=None), "inconclusive"),
         (World(breaker="no replica"), "inconclusive"),
@@ -27,15 +27,15 @@ from valerix_cli.drills.receipt import Check, Receipt
         (World(audit="unreachable"), "inconclusive"),
         (World(audit="not-checked"), "inconclusive"),
         (World(left_on=("a gremlin may be live",)), "not-rolled-back"),
-        (World(breaks_off=2.0), "inconclusive"),
-        (World(gremlins_tell=False), "inconclusive"),
-        (World(is_watched=False), "inconclusive"),
+        (World(load_fails_at=2.0), "inconclusive"),
+        (World(gremlins_readable=False), "inconclusive"),
+        (World(is_monitored=False), "inconclusive"),
         (World(lost_after=0.0), "inconclusive"),
         (World(lost_after=4.0), "inconclusive"),
-        (World(blind_after=1.0), "inconclusive"),
+        (World(unreadable_after=1.0), "inconclusive"),
     ],
 )
-def test_a_run_is_green_only_where_all_was_seen_and_held(world: World, outcome: str) -> None:
+def test_a_run_passes_only_if_everything_was_measured_and_held(world: World, outcome: str) -> None:
     assert small(world).outcome == outcome
 
 
@@ -48,14 +48,14 @@ def small(world: World, **changes: Any) -> Receipt:
         "recover": {"within": "8s", "require": ["p95 < 300ms"]},
         "abort": ["dead > 100 for 2s"],
     }
-    return run(reading.parse(yaml.safe_dump(drill | changes), "drill.yaml"), world)
+    return run(parser.parse(yaml.safe_dump(drill | changes), "drill.yaml"), world)
 
 
 def checks(found: Receipt) -> dict[tuple[str, str], Check]:
     return {(check.phase, check.require): check for check in found.checks}
 
 
-def test_each_run_says_what_its_load_its_platform_and_its_audit_came_to() -> None:
+def test_a_run_checks_its_load_its_lease_and_its_audit() -> None:
     assert checks(small(WELL))["faults", "orders are answered"].verdict == "held"
     assert checks(small(WELL))["faults", "no faults but its own"].verdict == "held"
     audited = checks(small(World(audit="unreachable")))["audit", "the audit"]
@@ -71,19 +71,19 @@ def test_each_run_says_what_its_load_its_platform_and_its_audit_came_to() -> Non
         (WELL, "held"),
         (World(breaker="open"), "missed"),
         (World(held_back=True), "missed"),
-        (World(blind_after=1.0), "not-measured"),
+        (World(unreadable_after=1.0), "not-measured"),
     ],
 )
-def test_a_breaker_is_closed_where_each_says_so_and_no_worker_is_held_back(world: World, verdict: str) -> None:
+def test_a_breaker_is_closed_if_all_replicas_are_and_no_worker_is_held_back(world: World, verdict: str) -> None:
     assert checks(small(world, expect=["breaker closed"]))["faults", "breaker closed"].verdict == verdict
 
 
-def test_a_breaker_that_nobody_could_ask_since_the_first_fault_did_not_stay_closed_for_all_that_is_known() -> None:
-    told = checks(small(World(blind_after=1.0)))["faults", "breaker stayed closed"]
+def test_a_breaker_that_could_not_be_read_since_the_first_fault_is_not_measured() -> None:
+    told = checks(small(World(unreadable_after=1.0)))["faults", "breaker stayed closed"]
     assert (told.verdict, told.why) == ("not-measured", "the breaker state could not be read")
 
 
-def test_what_a_run_is_given_up_for_is_looked_at_over_the_time_that_it_has_to_last() -> None:
+def test_an_abort_condition_is_evaluated_over_its_period() -> None:
     assert small(WELL, abort=["orders < 50 for 2s"]).outcome == "passed"
     blind = checks(small(World(backlog=None), abort=["backlog > 5"]))
     assert blind["faults", "never backlog > 5"].verdict == "not-measured"
@@ -91,16 +91,16 @@ def test_what_a_run_is_given_up_for_is_looked_at_over_the_time_that_it_has_to_la
     assert late["faults", "orders are answered"].verdict == "held", "the fault had begun"
 
 
-def test_an_invariant_that_a_file_names_and_the_audit_leaves_out_is_inconclusive() -> None:
+def test_a_required_invariant_that_the_audit_omits_is_inconclusive() -> None:
     assert small(World(audit="left-out")).outcome == "passed"
     assert small(World(audit="left-out"), invariants=["cache-agrees"]).outcome == "inconclusive"
 
 
-def test_without_faults_a_breaker_that_was_open_did_not_stay_closed() -> None:
+def test_an_open_breaker_did_not_stay_closed_in_a_drill_without_faults() -> None:
     assert small(World(breaker="open"), faults=[], expect=["breaker stayed closed"]).outcome == "missed"
 
 
-def test_nothing_is_broken_without_a_steady_state_which_all_of_its_requirements_make() -> None:
+def test_no_fault_is_injected_unless_every_steady_requirement_holds() -> None:
     well = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders >= 30"]})
     assert well.outcome == "passed"
     assert {figures.phase for figures in well.figures} == {"steady", "faults", "recover"}
@@ -113,18 +113,18 @@ def test_nothing_is_broken_without_a_steady_state_which_all_of_its_requirements_
     assert ("faults", "orders are answered") not in verdicts
 
 
-def test_expectations_are_held_against_what_was_due_from_the_first_fault_to_the_end_of_the_load() -> None:
+def test_expectations_are_evaluated_from_the_first_fault_to_the_end_of_the_load() -> None:
     found = small(WELL, expect=["orders == 120", "throughput > 25/s"], faults=[{"at": "2s", "flush": "redis"}])
     assert found.outcome == "passed", found.why
     assert [one.seconds for one in found.figures if one.phase == "faults"] == [4.0]
 
 
-def test_a_breaker_opens_so_long_after_the_first_fault() -> None:
+def test_the_opening_of_a_breaker_counts_from_the_first_fault() -> None:
     assert small(World(breaker="open"), expect=["breaker opened within 1s"]).opened_after == pytest.approx(0, abs=0.3)
     assert small(World(breaker="open"), faults=[], expect=["breaker opened"]).opened_after is None
 
 
-def test_a_run_that_is_given_up_names_what_it_did_not_come_to() -> None:
+def test_an_aborted_run_lists_the_requirements_it_did_not_reach() -> None:
     found = small(WELL, abort=["backlog == 0 for 2s"])
     verdicts = {(check.phase, check.require): check.verdict for check in found.checks}
     assert (found.outcome, found.why[0]) == ("missed", "abort: backlog == 0 for 2s")

@@ -1,4 +1,4 @@
-"""Figures of a drill file: its JSON Schema takes a text exactly if the file reader does."""
+"""Units of a drill file: the JSON Schema accepts exactly the texts that the parser accepts."""
 
 import re
 
@@ -29,7 +29,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_schema_takes_what_the_reader_takes(unit: type[Seconds | Share | PerSecond], text: str) -> None:
+def test_the_schema_accepts_what_the_parser_accepts(unit: type[Seconds | Share | PerSecond], text: str) -> None:
     try:
         unit.parse(text)
     except ValueError:

@@ -1,13 +1,13 @@
-"""What a run comes to: the gravest of its checks, in the order that the exit codes have."""
+"""The outcome of a run is that of its worst check, in the order of the exit codes."""
 
 import msgspec
 import pytest
 
 from tests.unit.drills.samples import HELD, receipt
 from valerix_cli.drills import verdict
-from valerix_cli.drills.comparing import compare
-from valerix_cli.drills.receipt import Check, Figures, Hit, Receipt
-from valerix_cli.drills.watching import Sighting
+from valerix_cli.drills.compare import compare
+from valerix_cli.drills.monitor import Sample
+from valerix_cli.drills.receipt import Check, Hit, PhaseMetrics, Receipt
 from valerix_cli.errors import ExitCode
 
 LIVE = Check("roll-back", "all faults are off", "missed", "gremlins may be live")
@@ -36,67 +36,67 @@ UNSTEADY = Check("steady", "p95 < 300ms", "missed", "p95 was 400 ms")
         ([UNCLEAR, BROKEN, LIVE, MISSED], 13),
     ],
 )
-def test_the_gravest_check_decides(checks: list[Check], code: int) -> None:
-    found = verdict.concluded(receipt(*checks), None, None)
+def test_the_worst_check_decides_the_outcome(checks: list[Check], code: int) -> None:
+    found = verdict.conclude(receipt(*checks), None, None)
     assert found.exit_code == code
     assert len(found.why) == sum(check.verdict != "held" for check in checks)
 
 
-def test_why_begins_with_what_a_run_was_given_up_for() -> None:
-    given_up = verdict.concluded(receipt(HELD, UNSTEADY), None, "the platform is not in a steady state")
+def test_the_reason_for_an_early_end_comes_first() -> None:
+    given_up = verdict.conclude(receipt(HELD, UNSTEADY), None, "the platform is not in a steady state")
     assert given_up.why == ["the platform is not in a steady state", "steady: p95 < 300ms: p95 was 400 ms"]
 
 
-def test_a_receipt_that_is_concluded_again_keeps_its_checks_its_end_and_its_reasons() -> None:
+def test_a_receipt_with_another_check_keeps_its_checks_outcome_and_reasons() -> None:
     found = compare(receipt(), receipt(recovered_after=None))
-    interrupted = verdict.concluded(receipt(HELD, UNCLEAR), ExitCode.TERMINATED, None)
-    again = verdict.with_baseline(interrupted, found)
+    interrupted = verdict.conclude(receipt(HELD, UNCLEAR), ExitCode.TERMINATED, None)
+    again = verdict.add_comparison(interrupted, found)
     assert (again.outcome, again.exit_code, again.checks[:2]) == ("interrupted", 143, [HELD, UNCLEAR])
-    given_up = verdict.concluded(receipt(HELD), None, "the platform is not in a steady state")
+    given_up = verdict.conclude(receipt(HELD), None, "the platform is not in a steady state")
     nothing = compare(receipt(figures=[], opened_after=None, recovered_after=None), receipt())
-    assert verdict.with_baseline(given_up, nothing).why == [
+    assert verdict.add_comparison(given_up, nothing).why == [
         "the platform is not in a steady state",
         f"baseline: not worse than {receipt().run}: no figure was measured in both runs; not compared: {NAMES}",
     ]
-    worse = verdict.with_baseline(given_up, found)
+    worse = verdict.add_comparison(given_up, found)
     assert (worse.exit_code, worse.why[-1].rpartition(": ")[2]) == (14, "recovered after by more than 25%")
-    assert verdict.with_baseline(receipt(), compare(receipt(), receipt())).checks[-1].why == "within 25%"
+    assert verdict.add_comparison(receipt(), compare(receipt(), receipt())).checks[-1].why == "within 25%"
 
 
-def test_how_it_goes_is_said_in_a_line() -> None:
-    seen = Sighting(1.0, {"order-1": "open"}, None, 7, 1.0, 0, None)
+def test_progress_is_one_line() -> None:
+    seen = Sample(1.0, {"order-1": "open"}, None, 7, 1.0, 0, None)
     measured = {"throughput": 50.0, "p50": 0.02, "p95": None, "error_rate": 0.0}
-    assert verdict.in_short(measured, seen) == (
+    assert verdict.progress_line(measured, seen) == (
         "throughput 50.0/s, p50 20.0 ms, error_rate 0.00%, breaker open, backlog 7"
     )
     blind = msgspec.structs.replace(seen, breakers=None, backlog=None)
-    assert verdict.in_short(dict.fromkeys(measured), blind) == "breaker not known, backlog not known"
-    assert verdict.in_short(dict.fromkeys(measured), None) == ""
+    assert verdict.progress_line(dict.fromkeys(measured), blind) == "breaker not known, backlog not known"
+    assert verdict.progress_line(dict.fromkeys(measured), None) == ""
 
 
-def test_zero_injected_is_never_green() -> None:
-    assert verdict.concluded(receipt(HELD, UNCLEAR), None, None).outcome == "inconclusive"
+def test_a_run_without_hits_never_passes() -> None:
+    assert verdict.conclude(receipt(HELD, UNCLEAR), None, None).outcome == "inconclusive"
 
 
-def test_whoever_interrupts_gets_130_once_all_is_rolled_back_and_13_before() -> None:
-    interrupted = verdict.concluded(receipt(HELD), ExitCode.INTERRUPTED, None)
+def test_an_interruption_exits_with_130_if_rolled_back_and_13_if_not() -> None:
+    interrupted = verdict.conclude(receipt(HELD), ExitCode.INTERRUPTED, None)
     assert (interrupted.outcome, interrupted.exit_code) == ("interrupted", 130)
-    assert verdict.concluded(receipt(LIVE), ExitCode.INTERRUPTED, None).exit_code == 13
+    assert verdict.conclude(receipt(LIVE), ExitCode.INTERRUPTED, None).exit_code == 13
 
 
-def test_a_run_that_was_given_up_is_inconclusive_and_one_that_was_aborted_missed() -> None:
-    given_up = verdict.concluded(receipt(HELD), None, "the platform is not in a steady state")
+def test_an_early_end_is_inconclusive_and_an_abort_condition_missed() -> None:
+    given_up = verdict.conclude(receipt(HELD), None, "the platform is not in a steady state")
     assert (given_up.outcome, given_up.why) == ("inconclusive", ["the platform is not in a steady state"])
     aborted = Check("faults", "never error_rate > 60% for 5s", "missed", "it was so")
-    assert verdict.concluded(receipt(HELD, aborted), None, "abort: error_rate > 60% for 5s").exit_code == 10
+    assert verdict.conclude(receipt(HELD, aborted), None, "abort: error_rate > 60% for 5s").exit_code == 10
 
 
-def test_a_figure_that_is_worse_than_the_baseline_by_more_than_the_tolerance_ends_with_14() -> None:
-    slower = [Figures(phase="faults", seconds=27.0, measured={"p50": 0.01, "p95": 4.0, "throughput": 49.0})]
+def test_a_metric_worse_than_the_baseline_exits_with_14() -> None:
+    slower = [PhaseMetrics(phase="faults", seconds=27.0, measured={"p50": 0.01, "p95": 4.0, "throughput": 49.0})]
     found = compare(receipt(), receipt(figures=slower), 0.25)
     assert [one.metric for one in found.differences if one.worse] == ["faults p95"]
-    assert verdict.with_baseline(receipt(figures=slower), found).exit_code == 14
-    assert verdict.with_baseline(receipt(), compare(receipt(), receipt(), 0.0)).exit_code == 0
+    assert verdict.add_comparison(receipt(figures=slower), found).exit_code == 14
+    assert verdict.add_comparison(receipt(), compare(receipt(), receipt(), 0.0)).exit_code == 0
     assert [one.worse for one in compare(receipt(figures=slower), receipt(), 0.25).differences] == [False] * 5
 
 
@@ -105,56 +105,56 @@ def test_a_run_that_never_recovered_is_worse_than_one_that_did() -> None:
     assert [one.metric for one in found.differences if one.worse] == ["recovered after"]
 
 
-def test_a_comparison_without_a_common_figure_says_nothing_and_a_lost_figure_is_named() -> None:
+def test_a_comparison_without_a_common_metric_is_inconclusive() -> None:
     nothing = receipt(figures=[], opened_after=None, recovered_after=None)
     found = compare(receipt(), nothing)
     assert {one.verdict for one in found.differences} == {"not compared", "WORSE"}, "it did not recover"
-    assert verdict.with_baseline(nothing, found).exit_code == 14
+    assert verdict.add_comparison(nothing, found).exit_code == 14
     neither = compare(nothing, receipt())
-    assert not neither.says_anything
-    assert verdict.with_baseline(receipt(), neither).exit_code == 12
+    assert not neither.has_common_metric
+    assert verdict.add_comparison(receipt(), neither).exit_code == 12
     lost = compare(receipt(), receipt(figures=[], opened_after=None))
-    assert verdict.with_baseline(receipt(), lost).checks[-1].why == (
+    assert verdict.add_comparison(receipt(), lost).checks[-1].why == (
         "within 25%; not compared: faults p50, faults p95, faults throughput, breaker opened after"
     )
 
 
-def test_a_replay_that_hit_nothing_again_shows_nothing_and_one_without_gremlins_has_nothing_to_hit() -> None:
+def test_a_replay_without_hits_is_inconclusive_and_without_gremlins_unchanged() -> None:
     empty = receipt(hits=[])
-    assert verdict.held_against(empty, empty).exit_code == 12
+    assert verdict.compare_hits(empty, empty).exit_code == 12
     struck = receipt(hits=[], injections=empty.injections[1:])
-    assert verdict.held_against(struck, struck) == struck
-    assert verdict.held_against(empty, struck).exit_code == verdict.held_against(struck, empty).exit_code == 12
+    assert verdict.compare_hits(struck, struck) == struck
+    assert verdict.compare_hits(empty, struck).exit_code == verdict.compare_hits(struck, empty).exit_code == 12
 
 
-def test_a_replay_has_to_hit_what_was_hit_and_nothing_else() -> None:
+def test_a_replay_has_to_hit_exactly_the_same_attempts() -> None:
     before = receipt()
-    again = verdict.held_against(before, before)
+    again = verdict.compare_hits(before, before)
     assert (again.exit_code, again.checks[-1].why) == (0, "2 attempts again")
-    fewer = verdict.held_against(receipt(hits=before.hits[:1]), before)
+    fewer = verdict.compare_hits(receipt(hits=before.hits[:1]), before)
     assert (fewer.exit_code, fewer.checks[-1].why) == (10, "1 attempts again, 1 not, 0 others")
-    more = verdict.held_against(before, receipt(hits=before.hits[:1]))
+    more = verdict.compare_hits(before, receipt(hits=before.hits[:1]))
     assert (more.exit_code, more.checks[-1].why) == (10, "1 attempts again, 0 not, 1 others")
-    assert verdict.held_against(before, receipt(hits_complete=False)).exit_code == 12
+    assert verdict.compare_hits(before, receipt(hits_complete=False)).exit_code == 12
     other = receipt(hits=[*before.hits[:1], Hit("88bb", 1, "crash")])
-    missed = verdict.held_against(other, before)
+    missed = verdict.compare_hits(other, before)
     assert missed.exit_code == 10
     assert missed.checks[-1].why == "1 attempts again, 1 not, 1 others"
-    assert verdict.held_against(receipt(hits_complete=False), before).exit_code == 12
+    assert verdict.compare_hits(receipt(hits_complete=False), before).exit_code == 12
 
 
-def test_of_several_runs_the_gravest_counts() -> None:
-    runs = [verdict.concluded(receipt(check), None, None) for check in (HELD, UNCLEAR, BROKEN, MISSED)]
-    assert verdict.gravest(runs).exit_code == 11
+def test_the_worst_of_several_runs_counts() -> None:
+    runs = [verdict.conclude(receipt(check), None, None) for check in (HELD, UNCLEAR, BROKEN, MISSED)]
+    assert verdict.worst(runs).exit_code == 11
     stopped = msgspec.structs.replace(receipt(), outcome="interrupted", exit_code=130)
-    assert verdict.gravest([*runs, stopped]).exit_code == 130
+    assert verdict.worst([*runs, stopped]).exit_code == 130
 
 
 def measured(name: str, value: float | None) -> Receipt:
-    """A run of which one figure is known."""
+    """Return a receipt with one known metric."""
     if name in ("opened", "recovered"):
         return receipt(figures=[], **{"opened_after": None, "recovered_after": None} | {f"{name}_after": value})
-    phase = [Figures(phase="faults", seconds=9.0, measured={name: value})]
+    phase = [PhaseMetrics(phase="faults", seconds=9.0, measured={name: value})]
     return receipt(figures=phase, opened_after=None, recovered_after=None)
 
 
@@ -184,7 +184,7 @@ def measured(name: str, value: float | None) -> Receipt:
         ("p95", None, 1.0, "not compared"),
     ],
 )
-def test_a_figure_is_worse_beyond_the_tolerance_and_what_never_matters(
+def test_a_metric_is_worse_beyond_the_tolerance_and_the_negligible_change(
     name: str, before: float | None, now: float | None, said: str
 ) -> None:
     found = compare(measured(name, before), measured(name, now), 0.25)
@@ -192,11 +192,11 @@ def test_a_figure_is_worse_beyond_the_tolerance_and_what_never_matters(
     assert one.verdict == said
     assert one.is_missing is (said == "not compared")
     assert one.worse is (said == "WORSE")
-    assert found.says_anything is (before is not None and now is not None)
+    assert found.has_common_metric is (before is not None and now is not None)
     assert one.change == (None if not before or now is None else pytest.approx(now / before - 1))
 
 
-def test_only_figures_that_matter_are_compared() -> None:
+def test_only_selected_metrics_are_compared() -> None:
     found = compare(measured("orders", 9.0), measured("orders", 1.0))
     assert {one.metric for one in found.differences} == {"breaker opened after", "recovered after"}
     nobody = compare(measured("p95", None), measured("p95", None))

@@ -1,9 +1,9 @@
-"""What a drill can do to a cluster, and what only to this machine."""
+"""Faults that a cluster supports, and faults that need the machine of the processes."""
 
 import pytest
 
 from valerix_cli.drills.model import Fault
-from valerix_cli.drills.pods import cannot_be_struck
+from valerix_cli.drills.targets.kubernetes import unsupported_reason
 from valerix_cli.drills.units import Seconds
 
 
@@ -16,8 +16,8 @@ from valerix_cli.drills.units import Seconds
         Fault(at=Seconds(1), gremlin="crash"),
     ],
 )
-def test_pods_can_be_killed_and_rolled_out_anew(fault: Fault) -> None:
-    assert cannot_be_struck(fault) is None
+def test_pods_can_be_killed_and_restarted(fault: Fault) -> None:
+    assert unsupported_reason(fault) is None
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ def test_pods_can_be_killed_and_rolled_out_anew(fault: Fault) -> None:
         (Fault(at=Seconds(1), kill="order-1"), "there is no order-1"),
     ],
 )
-def test_what_only_a_machine_can_do_is_told(fault: Fault, why: str) -> None:
-    assert why in (cannot_be_struck(fault) or "")
+def test_faults_that_need_the_machine_are_unsupported_in_a_cluster(fault: Fault, why: str) -> None:
+    assert why in (unsupported_reason(fault) or "")

@@ -1,4 +1,4 @@
-"""Whatever drill file is valid: each of its requirements is held against what was seen, or the run is not green."""
+"""Every requirement of a valid drill is evaluated: a run passes only if all were measured and hold."""
 
 import operator
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.drills.simulation import RULES, World, run
-from valerix_cli.drills import reading
+from valerix_cli.drills import parser
 from valerix_cli.drills.model import Drill, Fault, Load, Platform, Recover, Retry, Steady
 from valerix_cli.drills.receipt import Check
 from valerix_cli.drills.requirements import METRICS, Requirement
@@ -52,12 +52,12 @@ def on_metric(metric: str) -> st.SearchStrategy[str]:
 ON_BREAKER = ["breaker opened", "breaker opened within 10s", "breaker closed", "breaker stayed closed"]
 ON_METRIC = st.sampled_from([*METRICS]).flatmap(on_metric)
 REQUIREMENT = ON_METRIC | st.sampled_from(ON_BREAKER)
-TO_GIVE_UP = st.tuples(ON_METRIC, st.just(" for 2s")).map("".join) | REQUIREMENT
+ABORT = st.tuples(ON_METRIC, st.just(" for 2s")).map("".join) | REQUIREMENT
 NAMES = [rule.name for rule in RULES]
 
 
 def document(kind: type[Any], **fields: tuple[bool, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Of a struct, with each of its fields, which are either always there (true) or now and then."""
+    """Generate documents of a struct; each field is given as (is always present, strategy)."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     assert {name.rstrip("_") for name in fields} == known, f"{kind.__name__} has other fields"
     there = {name.rstrip("_"): each for name, (always, each) in fields.items() if always}
@@ -114,7 +114,7 @@ DRILLS = document(
     Drill,
     name=(True, st.just("any")),
     load=(True, LOADS),
-    teaches=(False, st.just("Whatever.")),
+    description=(False, st.just("Whatever.")),
     seed=(False, st.integers(0, 9)),
     platform=(
         False,
@@ -141,18 +141,18 @@ DRILLS = document(
     ),
     drain=(False, st.just("3s")),
     invariants=(False, st.just("all") | st.lists(st.sampled_from(NAMES), min_size=1, max_size=3)),
-    abort=(False, st.lists(TO_GIVE_UP, min_size=1, max_size=2)),
+    abort=(False, st.lists(ABORT, min_size=1, max_size=2)),
 )
 
 
 def mostly(good: Any, *others: Any) -> st.SearchStrategy[Any]:
-    """A world is seldom green where each of its many parts is bad every other time."""
+    """Prefer the good value, so that some worlds have no failure at all."""
     return st.sampled_from([good] * 2 * len(others) + [*others])
 
 
 WORLDS = st.builds(
     World,
-    said=mostly("confirmed", "queued", "insufficient-stock", "timeout", "internal-error"),
+    outcome=mostly("confirmed", "queued", "insufficient-stock", "timeout", "internal-error"),
     latency=mostly(0.02, 1.5),
     is_sent=mostly(*(True, False)),
     breaker=mostly("closed", "open", "no replica", None),
@@ -160,22 +160,22 @@ WORLDS = st.builds(
     hits=mostly(3, 0),
     audit=mostly("clean", "violated", "unsettled", "unreachable", "left-out", "not-checked"),
     left_on=mostly((), ("a gremlin may be live",)),
-    breaks_off=mostly(None, 1.0),
-    gremlins_tell=mostly(*(True, False)),
+    load_fails_at=mostly(None, 1.0),
+    gremlins_readable=mostly(*(True, False)),
 )
 
 
 def valid(text: dict[str, Any]) -> Drill:
-    """The drill of a file, if it is one."""
+    """Parse a drill; invalid ones are discarded."""
     try:
-        return reading.parse(yaml.safe_dump(text), "drill.yaml")
+        return parser.parse(yaml.safe_dump(text), "drill.yaml")
     except BadUsageError:
         assume(False)  # noqa: FBT003 - how Hypothesis spells it
         raise
 
 
 def required(drill: Drill) -> set[tuple[str, str]]:
-    """Each requirement of a drill, as the receipt is to name it."""
+    """Return the phase and text of each requirement, as in the receipt."""
     steady = drill.steady.require if drill.steady else []
     recover = drill.recover.require if drill.recover else []
     return {
@@ -202,7 +202,7 @@ def test_each_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[
 
 @A_HUNDRED
 @given(DRILLS, WORLDS)
-def test_a_check_holds_only_where_it_is_so_and_was_seen(text: dict[str, Any], world: World) -> None:
+def test_a_check_is_held_only_if_its_requirement_is_true_and_was_measured(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
     found = run(drill, world)
     wanted = {one.text: one for part in (drill.expect, drill.steady, drill.recover) for one in requirements(part)}
@@ -218,7 +218,7 @@ def requirements(part: Any) -> list[Requirement]:
 
 @A_HUNDRED
 @given(DRILLS)
-def test_where_all_is_seen_no_requirement_is_left_undecided_but_for_want_of_orders(text: dict[str, Any]) -> None:
+def test_every_requirement_is_decided_if_everything_can_be_measured(text: dict[str, Any]) -> None:
     drill = valid(text)
     found = run(drill)
     assume(not found.why or "steady state" not in found.why[0])
@@ -229,12 +229,12 @@ def test_where_all_is_seen_no_requirement_is_left_undecided_but_for_want_of_orde
 
 
 def has_few_orders(drill: Drill) -> bool:
-    """Whether a stretch of five seconds, or what is left after a fault, may be without any."""
+    """Return True if five seconds, or the time after a fault, may have no order."""
     return drill.load.rate is not None and drill.load.rate < 1
 
 
 def is_well(drill: Drill, world: World) -> bool:
-    """Whether a world has nothing that a green run must not have."""
+    """Return True if nothing in the world prevents a run from passing."""
     wrong = {
         "violated": "no-oversell",
         "unsettled": "settled",
@@ -244,24 +244,24 @@ def is_well(drill: Drill, world: World) -> bool:
     named = NAMES if drill.invariants == "all" else drill.invariants
     return (
         world.is_sent
-        and world.said in ACCEPTED | REFUSED
+        and world.outcome in ACCEPTED | REFUSED
         and (world.hits > 0 or not drill.faults)
         and world.backlog == 0
         and not world.left_on
-        and world.breaks_off is None
-        and world.gremlins_tell
+        and world.load_fails_at is None
+        and world.gremlins_readable
         and world.audit != "unreachable"
         and wrong.get(world.audit) not in named
     )
 
 
 def is_so(requirement: Requirement, check: Check, drill: Drill, world: World) -> bool | None:
-    """Whether a requirement is fulfilled in a world that never changes; None where that depends on more."""
+    """Return True if the requirement is fulfilled in this constant world; None if that depends on timing."""
     if requirement.gate is None:
         assert world.breaker in ("closed", "open"), "the breaker state could not be read"
         return (requirement.breaker == "opened") is (world.breaker == "open")
     gate = requirement.gate
-    is_good = world.said in ACCEPTED | REFUSED
+    is_good = world.outcome in ACCEPTED | REFUSED
     if not is_good and check.verdict == "held" and gate.metric != "error_rate":
         assert gate.comparison not in FLATTERED.get(gate.kind, ()), "not one order was taken"
     value = values(drill, world, check).get(gate.metric)
@@ -269,17 +269,17 @@ def is_so(requirement: Requirement, check: Check, drill: Drill, world: World) ->
 
 
 def values(drill: Drill, world: World, check: Check) -> dict[str, float]:
-    """What each metric is; none for those that depend on when one looks."""
+    """Return the values of the metrics that do not depend on timing."""
     times = ("p50", "p90", "p95", "p99", "p999", "mean", "max")
     known = dict.fromkeys(times, world.latency) | {
-        "error_rate": float(world.said not in ACCEPTED | REFUSED),
-        "refused_rate": float(world.said in REFUSED),
-        "queued_rate": float(world.said == "queued"),
+        "error_rate": float(world.outcome not in ACCEPTED | REFUSED),
+        "refused_rate": float(world.outcome in REFUSED),
+        "queued_rate": float(world.outcome == "queued"),
     }
     if world.backlog is not None:
         known |= {"backlog": world.backlog, "backlog_age": world.backlog, "dead": world.backlog}
     if check.phase == "steady" or not drill.faults:
         known["injected"] = 0
-    if world.said != "confirmed":
+    if world.outcome != "confirmed":
         known["confirmed"] = 0
     return known

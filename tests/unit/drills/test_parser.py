@@ -1,4 +1,4 @@
-"""Drill files: what is well written is read, what is not is an error with its line and the nearest name."""
+"""Drill files: valid ones are parsed, and every mistake is reported with its line and the nearest name."""
 
 import re
 from fractions import Fraction
@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from valerix_cli.drills import model, reading
+from valerix_cli.drills import model, parser
 from valerix_cli.errors import BadUsageError
 
 GOOD = """\
@@ -44,7 +44,7 @@ SLIPS = [
     ("at: 10s", "at: 9s", 6, "falls into the steady window"),
     ("invariants: all", "invariants: [settld]", 10, "perhaps `settled`"),
     ("seed: 42", "seed: -1", 2, "a whole number, at least 0"),
-    ("same_key: true", "same_key: false", 3, "keeps its key"),
+    ("same_key: true", "same_key: false", 3, "keeps the key of its order"),
     ("gremlin: latency", "gremlin: latncy", 6, "perhaps `latency`"),
     ("faults:\n", "faults: [\n", 6, "expected"),
     ("seed: 42", "seed: 42\nseed: 42", 3, "`seed` is there already, in line 2"),
@@ -83,8 +83,8 @@ SLIPS = [
 ]
 
 
-def test_a_drill_is_read_with_its_figures_in_seconds_and_shares() -> None:
-    drill = reading.parse(GOOD, "good.yaml")
+def test_a_drill_is_parsed_with_durations_in_seconds_and_shares() -> None:
+    drill = parser.parse(GOOD, "good.yaml")
     assert (drill.load.rate, drill.load.seconds, drill.load.retry.times) == (50.0, 30.0, 3)
     latency, kill = drill.faults
     assert (latency.kind, latency.target, latency.at, latency.delay, latency.rate, latency.ttl) == (
@@ -101,15 +101,15 @@ def test_a_drill_is_read_with_its_figures_in_seconds_and_shares() -> None:
     assert errors.gate is not None
     assert (errors.gate.metric, errors.gate.limit) == ("error_rate", Fraction(1, 100))
     assert drill.abort[0].lasting == 5
-    assert drill.strikes_processes
+    assert drill.affects_processes
 
 
 @pytest.mark.parametrize(("right", "wrong", "line", "why"), SLIPS, ids=[wrong for _, wrong, _, _ in SLIPS])
-def test_a_slip_is_told_with_its_line_and_what_was_meant(right: str, wrong: str, line: int, why: str) -> None:
+def test_a_mistake_is_reported_with_its_line_and_a_suggestion(right: str, wrong: str, line: int, why: str) -> None:
     text = GOOD.replace(right, wrong, 1)
     assert text != GOOD
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(text, "drill.yaml")
+        parser.parse(text, "drill.yaml")
     assert refused.value.what == "drill.yaml is not a valid drill file."
     assert refused.value.why.startswith(f"line {line}: ")
     assert why in refused.value.why
@@ -132,16 +132,16 @@ def test_a_slip_is_told_with_its_line_and_what_was_meant(right: str, wrong: str,
         ("load: {rate: 10/s, for: 30s}\nabort: [p95 > 1s for 2s]", None),
     ],
 )
-def test_a_figure_needs_orders_and_time_and_just_enough_will_do(rest: str, told: str | None) -> None:
+def test_a_requirement_that_could_never_be_measured_is_refused(rest: str, told: str | None) -> None:
     if told is None:
-        assert reading.parse(f"name: x\n{rest}", "x.yaml").name == "x"
+        assert parser.parse(f"name: x\n{rest}", "x.yaml").name == "x"
         return
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(f"name: x\n{rest}", "x.yaml")
+        parser.parse(f"name: x\n{rest}", "x.yaml")
     assert told in refused.value.why
 
 
-def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line() -> None:
+def test_all_mistakes_of_a_file_are_reported_with_their_lines() -> None:
     slips = [
         slip for slip in SLIPS if slip[0] in {"times: 3", "p95 < 300ms", "delay: 5s", "kill: inventory", "seed: 42"}
     ]
@@ -151,14 +151,14 @@ def test_all_mistakes_of_a_file_are_told_at_once_each_with_its_line() -> None:
         right, wrong, _ = each[0]
         text = text.replace(right, wrong, 1)
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(text, "drill.yaml")
+        parser.parse(text, "drill.yaml")
     assert refused.value.why.startswith("5 mistakes: ")
     for line, each in told.items():
         assert f"line {line}: " in refused.value.why
         assert each[0][2] in refused.value.why
 
 
-def test_the_line_of_a_mistake_is_right_after_others_in_its_list() -> None:
+def test_the_line_of_a_mistake_is_correct_after_others_in_its_list() -> None:
     faults = [
         "{at: 1s}",
         "{at: 2s, kill: order}",
@@ -168,7 +168,7 @@ def test_the_line_of_a_mistake_is_right_after_others_in_its_list() -> None:
     ]
     text = "\n".join(["name: x", "load: {rate: 50/s, for: 30s}", "faults:", *(f"  - {fault}" for fault in faults)])
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(text, "drill.yaml")
+        parser.parse(text, "drill.yaml")
     lines = [int(line) for line in re.findall(r"line ([0-9]+):", refused.value.why)]
     assert lines == [4, 6, 7, 8]
 
@@ -178,18 +178,18 @@ def test_the_line_of_a_mistake_is_right_after_others_in_its_list() -> None:
     [
         ("{at: 1s, gremlin: [crash], delay: 5s}", "line 3: "),
         ("{at: 1s, kill: order, 5: x, ttl: 3s, y: 2}", "unknown field `5`"),
-        ("{at: 1s, gremlin: latency, delay: 2h}", "`delay` is more than nothing and at most 60 s"),
+        ("{at: 1s, gremlin: latency, delay: 2h}", "`delay` is more than 0 s and at most 60 s"),
     ],
 )
-def test_a_fault_of_any_shape_is_told_what_is_wrong_with_it(fault: str, why: str) -> None:
+def test_a_malformed_fault_is_refused_with_its_mistake(fault: str, why: str) -> None:
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(f"name: x\nload: {{rate: 50/s, for: 30s}}\nfaults: [{fault}]", "drill.yaml")
+        parser.parse(f"name: x\nload: {{rate: 50/s, for: 30s}}\nfaults: [{fault}]", "drill.yaml")
     assert why in refused.value.why
 
 
-def test_a_mistake_is_not_told_again_by_what_it_makes_of_its_surroundings() -> None:
+def test_a_mistake_is_reported_once_without_its_consequences() -> None:
     with pytest.raises(BadUsageError) as refused:
-        reading.parse(
+        parser.parse(
             GOOD.replace("gremlin: latency", "gremlim: latency").replace("rate: 50/s", "rate: 50"), "drill.yaml"
         )
     assert refused.value.why.startswith("2 mistakes: ")
@@ -198,25 +198,25 @@ def test_a_mistake_is_not_told_again_by_what_it_makes_of_its_surroundings() -> N
 @pytest.mark.parametrize(
     "text", ["", "[]", "name", "42", "a: b: c", "\t", "name: x\nname: y", "{}", "a: &a [*a]", "? [a]\n: b", "1: 2"]
 )
-def test_what_is_no_drill_at_all_is_refused_and_not_a_bug(text: str) -> None:
+def test_a_file_that_is_not_a_drill_is_refused(text: str) -> None:
     with pytest.raises(BadUsageError, match="is not a valid drill file"):
-        reading.parse(text, "drill.yaml")
+        parser.parse(text, "drill.yaml")
 
 
-def test_every_shipped_drill_is_read_teaches_something_and_is_named_like_its_file() -> None:
-    shipped = [*reading.shipped()]
+def test_every_shipped_drill_is_valid_described_and_named_like_its_file() -> None:
+    shipped = [*parser.shipped()]
     assert {file.origin.removesuffix(".yaml") for file in shipped} == {file.drill.name for file in shipped}
     assert {file.drill.name for file in shipped} == {
         *("slow-inventory", "crashing-inventory", "schrodinger", "seed-chaos", "redis-gone"),
         *("database-restart", "worker-killed", "flash-sale", "zero-downtime"),
     }
-    assert all(len(file.drill.teaches) > 100 and file.drill.expect for file in shipped)
+    assert all(len(file.drill.description) > 100 and file.drill.expect for file in shipped)
 
 
-def test_the_published_schema_takes_every_shipped_drill_and_refuses_what_the_reader_refuses() -> None:
+def test_the_published_schema_agrees_with_the_parser() -> None:
     schema = model.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    for file in reading.shipped():
+    for file in parser.shipped():
         jsonschema.validate(yaml.safe_load(file.text), schema)
     for wrong in ("gremlim: latency", "tmes: 3", "kill: inventori", "delay: fast"):
         right = next(right for right, slip, _, _ in SLIPS if slip == wrong)
@@ -224,9 +224,9 @@ def test_the_published_schema_takes_every_shipped_drill_and_refuses_what_the_rea
             jsonschema.validate(yaml.safe_load(GOOD.replace(right, wrong, 1)), schema)
 
 
-def test_a_drill_that_nobody_knows_is_told_with_the_nearest_name() -> None:
+def test_an_unknown_drill_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BadUsageError, match="Unknown drill `flash-sail`") as refused:
-        reading.find("flash-sail")
+        parser.find("flash-sail")
     assert refused.value.hint == "valerix drill show flash-sale"
     with pytest.raises(BadUsageError, match="no such file"):
-        reading.find("nowhere/drill.yaml")
+        parser.find("nowhere/drill.yaml")

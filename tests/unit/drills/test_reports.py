@@ -1,4 +1,4 @@
-"""Receipts as documents: what a pipeline reads, what a reviewer reads, what anybody may open."""
+"""Receipts as JUnit XML, Markdown and HTML; foreign text is escaped."""
 
 import re
 from html.parser import HTMLParser
@@ -12,14 +12,14 @@ from markdown_it import MarkdownIt
 from tests.unit.drills.samples import HELD, receipt
 from valerix_cli import reports as documents
 from valerix_cli.drills.receipt import Check
-from valerix_cli.drills.verdict import concluded
+from valerix_cli.drills.verdict import conclude
 
 NASTY = Check("audit", "no-oversell", "violated", "1 of 12: <script>alert(1)</script> | \x1b[31m & \ud800 \x00")
-BAD = concluded(receipt(HELD, NASTY, Check("faults", "fired", "not-measured", "injected 0 of 9")), None, None)
+BAD = conclude(receipt(HELD, NASTY, Check("faults", "fired", "not-measured", "injected 0 of 9")), None, None)
 
 
 class Strict(HTMLParser):
-    """Notes what is opened and never closed, and everything that might be fetched."""
+    """Records unclosed elements and every reference that a browser would fetch."""
 
     VOID: ClassVar = {"meta", "br", "hr", "rect", "path"}
 
@@ -40,7 +40,7 @@ class Strict(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_a_case_per_check_says_why_and_a_broken_invariant_is_named_in_red() -> None:
+def test_junit_has_a_case_per_check_and_reports_a_broken_invariant() -> None:
     root = ET.fromstring(documents.junit([receipt(), BAD]))  # noqa: S314 - our own
     good, bad = root.findall("testsuite")
     assert (good.get("tests"), good.get("failures"), good.get("errors")) == ("2", "0", "0")
@@ -50,7 +50,7 @@ def test_a_case_per_check_says_why_and_a_broken_invariant_is_named_in_red() -> N
     assert good.find(".//property[@name='again']").get("value") == "valerix drill run slow-inventory --seed 42"  # type: ignore[union-attr]  # else the test fails as it should
 
 
-def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
+def test_the_html_page_is_complete_and_loads_nothing() -> None:
     page = documents.html([receipt(), BAD])
     reader = Strict()
     reader.feed(page)
@@ -64,7 +64,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
     assert len(page.encode("utf-8", "replace")) < 100_000
 
 
-def test_what_comes_from_elsewhere_is_text_in_every_document() -> None:
+def test_foreign_text_is_escaped_in_every_report() -> None:
     assert "<script>" not in documents.html([receipt(), BAD])
     assert "&lt;script>" in documents.markdown(BAD)
     cells = re.findall(r"^\| audit .*$", documents.markdown(BAD), re.MULTILINE)
@@ -90,7 +90,7 @@ def test_what_comes_from_elsewhere_is_text_in_every_document() -> None:
         "# h",
     ],
 )
-def test_a_reader_of_markdown_sees_the_text_that_came_from_elsewhere(text: str) -> None:
+def test_markdown_renders_foreign_text_literally(text: str) -> None:
     written = documents.markdown(msgspec.structs.replace(BAD, checks=[Check("audit", text, "violated", text)]))
     cells = [
         "".join(part.content if part.type.startswith("text") else f"<{part.type}>" for part in token.children or ())
@@ -101,7 +101,7 @@ def test_a_reader_of_markdown_sees_the_text_that_came_from_elsewhere(text: str) 
 
 
 @pytest.mark.parametrize("code", [*range(0x20), 0x7F, 0x85, 0x2028, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF])
-def test_a_reader_of_xml_reads_a_report_with_any_character(code: int) -> None:
+def test_junit_is_valid_xml_with_any_character(code: int) -> None:
     strange = Check("audit", f"a{chr(code)}b", "violated", f"a{chr(code)}b")
     report = ET.fromstring(documents.junit([msgspec.structs.replace(BAD, checks=[strange], drill=f"d{chr(code)}")]))  # noqa: S314 - ours
     (failure,) = report.iter("failure")
@@ -109,7 +109,7 @@ def test_a_reader_of_xml_reads_a_report_with_any_character(code: int) -> None:
     assert (failure.text or "").endswith("b")
 
 
-def test_each_document_says_the_outcome_the_injection_and_how_to_run_it_again() -> None:
+def test_each_report_has_the_outcome_the_injections_and_the_rerun_command() -> None:
     for text in (documents.html([receipt(), BAD]), documents.markdown(BAD)):
         for said in ("VIOLATED", "latency of 5.0 s on 100 %", "180", "valerix drill run slow-inventory --seed 42"):
             assert said in text
