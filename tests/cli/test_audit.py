@@ -46,8 +46,8 @@ def test_orders_with_a_journal_are_audited_clean(valerix: Valerix, tmp_path: Pat
     valerix("order", "place", "monitor:1000", "--journal", journal, code=5)
     done = valerix("audit", "--journal", journal)
     assert "Clean" in done.out
-    told = next(line for line in done.out.splitlines() if line.startswith("acknowledged-not-lost"))
-    assert told.split() == ["acknowledged-not-lost", "ok", "3", "keys", "0"]
+    row = next(line for line in done.out.splitlines() if line.startswith("acknowledged-not-lost"))
+    assert row.split() == ["acknowledged-not-lost", "ok", "3", "keys", "0"]
     found = valerix.json("audit", "--journal", journal)
     assert (found["verdict"], found["compared"]["journal_keys"]) == ("clean", 3)
 
@@ -125,8 +125,8 @@ def test_a_remote_context_with_a_redis_url_has_its_cache_checked(valerix: Valeri
     checked, left = audited(CACHE=cache_url(stack, secrets, {}))
     assert (checked["verdict"], checked["checked"] > 0, left) == ("held", True, [])
     for cache, why in (({}, "redis_env"), ({"CACHE": "redis://127.0.0.1:9/0"}, "cannot be read")):
-        checked, [said] = audited(**cache)
-        assert (checked, why in said) == ({}, True), said
+        checked, [omitted] = audited(**cache)
+        assert (checked, why in omitted) == ({}, True), omitted
 
 
 def test_a_repair_requests_a_lost_deduction_again_and_never_edits_stock(valerix: Valerix) -> None:
@@ -161,7 +161,7 @@ def test_a_repair_requeues_dead_orders_which_then_settle(valerix: Valerix) -> No
 
 
 def is_dead_after_its_last_attempt(conn: psycopg.Connection[TupleRow], order_id: str) -> bool:
-    """Leave an order that nobody has in hand one attempt, due now; say whether it is dead."""
+    """Leave an order one attempt, due now; return True once it is dead."""
     conn.execute(
         """UPDATE orders SET attempts = 9, next_attempt_at = now()
            WHERE order_id = %s AND status = 'queued' AND lease_until IS NULL""",

@@ -76,6 +76,7 @@ def _require_replicas(context: Context, drill: Drill) -> None:
 
 
 def require_no_gremlins(inventory: InventoryClient) -> None:
+    """Raise GuardError if gremlins are halted, and UnreachableError if one is live."""
     chaos = inventory.chaos()
     if chaos.halted:
         raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
@@ -126,6 +127,7 @@ def require_automatic_breakers(orders: OrderClient) -> Breaker:
 
 
 def require_all_running(target: FaultTarget) -> None:
+    """Raise UnreachableError if a process is not ready."""
     if not target.all_running():
         raise UnreachableError("The platform is not in a steady state.", "not every process runs", "valerix status")
 

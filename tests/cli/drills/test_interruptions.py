@@ -28,11 +28,11 @@ def is_whole(own: Valerix) -> bool:
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize(("said", "fault", "seconds"), PHASES)
+@pytest.mark.parametrize(("line", "fault", "seconds"), PHASES)
 def test_an_interrupted_drill_leaves_no_faults_and_no_processes(
-    own: Valerix, tmp_path: Path, said: str, fault: str, seconds: int, number: signal.Signals
+    own: Valerix, tmp_path: Path, line: str, fault: str, seconds: int, number: signal.Signals
 ) -> None:
-    done = own.end(started(own, written(tmp_path, fault=fault, seconds=seconds), said), number)
+    done = own.end(started(own, written(tmp_path, fault=fault, seconds=seconds), line), number)
     assert done.code == SIGNALS[number], done.err
     assert is_calm(own)()
     assert is_whole(own)

@@ -244,13 +244,13 @@ def test_a_refusal_for_another_reason_is_a_violation(books: Books) -> None:
 
 
 def test_a_refusal_without_an_order_or_of_a_confirmed_order_is_a_violation(books: Books) -> None:
-    confirmed, nobody = books.order("one", "confirmed"), uuid.uuid4()
-    for order_id in (confirmed, nobody):
+    confirmed, unknown = books.order("one", "confirmed"), uuid.uuid4()
+    for order_id in (confirmed, unknown):
         books.inventory(
             "INSERT INTO refusals (order_id, item_id, quantity, reason) VALUES (%s, 'ps5', 1, 'insufficient-stock')",
             [order_id],
         )
-    assert set(books.broken()["refused-means-ordered"]) == {str(confirmed), str(nobody)}
+    assert set(books.broken()["refused-means-ordered"]) == {str(confirmed), str(unknown)}
 
 
 @pytest.mark.parametrize("path", [(), ("queued",), ("confirmed",), ("failed",)])

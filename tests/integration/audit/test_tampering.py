@@ -28,12 +28,12 @@ NOT_COVERED: dict[tuple[str, str], tuple[str, list[str]]] = {
     ("orders", "attempts"): ("it decides only when an operator is asked", [*UNFINISHED, *FINISHED]),
     ("orders", "traceparent"): ("a trace goes on there, and nothing is decided by it", [*UNFINISHED, *FINISHED]),
     ("orders", "next_attempt_at"): ("nothing is due when an order is not tried any more", FINISHED),
-    ("orders", "lease_until"): ("nobody has it in hand when an order is not tried any more", FINISHED),
-    ("orders", "lease_token"): ("nobody asks for it when an order has ended", ["confirmed", "failed"]),
+    ("orders", "lease_until"): ("unused once an order is not retried", FINISHED),
+    ("orders", "lease_token"): ("unused once an order has ended", ["confirmed", "failed"]),
     ("orders", "created_at"): (PEOPLE, FINISHED),
     ("orders", "updated_at"): (PEOPLE, FINISHED),
     ("order_events", "detail"): (
-        "what is told of a step; tokens count where an order was claimed",
+        "for display; tokens count only if an order was claimed",
         ["confirmed", "failed"],
     ),
     ("order_events", "id"): (

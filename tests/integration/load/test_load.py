@@ -30,9 +30,9 @@ def shop(services: Processes, order_database: str, inventory_database: str) -> S
     return shop
 
 
-def plan(**wanted: Any) -> Plan:
-    wanted = {"rate": None, "clients": None, "seconds": 1.0, "items": ["ps5", "xbox"], "mix": "uniform", **wanted}
-    return Plan(seed=1, key_prefix=f"load-{next(_loads)}-", **wanted)
+def plan(**fields: Any) -> Plan:
+    fields = {"rate": None, "clients": None, "seconds": 1.0, "items": ["ps5", "xbox"], "mix": "uniform", **fields}
+    return Plan(seed=1, key_prefix=f"load-{next(_loads)}-", **fields)
 
 
 async def run(shop: Shop, load_plan: Plan, *require: str, journal: JournalWriter | None = None) -> LoadResult:

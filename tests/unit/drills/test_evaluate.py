@@ -64,21 +64,21 @@ def test_a_fault_without_a_hit_is_not_measured() -> None:
     assert (never_began.verdict, never_began.why) == ("not-measured", "it never began")
 
 
-def sample(live: Activation | None = None, *, told: bool = True) -> Sample:
-    return Sample(1.0, {"order-1": "closed"}, False, 0, 0.0, 0, {} if told else None, gremlin=live)  # noqa: FBT003 - held back
+def sample(live: Activation | None = None, *, readable: bool = True) -> Sample:
+    return Sample(1.0, {"order-1": "closed"}, False, 0, 0.0, 0, {} if readable else None, gremlin=live)  # noqa: FBT003 - held back
 
 
 @pytest.mark.parametrize(
     ("samples", "lost", "verdict", "why"),
     [
-        ([sample(), sample(told=False)], None, "held", "none was seen"),
+        ([sample(), sample(readable=False)], None, "held", "none was seen"),
         ([sample(activation(id="ours"))], None, "held", "none was seen"),
         ([sample(activation(id="late", reason=f"drill {DRILL.name}"))], None, "held", "none was seen"),
         ([sample(activation(id="x", reason="fun"))], None, "not-measured", "gremlin x was live: fun"),
         ([sample(activation(id="x"))], None, "not-measured", "gremlin x was live"),
         ([sample()], "another has it", "not-measured", "another has it"),
         ([], None, "not-measured", "the gremlins could not be read"),
-        ([sample(told=False)], None, "not-measured", "the gremlins could not be read"),
+        ([sample(readable=False)], None, "not-measured", "the gremlins could not be read"),
     ],
 )
 def test_a_run_with_possible_faults_of_others_is_not_measured(
@@ -150,36 +150,36 @@ def test_each_required_invariant_is_a_check_and_an_omitted_one_is_not_measured()
     ]
 
 
-def looked(at: float, *states: str, held_back: bool = False, told: bool = True) -> Sample:
-    breakers = {f"order-{number}": state for number, state in enumerate(states)} if told else None
+def breaker_sample(at: float, *states: str, held_back: bool = False, readable: bool = True) -> Sample:
+    breakers = {f"order-{number}": state for number, state in enumerate(states)} if readable else None
     return Sample(at, breakers, held_back, 0, 0.0, 0, {})
 
 
 @pytest.mark.parametrize(
     ("last", "is_closed"),
     [
-        (looked(3, "closed", "closed"), True),
-        (looked(3, "closed", "open"), False),
-        (looked(3, "closed", "half-open"), False),
-        (looked(3, "closed", held_back=True), False),
-        (looked(3), None),
-        (looked(3, told=False), None),
+        (breaker_sample(3, "closed", "closed"), True),
+        (breaker_sample(3, "closed", "open"), False),
+        (breaker_sample(3, "closed", "half-open"), False),
+        (breaker_sample(3, "closed", held_back=True), False),
+        (breaker_sample(3), None),
+        (breaker_sample(3, readable=False), None),
     ],
 )
 def test_breakers_are_closed_if_all_are_in_the_last_sample(last: Sample, is_closed: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
-    assert evaluate.summarize({}, [looked(2, "open"), last], [], 0.0).is_closed is is_closed
+    assert evaluate.summarize({}, [breaker_sample(2, "open"), last], [], 0.0).is_closed is is_closed
 
 
 @pytest.mark.parametrize(
     ("samples", "reported", "opened_after"),
     [
-        ([looked(1, "closed"), looked(4.126, "closed", "open"), looked(5, "open")], [], 2.13),
-        ([looked(1, "open"), looked(3, "closed")], [], None),
-        ([looked(2, "open")], [], 0.0),
-        ([looked(3, "closed")], [2.5, 1.0, 2.75], 0.5),
-        ([looked(5, "open")], [1.0], 3.0),
+        ([breaker_sample(1, "closed"), breaker_sample(4.126, "closed", "open"), breaker_sample(5, "open")], [], 2.13),
+        ([breaker_sample(1, "open"), breaker_sample(3, "closed")], [], None),
+        ([breaker_sample(2, "open")], [], 0.0),
+        ([breaker_sample(3, "closed")], [2.5, 1.0, 2.75], 0.5),
+        ([breaker_sample(5, "open")], [1.0], 3.0),
         ([], [], None),
-        ([looked(3, told=False)], [], None),
+        ([breaker_sample(3, readable=False)], [], None),
     ],
 )
 def test_a_breaker_opened_at_its_first_open_sample_or_reported_transition(
@@ -191,9 +191,9 @@ def test_a_breaker_opened_at_its_first_open_sample_or_reported_transition(
 @pytest.mark.parametrize(
     ("samples", "monitored"),
     [
-        ([looked(1, "closed"), looked(2, "closed")], True),
-        ([looked(1, "closed"), looked(3, told=False)], False),
-        ([looked(1, "closed"), looked(3)], False),
+        ([breaker_sample(1, "closed"), breaker_sample(2, "closed")], True),
+        ([breaker_sample(1, "closed"), breaker_sample(3, readable=False)], False),
+        ([breaker_sample(1, "closed"), breaker_sample(3)], False),
         ([], False),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_platform_has_recovered_once_all_requirements_hold_together() -> None:
     [
         (Finding(0), "there are no keys that could break it"),
         (Finding(3), "0 of 3 keys break it"),
-        (Finding(0, 1, [Example("a-key", "nobody sent it")]), "1 of 0 keys break it; a-key: nobody sent it"),
+        (Finding(0, 1, [Example("a-key", "never sent")]), "1 of 0 keys break it; a-key: never sent"),
     ],
 )
 def test_an_invariant_reports_the_number_of_things_checked(found: Finding, why: str) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from valerix_cli.drills.faults import FaultScheduler
 from valerix_cli.drills.parser import parse
+from valerix_cli.errors import UnreachableError
 
 DRILL = yaml.safe_dump(
     {
@@ -97,3 +98,57 @@ def test_a_fault_whose_thread_starts_after_the_roll_back_injects_nothing(
     late[0].start()
     late[0].join()
     assert processes.killed == 0
+
+
+class Unreachable(Inventory):
+    """An inventory client whose first requests fail, as while a fault of the drill restarts inventory."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.activations = failures, 0
+
+    def unleash(self, _: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise UnreachableError("The inventory service does not answer.", "connection refused", "valerix status")
+        self.activations += 1
+        return SimpleNamespace(id="an-activation")
+
+
+class Slow(Processes):
+    """A worker that takes until `back` is set to come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = threading.Event()
+
+    def wait_until_back(self, _: Any) -> None:
+        self.back.wait(10)
+
+
+def with_gremlin(inventory: Inventory, processes: Processes, *faults: dict[str, str]) -> FaultScheduler:
+    gremlin = {"at": "0s", "gremlin": "crash", "ttl": "5s"}
+    drill = yaml.safe_load(DRILL) | {"faults": [*faults, gremlin]}
+    return FaultScheduler(
+        parse(yaml.safe_dump(drill), "drill.yaml"),
+        cast("Any", inventory),
+        cast("Any", processes),
+        clock=lambda: 0.0,
+        log=lambda _: None,
+    )
+
+
+def test_gremlins_are_activated_by_a_later_step_while_a_process_fault_makes_inventory_unreachable() -> None:
+    inventory, slow = Unreachable(failures=1), Slow()
+    faults = with_gremlin(inventory, slow, {"at": "0s", "kill": "inventory"})
+    faults.step()
+    assert (inventory.activations, faults.injections[1].activations) == (0, [])
+    faults.step()
+    assert (inventory.activations, faults.injections[1].activations) == (1, ["an-activation"])
+    slow.back.set()
+    assert faults.roll_back() == []
+
+
+def test_gremlins_that_cannot_be_activated_without_a_process_fault_are_an_error() -> None:
+    faults = with_gremlin(Unreachable(failures=1), Processes())
+    with pytest.raises(UnreachableError):
+        faults.step()

@@ -22,8 +22,8 @@ from valerix_cli.load.model import CompletedOrder
 def orders(*outcomes: str, latency: float = 0.02, first: float = 0.0) -> list[CompletedOrder]:
     """Return orders that are due every tenth of a second."""
     return [
-        CompletedOrder(f"key-{number}", due := first + number / 10, due + latency, said)
-        for number, said in enumerate(outcomes)
+        CompletedOrder(f"key-{number}", due := first + number / 10, due + latency, outcome)
+        for number, outcome in enumerate(outcomes)
     ]
 
 
@@ -40,25 +40,27 @@ def sample(at: float, **changes: object) -> Sample:
 
 
 def test_metrics_count_orders_by_outcome() -> None:
-    seen = order_metrics(orders(*["confirmed"] * 6, "queued", "insufficient-stock", "timeout", "internal-error"), 2.0)
-    assert (seen["orders"], seen["confirmed"], seen["refused"], seen["errors"]) == (10, 6, 1, 2)
-    assert (seen["throughput"], seen["queued_rate"]) == (5.0, Fraction(1, 10))
-    assert seen["error_rate"] == pytest.approx(0.2)
-    assert seen["p95"] is None  # ten orders cannot say
-    assert seen["p50"] == pytest.approx(0.02, rel=0.01)
+    metrics = order_metrics(
+        orders(*["confirmed"] * 6, "queued", "insufficient-stock", "timeout", "internal-error"), 2.0
+    )
+    assert (metrics["orders"], metrics["confirmed"], metrics["refused"], metrics["errors"]) == (10, 6, 1, 2)
+    assert (metrics["throughput"], metrics["queued_rate"]) == (5.0, Fraction(1, 10))
+    assert metrics["error_rate"] == pytest.approx(0.2)
+    assert metrics["p95"] is None  # too few orders
+    assert metrics["p50"] == pytest.approx(0.02, rel=0.01)
 
 
 def test_metrics_without_orders_are_not_measured() -> None:
-    seen = order_metrics([], 1.0)
-    assert (seen["throughput"], seen["error_rate"], seen["p50"]) == (None, None, None)
-    (check,) = evaluate.evaluate("steady", [Requirement.parse("error_rate < 1%")], Measurements(seen))
+    metrics = order_metrics([], 1.0)
+    assert (metrics["throughput"], metrics["error_rate"], metrics["p50"]) == (None, None, None)
+    (check,) = evaluate.evaluate("steady", [Requirement.parse("error_rate < 1%")], Measurements(metrics))
     assert check.verdict == "not-measured"
 
 
 def test_periods_select_orders_by_due_or_completion_time() -> None:
     slow = orders(*["confirmed"] * 30, latency=1.0)
-    assert [seen.key for seen in due_between(slow, 0.95, 1.15)] == ["key-10", "key-11"]
-    assert [seen.key for seen in completed_between(slow, 1.95, 2.15)] == ["key-11", "key-10"]
+    assert [order.key for order in due_between(slow, 0.95, 1.15)] == ["key-10", "key-11"]
+    assert [order.key for order in completed_between(slow, 1.95, 2.15)] == ["key-11", "key-10"]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +106,8 @@ def test_a_timeline_has_outcomes_and_the_worst_breaker_of_each_second() -> None:
 
 def test_a_period_includes_its_begin_and_excludes_its_end() -> None:
     at = [CompletedOrder(f"key-{second}", float(second), float(second), "confirmed") for second in range(5)]
-    assert [seen.due for seen in due_between(at, 1.0, 3.0)] == [1.0, 2.0]
-    assert [seen.completed for seen in completed_between(at, 1.0, 3.0)] == [2.0, 1.0]
+    assert [order.due for order in due_between(at, 1.0, 3.0)] == [1.0, 2.0]
+    assert [order.completed for order in completed_between(at, 1.0, 3.0)] == [2.0, 1.0]
 
 
 def test_the_throughput_of_an_empty_period_is_zero() -> None:

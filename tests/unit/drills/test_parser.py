@@ -116,7 +116,7 @@ def test_a_mistake_is_reported_with_its_line_and_a_suggestion(right: str, wrong:
 
 
 @pytest.mark.parametrize(
-    ("rest", "told"),
+    ("rest", "reason"),
     [
         ("load: {rate: 4/s, for: 30s}\nrecover: {within: 9s, require: [p95 < 1s]}", None),
         ("load: {rate: 50/s, for: 30s}\nsteady: {window: 500ms, require: [p95 < 1s]}", None),
@@ -132,28 +132,28 @@ def test_a_mistake_is_reported_with_its_line_and_a_suggestion(right: str, wrong:
         ("load: {rate: 10/s, for: 30s}\nabort: [p95 > 1s for 2s]", None),
     ],
 )
-def test_a_requirement_that_could_never_be_measured_is_refused(rest: str, told: str | None) -> None:
-    if told is None:
+def test_a_requirement_that_could_never_be_measured_is_refused(rest: str, reason: str | None) -> None:
+    if reason is None:
         assert parser.parse(f"name: x\n{rest}", "x.yaml").name == "x"
         return
     with pytest.raises(BadUsageError) as refused:
         parser.parse(f"name: x\n{rest}", "x.yaml")
-    assert told in refused.value.why
+    assert reason in refused.value.why
 
 
 def test_all_mistakes_of_a_file_are_reported_with_their_lines() -> None:
     slips = [
         slip for slip in SLIPS if slip[0] in {"times: 3", "p95 < 300ms", "delay: 5s", "kill: inventory", "seed: 42"}
     ]
-    told = {line: [(right, wrong, why) for right, wrong, at, why in slips if at == line] for line in (2, 3, 4, 6, 7)}
+    by_line = {line: [(right, wrong, why) for right, wrong, at, why in slips if at == line] for line in (2, 3, 4, 6, 7)}
     text = GOOD
-    for each in told.values():
+    for each in by_line.values():
         right, wrong, _ = each[0]
         text = text.replace(right, wrong, 1)
     with pytest.raises(BadUsageError) as refused:
         parser.parse(text, "drill.yaml")
     assert refused.value.why.startswith("5 mistakes: ")
-    for line, each in told.items():
+    for line, each in by_line.items():
         assert f"line {line}: " in refused.value.why
         assert each[0][2] in refused.value.why
 

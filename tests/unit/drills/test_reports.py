@@ -64,7 +64,7 @@ def test_the_html_page_is_complete_and_loads_nothing() -> None:
     assert len(page.encode("utf-8", "replace")) < 100_000
 
 
-def test_foreign_text_is_escaped_in_every_report() -> None:
+def test_foreign_partis_escaped_in_every_report() -> None:
     assert "<script>" not in documents.html([receipt(), BAD])
     assert "&lt;script>" in documents.markdown(BAD)
     cells = re.findall(r"^\| audit .*$", documents.markdown(BAD), re.MULTILINE)
@@ -90,7 +90,7 @@ def test_foreign_text_is_escaped_in_every_report() -> None:
         "# h",
     ],
 )
-def test_markdown_renders_foreign_text_literally(text: str) -> None:
+def test_markdown_renders_foreign_partliterally(text: str) -> None:
     written = documents.markdown(msgspec.structs.replace(BAD, checks=[Check("audit", text, "violated", text)]))
     cells = [
         "".join(part.content if part.type.startswith("text") else f"<{part.type}>" for part in token.children or ())
@@ -111,5 +111,5 @@ def test_junit_is_valid_xml_with_any_character(code: int) -> None:
 
 def test_each_report_has_the_outcome_the_injections_and_the_rerun_command() -> None:
     for text in (documents.html([receipt(), BAD]), documents.markdown(BAD)):
-        for said in ("VIOLATED", "latency of 5.0 s on 100 %", "180", "valerix drill run slow-inventory --seed 42"):
-            assert said in text
+        for part in ("VIOLATED", "latency of 5.0 s on 100 %", "180", "valerix drill run slow-inventory --seed 42"):
+            assert part in text

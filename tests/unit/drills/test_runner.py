@@ -79,8 +79,8 @@ def test_a_breaker_is_closed_if_all_replicas_are_and_no_worker_is_held_back(worl
 
 
 def test_a_breaker_that_could_not_be_read_since_the_first_fault_is_not_measured() -> None:
-    told = checks(small(World(unreadable_after=1.0)))["faults", "breaker stayed closed"]
-    assert (told.verdict, told.why) == ("not-measured", "the breaker state could not be read")
+    check = checks(small(World(unreadable_after=1.0)))["faults", "breaker stayed closed"]
+    assert (check.verdict, check.why) == ("not-measured", "the breaker state could not be read")
 
 
 def test_an_abort_condition_is_evaluated_over_its_period() -> None:
@@ -101,9 +101,9 @@ def test_an_open_breaker_did_not_stay_closed_in_a_drill_without_faults() -> None
 
 
 def test_no_fault_is_injected_unless_every_steady_requirement_holds() -> None:
-    well = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders >= 30"]})
-    assert well.outcome == "passed"
-    assert {figures.phase for figures in well.figures} == {"steady", "faults", "recover"}
+    steady_run = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders >= 30"]})
+    assert steady_run.outcome == "passed"
+    assert {figures.phase for figures in steady_run.figures} == {"steady", "faults", "recover"}
     unsteady = small(WELL, steady={"window": "1s", "require": ["p50 < 300ms", "orders > 30"]})
     assert (unsteady.outcome, unsteady.why[0]) == ("inconclusive", "the platform is not in a steady state")
     assert unsteady.injections == []

@@ -64,13 +64,13 @@ def test_a_receipt_with_another_check_keeps_its_checks_outcome_and_reasons() -> 
 
 
 def test_progress_is_one_line() -> None:
-    seen = Sample(1.0, {"order-1": "open"}, None, 7, 1.0, 0, None)
+    sample = Sample(1.0, {"order-1": "open"}, None, 7, 1.0, 0, None)
     measured = {"throughput": 50.0, "p50": 0.02, "p95": None, "error_rate": 0.0}
-    assert verdict.progress_line(measured, seen) == (
+    assert verdict.progress_line(measured, sample) == (
         "throughput 50.0/s, p50 20.0 ms, error_rate 0.00%, breaker open, backlog 7"
     )
-    blind = msgspec.structs.replace(seen, breakers=None, backlog=None)
-    assert verdict.progress_line(dict.fromkeys(measured), blind) == "breaker not known, backlog not known"
+    unreadable = msgspec.structs.replace(sample, breakers=None, backlog=None)
+    assert verdict.progress_line(dict.fromkeys(measured), unreadable) == "breaker not known, backlog not known"
     assert verdict.progress_line(dict.fromkeys(measured), None) == ""
 
 
@@ -122,9 +122,13 @@ def test_a_comparison_without_a_common_metric_is_inconclusive() -> None:
 def test_a_replay_without_hits_is_inconclusive_and_without_gremlins_unchanged() -> None:
     empty = receipt(hits=[])
     assert verdict.compare_hits(empty, empty).exit_code == 12
-    struck = receipt(hits=[], injections=empty.injections[1:])
-    assert verdict.compare_hits(struck, struck) == struck
-    assert verdict.compare_hits(empty, struck).exit_code == verdict.compare_hits(struck, empty).exit_code == 12
+    without_gremlins = receipt(hits=[], injections=empty.injections[1:])
+    assert verdict.compare_hits(without_gremlins, without_gremlins) == without_gremlins
+    assert (
+        verdict.compare_hits(empty, without_gremlins).exit_code
+        == verdict.compare_hits(without_gremlins, empty).exit_code
+        == 12
+    )
 
 
 def test_a_replay_has_to_hit_exactly_the_same_attempts() -> None:
@@ -159,7 +163,7 @@ def measured(name: str, value: float | None) -> Receipt:
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "now", "said"),
+    ("name", "before", "now", "expected"),
     [
         ("p95", 1.0, 1.299, "ok"),  # a quarter, and 50 ms that never matter
         ("p95", 1.0, 1.31, "WORSE"),
@@ -185,13 +189,13 @@ def measured(name: str, value: float | None) -> Receipt:
     ],
 )
 def test_a_metric_is_worse_beyond_the_tolerance_and_the_negligible_change(
-    name: str, before: float | None, now: float | None, said: str
+    name: str, before: float | None, now: float | None, expected: str
 ) -> None:
     found = compare(measured(name, before), measured(name, now), 0.25)
     (one,) = [one for one in found.differences if one.baseline is not None or one.now is not None]
-    assert one.verdict == said
-    assert one.is_missing is (said == "not compared")
-    assert one.worse is (said == "WORSE")
+    assert one.verdict == expected
+    assert one.is_missing is (expected == "not compared")
+    assert one.worse is (expected == "WORSE")
     assert found.has_common_metric is (before is not None and now is not None)
     assert one.change == (None if not before or now is None else pytest.approx(now / before - 1))
 
@@ -199,6 +203,6 @@ def test_a_metric_is_worse_beyond_the_tolerance_and_the_negligible_change(
 def test_only_selected_metrics_are_compared() -> None:
     found = compare(measured("orders", 9.0), measured("orders", 1.0))
     assert {one.metric for one in found.differences} == {"breaker opened after", "recovered after"}
-    nobody = compare(measured("p95", None), measured("p95", None))
-    assert [one.is_missing for one in nobody.differences] == [False] * 3
-    assert [one.verdict for one in nobody.differences] == ["not compared"] * 3
+    unknown = compare(measured("p95", None), measured("p95", None))
+    assert [one.is_missing for one in unknown.differences] == [False] * 3
+    assert [one.verdict for one in unknown.differences] == ["not compared"] * 3

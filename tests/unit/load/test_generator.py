@@ -46,7 +46,7 @@ class Loop(asyncio.SelectorEventLoop):
     perf_counter = process_time = time
 
 
-class Shop:
+class FakeClient:
     """Confirms each order after `response_time` seconds."""
 
     def __init__(self, loop: Loop, response_time: float) -> None:
@@ -64,20 +64,20 @@ class Shop:
 def run_load(plan: Plan, response_time: float) -> tuple[list[float], list[CompletedOrder], LoadResult]:
     """Run a load. Returns the arrival times of the requests in seconds since its start, the orders and the result."""
     loop, orders = Loop(), list[CompletedOrder]()
-    shop = Shop(loop, response_time)
+    client = FakeClient(loop, response_time)
     try:
-        with patch.multiple(generator, time=loop, HttpClient=lambda *_, **__: shop):
+        with patch.multiple(generator, time=loop, HttpClient=lambda *_, **__: client):
             load = LoadGenerator(plan, ["http://x"], {}, on_completed=orders.append)
             result = loop.run_until_complete(load.run())
     finally:
         loop.close()
     began = load.began or 0.0
-    return [at - began for at in shop.arrived], orders, result
+    return [at - began for at in client.arrived], orders, result
 
 
-def plan(**wanted: Any) -> Plan:
+def plan(**fields: Any) -> Plan:
     return Plan(
-        seed=1, key_prefix="k-", items=["ps5", "xbox"], mix="uniform", **{"rate": None, "clients": None} | wanted
+        seed=1, key_prefix="k-", items=["ps5", "xbox"], mix="uniform", **{"rate": None, "clients": None} | fields
     )
 
 
@@ -101,16 +101,16 @@ def test_a_load_at_a_rate_sends_each_order_when_it_is_due(rate: str, duration: s
     exact, seconds = Fraction(number) / (60 if unit == "m" else 1), parse_positive_duration(duration)
     assert PerSecond.parse(rate) == parse_rate(rate)
     assert Seconds.parse(duration) == seconds
-    wanted = plan(rate=parse_rate(rate), seconds=min(seconds, float(MOST / exact)))
-    arrived, orders, result = run_load(wanted, response_time)
-    due = exact * Fraction(repr(wanted.seconds))
+    load_plan = plan(rate=parse_rate(rate), seconds=min(seconds, float(MOST / exact)))
+    arrived, orders, result = run_load(load_plan, response_time)
+    due = exact * Fraction(repr(load_plan.seconds))
     assert result.orders == len(arrived) == len(orders) >= 1
     assert result.orders in {max(1, math.ceil(due)), max(1, math.ceil(due - Fraction(1, 10**6)))}
     assert arrived[0] < NEAR
     for number_, at in enumerate(arrived):
         assert abs(at - number_ / exact) < NEAR
-    assert all(abs(seen.due - at) < NEAR for seen, at in zip(orders, arrived, strict=True))
-    assert all(abs(seen.latency - response_time) < NEAR for seen in orders)
+    assert all(abs(order.due - at) < NEAR for order, at in zip(orders, arrived, strict=True))
+    assert all(abs(order.latency - response_time) < NEAR for order in orders)
     assert error_of(result) is None
 
 
@@ -119,9 +119,9 @@ def test_a_load_at_a_rate_sends_each_order_when_it_is_due(rate: str, duration: s
 def test_each_client_of_a_load_sends_its_first_order_immediately(
     clients: int, duration: str, response_time: float
 ) -> None:
-    wanted = plan(clients=clients, seconds=min(parse_positive_duration(duration), MOST / clients * response_time))
-    arrived, orders, result = run_load(wanted, response_time)
+    load_plan = plan(clients=clients, seconds=min(parse_positive_duration(duration), MOST / clients * response_time))
+    arrived, orders, result = run_load(load_plan, response_time)
     assert result.orders == len(arrived) == len(orders) >= clients
     assert [at for at in arrived if at < NEAR] == arrived[:clients]
-    assert all(at < wanted.seconds or at < NEAR for at in arrived)
+    assert all(at < load_plan.seconds or at < NEAR for at in arrived)
     assert error_of(result) is None
