@@ -38,10 +38,9 @@ _FIXED = {
 
 
 def explain(error: Exception | str, kind: Any = None, *, whole: str = "The body") -> str:
-    """One sentence: which part of a value is wrong, how, and what would be right.
+    """Return one sentence: which part of a value is wrong, how, and what is valid.
 
-    `kind` is the type that the value was to have; with it, names that are close are told. `whole` is what the value is
-    called.
+    `kind` is the expected type of the value; with it, similar names are suggested. `whole` is the name of the value.
     """
     where, how = explained(error, kind)
     if not where:

@@ -1,4 +1,4 @@
-"""Who may do what: three levels, told apart by bearer tokens compared in constant time."""
+"""Access levels: three, each with a bearer token that is compared in constant time."""
 
 import enum
 import hmac

@@ -78,13 +78,13 @@ class ClientConnections:
         self._open.add(new)
         self._silent[new] = new.loop.time()
 
-    def hear(self, spoken: HttpProtocol) -> None:
+    def on_first_head(self, connection: HttpProtocol) -> None:
         """Note that a connection has brought a head. Raises TooManyConnections if there is no room for it."""
-        self._silent.pop(spoken, None)
-        spoken.is_silent = False
-        if spoken.is_spare and (len(self._open) <= self.limit or self._make_room()):
-            spoken.is_spare = False
-        if spoken.is_spare and not spoken.url.startswith(ALWAYS):
+        self._silent.pop(connection, None)
+        connection.is_silent = False
+        if connection.is_spare and (len(self._open) <= self.limit or self._make_room()):
+            connection.is_spare = False
+        if connection.is_spare and not connection.url.startswith(ALWAYS):
             self._count("limit")
             raise TooManyConnections("Try again in a moment", retry_after=1)
 
@@ -100,7 +100,7 @@ class ClientConnections:
 
     def sweep(self, now: float) -> None:
         """Close connections over a time limit. Call it every `SWEEP_EVERY` seconds; `now` is the loop's time."""
-        passed = min(now - (self._swept or now), 2 * SWEEP_EVERY)  # longer was a standstill of our own
+        passed = min(now - (self._swept or now), 2 * SWEEP_EVERY)  # longer: this process was stopped
         self._swept = now
         idle = []
         for one in list(self._open):

@@ -135,9 +135,9 @@ class BlockingConnection(psycopg.Connection[TupleRow]):
 
 
 class Pool(AsyncConnectionPool[Connection]):
-    """psycopg's, which tells how long callers waited, and whether commits are held up.
+    """psycopg's pool, with the time that callers waited and whether commits are held up.
 
-    `pooled` says that a pooler stands in between.
+    `pooled`: connections go through a pooler.
     """
 
     def __init__(self, *args: Any, pooled: bool = False, **kwargs: Any) -> None:
@@ -193,8 +193,8 @@ class Pool(AsyncConnectionPool[Connection]):
     async def look_for_held_up(self) -> None:
         """Ask the server about the processes that were given up. Raises an outage when it does not answer.
 
-        A pooler does not say which processes those are. Behind one, whatever has waited for a standby for a second is
-        counted, other processes' commits included.
+        A pooler does not give the pids of server processes. Behind one, every commit that has waited for a standby for
+        a second is counted, those of other processes included.
         """
         asked = frozenset(self._given_up)
         if not asked:

@@ -40,7 +40,7 @@ def is_armed() -> bool:
 
 
 def crash_point(*names: str) -> None:
-    """Die here, with no chance to clean up, if one of `names` is armed; or stop, once, until somebody sends SIGCONT."""
+    """Die here, with no chance to clean up, if one of `names` is armed; or stop once, until SIGCONT."""
     if _armed is not None and _armed.at in names:
         _armed.due_in -= 1
         if _armed.due_in == 0:

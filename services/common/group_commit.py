@@ -1,8 +1,8 @@
-"""Group commit: whatever arrived while the last commit was in flight goes into the next one.
+"""Group commit: items that arrive while a commit is in flight are committed together by the next one.
 
-No timer, so one item alone waits for nobody; under load the batch grows to what the commit's own duration
-lets in, and to what the event loop brings as long as each of its passes brings more. The idea is old: DeWitt
-et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.
+There is no timer, so a single item does not wait. Under load a batch has the items that arrived during the last
+commit, and those that each further pass of the event loop adds. Source: DeWitt et al., "Implementation Techniques for
+Main Memory Database Systems", SIGMOD 1984.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class GroupCommit(Generic[T, R]):
         self._outages = outages
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it is a system call, for each item
-        self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of what was submitted lately, oldest first
+        self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of recent items, oldest first
         self._next_check: asyncio.TimerHandle | None = None
         self._waiting: deque[_Entry[T, R]] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -92,7 +92,7 @@ class GroupCommit(Generic[T, R]):
             if self._next_check is None:
                 self._expire(self._timeout)
         if len(self._running) < self._max_in_flight:
-            # A context of its own: a flush works for many requests, and speaks for none of them in the log.
+            # An empty context: a flush serves many requests, so its log lines carry no request id.
             self._running.add(spawn(self._drain(), context=contextvars.Context()))
         return result
 
@@ -119,7 +119,7 @@ class GroupCommit(Generic[T, R]):
             self._deadlines.popleft()
 
     async def _drain(self) -> None:
-        """Flush until nothing waits. Whoever submits after that finds the lane gone and starts one of its own."""
+        """Flush until no item waits. The next item submitted after that starts a new task."""
         lane = asyncio.current_task()
         assert lane is not None  # noqa: S101 - a lane is a task # nosec B101
         batch: list[_Entry[T, R]] = []

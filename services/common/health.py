@@ -54,7 +54,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who answers; `pid` tells apart two processes that have had the same port."""
+    """The responding process; `pid` distinguishes processes that have used the same port."""
 
     service: str
     replica: str
@@ -100,7 +100,7 @@ async def _check(probe: Probe) -> Check:
     try:
         async with asyncio.timeout(3):
             remark = await probe.look()
-    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+    except Exception as error:  # noqa: BLE001 - any error is the result of the check
         status: Status = "down" if probe.required else "degraded"
         remark = f"{type(error).__name__}: {error}".strip().rstrip(":")
         log.warning("a dependency is not well", required=probe.required, why=remark)

@@ -1,7 +1,7 @@
 """Which names a service answers for, and which web pages may have it change something.
 
-A page that rebinds its own DNS name to one of our addresses sends that name as Host, whatever it does. So addresses and
-loopback names are allowed, since no attacker's page has them as its name; each other name only if a setting lists it.
+A page that rebinds its own DNS name to one of our addresses always sends that name as Host. So addresses and loopback
+names are allowed, since no attacker's page has such a name. Other names are allowed if a setting lists them.
 
 Refusal
 ├── InvalidHost (400)       no Host, two, a malformed one, or one that the request's target contradicts
@@ -143,7 +143,7 @@ def origin_form(target: bytes) -> bytes:
 
 
 def _target_authority(scope: HTTPScope) -> Authority | None:
-    """Whom an absolute target names; None for a target that names nobody. Raises InvalidHost."""
+    """Return the host of an absolute target; None for a target without one. Raises InvalidHost."""
     target: bytes | None = scope.get("target")  # type: ignore[assignment]  # our protocol's own, beside what ASGI has
     if target is None or target == b"*":
         return None

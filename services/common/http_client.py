@@ -34,10 +34,10 @@ def declared_errors(dependency: str) -> Iterator[None]:
 
 
 def open_session(*, reuse: bool = True) -> aiohttp.ClientSession:
-    """A client that sends what it is told to and nothing else: no cookies, no headers of its own, no proxies.
+    """Return a client that adds nothing to requests: no cookies, no default headers, no proxies.
 
-    It limits neither time nor connections; whoever calls does. Names are looked up for each connection. Without
-    `reuse` each request has a connection of its own, so none waits for one that went dead while it was idle.
+    It limits neither time nor connections; callers do. Names are resolved for each connection. Without `reuse` each
+    request opens a connection, so no request waits for an idle connection that has gone dead.
     """
     if reuse:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_TIMEOUT, use_dns_cache=False)

@@ -29,7 +29,7 @@ class Connections(Protocol):
     def admit(self, new: "HttpProtocol") -> None:
         """Admit or refuse a new connection."""
 
-    def hear(self, spoken: "HttpProtocol") -> None:
+    def on_first_head(self, connection: "HttpProtocol") -> None:
         """Note that a connection has brought a head. Raises a Refusal if there is no room for it."""
 
     def forget(self, gone: "HttpProtocol") -> None:
@@ -204,7 +204,7 @@ class HttpProtocol(HttpToolsProtocol):
             cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
             self.url = origin_form(self.url)
         if self.is_silent:
-            self.owner.hear(self)
+            self.owner.on_first_head(self)
         if self.is_idle and (cycle := direct_cycle(self, self.start_cycle)) is not None:
             self.cycle = cycle  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
@@ -212,7 +212,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             self.cycle.transport = CoalescingTransport(self, self.cycle)  # type: ignore[assignment]  # as much of one as it uses
             if self.expect_100_continue:
-                self.cycle.keep_alive = False  # who was told no more than the answer may leave the body out
+                self.cycle.keep_alive = False  # a client without a 100 response may omit the body
         if self._is_shutting_down or self.is_spare:
             self.cycle.keep_alive = False
 
@@ -239,7 +239,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""
         version = self.parser.get_http_version()
         if version not in {"1.0", "1.1"}:
-            raise InvalidMessage(f"HTTP/{version} is not spoken here")
+            raise InvalidMessage(f"HTTP/{version} is not connection here")
         if self.parser.get_method() == b"CONNECT":
             raise NotImplementedHere("There is no CONNECT here")
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]

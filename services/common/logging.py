@@ -43,12 +43,12 @@ def configure(service: str, replica: str, level: str) -> None:
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     server = logging.getLogger("uvicorn.error")
-    server.setLevel(logging.ERROR)  # below, it tells of every caller that does not speak HTTP
+    server.setLevel(logging.ERROR)  # lower levels report every client that does not speak HTTP
     server.addFilter(_is_unintended)
 
 
 def _is_unintended(record: logging.LogRecord) -> bool:
-    """An answer that breaks off does so on purpose; whatever else the server complains of is a bug."""
+    """Pass all errors but those of responses that are cut off on purpose; every other error is a bug."""
     return "without completing response" not in str(record.msg)
 
 
@@ -68,7 +68,7 @@ class _Origin:
 
 
 def _dump(event: Any, **_: Any) -> str:
-    """One line of JSON, so nothing a caller sends can forge a second one, however lines are told apart."""
+    """Render one line of JSON. Nothing that a client sends can forge a second line, whatever separates lines."""
     return _UNSAFE.sub(_escape, json.dumps(event, default=str, ensure_ascii=False))
 
 

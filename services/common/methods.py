@@ -27,7 +27,7 @@ async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> 
 
 
 async def options(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Answer 204 with Allow (RFC 9110, 9.3.7), whoever asks; a path that does not exist is 404.
+    """Answer 204 with Allow (RFC 9110, 9.3.7) without authentication; a path that does not exist is 404.
 
     `*` asks for the service as a whole.
     """

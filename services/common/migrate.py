@@ -11,10 +11,10 @@ from services.common.settings import PREFIX
 
 
 def run(work: Callable[[str], Iterator[str]]) -> None:
-    """Do `work` on the database that VALERIX_DATABASE_URL names, and say on stderr each thing that it has done.
+    """Do `work` on the database of VALERIX_DATABASE_URL, and log each of its steps to stderr.
 
-    Without that variable it ends with exit 2, where the database cannot be reached with 3. A signal to end ends it also
-    as the first process of a container, where one that nobody handles is lost; what was not committed is not there.
+    Exits with 2 if the variable is not set, and with 3 if the database is unreachable. SIGTERM is handled, since the
+    first process of a container ignores it by default; uncommitted work is rolled back.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     url = os.environ.get(f"{PREFIX}DATABASE_URL", "").strip()

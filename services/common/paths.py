@@ -4,9 +4,9 @@ from urllib.parse import quote
 
 
 def path(*segments: str) -> str:
-    """Return the path of a URL that has these segments, whatever characters they are of.
+    """Return the path of a URL with these segments, percent-encoded.
 
-    Raises ValueError for `.`, `..` and nothing at all, which would make another path of it (RFC 3986, 5.2.4).
+    Raises ValueError for `.`, `..` and empty segments, which would change the path (RFC 3986, 5.2.4).
     """
     for segment in segments:
         if segment in {"", ".", ".."}:

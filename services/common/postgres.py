@@ -136,7 +136,7 @@ TURN_LIMIT = 300.0  # seconds to wait for others that migrate
 TABLE_LOCK_LIMIT = 30.0  # seconds to wait for a table, during which others wait behind us
 ASK_AGAIN = 0.2  # seconds
 
-LOCK = 0x76616C65  # "vale": one advisory lock per database, whoever migrates it
+LOCK = 0x76616C65  # "vale": one advisory lock per database
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -150,10 +150,10 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 def migrate(url: str, package: str) -> list[str]:
     """Apply the numbered files of `package`'s `schema` folder that are not yet applied, each in a transaction.
 
-    Returns the names applied. Safe to run from many processes at once. Stores with the role what each of its sessions
-    is to be set to, also when nothing is applied: a copy of the database does not have that, and a dump only where the
-    database is made of it (`pg_restore --create`). Raises psycopg.OperationalError when the database is away or silent,
-    another process migrates for too long, or a pooler stands in between.
+    Returns the names applied. Safe to run from many processes at once. Stores the session settings with the role,
+    even if no file is applied: a copy of the database does not have them, and a dump only if it creates the database
+    (`pg_restore --create`). Raises psycopg.OperationalError if the database is unreachable or does not respond, another
+    process migrates for too long, or the connection goes through a pooler.
     """
     options = sessions.options({**sessions.UNLIMITED, "lock_timeout": f"{TABLE_LOCK_LIMIT:.0f}s"})
     with BlockingConnection.connect(url, autocommit=True, connect_timeout=5, options=options, **_VANISHED) as conn:
@@ -174,13 +174,13 @@ def migrate(url: str, package: str) -> list[str]:
 
 
 def _refuse_pooler(conn: BlockingConnection) -> None:
-    """A lock that a session takes through a pooler stays with the pooler's session, whoever has that next."""
+    """Refuse a pooler: a lock taken through it stays with the pooler's session, which then serves other clients."""
     if sessions.is_shared(conn, (conn.execute("SELECT pg_backend_pid()").fetchone() or (None,))[0]):
         raise psycopg.OperationalError("it is behind a pooler: migrate on the server itself")
 
 
 def _wait_for_turn(conn: BlockingConnection) -> None:
-    """Take the lock for as long as the connection lives. To ask again and again tells a server that is frozen."""
+    """Take the lock until the connection ends. Polling, unlike waiting, detects a frozen server."""
     deadline = time.monotonic() + TURN_LIMIT
     while conn.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
         if time.monotonic() > deadline:

@@ -136,7 +136,7 @@ def from_unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[byt
 
 
 def from_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Map whatever was raised, by the nearest of its classes, as Litestar does."""
+    """Map an exception to a response by the nearest of its classes, as Litestar does."""
     kind = next(kind for kind in type(error).__mro__ if kind in EXCEPTION_HANDLERS)
     problem: Response[bytes] = EXCEPTION_HANDLERS[kind](request, error)
     return problem

@@ -23,7 +23,7 @@ LOCAL_CLIENTS = 10_000  # that one process counts apart in a minute
 class RateLimit:
     """At most `per_minute` requests per client in each minute; 0 means no limit.
 
-    A client is an IPv4 address or an IPv6 /64: whoever has one address of a /64 has them all.
+    A client is an IPv4 address or an IPv6 /64, since a client that has one address of a /64 has them all.
     """
 
     def __init__(

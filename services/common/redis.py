@@ -1,7 +1,7 @@
 """Redis client. Redis may fail at any time and holds only data that may be lost.
 
-Whatever the client raises in an exchange counts as a failure of Redis, one of `FAILURES`: transports and parsers
-raise more than the library declares, such as uvloop's RuntimeError for a transport that is closed already.
+Every exception of the client during an exchange becomes one of `FAILURES`: transports and parsers raise more than the
+library declares, such as uvloop's RuntimeError for a closed transport.
 """
 
 import asyncio
@@ -60,9 +60,9 @@ class _InStep:
 
 
 class _Client(_InStep, Redis):  # type: ignore[misc]  # parents of redis-py's own disagree
-    """redis-py's, but for two things: what it raises is one of `FAILURES`, and a key of a wrong type is deleted.
+    """redis-py's client, except that it raises only `FAILURES`, and deletes a key of a wrong type.
 
-    Such a key would switch off for ever what uses it. Nothing in Redis may not be lost, so the next try begins anew.
+    Such a key would disable its feature for ever. All data in Redis may be lost, so the next attempt starts with none.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -102,7 +102,7 @@ def _check_count(found: Sequence[Any], expected: int) -> None:
 
 
 async def _declare(error: Exception, client: _Client, commands: Sequence[Sequence[Any]]) -> None:
-    """Raise UnexpectedFailure from an error that is none of `FAILURES`; mend keys whose type is the reason for it."""
+    """Raise UnexpectedFailure from an error outside `FAILURES`; delete keys whose type caused it."""
     if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
         await _mend(client, commands)
     if not isinstance(error, FAILURES):

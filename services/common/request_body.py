@@ -29,7 +29,7 @@ MAX_BYTES = 65_536
 UTF_8 = {"utf-8", "utf8", "us-ascii"}  # charsets whose text UTF-8 reads (RFC 8259, 8.1, has no other)
 _CHARSET = re.compile(r"(?:^|;)\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)")
 CLIENT_DISCONNECTED = "client disconnected prematurely"
-"""Litestar's error detail when the client disconnects within the body. Not a bug; nobody is there to answer."""
+"""Litestar's error detail when the client disconnects within the body. Not a bug; no response can be sent."""
 
 
 async def read(request: Request[Any, Any, Any]) -> bytes:
@@ -65,10 +65,10 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def refuse_duplicates(body: bytes) -> None:
-    """Raise InvalidBody if any object in valid JSON has two members of one name (RFC 7493, 2.3), whatever its depth.
+    """Raise InvalidBody if any object in valid JSON has two members of one name (RFC 7493, 2.3), at any depth.
 
-    msgspec takes the last of them, other readers the first. Where there are no more colons than members that have to be
-    there, there is none: the usual body need not be read twice.
+    msgspec takes the last of them, other parsers the first. A body with no more colons than required members has no
+    duplicates, so the usual body is not parsed twice.
     """
     try:
         _pairs.decode(body.decode())

@@ -1,9 +1,9 @@
 """Sets and checks the PostgreSQL session settings of a service.
 
-A service that reaches the server itself asks for these settings as it connects. Through a pooler in transaction mode
-that does nothing: the session with the server is the pooler's, and goes from one client to the next. So migrations
-also store them with the role of the service, for its database: the server applies them to each session of that role,
-whoever opened it. A service is not ready while the session that serves it lacks one.
+A service that connects to the server directly requests these settings when it connects. Through a pooler in
+transaction mode that has no effect: the server's session belongs to the pooler, and passes from one client to the
+next. So migrations also store the settings with the service's role, for its database: the server applies them to every
+session of that role. A service is not ready while its session lacks one of them.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def options(settings: Mapping[str, str]) -> str:
 
 
 def store(conn: BlockingConnection) -> None:
-    """Have the server apply SESSION to every new session of the current role in this database, whoever opens it.
+    """Have the server apply SESSION to every new session of the current role in this database.
 
     A superuser is left alone: it is not the role of a service, and other things are done by it.
     """
@@ -72,5 +72,5 @@ async def check(conn: Connection, *, pooled: bool, package: str) -> None:
 
 
 def is_shared(conn: Connection | BlockingConnection, backend: int | None) -> bool:
-    """Whether somebody stands between us and the server process `backend`: poolers make up what they say of it."""
+    """Return whether a pooler is between this process and the server process `backend`: poolers invent its pid."""
     return conn.info.backend_pid != backend

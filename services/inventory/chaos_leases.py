@@ -127,7 +127,7 @@ class LeaseFollower:
                 state = await chaos_store.sync_replica(self._redis, self._replica, self._process, self._following)
             reported = self._following
             await self._apply(state, started)
-            self._update_metrics()  # before Redis is told that this replica follows
+            self._update_metrics()  # before Redis records that this replica follows
             if state.unknown_to_redis:
                 self._mark_all_unreported()
             if self._has_unreported or state.unknown_to_redis or reported != self._following:

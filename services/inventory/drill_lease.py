@@ -49,7 +49,7 @@ class DrillRunning(Refusal):
 
 
 class DrillBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Request to hold the platform for a run of `drill`, started `by` somebody, for `ttl_seconds`."""
+    """Request to hold the platform for a run of `drill`, started by `by`, for `ttl_seconds`."""
 
     run: Run
     drill: Text
@@ -126,5 +126,5 @@ def _lease(raw: bytes, left: int) -> DrillLease:
         holder = _holder.decode(rest)
     except msgspec.DecodeError:
         log.warning("drill lease in redis cannot be decoded")
-        holder = _LeaseHolder("a drill", "somebody", datetime.now(UTC))
+        holder = _LeaseHolder("a drill", "an unknown user", datetime.now(UTC))
     return DrillLease(run.decode(errors="replace"), holder.drill, holder.by, holder.since, round(left / 1000, 3))

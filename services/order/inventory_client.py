@@ -188,7 +188,7 @@ class InventoryClient:
         return BatchResult(call.outcomes, call.wait_for_first_outcome())
 
     async def _call(self, lines: list[_InFlightLine]) -> None:
-        """Send `lines` and set the outcome of each, whatever happens."""
+        """Send `lines` and set the outcome of each, also if the call fails."""
         waiting: dict[uuid.UUID, list[_InFlightLine]] = {}
         for line in lines:
             waiting.setdefault(line.claim.order_id, []).append(line)

@@ -2,7 +2,7 @@
 
 A cache entry is signed with a secret that only this database holds, and names the database: its system identifier, its
 timeline, its oid, the table of orders, and the server's start time. So an entry is invalid after a restore of any kind,
-after a failover, or if somebody without the secret wrote it.
+after a failover, or if it was written without the secret.
 """
 
 import hashlib

@@ -128,7 +128,7 @@ async def by_keys(conn: Connection, keys: list[str]) -> dict[str, StoredOrder]:
 async def settle(conn: Connection, settlements: list[Settlement], by: str) -> dict[tuple[uuid.UUID, int], datetime]:
     """Store each settlement whose claim is still in force. Returns the update times of those by order id and token.
 
-    Settling ends the lease, so a claim settles once. An expired lease still settles if nobody else has claimed the
+    Settling ends the lease, so a claim settles once. An expired lease still settles if no other process has claimed the
     order.
 
     The condition excludes final states instead of listing unfinished ones: PostgreSQL would otherwise scan the index of
