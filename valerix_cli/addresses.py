@@ -22,7 +22,7 @@ def check_base_url(url: str) -> None:
 
 
 def path(*segments: str) -> str:
-    """Return the path of a URL that has these segments, whatever characters they are of.
+    """Return the path of a URL with these segments, percent-encoded.
 
     Raises BadUsageError for `.`, `..` and nothing at all, which would make another path of it (RFC 3986, 5.2.4).
     """

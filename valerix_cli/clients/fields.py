@@ -10,7 +10,7 @@ _VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
 def check(method: str, path: str, headers: Mapping[str, str]) -> None:
-    """Raises BadUsageError, which names the part; a value is not told, it may be a secret."""
+    """Raises BadUsageError, which names the part, not the value, which may be secret."""
     if not _TOKEN.fullmatch(method):
         raise _refused(f"{method!r} is not an HTTP method", "GET, POST or another word")
     if not path.isprintable():

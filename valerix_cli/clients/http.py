@@ -51,7 +51,7 @@ class Replicas:
         )
 
     def send(self, method: str, path: str, *, repeatable: bool | None = None, **request: Any) -> httpx.Response:
-        """Return the answer, whatever its status, of the first replica that gives one.
+        """Return the response, of any status, of the first replica that responds.
 
         A replica that cannot be reached is passed over; one that hangs up only if the request may be repeated (any GET,
         and what carries an idempotency key). Raises UnreachableError, WaitedTooLongError after the time limit, or

@@ -1,4 +1,4 @@
-"""What is to be ordered, as people type it and as files hold it. Pure."""
+"""Parses order lines from arguments and files. Pure."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The trace of what the command line sends: one of its own for each order, and a span where OpenTelemetry is set up."""
+"""Traces of the orders that the command line sends: one for each, with a span if OpenTelemetry is configured."""
 
 import os
 import secrets

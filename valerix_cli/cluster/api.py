@@ -1,6 +1,6 @@
 """The API server of a cluster: plain objects in, plain objects out.
 
-The `kubernetes` package finds the way and the credentials; what is asked and answered is ours. An answer that is no is
+The `kubernetes` package finds the address and the credentials; requests and responses are our own. An error response is
 an ApiError, which is one of the ways a command can end.
 """
 
@@ -26,7 +26,7 @@ _METADATA = "application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadataList"
 
 @dataclass(frozen=True)
 class Resource:
-    """How objects of a kind are addressed."""
+    """The path of a kind's objects in the API."""
 
     group_version: str
     plural: str
@@ -59,7 +59,7 @@ class Api:
         return self.transport.server
 
     def resource(self, api_version: str, kind: str) -> Resource | None:
-        """How to address a kind, None where this cluster has none such."""
+        """Return the path of a kind's objects; None if the cluster does not have the kind."""
         return self._resources.get((api_version, kind))
 
     @property
@@ -192,7 +192,7 @@ class Api:
         return True
 
     def may(self, verb: str, group: str, plural: str, namespace: str | None) -> bool:
-        """Whether we have the right to do that: a SelfSubjectAccessReview."""
+        """Return whether the user may do that, by a SelfSubjectAccessReview."""
         resource, _, subresource = plural.partition("/")
         attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
         review = {
@@ -204,7 +204,7 @@ class Api:
         return bool(self._json("POST", path, {}, review, repeatable=True)["status"].get("allowed"))
 
     def rules(self, namespace: str) -> list[Object] | None:
-        """What we may do in a namespace, as rules of RBAC; None where the server cannot tell all of it."""
+        """Return what the user may do in a namespace, as RBAC rules; None if the server cannot list all of them."""
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
@@ -253,6 +253,6 @@ def _resources_of(group: Object) -> Iterator[Resource]:
 def connect(kube_context: str, limit: float | None = None, say: Callable[[str], None] = lambda _: None) -> Api:
     """The cluster of a context of the kubeconfig; nothing is sent yet. Raises BadUsageError.
 
-    `say` is told when requests have to be repeated.
+    `say` is called when requests are retried.
     """
     return Api(Transport(client_of(kube_context), limit or LIMIT, say=say))

@@ -31,7 +31,7 @@ class RolloutError(CliError):
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """How to go about it: `limit` in seconds holds for each wave; `say` tells what goes on.
+    """Options of an apply: `limit` in seconds is for each wave; `say` reports progress.
 
     `check` is asked before each write, and raises where we may write no longer.
     """
@@ -94,7 +94,7 @@ def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], options: A
 
 
 def rollout_failed(api: Api, live: Object, state: State, say: Say) -> RolloutError:
-    """What to say of a workload that does not become ready; its latest warnings and last lines are said at once."""
+    """Report the latest warnings and log lines of a workload that does not become ready; return its error."""
     found, name = report(api, live), ref(live)
     _say_all(found, say)
     why = str(found.trouble) if found.trouble else found.unscheduled or state.why

@@ -1,4 +1,7 @@
-"""Whether an overlay can be applied to a cluster: all is looked at, so that all that is missing is said at once."""
+"""Checks that an overlay can be applied to a cluster.
+
+All checks run, so that everything missing is reported together.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -176,7 +179,7 @@ def _version(api: Api) -> CheckLine:
             "version",
             "kubernetes",
             "warning",
-            f"It calls itself {api.version}; whether that is {oldest} or later cannot be told.",
+            f"Its version is {api.version!r}, which cannot be compared with {oldest}.",
             "kubectl version",
         )
     if found < OLDEST:
@@ -238,7 +241,7 @@ def _rights(missing: Sequence[Right]) -> CheckLine:
 
 
 def _kinds(api: Api, things: Sequence[Object]) -> Iterator[CheckLine]:
-    """The kinds that somebody else has to bring."""
+    """The kinds that other software has to install."""
     foreign = sorted({(thing["apiVersion"], thing["kind"]) for thing in things if "." in _group(thing)})
     for api_version, kind in foreign:
         group = api_version.partition("/")[0]

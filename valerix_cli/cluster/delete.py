@@ -15,7 +15,7 @@ _PART_OF = ("app.kubernetes.io/part-of", "valerix")
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What would be deleted, services first; what would be kept, and why; and the kinds that could not be listed."""
+    """The objects to delete, services first; those to keep, with reasons; and the kinds that could not be listed."""
 
     gone: list[Object]
     kept: list[str]
@@ -31,7 +31,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find(api: Api, target: Target, *, volumes: bool) -> Found:
-    """What an apply has made, and with `volumes` the claims of its stateful sets and its secrets.
+    """Find the objects that an apply has made, and with `volumes` the claims of its stateful sets and its secrets.
 
     The namespace goes with them only if an apply has made it and there is nothing else in it.
     """
@@ -58,7 +58,7 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
 def delete(api: Api, found: Found, check: Callable[[], None]) -> Found:
     """Delete it, each object only if it is the one that was found; `check` is asked before each. Returns what is gone.
 
-    The namespace is looked at again just before it goes: it is kept if somebody has put something into it since.
+    The namespace is listed again just before it is deleted: it is kept if something was put into it since.
     """
     for one in found.gone:
         _delete(api, one, check)
@@ -78,7 +78,7 @@ def _delete(api: Api, one: Object, check: Callable[[], None]) -> None:
 
 
 def _new(things: list[Object], seen: frozenset[str]) -> list[Object]:
-    """What has been made since, but for what controllers made for something that was there."""
+    """Return the objects made since, except those that controllers made for an object that existed before."""
     by_uid = {one["metadata"]["uid"]: one for one in things}
 
     def is_new(thing: Object) -> bool:
@@ -103,7 +103,7 @@ def _is_data(thing: Object) -> bool:
 
 
 def _claims(things: list[Object]) -> Iterator[Object]:
-    """The claims that were made for our stateful sets: they have their labels, and nobody else owns them."""
+    """Yield the claims made for our stateful sets: they have their labels, and no other owner."""
     for thing in things:
         if thing["kind"] == _CLAIM and not is_ours(thing) and not thing["metadata"].get("ownerReferences"):
             found = labels(thing)

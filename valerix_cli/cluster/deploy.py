@@ -36,7 +36,7 @@ class Deployment:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the lease of the namespace; of one that is to be made, from the moment it is there."""
+        """Hold the lease of the namespace; of a namespace yet to be created, as soon as it exists."""
         with self._alone:
             if self._namespace() is not None:
                 self._take_lease()
@@ -59,7 +59,7 @@ class Deployment:
 
     @property
     def notes(self) -> list[str]:
-        """What the changes cost."""
+        """The side effects of the changes, such as restarts."""
         return [one.change.note for one in self._planned if one.change.note]
 
     @property
@@ -68,7 +68,7 @@ class Deployment:
 
     @property
     def undo(self) -> str | None:
-        """What takes back all that was done, but for schemas, and nothing else; None where no one command does."""
+        """The command that reverts all changes except schemas, and nothing else; None if there is no such command."""
         actions = {one.change.action for one in self._planned}
         changed = [one for one in self._planned if one.change.action != "unchanged" and not is_migration(one.thing)]
         if actions == {"created"}:
@@ -98,7 +98,7 @@ class Deployment:
         return Applied(*where, summary(changes), dry_run, changes, left, 0.0)
 
     def _with_namespace(self, options: ApplyOptions) -> list[Planned]:
-        """What is planned, once the namespace is there and its lease is ours."""
+        """Return the plan once the namespace exists and its lease is held."""
         first = [one for one in self._planned if one.thing["kind"] == "Namespace"]
         if first and self._namespace() is None:
             for one in first:

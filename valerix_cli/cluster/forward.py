@@ -1,6 +1,6 @@
 """Services of a cluster at ports of this machine, for as long as a command runs.
 
-Each replica has a port of its own here, which leads to its pod, and once that pod terminates to another that is ready,
+Each replica has its own local port, which leads to its pod, and once that pod terminates to another ready one,
 as behind a Service. A connection for HTTP outlives its pod: the next request on it is sent to another pod. Closing it
 instead would lose a request that the client sends at that moment, and a container runtime reports up to a second late
 that the pod has closed it. A connection with a session, as of PostgreSQL, is closed between a response and the next
@@ -144,7 +144,7 @@ class _Tunnel:
             self.close()
 
     def _pod_for_request(self) -> socket.socket:
-        """Where the client's next piece goes: to another pod once this one terminates, if there is one."""
+        """Return the pod for the client's next bytes: another one once this one terminates, if there is one."""
         with self._lock:
             if self._is_leaving and self._is_answered and not self._sessions:
                 with contextlib.suppress(UnreachableError):
@@ -218,7 +218,7 @@ class _Listener:
         """Join a client and a pod until either hangs up."""
         try:
             tunnel = _Tunnel(client, self._reach, sessions=self._sessions)
-        except CliError:  # there is nobody to tell but the client, who sees a closed connection
+        except CliError:  # the client sees a closed connection
             _close(client)
             return
         self._tunnels.add(tunnel)

@@ -1,4 +1,4 @@
-"""How far an object is from what was asked of it. Values in, values out.
+"""Compares an object's state with its description. Pure.
 
 The rules are those of `kubectl rollout status`: nothing counts before the controller has seen the latest generation.
 """
@@ -20,7 +20,7 @@ TERMINAL_REASONS = frozenset(
         "RunContainerError",
     }
 )
-"""What a container waits for in vain until somebody changes something."""
+"""Reasons why a container waits that do not end without a change."""
 _HEALTHY = "Cluster in healthy state"
 """The phase of a cluster of CloudNativePG that is as it was asked to be."""
 CRASHES = 2  # restarts after which a container that crashes again is given up
@@ -51,7 +51,7 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 def judge(thing: Object) -> State:
-    """Whether an object is as it was asked to be, on its way, or lost."""
+    """Return whether an object is ready, in progress, or failed."""
     judges = {
         "Deployment": _deployment,
         "StatefulSet": _stateful_set,
@@ -77,7 +77,7 @@ def container_failures(pod: Object) -> Iterator[Trouble]:
 
 
 def unscheduled(pod: Object) -> str | None:
-    """Why no node takes a pod, None if one does or nobody has looked yet."""
+    """Return why the scheduler finds no node for a pod; None if it found one or has not tried yet."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return str(condition.get("message") or condition.get("reason"))

@@ -47,7 +47,7 @@ def kept(api: Api, deployment: Object) -> Kept:
 
 
 def was_available(replica_set: Object) -> bool:
-    """Whether its pods are known to have been available: they are now, or it was noted that they were."""
+    """Return whether its pods are available, or were recorded as available."""
     noted = WAS_AVAILABLE in (replica_set["metadata"].get("annotations") or {})
     return noted or bool((replica_set.get("status") or {}).get("availableReplicas"))
 

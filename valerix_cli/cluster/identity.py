@@ -1,4 +1,4 @@
-"""Which cluster a context means: the server that it was first used with, not whatever its name leads to by now.
+"""Binds a context to the cluster that it was first used with, wherever its name leads now.
 
 A cluster is known by the UID of its namespace kube-system, as is usual. What a context meant is kept beside the user's
 config, as `known_hosts` of ssh keeps the keys of servers; `cluster_uid` of a context takes its place.
@@ -56,7 +56,7 @@ class KnownClusters:
 
 
 def identities(api: Api) -> list[str]:
-    """How a cluster is known: its UID, unless we have no right to see it, and the SHA-256 of its CA and address."""
+    """Return what identifies a cluster: its UID, if the user may read it, and the SHA-256 of its CA and address."""
     configuration = api.transport.client.configuration
     authority = Path(configuration.ssl_ca_cert).read_bytes() if configuration.ssl_ca_cert else b""
     fingerprint = "sha256:" + hashlib.sha256(authority + api.server.encode()).hexdigest()

@@ -10,7 +10,7 @@ from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.reasons import why
 
 AT_ONCE = 16
-"""Requests that are sent at the same time, each over a connection of its own."""
+"""Maximum number of concurrent requests, each on its own connection."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What `valerix cluster` tells, as values."""
+"""Results of `valerix cluster`."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ MARKS: dict[Action, str] = {
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What becomes of one object; `lines` are a unified diff of its YAML, what is secret in it masked.
+    """The change to one object; `lines` are a unified diff of its YAML with secrets redacted.
 
     `note` says what the change costs. `others` are the fields that other managers have set, and that stay.
     """
@@ -35,7 +35,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What an apply would change. `refused` holds what the cluster would not take, and why."""
+    """The changes of an apply. `refused` lists the objects that the cluster would refuse, with reasons."""
 
     cluster: str
     namespace: str
@@ -46,7 +46,10 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What an apply did. `orphans` are ours, and described no longer: `--prune` deletes them."""
+    """The result of an apply.
+
+    `orphans` are objects of Valerix that the overlay no longer has: `--prune` deletes them.
+    """
 
     cluster: str
     namespace: str
@@ -69,7 +72,10 @@ class CheckLine(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether an overlay can be applied. `role`: the Role and ClusterRole that would grant what is missing, as YAML."""
+    """The result of the checks before an apply.
+
+    `role`: the Role and ClusterRole that would grant missing rights, as YAML.
+    """
 
     verdict: Literal["ok", "warning", "failed"]
     cluster: str
@@ -91,7 +97,7 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """How something that runs pods is."""
+    """The state of a workload."""
 
     kind: str
     name: str
@@ -111,7 +117,7 @@ class Volume(msgspec.Struct, frozen=True):
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
-    """What runs in a cluster and how it is. `unseen`: kinds that we have no right to list."""
+    """The state of all workloads. `unseen`: kinds that the user may not list."""
 
     cluster: str
     namespace: str
@@ -134,7 +140,7 @@ class RolledBack(msgspec.Struct, frozen=True):
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """What was deleted, and what was kept."""
+    """The objects that were deleted, and those that were kept."""
 
     cluster: str
     namespace: str

@@ -1,4 +1,4 @@
-"""What is in a namespace: ours, others', and what Kubernetes puts into each."""
+"""The objects in a namespace: Valerix's, others', and those that Kubernetes puts into each."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,7 +27,7 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def contents(api: Api, namespace: str, selector: str = "") -> Contents:
-    """Every object in a namespace, of every kind that this cluster has; each once, whatever API versions it has."""
+    """List every object in a namespace, of every kind of the cluster, each once under one API version."""
     unknown: list[str] = []
 
     def listed(resource: Resource) -> list[Object]:
@@ -43,19 +43,19 @@ def contents(api: Api, namespace: str, selector: str = "") -> Contents:
 
 
 def is_ours(thing: Object) -> bool:
-    """Whether Valerix has applied it: its label says so, and so does the field manager; and nobody has made a copy."""
+    """Return whether Valerix has applied the object: by label and field manager, and that it is no copy."""
     named = labels(thing).get(MANAGED_BY) == MANAGER
     return named and ownership.is_written_by(thing) and not _is_made_by_a_controller(thing)
 
 
 def ours(api: Api, namespace: str) -> Contents:
-    """What Valerix has applied in a namespace."""
+    """Return the objects that Valerix has applied in a namespace."""
     found = contents(api, namespace, f"{MANAGED_BY}={MANAGER}")
     return Contents([one for one in found.objects if is_ours(one)], found.unknown)
 
 
 def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
-    """What is neither ours, nor made for what is ours, nor in every namespace."""
+    """Return the objects that are not Valerix's, not made for one of them, and not in every namespace."""
     things = list(found)
     by_uid = {one["metadata"]["uid"]: one for one in things}
     known = set(ours_)
@@ -79,7 +79,7 @@ def is_made_by_us(namespace: Object | None) -> bool:
 
 
 def marked(thing: Object, live: Object | None) -> Object:
-    """The description of a namespace that is to be made, or was made, by Valerix: it says so."""
+    """Return the manifest of a namespace that Valerix creates, with the label that says so."""
     if live is not None and not is_made_by_us(live):
         return thing
     annotations = {**(thing["metadata"].get("annotations") or {}), MADE: "true"}

@@ -16,7 +16,7 @@ NAME = "app.kubernetes.io/name"
 
 
 class Ref(msgspec.Struct, frozen=True, order=True):
-    """Which object is meant; `namespace` is None for one of the whole cluster."""
+    """A reference to an object; `namespace` is None for cluster-scoped objects."""
 
     api_version: str
     kind: str

@@ -1,4 +1,4 @@
-"""What is to be in a cluster, as kustomize makes it of an overlay."""
+"""Renders an overlay with kustomize."""
 
 import re
 import shutil
@@ -51,7 +51,7 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
 
 
 def _images_of_services(overlay: Path) -> set[str]:
-    """What the services' image is called in an overlay, without its tag: one that renames it hides `valerix`."""
+    """Return the names of the services' image in an overlay, without tags: an overlay may rename `valerix`."""
     ours = [one for one in _kustomized(overlay, overlay) if labels(one).get(COMPONENT) in {"service", "migration"}]
     return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images(ours)}
 
@@ -67,7 +67,7 @@ def _kustomized(directory: Path, overlay: Path) -> list[Object]:
 
 
 def allows_gremlins(things: Iterable[Object]) -> bool:
-    """Whether an overlay lets faults be brought about: it has components/chaos."""
+    """Return whether an overlay allows gremlins, by components/chaos."""
     return any((thing.get("data") or {}).get("VALERIX_CHAOS_ALLOWED") == "1" for thing in things)
 
 

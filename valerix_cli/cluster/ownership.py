@@ -1,4 +1,4 @@
-"""Which fields of an object belong to whom, as server-side apply keeps it in `metadata.managedFields`.
+"""Field ownership of an object, as server-side apply records it in `metadata.managedFields`.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/ describes the format: `f:` names a field, `k:` an item
 of a list by its keys, `v:` an item of a set, `.` the parent itself.
@@ -16,7 +16,7 @@ _PARTS = frozenset({"spec", "data", "binaryData", "rules", "subjects"})
 
 
 def applied(live: Object, manager: str = MANAGER) -> Object:
-    """What `manager` has applied of an object, with the values that it has now; what says which object it is, is kept.
+    """Return the fields that `manager` has applied, with their current values, and those that identify the object.
 
     Applied again as it is, it changes nothing.
     """
@@ -30,7 +30,7 @@ def applied(live: Object, manager: str = MANAGER) -> Object:
 
 
 def has_applied(live: Object, *fields: str, manager: str = MANAGER) -> bool:
-    """Whether `manager` has applied the field with this path."""
+    """Return whether `manager` has applied the field with this path."""
     for entry in _entries(live):
         found: Mapping[str, Any] | None = entry["fieldsV1"]
         for name in fields:
@@ -41,7 +41,7 @@ def has_applied(live: Object, *fields: str, manager: str = MANAGER) -> bool:
 
 
 def is_written_by(live: Object, manager: str = MANAGER) -> bool:
-    """Whether `manager` has written any field, in whichever way."""
+    """Return whether `manager` has written any field, by apply or update."""
     return any(entry["manager"] == manager for entry in _entries(live))
 
 
@@ -60,7 +60,7 @@ def fields_of_others(live: Object, manager: str = MANAGER) -> list[str]:
 
 
 def _entries(live: Object) -> Iterator[Mapping[str, Any]]:
-    """Who has set what; not what is set by way of a subresource such as `status`."""
+    """Yield the managers' entries, except those of subresources such as `status`."""
     for entry in live["metadata"].get("managedFields") or ():
         if "fieldsV1" in entry and entry.get("subresource", "") in {"", "scale"}:
             yield entry
@@ -72,7 +72,7 @@ def _is_described(path: str) -> bool:
 
 
 def _paths(fields: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """The path of each field that has no parts of its own."""
+    """Yield the path of each leaf field."""
     for name, parts in fields.items():
         if name == ".":
             continue

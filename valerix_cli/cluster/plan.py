@@ -1,4 +1,4 @@
-"""What an apply would change, as the API server itself says it: server-side dry runs, nothing is written."""
+"""Plans an apply by server-side dry runs: the API server computes the changes, and nothing is written."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ NEVER_PRUNED = frozenset({"Namespace", "Secret", "PersistentVolumeClaim", "Lease
 
 @dataclass(frozen=True)
 class Planned:
-    """One object: as it is to be, as it is, what would change; or why the server would not take it.
+    """One object: its manifest, its live state, the change; or why the server would refuse it.
 
     `force`: the fields that others have set are taken over. `hands_over`: the number of pods that an autoscaler begins
     with, where it is left to one from now on. `replaced_by`: how what is there is deleted first, for a change that the
@@ -44,7 +44,7 @@ class Planned:
 
 
 class Orphans(msgspec.Struct, frozen=True):
-    """What we once applied and nobody describes any more; `unknown`: the kinds that we have no right to list.
+    """Objects applied before that the overlay no longer has; `unknown`: the kinds that the user may not list.
 
     `superseded` are the migrations of other versions, in whose place that of this one comes.
     """
@@ -61,7 +61,7 @@ class Orphans(msgspec.Struct, frozen=True):
 def plan(
     api: Api, target: Target, things: Sequence[Object], *, force: bool = False, pruned: Iterable[Ref] = ()
 ) -> list[Planned]:
-    """One for each of `things`, for each secret that is to be made, and for each claim that is to grow.
+    """Return a plan for each of `things`, for each secret to create, and for each claim to grow.
 
     `pruned` is deleted before, so that nothing of it counts.
     """
@@ -78,7 +78,7 @@ def plan(
 
 
 def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
-    """What we once applied and nobody describes any more, of whatever kind.
+    """Find the objects applied before that the overlay no longer has, of every kind.
 
     Settings that an earlier revision of a deployment reads are kept: without them it could not be gone back to. So is
     what holds data.
@@ -99,7 +99,7 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
 
 
 def is_migration(thing: Object) -> bool:
-    """Whether it is a job that migrates, or what such a one is called after."""
+    """Return whether the object is a migration Job, or one that its name depends on."""
     if thing["kind"] == "Job":
         return labels(thing).get(COMPONENT) == "migration"
     return bool(thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("migrate-"))
@@ -185,7 +185,7 @@ def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object
 def _way_to_replace(
     api: Api, thing: Object, live: Object
 ) -> tuple[Literal["Foreground", "Orphan"], Object | None] | None:
-    """How to make a change that the server refuses, and what the object is after it as far as the server says so.
+    """Return how to make a change that the server refuses, and the object after it as far as the server shows it.
 
     A Job is deleted and created again. A StatefulSet is deleted without its pods if the size of its claims is the only
     change that the server refuses.
@@ -204,7 +204,7 @@ def _is_settled(action: Action, live: Object | None, after: Object) -> bool:
 
 
 def _note(live: Object | None, after: Object | None) -> str:
-    """What a change costs while it is made."""
+    """Return the side effect of a change, such as a restart."""
     if live is None or after is None or not stores.is_data_store(after) or after["kind"] != "StatefulSet":
         return ""
     if live["spec"]["template"] == after["spec"]["template"] or after["spec"].get("replicas", 1) > 1:
@@ -236,7 +236,7 @@ _TO_TAKE_OVER = {
 
 
 def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback"] = "apply") -> CliError:
-    """What is to be done about an object that the server would not take."""
+    """Return the hint for an object that the server would refuse."""
     if error.is_conflict:
         fields = "; ".join(f"{cause.get('field')} ({_manager(cause)})" for cause in error.causes)
         return GuardError(
@@ -266,7 +266,7 @@ def _in_one_line(error: ApiError) -> str:
 
 
 def _replacement_hint(about: Ref) -> str:
-    """How to have an object be otherwise that cannot be changed; what that costs is said."""
+    """Return how to replace an object that cannot be changed, and what that costs."""
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
     if about.kind == "StatefulSet":  # its pods and its data stay
@@ -283,7 +283,7 @@ def _manager(cause: Object) -> str:
 
 
 def _secret(api: Api, target: Target, name: str, *, exists: bool) -> Planned | None:
-    """One that is to be made. Raises GuardError where what it opened is still there."""
+    """Plan a secret to create. Raises GuardError if data that it protected still exists."""
     wanted = Ref("v1", "Secret", target.namespace, name)
     if exists and api.get(wanted) is not None:
         return None

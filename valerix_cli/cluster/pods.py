@@ -1,4 +1,4 @@
-"""The pods of a workload, and what is to be said of those that do not come up."""
+"""The pods of a workload, and why some do not become ready."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What is known of a workload that does not become ready."""
+    """The findings about a workload that does not become ready."""
 
     trouble: Trouble | None
     unscheduled: str | None
@@ -45,7 +45,7 @@ def revision(thing: Object) -> int:
 
 
 def seen_closer(api: Api, workload: Object, state: State) -> State:
-    """What its pods say of a workload that is not ready: it has failed where a container, or the making of a pod, has.
+    """Refine the state of a workload by its pods: it has failed if a container, or the creation of a pod, has failed.
 
     Before its controller has seen the latest description, its pods are those of the one before and say nothing.
     """
@@ -61,7 +61,7 @@ def seen_closer(api: Api, workload: Object, state: State) -> State:
 
 
 def report(api: Api, workload: Object) -> Report:
-    """Why it does not become ready: its containers, the latest warnings about it and its pods, what it said last."""
+    """Return why it does not become ready: its containers, recent warnings about it and its pods, last log lines."""
     pods = pods_of(api, workload)
     trouble = next((found for pod in pods for found in container_failures(pod)), None) or _ended(pods)
     about = {workload["metadata"]["name"], *(pod["metadata"]["name"] for pod in pods)}
@@ -75,7 +75,7 @@ def report(api: Api, workload: Object) -> Report:
 
 
 def _ended(pods: list[Object]) -> Trouble | None:
-    """A container of a job's pod that ended badly: it is not started again, so nobody waits for it."""
+    """Yield containers of a job's pod that failed: they are not restarted, so waiting is pointless."""
     for pod in pods:
         status = pod.get("status") or {}
         for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
@@ -94,7 +94,7 @@ def _warnings(api: Api, namespace: str, about: set[str]) -> Iterator[str]:
 
 
 def _refused_pod(api: Api, workload: Object) -> str | None:
-    """Why a pod may not be made, by a quota or pod security, as an event since the last change says."""
+    """Return why a quota or pod security forbids a pod, by an event since the last change."""
     metadata = workload["metadata"]
     if workload["kind"] not in _MAKERS:
         return None

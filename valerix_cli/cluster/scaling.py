@@ -1,4 +1,4 @@
-"""How many pods a workload has: said by its description, or by an autoscaler."""
+"""The number of pods of a workload: set by its manifest or by an autoscaler."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _AUTOSCALER, _REPLICAS = "kube-controller-manager", ".spec.replicas"
 
 
 def is_handed_over(thing: Object, live: Object | None) -> bool:
-    """Whether the description leaves to others what it has said until now: how many pods there are.
+    """Return whether the manifest hands the number of pods over to an autoscaler.
 
     Without more ado the API server would fall back on one.
     """
@@ -31,7 +31,7 @@ def is_handed_over(thing: Object, live: Object | None) -> bool:
 
 
 def handed_over(live: Object, autoscalers: Iterable[Object]) -> int:
-    """How many pods an autoscaler is to begin with: those that there are.
+    """Return the number of pods that an autoscaler begins with: the current one.
 
     Where there is none, as many as it has at the least: it leaves alone what was scaled to zero.
     """
@@ -53,12 +53,12 @@ def hand_over(api: Api, which: Ref, number: int) -> None:
 
 
 def is_about_replicas(error: ApiError) -> bool:
-    """Whether nothing but the number of pods is disputed."""
+    """Return whether the number of pods is the only conflict."""
     return error.is_conflict and {cause.get("field") for cause in error.causes} == {_REPLICAS}
 
 
 def was_autoscaled(live: Object) -> bool:
-    """Whether an autoscaler has had the number of pods: it is the controller's, or was handed over to it.
+    """Return whether an autoscaler has set the number of pods: the controller owns the field, or it was handed over.
 
     A person's `kubectl scale` goes the same way, under another name.
     """
@@ -71,7 +71,7 @@ def was_autoscaled(live: Object) -> bool:
 
 
 def autoscaler_of(autoscalers: Iterable[Object], thing: Object) -> Ref | None:
-    """What scales a workload, if anything does."""
+    """Return the autoscaler of a workload, if there is one."""
     return next((ref(one) for one in autoscalers if _scales(one, thing)), None)
 
 

@@ -1,4 +1,4 @@
-"""What runs in a cluster and how it is."""
+"""The status of all workloads in a cluster."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -27,7 +27,7 @@ def look(api: Api, target: Target) -> ClusterStatus:
         thing
         for api_version, kind in _KINDS
         for thing in seen.find(api_version, kind, _PARTS)
-        if not thing["metadata"].get("ownerReferences")  # a backup's job is told with its CronJob
+        if not thing["metadata"].get("ownerReferences")  # shown with its CronJob
     ]
     workloads = api.each(lambda thing: _workload(api, thing), things)
     jobs = seen.find("batch/v1", "Job")

@@ -1,7 +1,7 @@
 """Volumes of stateful sets: what their claims ask for, and how they grow.
 
 A stateful set's claim templates cannot be changed, and are only read when a claim is made. So a volume grows by its
-claim, and the stateful set is deleted without its pods and made anew for the sake of claims to come.
+claim, and the stateful set is deleted without its pods and recreated for future claims.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def with_live_templates(thing: Object, live: Object) -> Object | None:
 
 
 def resize(claim: Object, size: str) -> Object:
-    """The claim as it is to be: nothing but its size is described."""
+    """Return the manifest of the claim, which has nothing but its size."""
     metadata = {name: claim["metadata"][name] for name in ("name", "namespace")}
     spec = {"resources": {"requests": {"storage": size}}}
     return {"apiVersion": "v1", "kind": CLAIM, "metadata": metadata, "spec": spec}

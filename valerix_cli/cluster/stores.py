@@ -1,4 +1,4 @@
-"""Where a namespace keeps its orders, so that no description of another place starts empty beside it."""
+"""The data stores of a namespace, so that no overlay with other stores starts with empty ones."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ _PARTS = "app.kubernetes.io/part-of=valerix"
 
 
 def is_data_store(thing: Object) -> bool:
-    """Whether data is lost with it, or with what is deleted after it. One that is described no longer is kept."""
+    """Return whether deleting the object loses data, directly or by its dependents. Such an object is never pruned."""
     return labels(thing).get(COMPONENT) == "datastore" and thing["kind"] in {"StatefulSet", "Cluster", "Database"}
 
 

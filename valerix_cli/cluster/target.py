@@ -1,4 +1,4 @@
-"""Which cluster is meant, and whether it may be written to."""
+"""The target cluster, and whether it may be written to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OVERLAY = "local"
 
 @dataclass(frozen=True)
 class KubeContexts:
-    """What a kubeconfig describes."""
+    """The contexts of a kubeconfig."""
 
     names: Sequence[str]
     current: str | None
@@ -22,7 +22,7 @@ class KubeContexts:
 
 @dataclass(frozen=True)
 class Target:
-    """A context of the kubeconfig (`cluster`), and what Valerix is to be there.
+    """A context of the kubeconfig (`cluster`), and the installation of Valerix there.
 
     `named` is the Valerix context that allows it; None while none does, so it may be looked at and no more.
     """
@@ -41,7 +41,7 @@ class Target:
 def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> Target:
     """The cluster of the context in force, or while that is the local platform, the one that the kubeconfig chooses.
 
-    Raises BadUsageError where neither is one, or nobody knows the context.
+    Raises BadUsageError where neither is one, or the context is unknown.
     """
     chosen = settings.setting("context")
     contexts = {name: config for name, (config, _) in settings.contexts.items()}

@@ -1,4 +1,4 @@
-"""Requests to an API server, repeated while it is busy or unavailable; an answer that is no is an ApiError."""
+"""Requests to an API server, retried while it is busy or unavailable. An error response raises ApiError."""
 
 import itertools
 import json
@@ -38,12 +38,12 @@ class ApiError(CliError):
 
     @property
     def is_absent(self) -> bool:
-        """Whether there is no such object, or no such way to ask for it."""
+        """Return whether the object, or its kind, does not exist."""
         return self.status in {_NOT_FOUND, _NOT_ALLOWED}
 
     @property
     def is_conflict(self) -> bool:
-        """Whether another manager has set what we wanted to set."""
+        """Return whether another manager owns one of the fields."""
         return self.status == _CONFLICT and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
 
     @property
@@ -52,7 +52,7 @@ class ApiError(CliError):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the object exists already, or has changed since it was read."""
+        """Return whether the object exists already, or has changed since it was read."""
         return self.status == _CONFLICT and not self.is_conflict
 
 
@@ -68,7 +68,7 @@ class Transport:
     limit: float = LIMIT
     patience: float = PATIENCE
     say: Callable[[str], None] = field(default=lambda _: None)
-    """Is told when a request is repeated."""
+    """Is called when a request is retried."""
     _answered: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _time: tuple[datetime, float] | None = None
@@ -79,7 +79,7 @@ class Transport:
         return str(self.client.configuration.host)
 
     def cancel(self) -> None:
-        """Repeat nothing from now on, since somebody waits for the end."""
+        """Retry nothing from now on, since a user waits for the end."""
         self._cancelled.set()
 
     def now(self) -> datetime:

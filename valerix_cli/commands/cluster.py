@@ -45,9 +45,7 @@ def check(
     ctx: typer.Context,
     *,
     overlay: OverlayOption = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="The context means this cluster from now on, whichever it meant before.")
-    ] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Bind the context to this cluster from now on.")] = False,
 ) -> None:
     """Say all that an overlay would lack in a cluster.
 
@@ -133,7 +131,7 @@ def apply(  # noqa: PLR0913 - its options
 
     It goes wave by wave, and waits until each is ready.
 
-    Everything is tried out first (a server-side dry run), so that what the cluster would refuse is said before anything
+    Everything is tried out first (a server-side dry run), so that refusals are reported before anything
     is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to, and
     by one command at a time.
     """

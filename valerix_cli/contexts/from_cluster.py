@@ -79,7 +79,7 @@ def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
 
 
 def _way_to_redis(api: Api, namespace: str) -> tuple[str, str]:
-    """Scheme and options of a URL, as the services are told: who signed a certificate is checked, not its name."""
+    """Return the scheme and options of a URL as services have them: certificates' issuers are checked, not names."""
     if _settings(api, namespace).get("REDIS_SCHEME") != "rediss":
         return "redis", ""
     authority = _opened(api, namespace, "data-stores-ca")["ca.crt"]
