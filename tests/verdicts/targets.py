@@ -52,7 +52,7 @@ TARGETS = (
     Target("valerix_cli.drills.requirements", (f"{DRILLS}/test_parser.py",)),
     Target("valerix_cli.drills.abort_conditions", RUNS, ("AbortConditions._holds",)),
     Target("valerix_cli.drills.background_load", RUNS, ("BackgroundLoad.raise_if_failed",)),
-    Target("valerix_cli.drills.measuring", RUNS, ("DrillMeter.last",)),
+    Target("valerix_cli.drills.meter", RUNS, ("DrillMeter.last",)),
     Target("valerix_cli.drills.phases", RUNS, (
         "Phases._is_steady", "Phases.evaluate_period", "Phases._evaluate", "Phases._advance_until",
     )),

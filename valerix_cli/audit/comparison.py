@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from valerix_cli.audit.model import SHOWN, Example, Finding
+from valerix_cli.audit.model import MAX_EXAMPLES, Example, Finding
 
 MAX_MISSING = 1000
 """Missing deductions kept for one repair; a second repair finds the rest."""
@@ -39,7 +39,7 @@ class FindingBuilder:
 
     def add(self, subject: str, wrong: str) -> None:
         self.broken += 1
-        if len(self.examples) < SHOWN:
+        if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(Example(subject, wrong))
 
     @property

@@ -8,7 +8,7 @@ import msgspec
 
 Verdict = Literal["held", "violated", "unsettled", "not-checked"]
 
-SHOWN = 10
+MAX_EXAMPLES = 10
 """Examples kept per finding; further violations are only counted."""
 
 
@@ -75,7 +75,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     def merge(self, other: "Finding") -> "Finding":
         """Combine two results about the same things."""
-        examples = [*self.examples, *other.examples][:SHOWN]
+        examples = [*self.examples, *other.examples][:MAX_EXAMPLES]
         return Finding(max(self.checked, other.checked), self.broken + other.broken, examples)
 
 
@@ -90,7 +90,13 @@ class Rule(msgspec.Struct, frozen=True):
     def evaluate(self, found: Finding) -> Invariant:
         verdict = self.when_broken if found.broken else "held"
         return Invariant(
-            self.name, self.statement, verdict, found.checked, self.subject, found.broken, list(found.examples)[:SHOWN]
+            self.name,
+            self.statement,
+            verdict,
+            found.checked,
+            self.subject,
+            found.broken,
+            list(found.examples)[:MAX_EXAMPLES],
         )
 
     def unchecked(self) -> Invariant:

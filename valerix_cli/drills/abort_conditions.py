@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from valerix_cli.drills.aborted import Aborted
 from valerix_cli.drills.evaluate import evaluate, never
-from valerix_cli.drills.measuring import DrillMeter
+from valerix_cli.drills.meter import DrillMeter
 from valerix_cli.drills.receipt import Check
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.drills.validation import RECENT

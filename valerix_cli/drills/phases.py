@@ -11,7 +11,7 @@ from valerix_cli.drills.evaluate import Measurements
 from valerix_cli.drills.event_log import EventLog
 from valerix_cli.drills.faults import FaultScheduler
 from valerix_cli.drills.lease import PlatformLease
-from valerix_cli.drills.measuring import DrillMeter
+from valerix_cli.drills.meter import DrillMeter
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.monitor import Monitor
 from valerix_cli.drills.receipt import Check, Phase, PhaseMetrics

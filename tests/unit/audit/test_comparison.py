@@ -5,7 +5,7 @@ import pytest
 from tests.unit.audit.buckets import bucket, violations
 from valerix_cli.audit import comparison, model
 from valerix_cli.audit.comparison import Bucket, Comparison, FindingBuilder, MissingDeduction, RefusalComparison
-from valerix_cli.audit.model import SHOWN, Example, Finding
+from valerix_cli.audit.model import MAX_EXAMPLES, Example, Finding
 
 
 def compare(confirmed: list[Bucket], deducted: list[Bucket], non_failed: list[Bucket]) -> Comparison:
@@ -73,21 +73,21 @@ def test_missing_deductions_are_kept_up_to_the_limit_and_only_with_a_valid_quant
 
 def test_all_violations_are_counted_and_the_first_are_examples() -> None:
     builder = FindingBuilder()
-    for number in range(SHOWN + 5):
+    for number in range(MAX_EXAMPLES + 5):
         builder.add(str(number), "it is wrong")
-    assert (builder.finding.broken, len(builder.finding.examples)) == (SHOWN + 5, SHOWN)
+    assert (builder.finding.broken, len(builder.finding.examples)) == (MAX_EXAMPLES + 5, MAX_EXAMPLES)
     assert violations(builder.finding)[0] == ("0", "it is wrong")
 
 
 def test_merged_findings_add_violations_and_keep_the_first_examples() -> None:
-    both = Finding(3, 2, [Example("a", "wrong")] * SHOWN).merge(Finding(5, 1, [Example("b", "wrong")]))
-    assert (both.checked, both.broken, len(both.examples)) == (5, 3, SHOWN)
+    both = Finding(3, 2, [Example("a", "wrong")] * MAX_EXAMPLES).merge(Finding(5, 1, [Example("b", "wrong")]))
+    assert (both.checked, both.broken, len(both.examples)) == (5, 3, MAX_EXAMPLES)
     assert Finding(5).merge(Finding(3)).checked == 5
     assert violations(Finding(1, 1, [Example("a", "old")]).merge(Finding(1, 1, [Example("b", "new")]))) == [
         ("a", "old"),
         ("b", "new"),
     ]
-    assert len(model.SETTLED.evaluate(Finding(20, 20, [Example("a", "old")] * 20)).examples) == SHOWN
+    assert len(model.SETTLED.evaluate(Finding(20, 20, [Example("a", "old")] * 20)).examples) == MAX_EXAMPLES
 
 
 def compare_refusals(failed: list[Bucket], refused: list[Bucket], unconfirmed: list[Bucket]) -> tuple[Finding, Finding]:

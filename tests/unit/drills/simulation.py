@@ -19,7 +19,7 @@ from valerix_cli.drills import background_load, phases, runner
 from valerix_cli.drills.model import Drill
 from valerix_cli.drills.monitor import Sample
 from valerix_cli.drills.parser import DrillFile
-from valerix_cli.drills.receipt import Injection, Receipt
+from valerix_cli.drills.receipt import Hit, Injection, Receipt
 from valerix_cli.drills.run_request import RunRequest
 from valerix_cli.drills.runner import Runner
 from valerix_cli.errors import GuardError, UnreachableError
@@ -38,7 +38,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     cannot be read. Each fault hits `hits` times; without `gremlins_readable`, activations cannot be read. `audit` is
     the kind of its result, `left_on` lists faults that cannot be turned off, and the load fails after `load_fails_at`
     seconds. Without `is_monitored` there are no samples; breakers cannot be read after `unreadable_after` seconds, and
-    the lease is lost after `lost_after` seconds. `held_back` means that a worker's breaker is open.
+    the lease is lost after `lost_after` seconds. `held_back` means that a worker's breaker is open. With
+    `fault_fails`, the first fault cannot be injected.
     """
 
     outcome: str = "confirmed"
@@ -55,6 +56,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     lost_after: float | None = None
     unreadable_after: float | None = None
     held_back: bool = False
+    fault_fails: bool = False
 
 
 WELL = World()
@@ -81,10 +83,10 @@ class Clock:
         return NOON.timestamp() + self.now
 
 
-def run(drill: Drill, world: World = WELL) -> Receipt:
-    """Run a drill in a world and return its receipt."""
+def run(drill: Drill, world: World = WELL, script: list[Hit] | None = None) -> Receipt:
+    """Run a drill in a world, or replay it with a script, and return its receipt."""
     clock = Clock()
-    request = RunRequest(DrillFile(drill, "", "drill.yaml"), "a-run", Path("journal"), "again", Path())
+    request = RunRequest(DrillFile(drill, "", "drill.yaml"), "a-run", Path("journal"), "again", Path(), script=script)
     context = SimpleNamespace(name="local", services={"order": ["http://x"]}, operator_token=None)
     session: Any = SimpleNamespace(context=context, inventory=None, orders=SimpleNamespace(platform=lambda: "here"))
     lease: Any = _Lease(world, clock)
@@ -104,7 +106,7 @@ def _patched(clock: Clock, world: World) -> Iterator[None]:
             "audit": lambda *arguments: _audit(world, *arguments[1:]),
             "JournalWriter": _NoJournal,
             "Monitor": lambda _, time: _Monitor(world, time),
-            "FaultScheduler": lambda drill, *_, clock, **__: _Faults(drill, world, clock),
+            "FaultScheduler": lambda drill, *_, clock, script, **__: _Faults(drill, world, clock, script),
         },
         phases: {"time": clock, "_POLL_INTERVAL": 0.25},
         background_load: {
@@ -168,10 +170,10 @@ class _Load:
 
 
 class _Faults:
-    """Each fault begins at its time and ends after a second."""
+    """Each fault begins at its time, or at the beginning if there is a script, and ends after a second."""
 
-    def __init__(self, drill: Drill, world: World, clock: Callable[[], float]) -> None:
-        self._drill, self._world, self._clock = drill, world, clock
+    def __init__(self, drill: Drill, world: World, clock: Callable[[], float], script: list[Hit] | None) -> None:
+        self._drill, self._world, self._clock, self._is_scripted = drill, world, clock, script is not None
         self.injections: dict[int, Injection] = {}
         self.failures: list[Exception] = []
 
@@ -195,7 +197,7 @@ class _Faults:
     def step(self) -> None:
         for number, fault in enumerate(self._drill.faults):
             known = self.injections.get(number)
-            if known is None and fault.at <= self._clock():
+            if known is None and (0.0 if self._is_scripted else fault.at) <= self._clock():
                 self.injections[number] = Injection(
                     kind=fault.kind,
                     target=fault.target,
@@ -204,6 +206,8 @@ class _Faults:
                     rolls=9,
                     hits=self._world.hits,
                 )
+                if self._world.fault_fails:
+                    self.failures.append(UnreachableError("No signal was sent.", "the process ended", "valerix status"))
             elif known is not None and known.ended is None and known.began + 1 <= self._clock():
                 self.injections[number] = msgspec.structs.replace(known, ended=self._clock())
 

@@ -7,7 +7,7 @@ import yaml
 
 from tests.unit.drills.simulation import WELL, World, run
 from valerix_cli.drills import parser
-from valerix_cli.drills.receipt import Check, Receipt
+from valerix_cli.drills.receipt import Check, Hit, Receipt
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_run_passes_only_if_everything_was_measured_and_held(world: World, out
     assert small(world).outcome == outcome
 
 
-def small(world: World, **changes: Any) -> Receipt:
+def small(world: World, script: list[Hit] | None = None, **changes: Any) -> Receipt:
     drill = {
         "name": "small",
         "load": {"rate": "30/s", "for": "6s"},
@@ -48,7 +48,7 @@ def small(world: World, **changes: Any) -> Receipt:
         "recover": {"within": "8s", "require": ["p95 < 300ms"]},
         "abort": ["dead > 100 for 2s"],
     }
-    return run(parser.parse(yaml.safe_dump(drill | changes), "drill.yaml"), world)
+    return run(parser.parse(yaml.safe_dump(drill | changes), "drill.yaml"), world, script)
 
 
 def checks(found: Receipt) -> dict[tuple[str, str], Check]:
@@ -131,3 +131,22 @@ def test_an_aborted_run_lists_the_requirements_it_did_not_reach() -> None:
     assert verdicts["faults", "never backlog == 0 for 2s"] == "missed"
     assert verdicts["recover", "p95 < 300ms"] == "not-measured"
     assert verdicts["drain", "every order is finished"] == "not-measured"
+
+
+def test_faults_begin_after_the_steady_window_and_scripted_ones_at_once() -> None:
+    steady = {"window": "2s", "require": ["p50 < 300ms"]}
+    (fault,) = small(WELL, steady=steady).injections
+    assert fault.began >= 2.0
+    (scripted,) = small(WELL, [Hit("an-order", 1, "crash")], steady=steady).injections
+    assert scripted.began < 1.0
+
+
+def test_a_fault_that_cannot_be_injected_ends_the_run() -> None:
+    found = small(World(fault_fails=True))
+    assert (found.outcome, found.why[0]) == ("inconclusive", "No signal was sent. the process ended")
+
+
+def test_a_recovery_is_recorded_as_soon_as_it_holds_while_the_load_goes_on() -> None:
+    recovered_after = small(WELL).recovered_after
+    assert recovered_after is not None
+    assert recovered_after < 2, "the load ends three seconds after the fault"

@@ -5,7 +5,7 @@ from typing import Any, LiteralString, TypeAlias
 import psycopg
 from psycopg.rows import TupleRow
 
-from valerix_cli.audit.model import SHOWN, Example, Finding
+from valerix_cli.audit.model import MAX_EXAMPLES, Example, Finding
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -45,7 +45,7 @@ def find_examples(
     conn: Connection, query: LiteralString, population: LiteralString | None = None, **parameters: Any
 ) -> Finding:
     """Run a query that returns rows of subject, violation and total number; `population` counts the rows checked."""
-    rows = conn.execute(query, {"shown": SHOWN, **parameters}).fetchall()
+    rows = conn.execute(query, {"shown": MAX_EXAMPLES, **parameters}).fetchall()
     checked = count(conn, population) if population else 0
     return Finding(checked, rows[0][2] if rows else 0, [Example(row[0], row[1]) for row in rows])
 
