@@ -15,7 +15,7 @@ from tests.processes import processes
 from valerix_cli.audit import Sources
 from valerix_cli.local.databases import OWNERS, at_database, make_databases
 from valerix_cli.local.servers import PostgresServer, running
-from valerix_cli.local.state import AUDITOR, Secrets
+from valerix_cli.local.stack import AUDITOR, Secrets
 
 LIMIT = 120  # seconds that a program may take
 PASSWORD = "only-for-this-test"

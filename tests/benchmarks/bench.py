@@ -14,7 +14,7 @@ from tests.benchmarks.closed import Closed
 from tests.benchmarks.drivers import Driver
 from tests.benchmarks.live import Live
 from tests.benchmarks.results import Bound, Capacity, Drain, Ordeal, Sample, Soak
-from valerix_cli.local.state import ORDER_DB
+from valerix_cli.local.stack import ORDER_DB
 
 _WARM = 2.0  # seconds of load before anything counts
 _LOOKS, _LOOK_EVERY = 300, 0.1  # seconds between looks

@@ -9,7 +9,7 @@ from tests.benchmarks.bench import Bench, checkpoint
 from tests.benchmarks.figures import drain_of
 from tests.benchmarks.live import Live
 from tests.benchmarks.results import Drain
-from valerix_cli.local.state import ORDER_DB
+from valerix_cli.local.stack import ORDER_DB
 
 _LOOK_EVERY = 0.25  # seconds
 _WITHIN = 180.0  # seconds: what is left then is said to be left

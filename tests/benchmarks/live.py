@@ -15,7 +15,7 @@ import psycopg
 
 from tests.benchmarks.books import ITEMS, shelve
 from tests.benchmarks.broken import Broken
-from valerix_cli.local.state import INVENTORY_DB, Secrets, Stack, read_secrets, read_stack
+from valerix_cli.local.stack import INVENTORY_DB, Secrets, Stack, read_secrets, read_stack
 
 VALERIX = Path(sys.executable).with_name("valerix")
 SETTINGS = {"VALERIX_BACKLOG_CAP": "1000000"}

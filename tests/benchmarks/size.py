@@ -6,7 +6,7 @@ from tests.benchmarks.bench import Bench, checkpoint
 from tests.benchmarks.books import fill
 from tests.benchmarks.live import Live, live
 from valerix_cli.audit import Sources
-from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
 
 CLIENTS = (64, 256)
 ROUNDS = 3  # at least: the difference looked for is as large as that between two runs of the same

@@ -21,8 +21,8 @@ from tests.processes import eventually, open_directory
 from valerix_cli.commands.schema import SHAPES
 from valerix_cli.demo.forgery import Forgery, admin_url
 from valerix_cli.demo.story import STORY
-from valerix_cli.local.holds import hold
-from valerix_cli.local.state import read_stack
+from valerix_cli.local.restart_holds import hold
+from valerix_cli.local.stack import read_stack
 
 pytestmark = pytest.mark.timed
 

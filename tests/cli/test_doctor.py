@@ -28,10 +28,10 @@ from valerix_cli.commands.schema import SHAPES
 from valerix_cli.doctor.examine import examine
 from valerix_cli.doctor.model import GROUPS, Check
 from valerix_cli.doctor.setup import Limits, read_setup, time_of_day
-from valerix_cli.local.home import prepare
 from valerix_cli.local.lock import take
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
-from valerix_cli.local.state import Stack, keep_secrets, read_stack, write_stack
+from valerix_cli.local.stack import Stack, ensure_secrets, read_stack, write_stack
+from valerix_cli.local.state_directory import prepare
 from valerix_cli.options import GlobalOptions
 from valerix_cli.settings import read_settings
 
@@ -76,7 +76,7 @@ def left_behind(valerix: Valerix, state: Path) -> Stack:
         gone.wait()
     stack = read_stack(valerix.directory / "state")
     assert stack is not None
-    keep_secrets(state)
+    ensure_secrets(state)
     write_stack(state, msgspec.structs.replace(stack, supervisor_pid=gone.pid))
     return stack
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.cli.conftest import Valerix
-from valerix_cli.local.state import read_secrets
+from valerix_cli.local.stack import read_secrets
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from valerix_cli import __version__
 from valerix_cli.local.databases import OWNERS, at_database
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.servers import PostgresServer
-from valerix_cli.local.state import AUDITOR, Secrets
+from valerix_cli.local.stack import AUDITOR, Secrets
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("image")]
 

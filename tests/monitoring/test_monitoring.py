@@ -17,10 +17,10 @@ import yaml
 from tests.monitoring.webhook import Webhook, webhook
 from tests.platform.installation import Installation, installed
 from tests.processes import eventually
-from valerix_cli.local import plan
-from valerix_cli.local.holds import hold
+from valerix_cli.local import topology
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.prometheus import Alertmanager, Prometheus, program, shipped_rules
+from valerix_cli.local.restart_holds import hold
 from valerix_cli.local.servers import running
 
 pytestmark = [
@@ -79,15 +79,15 @@ def hurried(directory: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """A platform that `valerix up --monitoring` started, and beside it a Prometheus in a hurry."""
+    """A platform that `valerix up --monitoring` started, and beside it a Prometheus in a force_stop."""
     place = tmp_path_factory.mktemp("monitoring")
     with ExitStack() as stack:
         hook = stack.enter_context(webhook())
         shop = stack.enter_context(installed(environment={"VALERIX_AUDIT_INTERVAL_SECONDS": "5"}))
         shop.up("--free-ports", "--monitoring", "--replicas", "order=2")
-        kinds = {kind.name: kind for kind in plan.KINDS}
+        kinds = {kind.name: kind for kind in topology.KINDS}
         fleet = tuple(
-            plan.Replica(kinds[name], number, one.port)
+            topology.Replica(kinds[name], number, one.port)
             for name, replicas in shop.stack.services.items()
             for number, one in enumerate(replicas, 1)
         )

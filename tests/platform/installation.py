@@ -21,7 +21,7 @@ from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.lock import holders, is_held
 from valerix_cli.local.prometheus import program
-from valerix_cli.local.state import Service, Stack, read_stack
+from valerix_cli.local.stack import Service, Stack, read_stack
 
 PATIENCE = 120.0  # seconds: for a machine that does other things as well
 _TERMINAL = {"TERM": "xterm", "COLUMNS": "160"}  # what is shown does not depend on where the tests run

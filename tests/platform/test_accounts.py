@@ -15,9 +15,9 @@ from tests.processes import eventually, open_directory
 from valerix_cli.local.accounts import NUMBERS, accounts
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.lock import holders
-from valerix_cli.local.plan import KINDS
 from valerix_cli.local.prometheus import shipped_rules
-from valerix_cli.local.state import Stack, read_stack
+from valerix_cli.local.stack import Stack, read_stack
+from valerix_cli.local.topology import KINDS
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run processes as other users"),

@@ -13,7 +13,7 @@ from services.common.postgres import migrate
 from tests.processes import open_directory
 from valerix_cli.local.databases import OWNERS, make_databases
 from valerix_cli.local.servers import PostgresServer
-from valerix_cli.local.state import Secrets
+from valerix_cli.local.stack import Secrets
 
 SCRIPTS = Path(__file__).parents[2] / "manifests" / "components" / "backup"
 LIMIT = 60  # seconds

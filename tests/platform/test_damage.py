@@ -15,8 +15,8 @@ import pytest
 from tests.platform.installation import PATIENCE, Installation, as_another_user, can_watch, installed
 from tests.processes import eventually
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.home import prepare
 from valerix_cli.local.logs import last_lines, open_log
+from valerix_cli.local.state_directory import prepare
 
 
 def _files(state: Path, pattern: str) -> list[Path]:
@@ -194,7 +194,7 @@ _EACH_CLOSED = """
 import sys
 from pathlib import Path
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.home import prepare
+from valerix_cli.local.state_directory import prepare
 state = Path(sys.argv[1])
 for name in sys.argv[2:]:
     mode = (state / name).stat().st_mode

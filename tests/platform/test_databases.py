@@ -10,7 +10,7 @@ from tests.platform.installation import Installation
 from valerix_cli.local.databases import make_databases
 from valerix_cli.local.schema import is_current
 from valerix_cli.local.servers import PostgresServer
-from valerix_cli.local.state import Secrets, read_secrets
+from valerix_cli.local.stack import Secrets, read_secrets
 
 TABLES = {"order_db": "orders", "inventory_db": "inventory"}
 

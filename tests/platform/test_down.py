@@ -1,7 +1,7 @@
 """Stopping the platform."""
 
 from tests.platform.installation import Installation, installed
-from valerix_cli.local.home import prepare, wipe
+from valerix_cli.local.state_directory import prepare, wipe
 
 
 def test_down_leaves_no_process_and_keeps_what_was_stored(platform: Installation) -> None:

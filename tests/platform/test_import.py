@@ -21,7 +21,7 @@ from valerix_cli.audit import audit
 from valerix_cli.journal import JournalWriter
 from valerix_cli.local.databases import OWNERS
 from valerix_cli.local.servers import ValkeyServer
-from valerix_cli.local.state import AUDITOR
+from valerix_cli.local.stack import AUDITOR
 
 SECTIONS = ("pre-data", "data", "post-data")
 

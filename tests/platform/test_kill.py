@@ -5,7 +5,7 @@ import signal
 
 from tests.platform.installation import PATIENCE, Installation
 from tests.processes import eventually
-from valerix_cli.local.state import Service, read_secrets
+from valerix_cli.local.stack import Service, read_secrets
 
 
 def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> None:

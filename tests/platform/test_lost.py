@@ -12,7 +12,7 @@ import pytest
 
 from tests.platform.installation import PATIENCE, Installation, installed
 from tests.processes import eventually
-from valerix_cli.local.state import read_stack
+from valerix_cli.local.stack import read_stack
 
 
 def _write(file: Path, text: str) -> None:

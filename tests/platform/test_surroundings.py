@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from tests.platform.installation import Installation, installed
+from valerix_cli.local.environment import NAMES, PREFIXES, forget_libpq
 from valerix_cli.local.lock import holders
-from valerix_cli.local.surroundings import NAMES, PREFIXES, forget_libpq
 
 LIBPQ = {one.envvar.decode() for one in psycopg.pq.Conninfo.get_defaults() if one.envvar} | {
     *("PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGREALM")

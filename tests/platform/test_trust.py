@@ -26,11 +26,11 @@ from tests.processes import open_directory
 from valerix_cli import main
 from valerix_cli.drills.targets import LocalProcesses, Process
 from valerix_cli.errors import CliError, GuardError
-from valerix_cli.local import holds
-from valerix_cli.local.claim import end, running
-from valerix_cli.local.home import prepare
+from valerix_cli.local import restart_holds
 from valerix_cli.local.identity import start_time
-from valerix_cli.local.state import keep_secrets, read_secrets, read_stack
+from valerix_cli.local.instance import end, running
+from valerix_cli.local.stack import ensure_secrets, read_secrets, read_stack
+from valerix_cli.local.state_directory import prepare
 from valerix_cli.trust import distrust
 
 NOBODY = 65534
@@ -159,7 +159,7 @@ def _run() -> NoReturn:
 def state() -> Iterator[Path]:
     with open_directory("trust") as parent:
         prepare(parent / "state")
-        keep_secrets(parent / "state")
+        ensure_secrets(parent / "state")
         yield parent / "state"
 
 
@@ -512,7 +512,7 @@ def test_a_file_that_somebody_has_planted_is_neither_followed_nor_waited_for(
             assert not look(state) or name != {"read_stack": "stack.json", "read_secrets": "secrets.json"}.get(
                 look.__name__
             )
-    assert holds.held_for(state, "order-1") == 0
+    assert restart_holds.held_for(state, "order-1") == 0
     assert time.monotonic() - began < 5
     assert target.read_text() == before
 
@@ -520,7 +520,7 @@ def test_a_file_that_somebody_has_planted_is_neither_followed_nor_waited_for(
 def test_writing_a_hold_into_a_directory_of_others_is_refused(state: Path) -> None:
     state.chmod(0o777)
     with pytest.raises(GuardError):
-        holds.hold(state, "order-1", 1)
+        restart_holds.hold(state, "order-1", 1)
     assert not (state / "holds").exists()
 
 
@@ -528,4 +528,4 @@ def test_writing_a_hold_into_a_directory_of_others_is_refused(state: Path) -> No
 def test_a_hold_that_makes_no_sense_holds_nothing(text: str, state: Path) -> None:
     (state / "holds").mkdir()
     (state / "holds" / "order-1").write_text(text)
-    assert 0 <= holds.held_for(state, "order-1") <= (holds.LONGEST if text.startswith("9") else 0)
+    assert 0 <= restart_holds.held_for(state, "order-1") <= (restart_holds.LONGEST if text.startswith("9") else 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from tests.platform.installation import Installation, as_another_user, installed
-from valerix_cli.local.home import prepare
 from valerix_cli.local.ports import LOOPBACK, is_free
+from valerix_cli.local.state_directory import prepare
 
 
 def test_a_second_up_is_refused_and_told_what_to_type(platform: Installation) -> None:

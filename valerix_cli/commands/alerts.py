@@ -69,8 +69,8 @@ def error_of(found: "Alerting") -> CliError | None:
 
 def _of_this_machine() -> str:
     """Where the Prometheus of the platform is. Raises UnreachableError when none runs."""
-    from valerix_cli.local.claim import running  # noqa: PLC0415 - only if no other is named
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.instance import running  # noqa: PLC0415 - only if no other is named
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
 
     directory = state_dir()
     stack = running(directory)

@@ -21,8 +21,8 @@ def dashboard(
     Everybody may look at it. Whoever has the link may act as an operator for twelve hours.
     """
     from valerix_cli.local import sign_in_link  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.claim import running  # noqa: PLC0415 - the same
-    from valerix_cli.local.state import read_secrets, state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.instance import running  # noqa: PLC0415 - the same
+    from valerix_cli.local.stack import read_secrets, state_dir  # noqa: PLC0415 - the same
     from valerix_cli.results import Dashboard  # noqa: PLC0415 - the same
     from valerix_cli.views.toolbox import dashboard_view  # noqa: PLC0415 - the same
 

@@ -32,8 +32,8 @@ from valerix_cli.errors import (
     InvariantError,
     RollbackError,
 )
-from valerix_cli.local.claim import running
-from valerix_cli.local.state import state_dir
+from valerix_cli.local.instance import running
+from valerix_cli.local.stack import state_dir
 from valerix_cli.output import draw, is_terminal, show, talk
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed

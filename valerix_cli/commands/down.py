@@ -24,8 +24,8 @@ def down(
     The services finish what is in flight first. With --wipe its state directory is deleted; databases of your own that
     it was told to use keep what is in them.
     """
-    from valerix_cli.local.claim import end  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.instance import end  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     directory = state_dir()
@@ -50,15 +50,15 @@ def _confirm(session: Session, directory: Path) -> None:
 
 
 def _wipe(session: Session, directory: Path) -> None:
-    from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
+    from valerix_cli.local import state_directory  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.instance import claim  # noqa: PLC0415 - the same
 
     if not directory.exists():
         talk(f"{directory} does not exist: nothing to delete.", session.output)
         return
-    home.refuse_unmarked(directory)
+    state_directory.refuse_unmarked(directory)
     lock = claim(directory)  # nobody may start while it goes
-    left = home.wipe(directory)
+    left = state_directory.wipe(directory)
     os.close(lock)
     if left:
         warn(f"Deleted what is ours in {directory}; {', '.join(left)} is not, and stays.", session.output)

@@ -22,7 +22,7 @@ from valerix_cli.drills.receipt_store import ReceiptStore
 from valerix_cli.drills.run_request import RunRequest
 from valerix_cli.drills.runner import Runner
 from valerix_cli.errors import BadUsageError, CliError, ExitCode, InconclusiveError, RegressionError
-from valerix_cli.local.state import state_dir
+from valerix_cli.local.stack import state_dir
 from valerix_cli.options import MOST
 from valerix_cli.output import Output, show, talk
 from valerix_cli.quoting import command

@@ -14,7 +14,7 @@ from valerix_cli.output import Output, show, write_line
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
-    from valerix_cli.local.reading import LogLine
+    from valerix_cli.local.log_reader import LogLine
 
 _EVERY = 0.2  # seconds
 
@@ -32,13 +32,13 @@ def logs(
 
     Lines of the services are JSON: -o jsonl gives them as they are.
     """
-    from valerix_cli.local import home  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.reading import Follower  # noqa: PLC0415 - the same
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local import state_directory  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.log_reader import Follower  # noqa: PLC0415 - the same
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
-    directory = state_dir() / home.LOGS
-    with home.told_plainly(directory.parent):
+    directory = state_dir() / state_directory.LOGS
+    with state_directory.cli_errors(directory.parent):
         followers = {name: Follower(directory, name) for name in _sources(directory, service)}
         earlier = _in_order(one.so_far(lines) for one in followers.values())
         _write(earlier[-lines:] if lines else [], session.output, following=follow)
@@ -51,7 +51,7 @@ def logs(
 
 def _sources(directory: Path, service: str | None) -> list[str]:
     """The logs to read. Raises UnreachableError where there are none, BadUsageError where `service` has none."""
-    from valerix_cli.local.reading import meant_by, sources  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.log_reader import meant_by, sources  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.trust import ensure_trusted  # noqa: PLC0415 - the same
 
     ensure_trusted(directory.parent)

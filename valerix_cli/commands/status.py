@@ -18,7 +18,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
 ) -> None:
     """Show what runs on this machine and how it is; exit 3 when nothing runs."""
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.status import look  # noqa: PLC0415 - the same
     from valerix_cli.views import platform as views  # noqa: PLC0415 - the same
 

@@ -45,8 +45,8 @@ def _need_a_platform(session: Session) -> None:
     if not session.context.is_local:
         session.replicas("order").send("GET", "/health/live")
         return
-    from valerix_cli.local.claim import running  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.instance import running  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
 
     if running(directory := state_dir()) is None:
         raise UnreachableError(

@@ -13,8 +13,8 @@ from valerix_cli.output import Output, console_of_stdout, is_terminal, show, tal
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
-    from valerix_cli.local.state import Stack
-    from valerix_cli.local.wishes import Wishes
+    from valerix_cli.local.stack import Stack
+    from valerix_cli.local.up_options import UpOptions
 
 _MOST_REPLICAS = 16
 _SERVICES = ("order", "inventory", "worker", "frontend")
@@ -54,32 +54,32 @@ def up(
     Needs nothing but this package: PostgreSQL and Valkey come with it. VALERIX_DATABASE_URL (of a role that may create
     roles and databases) and VALERIX_REDIS_URL name servers to use instead. All it keeps is below VALERIX_STATE_DIR.
     """
-    from valerix_cli.local import home, prometheus  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.claim import claim  # noqa: PLC0415 - the same
-    from valerix_cli.local.detach import Detached  # noqa: PLC0415 - the same
-    from valerix_cli.local.state import state_dir  # noqa: PLC0415 - the same
-    from valerix_cli.local.wishes import Wishes  # noqa: PLC0415 - the same
+    from valerix_cli.local import prometheus, state_directory  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.local.daemon import DaemonProcess  # noqa: PLC0415 - the same
+    from valerix_cli.local.instance import claim  # noqa: PLC0415 - the same
+    from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
+    from valerix_cli.local.up_options import UpOptions  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     limit = session.settings.setting("timeout").value
-    wishes = Wishes(
+    options = UpOptions(
         parse_replicas(replicas or []),
         postgres.value if postgres else None,
         free_ports,
         monitoring or alert_webhook is not None,
         _webhook(alert_webhook),
     )
-    if wishes.monitoring:
+    if options.monitoring:
         for product in ("Prometheus", "Alertmanager"):
             prometheus.program(product)  # said before anything is started
     directory = state_dir()
-    with home.told_plainly(directory):
-        home.prepare(directory)
+    with state_directory.cli_errors(directory):
+        state_directory.prepare(directory)
         lock = claim(directory)
         if not detach:
-            _stay(directory, wishes, lock, session.output)
+            _stay(directory, options, lock, session.output)
             return
-        supervisor = Detached(directory, wishes, lock)
+        supervisor = DaemonProcess(directory, options, lock)
         from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - loads Rich, while the supervisor starts
 
         stack = supervisor.wait_until_ready(lambda notice: talk(notice.event, session.output), limit)
@@ -113,15 +113,17 @@ def _webhook(url: str | None) -> str | None:
     )
 
 
-def _stay(directory: Path, wishes: "Wishes", lock: int, output: Output) -> None:
+def _stay(directory: Path, options: "UpOptions", lock: int, output: Output) -> None:
     """Be the supervisor until somebody asks to stop. Raises typer.Exit when that was before everything was ready."""
     live = output.format is Format.TABLE and is_terminal(sys.stdout) and not output.quiet
-    stopped_by = _with_a_live_view(directory, wishes, lock) if live else _line_by_line(directory, wishes, lock, output)
+    stopped_by = (
+        _with_a_live_view(directory, options, lock) if live else _line_by_line(directory, options, lock, output)
+    )
     if stopped_by:
         raise typer.Exit(128 + stopped_by)
 
 
-def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | None:
+def _with_a_live_view(directory: Path, options: "UpOptions", lock: int) -> int | None:
     from valerix_cli.console import above, unredirected_live  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.escaping import escape_values  # noqa: PLC0415 - the same
     from valerix_cli.local.supervisor import supervise  # noqa: PLC0415 - the same
@@ -135,7 +137,7 @@ def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | Non
         with above(console):
             return supervise(
                 directory,
-                wishes,
+                options,
                 lock=lock,
                 listener=lambda notice: console.print(notice_line(escape_values(notice))),
                 watch=lambda stack: newest.__setitem__(slice(None), [escape_values(stack)]),
@@ -144,7 +146,7 @@ def _with_a_live_view(directory: Path, wishes: "Wishes", lock: int) -> int | Non
         live.stop()
 
 
-def _line_by_line(directory: Path, wishes: "Wishes", lock: int, output: Output) -> int | None:
+def _line_by_line(directory: Path, options: "UpOptions", lock: int, output: Output) -> int | None:
     from valerix_cli.local.supervisor import supervise  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - the same
 
@@ -156,5 +158,5 @@ def _line_by_line(directory: Path, wishes: "Wishes", lock: int, output: Output) 
             show(stack, stack_view, output)
 
     return supervise(
-        directory, wishes, lock=lock, listener=lambda notice: talk(notice.event, output), watch=show_once_ready
+        directory, options, lock=lock, listener=lambda notice: talk(notice.event, output), watch=show_once_ready
     )

@@ -79,8 +79,8 @@ def _from_config(name: str, config: ContextConfig, origin: str, environ: Mapping
 
 
 def _local(environ: Mapping[str, str]) -> Context:
-    from valerix_cli.local.claim import running  # noqa: PLC0415 - slow
-    from valerix_cli.local.state import (  # noqa: PLC0415 - slow
+    from valerix_cli.local.instance import running  # noqa: PLC0415 - slow
+    from valerix_cli.local.stack import (  # noqa: PLC0415 - slow
         INVENTORY_DB,
         ORDER_DB,
         SECRETS_FILE,

@@ -6,9 +6,9 @@ import psycopg
 
 from valerix_cli.connections import connect
 from valerix_cli.errors import CliError, GuardError, UnreachableError
-from valerix_cli.local.claim import running
+from valerix_cli.local.instance import running
 from valerix_cli.local.postgres import ADMIN
-from valerix_cli.local.state import INVENTORY_DB, Stack, read_secrets, state_dir
+from valerix_cli.local.stack import INVENTORY_DB, Stack, read_secrets, state_dir
 from valerix_cli.reasons import why
 
 ORDER_ID = uuid5(NAMESPACE_URL, "valerix demo: an order that nobody placed")

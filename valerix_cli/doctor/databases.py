@@ -14,7 +14,7 @@ from valerix_cli.doctor.postgres import judge_version, reading
 from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.external import DATABASE_URL
-from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
+from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
 from valerix_cli.quoting import toml_table, word
 from valerix_cli.units import format_duration
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from valerix_cli.doctor.findings import FIX, Examination, Finding, Fix, Subject
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import GuardError, UnreachableError
-from valerix_cli.local import home
-from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, read_secrets
+from valerix_cli.local import state_directory
+from valerix_cli.local.stack import LOST_SECRETS, SECRETS_FILE, read_secrets
 from valerix_cli.quoting import word
 from valerix_cli.trust import Distrust, distrust
 
@@ -33,8 +33,10 @@ def _look(setup: Setup) -> Iterator[Finding]:
         return
     yield judge_directory(setup.directory)
     yield judge_secrets(setup.directory)
-    free = shutil.disk_usage(home.nearest(setup.directory)).free
-    yield judge_room(setup.directory, free, needed=home.room_needed(setup.directory), wanted=setup.limits.room)
+    free = shutil.disk_usage(state_directory.existing_parent(setup.directory)).free
+    yield judge_room(
+        setup.directory, free, needed=state_directory.room_needed(setup.directory), wanted=setup.limits.room
+    )
 
 
 def judge_directory(directory: Path) -> Finding:
@@ -55,7 +57,7 @@ def judge_directory(directory: Path) -> Finding:
 def _judge_ours(directory: Path) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {word(directory)}, or {ELSEWHERE}")
-    if foreign := home.foreign(directory):
+    if foreign := state_directory.foreign(directory):
         return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
     return _DIRECTORY.ok(f"{directory} is yours.")
 
@@ -75,7 +77,7 @@ def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
 
 
 def _judge_missing(directory: Path) -> Finding:
-    above = home.nearest(directory)
+    above = state_directory.existing_parent(directory)
     if not os.access(above, os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} does not exist, and {above} cannot be written.", ELSEWHERE)
     return _DIRECTORY.ok(f"{directory} does not exist yet; `valerix up` makes it.")
@@ -103,7 +105,7 @@ def judge_secrets(directory: Path) -> Finding:
 
 
 def _judge_none(directory: Path) -> Finding:
-    if home.has_data(directory):
+    if state_directory.has_data(directory):
         return _SECRETS.failed(f"{directory} holds a database and no {SECRETS_FILE}.", LOST_SECRETS)
     return _SECRETS.ok("There are none yet; `valerix up` makes them.")
 
@@ -111,14 +113,14 @@ def _judge_none(directory: Path) -> Finding:
 def _without_them(directory: Path, file: Path) -> str:
     return (
         LOST_SECRETS
-        if home.has_data(directory)
+        if state_directory.has_data(directory)
         else f"mv {word(file)} {word(f'{file}.broken')}; valerix up makes new ones"
     )
 
 
 def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
     """Whether the disk has the bytes that a start needs, and those one would want before load."""
-    hint = f"df -h {word(home.nearest(directory))}; make room, or {ELSEWHERE}"
+    hint = f"df -h {word(state_directory.existing_parent(directory))}; make room, or {ELSEWHERE}"
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
     if free < wanted:

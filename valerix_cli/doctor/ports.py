@@ -8,9 +8,9 @@ from functools import partial
 from valerix_cli.doctor.findings import Examination, Finding, Subject
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.listeners import holder
-from valerix_cli.local.plan import KINDS
 from valerix_cli.local.ports import is_free
-from valerix_cli.local.state import Service
+from valerix_cli.local.stack import Service
+from valerix_cli.local.topology import KINDS
 from valerix_cli.quoting import command
 
 WANTED = {kind.port: kind.name for kind in KINDS if kind.port}

@@ -13,8 +13,8 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.accounts import closed_to_others
 from valerix_cli.local.binaries import embedded_valkey, is_open_to_all, wheel_postgres
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL
-from valerix_cli.local.home import nearest
 from valerix_cli.local.postgres import unprivileged_account
+from valerix_cli.local.state_directory import existing_parent
 from valerix_cli.quoting import command, word
 from valerix_cli.trust import user
 
@@ -84,7 +84,7 @@ def _look_at_account(directory: Path) -> Iterator[Finding]:
         return
     if account is None:
         yield _ACCOUNT.ok(f"PostgreSQL runs as you do, as {user(os.geteuid())}.")
-    elif is_open_to_all(nearest(directory)):
+    elif is_open_to_all(existing_parent(directory)):
         yield _ACCOUNT.ok(f"You are root; PostgreSQL runs as {account.name}.")
     elif sys.platform == "linux":
         yield _ACCOUNT.ok(f"You are root; PostgreSQL runs as {account.name}, started inside {directory}.")

@@ -13,7 +13,7 @@ from valerix_cli.doctor.processes import silent
 from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import CliError
 from valerix_cli.local.external import REDIS_URL
-from valerix_cli.local.state import Database, read_secrets
+from valerix_cli.local.stack import Database, read_secrets
 
 OLDEST = (6, 2)  # the first with XAUTOCLAIM
 _REDIS, _MEMORY = Subject("redis", "redis"), Subject("redis", "memory policy")

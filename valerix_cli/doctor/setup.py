@@ -10,8 +10,8 @@ from valerix_cli.config import LOCAL
 from valerix_cli.contexts.find import find_context
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
-from valerix_cli.local.claim import running
-from valerix_cli.local.state import Service, Stack, state_dir
+from valerix_cli.local.instance import running
+from valerix_cli.local.stack import Service, Stack, state_dir
 from valerix_cli.settings import Settings
 
 

@@ -9,9 +9,9 @@ from valerix_cli import __version__
 from valerix_cli.doctor.findings import AGAIN, FIX, UP, Examination, Finding, Subject
 from valerix_cli.doctor.processes import is_stopped
 from valerix_cli.doctor.setup import Setup
-from valerix_cli.local.home import MARKER
 from valerix_cli.local.lock import holders, is_held, supervisor, take
-from valerix_cli.local.state import STACK_FILE, Stack, read_stack
+from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
+from valerix_cli.local.state_directory import MARKER
 from valerix_cli.trust import distrust
 from valerix_cli.units import format_duration
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.claim import running
+from valerix_cli.local.instance import running
 from valerix_cli.local.launch import Launch
 
 _RUN = "from valerix_cli.main import run; run()"

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from psycopg import Connection, Error, connect, conninfo, sql
 
 from valerix_cli.errors import BadUsageError, CliError, UnreachableError
-from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB
-from valerix_cli.local.surroundings import forget_libpq
+from valerix_cli.local.environment import forget_libpq
+from valerix_cli.local.stack import AUDITOR, INVENTORY_DB, ORDER_DB
 from valerix_cli.output import print_error
 from valerix_cli.reasons import why
 

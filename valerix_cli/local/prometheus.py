@@ -14,12 +14,12 @@ from typing import Any, Self
 
 from valerix_cli import bundled
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.aside import set_aside
+from valerix_cli.local.damaged_data import set_aside
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ownership import as_seen, give, write_anew
-from valerix_cli.local.plan import Replica
 from valerix_cli.local.ports import LOOPBACK
 from valerix_cli.local.probe import ask
+from valerix_cli.local.topology import Replica
 
 SCRAPED_EVERY = "5s"  # an average over 30 s wants several
 KEPT_FOR = "7d"

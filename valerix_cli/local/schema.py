@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from valerix_cli import bundled
-from valerix_cli.local.plan import MIGRATIONS
+from valerix_cli.local.topology import MIGRATIONS
 
 if TYPE_CHECKING:  # psycopg is loaded while the databases start
     from psycopg import Connection

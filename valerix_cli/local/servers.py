@@ -26,8 +26,8 @@ from valerix_cli.local.valkey import ValkeyServer
 __all__ = ["ADMIN", "PostgresServer", "Server", "ValkeyServer", "running", "unprivileged_account"]
 
 _PORT_ATTEMPTS = 5
-_PATIENCE = 10.0
-_GLANCE = 0.02
+_TIMEOUT = 10.0
+_POLL_INTERVAL = 0.02
 
 
 class Server(Protocol):
@@ -114,7 +114,7 @@ def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) 
     while process.poll() is None and time.monotonic() < deadline:
         if server.answers():
             return True
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     return False
 
 
@@ -122,7 +122,7 @@ def _stop(process: subprocess.Popen[bytes], wanted: signal.Signals) -> None:
     """Always waits for it: an unreaped postmaster would stand in the way of the next."""
     process.send_signal(wanted)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_PATIENCE)
+        process.wait(_TIMEOUT)
         return
     process.kill()
     process.wait()

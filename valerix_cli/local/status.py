@@ -10,9 +10,9 @@ import msgspec
 
 from valerix_cli.clients.wire import Activation, Chaos
 from valerix_cli.errors import CliError
-from valerix_cli.local.claim import running
+from valerix_cli.local.instance import running
 from valerix_cli.local.probe import ask
-from valerix_cli.local.state import Database, Service, read_secrets
+from valerix_cli.local.stack import Database, Service, read_secrets
 
 State = Literal["starting", "running", "stopping", "stopped"]
 

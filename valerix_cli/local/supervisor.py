@@ -14,12 +14,10 @@ from typing import Any, Literal
 from valerix_cli import __version__
 from valerix_cli.errors import CliError
 from valerix_cli.files import write_atomically
-from valerix_cli.local import holds, home, plan, schema
+from valerix_cli.local import restart_holds, schema, state_directory, topology
 from valerix_cli.local.accounts import accounts, closed_to_others, compile_services
-from valerix_cli.local.backends import Backends
-from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
+from valerix_cli.local.datastores import DataStores
 from valerix_cli.local.identity import start_time
-from valerix_cli.local.journal import SUPERVISOR, Journal, Listener, into
 from valerix_cli.local.listeners import holder
 from valerix_cli.local.lock import is_at
 from valerix_cli.local.lock import supervise as own_lock
@@ -27,21 +25,23 @@ from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import ROLES, Monitoring
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
-from valerix_cli.local.state import STACK_FILE, Service, Stack, keep_secrets, stack_text, write_stack
-from valerix_cli.local.tasks import together
-from valerix_cli.local.wishes import Wishes
+from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
+from valerix_cli.local.stack import STACK_FILE, Service, Stack, ensure_secrets, stack_text, write_stack
+from valerix_cli.local.supervisor_log import SUPERVISOR, Listener, SupervisorLog, into
+from valerix_cli.local.tasks import gather_or_cancel
+from valerix_cli.local.up_options import UpOptions
 from valerix_cli.signals import is_ignored
 from valerix_cli.trust import read_own
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 5
 CANNOT_LISTEN = 3  # the exit code of a service whose port somebody has
-ROTATE_EVERY = 5.0  # seconds
-LOOK_EVERY = 0.5  # seconds between looks at whether the directory is still there
+ROTATE_INTERVAL = 5.0  # seconds
+CHECK_INTERVAL = 0.5  # seconds between looks at whether the directory is still there
 
 
 def supervise(
-    directory: Path, wishes: Wishes, *, lock: int, listener: Listener | None, watch: Callable[[Stack], None]
+    directory: Path, options: UpOptions, *, lock: int, listener: Listener | None, watch: Callable[[Stack], None]
 ) -> signal.Signals | None:
     """Be the supervisor of `directory`, whose `lock` is ours, until a signal asks to stop.
 
@@ -49,15 +49,17 @@ def supervise(
     came before everything was ready, else None. Raises CliError when the platform does not start.
     """
     own_lock(lock)
-    log = into(log_file(directory / home.LOGS, SUPERVISOR))
-    journal = Journal(log, *([listener] if listener else []))
+    log = into(log_file(directory / state_directory.LOGS, SUPERVISOR))
+    events = SupervisorLog(log, *([listener] if listener else []))
     try:
-        with home.told_plainly(directory):
+        with state_directory.cli_errors(directory):
             return asyncio.run(
-                Supervisor(directory, wishes, lock=lock, environ=os.environ, journal=journal, watch=watch).run()
+                Supervisor(directory, options, lock=lock, environ=os.environ, events=events, watch=watch).run()
             )
     except CliError as error:
-        Journal(log).error(error.what, why=error.why, hint=error.hint)  # whoever listens gets to see what is raised
+        SupervisorLog(log).error(
+            error.what, why=error.why, hint=error.hint
+        )  # the listener's process sees the exception
         raise
 
 
@@ -67,35 +69,35 @@ class Supervisor:
     def __init__(
         self,
         directory: Path,
-        wishes: Wishes,
+        options: UpOptions,
         *,
         lock: int,
         environ: Mapping[str, str],
-        journal: Journal,
+        events: SupervisorLog,
         watch: Callable[[Stack], None],
     ) -> None:
         self._directory = directory
         self._lock = lock
-        self._logs = directory / home.LOGS
-        self._wishes = wishes
+        self._logs = directory / state_directory.LOGS
+        self._options = options
         self._environ = environ
-        self._journal = journal
+        self._events = events
         self._watch = watch
         self._state: Literal["starting", "running", "stopping"] = "starting"
         self._started_at = datetime.now(UTC)
-        self._fleet: list[tuple[plan.Replica, Child]] = []
-        self._household = Household(
-            journal, self._changed, inherited=(lock,), held_for=partial(holds.held_for, directory)
+        self._fleet: list[tuple[topology.Replica, SupervisedProcess]] = []
+        self._context = SupervisorContext(
+            events, self._changed, inherited=(lock,), held_for=partial(restart_holds.held_for, directory)
         )
-        users = accounts(directory, ("redis", *(kind.name for kind in plan.KINDS), *ROLES))
+        users = accounts(directory, ("redis", *(kind.name for kind in topology.KINDS), *ROLES))
         self._closed = closed_to_others() if users else None
         self._accounts = users if self._closed is None else {}
         """Of the services; none where they could not read their own code then."""
-        self._backends = Backends(directory, keep_secrets(directory), self._household, users.get("redis"))
-        self._monitoring = Monitoring(directory, self._household, users)
+        self._data_stores = DataStores(directory, ensure_secrets(directory), self._context, users.get("redis"))
+        self._monitoring = Monitoring(directory, self._context, users)
         self._asked_by: signal.Signals | None = None
         self._asked = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._force_stop = asyncio.Event()
         self._lost = False
         self._complaint = ""
         self._stack: Stack | None = None
@@ -121,9 +123,9 @@ class Supervisor:
             raise self._directory_lost()
         return None if was_ready else self._asked_by
 
-    async def _unless_asked(self, deed: Coroutine[Any, Any, None]) -> bool:
+    async def _unless_asked(self, action: Coroutine[Any, Any, None]) -> bool:
         """Do it, unless somebody asks to stop before it is done. Returns whether it was done."""
-        doing = asyncio.create_task(deed)
+        doing = asyncio.create_task(action)
         asked = asyncio.create_task(self._asked.wait())
         await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
@@ -139,95 +141,103 @@ class Supervisor:
         self._changed()
         if self._closed:
             why = f"other users may not read {self._closed}, which they need"
-            self._journal.warning(f"the services run as root, not as users of their own: {why}")
+            self._events.warning(f"the services run as root, not as users of their own: {why}")
         if self._accounts:
             await asyncio.to_thread(compile_services)
-        backing = await self._backends.start(self._wishes.postgres, self._environ)
-        migrations = [self._migrate(kind, module, backing) for kind, module in plan.MIGRATIONS]
-        if await asyncio.to_thread(schema.is_current, backing.database_urls):  # they only look, and add new items
-            await together(*migrations, self._start_services(backing))
+        dependencies = await self._data_stores.start(self._options.postgres, self._environ)
+        migrations = [self._migrate(kind, module, dependencies) for kind, module in topology.MIGRATIONS]
+        if await asyncio.to_thread(schema.is_current, dependencies.database_urls):  # they only look, and add new items
+            await gather_or_cancel(*migrations, self._start_services(dependencies))
         else:
-            await together(*migrations)
-            await self._start_services(backing)
-        if self._wishes.monitoring:
+            await gather_or_cancel(*migrations)
+            await self._start_services(dependencies)
+        if self._options.monitoring:
             fleet = tuple(replica for replica, _ in self._fleet)
-            await self._monitoring.start(fleet, self._wishes.alert_webhook, free_ports=self._wishes.free_ports)
+            await self._monitoring.start(fleet, self._options.alert_webhook, free_ports=self._options.free_ports)
         self._state = "running"
         self._changed()
 
-    async def _migrate(self, kind: plan.Kind, module: tuple[str, ...], backing: plan.Backing) -> None:
-        launch = plan.migration(kind, module, backing, self._environ, self._directory, self._accounts.get(kind.name))
+    async def _migrate(
+        self, kind: topology.ServiceKind, module: tuple[str, ...], dependencies: topology.Dependencies
+    ) -> None:
+        launch = topology.migration(
+            kind, module, dependencies, self._environ, self._directory, self._accounts.get(kind.name)
+        )
         name = f"{kind.name}-migrate"
-        await run_to_its_end(name, launch, log_file(self._logs, name), self._household)
+        await run_to_its_end(name, launch, log_file(self._logs, name), self._context)
 
-    async def _start_services(self, backing: plan.Backing) -> None:
-        """Start them all at once; where somebody was quicker to take a port of ours, all again on other ports."""
-        disputed: set[int] = set()
+    async def _start_services(self, dependencies: topology.Dependencies) -> None:
+        """Start all services together. If another process has taken a port, start all again on other ports."""
+        taken: set[int] = set()
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            replicas = self._choose_ports(disputed)
-            told = plan.dashboard_contexts(replicas).encode()
-            write_atomically(self._directory / home.DASHBOARD_CONTEXTS, told, mode=0o644)
-            self._fleet = [(replica, self._service(replica, replicas, backing)) for replica in replicas]
+            replicas = self._choose_ports(taken)
+            contexts = topology.dashboard_contexts(replicas).encode()
+            write_atomically(self._directory / state_directory.DASHBOARD_CONTEXTS, contexts, mode=0o644)
+            self._fleet = [(replica, self._service(replica, replicas, dependencies)) for replica in replicas]
             try:
-                await together(*(child.start(START_LIMIT) for _, child in self._fleet))
+                await gather_or_cancel(*(child.start(START_LIMIT) for _, child in self._fleet))
             except CliError:
-                robbed = [replica for replica, child in self._fleet if child.exit_code == CANNOT_LISTEN]
-                if not robbed or attempt == PORT_ATTEMPTS:
+                port_conflicts = [replica for replica, child in self._fleet if child.exit_code == CANNOT_LISTEN]
+                if not port_conflicts or attempt == PORT_ATTEMPTS:
                     raise
-                disputed.update(replica.port for replica in robbed)
-                names = ", ".join(replica.name for replica in robbed)
-                self._journal.warning(f"somebody took the port of {names} meanwhile; trying other ports")
+                taken.update(replica.port for replica in port_conflicts)
+                names = ", ".join(replica.name for replica in port_conflicts)
+                self._events.warning(f"another process took the port of {names}; trying other ports")
                 await self._stop_services()
             else:
                 return
 
-    def _choose_ports(self, disputed: AbstractSet[int]) -> tuple[plan.Replica, ...]:
-        """Each replica with a port that is free now and that nobody has just been quicker to take."""
-        chosen: list[plan.Replica] = []
-        for kind in plan.KINDS:
-            for number in range(1, self._wishes.replicas.get(kind.name, 1) + 1):
-                wanted = kind.port if number == 1 and not self._wishes.free_ports else None
-                port = free_port(wanted=wanted, but=frozenset(disputed | {replica.port for replica in chosen}))
-                chosen.append(plan.Replica(kind, number, port))
+    def _choose_ports(self, taken: AbstractSet[int]) -> tuple[topology.Replica, ...]:
+        """Return each replica with a port that is free and not in `taken`."""
+        chosen: list[topology.Replica] = []
+        for kind in topology.KINDS:
+            for number in range(1, self._options.replicas.get(kind.name, 1) + 1):
+                wanted = kind.port if number == 1 and not self._options.free_ports else None
+                port = free_port(wanted=wanted, but=frozenset(taken | {replica.port for replica in chosen}))
+                chosen.append(topology.Replica(kind, number, port))
                 if wanted and port != wanted:
                     who = holder(wanted) or "another process"
-                    self._journal.warning(f"port {wanted} is taken by {who}; {chosen[-1].name} listens on {port}")
+                    self._events.warning(f"port {wanted} is taken by {who}; {chosen[-1].name} listens on {port}")
         return tuple(chosen)
 
-    def _service(self, replica: plan.Replica, replicas: tuple[plan.Replica, ...], backing: plan.Backing) -> Child:
+    def _service(
+        self, replica: topology.Replica, replicas: tuple[topology.Replica, ...], dependencies: topology.Dependencies
+    ) -> SupervisedProcess:
         account = self._accounts.get(replica.kind.name)
-        launch = plan.service(replica, replicas, backing, self._environ, self._directory, account)
+        launch = topology.service(replica, replicas, dependencies, self._environ, self._directory, account)
         answers = partial(is_ready, replica.url)
         log = log_file(self._logs, replica.name)
-        return Child(Charge(replica.name, replica.url, replica.port, lambda: launch, answers, log), self._household)
+        return SupervisedProcess(
+            ProcessSpec(replica.name, replica.url, replica.port, lambda: launch, answers, log), self._context
+        )
 
     async def _stop(self) -> None:
         self._state = "stopping"
         self._changed()
-        await self._monitoring.stop(self._hurry)
+        await self._monitoring.stop(self._force_stop)
         await self._stop_services()
-        await self._backends.stop(self._hurry)
+        await self._data_stores.stop(self._force_stop)
         if is_at(self._lock, self._directory):
             (self._directory / STACK_FILE).unlink(missing_ok=True)
 
     async def _stop_services(self) -> None:
         """Callers before those they call, so that nobody talks to somebody who has gone."""
-        for kind in reversed(plan.KINDS):
+        for kind in reversed(topology.KINDS):
             members = [child for replica, child in self._fleet if replica.kind == kind]
-            await together(*(child.stop(self._hurry) for child in members))
+            await gather_or_cancel(*(child.stop(self._force_stop) for child in members))
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
         if self._asked.is_set():
-            self._journal.info("hurrying: what has not ended is killed")
-            self._hurry.set()
+            self._events.info("hurrying: what has not ended is killed")
+            self._force_stop.set()
         else:
             self._asked_by = number
-            self._journal.info(f"stopping, since {number.name} was received")
+            self._events.info(f"stopping, since {number.name} was received")
         self._asked.set()
 
     async def _keep_logs_small(self) -> None:
         while True:
-            await asyncio.sleep(ROTATE_EVERY)
+            await asyncio.sleep(ROTATE_INTERVAL)
             for log in self._logs.glob("*.log"):
                 with suppress(OSError):
                     rotate(log)
@@ -235,16 +245,16 @@ class Supervisor:
     async def _keep_directory(self) -> None:
         """Write stack.json anew where it is lost or damaged; stop where the whole directory is taken away."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(CHECK_INTERVAL)
             if not is_at(self._lock, self._directory):
-                self._journal.warning(f"stopping: {self._directory} was deleted, moved or replaced")
+                self._events.warning(f"stopping: {self._directory} was deleted, moved or replaced")
                 self._lost = True
-                self._hurry.set()  # nothing can be saved any more
+                self._force_stop.set()  # nothing can be saved any more
                 self._asked.set()
                 return
             if self._stack and not self._is_written(self._stack):
                 if not self._complaint:
-                    self._journal.warning(f"{STACK_FILE} was lost or changed, and is written again")
+                    self._events.warning(f"{STACK_FILE} was lost or changed, and is written again")
                 self._write(self._stack)
 
     def _is_written(self, stack: Stack) -> bool:
@@ -260,7 +270,7 @@ class Supervisor:
             write_stack(self._directory, stack)
         except OSError as error:
             if str(error) != self._complaint:
-                self._journal.warning(f"{STACK_FILE} could not be written: {error}")
+                self._events.warning(f"{STACK_FILE} could not be written: {error}")
             self._complaint = str(error)
         else:
             self._complaint = ""
@@ -281,9 +291,9 @@ class Supervisor:
             valerix_version=__version__,
             services={
                 kind.name: tuple(_as_service(replica, child) for replica, child in self._fleet if replica.kind == kind)
-                for kind in plan.KINDS
+                for kind in topology.KINDS
             },
-            databases=self._backends.databases(),
+            databases=self._data_stores.databases(),
             monitoring=self._monitoring.places(),
             supervisor_start=start_time(os.getpid()),
         )
@@ -291,7 +301,7 @@ class Supervisor:
         self._watch(stack)
 
 
-def _as_service(replica: plan.Replica, child: Child) -> Service:
+def _as_service(replica: topology.Replica, child: SupervisedProcess) -> Service:
     return Service(
         name=replica.name,
         url=replica.url,

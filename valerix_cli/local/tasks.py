@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def together(*deeds: Coroutine[Any, Any, T]) -> list[T]:
+async def gather_or_cancel(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
     """Do all at once and return their results in order; when one fails the others are cancelled, and it is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(deed) for deed in deeds]
+            tasks = [group.create_task(action) for action in coroutines]
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     return [task.result() for task in tasks]

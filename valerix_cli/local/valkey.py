@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from valerix_cli.local.aside import set_aside
 from valerix_cli.local.binaries import embedded_valkey
+from valerix_cli.local.damaged_data import set_aside
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ownership import as_seen, give, write_anew
 from valerix_cli.local.ports import LOOPBACK, free_port

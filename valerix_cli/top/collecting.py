@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from valerix_cli.clients.http import Replicas
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
-from valerix_cli.local.state import state_dir
+from valerix_cli.local.stack import state_dir
 from valerix_cli.local.status import look as look_at_this_machine
 from valerix_cli.top import processes
 from valerix_cli.top.feed import PAGE, Feed, fold

@@ -8,7 +8,7 @@ import msgspec
 
 from valerix_cli.clients.http import Replicas
 from valerix_cli.errors import CliError
-from valerix_cli.local.state import Database
+from valerix_cli.local.stack import Database
 from valerix_cli.local.status import Health, PlatformStatus, ServiceStatus
 from valerix_cli.top.model import Process, Services
 

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.chaos_text import notice as gremlin_notice
-from valerix_cli.local.journal import Notice
-from valerix_cli.local.reading import LogLine
-from valerix_cli.local.state import Database, Service, Stack
+from valerix_cli.local.log_reader import LogLine
+from valerix_cli.local.stack import Database, Service, Stack
 from valerix_cli.local.status import Alerts, PlatformStatus, ServiceStatus
+from valerix_cli.local.supervisor_log import Notice
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import fine_clock, table
 

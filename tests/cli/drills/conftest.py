@@ -9,7 +9,7 @@ import redis
 from services.inventory.drill_lease import LEASE_KEY
 from tests.cli.conftest import Valerix
 from tests.processes import open_directory
-from valerix_cli.local.state import cache_url, read_secrets, read_stack
+from valerix_cli.local.stack import cache_url, read_secrets, read_stack
 
 
 @pytest.fixture(scope="package")

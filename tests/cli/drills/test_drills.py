@@ -15,7 +15,7 @@ from services.inventory.drill_lease import LEASE_KEY
 from tests.cli.conftest import PATIENCE, Valerix
 from tests.cli.drills.small import can_begin, is_calm, receipt, started, state_of, verdicts, written
 from tests.processes import eventually
-from valerix_cli.local.holds import hold, release
+from valerix_cli.local.restart_holds import hold, release
 
 
 def test_a_drill_passes_if_its_fault_fired_and_its_gates_held(own: Valerix, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from valerix_cli.clients import prometheus
 from valerix_cli.clients.prometheus import Alert, Alerting
 from valerix_cli.commands.alerts import error_of
 from valerix_cli.errors import ExitCode
-from valerix_cli.local.plan import ORDER, Replica
 from valerix_cli.local.prometheus import configuration, shipped_rules
+from valerix_cli.local.topology import ORDER, Replica
 from valerix_cli.views.alerts import alert_changes, change_line
 
 SINCE = datetime.now(UTC) - timedelta(seconds=90)

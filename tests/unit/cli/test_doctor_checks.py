@@ -29,7 +29,7 @@ from valerix_cli.doctor import (
 )
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject
 from valerix_cli.doctor.setup import Replica, Setup
-from valerix_cli.local.state import Service
+from valerix_cli.local.stack import Service
 from valerix_cli.quoting import word
 
 HERE = Setup("local", Path("/state"), {}, None)
@@ -111,9 +111,9 @@ def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
     assert told(ports.judge_free(3001, service())) == ("warning", "valerix logs order-1")
     assert told(ports.judge_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
     assert told(ports.judge_taken(3001, None, service(), service()))[0] == "ok"
-    robbed = ports.judge_taken(3001, "nginx (pid 80)", service(), service())
-    assert told(robbed) == ("failed", "kill 80 frees it, if it is yours to end")
-    assert "nginx (pid 80)" in robbed.check.found
+    port_conflicts = ports.judge_taken(3001, "nginx (pid 80)", service(), service())
+    assert told(port_conflicts) == ("failed", "kill 80 frees it, if it is yours to end")
+    assert "nginx (pid 80)" in port_conflicts.check.found
 
 
 def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> None:

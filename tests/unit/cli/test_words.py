@@ -16,7 +16,7 @@ from valerix_cli.drills import parser
 from valerix_cli.drills.receipt_store import ReceiptStore
 from valerix_cli.errors import CliError
 from valerix_cli.journal import JournalReader
-from valerix_cli.local.state import SECRETS_FILE, read_secrets
+from valerix_cli.local.stack import SECRETS_FILE, read_secrets
 from valerix_cli.reasons import why
 
 ROOT = Path(__file__).parents[3] / "valerix_cli"

@@ -16,7 +16,7 @@ from valerix_cli.cluster import secrets
 from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.overlays import MANIFESTS
 from valerix_cli.local.databases import OWNERS
-from valerix_cli.local.state import AUDITOR
+from valerix_cli.local.stack import AUDITOR
 
 amtool, promtool = shutil.which("amtool"), shutil.which("promtool")
 needs_amtool = pytest.mark.skipif(amtool is None, reason="amtool is not installed (Debian: prometheus-alertmanager)")

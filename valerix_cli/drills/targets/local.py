@@ -9,10 +9,10 @@ from pathlib import Path
 
 from valerix_cli.drills.targets.base import Process
 from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
-from valerix_cli.local import holds
-from valerix_cli.local.claim import running
+from valerix_cli.local import restart_holds
 from valerix_cli.local.identity import Handle, child_of
-from valerix_cli.local.state import Stack, read_secrets
+from valerix_cli.local.instance import running
+from valerix_cli.local.stack import Stack, read_secrets
 from valerix_cli.reasons import why
 
 RESTART_TIMEOUT = 60.0  # seconds
@@ -51,11 +51,11 @@ class LocalProcesses:
 
     def hold_down(self, name: str, seconds: float) -> None:
         """Keep the supervisor from restarting a process for `seconds`."""
-        holds.hold(self.directory, name, seconds)
+        restart_holds.hold(self.directory, name, seconds)
 
     def release(self, name: str) -> None:
         """Let the supervisor restart a process that is held down."""
-        holds.release(self.directory, name)
+        restart_holds.release(self.directory, name)
 
     def stop(self, process: Process, seconds: float) -> None:
         """Stop a process with SIGSTOP. A detached helper sends SIGCONT after `seconds` even if we are killed."""

@@ -1,4 +1,4 @@
-"""Servers that are started, kept alive and stopped together, and where each of them is."""
+"""Servers that are started, kept alive and stopped gather_or_cancel, and where each of them is."""
 
 import asyncio
 import signal
@@ -8,13 +8,13 @@ from typing import Literal, TypeVar
 import msgspec
 
 from valerix_cli.errors import CliError
-from valerix_cli.local import home
-from valerix_cli.local.child import Charge, Child, Household, run_to_its_end
+from valerix_cli.local import state_directory
 from valerix_cli.local.logs import last_lines, log_file
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
+from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.servers import PostgresServer, Server
-from valerix_cli.local.state import Database
-from valerix_cli.local.tasks import together
+from valerix_cli.local.stack import Database
+from valerix_cli.local.tasks import gather_or_cancel
 
 _START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays what it had logged
 _PORT_ATTEMPTS = 5
@@ -23,14 +23,14 @@ _OTHER_REASONS = ("No space left on device", "Address already in use", "Cannot a
 AServer = TypeVar("AServer", bound=Server)
 
 
-class Crew:
+class ServerGroup:
     """Some servers of one platform."""
 
-    def __init__(self, directory: Path, household: Household) -> None:
+    def __init__(self, directory: Path, context: SupervisorContext) -> None:
         self._directory = directory
-        self._household = household
+        self._context = context
         self._places: dict[str, Database] = {}
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, SupervisedProcess] = {}
 
     def places(self) -> dict[str, Database]:
         """Where they are, as far as that is known yet."""
@@ -40,28 +40,28 @@ class Crew:
         """One that is not ours to run."""
         self._places[name] = place
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        await together(*(child.stop(hurry) for child in self._children.values()))
+    async def stop(self, force_stop: asyncio.Event) -> None:
+        await gather_or_cancel(*(child.stop(force_stop) for child in self._children.values()))
 
     async def run(self, server: AServer, kind: Literal["embedded", "system"]) -> AServer:
         """Start it, on another port where somebody was quicker to take the one it was to have. Raises CliError."""
-        log = log_file(self._directory / home.LOGS, server.name)
+        log = log_file(self._directory / state_directory.LOGS, server.name)
         if making := server.making():
-            self._household.journal.info(f"making a new {server.name} in {making.directory.parent}")
-            await run_to_its_end(f"making {server.name}", making, log, self._household)
+            self._context.events.info(f"making a new {server.name} in {making.directory.parent}")
+            await run_to_its_end(f"making {server.name}", making, log, self._context)
             server.made()
         may_begin_anew = True
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._places[server.name] = Database(kind, LOOPBACK, server.port)
-            child = Child(_charge(server, log), self._household)
+            child = SupervisedProcess(_spec(server, log), self._context)
             self._children[server.name] = child
             try:
                 await child.start(_START_LIMIT)
             except CliError as error:
                 if child.exit_code is not None and may_begin_anew and (aside := _set_aside(server, log)):
                     may_begin_anew = False
-                    self._household.journal.warning(f"{error.what} {error.why}")
-                    self._household.journal.warning(said_of(server.name, aside))
+                    self._context.events.warning(f"{error.what} {error.why}")
+                    self._context.events.warning(damaged_data_warning(server.name, aside))
                     continue
                 if child.pid or is_free(server.port) or attempt == _PORT_ATTEMPTS:
                     raise
@@ -71,7 +71,7 @@ class Crew:
         return server
 
 
-def _with_news(place: Database, child: Child | None) -> Database:
+def _with_news(place: Database, child: SupervisedProcess | None) -> Database:
     if child is None:
         return place
     return msgspec.structs.replace(
@@ -85,10 +85,10 @@ def _with_news(place: Database, child: Child | None) -> Database:
     )
 
 
-def _charge(server: Server, log: Path) -> Charge:
+def _spec(server: Server, log: Path) -> ProcessSpec:
     address = f"{LOOPBACK}:{server.port}"
-    hurry = signal.SIGQUIT if isinstance(server, PostgresServer) else signal.SIGKILL
-    return Charge(
+    force_stop = signal.SIGQUIT if isinstance(server, PostgresServer) else signal.SIGKILL
+    return ProcessSpec(
         server.name,
         address,
         server.port,
@@ -96,9 +96,9 @@ def _charge(server: Server, log: Path) -> Charge:
         lambda _: server.answers(),  # it knows its own by the password
         log,
         server.stop_signal,
-        hurry,
+        force_stop,
         patience=30.0,
-        begin_anew=lambda: said_of(server.name, aside) if (aside := _set_aside(server, log)) else None,
+        begin_anew=lambda: damaged_data_warning(server.name, aside) if (aside := _set_aside(server, log)) else None,
     )
 
 
@@ -109,5 +109,5 @@ def _set_aside(server: Server, log: Path) -> Path | None:
     return server.set_aside()
 
 
-def said_of(name: str, aside: Path) -> str:
+def damaged_data_warning(name: str, aside: Path) -> str:
     return f"{name} cannot start with what it has stored, none of which may not be lost: set aside as {aside}"

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.local.child import Charge, Child, Household, pause_before_restart
-from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
-from valerix_cli.local.plan import FRONTEND, INVENTORY, ORDER, Backing, Replica, environment
 from valerix_cli.local.ports import free_port
+from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, restart_delay
+from valerix_cli.local.supervisor_log import SupervisorLog
+from valerix_cli.local.topology import FRONTEND, INVENTORY, ORDER, Dependencies, Replica, environment
 
-BACKING = Backing(
+BACKING = Dependencies(
     {"order_service": "postgresql://o", "inventory_service": "postgresql://i"}, "redis://r", "s", "o", "p"
 )
 
 
 def test_pauses_between_restarts_grow_to_half_a_minute() -> None:
-    assert [pause_before_restart(crashes) for crashes in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert pause_before_restart(10_000) == 30
+    assert [restart_delay(crashes) for crashes in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert restart_delay(10_000) == 30
 
 
 async def test_a_service_that_cannot_start_is_named_with_what_it_said(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ async def test_a_service_that_never_gets_ready_is_given_up(tmp_path: Path) -> No
     assert child.pid is None
 
 
-def _child(directory: Path, program: str) -> Child:
+def _child(directory: Path, program: str) -> SupervisedProcess:
     launch = Launch((sys.executable, "-c", program), directory)
     log = directory / "order-1.log"
-    charge = Charge("order-1", "nowhere", free_port(), lambda: launch, answers=lambda _: False, log=log)
-    return Child(charge, Household(Journal(), changed=lambda: None, inherited=()))
+    spec = ProcessSpec("order-1", "nowhere", free_port(), lambda: launch, answers=lambda _: False, log=log)
+    return SupervisedProcess(spec, SupervisorContext(SupervisorLog(), changed=lambda: None, inherited=()))
 
 
 def test_a_service_is_told_of_every_inventory_and_of_no_other_setting_of_ours() -> None:

@@ -15,28 +15,28 @@ import msgspec
 
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.identity import start_time
-from valerix_cli.local.journal import Journal
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.listeners import holder
 from valerix_cli.local.logs import last_lines, open_log, rotate
 from valerix_cli.local.ports import is_free
-from valerix_cli.local.state import ServiceState
+from valerix_cli.local.stack import ServiceState
+from valerix_cli.local.supervisor_log import SupervisorLog
 
-GLANCE = 0.02  # seconds between looks at a process that is starting or should end
-WATCH = 0.1  # seconds between looks at one that runs
-LAST_CHANCE = 0.5  # seconds to end by itself for what was hurried
+POLL_INTERVAL = 0.02  # seconds between looks at a process that is starting or should end
+WATCH_INTERVAL = 0.1  # seconds between looks at one that runs
+FORCED_STOP_TIMEOUT = 0.5  # seconds to end by itself for what was hurried
 FAILED_STARTS = 2  # in a row, before what it has stored is put away, where that may be
-STEADY = 30.0  # seconds after which an earlier crash is forgotten
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
+STABLE_SECONDS = 30.0  # seconds after which an earlier crash is forgotten
+RESTART_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
 
 
-def pause_before_restart(crashes: int) -> float:
+def restart_delay(crashes: int) -> float:
     """Seconds to wait after that many crashes in a row."""
-    return PAUSES[min(crashes, len(PAUSES)) - 1]
+    return RESTART_DELAYS[min(crashes, len(RESTART_DELAYS)) - 1]
 
 
 @dataclass(frozen=True)
-class Charge:
+class ProcessSpec:
     """What keeping a process alive needs to know of it.
 
     `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
@@ -58,28 +58,28 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Household:
+class SupervisorContext:
     """What all children of one supervisor share: who hears of them, and the descriptors they inherit.
 
     `held_for` says for how many seconds more a process is to stay down, by its name.
     """
 
-    journal: Journal
+    events: SupervisorLog
     changed: Callable[[], None]
     inherited: tuple[int, ...]
     held_for: Callable[[str], float] = lambda _: 0.0
 
 
-class Child:
-    """A charge and how it fares; for the main thread only, because a child dies with the thread that started it."""
+class SupervisedProcess:
+    """A spec and how it fares; for the main thread only, because a child dies with the thread that started it."""
 
-    def __init__(self, charge: Charge, household: Household) -> None:
-        self.charge = charge
+    def __init__(self, spec: ProcessSpec, context: SupervisorContext) -> None:
+        self.spec = spec
         self.state: ServiceState = "stopped"
         self.since = datetime.now(UTC)
         self.restarts = 0
         self.last_exit: int | None = None
-        self._household = household
+        self._context = context
         self._process: subprocess.Popen[bytes] | None = None
         self._start_time: int | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -100,32 +100,35 @@ class Child:
 
     async def start(self, within: float) -> None:
         """Start it and return once it answers. Raises UnreachableError, with what it said last, when it never does."""
-        began = _size(self.charge.log)
+        began = _size(self.spec.log)
         process = self._spawn()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._until_it_answers(process)
         if self.state != "running":
             how = _how_it_ended(process.poll()) or f"did not get ready within {within:g} s"
-            raise _failed(f"{self.charge.name} did not start.", how, self.charge.log, began)
-        self._household.journal.info(f"{self.charge.name} is ready on {self.charge.address}")
+            raise _failed(f"{self.spec.name} did not start.", how, self.spec.log, began)
+        self._context.events.info(f"{self.spec.name} is ready on {self.spec.address}")
         self._keeper = asyncio.create_task(self._keep_alive(process))
         self._keeper.add_done_callback(self._say_if_unwatched)
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        """End it: gracefully while there is patience and no hurry, and then for sure."""
+    async def stop(self, force_stop: asyncio.Event) -> None:
+        """End it: gracefully while there is patience and no force_stop, and then for sure."""
         if self._keeper:
             self._keeper.cancel()
         process = self._process
         if process and process.poll() is None:
-            process.send_signal(self.charge.stop_signal)
-            if not (await self._ends(process, self.charge.patience, hurry) or await self._ends(process, LAST_CHANCE)):
-                self._household.journal.warning(f"{self.charge.name} did not end in time and is killed")
-                process.send_signal(self.charge.hurry_signal)
+            process.send_signal(self.spec.stop_signal)
+            if not (
+                await self._ends(process, self.spec.patience, force_stop)
+                or await self._ends(process, FORCED_STOP_TIMEOUT)
+            ):
+                self._context.events.warning(f"{self.spec.name} did not end in time and is killed")
+                process.send_signal(self.spec.hurry_signal)
                 if not await self._ends(process, 2.0):
                     process.kill()
                     process.wait()
-            self._household.journal.info(f"{self.charge.name} has ended")
+            self._context.events.info(f"{self.spec.name} has ended")
         if process:
             self.last_exit = process.returncode
         self._turn("stopped")
@@ -133,31 +136,31 @@ class Child:
     async def _keep_alive(self, process: subprocess.Popen[bytes]) -> None:
         crashes = failed_starts = 0
         while True:
-            self.last_exit = await _end_of(process, WATCH)
+            self.last_exit = await _end_of(process, WATCH_INTERVAL)
             failed_starts = 0 if self.state == "running" else failed_starts + 1
-            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.charge.begin_anew)):
-                self._household.journal.warning(said)
-            crashes = 0 if self._ran_for() > STEADY else crashes
+            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.spec.begin_anew)):
+                self._context.events.warning(said)
+            crashes = 0 if self._ran_for() > STABLE_SECONDS else crashes
             process, crashes = await self._start_again(self._how_it_ended(), crashes)
             self.restarts += 1
             await self._until_it_answers(process)
             if self.state == "running":
-                self._household.journal.info(f"{self.charge.name} is back on {self.charge.address}")
+                self._context.events.info(f"{self.spec.name} is back on {self.spec.address}")
 
     def _say_if_unwatched(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (bug := keeper.exception()):
-            self._household.journal.warning(f"{self.charge.name} is not watched any more, by a bug of ours: {bug!r}")
+            self._context.events.warning(f"{self.spec.name} is not watched any more, by a bug of ours: {bug!r}")
 
     async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
         """The new process, and after how many crashes in a row it comes."""
         while True:
             crashes += 1
-            pause = pause_before_restart(crashes)
+            pause = restart_delay(crashes)
             self._turn("backing-off")
-            self._household.journal.warning(f"{self.charge.name} {how}; starting it again in {pause:g} s")
+            self._context.events.warning(f"{self.spec.name} {how}; starting it again in {pause:g} s")
             await asyncio.sleep(pause)
-            while (left := self._household.held_for(self.charge.name)) > 0:  # noqa: ASYNC110 - a file tells no one
-                await asyncio.sleep(min(left, WATCH))
+            while (left := self._context.held_for(self.spec.name)) > 0:  # noqa: ASYNC110 - a file tells no one
+                await asyncio.sleep(min(left, WATCH_INTERVAL))
             try:
                 return self._spawn(), crashes
             except OSError as error:  # no room for its log, no processes left
@@ -166,17 +169,17 @@ class Child:
     def _how_it_ended(self) -> str:
         """Its exit code or signal, and who has its port by now, since that would be why."""
         how = _how_it_ended(self.last_exit)
-        if is_free(self.charge.port):
+        if is_free(self.spec.port):
             return how
-        return f"{how}, and {holder(self.charge.port) or 'another process'} has its port {self.charge.port}"
+        return f"{how}, and {holder(self.spec.port) or 'another process'} has its port {self.spec.port}"
 
     def _ran_for(self) -> float:
         return (datetime.now(UTC) - self.since).total_seconds() if self.state == "running" else 0.0
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        rotate(self.charge.log)
-        with open_log(self.charge.log, "ab") as log:
-            self._process = self.charge.launch().start(log, keep=self._household.inherited)
+        rotate(self.spec.log)
+        with open_log(self.spec.log, "ab") as log:
+            self._process = self.spec.launch().start(log, keep=self._context.inherited)
         self._start_time = start_time(self._process.pid)
         self._turn("starting")
         return self._process
@@ -184,33 +187,33 @@ class Child:
     async def _until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         """Return when it answers, which makes it `running`, or when it has ended."""
         while process.poll() is None:
-            if await asyncio.to_thread(self.charge.answers, process.pid):
+            if await asyncio.to_thread(self.spec.answers, process.pid):
                 self._turn("running")
                 return
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(POLL_INTERVAL)
 
     @staticmethod
-    async def _ends(process: subprocess.Popen[bytes], within: float, hurry: asyncio.Event | None = None) -> bool:
+    async def _ends(process: subprocess.Popen[bytes], within: float, force_stop: asyncio.Event | None = None) -> bool:
         deadline = time.monotonic() + within
         while process.poll() is None:
-            if time.monotonic() > deadline or (hurry and hurry.is_set()):
+            if time.monotonic() > deadline or (force_stop and force_stop.is_set()):
                 return False
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(POLL_INTERVAL)
         return True
 
     def _turn(self, state: ServiceState) -> None:
         self.state = state
         self.since = datetime.now(UTC)
-        self._household.changed()
+        self._context.changed()
 
 
-async def run_to_its_end(name: str, launch: Launch, log: Path, household: Household) -> None:
+async def run_to_its_end(name: str, launch: Launch, log: Path, context: SupervisorContext) -> None:
     """Run something that ends by itself. Raises UnreachableError with what it said when it does not end well."""
     began = _size(log)
     with open_log(log, "ab") as output:
-        process = launch.start(output, keep=household.inherited)
+        process = launch.start(output, keep=context.inherited)
     try:
-        await _end_of(process, GLANCE)
+        await _end_of(process, POLL_INTERVAL)
     finally:
         if process.poll() is None:
             process.kill()

@@ -10,13 +10,13 @@ from pathlib import Path
 from valerix_cli.errors import GuardError, UnreachableError, WaitedTooLongError
 from valerix_cli.local.identity import Handle
 from valerix_cli.local.lock import holders, holds_lock, is_held, supervisor, take
-from valerix_cli.local.state import STACK_FILE, Stack, read_stack
+from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
 
 _LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children are gone within one
 _ORPHANS_AFTER = 2.0  # seconds without a supervisor: one that is just starting is known sooner
 _GENTLE = 5.0  # seconds that what a killed supervisor has left may take to end by itself
 _REWRITTEN = 3.0  # seconds: a supervisor writes a stack.json that is lost anew within one
-_GLANCE = 0.05
+_POLL_INTERVAL = 0.05
 
 
 def claim(directory: Path) -> int:
@@ -40,7 +40,7 @@ def claim(directory: Path) -> int:
                 f"{_processes(holders(directory))} still hold {directory}",
                 "valerix down, to end it",
             )
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     return lock
 
 
@@ -61,7 +61,7 @@ def running(directory: Path) -> Stack | None:
                 f"process {pid} supervises {directory} and has not written {STACK_FILE} for {_REWRITTEN:g} s",
                 "valerix logs supervisor; valerix down, to stop it",
             )
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     return None
 
 
@@ -86,9 +86,9 @@ def end(directory: Path, within: float) -> bool:
             raise WaitedTooLongError(
                 "The platform has not stopped yet.",
                 f"{_processes(holders(directory))} still hold {directory}",
-                "valerix down again, to hurry it",
+                "valerix down again, to force_stop it",
             )
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     return True
 
 
@@ -113,7 +113,7 @@ def _ask_supervisor(directory: Path) -> bool:
                     return True
         elif time.monotonic() > deadline:
             return False
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     return True
 
 
@@ -125,7 +125,7 @@ def _end_orphans(directory: Path) -> None:
     _signal_all(directory, None)
     deadline = time.monotonic() + _GENTLE
     while is_held(directory) and time.monotonic() < deadline:
-        time.sleep(_GLANCE)
+        time.sleep(_POLL_INTERVAL)
     _signal_all(directory, signal.SIGKILL)
 
 

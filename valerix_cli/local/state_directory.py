@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from valerix_cli.errors import CliError, GuardError, UnreachableError
-from valerix_cli.local.holds import HOLDS
 from valerix_cli.local.lock import LOCK_FILE
-from valerix_cli.local.state import LOST_SECRETS, SECRETS_FILE, STACK_FILE
+from valerix_cli.local.restart_holds import HOLDS
+from valerix_cli.local.stack import LOST_SECRETS, SECRETS_FILE, STACK_FILE
 from valerix_cli.quoting import word
 from valerix_cli.reasons import why
 from valerix_cli.trust import ensure_trusted
@@ -45,7 +45,7 @@ def prepare(directory: Path) -> None:
     Raises UnreachableError when it cannot be used, or something in it cannot, which is named then; GuardError when it
     holds something else or others may write to it.
     """
-    with told_plainly(directory):
+    with cli_errors(directory):
         ensure_trusted(directory)
         directory.mkdir(parents=True, exist_ok=True)
         _ensure_usable(directory)
@@ -118,7 +118,7 @@ def foreign(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
 
 
-def nearest(directory: Path) -> Path:
+def existing_parent(directory: Path) -> Path:
     """`directory`, or where it does not exist yet, what exists of the way to it."""
     return next(place for place in (directory, *directory.parents) if os.access(place, os.F_OK))
 
@@ -129,7 +129,7 @@ def wipe(directory: Path) -> list[str]:
     Raises GuardError, and touches nothing, where our marker is missing.
     """
     refuse_unmarked(directory)
-    with told_plainly(directory):
+    with cli_errors(directory):
         for name in _OURS:
             path = directory / name
             if path.is_dir() and not path.is_symlink():
@@ -155,7 +155,7 @@ def refuse_unmarked(directory: Path) -> None:
 
 
 @contextmanager
-def told_plainly(directory: Path) -> Iterator[None]:
+def cli_errors(directory: Path) -> Iterator[None]:
     """Turn what the file system refuses into the three lines a user can act upon."""
     try:
         yield

@@ -5,46 +5,46 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from valerix_cli.local import home
+from valerix_cli.local import state_directory
 from valerix_cli.local.binaries import embedded_postgres, embedded_valkey, system_postgres
-from valerix_cli.local.child import Household
-from valerix_cli.local.crew import Crew
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL, address_of_database, reach_redis
 from valerix_cli.local.launch import Account
-from valerix_cli.local.plan import Backing
 from valerix_cli.local.ports import free_port
+from valerix_cli.local.process import SupervisorContext
+from valerix_cli.local.server_group import ServerGroup
 from valerix_cli.local.servers import ADMIN, PostgresServer, ValkeyServer, unprivileged_account
-from valerix_cli.local.state import AUDITOR, INVENTORY_DB, ORDER_DB, Database, Secrets
-from valerix_cli.local.tasks import together
+from valerix_cli.local.stack import AUDITOR, INVENTORY_DB, ORDER_DB, Database, Secrets
+from valerix_cli.local.tasks import gather_or_cancel
+from valerix_cli.local.topology import Dependencies
 
 
-class Backends:
+class DataStores:
     """Both servers of one platform."""
 
-    def __init__(self, directory: Path, secrets: Secrets, household: Household, valkey: Account | None) -> None:
+    def __init__(self, directory: Path, secrets: Secrets, context: SupervisorContext, valkey: Account | None) -> None:
         """`valkey` is whom Valkey runs as, None for ourselves."""
         self._directory = directory
         self._secrets = secrets
-        self._household = household
+        self._context = context
         self._valkey = valkey
-        self._servers = Crew(directory, household)
+        self._servers = ServerGroup(directory, context)
 
     def databases(self) -> dict[str, Database]:
         """Where they are, as far as that is known yet."""
         return self._servers.places()
 
-    async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Backing:
+    async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Dependencies:
         """Have both ready, with the roles and databases of the services. Raises CliError.
 
         `postgres` None means: what VALERIX_DATABASE_URL names, else the embedded one.
         """
         elsewhere = None if postgres else environ.get(DATABASE_URL)
-        admin_url, redis_url = await together(
+        admin_url, redis_url = await gather_or_cancel(
             self._use_database(elsewhere) if elsewhere else self._run_postgres(postgres or "embedded"),
             self._use_redis(environ[REDIS_URL]) if environ.get(REDIS_URL) else self._run_redis(),
         )
         services, auditor = await asyncio.to_thread(_make_databases, admin_url, self._secrets)
-        return Backing(
+        return Dependencies(
             database_urls=services,
             auditor_urls=auditor,
             redis_url=redis_url,
@@ -53,8 +53,8 @@ class Backends:
             dashboard_password=self._secrets.dashboard_password,
         )
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        await self._servers.stop(hurry)
+    async def stop(self, force_stop: asyncio.Event) -> None:
+        await self._servers.stop(force_stop)
 
     async def _use_database(self, url: str) -> str:
         host, port = await asyncio.to_thread(address_of_database, url)
@@ -70,10 +70,14 @@ class Backends:
         account = unprivileged_account()
         programs = system_postgres() if kind == "system" else embedded_postgres(account, self._directory)
         server = PostgresServer(
-            programs, self._directory / home.POSTGRES, free_port(), self._secrets.postgres_admin_password, account
+            programs,
+            self._directory / state_directory.POSTGRES,
+            free_port(),
+            self._secrets.postgres_admin_password,
+            account,
         )
         if not server.data.exists() and (others := server.other_versions()):
-            self._household.journal.warning(
+            self._context.events.warning(
                 f"the data of PostgreSQL {', '.join(others)} stays where it is, unseen by PostgreSQL {server.data.name}"
             )
         server.forget_earlier_run()  # every process of one held the lock that is ours now
@@ -81,7 +85,7 @@ class Backends:
         return server.url(ADMIN)
 
     async def _run_redis(self) -> str:
-        directory = self._directory / home.VALKEY
+        directory = self._directory / state_directory.VALKEY
         program = embedded_valkey(self._valkey, self._directory)
         server = ValkeyServer(program, directory, free_port(), self._secrets.redis_password, self._valkey)
         server = await self._servers.run(server, "embedded")

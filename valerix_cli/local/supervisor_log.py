@@ -29,7 +29,7 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
 Listener = Callable[[Notice], None]
 
 
-class Journal:
+class SupervisorLog:
     """Tells each of its listeners; none can stop the supervisor, be it by a closed terminal or by a full disk."""
 
     def __init__(self, *listeners: Listener) -> None:

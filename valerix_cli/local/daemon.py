@@ -11,26 +11,34 @@ from pathlib import Path
 import msgspec
 
 from valerix_cli.errors import CliError, ExitCode, WaitedTooLongError
-from valerix_cli.local import home
-from valerix_cli.local.journal import SUPERVISOR, Notice
+from valerix_cli.local import state_directory
+from valerix_cli.local.environment import needed_by_supervisor
 from valerix_cli.local.logs import last_lines, log_file, open_log, rotate
-from valerix_cli.local.state import Stack, read_stack
-from valerix_cli.local.surroundings import needed_by_supervisor
-from valerix_cli.local.wishes import Wishes
+from valerix_cli.local.stack import Stack, read_stack
+from valerix_cli.local.supervisor_log import SUPERVISOR, Notice
+from valerix_cli.local.up_options import UpOptions
 
-_GLANCE = 0.03  # seconds
-_MODULE = "valerix_cli.local.detached"
+_POLL_INTERVAL = 0.03  # seconds
+_MODULE = "valerix_cli.local.daemon_main"
 
 
-class Detached:
+class DaemonProcess:
     """A supervisor that outlives us, of the platform in `directory`; it takes `lock` over."""
 
-    def __init__(self, directory: Path, wishes: Wishes, lock: int) -> None:
-        log = log_file(directory / home.LOGS, SUPERVISOR)
+    def __init__(self, directory: Path, options: UpOptions, lock: int) -> None:
+        log = log_file(directory / state_directory.LOGS, SUPERVISOR)
         rotate(log)
         self._directory = directory
-        self._said = _Said(log, since=log.stat().st_size if log.exists() else 0)
-        command = [sys.executable, "-P", "-m", _MODULE, str(directory), str(lock), msgspec.json.encode(wishes).decode()]
+        self._said = _StartupLog(log, since=log.stat().st_size if log.exists() else 0)
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            _MODULE,
+            str(directory),
+            str(lock),
+            msgspec.json.encode(options).decode(),
+        ]
         with open_log(log, "ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
                 command,
@@ -63,7 +71,7 @@ class Detached:
                         f"{within:g} s were not enough; it was stopped",
                         "the same with a longer --timeout",
                     )
-                time.sleep(_GLANCE)
+                time.sleep(_POLL_INTERVAL)
         except BaseException:  # whoever is interrupted while starting something does not want it to stay
             self._process.terminate()
             self._process.wait()
@@ -71,7 +79,7 @@ class Detached:
         raise self._said.why_it_ended(self._process.returncode)
 
 
-class _Said:
+class _StartupLog:
     """The part of the supervisor's log that is new."""
 
     def __init__(self, log: Path, since: int) -> None:

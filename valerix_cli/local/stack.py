@@ -170,7 +170,7 @@ def read_secrets(directory: Path) -> Secrets | None:
         raise UnreachableError(f"{file} was not understood.", why(error, Secrets), LOST_SECRETS) from error
 
 
-def keep_secrets(directory: Path) -> Secrets:
+def ensure_secrets(directory: Path) -> Secrets:
     """The secrets of `directory`, made on the first call and the same ever after; what a new version needs is added."""
     made, kept = Secrets.generate(), read_secrets(directory)
     if kept and kept.dashboard_password:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from valerix_cli import bundled
-from valerix_cli.local.home import DASHBOARD_CONTEXTS
+from valerix_cli.local.environment import needed
 from valerix_cli.local.launch import Account, Launch
 from valerix_cli.local.ports import LOOPBACK
-from valerix_cli.local.state import INVENTORY_DB, ORDER_DB
-from valerix_cli.local.surroundings import needed
+from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
+from valerix_cli.local.state_directory import DASHBOARD_CONTEXTS
 
 PREFIX = "VALERIX_"
 _CONTEXT = "platform"
 _AUDIT = {ORDER_DB: "AUDIT_ORDER_DATABASE", INVENTORY_DB: "AUDIT_INVENTORY_DATABASE"}
-PASSED_ON = (
+FORWARDED_SETTINGS = (
     "LEASE_SECONDS",
     "INVENTORY_TIMEOUT_SECONDS",
     "BACKLOG_CAP",
@@ -38,7 +38,7 @@ PASSED_ON = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class ServiceKind:
     """A sort of service: its module, its database role if it has one, and the port its first replica would like."""
 
     name: str
@@ -47,10 +47,10 @@ class Kind:
     port: int | None = None
 
 
-INVENTORY = Kind("inventory", "services.inventory.asgi", "inventory_service", 3002)
-ORDER = Kind("order", "services.order.asgi", "order_service", 3001)
-WORKER = Kind("worker", "services.order.worker", "order_service")
-FRONTEND = Kind("frontend", "services.frontend.asgi", port=3000)
+INVENTORY = ServiceKind("inventory", "services.inventory.asgi", "inventory_service", 3002)
+ORDER = ServiceKind("order", "services.order.asgi", "order_service", 3001)
+WORKER = ServiceKind("worker", "services.order.worker", "order_service")
+FRONTEND = ServiceKind("frontend", "services.frontend.asgi", port=3000)
 KINDS = (INVENTORY, ORDER, WORKER, FRONTEND)
 """In the order in which they are stopped backwards: whoever calls another goes first."""
 
@@ -64,7 +64,7 @@ MIGRATIONS = (
 class Replica:
     """One process of a kind."""
 
-    kind: Kind
+    kind: ServiceKind
     number: int
     port: int
 
@@ -78,7 +78,7 @@ class Replica:
 
 
 @dataclass(frozen=True)
-class Backing:
+class Dependencies:
     """What the services lean on: each role's own database, Redis, and what opens doors."""
 
     database_urls: Mapping[str, str]
@@ -91,27 +91,27 @@ class Backing:
 
 
 def environment(
-    replica: Replica, fleet: tuple[Replica, ...], backing: Backing, ours: Mapping[str, str]
+    replica: Replica, fleet: tuple[Replica, ...], dependencies: Dependencies, ours: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of `replica`: what it has to know of the platform, over what it needs of ours (`ours`)."""
-    told = _of_dashboard(fleet, backing) if replica.kind == FRONTEND else _of_service(fleet, backing)
+    told = _of_dashboard(fleet, dependencies) if replica.kind == FRONTEND else _of_service(fleet, dependencies)
     return (
-        _base(replica.kind, backing, ours)
+        _base(replica.kind, dependencies, ours)
         | {"VALERIX_HOST": LOOPBACK, "VALERIX_PORT": str(replica.port), "VALERIX_REPLICA": replica.name}
         | told
     )
 
 
-def _of_service(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str]:
+def _of_service(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[str, str]:
     return {
-        "VALERIX_SERVICE_TOKENS": backing.service_token,
-        "VALERIX_OPERATOR_TOKENS": backing.operator_token,
+        "VALERIX_SERVICE_TOKENS": dependencies.service_token,
+        "VALERIX_OPERATOR_TOKENS": dependencies.operator_token,
         "VALERIX_CHAOS_ALLOWED": "1",
         "VALERIX_INVENTORY_URL": _urls(fleet, INVENTORY),
     }
 
 
-def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str]:
+def _of_dashboard(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[str, str]:
     """It audits by the command line, which is told of this very platform by the file that `dashboard_contexts` fills.
 
     The dashboard stands in the directory, so the file is found there also where it may not come to it from outside.
@@ -120,14 +120,14 @@ def _of_dashboard(fleet: tuple[Replica, ...], backing: Backing) -> dict[str, str
         "VALERIX_ORDER_URL": _urls(fleet, ORDER),
         "VALERIX_INVENTORY_URL": _urls(fleet, INVENTORY),
         "VALERIX_WORKER_URL": _urls(fleet, WORKER),
-        "VALERIX_OPERATOR_TOKEN": backing.operator_token,
-        "VALERIX_DASHBOARD_PASSWORD": backing.dashboard_password,
-        "VALERIX_REDIS_URL": backing.redis_url,
+        "VALERIX_OPERATOR_TOKEN": dependencies.operator_token,
+        "VALERIX_DASHBOARD_PASSWORD": dependencies.dashboard_password,
+        "VALERIX_REDIS_URL": dependencies.redis_url,
         "VALERIX_AUDIT_COMMAND": shlex.join(
             [*_python("valerix_cli", "audit"), "--output", "json", "--context", _CONTEXT]
         ),
         "VALERIX_CONFIG": DASHBOARD_CONTEXTS,
-        **{_AUDIT[name]: url for name, url in backing.auditor_urls.items()},
+        **{_AUDIT[name]: url for name, url in dependencies.auditor_urls.items()},
     }
 
 
@@ -140,43 +140,43 @@ def dashboard_contexts(fleet: tuple[Replica, ...]) -> str:
     return "\n".join([f"[contexts.{_CONTEXT}]", *lines, ""])
 
 
-def _urls(fleet: tuple[Replica, ...], kind: Kind) -> str:
+def _urls(fleet: tuple[Replica, ...], kind: ServiceKind) -> str:
     return ",".join(replica.url for replica in fleet if replica.kind == kind)
 
 
 def service(
     replica: Replica,
     fleet: tuple[Replica, ...],
-    backing: Backing,
+    dependencies: Dependencies,
     ours: Mapping[str, str],
     home: Path,
     account: Account | None = None,
 ) -> Launch:
-    return Launch(_python(replica.kind.module), home, environment(replica, fleet, backing, ours), account)
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, dependencies, ours), account)
 
 
 def migration(
-    kind: Kind,
+    kind: ServiceKind,
     module: tuple[str, ...],
-    backing: Backing,
+    dependencies: Dependencies,
     ours: Mapping[str, str],
     home: Path,
     account: Account | None = None,
 ) -> Launch:
     told = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
-    return Launch(_python(*module), home, _base(kind, backing, ours) | told, account)
+    return Launch(_python(*module), home, _base(kind, dependencies, ours) | told, account)
 
 
-def _base(kind: Kind, backing: Backing, ours: Mapping[str, str]) -> dict[str, str]:
+def _base(kind: ServiceKind, dependencies: Dependencies, ours: Mapping[str, str]) -> dict[str, str]:
     """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
     kept = needed(ours) | {"PYTHONPATH": str(bundled.ROOT)}
-    tuned = {PREFIX + name: ours[PREFIX + name] for name in PASSED_ON if ours.get(PREFIX + name)}
+    tuned = {PREFIX + name: ours[PREFIX + name] for name in FORWARDED_SETTINGS if ours.get(PREFIX + name)}
     if not kind.role:
         return kept | tuned
     return (
         kept
         | tuned
-        | {"VALERIX_DATABASE_URL": backing.database_urls[kind.role], "VALERIX_REDIS_URL": backing.redis_url}
+        | {"VALERIX_DATABASE_URL": dependencies.database_urls[kind.role], "VALERIX_REDIS_URL": dependencies.redis_url}
     )
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import msgspec
 
 from valerix_cli.errors import CliError, ExitCode
-from valerix_cli.local import home
+from valerix_cli.local import state_directory
+from valerix_cli.local.environment import forget_libpq
 from valerix_cli.local.supervisor import supervise
-from valerix_cli.local.surroundings import forget_libpq
-from valerix_cli.local.wishes import Wishes
+from valerix_cli.local.up_options import UpOptions
 
 
-def main(directory: str, lock: str, wishes: str) -> int:
+def main(directory: str, lock: str, options: str) -> int:
     """Be the supervisor. Returns the exit code; what went wrong is the last line of the log."""
     forget_libpq()
     place = Path(directory)
     try:
-        with home.told_plainly(place):
+        with state_directory.cli_errors(place):
             stopped_by = supervise(
-                place, msgspec.json.decode(wishes, type=Wishes), lock=int(lock), listener=None, watch=lambda _: None
+                place, msgspec.json.decode(options, type=UpOptions), lock=int(lock), listener=None, watch=lambda _: None
             )
     except CliError as error:
         return error.code

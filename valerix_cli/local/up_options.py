@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class UpOptions(msgspec.Struct, frozen=True):
     """How many replicas of which kind (one where nothing is said), and whose PostgreSQL.
 
     `postgres` None means: the one that VALERIX_DATABASE_URL names, else the embedded one. With `free_ports` nobody
