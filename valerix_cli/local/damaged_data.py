@@ -1,4 +1,4 @@
-"""Putting away what a server cannot start with, for somebody to look at later."""
+"""Moves data aside that a server cannot start with, for later inspection."""
 
 import shutil
 from datetime import UTC, datetime

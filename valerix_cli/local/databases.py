@@ -25,7 +25,7 @@ _ENCRYPTION = b"scram-sha-256"
 def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
     """Make, or bring up to date, the services' roles and databases and the auditor who may read both.
 
-    `admin_url` is a connection string of somebody who may create roles and databases; `passwords` has one per role.
+    `admin_url` is the connection string of a role that may create roles and databases; `passwords` has one per role.
     They are sent as SCRAM verifiers, so no log of the server can hold one. Returns the connection string of each
     service's role. Raises UnreachableError.
     """
@@ -76,7 +76,7 @@ def _make_database(admin: Connection, database: str, owner: str) -> None:
 
 
 def _let_auditor_read(admin: Connection, owner: str) -> None:
-    """What is there now, and what the owner makes later."""
+    """Grant the auditor SELECT on the owner's tables, present and future."""
     auditor = sql.Identifier(AUDITOR)
     admin.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(auditor))
     admin.execute(

@@ -1,4 +1,4 @@
-"""What the services lean on, PostgreSQL and Redis: ours, the machine's, or somebody else's."""
+"""The data stores of the services, PostgreSQL and Redis: embedded, the machine's, or external."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class DataStores:
         self._servers = ServerGroup(directory, context)
 
     def databases(self) -> dict[str, Database]:
-        """Where they are, as far as that is known yet."""
+        """The addresses of those that have been started."""
         return self._servers.places()
 
     async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Dependencies:

@@ -1,7 +1,6 @@
-"""Which of the caller's environment variables the processes of the platform get: those that they need, and no other.
+"""Selects the environment variables that processes of the platform inherit: only those that they need.
 
-Whatever else is there (credentials, what the dynamic loader or libpq reads) would be in each process for all its life,
-where it does nothing good.
+Others (credentials, variables of the dynamic loader or libpq) would stay in each process for its lifetime.
 """
 
 import os
@@ -20,7 +19,7 @@ _LIBPQ, _OURS = "PG", "VALERIX_"
 
 
 def needed(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of `environ` that a service gets; settings of its own come on top."""
+    """Return the variables of `environ` that a service inherits; its own settings are added."""
     return {name: value for name, value in environ.items() if name in NAMES or name.startswith(PREFIXES)}
 
 

@@ -3,7 +3,7 @@
 Run by path with `python -I -S`: it may import nothing that is not in the standard library.
 Arguments: the parent's pid, the signal to get when it dies, uid and gid (or "-" twice), then the command.
 
-A program of its own rather than `preexec_fn`, because that runs Python between fork and exec, which can lock up when
+A separate program rather than `preexec_fn`, because that runs Python between fork and exec, which can lock up when
 the parent has threads. Changing the user clears the death signal, so the order of the steps below matters.
 """
 
@@ -25,7 +25,7 @@ def main(parent: str, death_signal: str, uid: str, gid: str, *command: str) -> N
         libc = ctypes.CDLL(None)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # no program that it runs gets more than it has
         libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
-    if os.getppid() != int(parent):  # it died before we asked to hear of it
+    if os.getppid() != int(parent):  # it died before the signal was requested
         sys.exit(CANNOT_RUN)
     os.execv(command[0], command)  # noqa: S606 - becoming the command is what this program is for # nosec B606
 

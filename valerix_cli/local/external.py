@@ -24,7 +24,7 @@ def address_of_database(url: str) -> tuple[str, int]:
 
 def reach_redis(url: str) -> tuple[str, int]:
     """Host and port of a Redis that answers. Raises BadUsageError for a URL that is none, UnreachableError else."""
-    from redis import Redis, RedisError  # noqa: PLC0415 - only somebody else's Redis needs it
+    from redis import Redis, RedisError  # noqa: PLC0415 - only an external Redis needs it
     from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
     from redis.retry import Retry  # noqa: PLC0415 - the same
 

@@ -1,7 +1,7 @@
-"""Which process is meant: a pid alone names another process once the first one has ended.
+"""Identifies processes: once a process has ended, its pid may name another one.
 
 A process is named by its pid and the time it started. It is signalled only if it also holds the lock of the state
-directory that names it, so that no file can have a process of somebody else signalled.
+directory that names it, so that no file can cause another user's process to be signalled.
 """
 
 import os
@@ -16,7 +16,7 @@ _START_FIELD = 22 - 3  # of what follows the name in proc_pid_stat(5), where the
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in a unit of the system's own that tells two of the same pid apart; None if it is gone.
+    """Return the start time of a process, which distinguishes two with the same pid; None if it is gone.
 
     On Linux clock ticks since boot, elsewhere seconds since 1970.
     """
@@ -65,7 +65,7 @@ class Handle:
 def child_of(directory: Path, pid: int, started: int | None) -> Handle:
     """A handle of the process `pid` of the platform in `directory`, which started at `started`.
 
-    Raises ProcessLookupError when that process has ended, whoever has its pid by now, and when it is not one of the
+    Raises ProcessLookupError when that process has ended, even if another has its pid, and when it is not one of the
     platform's own.
     """
     if pid <= 1 or pid == os.getpid():

@@ -1,4 +1,4 @@
-"""Who may run from a state directory: one platform at a time."""
+"""Allows one platform at a time to run from a state directory."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
 _LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children are gone within one
 _ORPHANS_AFTER = 2.0  # seconds without a supervisor: one that is just starting is known sooner
 _GENTLE = 5.0  # seconds that what a killed supervisor has left may take to end by itself
-_REWRITTEN = 3.0  # seconds: a supervisor writes a stack.json that is lost anew within one
+_REWRITTEN = 3.0  # seconds: a supervisor rewrites a lost stack.json within one
 _POLL_INTERVAL = 0.05
 
 
@@ -48,7 +48,7 @@ def running(directory: Path) -> Stack | None:
     """The platform that runs from `directory` now, or None.
 
     Raises UnreachableError where one runs whose supervisor has not written what it runs for some seconds: it writes
-    stack.json anew once that is lost, unless it hangs.
+    stack.json again once it is lost, unless it hangs.
     """
     deadline = time.monotonic() + _REWRITTEN
     while pid := _supervisor(directory):
@@ -68,8 +68,8 @@ def running(directory: Path) -> Stack | None:
 def end(directory: Path, within: float) -> bool:
     """Stop what runs from `directory` and return once all of it is gone; False when nothing ran.
 
-    The supervisor is asked to, whatever stack.json says; what one that was killed has left is ended too. Raises
-    WaitedTooLongError after `within` seconds, GuardError when it is somebody else's.
+    The supervisor is asked to stop, whatever stack.json says; processes left by a killed supervisor are ended too.
+    Raises WaitedTooLongError after `within` seconds, GuardError when it belongs to another user.
     """
     if not is_held(directory):
         return False
@@ -93,7 +93,7 @@ def end(directory: Path, within: float) -> bool:
 
 
 def _supervisor(directory: Path) -> int | None:
-    """Who supervises, going by the lock; one of an older version by stack.json as well, if it holds the lock."""
+    """Return the pid of the supervisor, by the lock; of older versions by stack.json, if that one holds the lock."""
     if pid := supervisor(directory):
         return pid
     stack = read_stack(directory)
@@ -120,7 +120,7 @@ def _ask_supervisor(directory: Path) -> bool:
 def _end_orphans(directory: Path) -> None:
     """End what a killed supervisor has left: by the signal each takes for its end, and by SIGKILL what stays.
 
-    On Linux only; elsewhere nothing tells who they are.
+    On Linux only; elsewhere they cannot be identified.
     """
     _signal_all(directory, None)
     deadline = time.monotonic() + _GENTLE
@@ -137,7 +137,7 @@ def _signal_all(directory: Path, number: signal.Signals | None) -> None:
 
 
 def _gentle(pid: int) -> signal.Signals:
-    """What PostgreSQL takes for its fast shutdown; to it SIGTERM means to wait for every client."""
+    """Return the signal for a fast shutdown: PostgreSQL, given SIGTERM, waits for every client."""
     with suppress(OSError):
         if sys.platform == "linux" and Path(f"/proc/{pid}/comm").read_text().strip() == "postgres":
             return signal.SIGINT

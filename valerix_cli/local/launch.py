@@ -1,4 +1,4 @@
-"""How a child process is started: what, as whom, from where, and how it ends when its parent is killed."""
+"""Starts a child process: its command, user, directory, and the signal that it gets when its parent dies."""
 
 import os
 import pwd
@@ -29,7 +29,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Launch:
-    """A command and the surroundings it wants.
+    """A command with its environment.
 
     `on_death` is the signal the child gets when the thread that started it ends (Linux), so start children from the
     main thread. `account` None means: as ourselves.
@@ -48,7 +48,7 @@ class Launch:
         return [sys.executable, "-I", "-S", LAUNCHER, *parent, *who, *self.command]
 
     def start(self, output: IO[bytes] | int, *, keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-        """Start it in a session of its own, so that a Ctrl-C in the terminal is ours alone; `keep` descriptors open."""
+        """Start it in a new session, so that Ctrl-C in the terminal does not reach it; `keep` descriptors open."""
         return subprocess.Popen(  # noqa: S603 - the argv is ours # nosec B603
             self.argv(),
             cwd=self.directory,

@@ -1,4 +1,4 @@
-"""Which process listens on a port."""
+"""Finds the process that listens on a port."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ import psutil
 def holder(port: int) -> str | None:
     """The process that listens on `port`, as "python3 (pid 4711)".
 
-    None if it cannot be told: other users' processes are known to root only.
+    None if unknown: only root sees other users' processes.
     """
     for pid, connection in _connections():
         if pid and connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
@@ -22,7 +22,7 @@ def holder(port: int) -> str | None:
 def _connections() -> Iterator[tuple[int | None, Any]]:
     try:
         yield from ((one.pid, one) for one in psutil.net_connections("tcp"))
-    except psutil.AccessDenied:  # macOS tells those of all processes to root only
+    except psutil.AccessDenied:  # on macOS only root may list the connections of all processes
         for process in psutil.process_iter():
             with suppress(psutil.Error):  # not ours to look into, or gone meanwhile
                 yield from ((process.pid, one) for one in process.net_connections("tcp"))

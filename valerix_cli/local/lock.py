@@ -1,9 +1,10 @@
 """One platform per state directory: a lock that the supervisor takes and all its children hold as well.
 
-It is free only when the last of them is gone, so whoever gets it knows that nothing of an earlier run touches the data.
+It is free only when the last of them has ended, so its next holder knows that no process of an earlier run uses the
+data.
 
 The supervisor has a second lock on the same file, a record lock of POSIX: no child inherits that, it ends with its
-process, and the kernel tells who has it. So the supervisor is known without believing any file.
+process, and the kernel reports its holder. So the supervisor is known without trusting a file.
 """
 
 import fcntl
@@ -16,14 +17,14 @@ from pathlib import Path
 from valerix_cli.trust import ensure_trusted
 
 LOCK_FILE = "lock"
-_MODE = 0o600  # nobody else may open it: whoever can, can lock it
+_MODE = 0o600  # others may not open it, since a process that can open it can lock it
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # where the lock should be there may be a link or a pipe
 _READ = os.O_RDONLY | _SAFELY
 _FLOCK = "hhqqi4x" if sys.platform == "linux" else "qqihh"  # struct flock of fcntl(2)
 
 
 def take(directory: Path) -> int | None:
-    """The descriptor that holds the lock, for children to inherit; None when somebody else has it."""
+    """Return the descriptor that holds the lock, for children to inherit; None if another process holds it."""
     ensure_trusted(directory)
     flags = os.O_RDWR | os.O_CREAT | _SAFELY
     descriptor = os.open(directory / LOCK_FILE, flags, _MODE)
@@ -32,7 +33,7 @@ def take(directory: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
-    if os.fstat(descriptor).st_nlink == 0:  # somebody deleted the whole directory between the two
+    if os.fstat(descriptor).st_nlink == 0:  # the directory was deleted in between
         os.close(descriptor)
         return None
     os.fchmod(descriptor, _MODE)
@@ -48,7 +49,7 @@ def supervise(descriptor: int) -> None:
 
 
 def supervisor(directory: Path) -> int | None:
-    """The process that supervises `directory`, from the kernel; None where nobody does."""
+    """Return the pid of the supervisor of `directory`, from the kernel; None if there is none."""
     ensure_trusted(directory)
     try:
         descriptor = os.open(directory / LOCK_FILE, _READ)
@@ -75,7 +76,7 @@ def _record_locked_by(descriptor: int) -> int | None:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a platform runs from `directory`, or something is left of one. Asking never takes the lock from anyone.
+    """Return whether a platform, or a remainder of one, runs from `directory`. Never takes the lock.
 
     Shared, so that two who ask at once do not see each other; `take` tries again, so that asking does not fail a start.
     """
@@ -94,7 +95,7 @@ def is_held(directory: Path) -> bool:
 
 
 def is_at(descriptor: int, directory: Path) -> bool:
-    """Whether the lock's file is still the one of `directory`: not so once that was deleted, moved or replaced."""
+    """Return whether the lock's file is still in `directory`: not after that was deleted, moved or replaced."""
     with suppress(OSError):
         return os.path.samestat(os.fstat(descriptor), (directory / LOCK_FILE).lstat())
     return False
@@ -106,7 +107,7 @@ def holders(directory: Path) -> list[int]:
 
 
 def holds_lock(directory: Path, pid: int) -> bool:
-    """Whether the process holds the lock itself, not only has its file open: proc_pid_fdinfo(5).
+    """Return whether the process holds the lock, rather than only having its file open: proc_pid_fdinfo(5).
 
     True where the system does not tell.
     """

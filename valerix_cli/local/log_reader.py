@@ -34,7 +34,7 @@ def meant_by(service: str, known: Iterable[str]) -> list[str]:
 
 
 def parse(source: str, text: str, before: datetime) -> LogLine:
-    """`before` is the time of the line before, for a line that has none of its own (a traceback's)."""
+    """Parse a line; `before` is the time of the line before, used if this one has no time (as in a traceback)."""
     try:
         fields = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
@@ -51,7 +51,7 @@ def _time_of(fields: dict[str, Any]) -> datetime | None:
 
 
 def _plain(text: str) -> tuple[datetime | None, str]:
-    """What PostgreSQL and Valkey write; the former is told to use UTC, the latter uses local time."""
+    """Parse a line of PostgreSQL, which is set to UTC, or of Valkey, which uses local time."""
     if match := _POSTGRES.match(text):
         return datetime.strptime(match[1] + "+0000", "%Y-%m-%d %H:%M:%S.%f%z"), match[2]
     if match := _VALKEY.match(text):
@@ -78,7 +78,7 @@ class Follower:
         return self._parsed(texts[-count:] if count else [])
 
     def new(self) -> list[LogLine]:
-        """What has been written since."""
+        """Return the lines written since the last call."""
         if self._path.exists() and self._path.stat().st_size < self._position:
             self._position = 0
         self._position, texts = _whole_lines(self._path, self._position)

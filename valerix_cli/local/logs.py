@@ -17,7 +17,7 @@ def log_file(directory: Path, name: str) -> Path:
 
 def open_log(log: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
     """Raises OSError that names it where `log` is no regular file; a pipe in its place is not waited for."""
-    file = open(log, mode, opener=_at_once)  # noqa: SIM115 - whoever called closes it
+    file = open(log, mode, opener=_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "It is not a regular file", str(log))
@@ -31,7 +31,7 @@ def _at_once(path: str, flags: int) -> int:
 def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
     """Move what is in `log` to `log`.1, and that to `log`.2 and so on, once it is larger than `limit` bytes.
 
-    The file stays the same one, because a child that appends to it cannot be told to open another: its content is
+    The file stays the same one, because a child that appends to it would not open another: its content is
     copied and then cut off. A line written between the last copy and the cut, some microseconds, is lost.
     Returns whether it was done.
     """

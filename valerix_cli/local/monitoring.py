@@ -59,7 +59,7 @@ class Monitoring:
         account = self._accounts.get(name)
         if account is None or is_open_to_all(program):
             return account
-        self._context.events.warning(f"{name} runs as root, not as a user of its own: others may not read {program}")
+        self._context.events.warning(f"{name} runs as root, not as a separate user: others may not read {program}")
         return None
 
     async def stop(self, force_stop: asyncio.Event) -> None:

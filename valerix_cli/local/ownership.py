@@ -30,7 +30,7 @@ def give(directory: Path, account: Account) -> None:
 
 
 def as_seen(directory: Path, account: Account | None) -> Path:
-    """How `account` (None: we ourselves) names its own `directory`.
+    """Return the path by which `account` (None: this user) reaches its `directory`.
 
     Where it may not come there from outside, it has to be started in it, and names nothing above.
     """

@@ -12,7 +12,10 @@ _GIVEN: deque[int] = deque(maxlen=64)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` now. Somebody may be faster: whoever starts one must cope with that."""
+    """Return whether a server could listen on `port` now.
+
+    Another process may take it first: callers must handle that.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1

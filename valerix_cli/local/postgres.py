@@ -1,4 +1,4 @@
-"""How an embedded PostgreSQL is made and run: values and commands, no process."""
+"""Values and commands to create and run an embedded PostgreSQL. Starts no process."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ class PostgresServer:
     """PostgreSQL with its data in `directory`/<major version>, listening on 127.0.0.1 only, passwords by SCRAM.
 
     As root it runs as `account`, since it refuses to be root. Where that account may not come to `directory`, it is
-    started inside and told that its data is where it stands, so no directory above has to be opened for it.
+    started inside with `.` as its data directory, so it needs no access to the directories above.
     """
 
     programs: Path
@@ -43,7 +43,7 @@ class PostgresServer:
 
     @classmethod
     def at(cls, directory: Path, *, password: str, port: int | None = None, fsync: bool = True) -> Self:
-        """The embedded PostgreSQL, as `nobody` when we are root."""
+        """An embedded PostgreSQL; runs as `nobody` if this is root."""
         account = unprivileged_account()
         programs = embedded_postgres(account, directory)
         return cls(programs, directory, port or free_port(), password, account, fsync)
@@ -90,10 +90,10 @@ class PostgresServer:
         self._unfinished.rename(self.data)
 
     def forget_earlier_run(self) -> None:
-        """Remove what a killed server left. Only for whoever knows that none of its processes is alive any more.
+        """Remove the files that a killed server left. The caller knows that none of its processes is alive.
 
-        PostgreSQL itself goes by the pid in that file, which somebody else may have by now, or a dead process that
-        nobody has waited for yet.
+        PostgreSQL itself trusts the pid in that file, which another process may have by now, or a process that has
+        ended and was not waited for.
         """
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ class PostgresServer:
         return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
 
     def _is_the_one_that_listens(self) -> bool:
-        """Whether this server has its port, going by what it writes into its pid file (the fourth and eighth line)."""
+        """Return whether this server has its port, by the fourth and eighth line of its pid file."""
         try:
             lines = (self.data / "postmaster.pid").read_text().split("\n")
         except OSError:
@@ -181,5 +181,5 @@ def _cache() -> int:
 
 
 def unprivileged_account() -> Account | None:
-    """Whom PostgreSQL runs as: `nobody` when we are root, else None for ourselves."""
+    """Return the user that PostgreSQL runs as: `nobody` if this is root, else None for this user."""
     return Account.named("nobody") if os.geteuid() == 0 else None

@@ -11,7 +11,10 @@ PATIENCE = 2.0  # seconds
 
 
 def ask(url: str, path: str, *, token: str | None = None) -> tuple[int, bytes] | None:
-    """The status and body of GET `path`, or None where nobody answers in time; a token goes to this machine only."""
+    """Return the status and body of GET `path`; None without a response in time.
+
+    A token is sent to this machine only.
+    """
     where = urlsplit(url)
     if token is not None and not is_loopback(url):
         return None
@@ -31,11 +34,11 @@ class _Health(msgspec.Struct, frozen=True):
 
 
 def is_ready(url: str, pid: int, path: str = "/health/ready") -> bool:
-    """Whether process `pid` answers there and may take traffic: another platform may have its port."""
+    """Return whether process `pid` responds there and is ready: another platform may have its port."""
     answer = ask(url, path)
     if answer is None or answer[0] != 200:  # noqa: PLR2004 - HTTP's OK
         return False
     try:
         return msgspec.json.decode(answer[1], type=_Health).pid == pid
-    except msgspec.DecodeError:  # somebody else altogether
+    except msgspec.DecodeError:  # another server
         return False

@@ -37,7 +37,7 @@ def restart_delay(crashes: int) -> float:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What keeping a process alive needs to know of it.
+    """A process to keep alive.
 
     `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
     thread. `patience` is how long it may take to end after `stop_signal`, in seconds; `hurry_signal` is for when there
@@ -59,7 +59,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class SupervisorContext:
-    """What all children of one supervisor share: who hears of them, and the descriptors they inherit.
+    """Shared by all processes of a supervisor: where events go, and the descriptors they inherit.
 
     `held_for` says for how many seconds more a process is to stay down, by its name.
     """
@@ -90,12 +90,12 @@ class SupervisedProcess:
 
     @property
     def start_time(self) -> int | None:
-        """What tells its process from a later one of the same pid; None while it does not run."""
+        """The start time of its process, to distinguish it from a later one with the same pid; None if not running."""
         return self._start_time if self.pid else None
 
     @property
     def exit_code(self) -> int | None:
-        """How its latest process ended; None while that runs."""
+        """The exit code of its latest process; None while that runs."""
         return self._process.poll() if self._process else None
 
     async def start(self, within: float) -> None:
@@ -149,7 +149,7 @@ class SupervisedProcess:
 
     def _say_if_unwatched(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (bug := keeper.exception()):
-            self._context.events.warning(f"{self.spec.name} is not watched any more, by a bug of ours: {bug!r}")
+            self._context.events.warning(f"{self.spec.name} is no longer supervised because of a bug: {bug!r}")
 
     async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
         """The new process, and after how many crashes in a row it comes."""
@@ -159,7 +159,7 @@ class SupervisedProcess:
             self._turn("backing-off")
             self._context.events.warning(f"{self.spec.name} {how}; starting it again in {pause:g} s")
             await asyncio.sleep(pause)
-            while (left := self._context.held_for(self.spec.name)) > 0:  # noqa: ASYNC110 - a file tells no one
+            while (left := self._context.held_for(self.spec.name)) > 0:  # noqa: ASYNC110 - a file has no event to wait for
                 await asyncio.sleep(min(left, WATCH_INTERVAL))
             try:
                 return self._spawn(), crashes
@@ -223,7 +223,7 @@ async def run_to_its_end(name: str, launch: Launch, log: Path, context: Supervis
 
 
 async def _end_of(process: subprocess.Popen[bytes], every: float) -> int:
-    while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no portable way to be told of a child's end
+    while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no portable way to wait for a child in asyncio
         await asyncio.sleep(every)
     return code
 
@@ -238,7 +238,7 @@ def _failed(what: str, how: str, log: Path, began: int) -> UnreachableError:
 
 
 def _in_short(line: str) -> str:
-    """What a log line says: of one in JSON the event and why it came about."""
+    """Return the message of a log line: for JSON its event and reason."""
     try:
         fields = msgspec.json.decode(line, type=dict[str, Any])
     except msgspec.DecodeError:

@@ -1,6 +1,6 @@
-"""How Prometheus and Alertmanager are run beside the platform: values, files and commands, no process.
+"""Values, files and commands to run Prometheus and Alertmanager beside the platform. Starts no process.
 
-Prometheus watches every service of the platform by the rules in `dashboards/rules`, the very ones that a cluster has.
+Prometheus watches every service of the platform by the rules in `dashboards/rules`, the same as in a cluster.
 """
 
 import json
@@ -28,7 +28,7 @@ _NAMES = {"Prometheus": ("prometheus",), "Alertmanager": ("alertmanager", "prome
 
 
 def program(product: str) -> Path:
-    """Where the program of `Prometheus` or `Alertmanager` is on this machine. Raises UnreachableError."""
+    """Return the path of `Prometheus` or `Alertmanager` on this machine. Raises UnreachableError."""
     for name in _NAMES[product]:
         if found := shutil.which(name):
             return Path(found)
@@ -46,7 +46,7 @@ def shipped_rules() -> list[Path]:
 
 @dataclass(frozen=True)
 class _Watcher:
-    """What both are to who starts, watches and stops them (`servers.Server`).
+    """Common parts of both as a `servers.Server`.
 
     As root they run as `account`, whose `directory` is then; None is for ourselves.
     """
@@ -95,7 +95,7 @@ class _Watcher:
 
 @dataclass(frozen=True)
 class Alertmanager(_Watcher):
-    """Alertmanager in `directory`, on 127.0.0.1 only; it tells `webhook`, if there is one, what fires and ends."""
+    """Alertmanager in `directory`, on 127.0.0.1 only; sends alerts to `webhook`, if there is one."""
 
     webhook: str | None = None
     name: str = "alertmanager"
@@ -123,7 +123,7 @@ class Alertmanager(_Watcher):
 
 @dataclass(frozen=True)
 class Prometheus(_Watcher):
-    """Prometheus in `directory`, on 127.0.0.1 only; asks each of `fleet`, tells the Alertmanager at `alerts_to`."""
+    """Prometheus in `directory`, on 127.0.0.1 only; scrapes `fleet`, alerts the Alertmanager at `alerts_to`."""
 
     fleet: tuple[Replica, ...]
     alerts_to: str
@@ -143,7 +143,7 @@ class Prometheus(_Watcher):
 
 
 def configuration(fleet: Iterable[Replica], files: Iterable[Path], alerts_to: str) -> dict[str, Any]:
-    """What Prometheus is told. Each process is named as `valerix status` names it, whatever its port.
+    """Return Prometheus' configuration. Each process has the name that `valerix status` shows, whatever its port.
 
     `files` have rules; a relative one lies beside the configuration.
     """

@@ -1,6 +1,6 @@
 """Processes that are to stay down for a while: a file for each, which the supervisor respects until its time is up.
 
-So a process that was killed on purpose comes back even if whoever killed it is gone.
+So a process that was killed on purpose restarts even if the process that killed it has ended.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Whether there is anything to migrate, so that services need not wait for migrations that have nothing to do."""
+"""Checks for pending migrations, so that services do not wait for migrations with nothing to do."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,20 @@ if TYPE_CHECKING:  # psycopg is loaded while the databases start
 
 
 def is_current(database_urls: Mapping[str, str]) -> bool:
-    """Whether every numbered SQL file of every service is among those that its database says were applied.
+    """Return whether every numbered SQL file of every service is recorded as applied in its database.
 
-    `database_urls` has the connection string of each service's role. Where it cannot be told the answer is no.
+    `database_urls` has the connection string of each service's role. False if a database cannot be read.
     """
     return all(numbered(kind.name) <= _applied_at(database_urls[kind.role]) for kind, _ in MIGRATIONS)
 
 
 def numbered(service: str) -> set[int]:
-    """The numbers of the service's files: services/<service>/schema/NNNN_*.sql. Nothing of it is imported."""
+    """Return the numbers of a service's files, services/<service>/schema/NNNN_*.sql, without importing it."""
     return {int(file.name[:4]) for file in (bundled.ROOT / "services" / service / "schema").glob("[0-9]*.sql")}
 
 
 def applied(conn: "Connection[Any]") -> set[int]:
-    """The numbers that the database says were applied. Raises psycopg.Error, also where none ever was."""
+    """Return the numbers recorded as applied. Raises psycopg.Error, also if no migration has run."""
     return {version for (version,) in conn.execute("SELECT version FROM schema_migrations")}
 
 

@@ -33,7 +33,7 @@ class ServerGroup:
         self._children: dict[str, SupervisedProcess] = {}
 
     def places(self) -> dict[str, Database]:
-        """Where they are, as far as that is known yet."""
+        """The addresses of those that have been started."""
         return {name: _with_news(place, self._children.get(name)) for name, place in sorted(self._places.items())}
 
     def note(self, name: str, place: Database) -> None:
@@ -44,7 +44,7 @@ class ServerGroup:
         await gather_or_cancel(*(child.stop(force_stop) for child in self._children.values()))
 
     async def run(self, server: AServer, kind: Literal["embedded", "system"]) -> AServer:
-        """Start it, on another port where somebody was quicker to take the one it was to have. Raises CliError."""
+        """Start it, on another port if another process has taken its own. Raises CliError."""
         log = log_file(self._directory / state_directory.LOGS, server.name)
         if making := server.making():
             self._context.events.info(f"making a new {server.name} in {making.directory.parent}")
@@ -103,7 +103,7 @@ def _spec(server: Server, log: Path) -> ProcessSpec:
 
 
 def _set_aside(server: Server, log: Path) -> Path | None:
-    """Where what it has stored was put, if that may be why it does not start: not so while it has no room."""
+    """Move its data aside if that may be why it does not start, and return the new place; not if the disk is full."""
     if any(reason in line for line in last_lines(log, 5) for reason in _OTHER_REASONS):
         return None
     return server.set_aside()

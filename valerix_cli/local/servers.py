@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL and an embedded Valkey, each in a directory and on a loopback port of its own.
+"""Runs embedded servers, each in its own directory and on its own loopback port.
 
 The supervisor runs their commands itself; tests and scripts use `running`:
 
@@ -31,7 +31,7 @@ _POLL_INTERVAL = 0.02
 
 
 class Server(Protocol):
-    """What starting, watching and stopping needs to know of a server."""
+    """A server that can be started, watched and stopped."""
 
     @property
     def name(self) -> str: ...
@@ -43,22 +43,22 @@ class Server(Protocol):
     def on_port(self, port: int) -> Self: ...
 
     def making(self) -> Launch | None:
-        """What has to run once, to its end, before the first start; None when that is done."""
+        """The command to run once before the first start; None if that is done."""
 
     def made(self) -> None:
         """Take note that what `making` gave has succeeded."""
 
     def running(self) -> Launch:
-        """What runs for as long as the server does."""
+        """The command of the server."""
 
     def set_aside(self) -> Path | None:
-        """Put away what it has stored, so that it can begin anew, and return where that is now.
+        """Move its data aside, so that it can start empty, and return the new place.
 
         None where it has stored nothing, or what may not be lost: then it begins with what it has, or not at all.
         """
 
     def answers(self) -> bool:
-        """Whether this very server takes commands now: nobody else knows the password."""
+        """Return whether this server accepts commands: no other one has the password."""
 
 
 AServer = TypeVar("AServer", bound=Server)

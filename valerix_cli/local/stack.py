@@ -1,4 +1,4 @@
-"""What one state directory holds: who runs (stack.json) and what only its owner may know (secrets.json)."""
+"""The files of a state directory: the running processes (stack.json) and the secrets (secrets.json)."""
 
 import os
 import secrets
@@ -104,7 +104,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 def auditor_url(stack: Stack, secrets: Secrets, database: str) -> str | None:
-    """How the auditor gets at one of the databases; None while it is not known where they are."""
+    """Return the auditor's connection string for a database; None while its address is unknown."""
     server = stack.databases.get("postgres")
     if server is None:
         return None
@@ -112,7 +112,7 @@ def auditor_url(stack: Stack, secrets: Secrets, database: str) -> str | None:
 
 
 def cache_url(stack: Stack, secrets: Secrets, environ: Mapping[str, str]) -> str | None:
-    """How to get at Redis: our own, or the one that VALERIX_REDIS_URL names; None while that is not known."""
+    """Return the URL of Redis, embedded or that of VALERIX_REDIS_URL; None while it is unknown."""
     server = stack.databases.get("redis")
     if server is None or server.kind == "external":
         return environ.get("VALERIX_REDIS_URL")
@@ -132,9 +132,9 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def read_stack(directory: Path) -> Stack | None:
-    """What stack.json says, or None where there is none (or one of another version of the file, or a damaged one).
+    """Read stack.json; None if it is missing, damaged, or of another version.
 
-    It may be stale after a crash: `claim.running` knows whether somebody runs. Raises GuardError where somebody else
+    It may be stale after a crash: `instance.running` checks that. Raises GuardError where another user
     could have written it.
     """
     ensure_trusted(directory)
@@ -145,7 +145,7 @@ def read_stack(directory: Path) -> Stack | None:
 
 
 def stack_text(stack: Stack) -> bytes:
-    """What stack.json holds for it."""
+    """Return the content of stack.json."""
     return msgspec.json.format(msgspec.json.encode(stack))
 
 
@@ -171,7 +171,7 @@ def read_secrets(directory: Path) -> Secrets | None:
 
 
 def ensure_secrets(directory: Path) -> Secrets:
-    """The secrets of `directory`, made on the first call and the same ever after; what a new version needs is added."""
+    """Return the secrets of `directory`, generated on the first call; those that a new version needs are added."""
     made, kept = Secrets.generate(), read_secrets(directory)
     if kept and kept.dashboard_password:
         return kept

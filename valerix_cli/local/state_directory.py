@@ -33,7 +33,7 @@ _OURS = (
 _DIRECTORIES = (LOGS, POSTGRES, VALKEY, MONITORING, f"{MONITORING}/*", PROGRAMS, HOLDS)
 _WRITTEN = (MARKER, LOCK_FILE, SECRETS_FILE, f"{LOGS}/*.log*", f"{POSTGRES}/.password")
 _REPLACED = (STACK_FILE, DASHBOARD_CONTEXTS, f"{VALKEY}/valkey.conf", f"{MONITORING}/*/*.yaml")
-"""By another file, whatever their mode is, as long as they are no directory."""
+"""Replaced by another file, unless they are directories."""
 _NOBODYS = {"lost+found"}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -52,7 +52,7 @@ def prepare(directory: Path) -> None:
         marker = directory / MARKER
         if not marker.exists():
             _refuse_foreign(directory)
-            directory.chmod(0o755)  # whatever the umask: PostgreSQL may run as another user
+            directory.chmod(0o755)  # regardless of the umask: PostgreSQL may run as another user
         marker.write_text("State of a Valerix platform; `valerix down --wipe` removes it.\n")
         (directory / LOGS).mkdir(exist_ok=True, mode=0o700)
     free, needed = shutil.disk_usage(directory).free, room_needed(directory)
@@ -107,12 +107,12 @@ def room_needed(directory: Path) -> int:
 
 
 def has_data(directory: Path) -> bool:
-    """Whether an embedded PostgreSQL was made here, which takes no other passwords than those of its first start."""
+    """Return whether an embedded PostgreSQL was created here, which keeps the passwords of its first start."""
     return any((directory / POSTGRES).glob("[0-9]*/PG_VERSION"))
 
 
 def foreign(directory: Path) -> list[str]:
-    """What is in there, by name, unless it is the state of a platform."""
+    """Return the names of the files in it, unless it is the state of a platform."""
     if (directory / MARKER).exists():
         return []
     return sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
@@ -144,7 +144,7 @@ def wipe(directory: Path) -> list[str]:
 
 
 def refuse_unmarked(directory: Path) -> None:
-    """Raise GuardError where our marker is missing: whatever is there is not ours to delete."""
+    """Raise GuardError if the marker is missing: the content is not Valerix's to delete."""
     ensure_trusted(directory)
     if not (directory / MARKER).exists():
         raise GuardError(

@@ -1,4 +1,4 @@
-"""How the platform on this machine is, as a value: what the supervisor says, and what each service says itself."""
+"""Collects the status of the platform on this machine, from its supervisor and from each service."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What a service says of itself; `unreachable` when it says nothing."""
+    """The health that a service reports; `unreachable` without a response."""
 
     status: Literal["ok", "degraded", "down", "unreachable"]
     checks: dict[str, Check] = {}
@@ -39,16 +39,16 @@ class ServiceStatus(Service, frozen=True, kw_only=True):
 
 
 class Alerts(msgspec.Struct, frozen=True):
-    """How many alerts fire, and how many will if nothing changes."""
+    """The numbers of firing and of pending alerts."""
 
     firing: int
     pending: int
 
 
 class PlatformStatus(msgspec.Struct, frozen=True):
-    """`gremlins` is what is live now; None also where that cannot be known: nobody answers, or no token can be read.
+    """`gremlins` is the active activation; None also if it is unknown: no response, or no readable token.
 
-    `alerts` is None where nobody watches, or who does says nothing.
+    `alerts` is None without Prometheus, or without a response from it.
     """
 
     state: State
@@ -100,7 +100,7 @@ def _health(service: Service) -> Health:
         return Health("unreachable")
     try:
         return msgspec.json.decode(answer[1], type=Health)
-    except msgspec.DecodeError:  # somebody else listens there
+    except msgspec.DecodeError:  # another server listens there
         return Health("unreachable")
 
 
@@ -135,7 +135,7 @@ def _alerts(prometheus: Database | None) -> Alerts | None:
         return None
     try:
         states = [one.state for one in msgspec.json.decode(answer[1], type=_Answer).data.alerts]
-    except msgspec.DecodeError:  # somebody else listens there
+    except msgspec.DecodeError:  # another server listens there
         return None
     return Alerts(states.count("firing"), states.count("pending"))
 

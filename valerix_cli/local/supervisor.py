@@ -35,7 +35,7 @@ from valerix_cli.trust import read_own
 
 START_LIMIT = 60.0  # seconds a service may take to get ready
 PORT_ATTEMPTS = 5
-CANNOT_LISTEN = 3  # the exit code of a service whose port somebody has
+CANNOT_LISTEN = 3  # the exit code of a service whose port is taken
 ROTATE_INTERVAL = 5.0  # seconds
 CHECK_INTERVAL = 0.5  # seconds between looks at whether the directory is still there
 
@@ -43,9 +43,9 @@ CHECK_INTERVAL = 0.5  # seconds between looks at whether the directory is still 
 def supervise(
     directory: Path, options: UpOptions, *, lock: int, listener: Listener | None, watch: Callable[[Stack], None]
 ) -> signal.Signals | None:
-    """Be the supervisor of `directory`, whose `lock` is ours, until a signal asks to stop.
+    """Supervise `directory`, whose `lock` is held, until a signal asks to stop.
 
-    `listener` hears each notice besides the log, `watch` gets the stack whenever it changes. Returns the signal if it
+    `listener` is called with each notice, `watch` with the stack whenever it changes. Returns the signal if it
     came before everything was ready, else None. Raises CliError when the platform does not start.
     """
     own_lock(lock)
@@ -124,7 +124,7 @@ class Supervisor:
         return None if was_ready else self._asked_by
 
     async def _unless_asked(self, action: Coroutine[Any, Any, None]) -> bool:
-        """Do it, unless somebody asks to stop before it is done. Returns whether it was done."""
+        """Run `action`, unless a stop is requested first. Returns whether it finished."""
         doing = asyncio.create_task(action)
         asked = asyncio.create_task(self._asked.wait())
         await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,7 +141,7 @@ class Supervisor:
         self._changed()
         if self._closed:
             why = f"other users may not read {self._closed}, which they need"
-            self._events.warning(f"the services run as root, not as users of their own: {why}")
+            self._events.warning(f"the services run as root, not as separate users: {why}")
         if self._accounts:
             await asyncio.to_thread(compile_services)
         dependencies = await self._data_stores.start(self._options.postgres, self._environ)
@@ -221,14 +221,14 @@ class Supervisor:
             (self._directory / STACK_FILE).unlink(missing_ok=True)
 
     async def _stop_services(self) -> None:
-        """Callers before those they call, so that nobody talks to somebody who has gone."""
+        """Stop callers before the services that they call."""
         for kind in reversed(topology.KINDS):
             members = [child for replica, child in self._fleet if replica.kind == kind]
             await gather_or_cancel(*(child.stop(self._force_stop) for child in members))
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
         if self._asked.is_set():
-            self._events.info("hurrying: what has not ended is killed")
+            self._events.info("stopping now: processes that have not ended are killed")
             self._force_stop.set()
         else:
             self._asked_by = number
@@ -243,7 +243,7 @@ class Supervisor:
                     rotate(log)
 
     async def _keep_directory(self) -> None:
-        """Write stack.json anew where it is lost or damaged; stop where the whole directory is taken away."""
+        """Rewrite stack.json if it is lost or damaged; stop if the whole directory is gone."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             if not is_at(self._lock, self._directory):

@@ -1,4 +1,4 @@
-"""What the supervisor says about its children: a line per change, for people as it happens and for later in its log."""
+"""Events of the supervisor: a line per change, for listeners and for its log."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What a platform consists of, and what each of its processes is told. Values in, values out."""
+"""The processes of a platform and the environment of each. Pure."""
 
 import json
 import shlex
@@ -52,7 +52,7 @@ ORDER = ServiceKind("order", "services.order.asgi", "order_service", 3001)
 WORKER = ServiceKind("worker", "services.order.worker", "order_service")
 FRONTEND = ServiceKind("frontend", "services.frontend.asgi", port=3000)
 KINDS = (INVENTORY, ORDER, WORKER, FRONTEND)
-"""In the order in which they are stopped backwards: whoever calls another goes first."""
+"""In the reverse of the order in which they are stopped: callers stop first."""
 
 MIGRATIONS = (
     (INVENTORY, ("services.inventory.migrate", "--seed")),
@@ -79,7 +79,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the services lean on: each role's own database, Redis, and what opens doors."""
+    """The dependencies of the services: each role's database, Redis, and credentials."""
 
     database_urls: Mapping[str, str]
     redis_url: str
@@ -94,11 +94,11 @@ def environment(
     replica: Replica, fleet: tuple[Replica, ...], dependencies: Dependencies, ours: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of `replica`: what it has to know of the platform, over what it needs of ours (`ours`)."""
-    told = _of_dashboard(fleet, dependencies) if replica.kind == FRONTEND else _of_service(fleet, dependencies)
+    variables = _of_dashboard(fleet, dependencies) if replica.kind == FRONTEND else _of_service(fleet, dependencies)
     return (
         _base(replica.kind, dependencies, ours)
         | {"VALERIX_HOST": LOOPBACK, "VALERIX_PORT": str(replica.port), "VALERIX_REPLICA": replica.name}
-        | told
+        | variables
     )
 
 
@@ -112,7 +112,7 @@ def _of_service(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[
 
 
 def _of_dashboard(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[str, str]:
-    """It audits by the command line, which is told of this very platform by the file that `dashboard_contexts` fills.
+    """It audits by the command line, which finds this platform by the file that `dashboard_contexts` fills.
 
     The dashboard stands in the directory, so the file is found there also where it may not come to it from outside.
     """
@@ -132,7 +132,7 @@ def _of_dashboard(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dic
 
 
 def dashboard_contexts(fleet: tuple[Replica, ...]) -> str:
-    """What the file `DASHBOARD_CONTEXTS` holds; no secrets."""
+    """Return the content of the file `DASHBOARD_CONTEXTS`; no secrets."""
     addresses = {kind.name: [one.url for one in fleet if one.kind == kind] for kind in (ORDER, INVENTORY)}
     lines = [f"{name} = {json.dumps(urls)}" for name, urls in addresses.items()]
     lines += [f"order_database_env = {json.dumps(_AUDIT[ORDER_DB])}"]
@@ -163,8 +163,8 @@ def migration(
     home: Path,
     account: Account | None = None,
 ) -> Launch:
-    told = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
-    return Launch(_python(*module), home, _base(kind, dependencies, ours) | told, account)
+    variables = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
+    return Launch(_python(*module), home, _base(kind, dependencies, ours) | variables, account)
 
 
 def _base(kind: ServiceKind, dependencies: Dependencies, ours: Mapping[str, str]) -> dict[str, str]:

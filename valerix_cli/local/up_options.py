@@ -1,4 +1,4 @@
-"""What the user asked `valerix up` for."""
+"""Options of `valerix up`."""
 
 from typing import Literal
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class UpOptions(msgspec.Struct, frozen=True):
-    """How many replicas of which kind (one where nothing is said), and whose PostgreSQL.
+    """The number of replicas by kind (default one), and which PostgreSQL to use.
 
-    `postgres` None means: the one that VALERIX_DATABASE_URL names, else the embedded one. With `free_ports` nobody
-    listens on the ports that services like best, so that another platform may. With `monitoring` Prometheus and
-    Alertmanager run too, and tell `alert_webhook`.
+    `postgres` None means: the one that VALERIX_DATABASE_URL names, else the embedded one. With `free_ports` no service
+    uses its default port, so that another platform may. With `monitoring` Prometheus and Alertmanager run too, and
+    send alerts to `alert_webhook`.
     """
 
     replicas: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How an embedded Valkey is run: values and commands, no process."""
+"""Values and commands to run an embedded Valkey. Starts no process."""
 
 import os
 import signal
