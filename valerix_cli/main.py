@@ -11,13 +11,13 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from valerix_cli import __version__
-from valerix_cli.app import App, LazyCommand, Target
 from valerix_cli.errors import BadUsageError, CliError, ExitCode
 from valerix_cli.local.environment import forget_libpq
 from valerix_cli.output import flushed, print_error, print_plain, print_traceback
 from valerix_cli.session import Session
 from valerix_cli.signals import is_ignored
 from valerix_cli.streams import discard, guard_standard_streams
+from valerix_cli.typer_app import App, LazyCommand, Target
 
 PLATFORM = "The platform"
 ORDERS = "Orders and stock"

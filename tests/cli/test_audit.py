@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from tests.cli.conftest import Valerix
 from tests.processes import eventually
-from valerix_cli.catalogue.invariants import INVARIANTS
+from valerix_cli.error_reference.invariants import INVARIANTS
 from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB, auditor_url, cache_url, read_secrets, read_stack
 
 

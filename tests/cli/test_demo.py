@@ -19,8 +19,8 @@ import pytest
 from tests.cli.conftest import PATIENCE, PROGRAM, Valerix
 from tests.processes import eventually, open_directory
 from valerix_cli.commands.schema import SHAPES
-from valerix_cli.demo.forgery import Forgery, admin_url
-from valerix_cli.demo.story import STORY
+from valerix_cli.demo.script import STORY
+from valerix_cli.demo.tampering import LedgerTampering, admin_url
 from valerix_cli.local.restart_holds import hold
 from valerix_cli.local.stack import read_stack
 
@@ -259,7 +259,7 @@ def test_a_forgery_turns_the_audit_red_and_undoing_it_leaves_the_books_as_they_w
     try:
         stack = read_stack(state)
         assert stack is not None
-        forgery = Forgery(admin_url(stack) or "")
+        forgery = LedgerTampering(admin_url(stack) or "")
     finally:
         del os.environ["VALERIX_STATE_DIR"]
     before = stock(shop)

@@ -25,9 +25,9 @@ from tests.cli.test_audit import database
 from tests.cli.test_toolbox import describe_staging
 from tests.processes import eventually, open_directory
 from valerix_cli.commands.schema import SHAPES
+from valerix_cli.doctor.environment import Limits, read_setup, time_of_day
 from valerix_cli.doctor.examine import examine
 from valerix_cli.doctor.model import GROUPS, Check
-from valerix_cli.doctor.setup import Limits, read_setup, time_of_day
 from valerix_cli.local.lock import take
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
 from valerix_cli.local.stack import Stack, ensure_secrets, read_stack, write_stack

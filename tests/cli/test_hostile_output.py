@@ -26,11 +26,11 @@ from tests.cli.hostile import (
     views,
     writing,
 )
-from valerix_cli.app import LazyCommand
 from valerix_cli.drills.receipt import Receipt, encode
 from valerix_cli.main import build, execute
 from valerix_cli.output import Output, show
 from valerix_cli.streams import guard_standard_streams
+from valerix_cli.typer_app import LazyCommand
 
 pytestmark = pytest.mark.usefixtures("closed_clients")
 

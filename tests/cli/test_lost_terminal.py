@@ -18,11 +18,11 @@ import pytest
 from tests.cli.hostile import SURROGATE, TEXT_ONLY, Server
 from tests.cli.test_hostile_output import COMMANDS, directory, filled_in, server
 from valerix_cli import main
-from valerix_cli.app import LazyCommand
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.main import build, execute
 from valerix_cli.output import ask
 from valerix_cli.streams import guard_standard_streams
+from valerix_cli.typer_app import LazyCommand
 
 __all__ = ["directory", "server"]  # fixtures
 pytestmark = pytest.mark.usefixtures("closed_clients")

@@ -239,7 +239,7 @@ def _umask() -> int:
 
 
 def test_a_recording_replaces_a_recording(tmp_path: Path) -> None:
-    from valerix_cli.demo.cast import Cast  # noqa: PLC0415 - beside what it is for
+    from valerix_cli.demo.asciicast import Cast  # noqa: PLC0415 - beside what it is for
 
     path = tmp_path / "demo.cast"
     for text in ("first, and long", "second"):

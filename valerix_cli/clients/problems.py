@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from valerix_cli import catalogue
+from valerix_cli import error_reference
 from valerix_cli.errors import CliError, DomainError, GuardError
 from valerix_cli.quoting import word
 
@@ -50,7 +50,7 @@ def problem_of(status: int, body: bytes, retry_after: str | None) -> Problem:
 
 def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> CliError:
     """The error for a refusal (of `path`): its meaning, its facts, and what its catalogue entry says to do."""
-    known = catalogue.problem(problem.slug)
+    known = error_reference.problem(problem.slug)
     if known is None:
         return CliError(what or problem.title, why_of(problem), "valerix logs; look for the request id")
     if problem.slug == "not-found" and path.startswith("/api/admin/chaos"):

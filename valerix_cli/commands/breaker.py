@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.clients.wire import Breaker, ReplicaBreaker
 from valerix_cli.options import MOST
 from valerix_cli.output import follow, show, talk
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.views import breaker as views
 
 _HEARSAY = 2.0  # seconds

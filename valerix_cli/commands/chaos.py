@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Ended
 from valerix_cli.errors import BadUsageError, CliError, GuardError
@@ -14,6 +13,7 @@ from valerix_cli.output import follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.units import format_duration, parse_positive_duration, parse_share, shown
 from valerix_cli.views import chaos as views
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, GuardError, UnreachableError
 from valerix_cli.output import busy, follow, show, talk, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 
 if TYPE_CHECKING:  # slow to import
     from collections.abc import Sequence

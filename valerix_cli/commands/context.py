@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.config import LOCAL, ContextConfig, describe, parse_config
 from valerix_cli.contexts.find import find_context
 from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
@@ -16,6 +15,7 @@ from valerix_cli.quoting import command, toml_string
 from valerix_cli.results import ContextLine, OriginLine
 from valerix_cli.session import Session
 from valerix_cli.settings import VARIABLES, Setting, keep_context, refuse_untrusted, user_config
+from valerix_cli.typer_app import App
 from valerix_cli.views import toolbox as views
 
 app = App("Choose which platform to talk to.")

@@ -16,13 +16,14 @@ from valerix_cli.audit import Sources
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.config import LOCAL
 from valerix_cli.demo import screens as views
-from valerix_cli.demo.cast import Cast
-from valerix_cli.demo.keys import Keyboard, single_keys
-from valerix_cli.demo.model import Demo, Step, Told
-from valerix_cli.demo.painter import Painter, Size, Stills
-from valerix_cli.demo.scene import Scene
-from valerix_cli.demo.stage import ByItself, Screen, Stage
-from valerix_cli.demo.story import STORY, TITLE
+from valerix_cli.demo.asciicast import Cast
+from valerix_cli.demo.environment import DemoEnvironment
+from valerix_cli.demo.keyboard import Keyboard, single_keys
+from valerix_cli.demo.model import Demo, StepResult
+from valerix_cli.demo.player import AutoAdvance, Player, Screen
+from valerix_cli.demo.renderer import Renderer, Size, Stills
+from valerix_cli.demo.script import STORY, TITLE
+from valerix_cli.demo.step_context import Step
 from valerix_cli.drills import ephemeral_platform
 from valerix_cli.errors import (
     BadUsageError,
@@ -67,9 +68,9 @@ def demo(
             ends.enter_context(ephemeral_platform.started(_REPLICAS, lambda text: talk(text, session.output)))
             session = session.with_option("context", LOCAL)
         session.guard("tell the story: place orders, turn gremlins on and off")
-        scene = ends.enter_context(Scene(session, _sources(session), state_dir()))
+        scene = ends.enter_context(DemoEnvironment(session, _sources(session), state_dir()))
         tell = _teller(session, scene) if auto else _silence
-        stage = Stage(STORY, scene, shown.screens, unable=lambda step: unable(step, scene), tell=tell, notes=notes)
+        stage = Player(STORY, scene, shown.screens, unable=lambda step: unable(step, scene), tell=tell, notes=notes)
         end, left = _run(session, stage, scene, shown.painter, auto=auto)
     result = Demo(
         context="one of its own" if on_fresh else session.context.name,
@@ -89,7 +90,7 @@ def demo(
 class _Shown:
     """Where the story is to be seen: on the terminal, in a recording, in stills."""
 
-    painter: Painter
+    painter: Renderer
     stills: Stills | None
     screens: list[Screen]
 
@@ -97,7 +98,7 @@ class _Shown:
     def of(cls, ends: ExitStack, *, auto: bool, record: Path | None, stills: Path | None) -> Self:
         """Raises CliError where something cannot be written."""
         size = _size if is_terminal(sys.stdout) and not auto else lambda: _PAPER
-        painter = Painter(size, colour="NO_COLOR" not in os.environ)
+        painter = Renderer(size, colour="NO_COLOR" not in os.environ)
         kept = Stills(stills, size) if stills else None
         if record:
             painter.cast = ends.enter_context(Cast(record, *size(), TITLE))
@@ -109,7 +110,7 @@ class _Shown:
 
 
 def _run(
-    session: Session, stage: Stage, scene: Scene, painter: Painter, *, auto: bool
+    session: Session, stage: Player, scene: DemoEnvironment, painter: Renderer, *, auto: bool
 ) -> tuple[BaseException | None, list[str]]:
     """Tell it, and undo everything whatever happens. Returns what has ended it early, and what could not be undone."""
     end: BaseException | None = None
@@ -138,7 +139,7 @@ def _sources(session: Session) -> Sources | None:
         return None
 
 
-def unable(step: Step, scene: Scene) -> str | None:
+def unable(step: Step, scene: DemoEnvironment) -> str | None:
     """Why a step cannot be played here."""
     name = scene.session.context.name
     match step.needs:
@@ -153,11 +154,11 @@ def unable(step: Step, scene: Scene) -> str | None:
 
 
 @contextmanager
-def _keyboard(painter: Painter, stage: Stage, *, auto: bool) -> Iterator[Keyboard]:
+def _keyboard(painter: Renderer, stage: Player, *, auto: bool) -> Iterator[Keyboard]:
     painter.begin()
     try:
         if auto:
-            yield ByItself(stage)
+            yield AutoAdvance(stage)
         else:
             with single_keys(sys.stdin.fileno()) as terminal:
                 yield terminal
@@ -170,7 +171,7 @@ def _size() -> Size:
     return columns, lines
 
 
-def _teller(session: Session, scene: Scene) -> Callable[[str], None]:
+def _teller(session: Session, scene: DemoEnvironment) -> Callable[[str], None]:
     return lambda text: talk(f"{max(0.0, scene.clock()):6.1f} s  {text}", session.output)
 
 
@@ -192,7 +193,7 @@ def _not_undone(left: list[str]) -> CliError:
     return RollbackError("Not everything could be undone.", "; ".join(left), "valerix chaos off; valerix status")
 
 
-def error_of(told: list[Told]) -> CliError | None:
+def error_of(told: list[StepResult]) -> CliError | None:
     """What the command ends with: None where no step was missed."""
     for outcome, kind, hint in (
         ("violated", InvariantError, "keep the databases as they are; valerix audit"),

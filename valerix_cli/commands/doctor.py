@@ -42,7 +42,7 @@ def doctor(
 def examined(session: Session, *, fix: bool) -> "Diagnosis":
     """The diagnosis of the session's context; with `fix` after what can be put right was, if anything."""
     from valerix_cli.doctor import examine  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.doctor.setup import Limits, read_setup, time_of_day  # noqa: PLC0415 - the same
+    from valerix_cli.doctor.environment import Limits, read_setup, time_of_day  # noqa: PLC0415 - the same
 
     limit = session.settings.setting("timeout").value
     limits = Limits.within(limit) if limit else Limits()

@@ -11,7 +11,6 @@ import typer
 
 from valerix_cli import __version__, files
 from valerix_cli import reports as documents
-from valerix_cli.app import App
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.drills import compare as comparison
 from valerix_cli.drills import ephemeral_platform, parser, verdict
@@ -28,6 +27,7 @@ from valerix_cli.output import Output, show, talk
 from valerix_cli.quoting import command
 from valerix_cli.results import DrillLine, RunLine
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.units import parse_share
 from valerix_cli.views import drills as views
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from valerix_cli.catalogue import ENTRIES, Entry, lookup
+from valerix_cli.error_reference import ENTRIES, Entry, lookup
 from valerix_cli.errors import BadUsageError
 from valerix_cli.output import show
 from valerix_cli.quoting import command

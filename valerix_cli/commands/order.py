@@ -9,12 +9,11 @@ from uuid import UUID
 import typer
 
 from valerix_cli import trace
-from valerix_cli.app import App
 from valerix_cli.clients import order_input as baskets
 from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
-from valerix_cli.commands.place import place_all
-from valerix_cli.commands.replay import replay_key
+from valerix_cli.commands.order_place import place_all
+from valerix_cli.commands.order_replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.options import MOST
@@ -22,6 +21,7 @@ from valerix_cli.output import follow, show
 from valerix_cli.polling import poll, until
 from valerix_cli.reasons import why
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.views import orders as views
 from valerix_cli.views.trace import trace_view
 

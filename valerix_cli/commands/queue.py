@@ -5,10 +5,10 @@ from uuid import UUID
 
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.errors import BadUsageError
 from valerix_cli.output import show, talk
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.views.orders import orders_view
 from valerix_cli.views.queue import queue_view, requeued_view
 

@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import typer
 
-from valerix_cli.app import App
 from valerix_cli.clients.order_input import checked_key
 from valerix_cli.clients.wire import Item
 from valerix_cli.options import MOST
@@ -14,6 +13,7 @@ from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.results import StockChange
 from valerix_cli.session import Session
+from valerix_cli.typer_app import App
 from valerix_cli.views import stock as views
 
 app = App("Show, restock and watch the stock.")

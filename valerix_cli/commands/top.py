@@ -19,9 +19,9 @@ def top(ctx: typer.Context) -> None:
     _need_a_terminal()
     _need_a_platform(session)
     from valerix_cli.contexts.find import find_context  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.top.actions import PlatformDeeds  # noqa: PLC0415 - the same
     from valerix_cli.top.app import TopApp  # noqa: PLC0415 - the same
-    from valerix_cli.top.collecting import Collector  # noqa: PLC0415 - the same
-    from valerix_cli.top.deeds import PlatformDeeds  # noqa: PLC0415 - the same
+    from valerix_cli.top.collector import Collector  # noqa: PLC0415 - the same
 
     find = partial(find_context, session.settings)
     collector = Collector(find)

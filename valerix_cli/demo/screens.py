@@ -8,11 +8,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from valerix_cli.demo.model import Demo, Fact, Outcome, Told
-from valerix_cli.demo.pulse import OVER, Pulse
-from valerix_cli.demo.scene import RATE
-from valerix_cli.demo.stage import Picture
-from valerix_cli.demo.story import TITLE
+from valerix_cli.demo.environment import RATE
+from valerix_cli.demo.live_metrics import OVER, LiveMetrics
+from valerix_cli.demo.model import Demo, Fact, Outcome, StepResult
+from valerix_cli.demo.player import Picture
+from valerix_cli.demo.script import TITLE
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
@@ -173,12 +173,12 @@ def _now_in_full(picture: Picture) -> RenderableType:
     return rows
 
 
-def _breakers(now: Pulse) -> Text:
+def _breakers(now: LiveMetrics) -> Text:
     parts = [Text.assemble(f"{replica} ", coloured(state)) for replica, state in now.breakers.items()]
     return Text("   ").join(parts) if parts else Text("-")
 
 
-def _gremlin(now: Pulse) -> Text:
+def _gremlin(now: LiveMetrics) -> Text:
     if now.gremlin is None:
         return Text("none is live")
     left = "" if now.left is None else f", {format_duration(now.left)} left"
@@ -261,12 +261,12 @@ def demo_view(demo: Demo) -> RenderableType:
     return Group(*parts)
 
 
-def _outcome(told: Told) -> Text:
+def _outcome(told: StepResult) -> Text:
     word = told.outcome.replace("-", " ")
     return coloured(word.upper() if told.outcome in {"missed", "violated"} else word, _LIKE[told.outcome])
 
 
-def _last(told: Told) -> str:
+def _last(told: StepResult) -> str:
     if told.why:
         return told.why
     return f"{told.facts[-1].name}: {told.facts[-1].text}" if told.facts else ""

@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from valerix_cli.audit.queries.databases import Connection
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Finding, Subject
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.units import format_duration
 
 _COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers make a new one once a second

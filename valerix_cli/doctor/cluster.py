@@ -13,8 +13,8 @@ import httpx
 import msgspec
 import yaml
 
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.quoting import word
 
 _KUBECTL, _CONFIG = Subject("cluster", "kubectl"), Subject("cluster", "kubeconfig")

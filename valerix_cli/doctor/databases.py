@@ -8,11 +8,11 @@ from functools import partial
 import psycopg
 
 from valerix_cli.audit.queries.databases import Connection, has_table
-from valerix_cli.doctor import clock, durability, named, schema
+from valerix_cli.doctor import clock, database_url, durability, schema
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject, nothing_runs, one_line
 from valerix_cli.doctor.postgres import judge_version, reading
 from valerix_cli.doctor.processes import silent
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.external import DATABASE_URL
 from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
 from valerix_cli.quoting import toml_table, word
@@ -38,7 +38,7 @@ def examinations(setup: Setup) -> list[Examination]:
     if context is None:
         url = setup.environ.get(DATABASE_URL)
         rest = (_SCHEMA, _CLOCK)
-        return [named.examination(setup, url), nothing_runs(*rest)] if url else [nothing_runs(_POSTGRES, *rest)]
+        return [database_url.examination(setup, url), nothing_runs(*rest)] if url else [nothing_runs(_POSTGRES, *rest)]
     books = (
         Books("order", ORDER_DB, "orders", context.order_database),
         Books("inventory", INVENTORY_DB, "inventory_transactions", context.inventory_database),

@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from valerix_cli.doctor import (
+    binaries,
     cluster,
     databases,
-    directory,
     machine,
-    operations,
     ports,
-    programs,
     redis,
+    runtime_state,
     services,
-    supervision,
+    state_directory,
+    supervisor,
 )
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Finding, Fix
 from valerix_cli.doctor.model import Diagnosis, conclude
 from valerix_cli.doctor.runner import run
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.reasons import why
 
-_PARTS = (machine, programs, directory, supervision, ports, databases, redis, services, operations, cluster)
+_PARTS = (machine, binaries, state_directory, supervisor, ports, databases, redis, services, runtime_state, cluster)
 
 
 def examine(setup: Setup) -> list[Finding]:

@@ -6,8 +6,8 @@ import httpx
 import msgspec
 
 from valerix_cli import __version__
+from valerix_cli.doctor.environment import Replica, Setup
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject, one_line
-from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.local.stack import Service
 from valerix_cli.local.status import Check
 from valerix_cli.quoting import command, toml_table

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import psutil
 
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Examination, Finding, Subject
-from valerix_cli.doctor.setup import Setup
 
 OLDEST_PYTHON = (3, 11)
 _PYTHON, _FILES = Subject("machine", "python"), Subject("machine", "open files")

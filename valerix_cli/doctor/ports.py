@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Examination, Finding, Subject
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.listeners import holder
 from valerix_cli.local.ports import is_free
 from valerix_cli.local.stack import Service

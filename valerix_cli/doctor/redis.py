@@ -8,9 +8,9 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import UP, Examination, Finding, Subject, one_line
 from valerix_cli.doctor.processes import silent
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import CliError
 from valerix_cli.local.external import REDIS_URL
 from valerix_cli.local.stack import Database, read_secrets

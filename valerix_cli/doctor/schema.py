@@ -3,8 +3,8 @@
 import psycopg
 
 from valerix_cli.audit.queries.databases import Connection
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.schema import applied, numbered
 
 

@@ -8,11 +8,11 @@ import httpx
 
 from valerix_cli.addresses import past_proxies
 from valerix_cli.contexts.model import Context
-from valerix_cli.doctor import access, clock
+from valerix_cli.doctor import clock, tokens
+from valerix_cli.doctor.environment import Replica, Setup
 from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_runs, one_line
 from valerix_cli.doctor.health import judge, judge_heartbeat, more_about
 from valerix_cli.doctor.processes import silent
-from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.units import format_duration
 
 _UNREACHED = (httpx.HTTPError, httpx.InvalidURL)
@@ -26,7 +26,7 @@ def examinations(setup: Setup) -> list[Examination]:
         Examination(Subject("services", one.name), partial(_look, setup, context, one), more_about(setup, one))
         for one in setup.replicas
     ]
-    return [access.examination(context), *looks]
+    return [tokens.examination(context), *looks]
 
 
 def _look(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]:
@@ -39,8 +39,8 @@ def _look(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]
             yield from clock.of_service(replica.name, answer, ours, setup.limits.drift)
             if replica.service == "worker":
                 yield judge_heartbeat(replica.name, http.get("/metrics"), setup.limits.heartbeat)
-            elif context.operator_token and replica.service in access.DOORS:
-                yield access.look(context, replica, http)
+            elif context.operator_token and replica.service in tokens.DOORS:
+                yield tokens.look(context, replica, http)
     except _UNREACHED as error:
         yield _unreached(setup, replica, error)
 

@@ -31,13 +31,13 @@ from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.escaping import escape, escape_values, printable
 from valerix_cli.signals import is_ignored
-from valerix_cli.top import board, words
-from valerix_cli.top.deeds import Deeds, is_live
+from valerix_cli.top import layout, messages
+from valerix_cli.top.actions import Deeds, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
 from valerix_cli.top.escaping import SafeText
 from valerix_cli.top.keyboard import Driver
 from valerix_cli.top.model import Seen, Snapshot
-from valerix_cli.top.panels import head
+from valerix_cli.top.panels import header
 from valerix_cli.top.widgets import Panel
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class TopApp(App[None]):
         self.error_console = SafeConsole(file=sys.__stderr__)
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
         self._look, self._deeds = look, deeds
-        self._platform, self._where = context, escape(words.where(context))
+        self._platform, self._where = context, escape(messages.where(context))
         self._over = threading.Event()
         self._snapshot: Snapshot | None = None
         self._paused = False
@@ -108,8 +108,8 @@ class TopApp(App[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
         with Horizontal(id="columns"):
-            yield Vertical(*board.left(), id="left")
-            yield Vertical(*board.right(), id="right")
+            yield Vertical(*layout.left(), id="left")
+            yield Vertical(*layout.right(), id="right")
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -165,14 +165,14 @@ class TopApp(App[None]):
 
     def action_audit(self) -> None:
         if not self._auditing:
-            self._choose(board.CHOICES.index("audit"))
+            self._choose(layout.CHOICES.index("audit"))
             self._auditing = True
             self._audit = Seen(self._audit.value, fault="Auditing …")
             self._show()
             self._do(self._deeds.audit, self._audited, self._not_audited)
 
     def action_view(self) -> None:
-        self._choose((self._chosen + 1) % len(board.CHOICES))
+        self._choose((self._chosen + 1) % len(layout.CHOICES))
 
     def action_save(self) -> None:
         name = f"{self.TITLE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}.svg"
@@ -190,7 +190,7 @@ class TopApp(App[None]):
         self._show_head()
 
     def action_help(self) -> None:
-        self.push_screen(Help(words.HELP))
+        self.push_screen(Help(messages.HELP))
 
     def action_interrupt(self) -> None:
         self.exit(return_code=ExitCode.INTERRUPTED)
@@ -216,28 +216,28 @@ class TopApp(App[None]):
 
     def _show_head(self) -> None:
         for line in self.screen_stack[0].query("#head").results(Static):  # none, while the screen goes
-            line.update(head.draw(escape_values(self._snapshot), escape(self._platform.name), paused=self._paused))
+            line.update(header.draw(escape_values(self._snapshot), escape(self._platform.name), paused=self._paused))
 
     def _choose(self, number: int) -> None:
         """Show that one of the panels a low screen has room for one of."""
         self._chosen = number
-        for place, name in enumerate(board.CHOICES):
+        for place, name in enumerate(layout.CHOICES):
             self.screen_stack[0].query(f"#right .{name}").set_class(place == number, "-chosen")
 
     def _send(self, wanted: Wanted) -> None:
-        self._choose(board.CHOICES.index("feed"))
+        self._choose(layout.CHOICES.index("feed"))
         self._do(lambda: self._deeds.place(wanted), self._sent)
 
     def _sent(self, sent: Sent) -> None:
         self._sends = (*self._sends, sent)[-_REMEMBERED:]
-        self._say(words.told(sent), wrong=sent.order is None)
+        self._say(messages.told(sent), wrong=sent.order is None)
         self._show()
 
     def _is_live(self, gremlin: Gremlin) -> bool:
         return self._snapshot is not None and is_live(gremlin, self._snapshot.chaos.value)
 
     def _ask_toggle(self, gremlin: Gremlin) -> None:
-        question = words.ask_toggle(gremlin, self._where, live=self._is_live(gremlin))
+        question = messages.ask_toggle(gremlin, self._where, live=self._is_live(gremlin))
         self._ask(question, lambda: self._do(lambda: self._deeds.toggle(gremlin), self._toggled))
 
     def _toggled(self, live: Activation | None) -> None:

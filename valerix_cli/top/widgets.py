@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from valerix_cli.escaping import escape_values
 from valerix_cli.top.model import Seen, Snapshot
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.units import format_duration
 
 Draw = Callable[[Snapshot, Room], RenderableType]

@@ -23,8 +23,8 @@ from tests.unit.manifests.rendered import one, with_component
 from tests.unit.manifests.test_data_stores_tls import AUTHORITY, expanded, names_of, url_of_order
 from valerix_cli.audit import cache
 from valerix_cli.contexts import from_cluster
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.redis import examinations
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.external import REDIS_URL, reach_redis
 from valerix_cli.local.ports import LOOPBACK, free_port

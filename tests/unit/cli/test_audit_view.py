@@ -12,7 +12,7 @@ from valerix_cli.audit.model import Audit, Coverage, Example, Finding, Invariant
 from valerix_cli.commands.audit import changed, error_of
 from valerix_cli.errors import ExitCode
 from valerix_cli.top.panels.audit import draw
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.views.audit import audit_view, invariant_line
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

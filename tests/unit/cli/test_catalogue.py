@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from valerix_cli.catalogue import ENTRIES, PROBLEMS, Problem, lookup
+from valerix_cli.error_reference import ENTRIES, PROBLEMS, Problem, lookup
 from valerix_cli.errors import ExitCode
 from valerix_cli.main import build
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.unit.cli.samples import NOON
 from valerix_cli.commands.doctor import error_of
+from valerix_cli.doctor.environment import Limits, Setup
 from valerix_cli.doctor.examine import diagnosis, put_right
 from valerix_cli.doctor.findings import Examination, Finding, Subject
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.doctor.runner import run
-from valerix_cli.doctor.setup import Limits, Setup
 from valerix_cli.errors import UnreachableError
 from valerix_cli.output import Output, show
 from valerix_cli.views.doctor import diagnosis_view

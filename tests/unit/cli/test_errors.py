@@ -7,7 +7,7 @@ import pytest
 from tests.unit.cli.samples import order, problem, sent
 from valerix_cli import errors
 from valerix_cli.clients.problems import error_of, problem_of
-from valerix_cli.commands.place import error_among
+from valerix_cli.commands.order_place import error_among
 from valerix_cli.errors import CliError, DomainError, ExitCode, GuardError
 from valerix_cli.output import print_error
 

@@ -80,7 +80,7 @@ def test_nothing_but_output_writes_to_a_terminal() -> None:
     for file in PACKAGE.rglob("*.py"):
         if (name := file.relative_to(PACKAGE).as_posix()) not in MAY_WRITE:
             wrong += [f"{name}:{line}" for line in writes(ast.parse(file.read_text()))]
-    assert wrong == ["demo/painter.py:110"]  # a console on a StringIO, whose lines go to `draw`
+    assert wrong == ["demo/renderer.py:110"]  # a console on a StringIO, whose lines go to `draw`
 
 
 def writes(tree: ast.AST) -> list[int]:

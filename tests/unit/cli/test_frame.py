@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from valerix_cli.app import Command
 from valerix_cli.main import TARGETS, build
 from valerix_cli.options import Format, GlobalOptions
 from valerix_cli.session import Session
+from valerix_cli.typer_app import Command
 
 
 @pytest.mark.parametrize(

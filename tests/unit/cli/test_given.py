@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from valerix_cli.app import LazyCommand
 from valerix_cli.errors import ExitCode
 from valerix_cli.main import build, execute
 from valerix_cli.options import GLOBAL_OPTIONS
+from valerix_cli.typer_app import LazyCommand
 
 LIBRARY = ("Input should", "Value error", "nable to parse", "unexpected extra", "Traceback", "<class")
 FAR_TOO_MANY = "9" * 400

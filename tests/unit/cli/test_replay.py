@@ -2,7 +2,7 @@
 
 from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
 from valerix_cli.clients.sends import Wanted
-from valerix_cli.commands.replay import judge, mutated
+from valerix_cli.commands.order_replay import judge, mutated
 
 
 def test_five_sends_of_one_order_hold() -> None:

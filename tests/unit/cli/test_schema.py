@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.cli.samples import ORDER_ID, activation, order, sent
 from valerix_cli.clients.wire import Chaos, Hit, Hits
-from valerix_cli.commands.replay import judge
+from valerix_cli.commands.order_replay import judge
 from valerix_cli.commands.schema import SHAPES
 from valerix_cli.results import Placed
 from valerix_cli.trace import tell

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from valerix_cli.demo.model import Fact, Told
-from valerix_cli.demo.pulse import Pulse
-from valerix_cli.demo.stage import Picture
-from valerix_cli.demo.story import STORY
+from valerix_cli.demo.live_metrics import LiveMetrics
+from valerix_cli.demo.model import Fact, StepResult
+from valerix_cli.demo.player import Picture
+from valerix_cli.demo.script import STORY
 
 ORDER = "22050194-6606-5f51-a9f8-de997a148bbe"
 FACTS = {
@@ -31,7 +31,7 @@ FACTS = {
 }
 """What the steps that see most have seen."""
 
-PULSE = Pulse(
+PULSE = LiveMetrics(
     throughput=19.8,
     p50=0.017,
     p95=3.0,
@@ -51,7 +51,7 @@ def picture(name: str = "crash", **changes: Any) -> Picture:
         "number": number + 1,
         "count": len(STORY),
         "step": step,
-        "told": Told(name, step.title, "held", 10.5, None, facts, list(step.by_hand)),
+        "told": StepResult(name, step.title, "held", 10.5, None, facts, list(step.by_hand)),
         "under_way": False,
         "waits_for": None,
         "seconds": 10.5,

@@ -6,8 +6,8 @@ import termios
 
 import pytest
 
-from valerix_cli.demo.keys import decode, single_keys
-from valerix_cli.demo.moves import Key
+from valerix_cli.demo.keyboard import decode, single_keys
+from valerix_cli.demo.navigation import Key
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from valerix_cli.demo.moves import Key, Move, decide
+from valerix_cli.demo.navigation import Key, Move, decide
 
 
 def at_rest(key: Key, at: int, told: set[int]) -> Move:

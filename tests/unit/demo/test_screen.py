@@ -8,9 +8,9 @@ from rich.text import Text
 
 from tests.unit.demo.samples import FACTS, picture
 from valerix_cli.demo.model import Fact, Outcome
-from valerix_cli.demo.painter import changes, drawn
+from valerix_cli.demo.renderer import changes, drawn
 from valerix_cli.demo.screens import bars
-from valerix_cli.demo.story import STORY
+from valerix_cli.demo.script import STORY
 
 SIZES = [(80, 24), (160, 50), (120, 30), (100, 30), (60, 20), (20, 5)]
 NAMES = [step.name for step in STORY]

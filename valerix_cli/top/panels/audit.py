@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.audit.model import Audit, Invariant
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Breaker, BreakerTransition, ReplicaBreaker
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.top.timeline import MARKS, timeline
 from valerix_cli.units import format_duration
 from valerix_cli.views.breaker import why, window

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.top.feed import Feed, FeedLine
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.views.tables import coloured
 
 _LINES = 60

@@ -5,7 +5,7 @@ from rich.text import Text
 
 from valerix_cli.clients.chaos_text import gremlins
 from valerix_cli.clients.wire import Activation, Chaos, Count
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.panels.size import Room
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured
 

@@ -5,8 +5,8 @@ import math
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.top.drawing import latency_bar, latency_chart, sparkline
-from valerix_cli.top.panels.room import Room
+from valerix_cli.top.charts import latency_bar, latency_chart, sparkline
+from valerix_cli.top.panels.size import Room
 from valerix_cli.top.rates import LIMIT, Traffic
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured

@@ -1,0 +1,38 @@
+"""A recording is an asciicast of version 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from valerix_cli.demo.asciicast import Cast
+from valerix_cli.errors import BadUsageError
+
+
+def test_a_recording_has_a_header_and_events_whose_times_do_not_fall(tmp_path: Path) -> None:
+    times = iter([100.0, 100.5, 102.25])
+    path = tmp_path / "demo.cast"
+    with Cast(path, 80, 24, "A title", clock=lambda: next(times)) as cast:
+        cast.output("\x1b[2Jone\r\n")
+        cast.output("Schrödinger")
+        cast.resized(160, 50)
+    header, *events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {name: header[name] for name in ("version", "width", "height", "title")} == {
+        "version": 2,
+        "width": 80,
+        "height": 24,
+        "title": "A title",
+    }
+    assert isinstance(header["timestamp"], int)
+    assert events == [[0.0, "o", "\x1b[2Jone\r\n"], [0.5, "o", "Schrödinger"], [2.25, "r", "160x50"]]
+
+
+def test_what_was_recorded_is_there_while_it_is_recorded(tmp_path: Path) -> None:
+    with Cast(tmp_path / "demo.cast", 80, 24, "A title") as cast:
+        cast.output("one")
+        assert len((tmp_path / "demo.cast").read_text().splitlines()) == 2
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadUsageError, match="cannot be recorded into"):
+        Cast(tmp_path / "nowhere" / "demo.cast", 80, 24, "A title")

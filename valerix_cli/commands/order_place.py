@@ -1,0 +1,152 @@
+"""Sending orders, showing what came of each, and ending as the worst of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import msgspec
+
+from valerix_cli import error_reference
+from valerix_cli.clients.orders import OrderClient
+from valerix_cli.clients.problems import error_of
+from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.wire import FINAL, Order
+from valerix_cli.errors import BadUsageError, CliError, DomainError, UnreachableError
+from valerix_cli.journal import JournalWriter
+from valerix_cli.options import Format
+from valerix_cli.output import show, talk, telling, write_line
+from valerix_cli.polling import poll, until
+from valerix_cli.quoting import command
+from valerix_cli.results import Placed
+from valerix_cli.session import Session
+from valerix_cli.views.orders import placed_view
+
+
+def place_all(
+    session: Session,
+    wanted: list[Wanted],
+    *,
+    retries: int,
+    concurrency: int,
+    wait: bool,
+    journal: JournalWriter | None = None,
+) -> None:
+    """Place each order and show what came of it, also of those before an error that ends the run.
+
+    With a `journal`, each send and each answer is on disk before the next step.
+
+    Raises DomainError when an order was refused, another CliError when one could not be placed.
+    """
+    line_by_line = session.output.format is Format.JSONL
+    done: list[Sent] = []
+    try:
+        orders = session.orders.recorded(journal) if journal else session.orders
+        for one in _each(orders, wanted, retries, concurrency):
+            sent = _with_stock(session, _settled(session, one) if wait else one)
+            done.append(sent)
+            if line_by_line:
+                with telling(sent.wanted.key for sent in done):
+                    write_line(Placed.of(sent), session.output)
+    finally:
+        if done and not line_by_line:
+            keys = [sent.wanted.key for sent in done]
+            show([Placed.of(sent) for sent in done], placed_view, session.output, keys=keys)
+    _say_what_next(session, done)
+    error = error_among(done)
+    if error is not None:
+        raise error
+
+
+def error_among(done: list[Sent]) -> CliError | None:
+    """What a run of orders ends with: None when each was placed, and refusals of the domain before other problems."""
+    errors = [error for sent in done if (error := _error(sent)) is not None]
+    if not errors:
+        return None
+    first = next((error for error in errors if isinstance(error, DomainError)), errors[0])
+    if len(done) == 1:
+        return first
+    slugs = Counter(error.why.partition(":")[0] for error in errors)
+    kinds = ", ".join(f"{count} {slug}" for slug, count in slugs.items())
+    return type(first)(f"{len(errors)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
+
+
+def _each(orders: OrderClient, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
+    place = partial(_place, orders, retries=retries)
+    if concurrency == 1:
+        yield from map(place, wanted)
+        return
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        yield from pool.map(place, wanted)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
+    """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
+    try:
+        return orders.place(wanted, retries=retries)
+    except (UnreachableError, BadUsageError):  # nothing was sent
+        raise
+    except CliError as error:
+        again = command("valerix order place", f"{wanted.item_id}:{wanted.quantity}", key=wanted.key)
+        raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
+
+
+def _settled(session: Session, sent: Sent) -> Sent:
+    if sent.order is None or sent.order.status in FINAL:
+        return sent
+    order_id = sent.order.order_id
+    looks = until(
+        poll(lambda: session.orders.order(order_id), session.output),
+        _is_final,
+        limit=session.wait,
+        what=f"Order {order_id} is not settled yet.",
+        hint=command("valerix order watch", order_id),
+    )
+    *_, last = looks
+    return msgspec.structs.replace(sent, order=last)
+
+
+def _with_stock(session: Session, sent: Sent) -> Sent:
+    """Add to a refusal for lack of stock how much there is; nothing where that cannot be found out."""
+    problem = sent.problem
+    if problem is None or problem.slug != "insufficient-stock" or "available" in problem.facts:
+        return sent
+    try:
+        available = session.inventory.item(sent.wanted.item_id).quantity
+    except CliError:
+        return sent
+    facts = {**problem.facts, "available": available}
+    return msgspec.structs.replace(sent, problem=msgspec.structs.replace(problem, facts=facts))
+
+
+def _is_final(order: Order) -> bool:
+    return order.status in FINAL
+
+
+def _error(sent: Sent) -> CliError | None:
+    """Why an order was not placed, also when that became clear only while it was waited for."""
+    wanted, order = sent.wanted, sent.order
+    what = f"{wanted.quantity} x {wanted.item_id}: not ordered."
+    if sent.problem is not None:
+        return error_of(sent.problem, what)
+    if order is None or order.status not in {"failed", "dead"}:
+        return None
+    slug = order.reason or order.status
+    why = f"{slug}: {error_reference.meaning(slug)}"
+    if order.status == "failed":
+        return DomainError(what, why, command("valerix order trace", order.order_id))
+    return CliError(what, why, command("valerix queue requeue", order.order_id))
+
+
+def _say_what_next(session: Session, done: list[Sent]) -> None:
+    queued = [sent.order for sent in done if sent.order is not None and sent.order.status not in FINAL]
+    if queued:
+        next_ = command("valerix order watch", queued[0].order_id)
+        talk(f"Queued, the worker finishes it: {next_}", session.output)
+    placed = [sent for sent in done if sent.order is not None]
+    if placed:
+        again = command("valerix order replay", placed[0].wanted.key)
+        talk(f"An order has no undo; sending it again is safe: {again}", session.output)

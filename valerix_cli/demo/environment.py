@@ -1,0 +1,212 @@
+"""The platform that the story is told on, with a small load that runs all along, and the way back from every fault."""
+
+import itertools
+import secrets
+import tempfile
+import time
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from valerix_cli.audit import Audit, Sources, audit
+from valerix_cli.clients.orders import OrderClient
+from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.wire import Activation
+from valerix_cli.demo.live_metrics import LiveMetrics, pulse
+from valerix_cli.demo.tampering import LedgerTampering, forgery, how_to_undo
+from valerix_cli.drills.gremlins import turn_off
+from valerix_cli.drills.lease import PlatformLease
+from valerix_cli.drills.monitor import Monitor
+from valerix_cli.drills.preflight import require_all_running, require_automatic_breakers, require_no_gremlins
+from valerix_cli.drills.targets.local import RESTART_TIMEOUT, LocalProcesses
+from valerix_cli.errors import CliError, GuardError
+from valerix_cli.journal import JournalWriter
+from valerix_cli.load import LoadGenerator, LoadResult, Plan
+from valerix_cli.load.model import CompletedOrder
+from valerix_cli.load.thread import run_in_thread
+from valerix_cli.quoting import command, word
+from valerix_cli.session import Session
+
+RATE = 20.0  # orders a second: enough for a p95 and a breaker, and little for any machine
+SEED = 42
+_FAVOURITE = "monitor"
+_STOCK = 100_000  # more than an hour of it
+_LONGEST = 86_400.0  # seconds: nobody talks that long
+_TIMEOUT = 10.0  # seconds that an answer may take
+_RETRIES = 10
+_FRESH = 0.25  # seconds that a pulse is good for
+_GLANCE = 0.1
+_UNDOING = 10.0  # seconds that undoing a forgery is tried again for
+
+
+class DemoEnvironment:
+    """What the steps of one demo share. `sources` is None where nobody knows how to audit this platform."""
+
+    def __init__(self, session: Session, sources: Sources | None, directory: Path) -> None:
+        self.session, self.sources = session, sources
+        self.item, self.other_item = _FAVOURITE, _FAVOURITE
+        self.keys: dict[str, str] = {}
+        """The key that a step sent its order with, for the steps that come back to it."""
+        self.processes = LocalProcesses(directory) if session.context.is_local else None
+        self.forgery = _forgery(session)
+        self._orders: list[CompletedOrder] = []
+        self._load: LoadGenerator | None = None
+        self._pulse = (float("-inf"), LiveMetrics())
+        self._numbers = itertools.count(1)
+        self._ends = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises CliError where somebody else breaks something already."""
+        with ExitStack() as begun:
+            if self.forgery:
+                self.forgery.undo()  # what a demo that was killed has left
+            run = f"demo-{secrets.token_hex(3)}"
+            begun.enter_context(PlatformLease(self.session, run, "demo"))
+            self._choose_items()
+            self._prepare(run)
+            self._prefix = f"{run}-"
+            directory = begun.enter_context(tempfile.TemporaryDirectory(prefix="valerix-demo-"))
+            self.journal = Path(directory) / "journal.jsonl"
+            writer = begun.enter_context(
+                JournalWriter(self.journal, "demo", self._prefix, self.session.orders.platform())
+            )
+            self.orders: OrderClient = self.session.orders.recorded(writer)
+            self.writer = writer
+            self._load = load = self._make_load(writer)
+            self._result = run_in_thread(load)
+            begun.callback(_see_off, load, self._result)
+            self.watcher = begun.enter_context(Monitor(self.session, self.clock))
+            self._ends = begun.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ends.close()
+
+    def clock(self) -> float:
+        """Seconds since the load began; below 0 before."""
+        began = self._load.began if self._load else None
+        return -1.0 if began is None else time.perf_counter() - began
+
+    @property
+    def pulse(self) -> LiveMetrics:
+        """How it goes, as of a moment ago."""
+        at, known = self._pulse
+        if (now := self.clock()) - at > _FRESH:
+            known = pulse(self._orders, self.watcher.last, now)
+            self._pulse = (now, known)
+        return known
+
+    @property
+    def here(self) -> str:
+        """What makes another terminal talk to this platform."""
+        if self.processes:
+            return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
+        return command("valerix context use", self.session.context.name)
+
+    def wanted(self, who: str) -> Wanted:
+        """An order of this customer under a key that nobody has used."""
+        key = f"{self._prefix}{who}-{next(self._numbers)}"
+        self.keys[who] = key
+        return Wanted(self.item, 1, key)
+
+    def unleash(self, ttl: int, **gremlins: Any) -> Activation:
+        wish = {"latency": False, "seed": SEED, "ttl_seconds": ttl, "reason": "valerix demo"}
+        return self.session.inventory.unleash(wish | gremlins)
+
+    def audit(self) -> Audit:
+        """Both databases, and what the customers of this demo were told."""
+        assert self.sources is not None  # noqa: S101 - a step that needs it is skipped without # nosec B101
+        return audit(self.sources, self.journal)
+
+    def moment(self, at: datetime) -> float:
+        """A time of day as one of the clock's."""
+        return self.clock() - (datetime.now(UTC) - at).total_seconds()
+
+    def roll_back(self) -> list[str]:
+        """Turn gremlins off, put the books right, see every process run. Returns what could not be confirmed."""
+        left = []
+        if why := turn_off(self.session.inventory):
+            left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
+        if self.forgery and (why := _undone(self.forgery)):
+            left.append(f"the books are still forged: {why}; {how_to_undo()}")
+        if self.processes and (why := _all_run(self.processes)):
+            left.append(why)
+        return left
+
+    def _choose_items(self) -> None:
+        known = [one.item_id for one in self.session.inventory.items()]
+        self.item = next((item for item in [_FAVOURITE, *known] if item in known), _FAVOURITE)
+        self.other_item = next((item for item in known if item != self.item), self.item)
+
+    def _prepare(self, run: str) -> None:
+        """Be sure that nobody else breaks anything, and of stock.
+
+        What an earlier demo has left to recover may be there: the first step waits for calm.
+        """
+        inventory = self.session.inventory
+        require_no_gremlins(inventory)
+        require_automatic_breakers(self.session.orders)
+        if self.processes:
+            require_all_running(self.processes)
+        if (found := inventory.item(self.item).quantity) < _STOCK:
+            inventory.restock(self.item, _STOCK - found, f"{run}-{self.item}")
+
+    def _make_load(self, writer: JournalWriter) -> LoadGenerator:
+        context = self.session.context
+        plan = Plan(
+            rate=RATE,
+            clients=None,
+            seconds=_LONGEST,
+            seed=SEED,
+            key_prefix=self._prefix,
+            items=[self.item],
+            mix="hot",
+            retries=_RETRIES,
+            timeout=_TIMEOUT,
+        )
+        headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
+        return LoadGenerator(plan, context.services["order"], headers, journal=writer, on_completed=self._orders.append)
+
+
+def _forgery(session: Session) -> LedgerTampering | None:
+    if not session.context.is_local:
+        return None
+    try:
+        return forgery()
+    except GuardError:
+        return None
+
+
+def _see_off(load: LoadGenerator, result: "Future[LoadResult]") -> None:
+    load.stop()
+    wait([result], _TIMEOUT + 1)
+
+
+def _undone(forged: LedgerTampering) -> str:
+    """Returns why not, where it could not be done."""
+    deadline, why = time.monotonic() + _UNDOING, "there was no time"
+    while time.monotonic() < deadline:
+        try:
+            forged.undo()
+        except CliError as error:
+            why = error.why
+            time.sleep(_GLANCE)
+        else:
+            return ""
+    return why
+
+
+def _all_run(processes: LocalProcesses) -> str:
+    """Wait until every process runs. Returns what is amiss where that takes too long."""
+    deadline = time.monotonic() + RESTART_TIMEOUT
+    while time.monotonic() < deadline:
+        with suppress(CliError):
+            if processes.all_running():
+                return ""
+        time.sleep(_GLANCE)
+    return "not every process runs again"

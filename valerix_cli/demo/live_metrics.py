@@ -1,0 +1,44 @@
+"""How the platform does at one moment, for the figures on the screen."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from valerix_cli.clients.chaos_text import summary
+from valerix_cli.drills.metrics import completed_between, order_metrics
+from valerix_cli.drills.monitor import Sample
+from valerix_cli.gates import as_floats
+from valerix_cli.load.model import CompletedOrder
+
+OVER = 5.0  # seconds of the load that the figures are of
+
+
+class LiveMetrics(msgspec.Struct, frozen=True):
+    """Orders a second and their latency in seconds over the last `OVER`; None for what is not known.
+
+    `breakers` is the state of each replica's, `gremlin` what is live, with `left` seconds to go.
+    """
+
+    throughput: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    breakers: Mapping[str, str] = {}
+    backlog: int | None = None
+    gremlin: str | None = None
+    left: float | None = None
+
+
+def pulse(orders: Sequence[CompletedOrder], seen: Sample | None, now: float) -> LiveMetrics:
+    """`now` is in seconds since the load began."""
+    recent = completed_between(orders, now - OVER, now)
+    measured = as_floats(order_metrics(recent, OVER))
+    live = seen.gremlin if seen else None
+    return LiveMetrics(
+        throughput=measured["throughput"],
+        p50=measured["p50"],
+        p95=measured["p95"],
+        breakers=(seen.states or {}) if seen else {},
+        backlog=seen.backlog if seen else None,
+        gremlin=summary(live) if live else None,
+        left=max(0.0, live.remaining_seconds - (now - seen.at)) if live and seen else None,
+    )

@@ -1,0 +1,124 @@
+"""Turns pictures into what a terminal is sent, a recording keeps, and stills show."""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from valerix_cli import files
+from valerix_cli.console import SafeConsole
+from valerix_cli.demo.asciicast import Cast
+from valerix_cli.demo.player import Picture
+from valerix_cli.demo.screens import screen
+from valerix_cli.demo.script import TITLE
+from valerix_cli.errors import CliError
+from valerix_cli.escaping import escape_values
+
+Size = tuple[int, int]
+
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
+_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere
+
+
+class Renderer:
+    """Sends each listener the lines that have changed. `size` gives the terminal's columns and lines."""
+
+    def __init__(self, size: Callable[[], Size], *, colour: bool) -> None:
+        self._size, self._colour = size, colour
+        self._shown: list[str] = []
+        self._shown_at: Size | None = None
+        self.listeners: list[Callable[[str], None]] = []
+        self.cast: Cast | None = None
+
+    def paint(self, picture: Picture) -> None:
+        width, height = size = self._size()
+        if size != self._shown_at:
+            if self.cast and self._shown_at:
+                self.cast.resized(width, height)
+            self._say("\x1b[2J")
+            self._shown, self._shown_at = [], size
+        lines = drawn(picture, size, colour=self._colour)
+        self._say("".join(changes(self._shown, lines)))
+        self._shown = lines
+
+    def keep(self, picture: Picture) -> None:
+        self.paint(picture)
+
+    def begin(self) -> None:
+        self._say(_ENTER)
+
+    def end(self) -> None:
+        with suppress(OSError):  # a terminal that was closed
+            self._say(_LEAVE)
+
+    def _say(self, text: str) -> None:
+        if not text:
+            return
+        for listener in [*self.listeners, *([self.cast.output] if self.cast else [])]:
+            listener(text)
+
+
+class Stills:
+    """Writes one SVG per step into a directory, as it was when the step was over."""
+
+    def __init__(self, directory: Path, size: Callable[[], Size]) -> None:
+        """Raises CliError where there can be no such directory."""
+        self._directory, self._size = directory, size
+        self.written: list[str] = []
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritten(directory, error) from error
+        for earlier in directory.glob("[0-9][0-9]-*.svg"):
+            files.check(earlier, files.PICTURE)
+
+    def paint(self, picture: Picture) -> None:
+        """Nothing: a still is of what is over."""
+
+    def keep(self, picture: Picture) -> None:
+        console = _console(self._size(), colour=True, record=True)
+        console.print(screen(escape_values(picture), console), end="")
+        path = self._directory / f"{picture.number:02}-{picture.step.name}.svg"
+        try:
+            svg = _FONTS.sub("", console.export_svg(title=f"valerix demo: {TITLE}"))
+            files.write(path, svg.encode(), files.PICTURE)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+        if str(path) not in self.written:
+            self.written.append(str(path))
+
+
+def drawn(picture: Picture, size: Size, *, colour: bool) -> list[str]:
+    """The lines of a picture, each as a terminal takes it."""
+    console = _console(size, colour=colour)
+    console.print(screen(escape_values(picture), console), end="")
+    file = console.file
+    assert isinstance(file, io.StringIO)  # noqa: S101 - made below # nosec B101
+    return file.getvalue().splitlines()
+
+
+def changes(before: list[str], now: list[str]) -> Iterable[str]:
+    """What turns one picture into the next: each line that is another one, at its place."""
+    for number, line in enumerate(now):
+        if number >= len(before) or before[number] != line:
+            yield f"\x1b[{number + 1};1H{line}\x1b[0m\x1b[K"
+
+
+def _console(size: Size, *, colour: bool, record: bool = False) -> SafeConsole:
+    width, height = size
+    return SafeConsole(
+        file=io.StringIO(),
+        width=width,
+        height=height,
+        force_terminal=True,
+        color_system="standard",
+        no_color=not colour,
+        legacy_windows=False,
+        record=record,
+        _environ={},
+    )
+
+
+def _unwritten(path: Path, error: OSError) -> CliError:
+    return CliError(f"{path} was not written.", str(error.strerror), "valerix demo --stills DIRECTORY")

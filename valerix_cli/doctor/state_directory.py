@@ -1,0 +1,143 @@
+"""The state directory: whether it can be used, keeps its secrets, and has room."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from valerix_cli.doctor.environment import Setup
+from valerix_cli.doctor.findings import FIX, Examination, Finding, Fix, Subject
+from valerix_cli.errors import GuardError, UnreachableError
+from valerix_cli.local import state_directory
+from valerix_cli.local.stack import LOST_SECRETS, SECRETS_FILE, read_secrets
+from valerix_cli.quoting import word
+from valerix_cli.trust import Distrust, distrust
+
+ELSEWHERE = 'export VALERIX_STATE_DIR="$HOME/valerix"'
+_DIRECTORY, _SECRETS = Subject("state directory", "directory"), Subject("state directory", "secrets")
+_ROOM = Subject("state directory", "room")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def examinations(setup: Setup) -> list[Examination]:
+    return [Examination(_DIRECTORY, partial(_look, setup), f"df -h; {ELSEWHERE}")]
+
+
+def _look(setup: Setup) -> Iterator[Finding]:
+    if setup.directory is None:
+        yield _DIRECTORY.skipped(setup.elsewhere)
+        return
+    yield judge_directory(setup.directory)
+    yield judge_secrets(setup.directory)
+    free = shutil.disk_usage(state_directory.existing_parent(setup.directory)).free
+    yield judge_room(
+        setup.directory, free, needed=state_directory.room_needed(setup.directory), wanted=setup.limits.room
+    )
+
+
+def judge_directory(directory: Path) -> Finding:
+    """Whether it is ours alone and can be used, or can be made."""
+    if doubt := distrust(directory):
+        return _judge_untrusted(directory, doubt)
+    try:
+        found = directory.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            return _DIRECTORY.failed(f"{directory} is not a directory.", ELSEWHERE)
+        return _judge_ours(directory)
+    except FileNotFoundError:
+        return _judge_missing(directory)
+    except OSError as error:
+        return _DIRECTORY.failed(f"{directory} cannot be used: {error.strerror}.", ELSEWHERE)
+
+
+def _judge_ours(directory: Path) -> Finding:
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {word(directory)}, or {ELSEWHERE}")
+    if foreign := state_directory.foreign(directory):
+        return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
+    return _DIRECTORY.ok(f"{directory} is yours.")
+
+
+def _judge_untrusted(directory: Path, doubt: Distrust) -> Finding:
+    """Commands refuse it. What others have put there already stays, so it is looked at before it is closed."""
+    with suppress(OSError):
+        found = directory.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS_WRITE:
+            return _DIRECTORY.failed(*_closing(directory, found.st_mode))
+    return _DIRECTORY.failed(f"{directory} is not trusted: {doubt.why}.", doubt.hint)
+
+
+def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
+    said = f"Others may write to {directory} (mode {stat.S_IMODE(mode):o})."
+    return said, f"{FIX}, or chmod go-w {word(directory)}", partial(_narrow, directory, ~_OTHERS_WRITE)
+
+
+def _judge_missing(directory: Path) -> Finding:
+    above = state_directory.existing_parent(directory)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return _DIRECTORY.failed(f"{directory} does not exist, and {above} cannot be written.", ELSEWHERE)
+    return _DIRECTORY.ok(f"{directory} does not exist yet; `valerix up` makes it.")
+
+
+def judge_secrets(directory: Path) -> Finding:
+    """Whether they can be read, by their owner and nobody else."""
+    file = directory / SECRETS_FILE
+    try:
+        if read_secrets(directory) is None:
+            return _judge_none(directory)
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except (PermissionError, GuardError):
+        return _SECRETS.failed(f"{file} is not read: it is not yours alone.", f"{ELSEWHERE}, or see the directory")
+    except (OSError, UnreachableError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.why
+        return _SECRETS.failed(f"{file} was not understood: {why}.", _without_them(directory, file))
+    if mode & _OTHERS:
+        return _SECRETS.failed(
+            f"Others may read {file} (mode {mode:o}).",
+            f"{FIX}, or chmod 600 {word(file)}",
+            partial(_narrow, file, ~_OTHERS),
+        )
+    return _SECRETS.ok(f"{file} is yours alone.")
+
+
+def _judge_none(directory: Path) -> Finding:
+    if state_directory.has_data(directory):
+        return _SECRETS.failed(f"{directory} holds a database and no {SECRETS_FILE}.", LOST_SECRETS)
+    return _SECRETS.ok("There are none yet; `valerix up` makes them.")
+
+
+def _without_them(directory: Path, file: Path) -> str:
+    return (
+        LOST_SECRETS
+        if state_directory.has_data(directory)
+        else f"mv {word(file)} {word(f'{file}.broken')}; valerix up makes new ones"
+    )
+
+
+def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
+    """Whether the disk has the bytes that a start needs, and those one would want before load."""
+    hint = f"df -h {word(state_directory.existing_parent(directory))}; make room, or {ELSEWHERE}"
+    if free < needed:
+        return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
+    if free < wanted:
+        return _ROOM.warning(f"{_mb(free)} are free, {_mb(wanted)} are better before load.", hint)
+    return _ROOM.ok(f"{_mb(free)} are free.")
+
+
+def _mb(size: int) -> str:
+    return f"{size // 2**20:,} MB"
+
+
+def _narrow(path: Path, kept: int) -> str:
+    """Take bits of the mode away, of the very thing that is there and of nothing that it may point to."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.fchmod(descriptor, before & kept)
+    finally:
+        os.close(descriptor)
+    return f"{path} had mode {before:o} and has {before & kept:o} now."

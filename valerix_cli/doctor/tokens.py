@@ -1,0 +1,57 @@
+"""The operator's token: whether there is one, and whether it opens the doors it is for."""
+
+from collections.abc import Iterator
+from functools import partial
+from http import HTTPStatus
+
+import httpx
+
+from valerix_cli.contexts.model import Context
+from valerix_cli.doctor.environment import Replica
+from valerix_cli.doctor.findings import AGAIN, Examination, Finding, Subject
+from valerix_cli.quoting import toml_table, word
+
+_TOKEN = Subject("access", "token")
+DOORS = {
+    "order": "/api/admin/breaker",
+    "inventory": "/api/inventory/transactions/00000000-0000-0000-0000-000000000000",
+}
+"""What each service shows to operators, gremlins allowed or not."""
+
+
+def examination(context: Context) -> Examination:
+    return Examination(_TOKEN, partial(_look, context), "valerix context show --origins")
+
+
+def _look(context: Context) -> Iterator[Finding]:
+    if context.operator_token:
+        yield _TOKEN.ok(f"There is one, from {context.token_origin}.")
+    elif context.is_local:
+        yield _TOKEN.failed(
+            f"It cannot be read: {context.token_origin}.", "valerix doctor, as the user who ran valerix up"
+        )
+    else:
+        yield _TOKEN.warning(f"There is none ({context.token_origin}): only public commands work.", _given(context))
+
+
+def look(context: Context, replica: Replica, http: httpx.Client) -> Finding:
+    """Whether `replica` takes the token."""
+    answer = http.get(DOORS[replica.service], headers={"Authorization": f"Bearer {context.operator_token}"})
+    return judge(Subject("access", replica.name), answer.status_code, AGAIN if context.is_local else _given(context))
+
+
+def judge(about: Subject, status: int, hint: str) -> Finding:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return about.failed("The token is not in force there.", hint)
+    if status == HTTPStatus.FORBIDDEN:
+        return about.failed("The token is not the operator's there.", hint)
+    if status != HTTPStatus.OK:
+        return about.skipped(f"The token could not be verified: the service answered {status}.")
+    return about.ok("The token is the operator's there.")
+
+
+def _given(context: Context) -> str:
+    """How to give the right token, where it was expected."""
+    if context.token_origin.startswith("$"):
+        return f"export {word(context.token_origin[1:])}=…, the operator's token of that platform"
+    return f"set operator_token_env of {toml_table(context.name)} in {context.origin}"

@@ -1,0 +1,27 @@
+"""What every code means, why one sees it, and what to do: for `valerix explain` and the three lines of an error."""
+
+from valerix_cli.error_reference.entry import Entry, Problem
+from valerix_cli.error_reference.exit_codes import EXIT_CODES
+from valerix_cli.error_reference.invariants import INVARIANTS
+from valerix_cli.error_reference.problems import PROBLEMS
+from valerix_cli.error_reference.states import CAUSES, GREMLINS, STATES, STATUSES
+
+__all__ = ["ENTRIES", "PROBLEMS", "Entry", "Problem", "lookup", "meaning", "problem"]
+
+ENTRIES: tuple[Entry, ...] = (*EXIT_CODES, *PROBLEMS, *STATUSES, *CAUSES, *STATES, *GREMLINS, *INVARIANTS)
+_PROBLEMS_BY_SLUG = {problem.code: problem for problem in PROBLEMS}
+
+
+def problem(slug: str) -> Problem | None:
+    return _PROBLEMS_BY_SLUG.get(slug)
+
+
+def meaning(code: str) -> str:
+    """What a code means, in a sentence."""
+    return next((entry.meaning for entry in lookup(code)), "no more is known about it")
+
+
+def lookup(code: str) -> list[Entry]:
+    """Every entry of that code; `urn:valerix:problem:` in front of a slug is passed over."""
+    wanted = code.lower().removeprefix("urn:valerix:problem:")
+    return [entry for entry in ENTRIES if entry.code == wanted]
