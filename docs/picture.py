@@ -1,4 +1,4 @@
-"""Draw docs/images/replay.svg anew: what a terminal shows while these commands run on a platform of their own.
+"""Draw docs/images/replay.svg: the terminal while these commands run on a temporary platform.
 
 `nox -s picture` runs it. The commands are real; only the platform's start is left out of the picture.
 """
@@ -66,7 +66,7 @@ def newest(environ: dict[str, str]) -> str:
 
 
 def seen(command: str, environ: dict[str, str]) -> str:
-    """Run one command on a terminal of its own and return what was written there."""
+    """Run one command on a new terminal and return its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([VALERIX, *command.split()], env=environ, stdout=theirs, stderr=theirs)  # nosec B603 # our own command
     os.close(theirs)
