@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
 from tests import surroundings
-from tests.processes import Processes, open_directory, processes
+from tests.processes import LEAST_WAIT, Processes, open_directory, processes
 from valerix_cli.local import ports
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
@@ -68,6 +68,10 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
 
 
 @pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    LEAST_WAIT["seconds"] = 0.0 if item.get_closest_marker("timed") else 30.0
+
+
 def pytest_configure() -> None:
     surroundings.settle()
 

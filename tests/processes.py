@@ -31,8 +31,13 @@ T = TypeVar("T")
 ROOM = 2 * 1024**3  # bytes that a run may need
 
 
+LEAST_WAIT = {"seconds": 30.0}
+"""How long `eventually` waits at least. 0 in tests marked `timed`, which say how long something may take."""
+
+
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
-    """Return the first truthy thing that `look` returns; fail with the last falsy one when time is up."""
+    """Return the first truthy result of `look`; fail with the last falsy one when time is up."""
+    within = max(within, LEAST_WAIT["seconds"])
     deadline = time.monotonic() + within
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not within {within} s{': ' + what if what else ''}; last seen: {seen!r}"

@@ -54,7 +54,7 @@ def alerts(
 
 
 def error_of(found: "Alerting") -> CliError | None:
-    """What the command ends with: None when every rule there is was evaluated, and there are some."""
+    """Return the error to exit with; None if there are rules and all were evaluated."""
     if not found.rules:
         return InconclusiveError(
             "No alert can fire.", "this Prometheus has no alerting rules", "give it those in dashboards/rules"
@@ -68,7 +68,7 @@ def error_of(found: "Alerting") -> CliError | None:
 
 
 def _of_this_machine() -> str:
-    """Where the Prometheus of the platform is. Raises UnreachableError when none runs."""
+    """Return the URL of the platform's Prometheus. Raises UnreachableError if none runs."""
     from valerix_cli.local.instance import running  # noqa: PLC0415 - only if no other is named
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
 

@@ -21,7 +21,7 @@ _OF_INVENTORY = ("/api/inventory", "/api/admin/chaos")
 
 
 def service_of(path: str) -> str:
-    """Which service answers to a path."""
+    """Return the service that serves a path."""
     return "inventory" if path.startswith(_OF_INVENTORY) else "order"
 
 

@@ -84,7 +84,7 @@ def changed(before: Audit | None, now: Audit) -> list[Invariant]:
 
 
 def error_of(found: Audit) -> CliError | None:
-    """What the command ends with: None when all is well."""
+    """Return the error to exit with; None if the audit is clean."""
     if found.verdict == "clean":
         return _without_answers(found)
     wrong = [one for one in found.invariants if one.verdict == found.verdict]
@@ -103,7 +103,7 @@ def error_of(found: Audit) -> CliError | None:
 
 
 def _without_answers(found: Audit) -> CliError | None:
-    """A journal was to be held against the databases, and there is nothing in it that could be."""
+    """Return the error for a journal without any response to compare."""
     checked = any(one.name == model.ACKNOWLEDGED_NOT_LOST.name and one.verdict == "held" for one in found.invariants)
     if found.compared.journal_keys is None or checked:
         return None

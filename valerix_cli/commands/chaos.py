@@ -21,7 +21,7 @@ app = App("Turn gremlins on and off.")
 
 
 def parse_ttl(text: str) -> float:
-    """How long gremlins live: whole seconds, as they are counted."""
+    """Parse the lifetime of gremlins, in whole seconds."""
     seconds = parse_positive_duration(text)
     if seconds % 1 or seconds > TTL_LIMIT:
         raise typer.BadParameter(f"{shown(text)} is not a whole number of seconds from 1s to {TTL_LIMIT // 60}m.")
@@ -29,7 +29,7 @@ def parse_ttl(text: str) -> float:
 
 
 def parse_delay(text: str) -> float:
-    """How late an answer is: whole milliseconds."""
+    """Parse a delay, in whole milliseconds."""
     seconds = parse_positive_duration(text)
     if round(seconds * 1000, 6) % 1 or seconds > DELAY_LIMIT:
         raise typer.BadParameter(f"{shown(text)} is not a whole number of milliseconds from 1ms to {DELAY_LIMIT}s.")

@@ -39,7 +39,7 @@ from valerix_cli.output import draw, is_terminal, show, talk
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
 
-_REPLICAS = {"order": 2}  # so that somebody is there when one is killed
+_REPLICAS = {"order": 2}  # one replica remains when one is killed
 _PAPER = (100, 30)  # columns and lines of a recording where there is no terminal
 
 
@@ -73,7 +73,7 @@ def demo(
         stage = Player(STORY, scene, shown.screens, unable=lambda step: unable(step, scene), tell=tell, notes=notes)
         end, left = _run(session, stage, scene, shown.painter, auto=auto)
     result = Demo(
-        context="one of its own" if on_fresh else session.context.name,
+        context="a temporary platform" if on_fresh else session.context.name,
         fresh=on_fresh,
         seconds=round(time.monotonic() - began, 2),
         steps=stage.told,
@@ -88,7 +88,7 @@ def demo(
 
 @dataclass(frozen=True)
 class _Shown:
-    """Where the story is to be seen: on the terminal, in a recording, in stills."""
+    """The outputs of the demo: the terminal, a recording, stills."""
 
     painter: Renderer
     stills: Stills | None
@@ -112,7 +112,7 @@ class _Shown:
 def _run(
     session: Session, stage: Player, scene: DemoEnvironment, painter: Renderer, *, auto: bool
 ) -> tuple[BaseException | None, list[str]]:
-    """Tell it, and undo everything whatever happens. Returns what has ended it early, and what could not be undone."""
+    """Play the demo, and always undo its changes. Returns the reason of an early end, and what could not be undone."""
     end: BaseException | None = None
     try:
         with _keyboard(painter, stage, auto=auto) as keyboard:
@@ -123,7 +123,7 @@ def _run(
         with undisturbed():
             talk("turning every fault off", session.output)
             left = [why for why in [stage.leave()] if why] + scene.roll_back()
-            if left and sys.exc_info()[0] is not None:  # whatever else went wrong, this matters more
+            if left and sys.exc_info()[0] is not None:  # this matters more than the other error
                 raise _not_undone(left)
     return end, left
 
@@ -140,7 +140,7 @@ def _sources(session: Session) -> Sources | None:
 
 
 def unable(step: Step, scene: DemoEnvironment) -> str | None:
-    """Why a step cannot be played here."""
+    """Return why a step cannot run here."""
     name = scene.session.context.name
     match step.needs:
         case "processes" if scene.processes is None:
@@ -194,7 +194,7 @@ def _not_undone(left: list[str]) -> CliError:
 
 
 def error_of(told: list[StepResult]) -> CliError | None:
-    """What the command ends with: None where no step was missed."""
+    """Return the error to exit with; None if every step held."""
     for outcome, kind, hint in (
         ("violated", InvariantError, "keep the databases as they are; valerix audit"),
         ("missed", ExpectationError, "valerix status, then valerix demo again"),

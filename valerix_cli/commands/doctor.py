@@ -57,7 +57,7 @@ def examined(session: Session, *, fix: bool) -> "Diagnosis":
 
 
 def error_of(found: "Diagnosis") -> CliError | None:
-    """What the command ends with: None when nothing failed."""
+    """Return the error to exit with; None if no check failed."""
     failed = [check for check in found.checks if check.status == "failed"]
     if not failed:
         return None

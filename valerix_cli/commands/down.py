@@ -22,7 +22,7 @@ def down(
     """Stop the platform on this machine; what it has stored stays.
 
     The services finish what is in flight first. With --wipe its state directory is deleted; databases of your own that
-    it was told to use keep what is in them.
+    it was configured to use keep their data.
     """
     from valerix_cli.local.instance import end  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
@@ -57,7 +57,7 @@ def _wipe(session: Session, directory: Path) -> None:
         talk(f"{directory} does not exist: nothing to delete.", session.output)
         return
     state_directory.refuse_unmarked(directory)
-    lock = claim(directory)  # nobody may start while it goes
+    lock = claim(directory)  # no platform may start meanwhile
     left = state_directory.wipe(directory)
     os.close(lock)
     if left:

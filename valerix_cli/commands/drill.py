@@ -164,7 +164,7 @@ def replay(
     html: Html = None,
     md: Md = None,
 ) -> None:
-    """Run a receipt's drill again, on a platform of its own, with exactly the faults that were injected then."""
+    """Run a receipt's drill again, on a temporary platform, with exactly the faults that were injected then."""
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     original = store.find(run)

@@ -1,4 +1,4 @@
-"""valerix load: orders at a rate or by so many clients, measured, and held against what is required."""
+"""valerix load: sends orders at a rate or from a number of clients, measures them, and checks requirements."""
 
 import re
 import secrets
@@ -105,7 +105,7 @@ def load(  # noqa: PLR0913 - each is an option
         timeout=float(session.settings.setting("timeout").value or _TIMEOUT),
         connections=connections,
     )
-    session.replicas("order").send("GET", "/health")  # nobody there is better said once than a thousand times
+    session.replicas("order").send("GET", "/health")  # one error if it is unreachable, not thousands
     session.guard(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
     talk(
         f"{views.pace(plan)} for {format_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output
@@ -157,7 +157,7 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
 
 
 def error_of(result: LoadResult) -> CliError | None:
-    """What the command ends with: None when nothing was required, or all of it held."""
+    """Return the error to exit with; None if all requirements held."""
     if not result.orders:
         return InconclusiveError("No order was sent.", "the load ended before the first one", "valerix load --for 10s")
     missed = [check for check in result.checks if check.held is False]

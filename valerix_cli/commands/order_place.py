@@ -59,7 +59,10 @@ def place_all(
 
 
 def error_among(done: list[Sent]) -> CliError | None:
-    """What a run of orders ends with: None when each was placed, and refusals of the domain before other problems."""
+    """Return the error to exit with; None if each order was placed.
+
+    Refusals of the domain come before other problems.
+    """
     errors = [error for sent in done if (error := _error(sent)) is not None]
     if not errors:
         return None
@@ -127,7 +130,7 @@ def _is_final(order: Order) -> bool:
 
 
 def _error(sent: Sent) -> CliError | None:
-    """Why an order was not placed, also when that became clear only while it was waited for."""
+    """Return why an order was not placed, also if that was found only while waiting."""
     wanted, order = sent.wanted, sent.order
     what = f"{wanted.quantity} x {wanted.item_id}: not ordered."
     if sent.problem is not None:

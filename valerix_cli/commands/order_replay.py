@@ -94,7 +94,7 @@ def _stored(session: Session, key: str) -> Wanted:
 
 
 def _deductions(session: Session, sends: list[Sent]) -> int | None:
-    """How many deductions the ledger shows for the orders in the answers; None when it cannot be read."""
+    """Return the number of deductions in the ledger for the orders; None if it cannot be read."""
     ids = {one.order_id for one in map(Placed.of, sends) if one.order_id}
     try:
         lines = [line for one in ids for line in session.inventory.ledger(UUID(one)).transactions]

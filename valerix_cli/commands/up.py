@@ -21,7 +21,7 @@ _SERVICES = ("order", "inventory", "worker", "frontend")
 
 
 class Postgres(StrEnum):
-    """Whose PostgreSQL to run."""
+    """The PostgreSQL to run."""
 
     EMBEDDED = "embedded"
     SYSTEM = "system"
@@ -46,7 +46,7 @@ def up(
         bool, typer.Option("--monitoring", help="Run this machine's Prometheus and Alertmanager with Valerix' rules.")
     ] = False,
     alert_webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where Alertmanager tells what fires and what has ended.")
+        str | None, typer.Option(metavar="URL", help="URL to which Alertmanager sends alerts.")
     ] = None,
 ) -> None:
     """Start the platform on this machine.
@@ -114,7 +114,7 @@ def _webhook(url: str | None) -> str | None:
 
 
 def _stay(directory: Path, options: "UpOptions", lock: int, output: Output) -> None:
-    """Be the supervisor until somebody asks to stop. Raises typer.Exit when that was before everything was ready."""
+    """Supervise until a stop is requested. Raises typer.Exit if that is before everything is ready."""
     live = output.format is Format.TABLE and is_terminal(sys.stdout) and not output.quiet
     stopped_by = (
         _with_a_live_view(directory, options, lock) if live else _line_by_line(directory, options, lock, output)

@@ -1,1 +1,1 @@
-"""What is wrong with a set-up, and the fix: one small module for each group of checks, all run at once."""
+"""Checks of an installation, with fixes: one module for each group, all run concurrently."""

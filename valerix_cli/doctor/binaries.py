@@ -20,7 +20,7 @@ from valerix_cli.trust import user
 
 _POSTGRES, _VALKEY = Subject("machine", "postgres program"), Subject("machine", "valkey program")
 _ACCOUNT = Subject("machine", "account")
-_BUILD = " sha="  # from here on Valkey tells what nobody asked for
+_BUILD = " sha="  # the rest is build information
 
 
 def examinations(setup: Setup) -> list[Examination]:
@@ -52,7 +52,7 @@ def _look_at_program(
 
 
 def start(about: Subject, program: Path, wheel: str, *, within: float) -> Finding:
-    """Whether `program` tells its version; what it comes in is installed anew where it does not."""
+    """Check that `program` prints its version; the fix reinstalls its package."""
     try:
         said = subprocess.run(  # noqa: S603 - the argv is ours # nosec B603
             [str(program), "--version"], capture_output=True, text=True, timeout=within, check=True

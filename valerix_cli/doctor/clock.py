@@ -1,4 +1,4 @@
-"""Whether clocks agree: this machine's with the database's, whose time counts, and with each service's."""
+"""Compares this machine's clock with the database's, which decides, and with each service's."""
 
 import sys
 from collections.abc import Iterator

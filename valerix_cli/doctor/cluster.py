@@ -22,7 +22,7 @@ _SERVER = Subject("cluster", "api server")
 
 
 class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
-    """How to reach an API server, and by which certificate to know it; a relative path is beside its file."""
+    """The address and the CA of an API server; a relative path is beside its kubeconfig."""
 
     server: str
     certificate_authority: str | None = None
@@ -117,7 +117,7 @@ def _trust(cluster: Cluster, file: Path) -> ssl.SSLContext | bool:
 
 def _version(answer: httpx.Response) -> str:
     try:
-        told: dict[str, Any] = msgspec.json.decode(answer.content, type=dict[str, Any])
+        version: dict[str, Any] = msgspec.json.decode(answer.content, type=dict[str, Any])
     except msgspec.DecodeError:
         return ""
-    return f", it is Kubernetes {told['gitVersion']}" if "gitVersion" in told else f" (HTTP {answer.status_code})"
+    return f", it is Kubernetes {version['gitVersion']}" if "gitVersion" in version else f" (HTTP {answer.status_code})"

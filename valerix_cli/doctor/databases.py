@@ -78,7 +78,7 @@ def _judge(conn: Connection, about: Subject, books: Books) -> Finding:
 
 
 def _given(setup: Setup, books: Books) -> str:
-    """How to say where the auditor reads, or what else there is to look at."""
+    """Return how to name the auditor's database, or what else to check."""
     if setup.directory:
         return "valerix logs postgres"
     return f"set {books.service}_database_env of {toml_table(setup.name)}, and export the variable that it names"

@@ -1,4 +1,4 @@
-"""Whether a commit that was acknowledged is on the disk: the guarantee rests on it (docs/guarantees.md)."""
+"""Checks that acknowledged commits are on disk, which the guarantees require (docs/guarantees.md)."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def look(conn: Connection, database: str) -> Iterator[Finding]:
 
 
 def again(name: str, whose: str) -> str:
-    """What turns the setting on where it was turned off: `whose` is how pg_settings calls that, or `ROLE name`."""
+    """Return how to turn the setting on where it was turned off: `whose` is a source in pg_settings, or `ROLE name`."""
     if whose.startswith(("ROLE ", "DATABASE ")):
         return _psql(f"ALTER {whose} RESET {name}")
     if whose == "command line":

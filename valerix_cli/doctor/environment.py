@@ -1,4 +1,4 @@
-"""What is examined, read once: which platform, where it keeps what it stores, and whom to ask."""
+"""The installation to check, read once: its platform, its data directory, its addresses."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +17,7 @@ from valerix_cli.settings import Settings
 
 @dataclass(frozen=True)
 class Limits:
-    """What is too late, too little or too far off: seconds, bytes and numbers of files."""
+    """Limits of the checks: seconds, bytes and numbers of files."""
 
     look: float = 10.0
     answer: float = 2.0
@@ -62,7 +62,7 @@ class Setup:
 
     @property
     def elsewhere(self) -> str:
-        """Why what concerns this machine's platform is skipped for another."""
+        """Return why checks of this machine's platform are skipped for another one."""
         return f"`{self.name}` does not run on this machine."
 
     @property
@@ -79,7 +79,7 @@ class Setup:
 
 
 def read_setup(settings: Settings, environ: Mapping[str, str], limits: Limits) -> Setup:
-    """The set-up of the context that the settings name. Raises BadUsageError when there is none of that name."""
+    """Return the installation of the current context. Raises BadUsageError for an unknown context."""
     name = settings.setting("context").value
     if name != LOCAL:
         return Setup(name, None, environ, find_context(settings, environ), limits=limits)

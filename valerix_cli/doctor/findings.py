@@ -1,4 +1,4 @@
-"""How a check says what it found."""
+"""Results of checks."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a check is about; makes what is said of it."""
+    """The subject of a check; creates its results."""
 
     group: Group
     name: str
@@ -53,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Examination:
-    """A look that may take its time. Where its time is up, that is said `about` its subject, with what to type."""
+    """A check with a time limit. On a timeout the result is `about` its subject, with a hint."""
 
     about: Subject
     look: Callable[[], Iterable[Finding]]
@@ -61,7 +61,7 @@ class Examination:
 
 
 def nothing_runs(*about: Subject) -> Examination:
-    """What is skipped for want of a platform."""
+    """Return the skipped checks without a running platform."""
     return Examination(about[0], lambda: [one.skipped("No platform runs here.", UP) for one in about], UP)
 
 

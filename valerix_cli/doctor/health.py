@@ -1,4 +1,4 @@
-"""What a service says of itself: whether it is ready, who it is, and, of a worker, when it last looked for work."""
+"""Checks what a service reports: readiness, identity, and for a worker the age of its heartbeat."""
 
 from typing import Literal
 
@@ -28,14 +28,14 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def more_about(setup: Setup, replica: Replica) -> str:
-    """How to learn more about a replica."""
+    """Return the command that shows more about a replica."""
     if setup.directory:
         return command("valerix logs", replica.name)
     return command("curl -sS", f"{replica.url}/health/ready")
 
 
 def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
-    """What `answer`, which took `seconds`, says: by whom, in which version, and what ails it."""
+    """Judge the response of a service, which took `seconds`: its identity, version and failed checks."""
     about, process = Subject("services", replica.name), replica.process
     other_address = f"correct the addresses of {toml_table(setup.name)}; valerix context show --origins"
     try:
@@ -71,7 +71,7 @@ def _restarts(process: Service | None) -> str:
 
 
 def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
-    """How long ago the worker called `name` looked for work, whatever clocks say; `answer` is its /metrics."""
+    """Judge the age of the heartbeat of worker `name`, independent of wall clocks; `answer` is its /metrics."""
     about = Subject("services", f"{name} heartbeat")
     ages = [float(line.split()[1]) for line in answer.text.splitlines() if line.startswith(_HEARTBEAT)]
     if not ages:

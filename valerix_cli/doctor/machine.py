@@ -13,7 +13,7 @@ from valerix_cli.doctor.findings import Examination, Finding, Subject
 OLDEST_PYTHON = (3, 11)
 _PYTHON, _FILES = Subject("machine", "python"), Subject("machine", "open files")
 _LOCALE, _MEMORY = Subject("machine", "locale"), Subject("machine", "memory")
-_SPARE = 24  # open files that are no connections
+_SPARE = 24  # open files besides connections
 _WHO_HAS_IT = "ps -eo pid,rss,comm --sort=-rss | head" if sys.platform == "linux" else "ps -eo pid,rss,comm -m | head"
 
 
@@ -39,7 +39,7 @@ def judge_python(version: tuple[str, str, str], system: str) -> Finding:
 
 
 def judge_files(soft: int, hard: int, needed: int) -> Finding:
-    """Whether as many files may be open as load wants: each client of `valerix load` is a connection."""
+    """Check the limit of open files: each client of `valerix load` is a connection."""
     if soft == resource.RLIM_INFINITY:
         return _FILES.ok("As many as one likes.")
     if soft >= needed:

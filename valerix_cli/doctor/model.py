@@ -1,4 +1,4 @@
-"""What a doctor finds, as values."""
+"""Results of the doctor."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -44,7 +44,7 @@ def judge_free(port: int, ours: Service | None) -> Finding:
 
 
 def judge_taken(port: int, who: str | None, ours: Service | None, elsewhere: Service | None) -> Finding:
-    """`who` is "python3 (pid 4711)" or None where that cannot be told; `elsewhere` is whom the port was meant for."""
+    """`who` is "python3 (pid 4711)" or None if unknown; `elsewhere` is the process that the port was chosen for."""
     about = Subject("ports", str(port))
     pid = _pid(who)
     if ours and (pid is None or pid == ours.pid):

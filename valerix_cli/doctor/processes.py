@@ -1,4 +1,4 @@
-"""Whether a process of this machine is stopped, which looks from outside like one that hangs."""
+"""Detects stopped processes of this machine, which look like hanging ones from outside."""
 
 import psutil
 
@@ -8,7 +8,7 @@ _STOPPED = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether it was stopped by a signal or a debugger; False if there is no such process."""
+    """Return whether it was stopped by a signal or a debugger; False if there is no such process."""
     try:
         return psutil.Process(pid).status() in _STOPPED
     except psutil.Error:

@@ -28,7 +28,7 @@ def examinations(setup: Setup) -> list[Examination]:
 
 
 def _unknown(setup: Setup, server: Database | None) -> Finding:
-    """Why it is not known how to reach it."""
+    """Return why the address of Redis is unknown."""
     if setup.directory is None:
         return _REDIS.skipped("Its address is known to the services only: see what they say of it.")
     if server is None:
@@ -73,7 +73,7 @@ def _silent(server: Database | None, said: str) -> Finding:
 
 
 def judge_version(info: dict[str, Any]) -> Finding:
-    """By the version of Redis it is compatible with, which Valkey tells besides its own."""
+    """Judge the version of Redis that it is compatible with, which Valkey reports besides its own."""
     version = str(info["redis_version"])
     said = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:

@@ -12,7 +12,7 @@ from valerix_cli.units import format_duration
 
 
 def run(examinations: Sequence[Examination], within: float) -> list[Finding]:
-    """What each of them finds, group by group; takes `within` seconds at most."""
+    """Run all checks and return their results by group, within `within` seconds."""
     deadline = time.monotonic() + within
     looks = [_Look(one) for one in examinations]
     found = [finding for look in looks for finding in look.found(deadline, within)]
@@ -46,7 +46,7 @@ class _Look:
         try:
             for finding in self._examination.look():
                 self._found.append(finding)
-        except BaseException as error:  # noqa: BLE001 - whoever asks what was found gets it
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is read
             self._ended.set_exception(error)
         else:
             self._ended.set_result(None)

@@ -1,4 +1,4 @@
-"""What holds orders up without anything being broken: breakers, the queue, gremlins."""
+"""Checks for causes of delay other than failures: breakers, the queue, gremlins."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -42,7 +42,7 @@ def examinations(setup: Setup) -> list[Examination]:
 def _look(
     context: Context, service: str, limit: float, about: Subject, ask: Callable[[Replicas], Finding]
 ) -> Iterator[Finding]:
-    """What is asked of a service; skipped where nobody answers, or nobody who knows us: that is said elsewhere."""
+    """Request the state from a service; skipped without a response or without access, which other checks report."""
     with closing(Replicas(context, service, limit=limit)) as replicas:
         try:
             yield ask(replicas)

@@ -1,4 +1,4 @@
-"""Whether each database is at the schema that this code was written for."""
+"""Compares the schema of each database with the one that this version needs."""
 
 import psycopg
 
@@ -18,7 +18,7 @@ def look(conn: Connection, setup: Setup, service: str, database: str) -> Finding
 
 
 def judge(about: Subject, expected: set[int], found: set[int], migrate: str) -> Finding:
-    """What is missing, what is more than expected, or that they are the same."""
+    """Judge missing and unexpected migrations."""
     if missing := expected - found:
         return about.failed(f"It lacks migration {_named(missing)}: the service is not ready without.", migrate)
     if more := found - expected:

@@ -40,7 +40,7 @@ def _look(setup: Setup) -> Iterator[Finding]:
 
 
 def judge_directory(directory: Path) -> Finding:
-    """Whether it is ours alone and can be used, or can be made."""
+    """Check that it belongs to this user alone and is usable, or can be created."""
     if doubt := distrust(directory):
         return _judge_untrusted(directory, doubt)
     try:
@@ -84,7 +84,7 @@ def _judge_missing(directory: Path) -> Finding:
 
 
 def judge_secrets(directory: Path) -> Finding:
-    """Whether they can be read, by their owner and nobody else."""
+    """Check that secrets are readable by their owner only."""
     file = directory / SECRETS_FILE
     try:
         if read_secrets(directory) is None:
@@ -119,7 +119,7 @@ def _without_them(directory: Path, file: Path) -> str:
 
 
 def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
-    """Whether the disk has the bytes that a start needs, and those one would want before load."""
+    """Check the free space: enough for a start, and enough for load."""
     hint = f"df -h {word(state_directory.existing_parent(directory))}; make room, or {ELSEWHERE}"
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)

@@ -86,7 +86,7 @@ def _says(directory: Path) -> Stack | None:
 
 
 def forget_stack(directory: Path) -> str:
-    """Remove stack.json, holding the lock, so that it is nobody's."""
+    """Remove stack.json while holding the lock, so that no platform owns it."""
     lock = take(directory)
     if lock is None:
         return f"{directory / STACK_FILE} was left as it is: a platform is starting."

@@ -35,7 +35,7 @@ def _look(context: Context) -> Iterator[Finding]:
 
 
 def look(context: Context, replica: Replica, http: httpx.Client) -> Finding:
-    """Whether `replica` takes the token."""
+    """Check that `replica` accepts the token."""
     answer = http.get(DOORS[replica.service], headers={"Authorization": f"Bearer {context.operator_token}"})
     return judge(Subject("access", replica.name), answer.status_code, AGAIN if context.is_local else _given(context))
 
@@ -51,7 +51,7 @@ def judge(about: Subject, status: int, hint: str) -> Finding:
 
 
 def _given(context: Context) -> str:
-    """How to give the right token, where it was expected."""
+    """Return how to set the right token."""
     if context.token_origin.startswith("$"):
         return f"export {word(context.token_origin[1:])}=…, the operator's token of that platform"
     return f"set operator_token_env of {toml_table(context.name)} in {context.origin}"

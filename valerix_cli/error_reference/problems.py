@@ -166,7 +166,7 @@ PROBLEMS = (
     _problem(
         "stale-form",
         GuardError,
-        "The dashboard did not give out this form lately; nothing was done.",
+        "The dashboard did not issue this form recently; nothing was changed.",
         "the page was loaded before the dashboard's password changed, or another site sent the form",
         "load the page again, and repeat it",
     ),

@@ -1,4 +1,4 @@
-"""What `valerix top` does to the platform: what the commands do, with their clients and their defaults."""
+"""The actions of `valerix top`: those of the commands, with the same clients and defaults."""
 
 import math
 from collections.abc import Callable

@@ -230,7 +230,7 @@ class TopApp(App[None]):
 
     def _sent(self, sent: Sent) -> None:
         self._sends = (*self._sends, sent)[-_REMEMBERED:]
-        self._say(messages.told(sent), wrong=sent.order is None)
+        self._say(messages.send_result(sent), wrong=sent.order is None)
         self._show()
 
     def _is_live(self, gremlin: Gremlin) -> bool:
@@ -282,10 +282,10 @@ class TopApp(App[None]):
         self.notify(escape(text), severity="error" if wrong else "information", markup=False)
 
     def _tell(self, message: Message) -> None:
-        with suppress(RuntimeError):  # the screen is gone, and with it whoever wanted to know
+        with suppress(RuntimeError):  # the screen is closed
             self.post_message(message)
 
     @staticmethod
     def _in_background(work: Callable[[], None]) -> None:
-        """In a thread that nobody waits for: leaving must not take as long as the slowest answer."""
+        """Run it in a daemon thread, so that quitting does not wait for the slowest response."""
         threading.Thread(target=work, daemon=True).start()

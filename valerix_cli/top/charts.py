@@ -1,4 +1,4 @@
-"""Bars and lines made of characters; what they say is said without colours. Pure."""
+"""Bars and lines of characters, readable without colours. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def latency_bar(seconds: float | None, limit: float, width: int) -> str:
     width = max(width, 2)  # the limit, and what is over it
     mark = min(width - 2, round(_place(limit) * width))
     filled = 0 if seconds is None else max(1, round(_place(seconds) * width))
-    if seconds is not None:  # whatever rounding does, a bar is over the line exactly when its figure is
+    if seconds is not None:  # regardless of rounding, a bar crosses the line exactly when its figure does
         filled = max(filled, mark + 1) if seconds > limit else min(filled, mark)
     bar = "━" * filled + " " * (width - filled)
     return bar[:mark] + ("┃" if filled > mark else "│") + bar[mark + 1 :]
@@ -37,7 +37,7 @@ def latency_chart(values: Sequence[float | None], limit: float, width: int, heig
 
 
 def _part(value: float | None, row: int, height: int) -> str:
-    """What of a value's bar is in that row, counted from below; nothing where it does not reach."""
+    """Return the part of a value's bar in that row, counted from below; empty above the bar."""
     if value is None:
         return ""
     eighths = math.ceil(_place(value) * height * 8) - row * 8
@@ -49,6 +49,6 @@ def _bar(share: float | None) -> str:
 
 
 def _place(seconds: float) -> float:
-    """Where on the scale, from 0 to 1."""
+    """Return the position on the scale, from 0 to 1."""
     within = min(max(seconds, _LOWEST), _HIGHEST)
     return math.log(within / _LOWEST) / math.log(_HIGHEST / _LOWEST)

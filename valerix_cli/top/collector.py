@@ -1,4 +1,4 @@
-"""Asks the platform everything at once, again and again. What cannot be had is said, and never raised."""
+"""Polls all parts of the platform concurrently. Failures are values in the snapshot, and never raised."""
 
 import time
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class Collector:
             value = answer.result()
         except CliError as error:
             return self._last(name, now, error.what)
-        except Exception as error:  # noqa: BLE001 - whatever one answer looks like, the rest of the screen goes on
+        except Exception as error:  # noqa: BLE001 - one malformed response must not stop the screen
             return self._last(name, now, f"{type(error).__name__}: {error}")
         if value is None:  # nothing to say yet
             return Seen()
@@ -97,7 +97,7 @@ class Collector:
 
 
 def _scrape(replica: Replicas) -> Scrape | CliError:
-    """What a replica has counted, or why it does not say."""
+    """Return the counters of a replica, or why they are unavailable."""
     try:
         answer = replica.send("GET", "/metrics")
     except CliError as error:

@@ -1,4 +1,4 @@
-"""What is asked before anything is done, and the help."""
+"""The dialogs before actions, and the help."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -44,7 +44,7 @@ class Question(ModalScreen[bool]):
 
 
 class OrderForm(ModalScreen[Wanted | None]):
-    """Which item, and how many of it; the key is shown, since whoever has it may send the order again."""
+    """A form for item and quantity; it shows the key, with which the order can be sent again."""
 
     AUTO_FOCUS = "#item"
 
@@ -85,7 +85,7 @@ class OrderForm(ModalScreen[Wanted | None]):
 
 
 class GremlinChoice(ModalScreen[Gremlin | None]):
-    """Which gremlin to turn on or off, by its first letter."""
+    """A choice of the gremlin to turn on or off, by its first letter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *_LEAVE,

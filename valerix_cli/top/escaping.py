@@ -1,4 +1,4 @@
-"""The last thing that every line of the screen goes through: whatever a widget has drawn is text."""
+"""The last filter of every line of the screen: all that a widget has drawn becomes plain text."""
 
 from rich.cells import cell_len
 from rich.segment import Segment

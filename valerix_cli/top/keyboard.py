@@ -1,4 +1,4 @@
-"""The terminal of `top`, whose keyboard may send bytes that are no UTF-8, and which may go away."""
+"""The terminal of `top`: its keyboard may send invalid UTF-8, and it may disappear."""
 
 import asyncio
 import codecs
@@ -13,7 +13,7 @@ from valerix_cli.streams import TerminalStream
 
 
 class Driver(linux_driver.LinuxDriver):
-    """Textual's, which passes over bytes that are no text: those of a terminal in Latin-1, or of an old mouse mode.
+    """Textual's driver, which skips bytes that are not UTF-8: those of a terminal in Latin-1, or of an old mouse mode.
 
     Once nothing can be drawn any more, it ends the screen with 129. Textual's thread that draws would end alone, and
     all else wait for it.

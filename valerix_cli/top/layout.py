@@ -1,4 +1,4 @@
-"""Which panels there are, and where each finds what it shows."""
+"""The panels, and the part of the snapshot that each shows."""
 
 from collections.abc import Callable
 from datetime import timedelta

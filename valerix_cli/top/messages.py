@@ -1,4 +1,4 @@
-"""What `valerix top` says beside its figures."""
+"""The messages of `valerix top`."""
 
 from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.sends import Sent
@@ -39,8 +39,8 @@ def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:
     return f"Turn {gremlin} on for {place}?\n{_DOES[gremlin]}: every call to inventory, for 60 s."
 
 
-def told(sent: Sent) -> str:
-    """What came of a send, in a line."""
+def send_result(sent: Sent) -> str:
+    """Return the result of a send in one line."""
     what = f"{sent.wanted.quantity} x {sent.wanted.item_id}"
     if sent.order is None:
         return f"{what}: refused, {sent.problem.slug if sent.problem else sent.status}"

@@ -1,4 +1,4 @@
-"""What `valerix top` shows, as a value."""
+"""The snapshot that `valerix top` shows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -42,7 +42,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Services(msgspec.Struct, frozen=True):
-    """Whether the platform runs, and each process of it."""
+    """The state of the platform and of each of its processes."""
 
     state: str
     processes: list[Process]

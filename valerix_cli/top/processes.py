@@ -18,7 +18,7 @@ class _Named(Health, frozen=True):
 
 
 def of_this_machine(status: PlatformStatus) -> Services:
-    """What the supervisor and the services say."""
+    """Return the processes as the supervisor and the services report them."""
     now = datetime.now(UTC)
     processes = [_service(one) for one in status.services]
     processes += [_database(name, one, now) for name, one in status.databases.items()]
@@ -26,7 +26,7 @@ def of_this_machine(status: PlatformStatus) -> Services:
 
 
 def of_addresses(replicas: Mapping[str, Replicas]) -> Services:
-    """What each address says of itself."""
+    """Return the process at each address, as it reports itself."""
     with ThreadPoolExecutor(max_workers=max(len(replicas), 1)) as pool:
         processes = list(pool.map(_ask, replicas, replicas.values()))
     up = any(one.health != "unreachable" for one in processes)
@@ -37,7 +37,7 @@ def _ask(url: str, replica: Replicas) -> Process:
     try:
         answer = replica.send("GET", "/health")
         health = msgspec.json.decode(answer.content, type=_Named)
-    except (CliError, msgspec.MsgspecError):  # nobody answers, or somebody else
+    except (CliError, msgspec.MsgspecError):  # no response, or one of another server
         return Process(url, None, "unreachable")
     return Process(health.replica or url, None, say(health))
 

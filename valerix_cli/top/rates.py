@@ -1,4 +1,4 @@
-"""From what the order replicas have counted to orders per second and percentiles. Pure."""
+"""Computes rates and percentiles from the metrics of the order replicas. Pure."""
 
 import math
 from collections import defaultdict, deque
@@ -18,9 +18,9 @@ _ORDERS = {"method": "POST", "route": "/api/orders"}
 
 
 class Scrape(msgspec.Struct, frozen=True):
-    """What one replica had counted `at` a moment of a monotonic clock.
+    """The counters of one replica `at` a time of a monotonic clock.
 
-    `buckets` are cumulative: orders answered within so many seconds, by that bound.
+    `buckets` are cumulative: the number of orders by the bucket's upper bound in seconds.
     """
 
     at: float
@@ -30,7 +30,7 @@ class Scrape(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What was counted between two looks: rates per second, and orders by the bound of their bucket, cumulative."""
+    """The increase between two scrapes: rates per second, and cumulative orders by bucket."""
 
     per_second: float
     errors: float
@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """Orders answered: how many per second now, how fast lately, and each look before, oldest first.
+    """The rate of orders now, recent latencies, and the rate of each scrape before, oldest first.
 
     A percentile is in seconds, infinite beyond the last bucket, and None where nothing was answered.
     """
@@ -53,14 +53,14 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """Turns the scrapes of one look after the other into `Traffic`."""
+    """Computes `Traffic` from successive scrapes."""
 
     def __init__(self) -> None:
         self._last: dict[str, Scrape] = {}
         self._steps: deque[Step] = deque(maxlen=KEPT)
 
     def read(self, scrapes: Mapping[str, Scrape]) -> Traffic | None:
-        """What has happened since the last scrape of each replica; None until there are two of one."""
+        """Return the traffic since the last scrape of each replica; None until a replica has two scrapes."""
         steps = [step(self._last[name], new) for name, new in scrapes.items() if name in self._last]
         self._last |= scrapes
         if steps:
@@ -79,7 +79,7 @@ class Meter:
 
 
 def scrape(text: str, at: float) -> Scrape:
-    """What a page of metrics says of placing orders."""
+    """Parse the metrics page of an order replica."""
     buckets: defaultdict[float, float] = defaultdict(float)
     errors = replays = 0.0
     for family in text_string_to_metric_families(text):
@@ -96,7 +96,7 @@ def scrape(text: str, at: float) -> Scrape:
 
 
 def step(before: Scrape, now: Scrape) -> Step:
-    """What one replica counted in between; one that counts less than before was started again, from nothing."""
+    """Return the increase of one replica. A counter that decreased means a restart, so it counts from zero."""
     seconds = now.at - before.at
     if seconds <= 0:
         return Step(0.0, 0.0, 0.0, {})
@@ -112,7 +112,7 @@ def step(before: Scrape, now: Scrape) -> Step:
 
 
 def total(steps: Sequence[Step]) -> Step:
-    """Several replicas' steps as one."""
+    """Return the sum of several replicas' steps."""
     return Step(
         sum(one.per_second for one in steps),
         sum(one.errors for one in steps),

@@ -1,4 +1,4 @@
-"""What a breaker did lately, cell by cell. Pure."""
+"""The recent states of a breaker, cell by cell. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from valerix_cli.clients.wire import BreakerTransition, ReplicaBreaker
 
 MARKS: dict[str | None, str] = {"closed": "▁", "half-open": "▄", "open": "█", None: " "}
-"""Each state has a height of its own, so that it is told apart without colours."""
+"""Each state has its own height, so that it is distinguishable without colours."""
 
 _SHOWN_FIRST = ("half-open", "open", "closed")  # a trial takes milliseconds, and is what one looks for
 
@@ -14,7 +14,7 @@ _SHOWN_FIRST = ("half-open", "open", "closed")  # a trial takes milliseconds, an
 def timeline(
     replica: ReplicaBreaker, history: Iterable[BreakerTransition], now: datetime, *, cells: int, seconds: float
 ) -> list[str | None]:
-    """The state of each of the last `cells` stretches of so many `seconds`, oldest first; None where it is not known.
+    """Return the state in each of the last `cells` intervals of `seconds`, oldest first; None if unknown.
 
     A stretch with several states shows the one that is seldom and short.
     """
@@ -27,7 +27,7 @@ def timeline(
 
 
 def _changes(replica: ReplicaBreaker, history: Iterable[BreakerTransition]) -> list[tuple[datetime, str]]:
-    """When it came into each state, oldest first; what it said of itself last counts more than what was written."""
+    """Return when it entered each state, oldest first; its own last report overrides the history."""
     own = sorted((one for one in history if one.replica == replica.replica), key=lambda one: one.at)
     changes = [(one.at, one.to) for one in own]
     if own and own[0].from_:

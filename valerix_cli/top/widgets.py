@@ -20,7 +20,7 @@ Part = Callable[[Snapshot], Seen[Any]]
 
 
 class Panel(VerticalScroll, can_focus=True):
-    """`part` finds what it shows in a snapshot, `draw` draws it; `nothing` is said while there is nothing.
+    """`part` selects its value from a snapshot, `draw` draws it; `nothing` is shown without one.
 
     `legend` says beside the title what a sign in it means.
     """
@@ -38,7 +38,7 @@ class Panel(VerticalScroll, can_focus=True):
         yield self._body
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the panel anew, with whatever the snapshot holds as text."""
+        """Redraw the panel with the snapshot's values as plain text."""
         snapshot = escape_values(snapshot)
         self._snapshot = snapshot
         seen = self._part(snapshot)

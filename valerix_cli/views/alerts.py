@@ -26,7 +26,7 @@ class AlertChange(msgspec.Struct, frozen=True):
 
 
 def alerts_view(alerts: Sequence[Alert], rules: int | None = None) -> RenderableType:
-    """What is not well; where nothing is, by how many `rules`."""
+    """Show the alerts; without any, the number of `rules`."""
     if not alerts:
         return Text("No alert fires." if rules is None else f"No alert fires, by {rules} rules.")
     now = datetime.now(UTC)
@@ -55,7 +55,7 @@ def alerts_view(alerts: Sequence[Alert], rules: int | None = None) -> Renderable
 
 
 def alert_changes(before: Sequence[Alert] | None, now: Sequence[Alert]) -> list[AlertChange]:
-    """What is otherwise than before; nothing is new in what has only gone on."""
+    """Show the alerts that began, fired or ended since the last time."""
     at = datetime.now(UTC)
     then = {_which(one): one for one in before or ()}
     left = {_which(one) for one in now}

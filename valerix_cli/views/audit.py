@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""The result of an audit."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text

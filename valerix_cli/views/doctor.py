@@ -1,4 +1,4 @@
-"""What a doctor found, group by group, with what to type below what is not well."""
+"""The results of the doctor by group, with hints below failures."""
 
 from collections import Counter
 
@@ -36,7 +36,7 @@ def _status(check: Check) -> Text:
 
 
 def _found(check: Check, *, again: bool) -> Text:
-    """What was found, and on a line of its own what to type; that is not said `again` for what is only skipped."""
+    """Return a result, and on its own line the hint; a hint is not repeated for skipped checks."""
     found = Text(check.found, style="dim" if check.status == "skipped" else "")
     if check.hint and not again:
         found.append("\ntry: ", style="dim").append(check.hint, style="bold")

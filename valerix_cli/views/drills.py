@@ -95,7 +95,7 @@ def _first(text: str) -> str:
 
 
 def summary(receipt: Receipt) -> list[tuple[str, str]]:
-    """What a reader wants to know first, fact by fact."""
+    """The summary of a receipt, fact by fact."""
     hits = sum(injection.hits for injection in receipt.injections)
     rows = [
         ("drill", f"{receipt.drill}, seed {receipt.seed}, against {receipt.context}"),

@@ -1,4 +1,4 @@
-"""How a load goes, and what came of it."""
+"""The progress and the result of a load."""
 
 from collections.abc import Mapping
 

@@ -32,7 +32,7 @@ _ORIGIN = {"timestamp", "level", "event", "service", "replica", "exception"}
 
 
 def stack_view(stack: Stack) -> RenderableType:
-    """What runs where; times count from now."""
+    """Show processes and addresses; times count from now."""
     now = datetime.now(UTC)
     services = [service for replicas in stack.services.values() for service in replicas]
     return table(
@@ -169,7 +169,7 @@ def log_view(lines: Iterable[LogLine]) -> RenderableType:
 
 
 def _log_line(line: LogLine, width: int) -> Text:
-    """Time, who, how bad, what, and whatever else was said; an exception below."""
+    """Show time, process, level, message and fields of a log line; an exception below."""
     level = str(line.fields.get("level", ""))
     rest = " ".join(f"{name}={_value(value)}" for name, value in line.fields.items() if name not in _ORIGIN)
     text = Text.assemble(

@@ -1,4 +1,4 @@
-"""What waits for the worker."""
+"""The queue."""
 
 from rich.console import RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""What is left of everything."""
+"""The stock."""
 
 from rich.console import RenderableType
 from rich.text import Text

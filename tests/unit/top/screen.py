@@ -94,7 +94,7 @@ class Screen:
         await self._pilot.resize_terminal(width, height)
 
     async def until(self, look: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60  # a busy machine takes its time
         while not look():
             assert time.monotonic() < deadline, self.text
             await asyncio.sleep(_GLANCE)

@@ -1,1 +1,1 @@
-"""What each panel shows, as a function of a snapshot: one module per subject."""
+"""The content of each panel as a function of the snapshot: one module per subject."""

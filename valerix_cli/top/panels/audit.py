@@ -1,4 +1,4 @@
-"""What the last audit found."""
+"""The result of the last audit."""
 
 from rich.console import RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""What each replica's breaker did in the last minute, why, and when it tries again."""
+"""The breaker of each replica in the last minute, the reason, and its next trial."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ def draw(breaker: Breaker, at: datetime, room: Room) -> RenderableType:
 
 
 def stretch(width: int) -> float:
-    """How many seconds one character stands for: whole ones, and at least a minute in all."""
+    """Return the whole seconds per character, for at least a minute in all."""
     return 1.0 if width >= LEAST else 2.0
 
 

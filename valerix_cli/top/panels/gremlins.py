@@ -1,4 +1,4 @@
-"""Which faults are live, for how long, and what they hit."""
+"""The active faults, their time left, and their hits."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""What waits for the worker."""
+"""The orders that wait for the worker."""
 
 from rich.console import RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""What runs and how it is."""
+"""The processes and their health."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ _Cell = Callable[[Process], RenderableType]
 
 
 def draw(services: Services, room: Room) -> RenderableType:
-    """Where there is no room for the state, it stands in the place of the health that nobody told."""
+    """Draw the processes. In a narrow panel the state takes the column of an unknown health."""
     if not services.processes:
         return Text("No platform runs here. Waiting for one: valerix up")
     supervised = any(one.restarts is not None for one in services.processes)

@@ -1,4 +1,4 @@
-"""How much room a panel has."""
+"""The size of a panel."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What is left, the scarcest first."""
+"""The stock, lowest first."""
 
 from rich.console import RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""How many orders are answered, and how fast."""
+"""The rate of orders and their latency."""
 
 import math
 
