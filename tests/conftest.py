@@ -67,11 +67,11 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
         super()._assign_work_unit(node)
 
 
-@pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
 def pytest_runtest_setup(item: pytest.Item) -> None:
     LEAST_WAIT["seconds"] = 0.0 if item.get_closest_marker("timed") else 30.0
 
 
+@pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
 def pytest_configure() -> None:
     surroundings.settle()
 
