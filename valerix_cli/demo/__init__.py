@@ -1,1 +1,1 @@
-"""The story of the order that would not duplicate: told step by step, each step done for real."""
+"""The demo: the order that would not duplicate, in steps that are carried out for real."""

@@ -27,7 +27,7 @@ _RECORDING = files.Kind("a recording in asciicast v2", _is_ours)
 
 
 class Cast:
-    """Writes what a terminal gets to see, line by line, so that whatever ends it leaves a recording that plays.
+    """Writes terminal output line by line, so that a recording plays however it ended.
 
     Its time begins with the first thing to be seen.
     """

@@ -1,4 +1,4 @@
-"""The platform that the story is told on, with a small load that runs all along, and the way back from every fault."""
+"""The platform of a demo, with a small continuous load, and the rollback of every fault."""
 
 import itertools
 import secrets
@@ -34,7 +34,7 @@ RATE = 20.0  # orders a second: enough for a p95 and a breaker, and little for a
 SEED = 42
 _FAVOURITE = "monitor"
 _STOCK = 100_000  # more than an hour of it
-_LONGEST = 86_400.0  # seconds: nobody talks that long
+_LONGEST = 86_400.0  # seconds: longer than any talk
 _TIMEOUT = 10.0  # seconds that an answer may take
 _RETRIES = 10
 _FRESH = 0.25  # seconds that a pulse is good for
@@ -43,7 +43,7 @@ _UNDOING = 10.0  # seconds that undoing a forgery is tried again for
 
 
 class DemoEnvironment:
-    """What the steps of one demo share. `sources` is None where nobody knows how to audit this platform."""
+    """Shared by the steps of one demo. `sources` is None if this platform cannot be audited."""
 
     def __init__(self, session: Session, sources: Sources | None, directory: Path) -> None:
         self.session, self.sources = session, sources
@@ -59,7 +59,7 @@ class DemoEnvironment:
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises CliError where somebody else breaks something already."""
+        """Raises CliError if another fault is active already."""
         with ExitStack() as begun:
             if self.forgery:
                 self.forgery.undo()  # what a demo that was killed has left
@@ -109,7 +109,7 @@ class DemoEnvironment:
         return command("valerix context use", self.session.context.name)
 
     def wanted(self, who: str) -> Wanted:
-        """An order of this customer under a key that nobody has used."""
+        """Return an order of this customer under a new key."""
         key = f"{self._prefix}{who}-{next(self._numbers)}"
         self.keys[who] = key
         return Wanted(self.item, 1, key)
@@ -119,7 +119,7 @@ class DemoEnvironment:
         return self.session.inventory.unleash(wish | gremlins)
 
     def audit(self) -> Audit:
-        """Both databases, and what the customers of this demo were told."""
+        """Audit both databases and the journal of this demo's customers."""
         assert self.sources is not None  # noqa: S101 - a step that needs it is skipped without # nosec B101
         return audit(self.sources, self.journal)
 
@@ -144,7 +144,7 @@ class DemoEnvironment:
         self.other_item = next((item for item in known if item != self.item), self.item)
 
     def _prepare(self, run: str) -> None:
-        """Be sure that nobody else breaks anything, and of stock.
+        """Check that no other fault is active, and that there is stock.
 
         What an earlier demo has left to recover may be there: the first step waits for calm.
         """

@@ -34,7 +34,7 @@ class Keyboard(Protocol):
 
 
 class Terminal:
-    """The keys of whoever sits there."""
+    """The keyboard of the presenter."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -8,10 +8,10 @@ Key = Literal["next", "back", "retry", "skip", "notes", "quit"]
 
 
 class Move(msgspec.Struct, frozen=True):
-    """Which step is to be on stage then; one past the last is the end.
+    """The step to show next; one past the last is the end.
 
-    `play` says that it is to be played, and played anew if it has been; `leave` that what is under way is given up.
-    `hint` is for whoever pressed the key in vain.
+    `play`: run it, again if it has run; `leave`: abandon the step in progress.
+    `hint` explains a key that had no effect.
     """
 
     to: int
@@ -22,7 +22,7 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def decide(key: Key, at: int, count: int, *, under_way: bool, told: frozenset[int]) -> Move:
-    """`told` are the steps that have been played, `at` is the one on stage."""
+    """Decide what a key does; `told` are the steps that have run, `at` is the current one."""
     match key:
         case "notes":
             return Move(at, notes=True)

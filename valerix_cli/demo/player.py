@@ -50,7 +50,7 @@ class Screen(Protocol):
 
 
 class Performance:
-    """One step being played, in a thread of its own."""
+    """A step in progress, in its own thread."""
 
     def __init__(self, step: Step, scene: DemoEnvironment, tell: Tell) -> None:
         self.step, self.play = step, StepContext(scene, step.within, tell)
@@ -135,7 +135,7 @@ class Player:
         return [self._told.get(number) or not_reached(step) for number, step in enumerate(self._story)]
 
     def run(self, keyboard: Keyboard) -> None:
-        """StepContext the story until it is over or somebody quits. Raises what a step broke with that is a bug."""
+        """Run the steps until the end or until the presenter quits. Raises unexpected errors of a step."""
         self._move(Move(0, play=True))
         while self._at < len(self._story):
             self._paint()

@@ -1,4 +1,4 @@
-"""The demo's screen: what is said, what is seen, how the platform does, what one would type."""
+"""The demo's screen: text, facts, live metrics, and equivalent commands."""
 
 from collections.abc import Iterable, Sequence
 
@@ -32,7 +32,7 @@ _MINUTE = 60.0  # seconds
 
 
 def screen(picture: Picture, console: Console) -> Group:
-    """Exactly as wide and as high as the console, whatever there is to say."""
+    """Render exactly the console's width and height."""
     width, height = console.size
     top, bottom = _lines(console, _header(picture), width), _lines(console, _footer(picture), width)
     room = height - len(top) - len(bottom)

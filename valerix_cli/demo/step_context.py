@@ -31,7 +31,7 @@ class Abandoned(Exception):  # noqa: N818 - the same
 
 
 class StepContext:
-    """What a step gets. `tell` hears of each fact and of what is waited for."""
+    """The context of a step. `tell` is called with each fact and each condition that is waited for."""
 
     def __init__(self, scene: DemoEnvironment, within: float, tell: Tell) -> None:
         self.scene = scene
@@ -66,7 +66,7 @@ class StepContext:
     def until(self, look: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
         """The first thing `look` finds that is something. `instead` says what there was in its stead.
 
-        Raises Missed when the step's time is up, Abandoned when somebody has left it.
+        Raises Missed when the step's time is up, Abandoned when the presenter has left it.
         """
         self.waits_for = what
         self._tell(f"waiting for {what}")
@@ -83,7 +83,7 @@ class StepContext:
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step: what is said on stage, what the speaker knows besides, what is done, and for how long it may take.
+    """One step: its text, the speaker's notes, its action, and its time limit.
 
     `act` does it and returns once the condition has come true; `by_hand` is what an engineer would type for the same,
     with words in capitals for what is only known by then. `within` is in seconds. `needs` is what not every

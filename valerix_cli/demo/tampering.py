@@ -12,7 +12,7 @@ from valerix_cli.local.stack import INVENTORY_DB, Stack, read_secrets, state_dir
 from valerix_cli.reasons import why
 
 ORDER_ID = uuid5(NAMESPACE_URL, "valerix demo: an order that nobody placed")
-"""Always the same, so that there is one forgery at most, and whoever comes next can undo what a killed demo left."""
+"""Always the same, so that there is one forged line at most, and the next demo can undo that of a killed one."""
 
 _FORGE = """
 WITH taken AS (UPDATE inventory SET quantity = quantity - 1 WHERE item_id = %(item)s RETURNING item_id)
@@ -66,7 +66,7 @@ def forgery() -> LedgerTampering:
 
 
 def admin_url(stack: Stack) -> str | None:
-    """None where its PostgreSQL is somebody else's, or its secrets are."""
+    """None if its PostgreSQL or its secrets are not this user's."""
     server = stack.databases.get("postgres")
     if server is None or server.kind == "external":
         return None

@@ -11,7 +11,7 @@ from valerix_cli.units import format_duration
 
 
 def have_calm(play: StepContext) -> None:
-    """No gremlin, and every breaker closed: what the step is about to show is of its own making."""
+    """Check that no gremlin is active and every breaker is closed, so that a step shows its own effects only."""
     play.go_on()
     if play.scene.session.inventory.chaos().live is not None:
         play.scene.session.inventory.calm()
@@ -87,7 +87,7 @@ def in_short(step: Step) -> str:
         )
     who, cause = facts.get("by", "order"), facts.get("cause")
     if "lease_seconds" in facts and cause:
-        return f"{who}: took it in hand ({cause})"
+        return f"{who}: claimed it ({cause})"
     cause = said(cause) if cause else ""
     again = "; inventory had done it before" if facts.get("repeated") else ""
     return f"{who}: {facts['to']}" + (f" ({cause})" if cause else "") + again

@@ -42,7 +42,7 @@ class Customer:
     def _place(self) -> None:
         try:
             self._sent.set_result(self._orders.place(self._wanted, retries=_PATIENCE))
-        except BaseException as error:  # noqa: BLE001 - whoever asks for the answer gets it
+        except BaseException as error:  # noqa: BLE001 - raised again where the response is read
             self._sent.set_exception(error)
 
     def _hear(self, line: str) -> None:
@@ -68,7 +68,7 @@ def crash(play: StepContext) -> None:
     scene.session.inventory.calm()
     play.see("order", f"{order.order_id}, {order.status}")
     play.know(KEY=wanted.key, ID=str(order.order_id), PID=str(process.pid))
-    play.see("killed", f"{victim}, pid {process.pid}, by SIGKILL, with that order in hand")
+    play.see("killed", f"{victim}, pid {process.pid}, by SIGKILL, while it held that order")
     sent = play.until(customer.answer, "the customer's retries to be answered", lambda: customer.told)
     play.see("customer", customer.told)
     if sent.order is not None and sent.order.order_id != order.order_id:
@@ -88,7 +88,7 @@ def _in_hand(play: StepContext, key: str) -> Order | None:
 def _whose(play: StepContext, order: Order) -> str:
     by: Any = play.scene.orders.events(order.order_id).events[0].detail.get("by")
     if not isinstance(by, str):
-        raise Missed("the order's history does not say who has it in hand")
+        raise Missed("the order's history does not say which process has claimed it")
     return by
 
 

@@ -1,4 +1,4 @@
-"""The gremlins: one that is slow, what that does to whom, the end of it, and the box that nobody has looked into."""
+"""The gremlin steps: a slow one, its effects, its end, and the unknown outcome."""
 
 from valerix_cli.clients.chaos_text import summary
 from valerix_cli.clients.sends import Sent
@@ -18,10 +18,10 @@ from valerix_cli.demo.steps.common import (
 )
 from valerix_cli.units import format_duration, percent
 
-_SLOW = 1.0  # seconds of p95 that nobody takes for calm
+_SLOW = 1.0  # seconds of p95 that are clearly not normal
 _FAST = 0.5  # seconds that an answer takes at most when nothing is waited for
 _LATE = 5000  # milliseconds: later than the order service waits
-_LIVES = 120  # seconds that the slow gremlin has, should nobody turn it off
+_LIVES = 120  # lifetime of the slow gremlin in seconds, if it is not turned off
 _LOSES = 0.25  # of all answers: less than opens a breaker
 _LOSES_FOR = 30  # seconds
 

@@ -16,7 +16,7 @@ def receipt(play: StepContext) -> None:
     play.know(JOURNAL=str(play.scene.journal))
     play.see("orders", ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()))
     play.see("compared", f"{seen.deductions:,} deductions, {seen.events:,} steps, {seen.ledger_lines:,} ledger lines")
-    play.see("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was told")
+    play.see("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was answered")
     play.see("invariants", f"{held} of {len(found.invariants)} held")
     play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 
@@ -27,7 +27,7 @@ def forged(play: StepContext) -> None:
     play.go_on()
     line = scene.forgery.forge(scene.item)
     try:
-        play.see("forged", f"ledger line {line}: 1 x {scene.item}, for an order nobody placed")
+        play.see("forged", f"ledger line {line}: 1 x {scene.item}, for an order without a client")
         play.see("that order", str(ORDER_ID))
         one = play.until(lambda: _red(scene.audit()), "the audit to find it", lambda: "a clean audit")
         play.see("audit", f"VIOLATED: exit {int(ExitCode.INVARIANT)}")
