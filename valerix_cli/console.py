@@ -17,7 +17,7 @@ from valerix_cli.streams import EscapingStream
 class SafeConsole(Console):
     """Escapes every text that it draws, and leaves to Rich alone what controls the terminal.
 
-    What is to be laid out should have been escaped before (`escape_values`): a text grows when it is.
+    Escape values before layout (`escape_values`), since escaping lengthens text.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -3,7 +3,7 @@
 CliError                     1    tried and failed
 ├── OutputError              1    done, but the result could not be written
 ├── BadUsageError            2    bad usage or file, nothing was touched
-├── UnreachableError         3    nobody answers, or a preflight check failed
+├── UnreachableError         3    no response, or a preflight check failed
 ├── GuardError               4    refused by a guard
 ├── DomainError              5    refused by the domain (no stock, key reused)
 ├── ExpectationError        10    an expectation or an objective was missed

@@ -89,7 +89,7 @@ def _opened(path: Path, kind: Kind, flags: int, mode: int) -> int:
 
 
 def _refuse(path: Path, descriptor: int, kind: Kind) -> None:
-    """Raise BadUsageError where what is there is somebody else's, or holds something that is not of that kind."""
+    """Raise BadUsageError if the file belongs to another user, or is of another kind."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise _cannot(path, "it is not a regular file")

@@ -42,7 +42,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 _FLATTERED = {DURATION: ("<", "<=", "=="), SHARE: ("<", "<=", "=="), RATE: (">", ">=", "==")}
 """Comparisons that hold of each kind where every order fails at once."""
 _GATE = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*([0-9]\S*(?:\s*(?:us|ms|s|m|h|%|/s|/m))?)\s*")
-_PART = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*"  # more digits are no figure that somebody means
+_PART = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*"  # more digits are a mistake
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A requirement and what was measured; `held` is None where that says nothing, and `why` tells."""
+    """A requirement and its measurement; `held` is None if that is inconclusive, with the reason in `why`."""
 
     require: str
     measured: float | None

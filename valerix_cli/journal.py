@@ -1,7 +1,7 @@
-"""A client's own record of what it sent and was told: JSON lines, each on disk before the client goes on.
+"""A client's record of its requests and responses: JSON lines, each on disk before the client continues.
 
-A lost *acknowledged* order cannot be seen from the databases alone, so whoever sends load keeps one of these, and
-`valerix audit --journal FILE` holds it against them.
+A lost *acknowledged* order cannot be detected from the databases alone, so a client that sends load keeps a journal,
+and `valerix audit --journal FILE` holds it against them.
 """
 
 import errno
@@ -21,7 +21,7 @@ from valerix_cli.reasons import why
 
 
 class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
-    """A run. Where it has a `key_prefix`, nobody else sends under keys that begin so.
+    """A run. If it has a `key_prefix`, no other client uses keys with it.
 
     `platform` is the id of the platform that it sends to; None where that is not known.
     """
@@ -44,7 +44,7 @@ class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
 class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
     """What came back: an order, or the slug of a problem, and the order's id where either names one.
 
-    What was asked for is said again: one key may be sent with several bodies at the same time.
+    The request is repeated here, since one key may be sent with several bodies at the same time.
     """
 
     at: datetime
@@ -80,7 +80,7 @@ class JournalWriter:
 
     Opening a journal whose last line was cut short, because its writer was killed, removes that line: an order is sent
     only after its line is whole, and an answer that was not written down whole counts as one that never came.
-    Raises BadUsageError when the file cannot be written, and when it holds anything that is no journal.
+    Raises BadUsageError when the file cannot be written, and when its content is not a journal.
     """
 
     def __init__(self, path: Path, run: str, key_prefix: str | None = None, platform: str | None = None) -> None:
@@ -93,7 +93,7 @@ class JournalWriter:
         self.write(Began(datetime.now(UTC), run, key_prefix, platform))
 
     def sent(self, key: str, item_id: str, quantity: int) -> Sent:
-        """Return the entry, which the answer is to be written down for."""
+        """Return the entry, for which the response will be recorded."""
         entry = Sent(datetime.now(UTC), key, item_id, quantity)
         self.write(entry)
         return entry
@@ -140,7 +140,7 @@ class JournalReader:
         self._line = 0
 
     def entries(self) -> Iterator[Entry]:
-        """What has been added, up to the last whole line. Raises BadUsageError naming a line that is none of ours."""
+        """Return the entries added, up to the last complete line. Raises BadUsageError naming a malformed line."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)

@@ -119,9 +119,9 @@ def execute(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:  # what Typer says about what was typed
         print_error(_bad_usage(error))
         code = ExitCode.BAD_USAGE
-    except typer.Abort:  # asked, and nobody was there to answer
+    except typer.Abort:  # a question without an answer
         code = ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in three lines as well
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug is reported in three lines as well
         if {"-v", "--verbose"} & set(arguments):
             print_traceback(error)
         print_error(_bug(error))
@@ -153,7 +153,7 @@ def _bad_usage(error: typer.TyperException) -> BadUsageError:
     said = error.format_message()
     for pattern, words in _IN_WORDS:
         said = pattern.sub(words, said)
-    why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # no value is told in all its length
+    why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # long values are shortened
     if ctx is None:
         return BadUsageError("Unknown command.", why, "valerix --help")
     return BadUsageError(f"`{ctx.command_path}` was not understood.", why, f"{ctx.command_path} --help")

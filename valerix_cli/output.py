@@ -17,7 +17,7 @@ import typer
 from valerix_cli.errors import CliError, ExitCode, OutputError
 from valerix_cli.escaping import escape, escape_json, escape_values, escape_yaml, printable
 from valerix_cli.options import Format
-from valerix_cli.streams import TerminalStream, discard, go_on, hang_up, told, unguarded
+from valerix_cli.streams import TerminalStream, discard, go_on, hang_up, unguarded, write_errors_reported
 
 if TYPE_CHECKING:  # Rich costs a tenth of a second, and --help must not pay for it
     from rich.console import RenderableType
@@ -42,8 +42,8 @@ class Output:
 def show(value: T, view: "Callable[[T], RenderableType]", output: Output, *, keys: Iterable[str] = ()) -> None:
     """Write a result to stdout: `view(value)` for people, `value` itself for programs.
 
-    A list becomes one line per entry with `-o jsonl`. Raises OutputError, which tells the idempotency `keys` that
-    something was done under: whoever does not get to know them cannot repeat it safely.
+    A list becomes one line per entry with `-o jsonl`. Raises OutputError with the idempotency `keys` that were
+    used, without which the operation cannot be repeated safely.
     """
     with telling(keys):
         if output.format is Format.TABLE:
@@ -125,7 +125,7 @@ def progress(
 ) -> None:
     """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each.
 
-    Nobody being left to watch ends nothing.
+    It continues without a viewer.
     """
     if output.quiet or not is_terminal(sys.stderr):
         for snapshot in snapshots:
@@ -156,7 +156,7 @@ def busy(what: str, output: Output) -> Iterator[None]:
 
 
 def console_of_stdout() -> "SafeConsole":
-    """What draws on stdout for a view of something that goes on also when nobody watches."""
+    """Return the console of a live view, whose subject continues without a viewer."""
     return _console(_drawn_on(sys.stdout, go_on))
 
 
@@ -221,7 +221,7 @@ def flushed(code: int) -> int:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody is looking who can be shown colours and movement."""
+    """Return whether output goes to a terminal with colours and cursor movement."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -232,7 +232,7 @@ def _say(text: str, **style: Any) -> None:
     stream = unguarded(sys.stderr)
     try:
         print(said, file=stream, flush=True)
-    except OSError:  # nobody can be told, and that breaks off no work
+    except OSError:  # cannot be reported, and must not stop the work
         discard(stream)
 
 
@@ -266,7 +266,7 @@ def _print(renderable: "RenderableType") -> None:
 
     drawn = Text(renderable) if isinstance(renderable, str) else renderable  # a text is no markup
     if is_terminal(sys.stdout):
-        with told(unguarded(sys.stdout)):
+        with write_errors_reported(unguarded(sys.stdout)):
             _console(sys.stdout).print(drawn)
         return
     paper = StringIO()
@@ -298,7 +298,7 @@ def write_raw(content: bytes) -> None:
 def _write_bytes(content: bytes) -> None:
     """A reader that has seen enough ends the command quietly."""
     try:
-        with told(unguarded(sys.stdout)):
+        with write_errors_reported(unguarded(sys.stdout)):
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
     except BrokenPipeError:

@@ -176,5 +176,5 @@ def _unreadable(path: Path, error: OSError) -> BadUsageError:
 
 
 def _opened(path: Path, flags: int) -> IO[bytes]:
-    """Without waiting for whoever is at the other end of a pipe; a new file is for its owner alone."""
+    """Open without blocking on a pipe; a new file is readable by its owner only."""
     return os.fdopen(os.open(path, flags | os.O_NONBLOCK, 0o600), "wb" if flags & os.O_WRONLY else "rb")

@@ -30,7 +30,7 @@ class Session:
 
     options: GlobalOptions = field(default_factory=GlobalOptions)
     said: set[str] = field(default_factory=set)
-    """What is said once, whichever options the session has by then."""
+    """Messages that are printed once."""
 
     def with_option(self, name: str, value: Any) -> "Session":
         """The same session, with a global option set."""

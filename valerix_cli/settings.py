@@ -143,7 +143,7 @@ def _format(text: str) -> Format:
     try:
         return Format(text)
     except ValueError:
-        why = f"{text!r} is none of {', '.join(Format)}"
+        why = f"{text!r} is not one of {', '.join(Format)}"
         raise BadUsageError(f"{VARIABLES['output']} was not understood.", why, "unset VALERIX_OUTPUT") from None
 
 

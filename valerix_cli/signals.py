@@ -1,4 +1,4 @@
-"""Signals that whoever started us had ignored stay so, and stretches that signals do not break off."""
+"""Keeps signals ignored that the parent ignores, and protects sections from signals."""
 
 import signal
 from collections.abc import Iterator

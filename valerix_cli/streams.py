@@ -1,4 +1,4 @@
-"""The standard streams, on which whoever prints past `valerix_cli.output` prints text and nothing else."""
+"""The standard streams: output that bypasses `valerix_cli.output` is escaped to plain text."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ class EscapingStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        with told(self.stream):
+        with write_errors_reported(self.stream):
             self.stream.write(escape(text, keep="\n\t"))
         return len(text)
 
     def flush(self) -> None:
-        with told(self.stream):
+        with write_errors_reported(self.stream):
             self.stream.flush()
 
     def writelines(self, lines: list[str]) -> None:
@@ -39,7 +39,7 @@ class EscapingStream:
 class TerminalStream:
     """Writes to `stream`, on which something is drawn; otherwise it is that stream.
 
-    Once the terminal is gone, what is written goes nowhere, and `gone` is called, by whichever thread was writing.
+    Once the terminal is gone, output is discarded, and `gone` is called by the writing thread.
     """
 
     def __init__(self, stream: IO[str], gone: Callable[[], object]) -> None:
@@ -72,7 +72,7 @@ def hang_up() -> NoReturn:
 
 
 def go_on() -> None:
-    """What is done does not depend on somebody watching."""
+    """Work does not depend on a viewer."""
 
 
 def guard_standard_streams() -> None:
@@ -98,8 +98,8 @@ def discard(stream: IO[str]) -> None:
 
 
 @contextlib.contextmanager
-def told(stream: IO[str]) -> Iterator[None]:
-    """Have a stream that cannot be written (the disk is full, the terminal is gone) be told in three lines.
+def write_errors_reported(stream: IO[str]) -> Iterator[None]:
+    """Report a stream that cannot be written (disk full, terminal gone) in three lines.
 
     BrokenPipeError stays what it is. Raises OutputError.
     """

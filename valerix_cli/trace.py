@@ -1,4 +1,4 @@
-"""The life of an order told in sentences: what both services recorded, merged by time. Pure."""
+"""The history of an order in sentences: the records of both services, merged by time. Pure."""
 
 import heapq
 from datetime import datetime
@@ -69,7 +69,7 @@ def _of_event(event: OrderEvent, order: Order) -> str:
             ahead = format_duration(float(event.detail.get("ahead_seconds", 0)))
             told = f"moved the order's times back by {ahead}: {cause}"
         case _ if "lease_seconds" in event.detail:
-            told = f"took the order in hand{nth}{_lease(event)}: {cause}"
+            told = f"claimed the order{nth}{_lease(event)}: {cause}"
         case "queued", "queued":
             told = f"tried{nth} and left it queued: {cause}{_next(event)}"
         case _, "queued":

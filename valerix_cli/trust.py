@@ -32,7 +32,7 @@ class Distrust(NamedTuple):
 
 
 def ensure_trusted(directory: Path) -> None:
-    """Raise GuardError unless `directory` is ours and nobody but root could have changed what it holds."""
+    """Raise GuardError unless `directory` belongs to this user and only root could have changed its content besides."""
     if found := distrust(directory):
         raise GuardError(f"The state directory {directory} is not trusted.", found.why, found.hint)
 
@@ -48,7 +48,7 @@ def distrust(directory: Path) -> Distrust | None:
     except OSError as error:
         return Distrust(f"{error.filename}: {error.strerror}", _ELSEWHERE)
     if last is None or not stat.S_ISDIR(last[1].st_mode):
-        return None  # whoever opens it says so
+        return None  # opening it reports the error
     place, found = last
     return _reason_at_end(place, found) if place == Path(os.path.realpath(directory)) else None
 
@@ -109,7 +109,7 @@ def user(uid: int) -> str:
 
 
 def _reason_at_end(place: Path, found: os.stat_result) -> Distrust | None:
-    """What is asked of the directory itself, besides: it is ours, and nobody else may even add to it."""
+    """Check the directory itself: it belongs to this user, and no other may add to it."""
     if found.st_uid != os.geteuid():
         owner = user(found.st_uid)
         return Distrust(
@@ -141,7 +141,7 @@ def _others_may_write(place: Path, found: os.stat_result) -> bool:
 
 
 def _has_list(place: Path) -> bool:
-    """Whether an access control list lets others in, as far as the system tells (Linux): acl(5)."""
+    """Return whether an access control list admits others, as far as the system shows it (Linux): acl(5)."""
     if not hasattr(os, "getxattr"):
         return False
     try:
@@ -152,7 +152,7 @@ def _has_list(place: Path) -> bool:
 
 @cache
 def _is_private(gid: int) -> bool:
-    """Whether nobody but us and root is in the group: with umask 002 each user has such a group."""
+    """Return whether only this user and root are in the group: with umask 002 each user has such a group."""
     trusted = {user(uid) for uid in _trusted_users()}
     try:
         named = set(grp.getgrgid(gid).gr_mem)

@@ -87,7 +87,7 @@ class App(typer.Typer):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a command's code is: a function, or an `App` called `app`, in a module of its own.
+    """The module of a command's code: a function, or an `App` named `app`.
 
     One that is `online` says so when a gremlin is live, before anything else.
     """
@@ -121,7 +121,7 @@ class LazyCommand(Command):
 def _refuse_blank(ctx: Any, args: list[str]) -> None:
     """Refuse an option or an argument that was given and says nothing, as a variable of a script that is not set.
 
-    Taken for one that was not given, it would be something else: a key made up anew for each retry, for one.
+    Treated as missing it would mean something else, such as a new random key for each retry.
     """
     for number, arg in enumerate(args):
         option, mark, value = arg.partition("=")
@@ -133,7 +133,7 @@ def _refuse_blank(ctx: Any, args: list[str]) -> None:
 
 
 def _refuse_undecodable(ctx: Any) -> None:
-    """Refuse a text that is no UTF-8, of whose bytes Python makes surrogates (PEP 383); a Path may be so."""
+    """Refuse text that is not UTF-8, whose bytes Python turns into surrogates (PEP 383). Paths may be so."""
     for param in ctx.command.get_params(ctx):
         value = ctx.params.get(param.name)
         for text in value if isinstance(value, list | tuple) else [value]:

@@ -72,7 +72,7 @@ def format_duration(seconds: float) -> str:
     if seconds < 10:  # noqa: PLR2004 - below ten seconds a tenth matters
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    if whole < 100:  # noqa: PLR2004 - up to here nobody needs minutes
+    if whole < 100:  # noqa: PLR2004 - shown in seconds up to here
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 - minutes in an hour

@@ -48,7 +48,7 @@ class BatchResult(msgspec.Struct, Generic[R], frozen=True):
 
 
 class GroupCommit(Generic[T, R]):
-    """Collects items into batches and hands each submitter the result of its own item.
+    """Collects items into batches and hands each submitter its item's result.
 
     `flush` takes a batch and returns one result per item, in order. Up to `max_in_flight` flushes run at once.
     When a batch of several fails, each item is tried alone, so that one bad item fails alone; unless the

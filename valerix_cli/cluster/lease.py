@@ -24,7 +24,7 @@ _API_VERSION = "coordination.k8s.io/v1"
 
 
 class LeaseLostError(CliError):
-    """Somebody else holds the lease by now."""
+    """Another process holds the lease by now."""
 
 
 class Lease:

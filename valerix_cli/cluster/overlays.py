@@ -34,7 +34,7 @@ def find_overlay(name: str) -> Path:
             return place.resolve()
     raise BadUsageError(
         f"There is no overlay {name!r}.",
-        f"it is none of {', '.join(overlays())}, nor a directory with a kustomization.yaml",
+        f"it is neither one of {', '.join(overlays())} nor a directory with a kustomization.yaml",
         "valerix cluster check --overlay local",
     )
 

@@ -18,7 +18,7 @@ def dashboard(
 ) -> None:
     """Show where the dashboard of this machine is, and a link that signs in: once, within ten minutes.
 
-    Everybody may look at it. Whoever has the link may act as an operator for twelve hours.
+    Everybody may look at it. The link gives an operator's rights for twelve hours.
     """
     from valerix_cli.local import sign_in_link  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.instance import running  # noqa: PLC0415 - the same

@@ -46,7 +46,7 @@ def up(
         bool, typer.Option("--monitoring", help="Run this machine's Prometheus and Alertmanager with Valerix' rules.")
     ] = False,
     alert_webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="URL to which Alertmanager sends alerts.")
+        str | None, typer.Option(metavar="URL", help="URL that Alertmanager sends alerts to.")
     ] = None,
 ) -> None:
     """Start the platform on this machine.

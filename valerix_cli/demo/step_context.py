@@ -27,7 +27,7 @@ class Violated(Missed):
 
 
 class Abandoned(Exception):  # noqa: N818 - the same
-    """Somebody has left this step."""
+    """The presenter has left this step."""
 
 
 class StepContext:

@@ -56,7 +56,7 @@ def judge_version(version: str) -> Finding:
 
 
 def _judge_leftovers(directory: Path) -> Iterator[Finding]:
-    """Somebody holds the lock, and it is no supervisor that stack.json knows of."""
+    """A process holds the lock, and it is no supervisor that stack.json knows of."""
     who = ", ".join(map(str, holders(directory))) or "unknown"
     if supervisor(directory):
         yield _SUPERVISOR.failed(

@@ -55,5 +55,5 @@ def _holder() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # the uid has no name
-        user = "somebody"
+        user = "an unknown user"
     return f"{user}@{socket.gethostname()}"[:200]

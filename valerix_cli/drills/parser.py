@@ -183,7 +183,7 @@ def _explain(message: str, path: Place) -> tuple[Place, str]:
     if wrong := _INVALID_CHOICE.search(message):
         choices = [str(value) for value in _member(_type_at(path), msgspec.inspect.LiteralType).values]
         near = get_close_matches(wrong[1], choices, n=1, cutoff=0)
-        message = f"`{wrong[1]}` is none of {', '.join(choices)}; perhaps `{near[0]}`"
+        message = f"`{wrong[1]}` is not one of {', '.join(choices)}; perhaps `{near[0]}`"
     if known := next((words for pattern, words in _PATTERNS.items() if repr(pattern) in message), None):
         return path, known
     message = in_words(message, str(path[-1]) if path else None)

@@ -7,7 +7,7 @@ from collections import deque
 LOOPBACK = "127.0.0.1"
 OURS = range(20_000, 30_000)
 """Below the range from which the kernel gives ports to outgoing connections: a server that starts again would otherwise
-find its port held, for as long as that lives, by one of our own connections."""
+find its port held by one of our connections, for the lifetime of that."""
 _GIVEN: deque[int] = deque(maxlen=64)
 
 
@@ -30,7 +30,7 @@ def is_free(port: int) -> bool:
 def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -> int:
     """`wanted` if it is free, else any of OURS that is; never one of `but`, nor of those that were given last.
 
-    Whoever was given one may not listen on it yet.
+    The process that was given one may not listen on it yet.
     """
     if wanted is not None and wanted not in but and is_free(wanted):
         return wanted

@@ -50,14 +50,11 @@ def test_a_refusal_of_inventory_is_a_step() -> None:
         ),
         (
             event(0, "queued", "queued", attempt=2, cause="due", lease_seconds=10.0),
-            "order-1 took the order in hand on attempt 2 for 10 s: it was due (due)",
+            "order-1 claimed the order on attempt 2 for 10 s: it was due (due)",
         ),
         (
             event(0, "pending", "pending", attempt=2, cause="lease-ended", lease_seconds=10.0),
-            (
-                "order-1 took the order in hand on attempt 2 for 10 s: the previous holder let the lease expire "
-                "(lease-ended)"
-            ),
+            ("order-1 claimed the order on attempt 2 for 10 s: the previous holder let the lease expire (lease-ended)"),
         ),
         (
             event(0, "queued", "queued", cause="breaker-open"),

@@ -11,16 +11,16 @@ ORDER = "22050194-6606-5f51-a9f8-de997a148bbe"
 FACTS = {
     "crash": [
         ("order", f"{ORDER}, pending"),
-        ("killed", "order-1, pid 11352, by SIGKILL, with that order in hand"),
-        ("customer", "cut off once, 409 in flight 10 times, nobody there 2 times, 201 once"),
+        ("killed", "order-1, pid 11352, by SIGKILL, while it held that order"),
+        ("customer", "cut off once, 409 in flight 10 times, unreachable 2 times, 201 once"),
         ("+0.00 s", "order-1: pending"),
         ("+0.02 s", "inventory: 1 taken (ledger line 554)"),
-        ("+10.36 s", "worker-1: took it in hand (lease-ended)"),
+        ("+10.36 s", "worker-1: claimed it (lease-ended)"),
         ("+10.43 s", "worker-1: confirmed; inventory had done it before"),
         ("in the end", "1 order, 1 deduction; order-1 is back"),
     ],
     "forged": [
-        ("forged", "ledger line 1180: 1 x monitor, for an order nobody placed"),
+        ("forged", "ledger line 1180: 1 x monitor, for an order without a client"),
         ("that order", ORDER),
         ("audit", "VIOLATED: exit 11"),
         ("broken", "deducted-means-ordered, by 1 of 1,167 deductions"),

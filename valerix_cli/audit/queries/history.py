@@ -65,7 +65,7 @@ def wrong_reasons(conn: Connection) -> Finding:
             FROM orders o WHERE status IN ('pending', 'queued', 'dead')
             UNION ALL
             SELECT order_id, status, reason, NULL FROM orders WHERE status = 'confirmed' AND reason IS NOT NULL
-        ) AS told
+        ) AS reported
         WHERE reason IS DISTINCT FROM cause ORDER BY order_id LIMIT %(shown)s
         """,
     )
@@ -103,7 +103,7 @@ def broken_leases(conn: Connection) -> Finding:
                        THEN format('%%s took it at %%s under token %%s, and it was leased under token %%s until %%s',
                                    by, at, token, held, held_until)
                    ELSE format('%%s moved it from %%s to %%s at %%s under token %%s, after token %%s%%s', by, "from",
-                               "to", at, token, held, CASE WHEN held_until IS NULL THEN ', which nobody held' END)
+                               "to", at, token, held, CASE WHEN held_until IS NULL THEN ', without a lease' END)
                END,
                count(*) OVER ()
         FROM step

@@ -15,7 +15,7 @@ from valerix_cli.demo.steps.common import confirmed, deducted_once, have_calm, l
 _SLOW = 1500  # milliseconds: long enough to be struck meanwhile, and within what the order service waits
 _FOR = 20  # seconds
 _PATIENCE = 60  # sends
-_WORDS = {"409": "409 in flight", "ConnectError": "nobody there", "ConnectTimeout": "nobody there"}
+_WORDS = {"409": "409 in flight", "ConnectError": "unreachable", "ConnectTimeout": "unreachable"}
 
 
 class Customer:
@@ -36,8 +36,8 @@ class Customer:
 
     @property
     def told(self) -> str:
-        """`cut off once, nobody there once, 409 in flight 9 times, 201 once`."""
-        return ", ".join(f"{word} {_times(count)}" for word, count in self._heard.items()) or "told nothing yet"
+        """`cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
+        return ", ".join(f"{word} {_times(count)}" for word, count in self._heard.items()) or "no response yet"
 
     def _place(self) -> None:
         try:

@@ -63,7 +63,7 @@ def cheater(play: StepContext) -> None:
     slug = sent.problem.slug if sent.problem else "accepted"
     play.see("other cart", f"{other.quantity} x {other.item_id}: {sent.status} {slug}")
     if slug != "idempotency-key-reused":
-        raise Missed(f"the other cart was to be refused; it was answered {sent.status} {slug}")
+        raise Missed(f"the other cart has to be refused; the response was {sent.status} {slug}")
     after = confirmed(play, key)
     if after != before:
         raise Missed(f"order {before.order_id} has changed")

@@ -1,0 +1,53 @@
+"""Documentation, docstrings and messages avoid words that the field has better ones for."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AVOIDED = re.compile(
+    r"\b(anew|ever after|hears? of|in hand|(is|are|was) to be|lately|of (its|their|our|one's) own"
+    r"|nobody|somebody|told|whoever|whomever)\b",
+    re.IGNORECASE,
+)
+"""Write instead: again, from then on, is notified of, claimed, has to be, recently, its own, no process, another user,
+reported, a client that.
+"""
+ALLOWED = {
+    ("valerix_cli/demo/navigation.py", "told"),  # a parameter
+    ("valerix_cli/demo/tampering.py", "nobody"),  # a name from which an id is derived
+    ("valerix_cli/local/accounts.py", "nobody"),  # an account of the system
+    ("valerix_cli/local/postgres.py", "nobody"),
+    ("valerix_cli/doctor/binaries.py", "nobody"),
+}
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SPOKEN = {ROOT / "valerix_cli" / "demo" / "script.py"}  # what a presenter says
+MODULES = sorted(
+    file for package in ("services", "valerix_cli") for file in (ROOT / package).rglob("*.py") if file not in SPOKEN
+)
+
+
+def texts(module: Path) -> Iterator[str]:
+    """Yield the docstrings and messages of a module: all strings with a space."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.value
+
+
+def avoided(path: Path, text: str) -> set[str]:
+    name = str(path.relative_to(ROOT))
+    return {word for match in AVOIDED.finditer(text) if (name, word := match[0].lower()) not in ALLOWED}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documentation_has_no_avoided_word(page: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    assert avoided(page, prose) == set()
+
+
+def test_docstrings_and_messages_have_no_avoided_word() -> None:
+    found = {str(module.relative_to(ROOT)): avoided(module, "\n".join(texts(module))) for module in MODULES}
+    assert {name: words for name, words in found.items() if words} == {}
