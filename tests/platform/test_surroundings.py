@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.platform.installation import Installation, installed
+from valerix_cli import bundled
 from valerix_cli.local.environment import NAMES, PREFIXES, forget_libpq
 from valerix_cli.local.lock import holders
 
@@ -21,12 +22,15 @@ POISON = (
     | {"PGPORT": "1", "PGSSLMODE": "require", "PGCONNECT_TIMEOUT": "1", "PGTARGETSESSIONATTRS": "standby"}
     | {"PGSERVICE": "nosuch", "PGOPTIONS": "-c default_transaction_read_only=on", "PGHOSTADDR": "127.0.0.9"}
     | {f"SECRET_{number}": "poisoned" for number in range(300)}
-    | dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "KUBECONFIG", "SSH_AUTH_SOCK", "HOME"), "poisoned")
+    | dict.fromkeys(
+        ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "KUBECONFIG", "SSH_AUTH_SOCK", "HOME", "PYTHONPATH"), "poisoned"
+    )
     | dict.fromkeys(("PYTHONSTARTUP", "PYTHONUSERBASE", "BASH_ENV", "REDISCLI_AUTH"), "/poisoned")
     | {"HTTP_PROXY": "http://poisoned.invalid", "HTTPS_PROXY": "http://poisoned.invalid", "MALLOC_CONF": "x"}
     | {"VALERIX_OPERATOR_TOKEN": "poisoned-poisoned-poisoned", "VALERIX_CRASH_AT": "after-accept"}
 )
-TOLD = ("VALERIX_", "AUDIT_ORDER_DATABASE", "AUDIT_INVENTORY_DATABASE")
+TOLD = ("VALERIX_", "AUDIT_ORDER_DATABASE", "AUDIT_INVENTORY_DATABASE", "PYTHONPATH")
+ROOT = str(bundled.ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else_of_the_callers_environmen
         environ = environ_of(pid)
         extra = {name for name in environ if name not in NAMES and not name.startswith((*PREFIXES, *TOLD))}
         assert extra == set(), (pid, Path(f"/proc/{pid}/cmdline").read_bytes())
+        assert environ.get("PYTHONPATH", ROOT) == ROOT or pid not in named.values()
         assert pid not in named.values() or not [value for value in environ.values() if "poisoned" in value]
     for server in ("postgres", "redis"):
         assert set(environ_of(named[server])) <= {"PATH", "LC_ALL", "TZ"}

@@ -53,7 +53,7 @@ SPOKEN = (
     "valerix {version.",  # what the command is called, and what version it is
     "use valerix {ready.version}",
     "started by valerix {version}",
-    "kill -9 of {fault.kill}",  # what a drill does, in its receipt
+    "kill -9 of {self.kill}",  # what a drill does, in its receipt
     "expires in {ends}",  # said of a command
     "Logs: valerix logs -f ({stack.log_dir}",
     "valerix cluster {'delete' if",  # one of two words
