@@ -179,7 +179,8 @@ def test_nothing_is_cut_off_at_any_width(dashboard: Dashboard, width: int) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(dashboard: Dashboard, axe: str, scheme: Any) -> None:
     with dashboard.operate(color_scheme=scheme) as page:
         place(page, f"browser-axe-{scheme}")

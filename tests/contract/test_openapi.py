@@ -47,6 +47,7 @@ def test_the_order_service_does_what_its_document_says(
     assert re.search(r"[1-9]\d* generated", report), report[-2000:]
 
 
+@pytest.mark.long
 @EITHER_WAY
 def test_the_inventory_service_does_what_its_document_says(
     services: Processes, order_database: str, inventory_database: str, tmp_path: Path, phases: str
