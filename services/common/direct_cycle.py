@@ -4,19 +4,29 @@ uvicorn starts a task per request head and exchanges messages with it, which ser
 /api/orders, that cost as much CPU time as the order itself.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from litestar import Response
 from litestar.types import HTTPScope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.common import request_body
 from services.common.fast_route import FastRoute
 from services.common.middleware import RequestMiddleware
 
-Start: TypeAlias = Callable[["DirectCycle"], None]
-"""Runs a cycle's `run_asgi` in a task of the connection."""
+
+class DirectProtocol(HttpToolsProtocol):
+    """A connection that may serve requests by direct cycles."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is waiting for its answer."""
+        cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
+        return cycle is None or cycle.response_complete
+
+    def start_cycle(self, cycle: "DirectCycle") -> None:
+        """Run the handler of a direct cycle in a task."""
+        self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]  # as much of a cycle as it uses
 
 
 class DirectCycle:
@@ -31,7 +41,6 @@ class DirectCycle:
         "_middleware",
         "_protocol",
         "_scope",
-        "_start",
         "body",
         "disconnected",
         "keep_alive",
@@ -41,13 +50,11 @@ class DirectCycle:
 
     def __init__(
         self,
-        protocol: HttpToolsProtocol,
+        protocol: DirectProtocol,
         middleware: RequestMiddleware,
         fast_route: FastRoute,
         scope: HTTPScope,
-        start: Start,
     ) -> None:
-        self._start = start
         self._protocol, self._middleware, self._fast_route, self._scope = protocol, middleware, fast_route, scope
         self._is_started = False
         self.body = b""
@@ -65,7 +72,7 @@ class DirectCycle:
         if self._is_started or self.more_body or self.disconnected:
             return
         self._is_started = True
-        self._start(self)
+        self._protocol.start_cycle(self)
 
     async def run_asgi(self, _: Any) -> None:
         """Run the handler and write the response. uvicorn runs this as a task."""
@@ -85,7 +92,7 @@ class DirectCycle:
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
-        del self._protocol, self._scope, self._start  # breaks a reference cycle, so that connections are freed at once
+        del self._protocol, self._scope  # breaks a reference cycle, so that connections are freed at once
 
     def _encode(self, answer: Response[bytes], extra: bytes) -> bytes:
         headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -102,8 +109,8 @@ class DirectCycle:
         )
 
 
-def direct_cycle(protocol: HttpToolsProtocol, start: Start) -> DirectCycle | None:
-    """Return the cycle for a request that has just begun on an idle connection; None if the fast route is not for it.
+def direct_cycle(protocol: DirectProtocol) -> DirectCycle | None:
+    """Return the cycle for the request whose head has arrived; None if the fast route is not for it.
 
     Every other message for that endpoint (chunked, pipelined, HTTP/1.0, `Expect`, a query) takes the ordinary way.
     """
@@ -113,6 +120,7 @@ def direct_cycle(protocol: HttpToolsProtocol, start: Start) -> DirectCycle | Non
         fast_route is None
         or protocol.url != fast_route.url
         or parser.get_method() != fast_route.method
+        or not protocol.is_idle
         or protocol.expect_100_continue
         or parser.should_upgrade()
         or parser.get_http_version() != "1.1"
@@ -122,7 +130,7 @@ def direct_cycle(protocol: HttpToolsProtocol, start: Start) -> DirectCycle | Non
     scope: Any = protocol.scope
     scope["method"], scope["path"] = fast_route.endpoint
     scope["raw_path"], scope["query_string"] = protocol.url, b""
-    return DirectCycle(protocol, middleware, fast_route, scope, start)
+    return DirectCycle(protocol, middleware, fast_route, scope)
 
 
 def _is_short(length: bytes) -> bool:

@@ -5,11 +5,10 @@ from typing import Any, Protocol, cast
 
 import httptools
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from services.common import messages, upgrades
 from services.common.coalescing import CoalescingTransport
-from services.common.direct_cycle import DirectCycle, direct_cycle
+from services.common.direct_cycle import DirectProtocol, direct_cycle
 from services.common.hosts import origin_form
 from services.common.messages import HeadTooLarge, InvalidMessage, NotImplementedHere
 from services.common.refusals import Refusal
@@ -36,7 +35,7 @@ class Connections(Protocol):
         """Note that a connection is closed."""
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(DirectProtocol):
     """One connection. It differs from uvicorn's protocol as follows.
 
     - An upgrade is declined, and the message framed as if none had been asked for.
@@ -94,12 +93,6 @@ class HttpProtocol(HttpToolsProtocol):
     def is_lingering(self) -> bool:
         """Whether the last answer is written, and the client is to read it and close."""
         return self.is_ending and self._last is None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is waiting for its answer."""
-        cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
-        return cycle is None or cycle.response_complete
 
     def _close_if_idle(self) -> None:
         if self.is_idle:
@@ -205,7 +198,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.url = origin_form(self.url)
         if self.is_silent:
             self.owner.on_first_head(self)
-        if self.is_idle and (cycle := direct_cycle(self, self.start_cycle)) is not None:
+        if (cycle := direct_cycle(self)) is not None:
             self.cycle = cycle  # type: ignore[assignment]  # as much of one as uvicorn's protocol uses
         else:
             self._require_framing()
@@ -250,10 +243,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_follows = self.parser.should_upgrade() and upgrades.announces_body(self.headers)
 
     # Answering
-
-    def start_cycle(self, cycle: DirectCycle) -> None:
-        """Run the handler of a direct cycle in a task."""
-        self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]  # as above
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or to the refusal of it. There is no timer: `ClientConnections` sweeps."""
