@@ -122,8 +122,8 @@ def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_pa
 def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     before = migration_of(valerix)
-    done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.2.0")
-    after = migration_of(valerix, "valerix:0.2.0")
+    done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.3.0")
+    after = migration_of(valerix, "valerix:0.3.0")
     assert f"+ Job/{after}" in done.stdout
     assert f"- Job/{before} (deleted)" in done.stdout
     assert f"- ConfigMap/{before} (deleted)" in done.stdout
@@ -189,7 +189,7 @@ def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix
 
 
 def test_nobody_is_taken_for_having_said_yes(shop: Valerix) -> None:
-    said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.2.0", code=4))
+    said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.3.0", code=4))
     assert "add --yes" in said
     assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to agree to
 

@@ -84,7 +84,7 @@ def test_the_documented_commands_apply_one_version_after_the_other(shell: Shell)
     [(before, job)] = shell.migrations().items()
     eventually(lambda: is_complete(shell, job), within=LIMIT, what="the migration is done, so its job is final")
     shell.own(OWN)
-    after = before.rpartition(":")[0] + ":0.2.0"
+    after = before.rpartition(":")[0] + ":0.3.0"
     assert after in yaml.safe_dump(yaml.safe_load(OWN)).replace("newTag: ", f"{before.rpartition(':')[0]}:")
     shell(SECOND)
     assert set(shell.migrations()) == {before, after}
