@@ -232,7 +232,7 @@ class HttpProtocol(DirectProtocol):
         """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""
         version = self.parser.get_http_version()
         if version not in {"1.0", "1.1"}:
-            raise InvalidMessage(f"HTTP/{version} is not connection here")
+            raise InvalidMessage(f"HTTP/{version} is not supported")
         if self.parser.get_method() == b"CONNECT":
             raise NotImplementedHere("There is no CONNECT here")
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]

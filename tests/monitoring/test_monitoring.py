@@ -79,7 +79,7 @@ def hurried(directory: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """A platform that `valerix up --monitoring` started, and beside it a Prometheus in a force_stop."""
+    """A platform that `valerix up --monitoring` started, and beside it a Prometheus that scrapes more often."""
     place = tmp_path_factory.mktemp("monitoring")
     with ExitStack() as stack:
         hook = stack.enter_context(webhook())

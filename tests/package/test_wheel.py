@@ -89,7 +89,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(wheel: Path, directory: Path, python: str, user: int | None = None) -> Tool:
-    """Install the wheel as a tool, in an environment of its own: uv's counterpart of `pipx install`."""
+    """Install the wheel as a tool in its own environment: uv's counterpart of `pipx install`."""
     command = [UV, "tool", "install", "--quiet", "--python", python, "--constraints", str(ROOT / "constraints.txt")]
     places = {"UV_TOOL_DIR": str(directory / "tools"), "UV_TOOL_BIN_DIR": str(directory / "bin")}
     subprocess.run([*command, str(wheel)], check=True, timeout=LIMIT, env=os.environ | places)

@@ -86,7 +86,7 @@ def end(directory: Path, within: float) -> bool:
             raise WaitedTooLongError(
                 "The platform has not stopped yet.",
                 f"{_processes(holders(directory))} still hold {directory}",
-                "valerix down again, to force_stop it",
+                "valerix down again, to kill what is left",
             )
         time.sleep(_POLL_INTERVAL)
     return True

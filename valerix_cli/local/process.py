@@ -113,7 +113,7 @@ class SupervisedProcess:
         self._keeper.add_done_callback(self._say_if_unwatched)
 
     async def stop(self, force_stop: asyncio.Event) -> None:
-        """End it: gracefully while there is patience and no force_stop, and then for sure."""
+        """End it gracefully, or by SIGKILL after its time limit or a forced stop."""
         if self._keeper:
             self._keeper.cancel()
         process = self._process

@@ -1,4 +1,4 @@
-"""Servers that are started, kept alive and stopped gather_or_cancel, and where each of them is."""
+"""Servers that are started, kept alive and stopped together, with their addresses."""
 
 import asyncio
 import signal

@@ -34,7 +34,7 @@ from valerix_cli.top.escaping import SafeText
 
 PACKAGE = Path(__file__).parents[3] / "valerix_cli"
 MAY_WRITE = {"output.py", "console.py", "streams.py", "top/app.py", "local/exec_child.py"}
-"""`top/app.py` gives Textual a safe console; `local/exec_child.py` is a program of its own that writes to a log."""
+"""`top/app.py` gives Textual a safe console; `local/exec_child.py` is a separate program that writes to a log."""
 WRITING = {
     *("print_exception", "print_exc", "echo", "secho", "confirm", "prompt", "input", "unguarded"),
     *("Console", "SafeConsole", "Live", "Progress", "Status"),
