@@ -1,4 +1,4 @@
-"""Where a request may go with a secret (over TLS, or to this machine), and how its path is put together. Pure."""
+"""Check where a request may go with a secret (over TLS, or to this machine), and join its path. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ def path(*segments: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a base URL is of this machine: `localhost`, or an address that is a loopback one (RFC 6890)."""
+    """Return whether a base URL is of this machine: `localhost`, or a loopback address (RFC 6890)."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""How a check ends: of `valerix doctor` and of `valerix cluster check`."""
+"""Results of a check: of `valerix doctor` and of `valerix cluster check`."""
 
 from typing import Literal
 

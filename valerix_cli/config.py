@@ -1,4 +1,4 @@
-"""What valerix.toml and the user's config.toml may hold."""
+"""Settings that valerix.toml and the user's config.toml may hold."""
 
 import tomllib
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def seconds(text: str, origin: str) -> float:
 
 
 def describe(config: ConfigFile) -> Iterator[str]:
-    """What a file sets, a setting at a time; a token in it is not shown."""
+    """Show the settings of a file one by one; a token is masked."""
     for name in ("context", "output", "timeout", "no_input"):
         if (value := getattr(config, name)) is not None:
             yield f"{name} = {_said(value)}"

@@ -19,7 +19,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the shell gets to see."""
+    """The exit status."""
 
     DONE = 0
     FAILED = 1
@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
 
 
 class CliError(Exception):
-    """What happened, why, and what to type next: the three lines a user sees."""
+    """An error as its three lines: what happened, why, and what to type next."""
 
     code: ExitCode = ExitCode.FAILED
 

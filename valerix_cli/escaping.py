@@ -18,7 +18,7 @@ _MULTILINE = frozenset(
 
 
 def is_safe(char: str) -> bool:
-    """Whether a character moves no cursor, changes no direction and is seen."""
+    """Return whether a character is visible and moves no cursor and changes no direction."""
     return char.isprintable() and char not in _INVISIBLE_LETTERS
 
 

@@ -68,7 +68,7 @@ def open_to_change(path: Path, kind: Kind, *, mode: int = 0o666, flags: int = 0)
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is a pipe, a terminal or another device, which holds nothing."""
+    """Return whether it is a pipe, a terminal or another device, which stores nothing."""
     try:
         found = path.stat().st_mode
     except OSError:
@@ -128,7 +128,7 @@ def _cannot(path: Path, why: str) -> BadUsageError:
 
 
 PICTURE = Kind("a picture of a terminal", lambda head: b"Generated with Rich" in head[:1000])
-"""What Rich and Textual write as SVG."""
+"""The first bytes of an SVG by Rich or Textual."""
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int) -> None:

@@ -16,7 +16,7 @@ from valerix_cli.units import format_duration, shown
 DURATION, SHARE, RATE, COUNT = "duration", "share", "rate", "count"
 
 Measured: TypeAlias = float | Fraction
-"""What was measured. A share is a Fraction: 1 of 100 is exactly 1 %, and the nearest float may be more or less."""
+"""A measured value. A share is a Fraction: 1 of 100 is exactly 1 %, and the nearest float may be more or less."""
 
 _UNITS = {
     DURATION: {
@@ -128,7 +128,7 @@ def _without_orders(gate: Gate, check: Check) -> Check:
 
 
 def as_floats(measured: Mapping[str, Measured | None]) -> dict[str, float | None]:
-    """What was measured as JSON can have it."""
+    """Return a measured value as JSON can hold it."""
     return {metric: None if value is None else float(value) for metric, value in measured.items()}
 
 

@@ -42,7 +42,7 @@ class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
 
 
 class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
-    """What came back: an order, or the slug of a problem, and the order's id where either names one.
+    """The response: an order, or the slug of a problem, and the order's id where either names one.
 
     The request is repeated here, since one key may be sent with several bodies at the same time.
     """
@@ -170,7 +170,7 @@ def check_journal(path: Path | None) -> None:
 
 
 def _begins_as_ours(head: bytes) -> bool:
-    """Whether the first line is an entry, or the beginning of one where no more was written."""
+    """Return whether the first line is an entry, or the beginning of one where no more was written."""
     line, newline, _ = head.partition(b"\n")
     return _is_entry(line) if newline else line.startswith(_FIRST)
 

@@ -145,7 +145,7 @@ _IN_WORDS = [
         (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"there is one too many: \1"),
     )
 ]
-"""What the library that reads options says, and how we do."""
+"""Messages of the option parser, and ours in their place."""
 
 
 def _bad_usage(error: typer.TyperException) -> BadUsageError:

@@ -49,7 +49,7 @@ def explain(error: Exception | str, kind: Any = None, *, whole: str = "The body"
 
 
 def in_words(said: str, name: str | None = None) -> str:
-    """What msgspec says of a part called `name`, in words; what a type of ours says stays as it is."""
+    """Put msgspec's message about a part called `name` into words; a message of our own types stays as it is."""
     where, how = explained(said)
     subject = where or name
     if how.startswith(_OWN):
@@ -133,7 +133,7 @@ def _description(kind: Any, where: str) -> str | None:
 
 
 def _at(kind: Any, where: str) -> list[Any]:
-    """What msgspec knows of the types that a part of a `kind` may have."""
+    """Return msgspec's descriptions of the types that a part of a `kind` may have."""
     options = [] if kind is None else _options(msgspec.inspect.type_info(kind))
     for name, _ in _STEP.findall(where):
         if name:

@@ -13,7 +13,7 @@ MOST = 2**53 - 1  # of anything that is counted, and the largest seed: JSON has 
 
 
 class Format(StrEnum):
-    """How a result is written to stdout."""
+    """The format of a result on stdout."""
 
     TABLE = "table"
     JSON = "json"
@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """What was typed; None where nothing was."""
+    """Options as typed; None for an option that was not."""
 
     output: Format | None = None
     context: str | None = None

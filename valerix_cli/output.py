@@ -32,7 +32,7 @@ _WIDE_ENOUGH = 4096  # a pipe has no width: nothing is cut or wrapped
 
 @dataclass(frozen=True)
 class Output:
-    """How this command talks."""
+    """Format and verbosity of this command's output."""
 
     format: Format = Format.TABLE
     quiet: bool = False
@@ -161,7 +161,7 @@ def console_of_stdout() -> "SafeConsole":
 
 
 def ask(question: str) -> bool:
-    """Whether the answer on the terminal is yes. The question is asked on stderr.
+    """Ask a yes-or-no question on stderr and return the answer typed on the terminal.
 
     Raises typer.Abort where no answer is given, and SystemExit with 129 once the terminal is gone.
     """
@@ -174,7 +174,7 @@ def ask(question: str) -> bool:
 
 
 def ask_for(question: str) -> str:
-    """What is typed on the terminal in answer. The question is asked on stderr. Raises as `ask` does."""
+    """Ask a question on stderr and return the answer typed on the terminal. Raises as `ask` does."""
     try:
         return str(typer.prompt(escape(question), err=True, default="", show_default=False))
     except (OSError, typer.Abort):

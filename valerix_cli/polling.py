@@ -13,7 +13,7 @@ EVERY = 0.5  # seconds
 
 
 def poll(look: Callable[[], T], output: Output, *, every: float = EVERY) -> Iterator[T]:
-    """What `look` finds, for ever. Once it has found something, a service that goes away is waited for."""
+    """Yield what `look` returns, for ever. After the first result, a service that goes away is waited for."""
     yield look()
     gone = False
     while True:

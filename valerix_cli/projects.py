@@ -46,7 +46,7 @@ class Project:
 
     @property
     def in_force(self) -> ConfigFile | None:
-        """What holds of it: nothing unless it is trusted. Raises BadUsageError where that was not understood."""
+        """Its settings: none unless it is trusted. Raises BadUsageError where the file was not understood."""
         if self.state != "trusted":
             return None
         if self.wrong is not None:
@@ -140,7 +140,7 @@ def read_project(directory: Path, user_config: Path, environ: Mapping[str, str])
 
 
 def read_content(path: Path) -> bytes:
-    """What is in a project file. Raises OSError, BadUsageError for what is no file of a sensible size."""
+    """Read a project file. Raises OSError; BadUsageError for one that is no regular file or too long."""
     with _opened(path, os.O_RDONLY) as file:
         content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     if content is None or len(content) > _LARGEST:
@@ -162,7 +162,7 @@ def check(config: ConfigFile, path: Path) -> None:
 
 
 def others_may_write(path: Path) -> bool:
-    """Whether another user can change a file, which then has to be trusted again."""
+    """Return whether another user can change a file, which then has to be trusted again."""
     seen = path.stat()
     return seen.st_uid not in {0, os.geteuid()} or bool(seen.st_mode & 0o022)
 

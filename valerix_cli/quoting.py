@@ -48,7 +48,7 @@ def toml_table(context: str) -> str:
 
 
 def glob(path: str) -> str:
-    """What matches nothing but this path: itself, or where it has `*`, `?` or `[`, a pattern (glob(7))."""
+    """Return a pattern that matches this path only: itself, or with `*`, `?` and `[` escaped (glob(7))."""
     return re.sub(r"([\\*?\[])", r"\\\1", path) if re.search(r"[*?\[]", path) else path
 
 

@@ -30,7 +30,7 @@ def why(error: BaseException, kind: Any = None, *, whole: str = "it") -> str:
 
 
 def _of_library(error: BaseException) -> str:
-    """What a library says, without numbers of the system and addresses in memory."""
+    """Return a library's message, without system error numbers and addresses in memory."""
     while isinstance(reason := getattr(error, "reason", None), BaseException):  # urllib3 wraps what went wrong
         error = reason
     said = _OBJECT.sub("", _NUMBER.sub("", str(error)))

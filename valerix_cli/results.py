@@ -1,4 +1,4 @@
-"""What commands print besides what the services say; `valerix schema NAME` describes each."""
+"""Results of commands that are no response of a service; `valerix schema NAME` describes each."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from valerix_cli.clients.wire import Order, Status
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """What came of sending one order; `tries` counts its sends, all with the same key."""
+    """The result of sending one order; `tries` counts its sends, all with the same key."""
 
     item_id: str
     quantity: int
@@ -72,7 +72,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 class StockChange(msgspec.Struct, frozen=True):
-    """What is left of an item, and by how much that has changed; None when it was seen for the first time."""
+    """Stock left of an item, and by how much it has changed; None when seen for the first time."""
 
     at: datetime
     item_id: str
@@ -99,7 +99,7 @@ class OriginLine(msgspec.Struct, frozen=True):
 
 
 class Dashboard(msgspec.Struct, frozen=True):
-    """Where it is, and a link that signs in once, until it expires."""
+    """The dashboard's address, and a link that signs in once, until it expires."""
 
     url: str
     sign_in_url: str

@@ -1,4 +1,4 @@
-"""What every command gets as `ctx.obj`: how to talk, whom to talk to."""
+"""The `ctx.obj` of every command: settings, output, confirmation and clients."""
 
 import os
 import sys

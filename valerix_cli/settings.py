@@ -1,4 +1,4 @@
-"""Where a setting comes from: flag, variable, a trusted ./valerix.toml, user config, default; the first one holds.
+"""Settings and their origin: flag, variable, a trusted ./valerix.toml, user config, default; the first one holds.
 
 Contexts are the user's; a project adds others.
 """
@@ -90,7 +90,7 @@ def read_settings(options: GlobalOptions, environ: Mapping[str, str], directory:
 
 
 def user_config(environ: Mapping[str, str]) -> Path:
-    """Where the user's own settings are kept: VALERIX_CONFIG, else where this system keeps such files."""
+    """The path of the user's settings: VALERIX_CONFIG, else the system's place for such files."""
     if named := environ.get("VALERIX_CONFIG"):
         return Path(named).expanduser()
     from platformdirs import user_config_path  # noqa: PLC0415 - not needed when the file is named
@@ -148,7 +148,7 @@ def _format(text: str) -> Format:
 
 
 def directory_of_this_run() -> Path:
-    """Where it was typed; by a relative name where we may stand, but not come to from outside, as the dashboard may."""
+    """Return the current directory as an absolute path, or `.` where that path cannot be entered."""
     here = Path(os.curdir).absolute()
     return here if os.access(here, os.X_OK) else Path(os.curdir)
 

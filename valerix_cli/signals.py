@@ -8,7 +8,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def is_ignored(number: signal.Signals) -> bool:
-    """Whether a signal is to stay ignored: SIGHUP under nohup, SIGINT in a shell's background job.
+    """Return whether a signal is to stay ignored: SIGHUP under nohup, SIGINT in a shell's background job.
 
     See POSIX, "Shell Command Language", 2.11. Ask before a handler is installed. SIGTERM always ends a command: it is
     how `valerix down` asks.

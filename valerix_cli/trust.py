@@ -1,4 +1,4 @@
-"""Whether only we ourselves, and root, can change what a path leads to.
+"""Check that only we ourselves, and root, can change what a path leads to.
 
 A state directory says whom to signal, whom to send tokens to and where to write, so what another user could have put
 there is not read. The rule is that of OpenSSH's StrictModes, for each directory and each symbolic link on the way.
@@ -83,7 +83,7 @@ def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def read_own(path: Path) -> bytes:
-    """What is in a file of a trusted directory. Raises OSError, and GuardError where another user has written it.
+    """Read a file of a trusted directory. Raises OSError, and GuardError where another user has written it.
 
     Symbolic links are not followed, and a pipe is not waited for: what is no regular file is an OSError.
     """

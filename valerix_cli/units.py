@@ -54,7 +54,7 @@ def parse_rate(text: str) -> float:
 
 
 def shown(text: str) -> str:
-    """What was typed, in quotation marks, cut where it is very long."""
+    """Return the text as typed, in quotation marks, shortened if it is very long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 

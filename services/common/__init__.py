@@ -1,1 +1,1 @@
-"""What every service does identically: report, refuse and fail. Nothing here knows a product."""
+"""Code shared by all services: errors, health, HTTP, PostgreSQL, Redis, telemetry. Knows nothing of orders or stock."""

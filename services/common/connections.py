@@ -163,12 +163,12 @@ class Pool(AsyncConnectionPool[Connection]):
 
     @property
     def is_held_up(self) -> bool:
-        """Whether a new write would wait for a standby that does not answer."""
+        """True when a new write would wait for a standby that does not answer."""
         return self._held_up > 0
 
     @property
     def remark(self) -> str | None:
-        """What is the matter with writes, for people; None when nothing is."""
+        """The reason why writes are unavailable, for people; None when they are available."""
         if self._held_up:
             return f"writes do not commit: {self._held_up} wait for a synchronous standby"
         if time.monotonic() - self._refused_at < REMEMBERED:

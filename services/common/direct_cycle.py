@@ -20,7 +20,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is waiting for its answer."""
+        """True when no request is waiting for its answer."""
         cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
         return cycle is None or cycle.response_complete
 

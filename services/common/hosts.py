@@ -57,7 +57,7 @@ class Authority(NamedTuple):
     port: int | None
 
     def is_at(self, other: "Authority", default_port: int) -> bool:
-        """Whether both are the same, a port that is left out being the scheme's."""
+        """True when both name the same host and port; a missing port is the scheme's default."""
         return self.host == other.host and (self.port or default_port) == (other.port or default_port)
 
 
@@ -177,7 +177,7 @@ def _check_origin(hosts: list[bytes], scope: HTTPScope) -> None:
 
 
 def _is_ip(host: str) -> bool:
-    """Whether `host` is an address: four decimal numbers, or an IPv6 one in brackets."""
+    """Return whether `host` is an address: four decimal numbers, or an IPv6 address in brackets."""
     try:
         if host.startswith("["):
             ipaddress.IPv6Address(host[1:-1])

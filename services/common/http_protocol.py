@@ -91,7 +91,7 @@ class HttpProtocol(DirectProtocol):
 
     @property
     def is_lingering(self) -> bool:
-        """Whether the last answer is written, and the client is to read it and close."""
+        """True when the last response is written and the client is expected to read it and close."""
         return self.is_ending and self._last is None
 
     def _close_if_idle(self) -> None:

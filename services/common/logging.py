@@ -11,7 +11,7 @@ import structlog
 from services.common import request_context
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What JSON lets stand but a terminal, a reader of lines or UTF-8 does not take well."""
+"""Characters that JSON allows unescaped but that a terminal, a reader of lines or UTF-8 does not take well."""
 
 
 def configure(service: str, replica: str, level: str) -> None:

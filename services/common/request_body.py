@@ -78,7 +78,7 @@ def refuse_duplicates(body: bytes) -> None:
 
 @functools.cache
 def _least_members(kind: Any) -> int:
-    """How many members the JSON of a `kind` always has."""
+    """Return the number of members that the JSON of a `kind` always has."""
     is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     return sum(field.required for field in msgspec.structs.fields(kind)) if is_struct else 0
 

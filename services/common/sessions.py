@@ -32,7 +32,7 @@ kept while they grow, until PostgreSQL has analyzed them: for a minute, ever mor
 UNLIMITED: Mapping[str, str] = {
     name: "on" if value == "off" else "0" for name, value in SESSION.items() if name != "TimeZone"
 }
-"""What a migration is set to instead, which takes as long as it takes and reads whole tables."""
+"""Session settings of a migration instead: no time limit, since it may read whole tables."""
 
 
 class WrongSession(Exception):  # noqa: N818 - named for the reason, as the house does

@@ -112,7 +112,7 @@ class OperatorActions:
 
     @property
     def resend_counts(self) -> Mapping[UUID, int]:
-        """How often each order was sent from here, for those sent more than once."""
+        """Number of sends of each order that was sent more than once from here."""
         return {order_id: sends for order_id, sends in self._sends.items() if sends > 1}
 
     @property

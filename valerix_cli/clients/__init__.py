@@ -1,4 +1,4 @@
-"""What talks to the services over HTTP, and prints nothing."""
+"""HTTP clients of the services. They print nothing."""
 
 import sys
 

@@ -10,7 +10,7 @@ _DELAY = 5000  # milliseconds
 
 
 class Gremlin(StrEnum):
-    """What may go wrong at inventory."""
+    """The faults to inject at inventory."""
 
     LATENCY = "latency"
     CRASH = "crash"

@@ -19,7 +19,7 @@ def gremlins(activation: Activation) -> list[tuple[str, str]]:
 
 
 def summary(activation: Activation) -> str:
-    """What an activation does: `latency 5.0 s on 100 %, crash 30 %`, or that it follows a script."""
+    """Describe an activation: `latency 5.0 s on 100 %, crash 30 %`, or that it follows a script."""
     if activation.script_length is not None:
         attempts = "attempt" if activation.script_length == 1 else "attempts"
         names = ", ".join(name for name, _ in gremlins(activation)) or "nothing"

@@ -1,4 +1,4 @@
-"""What a request may be made of (RFC 9110, 5.5 and 5.6.2): what is not is refused before anything is sent. Pure."""
+"""Check the parts of a request (RFC 9110, 5.5 and 5.6.2) before anything is sent. Pure."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the inventory service does for the command line: stock, the ledger, gremlins."""
+"""Client of the inventory service: stock, the ledger, gremlins."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What the order service does for the command line."""
+"""Client of the order service."""
 
 import random
 import time
@@ -153,7 +153,7 @@ class OrderClient:
 
 
 def _may_change(sent: Sent) -> bool:
-    """Whether the same request may well be answered differently in a moment."""
+    """Return whether the same request may well be answered differently in a moment."""
     return sent.problem is not None and (
         sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY
     )

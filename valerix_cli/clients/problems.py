@@ -72,7 +72,7 @@ def why_of(problem: Problem) -> str:
 
 
 def _hint(do: str, problem: Problem) -> str:
-    """What to do, with the ids and the missing quantity filled in where the problem says them."""
+    """The hint for this problem, with its ids and the missing quantity filled in."""
     known = {"ID": problem.order_id, "ITEM": problem.facts.get("item_id"), "QTY": _short_by(problem)}
     return re.sub(rf"\b({'|'.join(known)})\b", lambda found: word(known[found[0]] or found[0]), do)
 

@@ -1,4 +1,4 @@
-"""What Prometheus says of alerts, by its HTTP API."""
+"""Client of Prometheus' HTTP API: the state of its alerting rules."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -38,7 +38,7 @@ class _Active(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Alerting(msgspec.Struct, frozen=True):
-    """What Prometheus says, by how many `rules`; those in `silent` say nothing, each for a reason."""
+    """Pending and firing alerts, the number of `rules`, and those in `silent`, not evaluated, each with the reason."""
 
     alerts: list[Alert]
     rules: int
@@ -65,7 +65,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def alerts(url: str, limit: float | None = None) -> Alerting:
-    """What is not well, by the alerting rules of the Prometheus at `url`; what fires comes first.
+    """Return pending and firing alerts of the Prometheus at `url`; firing ones come first.
 
     Raises UnreachableError; GuardError where a password in `url` could be read on its way; BadUsageError for what is no
     address.

@@ -1,4 +1,4 @@
-"""What is sent to place an order, and what comes back."""
+"""The request that places an order, and its response."""
 
 from datetime import datetime
 

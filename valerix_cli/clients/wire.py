@@ -1,4 +1,4 @@
-"""What the services say, as far as the command line reads it; fields it does not know are passed over."""
+"""Response bodies of the services, as far as the command line reads them; unknown fields are ignored."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -163,7 +163,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """What an activation hit, by order; not `complete` when more was counted than is listed."""
+    """The orders that an activation hit; not `complete` when more were counted than are listed."""
 
     activation_id: str
     hits: list[Hit]

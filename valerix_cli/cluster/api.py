@@ -33,7 +33,7 @@ class Resource:
     namespaced: bool
     kind: str
     is_manageable: bool
-    """Whether objects can be listed and deleted."""
+    """True when objects can be listed and deleted."""
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
         parts = ["apis" if "/" in self.group_version else "api", *self.group_version.split("/")]

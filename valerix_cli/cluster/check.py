@@ -48,7 +48,7 @@ _READING: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "replicasets"): ("list", "patch"),
     ("coordination.k8s.io", "leases"): ("get", "create", "update", "delete"),
 }
-"""What is needed besides writing the objects themselves, by API group and plural."""
+"""Permissions needed besides those for the objects themselves, by API group and plural."""
 _BROUGHT_BY = {
     "cert-manager.io": "cert-manager",
     "postgresql.cnpg.io": "CloudNativePG",
@@ -200,7 +200,7 @@ def _parsed(version: str) -> tuple[int, int] | None:
 
 
 def _missing(api: Api, target: Target, wanted: Sequence[Right]) -> list[Right]:
-    """Those that we have not. One question answers for the namespace, where the server can tell all its rules."""
+    """Return the missing permissions, found by one request for the namespace if the server can list its rules."""
     rules = api.rules(target.namespace)
     granted = {right for right in wanted if rules is not None and not right.everywhere and _is_granted(rules, right)}
     asked = [right for right in wanted if right not in granted and (rules is None or right.everywhere)]

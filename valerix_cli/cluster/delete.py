@@ -21,7 +21,7 @@ class Found(msgspec.Struct, frozen=True):
     kept: list[str]
     unknown: list[str]
     namespace: Object | None
-    """Where it is to go too."""
+    """Delete volumes as well."""
     seen: frozenset[str]
     """The UIDs of all that was in the namespace."""
 

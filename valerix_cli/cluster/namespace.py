@@ -16,7 +16,7 @@ MADE = "valerix.dev/made-by-valerix"
 _COPIES = frozenset({"Endpoints", "EndpointSlice", "Event", "PodMetrics"})
 """Kinds that controllers make of others, with the labels of those, and take away with them."""
 _DEFAULTS = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
-"""What Kubernetes puts into every namespace."""
+"""Objects that Kubernetes puts into every namespace."""
 
 
 class Contents(msgspec.Struct, frozen=True):

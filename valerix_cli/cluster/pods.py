@@ -9,7 +9,7 @@ from valerix_cli.cluster.health import State, Trouble, container_failures, unsch
 from valerix_cli.cluster.objects import Object
 
 EVENTS, LINES = 3, 8
-"""How many of the latest warnings, and of the last lines of a log, are shown."""
+"""Number of the latest warnings, and of the last lines of a log, to show."""
 _MAKERS = frozenset({"StatefulSet", "Job"})
 """Workloads whose status does not say that a pod was refused."""
 REVISION = "deployment.kubernetes.io/revision"

@@ -68,11 +68,11 @@ class Transport:
     limit: float = LIMIT
     patience: float = PATIENCE
     say: Callable[[str], None] = field(default=lambda _: None)
-    """Is called when a request is retried."""
+    """Called when a request is retried."""
     _answered: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _time: tuple[datetime, float] | None = None
-    """What the server's clock last said, and our own monotonic one then."""
+    """The last time by the server's clock, and our own monotonic one then."""
 
     @property
     def server(self) -> str:

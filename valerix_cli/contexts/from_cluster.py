@@ -53,7 +53,7 @@ def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
 
 
 def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
-    """How the auditor reads both; unknown where PostgreSQL is no pod of ours, or its password not ours to see.
+    """Return the auditor's addresses of both databases; None where PostgreSQL or its password cannot be read.
 
     libpq asks for TLS by itself and takes what the server offers. It checks no certificate: libpq reads an authority
     from a file alone, no certificate names this machine's port, and who is at the other end the API server has checked.
@@ -68,7 +68,7 @@ def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | No
 
 
 def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
-    """Where cached answers are; unknown where Redis is no pod of ours, or its password not ours to see."""
+    """Return the address of the response cache; None where Redis is not our pod, or its password is not readable."""
     try:
         password = _opened(api, namespace, "redis")["password"]
         port = forwards.open("redis", _REDIS, sessions=True)[0]

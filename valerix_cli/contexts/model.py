@@ -32,11 +32,11 @@ class Context:
     redis: str | None = None
 
     forwards: ForwardedPorts | None = None
-    """How its services are reached where they are pods of a cluster."""
+    """The cluster and namespace of its services, where they are pods."""
 
     @property
     def place(self) -> str:
-        """Where it is, for people: a cluster, or the addresses of the order service."""
+        """Its place, for people: a cluster, or the addresses of the order service."""
         return str(self.forwards or ", ".join(self.services["order"]))
 
     @property

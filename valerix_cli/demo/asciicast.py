@@ -15,7 +15,7 @@ _VERSION = 2
 
 
 def _is_ours(head: bytes) -> bool:
-    """Whether the first line is the header of a recording of the demo."""
+    """Return whether the first line is the header of a recording of the demo."""
     try:
         header = json.loads(head.partition(b"\n")[0])
     except ValueError:

@@ -94,7 +94,7 @@ class DemoEnvironment:
 
     @property
     def pulse(self) -> LiveMetrics:
-        """How it goes, as of a moment ago."""
+        """The latest collected state of the platform."""
         at, known = self._pulse
         if (now := self.clock()) - at > _FRESH:
             known = pulse(self._orders, self.watcher.last, now)
@@ -103,7 +103,7 @@ class DemoEnvironment:
 
     @property
     def here(self) -> str:
-        """What makes another terminal talk to this platform."""
+        """The command that makes another terminal talk to this platform."""
         if self.processes:
             return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
         return command("valerix context use", self.session.context.name)

@@ -28,7 +28,7 @@ _READ = 64
 
 
 class Keyboard(Protocol):
-    """Where the keys come from."""
+    """The terminal that keys are read from."""
 
     def wait(self, seconds: float) -> list[Key]: ...
 
@@ -41,7 +41,7 @@ class Terminal:
         self._rest = b""
 
     def wait(self, seconds: float) -> list[Key]:
-        """What has been pressed, or nothing after so long. Raises SystemExit with 129 once the terminal is gone."""
+        """Return the key pressed, or None after the timeout. Raises SystemExit with 129 once the terminal is gone."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if not ready:
             self._rest = b""  # an escape on its own, or one that was cut off: nothing of ours

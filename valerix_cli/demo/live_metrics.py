@@ -1,4 +1,4 @@
-"""How the platform does at one moment, for the figures on the screen."""
+"""State of the platform at one moment, for the figures on the screen."""
 
 from collections.abc import Mapping, Sequence
 

@@ -16,7 +16,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class StepResult(msgspec.Struct, frozen=True):
-    """What came of one step. `why` says what was missed, and what was seen instead, or why it was skipped."""
+    """The outcome of one step. `why` says what was missed, and what was seen instead, or why it was skipped."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class StepResult(msgspec.Struct, frozen=True):
 
 
 class Demo(msgspec.Struct, frozen=True):
-    """What came of the whole story; `left` is what could not be undone, and nothing of a fault is live without it."""
+    """The outcome of the whole story; `left` lists what could not be undone: without it no fault is live."""
 
     context: str
     fresh: bool

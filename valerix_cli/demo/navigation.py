@@ -1,4 +1,4 @@
-"""What a key does, as a decision: values in, a value out."""
+"""Decide what a key does: values in, a value out."""
 
 from typing import Literal
 

@@ -41,12 +41,12 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Screen(Protocol):
-    """Where pictures go."""
+    """The sink of screens."""
 
     def paint(self, picture: Picture) -> None: ...
 
     def keep(self, picture: Picture) -> None:
-        """That of a step which is over."""
+        """Keep the last screen of a step that is over."""
 
 
 class Performance:
@@ -74,7 +74,7 @@ class Performance:
 
     @property
     def told(self) -> StepResult:
-        """What came of it, or what there is so far."""
+        """The outcome of the story, or of the steps played so far."""
         if self._told is not None:
             return self._told
         seconds = time.monotonic() - self._began
@@ -131,7 +131,7 @@ class Player:
 
     @property
     def told(self) -> list[StepResult]:
-        """What came of each step so far."""
+        """The outcome of each step played so far."""
         return [self._told.get(number) or not_reached(step) for number, step in enumerate(self._story)]
 
     def run(self, keyboard: Keyboard) -> None:

@@ -99,7 +99,7 @@ def drawn(picture: Picture, size: Size, *, colour: bool) -> list[str]:
 
 
 def changes(before: list[str], now: list[str]) -> Iterable[str]:
-    """What turns one picture into the next: each line that is another one, at its place."""
+    """Return the output that turns one screen into the next: each line that differs, at its place."""
     for number, line in enumerate(now):
         if number >= len(before) or before[number] != line:
             yield f"\x1b[{number + 1};1H{line}\x1b[0m\x1b[K"

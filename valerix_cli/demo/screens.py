@@ -244,7 +244,7 @@ def _time(seconds: float | None) -> str:
 
 
 def demo_view(demo: Demo) -> RenderableType:
-    """What came of it, a line per step."""
+    """The summary: a line per step."""
     parts: list[RenderableType] = [
         table(
             "step",

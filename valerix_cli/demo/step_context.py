@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 
 
 class Missed(Exception):  # noqa: N818 - a way to end, not a mistake
-    """What was waited for has not come about; the message says what was seen instead."""
+    """A condition has not come true in time; the message says what was seen instead."""
 
 
 class Violated(Missed):
@@ -56,7 +56,7 @@ class StepContext:
             raise Abandoned
 
     def know(self, **words: str) -> None:
-        """What stands for these words in the commands that one would type."""
+        """Values of the placeholders in the commands that are shown."""
         self.known = self.known | words
 
     def see(self, name: str, text: str) -> None:

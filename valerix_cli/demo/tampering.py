@@ -56,7 +56,7 @@ class LedgerTampering:
 
 
 def forgery() -> LedgerTampering:
-    """That of the local platform. Raises GuardError where we are not the administrator of its PostgreSQL."""
+    """Return the local platform's database. Raises GuardError where we are not the administrator of its PostgreSQL."""
     directory = state_dir()
     stack = running(directory)
     url = admin_url(stack) if stack else None
@@ -77,5 +77,5 @@ def admin_url(stack: Stack) -> str | None:
 
 
 def how_to_undo() -> str:
-    """What to type where it could not be undone."""
+    """The command to type where it could not be undone."""
     return f"`valerix demo` undoes it before it begins; the ledger line has order_id {ORDER_ID}"

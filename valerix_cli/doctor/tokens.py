@@ -16,7 +16,7 @@ DOORS = {
     "order": "/api/admin/breaker",
     "inventory": "/api/inventory/transactions/00000000-0000-0000-0000-000000000000",
 }
-"""What each service shows to operators, gremlins allowed or not."""
+"""Permissions that each service shows to operators, gremlins allowed or not."""
 
 
 def examination(context: Context) -> Examination:

@@ -1,4 +1,4 @@
-"""What every code means, why one sees it, and what to do: for `valerix explain` and the three lines of an error."""
+"""The meaning, causes and remedies of every code: for `valerix explain` and the three lines of an error."""
 
 from valerix_cli.error_reference.entry import Entry, Problem
 from valerix_cli.error_reference.exit_codes import EXIT_CODES
@@ -17,7 +17,7 @@ def problem(slug: str) -> Problem | None:
 
 
 def meaning(code: str) -> str:
-    """What a code means, in a sentence."""
+    """Return the meaning of a code, as one sentence."""
     return next((entry.meaning for entry in lookup(code)), "no more is known about it")
 
 

@@ -1,4 +1,4 @@
-"""How a code is explained."""
+"""The explanation of a code."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What orders, breakers and gremlins may be, and why an order waits, explained."""
+"""Explanations of the states of orders, breakers and gremlins, and of the reasons why an order waits."""
 
 from valerix_cli.error_reference.entry import Entry
 

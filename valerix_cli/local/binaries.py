@@ -17,7 +17,7 @@ from valerix_cli.local.launch import Account
 
 OLDEST_POSTGRES = 15
 ROOTS_CACHE = Path("/var/cache/valerix")
-"""Where root's copies go when the state directory is closed to others too: they can be made again, so a cache."""
+"""The place of root's copies when the state directory is closed to others: a cache, since they can be made again."""
 
 _NOT_QUOTED = '"$`\\'
 

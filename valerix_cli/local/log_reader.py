@@ -29,7 +29,7 @@ def sources(logs: Path) -> list[str]:
 
 
 def meant_by(service: str, known: Iterable[str]) -> list[str]:
-    """Those of `known` that `service` means: itself, or each replica of it."""
+    """Return the members of `known` that `service` names: the service itself, or each replica of it."""
     return [name for name in known if name == service or name.rpartition("-")[0] == service]
 
 

@@ -73,7 +73,7 @@ INVENTORY_DB = "inventory_db"
 
 
 Secret = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~-]*$(?!\n)")]
-"""What needs no escape in a URL, a configuration file, a header field or a line of Redis' protocol (RFC 3986, 2.3)."""
+"""Characters without escapes in URLs, configuration files, header fields and Redis' protocol (RFC 3986, 2.3)."""
 
 
 class Secrets(msgspec.Struct, frozen=True):

@@ -87,7 +87,7 @@ class Dependencies:
     operator_token: str
     dashboard_password: str
     auditor_urls: Mapping[str, str] = field(default_factory=dict)
-    """How the auditor reads each database, by its name."""
+    """The auditor's connection to each database, by its name."""
 
 
 def environment(

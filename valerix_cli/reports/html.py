@@ -18,7 +18,7 @@ HEAD = (
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
 )
-"""How each page begins: by this a file is recognised as a receipt."""
+"""The beginning of each page, by which a file is recognised as a receipt."""
 _CSS = {"passed": "passed", "inconclusive": "inconclusive", "interrupted": "interrupted"}
 _CHECK_CSS = {"held": "ok", "not-measured": "measured"}
 
@@ -31,7 +31,7 @@ class _Marked(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """What the template shows of a receipt; tables are rows of cells."""
+    """Values of a receipt for the template; tables are rows of cells."""
 
     receipt: Receipt
     conclusion: _Marked

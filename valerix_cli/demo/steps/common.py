@@ -1,4 +1,4 @@
-"""What several steps do: have calm to begin with, follow an order to its end, tell how it got there."""
+"""Parts shared by several steps: calm down first, follow an order to its end, print its history."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -20,7 +20,7 @@ def have_calm(play: StepContext) -> None:
 
 
 def are_closed(play: StepContext) -> bool:
-    """Whether orders are sent to inventory again: a worker's breaker is only waiting when it is half-open."""
+    """Return whether orders are sent to inventory again: a worker's breaker is only waiting when it is half-open."""
     seen = play.scene.watcher.last
     if seen is None or not seen.breakers:
         return False
@@ -28,7 +28,7 @@ def are_closed(play: StepContext) -> bool:
 
 
 def are_open(play: StepContext) -> bool:
-    """Whether no order service sends anything but a trial now and then."""
+    """Return whether no order service sends more than a trial now and then."""
     seen = play.scene.watcher.last
     states = seen.breakers if seen else None
     return bool(states) and all(state != "closed" for state in (states or {}).values())
@@ -64,7 +64,7 @@ def deducted_once(play: StepContext, order: Order) -> int:
 
 
 def life(play: StepContext, order_id: UUID) -> list[Step]:
-    """What both services recorded of an order."""
+    """The records of both services about an order."""
     orders, inventory = play.scene.orders, play.scene.session.inventory
     return tell(orders.order(order_id), orders.events(order_id).events, inventory.ledger(order_id)).steps
 
@@ -99,6 +99,6 @@ def said(cause: str) -> str:
 
 
 def lasting(play: StepContext) -> Callable[[], str]:
-    """How long it has been since now."""
+    """Return a function that formats the time since this call."""
     began = play.scene.clock()
     return lambda: format_duration(play.scene.clock() - began)

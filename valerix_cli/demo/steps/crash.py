@@ -31,7 +31,7 @@ class Customer:
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
     def answer(self) -> Sent | None:
-        """What came back in the end, once it has."""
+        """The final response, if there is one by now."""
         return self._sent.result() if self._sent.done() else None
 
     @property
