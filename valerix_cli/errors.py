@@ -12,7 +12,7 @@ CliError                     1    tried and failed
 ├── RollbackError           13    roll-back not confirmed, faults may be live
 ├── RegressionError         14    worse than the baseline
 ├── ChangesFoundError       20    `diff --exit-code` found changes
-└── WaitedTooLongError     124    the time limit passed
+└── TimeoutExpiredError    124    the time limit passed
 """
 
 from enum import IntEnum
@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     ROLLBACK = 13
     REGRESSION = 14
     CHANGES_FOUND = 20
-    WAITED_TOO_LONG = 124
+    TIMED_OUT = 124
     HUNG_UP = 129
     INTERRUPTED = 130
     PIPE_CLOSED = 141
@@ -104,5 +104,5 @@ class ChangesFoundError(CliError):
     code = ExitCode.CHANGES_FOUND
 
 
-class WaitedTooLongError(CliError):
-    code = ExitCode.WAITED_TOO_LONG
+class TimeoutExpiredError(CliError):
+    code = ExitCode.TIMED_OUT

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 _INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _MULTILINE = frozenset(
-    {"DrillLine.description", "LogLine.fields.exception", "Readiness.role", "Receipt.description", "Receipt.text"}
+    {"DrillSummary.description", "LogLine.fields.exception", "Readiness.role", "Receipt.description", "Receipt.text"}
 )
 """Fields whose line breaks their view lays out."""
 

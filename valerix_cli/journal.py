@@ -20,7 +20,7 @@ from valerix_cli.errors import BadUsageError
 from valerix_cli.reasons import why
 
 
-class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
+class RunStarted(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
     """A run. If it has a `key_prefix`, no other client uses keys with it.
 
     `platform` is the id of the platform that it sends to; None where that is not known.
@@ -32,7 +32,7 @@ class Began(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
     platform: str | None = None
 
 
-class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
+class RequestSent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
     """Written before an order is sent."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Sent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
     quantity: int
 
 
-class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
+class ResponseReceived(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
     """The response: an order, or the slug of a problem, and the order's id where either names one.
 
     The request is repeated here, since one key may be sent with several bodies at the same time.
@@ -58,7 +58,7 @@ class Answered(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
     replayed: bool
 
 
-class Unknown(msgspec.Struct, frozen=True, tag_field="event", tag="unknown"):
+class OutcomeUnknown(msgspec.Struct, frozen=True, tag_field="event", tag="unknown"):
     """No answer came, so there is no telling what became of it."""
 
     at: datetime
@@ -66,9 +66,11 @@ class Unknown(msgspec.Struct, frozen=True, tag_field="event", tag="unknown"):
     error: str
 
 
-Entry: TypeAlias = Began | Sent | Answered | Unknown
+Entry: TypeAlias = RunStarted | RequestSent | ResponseReceived | OutcomeUnknown
 
-_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Began | Sent | Answered | Unknown)
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(
+    RunStarted | RequestSent | ResponseReceived | OutcomeUnknown
+)
 _encoder = msgspec.json.Encoder()
 _BLOCK = 65_536
 _BEGINNING = b'{"event":"'  # of every line
@@ -90,17 +92,17 @@ class JournalWriter:
         except OSError as error:
             why = f"{path}: {error.strerror}"
             raise BadUsageError("The journal cannot be written.", why, "name a file in a directory of yours") from error
-        self.write(Began(datetime.now(UTC), run, key_prefix, platform))
+        self.write(RunStarted(datetime.now(UTC), run, key_prefix, platform))
 
-    def sent(self, key: str, item_id: str, quantity: int) -> Sent:
+    def sent(self, key: str, item_id: str, quantity: int) -> RequestSent:
         """Return the entry, for which the response will be recorded."""
-        entry = Sent(datetime.now(UTC), key, item_id, quantity)
+        entry = RequestSent(datetime.now(UTC), key, item_id, quantity)
         self.write(entry)
         return entry
 
     def answered(
         self,
-        sent: Sent,
+        sent: RequestSent,
         http_status: int,
         order_id: str | None = None,
         order_status: str | None = None,
@@ -109,10 +111,10 @@ class JournalWriter:
         replayed: bool = False,
     ) -> None:
         now, asked = datetime.now(UTC), (sent.key, sent.item_id, sent.quantity)
-        self.write(Answered(now, *asked, http_status, order_id, order_status, problem, replayed))
+        self.write(ResponseReceived(now, *asked, http_status, order_id, order_status, problem, replayed))
 
-    def unknown(self, sent: Sent, error: str) -> None:
-        self.write(Unknown(datetime.now(UTC), sent.key, error))
+    def unknown(self, sent: RequestSent, error: str) -> None:
+        self.write(OutcomeUnknown(datetime.now(UTC), sent.key, error))
 
     def close(self) -> None:
         os.close(self._file)

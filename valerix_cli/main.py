@@ -13,7 +13,7 @@ from typer.main import get_command
 from valerix_cli import __version__
 from valerix_cli.errors import BadUsageError, CliError, ExitCode
 from valerix_cli.local.environment import forget_libpq
-from valerix_cli.output import flushed, print_error, print_plain, print_traceback
+from valerix_cli.output import flush, print_error, print_plain, print_traceback
 from valerix_cli.session import Session
 from valerix_cli.signals import is_ignored
 from valerix_cli.streams import discard, guard_standard_streams
@@ -88,7 +88,7 @@ def run() -> NoReturn:
     guard_standard_streams()
     _take_signals()
     code = execute(sys.argv[1:])
-    sys.exit(flushed(code))
+    sys.exit(flush(code))
 
 
 def _take_signals() -> None:

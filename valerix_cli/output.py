@@ -39,13 +39,13 @@ class Output:
     verbose: bool = False
 
 
-def show(value: T, view: "Callable[[T], RenderableType]", output: Output, *, keys: Iterable[str] = ()) -> None:
+def print_result(value: T, view: "Callable[[T], RenderableType]", output: Output, *, keys: Iterable[str] = ()) -> None:
     """Write a result to stdout: `view(value)` for people, `value` itself for programs.
 
     A list becomes one line per entry with `-o jsonl`. Raises OutputError with the idempotency `keys` that were
     used, without which the operation cannot be repeated safely.
     """
-    with telling(keys):
+    with naming_keys(keys):
         if output.format is Format.TABLE:
             _print(view(escape_values(value)))
         else:
@@ -53,7 +53,7 @@ def show(value: T, view: "Callable[[T], RenderableType]", output: Output, *, key
 
 
 @contextmanager
-def telling(keys: Iterable[str]) -> Iterator[None]:
+def naming_keys(keys: Iterable[str]) -> Iterator[None]:
     """Have an OutputError tell these idempotency keys."""
     try:
         yield
@@ -102,7 +102,7 @@ def write_line(value: object, output: Output) -> None:
         _write(_encoded(value, Format.JSONL))
 
 
-def talk(text: str, output: Output) -> None:
+def info(text: str, output: Output) -> None:
     """Say something that is not a result, unless `-q`."""
     if not output.quiet:
         _say(text)
@@ -114,7 +114,7 @@ def warn(text: str, output: Output) -> None:
         _say(text, fg="yellow")
 
 
-def explain(text: str, output: Output) -> None:
+def debug(text: str, output: Output) -> None:
     """Say what goes on behind the scenes, with `-v`."""
     if output.verbose:
         _say(text, dim=True)
@@ -129,7 +129,7 @@ def progress(
     """
     if output.quiet or not is_terminal(sys.stderr):
         for snapshot in snapshots:
-            talk(line(escape_values(snapshot)), output)
+            info(line(escape_values(snapshot)), output)
         return
     from valerix_cli.console import live  # noqa: PLC0415 - --help must not pay for it
 
@@ -139,7 +139,7 @@ def progress(
 
 
 @contextmanager
-def busy(what: str, output: Output) -> Iterator[None]:
+def spinner(what: str, output: Output) -> Iterator[None]:
     """Show on a terminal that something goes on that takes a while; nothing elsewhere, and nothing with `-q`."""
     if output.quiet or not is_terminal(sys.stderr):
         yield
@@ -160,7 +160,7 @@ def console_of_stdout() -> "SafeConsole":
     return _console(_drawn_on(sys.stdout, go_on))
 
 
-def ask(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask a yes-or-no question on stderr and return the answer typed on the terminal.
 
     Raises typer.Abort where no answer is given, and SystemExit with 129 once the terminal is gone.
@@ -173,7 +173,7 @@ def ask(question: str) -> bool:
         raise
 
 
-def ask_for(question: str) -> str:
+def prompt(question: str) -> str:
     """Ask a question on stderr and return the answer typed on the terminal. Raises as `ask` does."""
     try:
         return str(typer.prompt(escape(question), err=True, default="", show_default=False))
@@ -208,7 +208,7 @@ def print_error(error: CliError) -> None:
     _say(f"  try: {_one_line(error.hint)}")
 
 
-def flushed(code: int) -> int:
+def flush(code: int) -> int:
     """Write out what is still held, and return the exit code, which is another one where that fails."""
     try:
         sys.stdout.flush()

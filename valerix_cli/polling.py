@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from valerix_cli.errors import UnreachableError, WaitedTooLongError
-from valerix_cli.output import Output, talk
+from valerix_cli.errors import TimeoutExpiredError, UnreachableError
+from valerix_cli.output import Output, info
 from valerix_cli.units import format_duration
 
 T = TypeVar("T")
@@ -20,9 +20,9 @@ def poll(look: Callable[[], T], output: Output, *, every: float = EVERY) -> Iter
         time.sleep(every)
         try:
             found = look()
-        except (UnreachableError, WaitedTooLongError) as error:
+        except (UnreachableError, TimeoutExpiredError) as error:
             if not gone:
-                talk(f"{error.what} Waiting for it.", output)
+                info(f"{error.what} Waiting for it.", output)
             gone = True
             continue
         gone = False
@@ -30,11 +30,11 @@ def poll(look: Callable[[], T], output: Output, *, every: float = EVERY) -> Iter
 
 
 def until(snapshots: Iterator[T], done: Callable[[T], bool], *, limit: float, what: str, hint: str) -> Iterator[T]:
-    """`snapshots` up to the first that is `done`. Raises WaitedTooLongError after `limit` seconds."""
+    """`snapshots` up to the first that is `done`. Raises TimeoutExpiredError after `limit` seconds."""
     deadline = time.monotonic() + limit
     for snapshot in snapshots:
         yield snapshot
         if done(snapshot):
             return
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(what, f"{format_duration(limit)} were not enough", hint)
+            raise TimeoutExpiredError(what, f"{format_duration(limit)} were not enough", hint)

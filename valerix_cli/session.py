@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.options import GlobalOptions
-from valerix_cli.output import Output, ask, ask_for, explain, talk, warn
+from valerix_cli.output import Output, confirm, debug, info, prompt, warn
 from valerix_cli.quoting import command
 
 if TYPE_CHECKING:  # each of these costs time that --help does not have
@@ -75,7 +75,7 @@ class Session:
         from valerix_cli.clients.http import Replicas  # noqa: PLC0415 - see above
 
         limit = limit or self.settings.setting("timeout").value
-        return Replicas(self.context, service, limit=limit, explain=lambda text: explain(text, self.output))
+        return Replicas(self.context, service, limit=limit, explain=lambda text: debug(text, self.output))
 
     @property
     def wait(self) -> float:
@@ -91,13 +91,13 @@ class Session:
     def agree(self, deed: str, why: str) -> None:
         """Name a deed that reaches beyond this machine, and ask. Raises GuardError on anything but yes."""
         if self.options.yes:
-            talk(f"About to {deed}.", self.output)
+            info(f"About to {deed}.", self.output)
             return
         if self.settings.setting("no_input").value or not sys.stdin.isatty():
             raise GuardError(
                 f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", "add --yes"
             )
-        if not ask(f"{deed[0].upper()}{deed[1:]}?"):
+        if not confirm(f"{deed[0].upper()}{deed[1:]}?"):
             raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
 
     def agree_by_name(self, deed: str, why: str, name: str, given: str | None, option: str) -> None:
@@ -108,7 +108,7 @@ class Session:
         if given is None and (self.settings.setting("no_input").value or not sys.stdin.isatty()):
             hint = f"add {command('', **{option: name}).strip()}, whether or not there is a --yes"
             raise GuardError(f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", hint)
-        typed = ask_for(f"{deed[0].upper()}{deed[1:]}? Type {name} to do so") if given is None else given
+        typed = prompt(f"{deed[0].upper()}{deed[1:]}? Type {name} to do so") if given is None else given
         if typed != name:
             raise GuardError(
                 f"Not done: {deed}.", f"{typed!r} is not {name!r}", f"type the name, {name}, if it is meant"

@@ -28,7 +28,7 @@ from tests.cli.hostile import (
 )
 from valerix_cli.drills.receipt import Receipt, encode
 from valerix_cli.main import build, execute
-from valerix_cli.output import Output, show
+from valerix_cli.output import Output, print_result
 from valerix_cli.streams import guard_standard_streams
 from valerix_cli.typer_app import LazyCommand
 
@@ -281,7 +281,7 @@ def test_every_view_draws_hostile_values_as_text(name: str, monkeypatch: pytest.
     view, shape = VIEWS[name]
     for variant in range(3):
         with writing(terminal=True) as written:
-            show(hostile(shape, variant=variant), view, Output())
+            print_result(hostile(shape, variant=variant), view, Output())
         layout_has_lines = name == "cluster.readiness_view"  # a Role, as YAML
         assert leaks(written(), lines=not layout_has_lines) == []
 

@@ -14,7 +14,7 @@ from tests.integration.life.shop import Shop
 from tests.own_server import OwnServer, own_server, shop_on
 from tests.processes import eventually, open_directory
 from valerix_cli.audit import audit
-from valerix_cli.journal import Began, JournalReader, JournalWriter
+from valerix_cli.journal import JournalReader, JournalWriter, RunStarted
 from valerix_cli.local.servers import ValkeyServer
 
 AT_ONCE = 4
@@ -73,7 +73,7 @@ def until(journal: Path, moment: datetime, directory: Path) -> Path:
     """A copy of a journal that ends at a moment, by whose lines nothing was sent or answered after it."""
     with JournalWriter(path := directory / "until.jsonl", "until") as kept:
         kept.write(
-            *(entry for entry in JournalReader(journal).entries() if isinstance(entry, Began) or entry.at < moment)
+            *(entry for entry in JournalReader(journal).entries() if isinstance(entry, RunStarted) or entry.at < moment)
         )
     return path
 

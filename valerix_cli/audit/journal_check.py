@@ -8,7 +8,7 @@ import msgspec
 
 from valerix_cli.audit.comparison import FindingBuilder
 from valerix_cli.audit.model import Finding
-from valerix_cli.journal import Answered, Began, JournalReader, Sent
+from valerix_cli.journal import JournalReader, RequestSent, ResponseReceived, RunStarted
 
 _OUTCOMES = {"confirmed": "confirmed", "failed": "failed"}
 _REFUSALS = {"insufficient-stock": "failed", "unknown-item": "failed"}  # with an order id: it was stored and failed
@@ -56,13 +56,13 @@ class ClientJournal:
         """Read the entries added since the last call. Raises BadUsageError if the file is not a journal."""
         for entry in self._reader.entries():
             match entry:
-                case Began():
+                case RunStarted():
                     self.platforms.setdefault(entry.platform, entry.run)
                     if entry.key_prefix is not None:
                         self.prefixes.add(entry.key_prefix)
-                case Sent(key=key):
+                case RequestSent(key=key):
                     _add_once(self.sent.setdefault(key, []), (entry.item_id, entry.quantity))
-                case Answered(key=key, order_id=str(order_id)):
+                case ResponseReceived(key=key, order_id=str(order_id)):
                     record = self.records.setdefault(key, ClientRecord())
                     outcome = _OUTCOMES.get(entry.order_status or "") or _REFUSALS.get(entry.problem or "")
                     bodies = record.rejected_bodies if entry.problem == _REUSED else record.bodies

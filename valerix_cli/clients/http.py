@@ -12,7 +12,7 @@ from valerix_cli.addresses import past_proxies
 from valerix_cli.clients import fields
 from valerix_cli.clients.problems import Problem, error_of, problem_of
 from valerix_cli.contexts.model import Context
-from valerix_cli.errors import CliError, GuardError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import CliError, GuardError, TimeoutExpiredError, UnreachableError
 from valerix_cli.reasons import why
 from valerix_cli.units import format_duration
 
@@ -54,7 +54,7 @@ class Replicas:
         """Return the response, of any status, of the first replica that responds.
 
         A replica that cannot be reached is passed over; one that hangs up only if the request may be repeated (any GET,
-        and what carries an idempotency key). Raises UnreachableError, WaitedTooLongError after the time limit, or
+        and what carries an idempotency key). Raises UnreachableError, TimeoutExpiredError after the time limit, or
         BadUsageError for what no request can hold.
         """
         fields.check(method, path, request.get("headers") or {})
@@ -107,9 +107,9 @@ class Replicas:
             "valerix status, then valerix up --detach" if local else "valerix context show",
         )
 
-    def _too_late(self, method: str, path: str) -> WaitedTooLongError:
+    def _too_late(self, method: str, path: str) -> TimeoutExpiredError:
         harmless = method == "GET"
-        return WaitedTooLongError(
+        return TimeoutExpiredError(
             f"The {self.service} service gave no response within {format_duration(self._limit)}.",
             f"{method} {path} " + ("was given up" if harmless else "was sent; whether it took effect is not known"),
             "the same again with a longer --timeout" + ("" if harmless else " and the same key"),

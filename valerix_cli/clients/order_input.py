@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import msgspec
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.errors import BadUsageError
 from valerix_cli.reasons import why
 
@@ -24,16 +24,16 @@ class BasketLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idempotency_key: str | None = None
 
 
-def typed(entries: Iterable[str], key: str | None) -> list[Wanted]:
+def typed(entries: Iterable[str], key: str | None) -> list[OrderRequest]:
     """An order per `ITEM[:QTY]`. One `key` for several becomes key-1, key-2 and so on, so that a repeat is one."""
     lines = [_entry(entry, "on the command line") for entry in entries]
     return [
-        Wanted(line.item_id, line.quantity, checked_key(_key(key, number, len(lines))))
+        OrderRequest(line.item_id, line.quantity, checked_key(_key(key, number, len(lines))))
         for number, line in enumerate(lines, start=1)
     ]
 
 
-def read(lines: Iterable[str], origin: str, key: str | None) -> list[Wanted]:
+def read(lines: Iterable[str], origin: str, key: str | None) -> list[OrderRequest]:
     """An order per line: NDJSON or `ITEM[:QTY]`; blank lines and lines that start with # are passed over."""
     found = [
         _line(text.strip(), f"in line {number} of {origin}")
@@ -41,7 +41,7 @@ def read(lines: Iterable[str], origin: str, key: str | None) -> list[Wanted]:
         if text.strip() and not text.lstrip().startswith("#")
     ]
     return [
-        Wanted(line.item_id, line.quantity, checked_key(line.idempotency_key or _key(key, number, len(found))))
+        OrderRequest(line.item_id, line.quantity, checked_key(line.idempotency_key or _key(key, number, len(found))))
         for number, line in enumerate(found, start=1)
     ]
 

@@ -12,10 +12,10 @@ import msgspec
 
 from valerix_cli.addresses import path
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
-from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.tracing import client_span
 from valerix_cli.clients.wire import Breaker, Order, OrderEvents, OrderPage, Platform, Queue, Requeued
-from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import CliError, TimeoutExpiredError, UnreachableError
 from valerix_cli.journal import JournalWriter
 
 PAGE = 500
@@ -34,16 +34,16 @@ class OrderClient:
         """The same, writing each order it sends, and each answer, into a journal."""
         return OrderClient(self._replicas, journal)
 
-    def place(self, wanted: Wanted, *, retries: int = 0) -> Sent:
+    def place(self, wanted: OrderRequest, *, retries: int = 0) -> OrderResponse:
         """Send an order, and send it again with the same key while that may help, up to `retries` times."""
         with client_span("order place") as traceparent:
             return self._place(wanted, retries, traceparent)
 
-    def _place(self, wanted: Wanted, retries: int, traceparent: str) -> Sent:
+    def _place(self, wanted: OrderRequest, retries: int, traceparent: str) -> OrderResponse:
         for attempt in range(1, retries + 1):
             try:
                 sent = self._send(wanted, attempt, traceparent)
-            except (UnreachableError, WaitedTooLongError):
+            except (UnreachableError, TimeoutExpiredError):
                 time.sleep(_pause(attempt))
                 continue
             if not _may_change(sent):
@@ -52,7 +52,7 @@ class OrderClient:
             time.sleep(_pause(attempt) if named is None else named)
         return self._send(wanted, retries + 1, traceparent)
 
-    def _send(self, wanted: Wanted, attempt: int, traceparent: str) -> Sent:
+    def _send(self, wanted: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
         if self._journal is None:
             return self._post_order(wanted, attempt, traceparent)
         entry = self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
@@ -73,7 +73,7 @@ class OrderClient:
         )
         return sent
 
-    def _post_order(self, wanted: Wanted, attempt: int, traceparent: str) -> Sent:
+    def _post_order(self, wanted: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
         sent_at, started = datetime.now(UTC), time.perf_counter()
         response = self._replicas.send(
             "POST",
@@ -84,7 +84,7 @@ class OrderClient:
         )
         took = (time.perf_counter() - started) * 1000
         replayed = response.headers.get("Idempotent-Replayed") == "true"
-        sent = Sent(wanted, response.status_code, replayed, round(took, 1), sent_at, attempt)
+        sent = OrderResponse(wanted, response.status_code, replayed, round(took, 1), sent_at, attempt)
         if response.is_success:
             return msgspec.structs.replace(sent, order=parse(response, Order))
         return msgspec.structs.replace(sent, problem=read_problem(response))
@@ -152,7 +152,7 @@ class OrderClient:
         return self._replicas.send("POST", path, repeatable=True, json=body)  # each of them sets a state
 
 
-def _may_change(sent: Sent) -> bool:
+def _may_change(sent: OrderResponse) -> bool:
     """Return whether the same request may well be answered differently in a moment."""
     return sent.problem is not None and (
         sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY

@@ -15,7 +15,7 @@ from valerix_cli.cluster.objects import Object, Ref, ref, waves
 from valerix_cli.cluster.plan import Planned, explained
 from valerix_cli.cluster.pods import Report, report, seen_closer
 from valerix_cli.cluster.transport import ApiError
-from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import CliError, TimeoutExpiredError, UnreachableError
 from valerix_cli.quoting import command
 from valerix_cli.units import format_duration
 
@@ -69,7 +69,7 @@ def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[C
 
 
 def await_all(api: Api, wanted: Iterable[Ref], options: ApplyOptions) -> None:
-    """Wait until each is ready. Raises RolloutError as soon as one cannot be, WaitedTooLongError after the limit."""
+    """Wait until each is ready. Raises RolloutError as soon as one cannot be, TimeoutExpiredError after the limit."""
     deadline = time.monotonic() + options.limit
     pending, told = list(wanted), dict[Ref, str]()
     while pending := list(_not_ready(api, pending, told, options)):
@@ -110,13 +110,13 @@ def way_back(api: Api, live: Object) -> str:
     return f"{again}; or {command('valerix cluster rollback', live['metadata']['name'])}" if back else again
 
 
-def _too_late(api: Api, one: Ref, why: str, options: ApplyOptions) -> WaitedTooLongError:
+def _too_late(api: Api, one: Ref, why: str, options: ApplyOptions) -> TimeoutExpiredError:
     live = api.get(one)
     if live is not None:
         found = report(api, live)
         _say_all(found, options.say)
         why = f"{why}; {found.trouble or found.unscheduled}" if found.trouble or found.unscheduled else why
-    return WaitedTooLongError(
+    return TimeoutExpiredError(
         f"{one} was not ready within {format_duration(options.limit)}.",
         why,
         "valerix cluster status --watch; or apply again with a longer --timeout",
@@ -164,7 +164,7 @@ def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], opt
     deadline = time.monotonic() + _GONE_WITHIN
     while (now := api.get(old)) is not None and now["metadata"]["uid"] == uid:
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(
+            raise TimeoutExpiredError(
                 f"{old} does not go away.",
                 f"deleted {format_duration(_GONE_WITHIN)} ago",
                 command("kubectl describe", old, namespace=old.namespace),

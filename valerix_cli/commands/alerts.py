@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valerix_cli.errors import CliError, InconclusiveError, UnreachableError
-from valerix_cli.output import follow, show, warn
+from valerix_cli.output import follow, print_result, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 
@@ -28,19 +28,19 @@ def alerts(
 
     `valerix up --monitoring` has them watched.
     """
-    from valerix_cli.clients.prometheus import alerts as ask  # noqa: PLC0415 - --help must not pay for it
+    from valerix_cli.clients.prometheus import alerts as read_alerts  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.views import alerts as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     url = prometheus or _of_this_machine()
     limit = session.settings.setting("timeout").value
-    found = ask(url, limit)
+    found = read_alerts(url, limit)
     error = error_of(found)
     if watch:
         if error:
             warn(f"{error.what} {error.why}", session.output)
         follow(
-            poll(lambda: ask(url, limit).alerts, session.output, every=_EVERY),
+            poll(lambda: read_alerts(url, limit).alerts, session.output, every=_EVERY),
             screen=views.alerts_view,
             changes=views.alert_changes,
             line=views.change_line,
@@ -48,7 +48,7 @@ def alerts(
         )
         return
     if found.alerts or not error:
-        show(found.alerts, lambda alerts: views.alerts_view(alerts, found.rules), session.output)
+        print_result(found.alerts, lambda alerts: views.alerts_view(alerts, found.rules), session.output)
     if error:
         raise error
 

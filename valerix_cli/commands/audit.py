@@ -13,7 +13,7 @@ from valerix_cli.audit.model import Invariant
 from valerix_cli.audit.repair import Deduct, retry
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.errors import BadUsageError, CliError, InconclusiveError, InvariantError
-from valerix_cli.output import busy, follow, show, talk
+from valerix_cli.output import follow, info, print_result, spinner
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
@@ -70,9 +70,9 @@ def audit(
         )
         return
     repaired = _repair(session, sources, limit) if repair else []
-    with busy("auditing", session.output):
+    with spinner("auditing", session.output):
         found = examine(sources, journal, limit)
-    show(msgspec.structs.replace(found, repaired=repaired), views.audit_view, session.output)
+    print_result(msgspec.structs.replace(found, repaired=repaired), views.audit_view, session.output)
     if error := error_of(found):
         raise error
 
@@ -118,10 +118,10 @@ def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
     session.guard("requeue dead orders and ask for missing deductions")
     done = retry(sources, session.orders, _deducting(session))
     for sentence in done:
-        talk(sentence, session.output)
-    talk(f"Driven again: {len(done)}.", session.output)
+        info(sentence, session.output)
+    info(f"Driven again: {len(done)}.", session.output)
     deadline = time.monotonic() + min(settle, session.wait)
-    with busy("waiting until all is settled", session.output):
+    with spinner("waiting until all is settled", session.output):
         while done and session.orders.queue().depth and time.monotonic() < deadline:
             time.sleep(_AGAIN)
     return done

@@ -7,7 +7,7 @@ import typer
 
 from valerix_cli.clients.wire import Breaker, ReplicaBreaker
 from valerix_cli.options import MOST
-from valerix_cli.output import follow, show, talk
+from valerix_cli.output import follow, info, print_result
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
@@ -29,7 +29,7 @@ def status(
     """Show each replica's breaker, its window, and why it is as it is."""
     session: Session = ctx.obj
     if not watch:
-        show(session.orders.breaker(), views.breaker_view, session.output)
+        print_result(session.orders.breaker(), views.breaker_view, session.output)
         return
     follow(
         poll(session.orders.breaker, session.output),
@@ -47,7 +47,7 @@ def history(
 ) -> None:
     """Show what the breakers did and why, newest first."""
     session: Session = ctx.obj
-    show(session.orders.breaker().history[:limit], views.history_view, session.output)
+    print_result(session.orders.breaker().history[:limit], views.history_view, session.output)
 
 
 @app.command("open")
@@ -78,11 +78,11 @@ def _force(session: Session, state: str, effect: str) -> None:
     session.guard(f"see to it that {effect}")
     before = session.orders.breaker()
     session.orders.force_breaker(state)
-    show(_once_known(session, None if state == "auto" else state), views.breaker_view, session.output)
+    print_result(_once_known(session, None if state == "auto" else state), views.breaker_view, session.output)
     forced = {one.forced for one in before.replicas} - {None}
     undo = {"open": "open", "closed": "close"}.get(forced.pop() or "", "auto") if forced else "auto"
     if state != "auto" or undo != "auto":
-        talk(f"Undo: {command('valerix breaker', undo)}", session.output)
+        info(f"Undo: {command('valerix breaker', undo)}", session.output)
 
 
 def _once_known(session: Session, forced: str | None) -> Breaker:

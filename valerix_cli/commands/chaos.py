@@ -9,7 +9,7 @@ from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.wire import DELAY_LIMIT, TTL_LIMIT, Activation, Chaos, Ended
 from valerix_cli.errors import BadUsageError, CliError, GuardError
 from valerix_cli.options import MOST
-from valerix_cli.output import follow, show, talk, warn
+from valerix_cli.output import follow, info, print_result, warn
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
 from valerix_cli.session import Session
@@ -72,9 +72,9 @@ def on(
         )
     wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
     activation = session.inventory.unleash(wanted)
-    show(activation, views.activation_view, session.output)
+    print_result(activation, views.activation_view, session.output)
     ends = format_duration(activation.ttl_seconds)
-    talk(f"Undo: valerix chaos off (expires in {ends})", session.output)
+    info(f"Undo: valerix chaos off (expires in {ends})", session.output)
 
 
 @app.command("off")
@@ -83,9 +83,9 @@ def off(ctx: typer.Context) -> None:
     session: Session = ctx.obj
     session.guard("turn the gremlins off")
     ended = session.inventory.calm()
-    show(Ended(ended), _ended_view, session.output)
+    print_result(Ended(ended), _ended_view, session.output)
     for undo in again(ended) if ended else []:
-        talk(f"Undo: {undo}", session.output)
+        info(f"Undo: {undo}", session.output)
 
 
 @app.command("status")
@@ -97,7 +97,7 @@ def status(
     """Show which gremlins are live and what they hit."""
     session: Session = ctx.obj
     if not watch:
-        show(session.inventory.chaos(), views.chaos_view, session.output)
+        print_result(session.inventory.chaos(), views.chaos_view, session.output)
         return
     follow(
         poll(session.inventory.chaos, session.output),
@@ -118,7 +118,7 @@ def hits(
     """List every attempt that gremlins hit."""
     session: Session = ctx.obj
     listed = session.inventory.hits(latest(session.inventory.chaos()) if activation_id is None else activation_id)
-    show(listed, views.hits_view, session.output)
+    print_result(listed, views.hits_view, session.output)
     if not listed.complete:
         warn("The list is incomplete: some hits were not kept, or not reported yet.", session.output)
 
@@ -132,8 +132,8 @@ def halt(
     """End all gremlins and allow no new ones, until resumed."""
     session: Session = ctx.obj
     session.guard("allow gremlins again" if resume else "halt all gremlins")
-    show(session.inventory.halt(halted=not resume), views.chaos_view, session.output)
-    talk("Undo: valerix chaos halt" + ("" if resume else " --resume"), session.output)
+    print_result(session.inventory.halt(halted=not resume), views.chaos_view, session.output)
+    info("Undo: valerix chaos halt" + ("" if resume else " --resume"), session.output)
 
 
 def latest(chaos: Chaos) -> str:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, GuardError, UnreachableError
-from valerix_cli.output import busy, follow, show, talk, warn
+from valerix_cli.output import follow, info, print_result, spinner, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
@@ -62,9 +62,9 @@ def check(
         _writable(session, target, "remember the cluster")
         session.agree(f"have the context `{target.named}` mean {target.cluster} at {api.server}", "it changes a guard")
         _known_clusters().remember(str(target.named), identities(api)[0])
-    with busy(f"looking at {target}", session.output):
+    with spinner(f"looking at {target}", session.output):
         found = examine(api, target, _described(target), _known_clusters())
-    show(found, readiness_view, session.output)
+    print_result(found, readiness_view, session.output)
     failed = [line for line in found.checks if line.status == "failed"]
     if failed:
         named = ", ".join(f"{line.group}: {line.name}" for line in failed)
@@ -93,14 +93,14 @@ def diff(
 
     session: Session = ctx.obj
     target, api = _reach(session, overlay)
-    with busy(f"asking {target}", session.output):
+    with spinner(f"asking {target}", session.output):
         things = _described(target, image)
         planned = plan(api, target, things)
         left = orphans(api, target, things)
     changes = [one.change for one in planned]
     refused = [f"{one.refusal.what} {one.refusal.why}" for one in planned if one.refusal]
     found = Diff(target.cluster, target.namespace, target.overlay, summary(changes), changes, refused)
-    show(found, diff_view, session.output)
+    print_result(found, diff_view, session.output)
     _say_orphans(session, left)
     if refusal := refusal_of(planned):
         raise refusal
@@ -162,11 +162,11 @@ def apply(  # noqa: PLR0913 - its options
                 session.agree(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # no SQL
             result = _carry_out(deployment, _ways(session, force=force_conflicts, wait=wait))
     result = msgspec.structs.replace(result, seconds=round(time.monotonic() - began, 1))
-    show(result, applied_view, session.output)
+    print_result(result, applied_view, session.output)
     if not prune or dry_run:
         _say_orphans(session, deployment.orphans)
     if hint := deployment.undo if not dry_run else None:
-        talk(f"Undo: {hint}", session.output)
+        info(f"Undo: {hint}", session.output)
 
 
 @app.command("status")
@@ -194,7 +194,7 @@ def status(
         )
         return
     found = look(api, target)
-    show(found, views.status_view, session.output)
+    print_result(found, views.status_view, session.output)
     if found.state == "absent":
         raise UnreachableError(
             f"Nothing of Valerix runs in {target}.", "nothing was applied there", "valerix cluster apply"
@@ -220,7 +220,7 @@ def history(
 
     session: Session = ctx.obj
     target, api = _reach(session, None)
-    show(revisions.history(api, target, services or ()), history_view, session.output)
+    print_result(revisions.history(api, target, services or ()), history_view, session.output)
 
 
 @app.command("rollback")
@@ -264,8 +264,8 @@ def rollback(
             roll_back(api, one, force=force_conflicts)
         await_all(api, [one.deployment for one in returns], _ways(session))
         note_available(api, target)
-    show([one.outcome for one in returns], rolled_back_view, session.output)
-    talk("valerix cluster history shows what else can be gone back to.", session.output)
+    print_result([one.outcome for one in returns], rolled_back_view, session.output)
+    info("valerix cluster history shows what else can be gone back to.", session.output)
 
 
 @app.command("delete")
@@ -296,7 +296,7 @@ def delete(
         raise BadUsageError("--confirm says nothing here.", "only data asks for it", "add --volumes, or leave it out")
     target, api = _reach(session, None)
     _writable(session, target, "delete Valerix", api)
-    with busy(f"looking at {target}", session.output):
+    with spinner(f"looking at {target}", session.output):
         found = deletion.find(api, target, volumes=volumes)
     _say_unknown(session, found.unknown)
     if found.count:
@@ -308,12 +308,12 @@ def delete(
                 session.agree_by_name(what, why, target.namespace, confirm, "confirm")
             else:
                 session.agree(what, "it changes a cluster")
-            with busy(f"deleting from {target}", session.output):
+            with spinner(f"deleting from {target}", session.output):
                 found = deletion.delete(api, found, check_lease)
     gone = [*(str(ref(one)) for one in found.gone), *([str(ref(found.namespace))] if found.namespace else [])]
-    show(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
+    print_result(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
     if found.count and not volumes:
-        talk("Undo: valerix cluster apply", session.output)
+        info("Undo: valerix cluster apply", session.output)
 
 
 def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
@@ -324,7 +324,7 @@ def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
     target = find_target(session.settings, kube_contexts)
-    api = connect(target.cluster, say=lambda text: talk(text, session.output))
+    api = connect(target.cluster, say=lambda text: info(text, session.output))
     return replace(target, overlay=overlay or target.overlay), api
 
 
@@ -377,7 +377,7 @@ def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Objec
 
 
 def _planned(session: Session, deployment: "Deployment") -> "Deployment":
-    with busy(f"asking {deployment.target}", session.output):
+    with spinner(f"asking {deployment.target}", session.output):
         deployment.plan()
     return deployment
 
@@ -386,7 +386,7 @@ def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "Apply
     from valerix_cli.cluster.apply import ApplyOptions  # noqa: PLC0415 - slow to import
 
     limit = session.settings.setting("timeout").value or _WAIT
-    return ApplyOptions(lambda text: talk(text, session.output), limit, force=force, wait=wait)
+    return ApplyOptions(lambda text: info(text, session.output), limit, force=force, wait=wait)
 
 
 def _carry_out(deployment: "Deployment", options: "ApplyOptions") -> "Applied":
@@ -411,4 +411,4 @@ def _say_orphans(session: Session, left: "Orphans") -> None:
 
 def _say_unknown(session: Session, unknown: "Sequence[str]") -> None:
     if unknown:
-        talk(f"Not checked, because you may not list them: {', '.join(unknown)}.", session.output)
+        info(f"Not checked, because you may not list them: {', '.join(unknown)}.", session.output)

@@ -9,10 +9,10 @@ import typer
 from valerix_cli.config import LOCAL, ContextConfig, describe, parse_config
 from valerix_cli.contexts.find import find_context
 from valerix_cli.errors import BadUsageError, GuardError, UnreachableError
-from valerix_cli.output import show, talk, warn
+from valerix_cli.output import info, print_result, warn
+from valerix_cli.output_models import ContextSummary, SettingOrigin
 from valerix_cli.projects import PROJECT_FILE, Trust, check, others_may_write, read_content
 from valerix_cli.quoting import command, toml_string
-from valerix_cli.results import ContextLine, OriginLine
 from valerix_cli.session import Session
 from valerix_cli.settings import VARIABLES, Setting, keep_context, refuse_untrusted, user_config
 from valerix_cli.typer_app import App
@@ -26,12 +26,12 @@ def list_contexts(ctx: typer.Context) -> None:
     """List the platforms that are described somewhere."""
     session: Session = ctx.obj
     current = session.settings.setting("context").value
-    lines = [ContextLine(LOCAL, current == LOCAL, *_local_urls(session), origin="valerix up")]
+    lines = [ContextSummary(LOCAL, current == LOCAL, *_local_urls(session), origin="valerix up")]
     lines += [
-        ContextLine(name, current == name, *_addresses(config), origin)
+        ContextSummary(name, current == name, *_addresses(config), origin)
         for name, (config, origin) in session.settings.contexts.items()
     ]
-    show(lines, views.contexts_view, session.output)
+    print_result(lines, views.contexts_view, session.output)
 
 
 @app.command("use")
@@ -48,9 +48,9 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     path = user_config(os.environ)
     keep_context(path, name)
     undo = command("valerix context use", before.value)
-    talk(f"{path} now says context = {toml_string(name)}. Undo: {undo}", session.output)
+    info(f"{path} now says context = {toml_string(name)}. Undo: {undo}", session.output)
     if before.origin not in {str(path), "default"}:
-        talk(f"The {before.origin} says {before.value!r} and goes first.", session.output)
+        info(f"The {before.origin} says {before.value!r} and goes first.", session.output)
 
 
 @app.command("show")
@@ -64,7 +64,7 @@ def show_context(
     rows = [_row(name, session.settings.setting(name)) for name in VARIABLES]
     if origins:
         rows += _of_projects(session)
-    show([*rows, *_of_context(session)], views.origins_view if origins else views.settings_view, session.output)
+    print_result([*rows, *_of_context(session)], views.origins_view if origins else views.settings_view, session.output)
 
 
 @app.command("trust")
@@ -86,7 +86,7 @@ def trust(
     config = parse_config(content, path)
     check(config, path)
     for line in describe(config):
-        talk(f"{path} sets {line}", session.output)
+        info(f"{path} sets {line}", session.output)
     mine = {name for name, (_, origin) in session.settings.contexts.items() if origin == str(users)}
     for name in sorted(mine & set(config.contexts)):
         warn(f"Your own context {name} stays as it is in {users}.", session.output)
@@ -95,7 +95,7 @@ def trust(
     session.agree(f"trust {path}", "its author decides where your commands are sent")
     Trust(users).add(path, content)
     undo = command("valerix context untrust", path)
-    talk(f"Trusted as it is now. Undo: {undo}", session.output)
+    info(f"Trusted as it is now. Undo: {undo}", session.output)
 
 
 @app.command("untrust")
@@ -108,17 +108,17 @@ def untrust(
     session.said.add(str(_real(path)))
     path = _real(path)
     was = Trust(user_config(os.environ)).remove(path)
-    talk(f"{path} is {'no longer trusted' if was else 'not trusted, and was not'}.", session.output)
+    info(f"{path} is {'no longer trusted' if was else 'not trusted, and was not'}.", session.output)
 
 
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path / PROJECT_FILE if path.is_dir() else path))
 
 
-def _of_projects(session: Session) -> list[OriginLine]:
+def _of_projects(session: Session) -> list[SettingOrigin]:
     """The project file of this directory, and each that was trusted."""
     store, project = Trust(user_config(os.environ)), session.settings.project
-    rows = [OriginLine("trusted project", one.path, str(store.path)) for one in store.entries()]
+    rows = [SettingOrigin("trusted project", one.path, str(store.path)) for one in store.entries()]
     if project is None:
         return rows
     how = {
@@ -126,25 +126,25 @@ def _of_projects(session: Session) -> list[OriginLine]:
         "changed": "ignored: changed since it was trusted",
         "untrusted": "ignored: not trusted",
     }
-    return [OriginLine("project", how[project.state], f"{project.path} sha256:{project.sha256}"), *rows]
+    return [SettingOrigin("project", how[project.state], f"{project.path} sha256:{project.sha256}"), *rows]
 
 
-def _of_context(session: Session) -> list[OriginLine]:
+def _of_context(session: Session) -> list[SettingOrigin]:
     try:
         context = session.context
     except UnreachableError as error:
-        return [OriginLine("order", "", error.why)]
+        return [SettingOrigin("order", "", error.why)]
     except GuardError as error:
         if session.settings.setting("context").value == LOCAL:
             raise  # a state directory that is not to be trusted is refused by every command
-        return [OriginLine("order", "", error.why)]
-    rows = [OriginLine(name, list(urls), context.origin) for name, urls in context.services.items()]
-    return [*rows, OriginLine("operator_token", "given" if context.operator_token else "none", context.token_origin)]
+        return [SettingOrigin("order", "", error.why)]
+    rows = [SettingOrigin(name, list(urls), context.origin) for name, urls in context.services.items()]
+    return [*rows, SettingOrigin("operator_token", "given" if context.operator_token else "none", context.token_origin)]
 
 
-def _row(name: str, setting: Setting) -> OriginLine:
+def _row(name: str, setting: Setting) -> SettingOrigin:
     origin = VARIABLES[name] if setting.origin == "environment" else setting.origin
-    return OriginLine(name, _plain(setting.value), origin)
+    return SettingOrigin(name, _plain(setting.value), origin)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from valerix_cli.errors import UnreachableError
-from valerix_cli.output import show, talk
+from valerix_cli.output import info, print_result
 from valerix_cli.session import Session
 
 
@@ -23,7 +23,7 @@ def dashboard(
     from valerix_cli.local import sign_in_link  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.instance import running  # noqa: PLC0415 - the same
     from valerix_cli.local.stack import read_secrets, state_dir  # noqa: PLC0415 - the same
-    from valerix_cli.results import Dashboard  # noqa: PLC0415 - the same
+    from valerix_cli.output_models import Dashboard  # noqa: PLC0415 - the same
     from valerix_cli.views.toolbox import dashboard_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -37,10 +37,10 @@ def dashboard(
     url = min(found, key=lambda one: one.state != "running").url
     code = sign_in_link.code(secrets.dashboard_password if secrets else "", now)
     link = f"{url}/sign-in?code={code}"
-    show(
+    print_result(
         Dashboard(url, link, datetime.fromtimestamp(int(now) + sign_in_link.CODE_SECONDS, UTC)),
         dashboard_view,
         session.output,
     )
     if open_it and typer.launch(link) != 0:
-        talk("No browser could be opened here.", session.output)
+        info("No browser could be opened here.", session.output)

@@ -35,7 +35,7 @@ from valerix_cli.errors import (
 )
 from valerix_cli.local.instance import running
 from valerix_cli.local.stack import state_dir
-from valerix_cli.output import draw, is_terminal, show, talk
+from valerix_cli.output import draw, info, is_terminal, print_result
 from valerix_cli.session import Session
 from valerix_cli.signals import undisturbed
 
@@ -65,7 +65,7 @@ def demo(
         shown = _Shown.of(ends, auto=auto, record=record, stills=stills)
         on_fresh = on_fresh or _nothing_runs(session)
         if on_fresh:
-            ends.enter_context(ephemeral_platform.started(_REPLICAS, lambda text: talk(text, session.output)))
+            ends.enter_context(ephemeral_platform.started(_REPLICAS, lambda text: info(text, session.output)))
             session = session.with_option("context", LOCAL)
         session.guard("tell the story: place orders, turn gremlins on and off")
         scene = ends.enter_context(DemoEnvironment(session, _sources(session), state_dir()))
@@ -82,7 +82,7 @@ def demo(
         recording=str(record) if record else None,
         stills=shown.stills.written if shown.stills else [],
     )
-    show(result, views.demo_view, session.output)
+    print_result(result, views.demo_view, session.output)
     _finish(result, end)
 
 
@@ -121,7 +121,7 @@ def _run(
         end = why
     finally:
         with undisturbed():
-            talk("turning every fault off", session.output)
+            info("turning every fault off", session.output)
             left = [why for why in [stage.leave()] if why] + scene.roll_back()
             if left and sys.exc_info()[0] is not None:  # this matters more than the other error
                 raise _not_undone(left)
@@ -172,7 +172,7 @@ def _size() -> Size:
 
 
 def _teller(session: Session, scene: DemoEnvironment) -> Callable[[str], None]:
-    return lambda text: talk(f"{max(0.0, scene.clock()):6.1f} s  {text}", session.output)
+    return lambda text: info(f"{max(0.0, scene.clock()):6.1f} s  {text}", session.output)
 
 
 def _silence(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valerix_cli.errors import CliError, UnreachableError
-from valerix_cli.output import busy, show, talk
+from valerix_cli.output import info, print_result, spinner
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ def doctor(
     Looks at everything at once, for ten seconds at most (--timeout), and changes nothing without --fix.
     """
     session: Session = ctx.obj
-    with busy("examining this set-up", session.output):
+    with spinner("examining this set-up", session.output):
         found = examined(session, fix=fix)
     from valerix_cli.views.doctor import diagnosis_view  # noqa: PLC0415 - --help must not pay for it
 
     for sentence in found.fixed:
-        talk(sentence, session.output)
+        info(sentence, session.output)
     if fix and not found.fixed:
-        talk("There is nothing that can be fixed without you.", session.output)
-    show(found, diagnosis_view, session.output)
+        info("There is nothing that can be fixed without you.", session.output)
+    print_result(found, diagnosis_view, session.output)
     if error := error_of(found):
         raise error
 

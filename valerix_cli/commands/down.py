@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from valerix_cli.errors import GuardError
-from valerix_cli.output import ask, talk, warn
+from valerix_cli.output import confirm, info, warn
 from valerix_cli.session import Session
 
 _PATIENCE = 120.0  # seconds: each service may take 20 to finish what is in flight, PostgreSQL 30
@@ -32,11 +32,11 @@ def down(
     if wipe:
         _confirm(session, directory)
     stopped = end(directory, session.settings.setting("timeout").value or _PATIENCE)
-    talk("Stopped." if stopped else f"No platform runs from {directory}.", session.output)
+    info("Stopped." if stopped else f"No platform runs from {directory}.", session.output)
     if wipe:
         _wipe(session, directory)
     elif stopped:
-        talk(f"What it has stored stays in {directory}. Undo: valerix up --detach", session.output)
+        info(f"What it has stored stays in {directory}. Undo: valerix up --detach", session.output)
 
 
 def _confirm(session: Session, directory: Path) -> None:
@@ -45,7 +45,7 @@ def _confirm(session: Session, directory: Path) -> None:
         return
     if session.settings.setting("no_input").value or not sys.stdin.isatty():
         raise GuardError(f"{directory} was not deleted.", "confirmation is impossible without a terminal", "add --yes")
-    if not ask(f"Delete {directory} with every order in it? This cannot be undone."):
+    if not confirm(f"Delete {directory} with every order in it? This cannot be undone."):
         raise GuardError(f"{directory} was not deleted.", "the answer was no", "valerix down, to stop it only")
 
 
@@ -54,7 +54,7 @@ def _wipe(session: Session, directory: Path) -> None:
     from valerix_cli.local.instance import claim  # noqa: PLC0415 - the same
 
     if not directory.exists():
-        talk(f"{directory} does not exist: nothing to delete.", session.output)
+        info(f"{directory} does not exist: nothing to delete.", session.output)
         return
     state_directory.refuse_unmarked(directory)
     lock = claim(directory)  # no platform may start meanwhile
@@ -63,4 +63,4 @@ def _wipe(session: Session, directory: Path) -> None:
     if left:
         warn(f"Deleted what is ours in {directory}; {', '.join(left)} is not, and stays.", session.output)
     else:
-        talk(f"{'Emptied' if directory.exists() else 'Deleted'} {directory}.", session.output)
+        info(f"{'Emptied' if directory.exists() else 'Deleted'} {directory}.", session.output)

@@ -23,9 +23,9 @@ from valerix_cli.drills.runner import Runner
 from valerix_cli.errors import BadUsageError, CliError, ExitCode, InconclusiveError, RegressionError
 from valerix_cli.local.stack import state_dir
 from valerix_cli.options import MOST
-from valerix_cli.output import Output, show, talk
+from valerix_cli.output import Output, info, print_result
+from valerix_cli.output_models import DrillSummary, RunSummary
 from valerix_cli.quoting import command
-from valerix_cli.results import DrillLine, RunLine
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
 from valerix_cli.units import parse_share
@@ -65,9 +65,9 @@ def list_drills(
     session: Session = ctx.obj
     if runs:
         store = ReceiptStore.from_environment()
-        show([_run_line(store.find(name)) for name in store.runs()], views.runs_view, session.output)
+        print_result([_run_line(store.find(name)) for name in store.runs()], views.runs_view, session.output)
         return
-    show([_line(file) for file in parser.shipped()], views.drills_view, session.output)
+    print_result([_line(file) for file in parser.shipped()], views.drills_view, session.output)
 
 
 @app.command("show")
@@ -78,9 +78,9 @@ def show_drill(
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     if name == "last" or name in store.runs():
-        show(store.find(name), views.receipt_view, session.output)
+        print_result(store.find(name), views.receipt_view, session.output)
         return
-    show(parser.find(name).text.rstrip("\n"), str, session.output)
+    print_result(parser.find(name).text.rstrip("\n"), str, session.output)
 
 
 @app.command("init")
@@ -102,9 +102,9 @@ def init(
         ) from None
     except OSError as error:
         raise BadUsageError(f"{file} was not written.", str(error.strerror), "valerix drill init FILE") from error
-    show(str(file), str, session.output)
+    print_result(str(file), str, session.output)
     checked, run_ = (command(f"valerix drill {verb}", file) for verb in ("validate", "run"))
-    talk(f"Next: {checked}; {run_}", session.output)
+    info(f"Next: {checked}; {run_}", session.output)
 
 
 @app.command("validate")
@@ -113,7 +113,7 @@ def validate(
 ) -> None:
     """Check drill files without running anything."""
     session: Session = ctx.obj
-    show([_line(parser.find(file)) for file in files], views.drills_view, session.output)
+    print_result([_line(parser.find(file)) for file in files], views.drills_view, session.output)
 
 
 @app.command("run")
@@ -200,7 +200,7 @@ def compare(
     found = comparison.compare(
         store.find(baseline), store.find(run), comparison.TOLERANCE if tolerance is None else tolerance
     )
-    show(found, views.comparison_view, session.output)
+    print_result(found, views.comparison_view, session.output)
     if worse := [one.metric for one in found.differences if one.worse]:
         why = f"{', '.join(worse)} by more than {found.tolerance:.0%}"
         raise RegressionError(
@@ -244,7 +244,7 @@ def _run(
     else:
         receipt = _here(session, wanted, tell)
     path = store.save(receipt)
-    talk(f"Receipt: {path}", session.output)
+    info(f"Receipt: {path}", session.output)
     return receipt
 
 
@@ -297,9 +297,9 @@ def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, m
 def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
     """Show what came of it, and end with the code of the gravest. Raises CliError, KeyboardInterrupt or SystemExit."""
     if len(receipts) == 1:
-        show(receipts[0], views.receipt_view, session.output)
+        print_result(receipts[0], views.receipt_view, session.output)
     else:
-        show([*receipts], lambda found: views.runs_view([*map(_run_line, found)]), session.output)
+        print_result([*receipts], lambda found: views.runs_view([*map(_run_line, found)]), session.output)
     worst = verdict.worst(receipts)
     if worst.exit_code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
@@ -312,9 +312,9 @@ def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
         raise error
 
 
-def _line(file: DrillFile) -> DrillLine:
+def _line(file: DrillFile) -> DrillSummary:
     drill = file.drill
-    return DrillLine(
+    return DrillSummary(
         drill.name,
         float(drill.load.seconds),
         [fault.description for fault in drill.faults],
@@ -323,9 +323,9 @@ def _line(file: DrillFile) -> DrillLine:
     )
 
 
-def _run_line(receipt: Receipt) -> RunLine:
+def _run_line(receipt: Receipt) -> RunSummary:
     injected = sum(injection.hits for injection in receipt.injections)
-    return RunLine(
+    return RunSummary(
         receipt.run,
         receipt.drill,
         receipt.seed,
@@ -338,4 +338,4 @@ def _run_line(receipt: Receipt) -> RunLine:
 
 
 def _teller(output: Output) -> Callable[[str], None]:
-    return lambda text: talk(text, output)
+    return lambda text: info(text, output)

@@ -7,9 +7,9 @@ import typer
 
 from valerix_cli.error_reference import ENTRIES, Entry, lookup
 from valerix_cli.errors import BadUsageError
-from valerix_cli.output import show
+from valerix_cli.output import print_result
+from valerix_cli.output_models import Explanation
 from valerix_cli.quoting import command
-from valerix_cli.results import Explanation
 from valerix_cli.session import Session
 from valerix_cli.views import toolbox as views
 
@@ -21,14 +21,14 @@ def explain(
     """Say what an exit code, a problem, an order status, a breaker state or a gremlin means, and what to do."""
     session: Session = ctx.obj
     if code is None:
-        show([_told(entry) for entry in ENTRIES], views.codes_view, session.output)
+        print_result([_told(entry) for entry in ENTRIES], views.codes_view, session.output)
         return
     found = lookup(code)
     if not found:
         near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
         hint = command("valerix explain", near[0]) if near else "valerix explain, for all of them"
         raise BadUsageError(f"Nothing is known about {code!r}.", "it is not a code of Valerix", hint)
-    show([_told(entry) for entry in found], views.explanations_view, session.output)
+    print_result([_told(entry) for entry in found], views.explanations_view, session.output)
 
 
 def _told(entry: Entry) -> Explanation:

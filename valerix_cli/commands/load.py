@@ -20,7 +20,7 @@ from valerix_cli.load.model import METRICS, LoadProgress
 from valerix_cli.load.thread import run_in_thread
 from valerix_cli.load.workload import Mix
 from valerix_cli.options import MOST
-from valerix_cli.output import is_terminal, progress, show, talk
+from valerix_cli.output import info, is_terminal, print_result, progress
 from valerix_cli.session import Session
 from valerix_cli.units import format_duration, parse_positive_duration, parse_rate, parse_share
 from valerix_cli.views import load as views
@@ -107,11 +107,11 @@ def load(  # noqa: PLR0913 - each is an option
     )
     session.replicas("order").send("GET", "/health")  # one error if it is unreachable, not thousands
     session.guard(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
-    talk(
+    info(
         f"{views.pace(plan)} for {format_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output
     )
     result = run(session, plan, gates, journal)
-    show(result, views.result_view, session.output, keys=[f"{plan.key_prefix}…"])
+    print_result(result, views.result_view, session.output, keys=[f"{plan.key_prefix}…"])
     if result.interrupted:
         raise KeyboardInterrupt
     if error := error_of(result):
@@ -146,7 +146,7 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
                 if going.is_stopped:
                     raise
                 going.stop()
-                talk(
+                info(
                     "Stopped sending; waiting for orders in flight. Press Ctrl-C again to leave at once.",
                     session.output,
                 )

@@ -10,7 +10,7 @@ import typer
 
 from valerix_cli.errors import BadUsageError, UnreachableError
 from valerix_cli.options import MOST, Format
-from valerix_cli.output import Output, show, write_line
+from valerix_cli.output import Output, print_result, write_line
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def _write(lines: "list[LogLine]", output: Output, *, following: bool) -> None:
 
     if output.format is Format.TABLE:
         if lines:
-            show(lines, log_view, output)
+            print_result(lines, log_view, output)
     elif following:
         for line in lines:
             write_line(line.fields, output)
     else:
-        show([line.fields for line in lines], str, output)
+        print_result([line.fields for line in lines], str, output)

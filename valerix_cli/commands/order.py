@@ -8,16 +8,16 @@ from uuid import UUID
 
 import typer
 
-from valerix_cli import trace
+from valerix_cli import order_trace
 from valerix_cli.clients import order_input as baskets
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.clients.wire import FINAL, Ledger, Order, Status
 from valerix_cli.commands.order_place import place_all
 from valerix_cli.commands.order_replay import replay_key
 from valerix_cli.errors import BadUsageError, GuardError
 from valerix_cli.journal import JournalWriter, check_journal
 from valerix_cli.options import MOST
-from valerix_cli.output import follow, show
+from valerix_cli.output import follow, print_result
 from valerix_cli.polling import poll, until
 from valerix_cli.reasons import why
 from valerix_cli.session import Session
@@ -88,7 +88,7 @@ def replay(
 def get(ctx: typer.Context, order_id: Annotated[UUID, typer.Argument(metavar="ID")]) -> None:
     """Show one order."""
     session: Session = ctx.obj
-    show(session.orders.order(order_id), views.order_view, session.output)
+    print_result(session.orders.order(order_id), views.order_view, session.output)
 
 
 @app.command("list")
@@ -101,7 +101,7 @@ def list_orders(
 ) -> None:
     """List orders, newest first."""
     session: Session = ctx.obj
-    show(session.orders.newest(limit=limit, status=status, item_id=item), views.orders_view, session.output)
+    print_result(session.orders.newest(limit=limit, status=status, item_id=item), views.orders_view, session.output)
 
 
 @app.command("watch")
@@ -133,7 +133,7 @@ def trace_order(ctx: typer.Context, order_id: Annotated[UUID, typer.Argument(met
     session: Session = ctx.obj
     order = session.orders.order(order_id)
     events = session.orders.events(order_id).events
-    show(trace.tell(order, events, _ledger(session, order_id)), trace_view, session.output)
+    print_result(order_trace.build_trace(order, events, _ledger(session, order_id)), trace_view, session.output)
 
 
 def changed(before: list[Order] | None, now: list[Order]) -> list[Order]:
@@ -149,7 +149,7 @@ def _ledger(session: Session, order_id: UUID) -> Ledger | None:
         return None
 
 
-def _wanted(items: list[str], file: str | None, key: str | None) -> list[Wanted]:
+def _wanted(items: list[str], file: str | None, key: str | None) -> list[OrderRequest]:
     if bool(items) == bool(file):
         why = "both items and a file were given" if items else "neither an item nor a file was given"
         raise BadUsageError("It is not clear what to order.", why, "valerix order place ps5:2")

@@ -8,24 +8,24 @@ from functools import partial
 import msgspec
 
 from valerix_cli import error_reference
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.problems import error_of
-from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import FINAL, Order
 from valerix_cli.errors import BadUsageError, CliError, DomainError, UnreachableError
 from valerix_cli.journal import JournalWriter
 from valerix_cli.options import Format
-from valerix_cli.output import show, talk, telling, write_line
+from valerix_cli.output import info, naming_keys, print_result, write_line
+from valerix_cli.output_models import PlacedOrder
 from valerix_cli.polling import poll, until
 from valerix_cli.quoting import command
-from valerix_cli.results import Placed
 from valerix_cli.session import Session
 from valerix_cli.views.orders import placed_view
 
 
 def place_all(
     session: Session,
-    wanted: list[Wanted],
+    wanted: list[OrderRequest],
     *,
     retries: int,
     concurrency: int,
@@ -39,26 +39,26 @@ def place_all(
     Raises DomainError when an order was refused, another CliError when one could not be placed.
     """
     line_by_line = session.output.format is Format.JSONL
-    done: list[Sent] = []
+    done: list[OrderResponse] = []
     try:
         orders = session.orders.recorded(journal) if journal else session.orders
         for one in _each(orders, wanted, retries, concurrency):
             sent = _with_stock(session, _settled(session, one) if wait else one)
             done.append(sent)
             if line_by_line:
-                with telling(sent.wanted.key for sent in done):
-                    write_line(Placed.of(sent), session.output)
+                with naming_keys(sent.wanted.key for sent in done):
+                    write_line(PlacedOrder.of(sent), session.output)
     finally:
         if done and not line_by_line:
             keys = [sent.wanted.key for sent in done]
-            show([Placed.of(sent) for sent in done], placed_view, session.output, keys=keys)
+            print_result([PlacedOrder.of(sent) for sent in done], placed_view, session.output, keys=keys)
     _say_what_next(session, done)
     error = error_among(done)
     if error is not None:
         raise error
 
 
-def error_among(done: list[Sent]) -> CliError | None:
+def error_among(done: list[OrderResponse]) -> CliError | None:
     """Return the error to exit with; None if each order was placed.
 
     Refusals of the domain come before other problems.
@@ -74,7 +74,7 @@ def error_among(done: list[Sent]) -> CliError | None:
     return type(first)(f"{len(errors)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
 
 
-def _each(orders: OrderClient, wanted: list[Wanted], retries: int, concurrency: int) -> Iterator[Sent]:
+def _each(orders: OrderClient, wanted: list[OrderRequest], retries: int, concurrency: int) -> Iterator[OrderResponse]:
     place = partial(_place, orders, retries=retries)
     if concurrency == 1:
         yield from map(place, wanted)
@@ -86,7 +86,7 @@ def _each(orders: OrderClient, wanted: list[Wanted], retries: int, concurrency: 
         pool.shutdown(cancel_futures=True)
 
 
-def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
+def _place(orders: OrderClient, wanted: OrderRequest, *, retries: int) -> OrderResponse:
     """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
     try:
         return orders.place(wanted, retries=retries)
@@ -97,7 +97,7 @@ def _place(orders: OrderClient, wanted: Wanted, *, retries: int) -> Sent:
         raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
 
 
-def _settled(session: Session, sent: Sent) -> Sent:
+def _settled(session: Session, sent: OrderResponse) -> OrderResponse:
     if sent.order is None or sent.order.status in FINAL:
         return sent
     order_id = sent.order.order_id
@@ -112,7 +112,7 @@ def _settled(session: Session, sent: Sent) -> Sent:
     return msgspec.structs.replace(sent, order=last)
 
 
-def _with_stock(session: Session, sent: Sent) -> Sent:
+def _with_stock(session: Session, sent: OrderResponse) -> OrderResponse:
     """Add to a refusal for lack of stock how much there is; nothing where that cannot be found out."""
     problem = sent.problem
     if problem is None or problem.slug != "insufficient-stock" or "available" in problem.facts:
@@ -129,7 +129,7 @@ def _is_final(order: Order) -> bool:
     return order.status in FINAL
 
 
-def _error(sent: Sent) -> CliError | None:
+def _error(sent: OrderResponse) -> CliError | None:
     """Return why an order was not placed, also if that was found only while waiting."""
     wanted, order = sent.wanted, sent.order
     what = f"{wanted.quantity} x {wanted.item_id}: not ordered."
@@ -144,12 +144,12 @@ def _error(sent: Sent) -> CliError | None:
     return CliError(what, why, command("valerix queue requeue", order.order_id))
 
 
-def _say_what_next(session: Session, done: list[Sent]) -> None:
+def _say_what_next(session: Session, done: list[OrderResponse]) -> None:
     queued = [sent.order for sent in done if sent.order is not None and sent.order.status not in FINAL]
     if queued:
         next_ = command("valerix order watch", queued[0].order_id)
-        talk(f"Queued, the worker finishes it: {next_}", session.output)
+        info(f"Queued, the worker finishes it: {next_}", session.output)
     placed = [sent for sent in done if sent.order is not None]
     if placed:
         again = command("valerix order replay", placed[0].wanted.key)
-        talk(f"An order has no undo; sending it again is safe: {again}", session.output)
+        info(f"An order has no undo; sending it again is safe: {again}", session.output)

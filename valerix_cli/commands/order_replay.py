@@ -4,18 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from valerix_cli.clients.order_input import MOST
-from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.errors import CliError, GuardError, InconclusiveError, InvariantError
-from valerix_cli.output import show
+from valerix_cli.output import print_result
+from valerix_cli.output_models import PlacedOrder, Replay
 from valerix_cli.quoting import command, word
-from valerix_cli.results import Placed, Replay
 from valerix_cli.session import Session
 from valerix_cli.views.orders import replay_view
 
 REUSED = "idempotency-key-reused"
 
 
-def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, concurrency: int, mutate: bool) -> None:
+def replay_key(
+    session: Session, key: str, body: OrderRequest | None, *, times: int, concurrency: int, mutate: bool
+) -> None:
     """Send `key` again and again, show each answer and what they amount to.
 
     Raises InvariantError when the key had more than one effect, or when another body was accepted under it, and
@@ -26,7 +28,7 @@ def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, c
     with ThreadPoolExecutor(concurrency) as pool:
         sends = list(pool.map(session.orders.place, [sent] * times))
     judged = judge(key, sends, mutated=mutate, deductions=_deductions(session, sends))
-    show(judged, replay_view, session.output)
+    print_result(judged, replay_view, session.output)
     if not judged.held:
         raise InvariantError(
             "The key had more than one effect.", judged.conclusion, f"valerix order list; keep the key: {word(key)}"
@@ -40,15 +42,15 @@ def replay_key(session: Session, key: str, body: Wanted | None, *, times: int, c
         raise InconclusiveError("The key was not tried.", why, "valerix order replay KEY --mutate again")
 
 
-def mutated(wanted: Wanted) -> Wanted:
+def mutated(wanted: OrderRequest) -> OrderRequest:
     """The same key with another quantity, so another order in the eyes of the service."""
     quantity = wanted.quantity + 1 if wanted.quantity < MOST else wanted.quantity - 1
-    return Wanted(wanted.item_id, quantity, wanted.key)
+    return OrderRequest(wanted.item_id, quantity, wanted.key)
 
 
-def judge(key: str, sends: list[Sent], *, mutated: bool, deductions: int | None) -> Replay:
+def judge(key: str, sends: list[OrderResponse], *, mutated: bool, deductions: int | None) -> Replay:
     """Say what many sends of one key amount to, and whether that is one effect at most."""
-    placed = [Placed.of(send) for send in sends]
+    placed = [PlacedOrder.of(send) for send in sends]
     order_ids = sorted({one.order_id for one in placed if one.order_id})
     accepted = sum(send.order is not None for send in sends)
     held = len(order_ids) <= 1 and deductions in {None, 0, 1} and not (mutated and accepted)
@@ -56,7 +58,7 @@ def judge(key: str, sends: list[Sent], *, mutated: bool, deductions: int | None)
     return Replay(key, mutated, placed, order_ids, deductions, held, conclude(placed, order_ids, deductions, accepted))
 
 
-def _of_repeats(placed: list[Placed], order_ids: list[str], deductions: int | None, _: int) -> str:
+def _of_repeats(placed: list[PlacedOrder], order_ids: list[str], deductions: int | None, _: int) -> str:
     parts = [_count(len(placed), "send"), _count(len(order_ids), "order")]
     if deductions is not None:
         parts.append(_count(deductions, "deduction"))
@@ -68,7 +70,7 @@ def _of_repeats(placed: list[Placed], order_ids: list[str], deductions: int | No
     return ", ".join(parts) + (f" ({'; '.join(notes)})" if notes else "") + "."
 
 
-def _of_mutated(placed: list[Placed], order_ids: list[str], _: int | None, accepted: int) -> str:
+def _of_mutated(placed: list[PlacedOrder], order_ids: list[str], _: int | None, accepted: int) -> str:
     if accepted:
         return f"{accepted} of {_count(len(placed), 'send')} with another quantity were accepted under the same key."
     refused = sum(one.reason == REUSED for one in placed)
@@ -82,7 +84,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _stored(session: Session, key: str) -> Wanted:
+def _stored(session: Session, key: str) -> OrderRequest:
     order = session.orders.by_key(key)
     if order is None:
         raise CliError(
@@ -90,12 +92,12 @@ def _stored(session: Session, key: str) -> Wanted:
             "so it is not known which item and quantity to send",
             command("valerix order replay", key, item="ITEM:QTY"),
         )
-    return Wanted(order.item_id, order.quantity, key)
+    return OrderRequest(order.item_id, order.quantity, key)
 
 
-def _deductions(session: Session, sends: list[Sent]) -> int | None:
+def _deductions(session: Session, sends: list[OrderResponse]) -> int | None:
     """Return the number of deductions in the ledger for the orders; None if it cannot be read."""
-    ids = {one.order_id for one in map(Placed.of, sends) if one.order_id}
+    ids = {one.order_id for one in map(PlacedOrder.of, sends) if one.order_id}
     try:
         lines = [line for one in ids for line in session.inventory.ledger(UUID(one)).transactions]
     except GuardError:

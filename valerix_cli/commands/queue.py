@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from valerix_cli.errors import BadUsageError
-from valerix_cli.output import show, talk
+from valerix_cli.output import info, print_result
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
 from valerix_cli.views.orders import orders_view
@@ -19,14 +19,14 @@ app = App("Show queued orders and requeue dead ones.")
 def status(ctx: typer.Context) -> None:
     """Show how many orders wait for the worker, and for how long."""
     session: Session = ctx.obj
-    show(session.orders.queue(), queue_view, session.output)
+    print_result(session.orders.queue(), queue_view, session.output)
 
 
 @app.command("dead")
 def dead(ctx: typer.Context) -> None:
     """List the orders the worker gave up."""
     session: Session = ctx.obj
-    show(session.orders.queue().dead_orders, orders_view, session.output)
+    print_result(session.orders.queue().dead_orders, orders_view, session.output)
 
 
 @app.command("requeue")
@@ -43,6 +43,6 @@ def requeue(
         raise BadUsageError("It is not clear what to requeue.", why, "valerix queue dead")
     session.guard("requeue every dead order" if every else f"requeue {order_id}")
     requeued = session.orders.requeue(order_id)
-    show(requeued, requeued_view, session.output)
+    print_result(requeued, requeued_view, session.output)
     if requeued.requeued:
-        talk("Undo: none is needed; an order whose attempts are used up is dead again", session.output)
+        info("Undo: none is needed; an order whose attempts are used up is dead again", session.output)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from valerix_cli import results
+from valerix_cli import output_models
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients import wire
 from valerix_cli.clients.prometheus import Alert
@@ -18,7 +18,7 @@ from valerix_cli.drills.receipt import Comparison, Receipt
 from valerix_cli.errors import BadUsageError
 from valerix_cli.load.model import LoadResult
 from valerix_cli.options import Format
-from valerix_cli.output import show
+from valerix_cli.output import print_result
 from valerix_cli.session import Session
 from valerix_cli.views import toolbox as views
 from valerix_cli.views.alerts import AlertChange
@@ -40,32 +40,32 @@ SHAPES: dict[str, Any] = {
     "chaos-off": wire.Ended,
     "chaos-on": wire.Activation,
     "chaos-status": wire.Chaos,
-    "context-list": list[results.ContextLine],
-    "context-show": list[results.OriginLine],
-    "dashboard": results.Dashboard,
+    "context-list": list[output_models.ContextSummary],
+    "context-show": list[output_models.SettingOrigin],
+    "dashboard": output_models.Dashboard,
     "demo": Demo,
     "drill-compare": Comparison,
-    "drill-list": list[results.DrillLine],
-    "drill-list-runs": list[results.RunLine],
+    "drill-list": list[output_models.DrillSummary],
+    "drill-list-runs": list[output_models.RunSummary],
     "drill-replay": Receipt,
     "drill-run": Receipt,
-    "drill-validate": list[results.DrillLine],
+    "drill-validate": list[output_models.DrillSummary],
     "doctor": Diagnosis,
-    "explain": list[results.Explanation],
+    "explain": list[output_models.Explanation],
     "load": LoadResult,
     "order-get": wire.Order,
     "order-list": list[wire.Order],
-    "order-place": list[results.Placed],
-    "order-replay": results.Replay,
-    "order-trace": results.Trace,
+    "order-place": list[output_models.PlacedOrder],
+    "order-replay": output_models.Replay,
+    "order-trace": output_models.Trace,
     "order-watch": wire.Order,
     "queue-dead": list[wire.Order],
     "queue-requeue": wire.Requeued,
     "queue-status": wire.Queue,
     "stock-list": list[wire.Item],
     "stock-restock": wire.Restocked,
-    "stock-watch": results.StockChange,
-    "version": results.Version,
+    "stock-watch": output_models.StockChange,
+    "version": output_models.Version,
 }
 DRILL_FILE = "drill-file"
 """Not what a command prints but what one reads."""
@@ -78,11 +78,11 @@ def schema(
     """Print the JSON Schema of what a command prints with -o json, for a watch of each line; or of a drill file."""
     session: Session = ctx.obj
     if name is None:
-        show(sorted([*SHAPES, DRILL_FILE]), views.names_view, session.output)
+        print_result(sorted([*SHAPES, DRILL_FILE]), views.names_view, session.output)
         return
     if name != DRILL_FILE and name not in SHAPES:
         raise BadUsageError(f"Unknown schema {name!r}.", "it is named for its command", "valerix schema")
     shape = drill_file.schema() if name == DRILL_FILE else msgspec.json.schema(SHAPES[name])
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
     wanted = Format.JSON if session.output.format is Format.TABLE else session.output.format
-    show(document, str, replace(session.output, format=wanted))  # a schema has no other look
+    print_result(document, str, replace(session.output, format=wanted))  # a schema has no other look

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from valerix_cli.errors import BadUsageError, UnreachableError
-from valerix_cli.output import follow, show
+from valerix_cli.output import follow, print_result
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 
@@ -40,7 +40,7 @@ def status(
         )
         return
     found = look(directory)
-    show(found, views.status_view, session.output)
+    print_result(found, views.status_view, session.output)
     if found.state == "stopped":
         raise UnreachableError(
             "No platform runs here.", f"no process holds the lock in {directory}", "valerix up, or valerix up --detach"

@@ -8,10 +8,10 @@ import typer
 from valerix_cli.clients.order_input import checked_key
 from valerix_cli.clients.wire import Item
 from valerix_cli.options import MOST
-from valerix_cli.output import follow, show, talk
+from valerix_cli.output import follow, info, print_result
+from valerix_cli.output_models import StockChange
 from valerix_cli.polling import poll
 from valerix_cli.quoting import command
-from valerix_cli.results import StockChange
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
 from valerix_cli.views import stock as views
@@ -26,7 +26,7 @@ def list_stock(
 ) -> None:
     """Show how much of everything is left."""
     session: Session = ctx.obj
-    show(session.inventory.items(below=below), views.stock_table, session.output)
+    print_result(session.inventory.items(below=below), views.stock_table, session.output)
 
 
 @app.command("restock")
@@ -40,9 +40,9 @@ def restock(
     session: Session = ctx.obj
     key = checked_key(str(uuid4()) if key is None else key)
     session.guard(f"add {quantity} to {item}")
-    show(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
+    print_result(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
     again = command("valerix stock restock", item, quantity, key=key)
-    talk(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
+    info(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
 
 
 @app.command("watch")

@@ -9,7 +9,7 @@ import typer
 
 from valerix_cli.errors import BadUsageError
 from valerix_cli.options import Format
-from valerix_cli.output import Output, console_of_stdout, is_terminal, show, talk
+from valerix_cli.output import Output, console_of_stdout, info, is_terminal, print_result
 from valerix_cli.session import Session
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def up(
         supervisor = DaemonProcess(directory, options, lock)
         from valerix_cli.views.platform import stack_view  # noqa: PLC0415 - loads Rich, while the supervisor starts
 
-        stack = supervisor.wait_until_ready(lambda notice: talk(notice.event, session.output), limit)
-    show(stack, stack_view, session.output)
-    talk("Undo: valerix down", session.output)
+        stack = supervisor.wait_until_ready(lambda notice: info(notice.event, session.output), limit)
+    print_result(stack, stack_view, session.output)
+    info("Undo: valerix down", session.output)
 
 
 def parse_replicas(given: list[str]) -> dict[str, int]:
@@ -155,8 +155,8 @@ def _line_by_line(directory: Path, options: "UpOptions", lock: int, output: Outp
     def show_once_ready(stack: "Stack") -> None:
         if stack.state == "running" and not shown:
             shown.append(stack)
-            show(stack, stack_view, output)
+            print_result(stack, stack_view, output)
 
     return supervise(
-        directory, options, lock=lock, listener=lambda notice: talk(notice.event, output), watch=show_once_ready
+        directory, options, lock=lock, listener=lambda notice: info(notice.event, output), watch=show_once_ready
     )

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from valerix_cli.audit import Audit, Sources, audit
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.clients.orders import OrderClient
-from valerix_cli.clients.sends import Wanted
 from valerix_cli.clients.wire import Activation
 from valerix_cli.demo.live_metrics import LiveMetrics, pulse
 from valerix_cli.demo.tampering import LedgerTampering, forgery, how_to_undo
@@ -108,11 +108,11 @@ class DemoEnvironment:
             return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
         return command("valerix context use", self.session.context.name)
 
-    def wanted(self, who: str) -> Wanted:
+    def wanted(self, who: str) -> OrderRequest:
         """Return an order of this customer under a new key."""
         key = f"{self._prefix}{who}-{next(self._numbers)}"
         self.keys[who] = key
-        return Wanted(self.item, 1, key)
+        return OrderRequest(self.item, 1, key)
 
     def unleash(self, ttl: int, **gremlins: Any) -> Activation:
         wish = {"latency": False, "seed": SEED, "ttl_seconds": ttl, "reason": "valerix demo"}

@@ -47,7 +47,7 @@ EXIT_CODES = (
     _exit(ExitCode.REGRESSION, "worse than the baseline", "the figures fell behind an earlier run", "compare the two"),
     _exit(ExitCode.CHANGES_FOUND, "changes found", "`diff --exit-code` saw a difference", "apply it, or leave it"),
     _exit(
-        ExitCode.WAITED_TOO_LONG,
+        ExitCode.TIMED_OUT,
         "waited too long",
         "the time limit was exceeded; a request that was sent may still take effect",
         "the same command with the same key, or a longer --timeout",

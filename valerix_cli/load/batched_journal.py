@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from valerix_cli.clients.sends import Wanted
-from valerix_cli.journal import Answered, Entry, JournalWriter, Sent, Unknown
+from valerix_cli.clients.order_models import OrderRequest
+from valerix_cli.journal import Entry, JournalWriter, OutcomeUnknown, RequestSent, ResponseReceived
 from valerix_cli.load.http_client import Response
 
 
@@ -17,11 +17,11 @@ class BatchedJournal:
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def record_request(self, order: Wanted) -> None:
-        await self._write(Sent(datetime.now(UTC), order.key, order.item_id, order.quantity))
+    async def record_request(self, order: OrderRequest) -> None:
+        await self._write(RequestSent(datetime.now(UTC), order.key, order.item_id, order.quantity))
 
-    async def record_response(self, order: Wanted, response: Response) -> None:
-        entry = Answered(
+    async def record_response(self, order: OrderRequest, response: Response) -> None:
+        entry = ResponseReceived(
             at=datetime.now(UTC),
             key=order.key,
             item_id=order.item_id,
@@ -34,8 +34,8 @@ class BatchedJournal:
         )
         await self._write(entry)
 
-    async def record_no_response(self, order: Wanted, reason: str) -> None:
-        await self._write(Unknown(datetime.now(UTC), order.key, reason))
+    async def record_no_response(self, order: OrderRequest, reason: str) -> None:
+        await self._write(OutcomeUnknown(datetime.now(UTC), order.key, reason))
 
     async def _write(self, entry: Entry) -> None:
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()

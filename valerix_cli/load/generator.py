@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.gates import Gate, judge
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load.batched_journal import BatchedJournal
@@ -104,7 +104,7 @@ class LoadGenerator:
         outcomes = dict(self._outcomes.most_common())
         return LoadProgress(elapsed, orders, recent, self._in_flight, outcomes, self._latency_summary())
 
-    async def _run_at_rate(self, rate: float, client: HttpClient, orders: Iterator[Wanted]) -> None:
+    async def _run_at_rate(self, rate: float, client: HttpClient, orders: Iterator[OrderRequest]) -> None:
         """Start each order when it is due, whether or not earlier ones have completed."""
         async with asyncio.TaskGroup() as tasks:
             for number in range(order_count(rate, self.plan.seconds)):
@@ -119,7 +119,7 @@ class LoadGenerator:
                 tasks.create_task(self._place_order(client, next(orders), due))
             await asyncio.sleep(max(0.0, self._began + self.plan.seconds - time.perf_counter()))
 
-    async def _run_clients(self, client: HttpClient, orders: Iterator[Wanted]) -> None:
+    async def _run_clients(self, client: HttpClient, orders: Iterator[OrderRequest]) -> None:
         """Run clients that each send the next order when the previous one has completed."""
         until = self._began + self.plan.seconds
 
@@ -134,7 +134,7 @@ class LoadGenerator:
             for _ in range(self.plan.clients or 1):
                 clients.create_task(run_client())
 
-    async def _place_order(self, client: HttpClient, order: Wanted, due: float) -> None:
+    async def _place_order(self, client: HttpClient, order: OrderRequest, due: float) -> None:
         """Send one order until its response is final or its retries are used up, and count the outcome."""
         self._in_flight += 1
         try:
@@ -154,7 +154,7 @@ class LoadGenerator:
         if self._on_completed is not None:
             self._on_completed(CompletedOrder(order.key, due - self._began, completed - self._began, outcome))
 
-    async def _send(self, client: HttpClient, order: Wanted) -> Response | NoResponse:
+    async def _send(self, client: HttpClient, order: OrderRequest) -> Response | NoResponse:
         if self._journal is not None:
             await self._journal.record_request(order)
         try:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httptools
 import msgspec
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 
 _PATH = "/api/orders"
 _PROBLEM = "urn:valerix:problem:"
@@ -152,7 +152,7 @@ class HttpClient:
         self._tls = ssl.create_default_context() if any(address.tls for address in self._addresses) else None
         self._next = 0
 
-    async def post(self, order: Wanted) -> Response:
+    async def post(self, order: OrderRequest) -> Response:
         """Send an order to the next replica that can be reached. Raises NoResponse."""
         async with self._limit:
             replica, connection = await self._acquire()
@@ -192,7 +192,7 @@ class HttpClient:
         return connection
 
 
-def _request(address: Address, order: Wanted) -> bytes:
+def _request(address: Address, order: OrderRequest) -> bytes:
     body = b'{"item_id":"%b","quantity":%d}' % (order.item_id.encode(), order.quantity)
     return b"%bIdempotency-Key: %b\r\nContent-Length: %d\r\n\r\n%b" % (
         address.head,

@@ -6,7 +6,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import Literal
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 
 Mix = Literal["hot", "uniform", "zipf"]
 """`hot`: the first item only; `uniform`: all equally often; `zipf`: the n-th item 1/n as often as the first."""
@@ -17,17 +17,17 @@ REPEAT_WINDOW = 1000
 
 def generate_orders(
     seed: int, items: Sequence[str], mix: Mix, *, quantity: int, repeats: float, prefix: str
-) -> Iterator[Wanted]:
+) -> Iterator[OrderRequest]:
     """Yield orders without end. A share `repeats`, from 0 to 1, repeats the key and the body of a recent order."""
     random = Random(seed)  # noqa: S311 - reproducible by design # nosec B311
     weights = list(accumulate(_weights(mix, len(items))))
-    recent: deque[Wanted] = deque(maxlen=REPEAT_WINDOW)
+    recent: deque[OrderRequest] = deque(maxlen=REPEAT_WINDOW)
     for number in count():
         if recent and random.random() < repeats:
             yield recent[random.randrange(len(recent))]
             continue
         (item,) = random.choices(items, cum_weights=weights)
-        order = Wanted(item, quantity, f"{prefix}{number}")
+        order = OrderRequest(item, quantity, f"{prefix}{number}")
         if repeats:
             recent.append(order)
         yield order

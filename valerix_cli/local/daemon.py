@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from valerix_cli.errors import CliError, ExitCode, WaitedTooLongError
+from valerix_cli.errors import CliError, ExitCode, TimeoutExpiredError
 from valerix_cli.local import state_directory
 from valerix_cli.local.environment import needed_by_supervisor
 from valerix_cli.local.logs import last_lines, log_file, open_log, rotate
@@ -55,7 +55,7 @@ class DaemonProcess:
     def wait_until_ready(self, tell: Callable[[Notice], None], within: float | None) -> Stack:
         """Wait until everything is ready and return its stack; `tell` is called with each notice meanwhile.
 
-        Raises the CliError that it ended with, or WaitedTooLongError after `within` seconds (None: as long as it takes
+        Raises the CliError that it ended with, or TimeoutExpiredError after `within` seconds (None: as long as it takes
         the supervisor itself to give up). Nothing is left running then.
         """
         deadline = time.monotonic() + within if within else math.inf
@@ -66,7 +66,7 @@ class DaemonProcess:
                 if stack and stack.state == "running" and stack.supervisor_pid == self._process.pid:
                     return stack
                 if time.monotonic() > deadline:
-                    raise WaitedTooLongError(  # noqa: TRY301 - ended like every other way out
+                    raise TimeoutExpiredError(  # noqa: TRY301 - ended like every other way out
                         "The platform was not ready in time.",
                         f"{within:g} s were not enough; it was stopped",
                         "the same with a longer --timeout",

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from valerix_cli.errors import GuardError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import GuardError, TimeoutExpiredError, UnreachableError
 from valerix_cli.local.identity import Handle
 from valerix_cli.local.lock import holders, holds_lock, is_held, supervisor, take
 from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
@@ -69,7 +69,7 @@ def end(directory: Path, within: float) -> bool:
     """Stop what runs from `directory` and return once all of it is gone; False when nothing ran.
 
     The supervisor is asked to stop, whatever stack.json says; processes left by a killed supervisor are ended too.
-    Raises WaitedTooLongError after `within` seconds, GuardError when it belongs to another user.
+    Raises TimeoutExpiredError after `within` seconds, GuardError when it belongs to another user.
     """
     if not is_held(directory):
         return False
@@ -83,7 +83,7 @@ def end(directory: Path, within: float) -> bool:
         ) from error
     while is_held(directory):
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(
+            raise TimeoutExpiredError(
                 "The platform has not stopped yet.",
                 f"{_processes(holders(directory))} still hold {directory}",
                 "valerix down again, to kill what is left",

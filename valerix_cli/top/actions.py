@@ -10,8 +10,8 @@ from valerix_cli.audit.sources import find_sources
 from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.orders import OrderClient
-from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation, Chaos
 from valerix_cli.contexts.model import Context
 
@@ -19,7 +19,7 @@ from valerix_cli.contexts.model import Context
 class Deeds(Protocol):
     """Each raises CliError, and may take seconds: they are for a thread."""
 
-    def place(self, wanted: Wanted) -> Sent: ...
+    def place(self, wanted: OrderRequest) -> OrderResponse: ...
 
     def toggle(self, gremlin: Gremlin) -> Activation | None: ...
 
@@ -35,7 +35,7 @@ class PlatformDeeds:
         self._find = find
         self._limit = limit
 
-    def place(self, wanted: Wanted) -> Sent:
+    def place(self, wanted: OrderRequest) -> OrderResponse:
         return OrderClient(self._replicas("order")).place(wanted)
 
     def toggle(self, gremlin: Gremlin) -> Activation | None:

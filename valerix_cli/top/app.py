@@ -24,7 +24,7 @@ from valerix_cli import files
 from valerix_cli.audit.model import Audit
 from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.chaos_text import summary
-from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.wire import Activation
 from valerix_cli.console import SafeConsole
 from valerix_cli.contexts.model import Context
@@ -101,7 +101,7 @@ class TopApp(App[None]):
         self._snapshot: Snapshot | None = None
         self._paused = False
         self._chosen = 0
-        self._sends: tuple[Sent, ...] = ()
+        self._sends: tuple[OrderResponse, ...] = ()
         self._audit: Seen[Audit] = Seen()
         self._auditing = False
 
@@ -224,11 +224,11 @@ class TopApp(App[None]):
         for place, name in enumerate(layout.CHOICES):
             self.screen_stack[0].query(f"#right .{name}").set_class(place == number, "-chosen")
 
-    def _send(self, wanted: Wanted) -> None:
+    def _send(self, wanted: OrderRequest) -> None:
         self._choose(layout.CHOICES.index("feed"))
         self._do(lambda: self._deeds.place(wanted), self._sent)
 
-    def _sent(self, sent: Sent) -> None:
+    def _sent(self, sent: OrderResponse) -> None:
         self._sends = (*self._sends, sent)[-_REMEMBERED:]
         self._say(messages.send_result(sent), wrong=sent.order is None)
         self._show()

@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, Label
 
 from valerix_cli.clients.chaos_request import Gremlin
 from valerix_cli.clients.order_input import MOST
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 
 _LEAVE: list[BindingType] = [Binding("escape", "dismiss", "Leave")]
 
@@ -43,7 +43,7 @@ class Question(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class OrderForm(ModalScreen[Wanted | None]):
+class OrderForm(ModalScreen[OrderRequest | None]):
     """A form for item and quantity; it shows the key, with which the order can be sent again."""
 
     AUTO_FOCUS = "#item"
@@ -78,7 +78,7 @@ class OrderForm(ModalScreen[Wanted | None]):
         elif not quantity.isdecimal() or not 1 <= int(quantity) <= MOST:
             self._say(f"A quantity is a number from 1 to {MOST}.")
         else:
-            self.dismiss(Wanted(item, int(quantity), self._key))
+            self.dismiss(OrderRequest(item, int(quantity), self._key))
 
     def _say(self, text: str) -> None:
         self.query_one("#said", Label).update(text)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Order
 
 PAGE = 100
@@ -54,7 +54,7 @@ def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
     )
 
 
-def with_ours(lines: Iterable[FeedLine], sends: Sequence[Sent]) -> list[FeedLine]:
+def with_ours(lines: Iterable[FeedLine], sends: Sequence[OrderResponse]) -> list[FeedLine]:
     """The same, with what was sent from here marked, and a line for each send that has none there.
 
     The newest of ours come first: under load they would be gone before one has read them.
@@ -73,7 +73,7 @@ def _line(order: Order, before: str | None) -> FeedLine:
     )
 
 
-def _of_send(sent: Sent) -> FeedLine:
+def _of_send(sent: OrderResponse) -> FeedLine:
     order, problem = sent.order, sent.problem
     return FeedLine(
         sent.sent_at,

@@ -1,7 +1,7 @@
 """The messages of `valerix top`."""
 
 from valerix_cli.clients.chaos_request import Gremlin
-from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.contexts.model import Context
 
 HELP = """\
@@ -39,7 +39,7 @@ def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:
     return f"Turn {gremlin} on for {place}?\n{_DOES[gremlin]}: every call to inventory, for 60 s."
 
 
-def send_result(sent: Sent) -> str:
+def send_result(sent: OrderResponse) -> str:
     """Return the result of a send in one line."""
     what = f"{sent.wanted.quantity} x {sent.wanted.item_id}"
     if sent.order is None:

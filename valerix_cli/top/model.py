@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from valerix_cli.audit.model import Audit
-from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Breaker, Chaos, Item, Queue
 from valerix_cli.top.feed import Feed
 from valerix_cli.top.rates import Traffic
@@ -60,5 +60,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     queue: Seen[Queue] = Seen()
     stock: Seen[list[Item]] = Seen()
     feed: Seen[Feed] = Seen()
-    sends: Sequence[Sent] = ()
+    sends: Sequence[OrderResponse] = ()
     audit: Seen[Audit] = Seen()

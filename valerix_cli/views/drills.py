@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.drills.receipt import Comparison, Injection, Receipt
-from valerix_cli.results import DrillLine, RunLine
+from valerix_cli.output_models import DrillSummary, RunSummary
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import clock, coloured, facts, table
 
@@ -23,7 +23,7 @@ _OF_FIGURES = {"WORSE": "dead", "ok": "confirmed", "not compared": "queued"}
 _OUTCOME_LIKE = {"passed": "confirmed", "inconclusive": "queued", "interrupted": "queued"}
 
 
-def drills_view(drills: list[DrillLine]) -> RenderableType:
+def drills_view(drills: list[DrillSummary]) -> RenderableType:
     return table(
         "drill",
         "takes",
@@ -43,7 +43,7 @@ def drills_view(drills: list[DrillLine]) -> RenderableType:
     )
 
 
-def runs_view(runs: list[RunLine]) -> RenderableType:
+def runs_view(runs: list[RunSummary]) -> RenderableType:
     if not runs:
         return Text("No receipt is kept yet: valerix drill run slow-inventory")
     return table(

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Order
-from valerix_cli.results import Placed, Replay
+from valerix_cli.output_models import PlacedOrder, Replay
 from valerix_cli.views.tables import clock, coloured, facts, table
 
 
@@ -53,7 +53,7 @@ def order_view(order: Order) -> RenderableType:
     )
 
 
-def placed_view(placed: list[Placed]) -> RenderableType:
+def placed_view(placed: list[PlacedOrder]) -> RenderableType:
     return table(
         "order",
         "item",

@@ -4,7 +4,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from valerix_cli.clients.wire import Item, Restocked
-from valerix_cli.results import StockChange
+from valerix_cli.output_models import StockChange
 from valerix_cli.views.tables import clock, facts, table
 
 

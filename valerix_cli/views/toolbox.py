@@ -3,11 +3,11 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.results import ContextLine, Dashboard, Explanation, OriginLine, Version
+from valerix_cli.output_models import ContextSummary, Dashboard, Explanation, SettingOrigin, Version
 from valerix_cli.views.tables import facts, table
 
 
-def contexts_view(contexts: list[ContextLine]) -> RenderableType:
+def contexts_view(contexts: list[ContextSummary]) -> RenderableType:
     return table(
         "",
         "context",
@@ -18,12 +18,12 @@ def contexts_view(contexts: list[ContextLine]) -> RenderableType:
     )
 
 
-def origins_view(origins: list[OriginLine]) -> RenderableType:
+def origins_view(origins: list[SettingOrigin]) -> RenderableType:
     rows = [[one.setting, _said(one.value), one.origin] for one in origins]
     return table("setting", "value", "from", rows=rows, wrap=("value", "from"))
 
 
-def settings_view(origins: list[OriginLine]) -> RenderableType:
+def settings_view(origins: list[SettingOrigin]) -> RenderableType:
     return facts([(one.setting, _said(one.value)) for one in origins])
 
 

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.results import Trace
+from valerix_cli.output_models import Trace
 from valerix_cli.views.tables import coloured, fine_clock, table
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.audit.books import Books, named
 from valerix_cli.errors import BadUsageError
-from valerix_cli.journal import Answered, Began, JournalReader, JournalWriter, Sent, Unknown
+from valerix_cli.journal import JournalReader, JournalWriter, OutcomeUnknown, RequestSent, ResponseReceived, RunStarted
 
 
 @pytest.fixture
@@ -140,16 +140,16 @@ def test_journal_entries_are_read_once_and_reading_resumes_at_the_end(path: Path
         journal.sent("p-1", "ps5", 2)
         reader = JournalReader(path)
         began, sent = reader.entries()
-        assert isinstance(began, Began)
-        assert isinstance(sent, Sent)
+        assert isinstance(began, RunStarted)
+        assert isinstance(sent, RequestSent)
         assert (began.key_prefix, sent.key, sent.quantity) == ("p-", "p-1", 2)
         assert list(reader.entries()) == []
         journal.answered(sent, 201, "id", "confirmed")
         journal.unknown(sent, "gone")
         answered, unknown = reader.entries()
-        assert isinstance(answered, Answered)
+        assert isinstance(answered, ResponseReceived)
         assert (answered.key, answered.item_id, answered.quantity) == ("p-1", "ps5", 2)
-        assert isinstance(unknown, Unknown)
+        assert isinstance(unknown, OutcomeUnknown)
 
 
 def test_a_truncated_journal_line_is_skipped_and_removed_by_the_next_write(path: Path) -> None:
@@ -161,8 +161,8 @@ def test_a_truncated_journal_line_is_skipped_and_removed_by_the_next_write(path:
     with JournalWriter(path, "second") as journal:
         journal.sent("c", "ps5", 1)
     entries = list(JournalReader(path).entries())
-    assert [entry.key for entry in entries if isinstance(entry, Sent)] == ["a", "c"]
-    assert [entry.run for entry in entries if isinstance(entry, Began)] == ["first", "second"]
+    assert [entry.key for entry in entries if isinstance(entry, RequestSent)] == ["a", "c"]
+    assert [entry.run for entry in entries if isinstance(entry, RunStarted)] == ["first", "second"]
 
 
 @pytest.mark.parametrize("cut", [1, 70_000, 200_000])
@@ -175,7 +175,7 @@ def test_only_the_truncated_journal_line_is_removed_whatever_its_length(path: Pa
     with JournalWriter(path, "second"):
         pass
     assert path.read_bytes().startswith(whole)
-    assert [type(entry) for entry in JournalReader(path).entries()] == [Began, Began]
+    assert [type(entry) for entry in JournalReader(path).entries()] == [RunStarted, RunStarted]
 
 
 def test_journal_lines_of_concurrent_threads_do_not_interleave(path: Path) -> None:

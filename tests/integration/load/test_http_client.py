@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.load.http_client import HttpClient, NoResponse, Response
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BODY = b'{"order_id":"o-1","status":"confirmed"}'
-ORDER = Wanted("ps5", 2, "key-1")
+ORDER = OrderRequest("ps5", 2, "key-1")
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ async def test_a_late_response_is_not_taken_for_the_next_requests() -> None:
         with pytest.raises(NoResponse, match="timeout"):
             await sender.post(ORDER)
         late.set()
-        assert (await sender.post(Wanted("ps5", 2, "key-2"))).order_id == "o-2"
+        assert (await sender.post(OrderRequest("ps5", 2, "key-2"))).order_id == "o-2"
         sender.close()
 
 

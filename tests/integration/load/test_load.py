@@ -12,7 +12,7 @@ from tests.integration.life.shop import Shop
 from tests.processes import OPERATOR_TOKEN, Processes, eventually
 from valerix_cli.audit import Sources, audit
 from valerix_cli.gates import parse
-from valerix_cli.journal import Answered, JournalReader, JournalWriter
+from valerix_cli.journal import JournalReader, JournalWriter, ResponseReceived
 from valerix_cli.load import LoadGenerator, LoadResult, Plan
 from valerix_cli.load.model import METRICS
 
@@ -88,7 +88,7 @@ async def test_a_journal_of_a_load_has_every_response_and_passes_the_audit(shop:
     load_plan = plan(clients=16, repeats=0.2, retries=3)
     with JournalWriter(path, "load", load_plan.key_prefix) as journal:
         result = await run(shop, load_plan, journal=journal)
-    responses = [entry for entry in JournalReader(path).entries() if isinstance(entry, Answered)]
+    responses = [entry for entry in JournalReader(path).entries() if isinstance(entry, ResponseReceived)]
     assert len(responses) == result.requests
     shop.wait_settled()
     found = audit(Sources(shop.order_database, shop.inventory_database), path)

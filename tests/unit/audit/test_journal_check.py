@@ -9,7 +9,7 @@ import pytest
 from tests.unit.audit.buckets import violations
 from valerix_cli.audit import journal_check
 from valerix_cli.audit.journal_check import ClientJournal, ClientRecord, OrderRow
-from valerix_cli.journal import Answered, JournalWriter
+from valerix_cli.journal import JournalWriter, ResponseReceived
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ROW = OrderRow("a-key", "id-1", "confirmed", "ps5", 1)
@@ -72,8 +72,8 @@ def test_an_order_with_a_key_or_body_that_was_never_sent_is_a_violation() -> Non
 
 def response(
     key: str, *, status: str | None = None, problem: str | None = None, order_id: str | None = "id-1"
-) -> Answered:
-    return Answered(
+) -> ResponseReceived:
+    return ResponseReceived(
         at=NOON, key=key, item_id="ps5", quantity=1, http_status=201, order_id=order_id, order_status=status,
         problem=problem, replayed=False,
     )  # fmt: skip

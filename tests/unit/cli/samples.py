@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.problems import Problem
-from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Activation, Order
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -20,9 +20,9 @@ def order(**changes: Any) -> Order:
     return msgspec.structs.replace(plain, **changes)
 
 
-def sent(answer: Order | Problem, *, status: int = 201, replayed: bool = False) -> Sent:
+def sent(answer: Order | Problem, *, status: int = 201, replayed: bool = False) -> OrderResponse:
     """One send, answered with an order or a problem."""
-    plain = Sent(Wanted("ps5", 2, "a-key"), status, replayed, 12.0, NOON)
+    plain = OrderResponse(OrderRequest("ps5", 2, "a-key"), status, replayed, 12.0, NOON)
     if isinstance(answer, Order):
         return msgspec.structs.replace(plain, order=answer)
     return msgspec.structs.replace(plain, problem=answer, status=answer.status)

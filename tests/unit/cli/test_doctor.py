@@ -15,7 +15,7 @@ from valerix_cli.doctor.findings import Examination, Finding, Subject
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.doctor.runner import run
 from valerix_cli.errors import UnreachableError
-from valerix_cli.output import Output, show
+from valerix_cli.output import Output, print_result
 from valerix_cli.views.doctor import diagnosis_view
 
 POSTGRES, CLOCK, PYTHON = Subject("databases", "postgres"), Subject("clock", "postgres"), Subject("machine", "python")
@@ -31,7 +31,7 @@ def diagnosed(*findings: Finding, fixed: tuple[str, ...] = ()) -> Diagnosis:
 
 
 def shown(found: Diagnosis, capsys: pytest.CaptureFixture[str]) -> str:
-    show(found, diagnosis_view, Output())
+    print_result(found, diagnosis_view, Output())
     return capsys.readouterr().out
 
 

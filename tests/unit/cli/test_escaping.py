@@ -28,7 +28,7 @@ from valerix_cli.console import SafeConsole, live
 from valerix_cli.drills.receipt import encode
 from valerix_cli.escaping import escape, escape_values, is_safe
 from valerix_cli.options import Format
-from valerix_cli.output import Output, ask, busy, draw, explain, print_error, show, talk, warn
+from valerix_cli.output import Output, confirm, debug, draw, info, print_error, print_result, spinner, warn
 from valerix_cli.streams import guard_standard_streams, unguarded
 from valerix_cli.top.escaping import SafeText
 
@@ -69,7 +69,7 @@ def test_values_are_escaped_all_through_and_the_rest_is_the_same_object() -> Non
 @pytest.mark.parametrize("wanted", [Format.JSON, Format.JSONL, Format.YAML])
 def test_documents_keep_the_true_value(text: str, wanted: Format) -> None:
     with writing(terminal=True) as written:
-        show({"key": [text], text: 1}, str, Output(wanted))
+        print_result({"key": [text], text: 1}, str, Output(wanted))
     document = written().replace(b"\r\n", b"\n").decode()
     assert all(is_safe(char) or char == "\n" for char in document)
     assert (yaml.safe_load if wanted is Format.YAML else json.loads)(document) == {"key": [text], text: 1}
@@ -117,11 +117,11 @@ def in_a_live_view() -> None:
         view.update(Text(HOSTILE), refresh=True)
         print(HOSTILE)  # noqa: T201 - as a library might
         logging.lastResort.handle(logging.makeLogRecord({"msg": HOSTILE, "levelno": logging.ERROR}))  # type: ignore[union-attr]  # it is never None
-        talk(HOSTILE, Output())
+        info(HOSTILE, Output())
 
 
 def while_busy() -> None:
-    with busy(HOSTILE, Output()):
+    with spinner(HOSTILE, Output()):
         warn(HOSTILE, Output())
 
 
@@ -137,9 +137,9 @@ PAST: dict[str, Callable[[], object]] = {
     "log": lambda: logging.lastResort.handle(logging.makeLogRecord({"msg": HOSTILE, "levelno": logging.ERROR})),  # type: ignore[union-attr]  # it is never None
     "traceback": lambda: sys.__excepthook__(ValueError, ValueError(HOSTILE), None),
     "live view": in_a_live_view,
-    "busy": while_busy,
+    "spinner": while_busy,
     "markup": in_markup,
-    "talk": lambda: [say(HOSTILE, Output(verbose=True)) for say in (talk, warn, explain)],
+    "messages": lambda: [say(HOSTILE, Output(verbose=True)) for say in (info, warn, debug)],
     "error": lambda: print_error(error_of(problem(HOSTILE, 409, **{HOSTILE: HOSTILE, "item_id": HOSTILE}), HOSTILE)),
 }
 
@@ -153,7 +153,7 @@ def test_whatever_is_printed_past_the_output_is_text(way: str, monkeypatch: pyte
     with writing(terminal=True) as written:
         guard_standard_streams()
         PAST[way]()
-    lines_are_its_own = way not in {"talk", "error"}
+    lines_are_its_own = way not in {"messages", "error"}
     assert leaks(written(), lines=not lines_are_its_own) == []
     assert MARK.encode() in written()
 
@@ -169,7 +169,7 @@ def test_a_question_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with writing(terminal=True) as written:
         guard_standard_streams()
-        assert ask(HOSTILE)
+        assert confirm(HOSTILE)
     assert leaks(written()) == []
     assert MARK.encode() in written()
 

@@ -10,13 +10,13 @@ from rich.console import Console, RenderableType
 from tests.unit.cli import samples
 from tests.unit.cli.samples import NOON, order
 from valerix_cli.options import Format
-from valerix_cli.output import Output, follow, show, talk, warn
+from valerix_cli.output import Output, follow, info, print_result, warn
 from valerix_cli.views.chaos import activation_view
 from valerix_cli.views.orders import orders_view
 
 
 def shown(capsys: pytest.CaptureFixture[str], wanted: Format) -> str:
-    show([order(), order()], orders_view, Output(wanted))
+    print_result([order(), order()], orders_view, Output(wanted))
     return capsys.readouterr().out
 
 
@@ -37,7 +37,7 @@ def test_yaml_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_table_in_a_pipe_has_no_colour_no_boxes_and_nothing_cut(capsys: pytest.CaptureFixture[str]) -> None:
     key = "k" * 255
-    show([order(idempotency_key=key)], orders_view, Output())
+    print_result([order(idempotency_key=key)], orders_view, Output())
     out = capsys.readouterr().out
     assert key in out
     assert out.isascii()
@@ -49,7 +49,7 @@ def test_what_a_caller_wrote_is_shown_as_text_not_as_markup_or_control_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     activation = samples.activation(reason="[bold]\x1b[2J[/nonsense]")
-    show(activation, activation_view, Output())
+    print_result(activation, activation_view, Output())
     warn("\x1b[2J", Output())
     seen = capsys.readouterr()
     assert "[bold]\\x1b[2J[/nonsense]" in seen.out
@@ -69,7 +69,7 @@ def test_a_narrow_terminal_is_spared_columns_but_an_id_is_never_cut() -> None:
 
 
 def test_quiet_says_results_only(capsys: pytest.CaptureFixture[str]) -> None:
-    talk("by the way", Output(quiet=True))
+    info("by the way", Output(quiet=True))
     assert capsys.readouterr().err == ""
 
 

@@ -1,7 +1,7 @@
 """What many sends of one key amount to."""
 
 from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.commands.order_replay import judge, mutated
 
 
@@ -63,5 +63,5 @@ def test_another_body_that_is_accepted_does_not_hold() -> None:
 
 
 def test_a_mutated_order_differs_and_stays_within_what_one_order_may_hold() -> None:
-    assert mutated(Wanted("ps5", 1, "a-key")) == Wanted("ps5", 2, "a-key")
-    assert mutated(Wanted("ps5", 1000, "a-key")) == Wanted("ps5", 999, "a-key")
+    assert mutated(OrderRequest("ps5", 1, "a-key")) == OrderRequest("ps5", 2, "a-key")
+    assert mutated(OrderRequest("ps5", 1000, "a-key")) == OrderRequest("ps5", 999, "a-key")

@@ -11,7 +11,7 @@ import pytest
 
 from valerix_cli.clients.http import Replicas
 from valerix_cli.contexts.model import Context
-from valerix_cli.errors import BadUsageError, CliError, GuardError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import BadUsageError, CliError, GuardError, TimeoutExpiredError, UnreachableError
 
 
 class Server(ThreadingHTTPServer):
@@ -121,7 +121,7 @@ def test_no_replica_at_all_is_unreachable_and_each_is_named() -> None:
 
 
 def test_an_answer_that_does_not_come_in_time_is_waited_for_no_longer() -> None:
-    with server(silent=True) as slow, pytest.raises(WaitedTooLongError):
+    with server(silent=True) as slow, pytest.raises(TimeoutExpiredError):
         replicas(slow.url, limit=0.2).send("GET", "/")
 
 

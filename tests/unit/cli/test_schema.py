@@ -10,15 +10,15 @@ from tests.unit.cli.samples import ORDER_ID, activation, order, sent
 from valerix_cli.clients.wire import Chaos, Hit, Hits
 from valerix_cli.commands.order_replay import judge
 from valerix_cli.commands.schema import SHAPES
-from valerix_cli.results import Placed
-from valerix_cli.trace import tell
+from valerix_cli.order_trace import build_trace
+from valerix_cli.output_models import PlacedOrder
 
 EXAMPLES: dict[str, Any] = {
     "order-get": order(),
     "order-list": [order()],
-    "order-place": [Placed.of(sent(order()))],
+    "order-place": [PlacedOrder.of(sent(order()))],
     "order-replay": judge("a-key", [sent(order())], mutated=False, deductions=1),
-    "order-trace": tell(order(), [], None),
+    "order-trace": build_trace(order(), [], None),
     "chaos-hits": Hits("one", [Hit("crash", ORDER_ID, 1)], complete=True),
     "chaos-on": activation(),
     "chaos-status": Chaos(halted=False, live=None, recent=[activation()]),

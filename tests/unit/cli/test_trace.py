@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.cli.samples import NOON, ORDER_ID, later, order
 from valerix_cli.clients.wire import Ledger, LedgerLine, LedgerRefusal, OrderEvent, Status
-from valerix_cli.trace import tell
+from valerix_cli.order_trace import build_trace
 
 
 def event(seconds: float, from_: Status | None, to: Status, **detail: Any) -> OrderEvent:
@@ -14,13 +14,13 @@ def event(seconds: float, from_: Status | None, to: Status, **detail: Any) -> Or
 
 
 def told(*events: OrderEvent) -> list[str]:
-    return [step.what for step in tell(order(), list(events), None).steps]
+    return [step.what for step in build_trace(order(), list(events), None).steps]
 
 
 def test_both_services_are_merged_in_the_order_of_time() -> None:
     events = [event(0, None, "pending"), event(0.5, "pending", "confirmed", attempt=1)]
     ledger = Ledger(ORDER_ID, [LedgerLine(17, "ps5", -2, "deduct", later(0.2))])
-    trace = tell(order(), events, ledger)
+    trace = build_trace(order(), events, ledger)
     assert [(step.where, step.after_seconds) for step in trace.steps] == [
         ("order", 0.0),
         ("inventory", 0.2),
@@ -31,12 +31,12 @@ def test_both_services_are_merged_in_the_order_of_time() -> None:
 
 
 def test_a_trace_without_the_ledger_says_so() -> None:
-    assert not tell(order(), [event(0, None, "pending")], None).ledger_read
+    assert not build_trace(order(), [event(0, None, "pending")], None).ledger_read
 
 
 def test_a_refusal_of_inventory_is_a_step() -> None:
     ledger = Ledger(ORDER_ID, [], LedgerRefusal("insufficient-stock", NOON))
-    [step] = tell(order(), [], ledger).steps
+    [step] = build_trace(order(), [], ledger).steps
     assert step.what == "inventory refused for good: there was not enough in stock (insufficient-stock)"
 
 

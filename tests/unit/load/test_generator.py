@@ -10,7 +10,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.commands.load import error_of
 from valerix_cli.drills.units import PerSecond, Seconds
 from valerix_cli.load import LoadGenerator, LoadResult, Plan, generator
@@ -53,7 +53,7 @@ class FakeClient:
         self.arrived: list[float] = []
         self._loop, self._takes = loop, response_time
 
-    async def post(self, _: Wanted) -> Response:
+    async def post(self, _: OrderRequest) -> Response:
         self.arrived.append(self._loop.time())
         await asyncio.sleep(self._takes)
         return Response(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as it is parsed

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.load.workload import Mix, generate_orders
 
 ITEMS = ["ps5", "xbox", "chair", "desk"]
@@ -13,7 +13,7 @@ ITEMS = ["ps5", "xbox", "chair", "desk"]
 
 def first(
     number: int, *, seed: int = 1, mix: Mix = "uniform", repeats: float = 0.0, prefix: str = "k-"
-) -> list[Wanted]:
+) -> list[OrderRequest]:
     return list(islice(generate_orders(seed, ITEMS, mix, quantity=2, repeats=repeats, prefix=prefix), number))
 
 

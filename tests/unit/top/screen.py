@@ -16,7 +16,7 @@ from tests.unit.cli.samples import activation, order, sent
 from tests.unit.top.samples import snapshot, violated
 from valerix_cli.audit import Audit
 from valerix_cli.clients.chaos_request import Gremlin
-from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.wire import Activation
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
@@ -39,7 +39,7 @@ class Written:
         self.done: list[object] = []
         self.wrong: CliError | None = None
 
-    def place(self, wanted: Wanted) -> Sent:
+    def place(self, wanted: OrderRequest) -> OrderResponse:
         self._do(wanted)
         again = self.done.count(wanted) > 1
         answer = order(item_id=wanted.item_id, quantity=wanted.quantity, idempotency_key=wanted.key)

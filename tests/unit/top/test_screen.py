@@ -10,7 +10,7 @@ from tests.unit.cli.samples import order
 from tests.unit.top.samples import item, snapshot
 from tests.unit.top.screen import LOW, STAGING, TALL, saved, showing
 from valerix_cli.clients.chaos_request import Gremlin
-from valerix_cli.clients.sends import Wanted
+from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.clients.wire import Chaos, DrillLease, Queue
 from valerix_cli.errors import UnreachableError
 from valerix_cli.top.feed import Feed, fold
@@ -101,7 +101,7 @@ async def test_an_order_is_placed_by_key_and_the_same_key_again_is_a_replay() ->
         await screen.until_shown("confirmed, replayed")
         first, second = screen.deeds.done
         assert first == second
-        assert isinstance(first, Wanted)
+        assert isinstance(first, OrderRequest)
         assert (first.item_id, first.quantity) == ("ps5", 1)
 
 

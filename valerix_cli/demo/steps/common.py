@@ -5,8 +5,8 @@ from uuid import UUID
 
 from valerix_cli.clients.wire import Order
 from valerix_cli.demo.step_context import Missed, StepContext
-from valerix_cli.results import Step
-from valerix_cli.trace import tell
+from valerix_cli.order_trace import build_trace
+from valerix_cli.output_models import Step
 from valerix_cli.units import format_duration
 
 
@@ -66,7 +66,7 @@ def deducted_once(play: StepContext, order: Order) -> int:
 def life(play: StepContext, order_id: UUID) -> list[Step]:
     """The records of both services about an order."""
     orders, inventory = play.scene.orders, play.scene.session.inventory
-    return tell(orders.order(order_id), orders.events(order_id).events, inventory.ledger(order_id)).steps
+    return build_trace(orders.order(order_id), orders.events(order_id).events, inventory.ledger(order_id)).steps
 
 
 def see_life(play: StepContext, steps: list[Step]) -> None:

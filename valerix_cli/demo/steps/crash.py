@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from valerix_cli.clients.http import Replicas
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.orders import OrderClient
-from valerix_cli.clients.sends import Sent, Wanted
 from valerix_cli.clients.wire import Order
 from valerix_cli.demo.step_context import Missed, StepContext
 from valerix_cli.demo.steps.common import confirmed, deducted_once, have_calm, life, see_life
@@ -21,16 +21,16 @@ _WORDS = {"409": "409 in flight", "ConnectError": "unreachable", "ConnectTimeout
 class Customer:
     """Sends one order, and sends it again with the same key until the outcome is known."""
 
-    def __init__(self, play: StepContext, wanted: Wanted) -> None:
+    def __init__(self, play: StepContext, wanted: OrderRequest) -> None:
         self._heard: Counter[str] = Counter()
         self._wanted = wanted
-        self._sent: Future[Sent] = Future()
+        self._sent: Future[OrderResponse] = Future()
         context = play.scene.session.context
         replicas = Replicas(context, "order", explain=self._hear)
         self._orders = OrderClient(replicas).recorded(play.scene.writer)
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
-    def answer(self) -> Sent | None:
+    def answer(self) -> OrderResponse | None:
         """The final response, if there is one by now."""
         return self._sent.result() if self._sent.done() else None
 

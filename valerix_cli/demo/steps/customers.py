@@ -3,7 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from valerix_cli.clients.sends import Sent, Wanted
+from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.demo.environment import RATE
 from valerix_cli.demo.live_metrics import LiveMetrics
 from valerix_cli.demo.step_context import Missed, StepContext
@@ -53,12 +53,12 @@ def cheater(play: StepContext) -> None:
     have_calm(play)
     scene = play.scene
     key = scene.keys.get("impatient") or scene.wanted("impatient").key
-    scene.orders.place(Wanted(scene.item, 1, key), retries=_SENDS)  # what stands already, or stands from now on
+    scene.orders.place(OrderRequest(scene.item, 1, key), retries=_SENDS)  # what stands already, or stands from now on
     before = confirmed(play, key)
     play.know(KEY=key)
     play.see("key", key)
     play.see("it stands for", f"{before.quantity} x {before.item_id}")
-    other = Wanted(scene.other_item, 3, key)
+    other = OrderRequest(scene.other_item, 3, key)
     sent = scene.orders.place(other)
     slug = sent.problem.slug if sent.problem else "accepted"
     play.see("other cart", f"{other.quantity} x {other.item_id}: {sent.status} {slug}")
@@ -70,13 +70,13 @@ def cheater(play: StepContext) -> None:
     play.see("the order", f"stands as it was; deducted once (ledger line {deducted_once(play, after)})")
 
 
-def answers(sends: list[Sent]) -> str:
+def answers(sends: list[OrderResponse]) -> str:
     """`201 confirmed, 409 request-in-flight 4 times`."""
     said = Counter(_answer(one) for one in sends)
     return ", ".join(word if count == 1 else f"{word} {count} times" for word, count in said.items())
 
 
-def _answer(sent: Sent) -> str:
+def _answer(sent: OrderResponse) -> str:
     word = sent.order.status if sent.order else sent.problem.slug if sent.problem else ""
     return f"{sent.status} {word}" + (" (stored answer)" if sent.replayed else "")
 

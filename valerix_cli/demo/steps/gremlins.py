@@ -1,7 +1,7 @@
 """The gremlin steps: a slow one, its effects, its end, and the unknown outcome."""
 
 from valerix_cli.clients.chaos_text import summary
-from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Activation
 from valerix_cli.demo.step_context import Missed, StepContext
 from valerix_cli.demo.steps.common import (
@@ -102,7 +102,7 @@ def _see_open(play: StepContext) -> None:
         play.see(replica, f"open: {reasons.get(replica, 'no reason is known')}")
 
 
-def _queued_at_once(play: StepContext) -> Sent | None:
+def _queued_at_once(play: StepContext) -> OrderResponse | None:
     """One order that was not sent to inventory; not one that was the breaker's trial, which takes its time."""
     wanted = play.scene.wanted("waiting")
     sent = play.scene.orders.place(wanted)
@@ -110,7 +110,7 @@ def _queued_at_once(play: StepContext) -> Sent | None:
     return sent if is_queued and sent.milliseconds < _FAST * 1000 else None
 
 
-def _lost(play: StepContext) -> Sent | None:
+def _lost(play: StepContext) -> OrderResponse | None:
     """One order whose stock was taken, and whose answer was lost."""
     sent = play.scene.orders.place(play.scene.wanted("boxed"))
     if sent.order is None or sent.order.status != "queued":
@@ -120,7 +120,7 @@ def _lost(play: StepContext) -> Sent | None:
     return sent if ("inventory", None) in before else None
 
 
-def _sent_again(play: StepContext, first: Sent) -> Sent | None:
+def _sent_again(play: StepContext, first: OrderResponse) -> OrderResponse | None:
     sent = play.scene.orders.place(first.wanted)
     return sent if sent.order is not None and sent.order.status == "confirmed" else None
 

@@ -36,7 +36,7 @@ class FaultTarget(Protocol):
         """Shut each process down gracefully and yield it once its successor is ready, one after the other."""
 
     def wait_until_back(self, previous: Process) -> None:
-        """Wait until a killed process is replaced and ready. Raises WaitedTooLongError."""
+        """Wait until a killed process is replaced and ready. Raises TimeoutExpiredError."""
 
     def all_running(self) -> bool:
         """Return True if every process of the platform is ready."""

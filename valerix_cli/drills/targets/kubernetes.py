@@ -9,7 +9,7 @@ from valerix_cli.cluster.health import is_ready, judge
 from valerix_cli.cluster.objects import NAME, Object, Ref
 from valerix_cli.drills.model import Fault
 from valerix_cli.drills.targets.base import Process
-from valerix_cli.errors import UnreachableError, WaitedTooLongError
+from valerix_cli.errors import TimeoutExpiredError, UnreachableError
 
 RESTART_TIMEOUT = 180.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds
@@ -63,7 +63,7 @@ class KubernetesPods:
         yield from processes
 
     def wait_until_back(self, previous: Process) -> None:
-        """Wait until a pod is gone and its service has as many ready pods as before. Raises WaitedTooLongError."""
+        """Wait until a pod is gone and its service has as many ready pods as before. Raises TimeoutExpiredError."""
         service, expected = self._found[previous.name]
 
         def is_back() -> bool:
@@ -100,5 +100,5 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + RESTART_TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(failure, f"{RESTART_TIMEOUT:g} s were not enough", _STATUS)
+            raise TimeoutExpiredError(failure, f"{RESTART_TIMEOUT:g} s were not enough", _STATUS)
         time.sleep(_POLL_INTERVAL)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from valerix_cli.drills.targets.base import Process
-from valerix_cli.errors import CliError, UnreachableError, WaitedTooLongError
+from valerix_cli.errors import CliError, TimeoutExpiredError, UnreachableError
 from valerix_cli.local import restart_holds
 from valerix_cli.local.identity import Handle, child_of
 from valerix_cli.local.instance import running
@@ -92,7 +92,7 @@ class LocalProcesses:
         return any(one.name == previous.name and one.is_running and one.pid != previous.pid for one in self._all())
 
     def wait_until_back(self, previous: Process) -> None:
-        """Wait until a process is replaced and ready. Raises WaitedTooLongError."""
+        """Wait until a process is replaced and ready. Raises TimeoutExpiredError."""
         _wait_until(lambda: self.is_back(previous), f"{previous.name} is not back.")
 
     def all_running(self) -> bool:
@@ -160,5 +160,5 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + RESTART_TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise WaitedTooLongError(failure, f"{RESTART_TIMEOUT:g} s were not enough", "valerix status; valerix logs")
+            raise TimeoutExpiredError(failure, f"{RESTART_TIMEOUT:g} s were not enough", "valerix status; valerix logs")
         time.sleep(_POLL_INTERVAL)

@@ -8,7 +8,7 @@ from valerix_cli.clients.problems import Problem
 from valerix_cli.clients.wire import Order
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class OrderRequest(msgspec.Struct, frozen=True):
     """An order to place, and the key that makes it one order however often it is sent."""
 
     item_id: str
@@ -16,10 +16,10 @@ class Wanted(msgspec.Struct, frozen=True):
     key: str
 
 
-class Sent(msgspec.Struct, frozen=True):
+class OrderResponse(msgspec.Struct, frozen=True):
     """One send and what came back: an order, or a problem."""
 
-    wanted: Wanted
+    wanted: OrderRequest
     status: int
     replayed: bool
     milliseconds: float

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from valerix_cli.clients.wire import Ledger, LedgerLine, LedgerRefusal, Order, OrderEvent
-from valerix_cli.results import Step, Trace
+from valerix_cli.output_models import Step, Trace
 from valerix_cli.units import format_duration
 
-_Told: TypeAlias = tuple[datetime, str, str, dict[str, Any]]
+_Event: TypeAlias = tuple[datetime, str, str, dict[str, Any]]
 
 _CAUSES = {
     "timeout": "inventory did not answer in time",
@@ -27,13 +27,13 @@ _CAUSES = {
 }
 
 
-def tell(order: Order, events: list[OrderEvent], ledger: Ledger | None) -> Trace:
+def build_trace(order: Order, events: list[OrderEvent], ledger: Ledger | None) -> Trace:
     """Merge the order's transitions with inventory's ledger; `ledger` is None when it could not be read.
 
     Transitions stay in the order in which they took place, also where the clock was set back between two of them.
     """
-    ours: list[_Told] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
-    theirs: list[_Told] = []
+    ours: list[_Event] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
+    theirs: list[_Event] = []
     if ledger is not None:
         theirs = [(line.created_at, "inventory", _of_line(line), _facts_of_line(line)) for line in ledger.transactions]
         if ledger.refusal is not None:

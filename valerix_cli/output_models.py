@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from valerix_cli.clients.sends import Sent
+from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Order, Status
 
 
-class Placed(msgspec.Struct, frozen=True):
+class PlacedOrder(msgspec.Struct, frozen=True):
     """The result of sending one order; `tries` counts its sends, all with the same key."""
 
     item_id: str
@@ -24,7 +24,7 @@ class Placed(msgspec.Struct, frozen=True):
     tries: int
 
     @classmethod
-    def of(cls, sent: Sent) -> "Placed":
+    def of(cls, sent: OrderResponse) -> "PlacedOrder":
         order, problem = sent.order, sent.problem
         return cls(
             sent.wanted.item_id,
@@ -45,7 +45,7 @@ class Replay(msgspec.Struct, frozen=True):
 
     idempotency_key: str
     mutated: bool
-    sends: list[Placed]
+    sends: list[PlacedOrder]
     order_ids: list[str]
     deductions: int | None
     held: bool
@@ -80,7 +80,7 @@ class StockChange(msgspec.Struct, frozen=True):
     change: int | None
 
 
-class ContextLine(msgspec.Struct, frozen=True):
+class ContextSummary(msgspec.Struct, frozen=True):
     """One context and where it is described; `current` marks the one in use."""
 
     name: str
@@ -90,7 +90,7 @@ class ContextLine(msgspec.Struct, frozen=True):
     origin: str
 
 
-class OriginLine(msgspec.Struct, frozen=True):
+class SettingOrigin(msgspec.Struct, frozen=True):
     """One setting, its value and where it comes from."""
 
     setting: str
@@ -120,7 +120,7 @@ class Explanation(msgspec.Struct, frozen=True):
     do: str
 
 
-class DrillLine(msgspec.Struct, frozen=True):
+class DrillSummary(msgspec.Struct, frozen=True):
     """A drill: the seconds of its load, its faults, its description and its file."""
 
     name: str
@@ -130,7 +130,7 @@ class DrillLine(msgspec.Struct, frozen=True):
     file: str
 
 
-class RunLine(msgspec.Struct, frozen=True):
+class RunSummary(msgspec.Struct, frozen=True):
     """One run whose receipt is kept."""
 
     run: str
