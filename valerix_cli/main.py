@@ -57,8 +57,8 @@ TARGETS = [
 ]
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - how Typer calls it
-    if wanted:
+def _print_version(requested: bool) -> None:  # noqa: FBT001 - how Typer calls it
+    if requested:
         print_plain(__version__)
         raise typer.Exit
 

@@ -240,16 +240,16 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _encoded(value: object, wanted: Format) -> str:
-    if wanted is Format.YAML:
+def _encoded(value: object, format_: Format) -> str:
+    if format_ is Format.YAML:
         from valerix_cli.yaml_document import dump  # noqa: PLC0415 - --help must not pay for it
 
         return escape_yaml(dump(value))
-    entries = value if isinstance(value, list | tuple) and wanted is Format.JSONL else [value]
-    return "".join(escape_json(_json(entry, wanted)) + "\n" for entry in entries)
+    entries = value if isinstance(value, list | tuple) and format_ is Format.JSONL else [value]
+    return "".join(escape_json(_json(entry, format_)) + "\n" for entry in entries)
 
 
-def _json(value: object, wanted: Format) -> str:
+def _json(value: object, format_: Format) -> str:
     import msgspec  # noqa: PLC0415 - --help must not pay for it
 
     try:
@@ -257,8 +257,8 @@ def _json(value: object, wanted: Format) -> str:
     except UnicodeEncodeError:  # an argument or a file name that is not UTF-8
         import json  # noqa: PLC0415 - the same
 
-        return json.dumps(msgspec.to_builtins(value), indent=2 if wanted is Format.JSON else None)
-    return (msgspec.json.format(encoded, indent=2) if wanted is Format.JSON else encoded).decode()
+        return json.dumps(msgspec.to_builtins(value), indent=2 if format_ is Format.JSON else None)
+    return (msgspec.json.format(encoded, indent=2) if format_ is Format.JSON else encoded).decode()
 
 
 def _print(renderable: "RenderableType") -> None:

@@ -27,9 +27,9 @@ class PlacedOrder(msgspec.Struct, frozen=True):
     def of(cls, sent: OrderResponse) -> "PlacedOrder":
         order, problem = sent.order, sent.problem
         return cls(
-            sent.wanted.item_id,
-            sent.wanted.quantity,
-            sent.wanted.key,
+            sent.request.item_id,
+            sent.request.quantity,
+            sent.request.key,
             str(order.order_id) if order else problem.order_id if problem else None,
             order.status if order else None,
             order.reason if order else problem.slug if problem else None,

@@ -49,8 +49,8 @@ class Session:
 
     @cached_property
     def output(self) -> Output:
-        wanted = self.settings.setting("output").value
-        return Output(wanted, quiet=self.options.quiet, verbose=self.options.verbose)
+        format_ = self.settings.setting("output").value
+        return Output(format_, quiet=self.options.quiet, verbose=self.options.verbose)
 
     @cached_property
     def context(self) -> "Context":

@@ -38,17 +38,17 @@ LOG_EVERY = 1.0  # seconds
 ALWAYS = (b"/health", b"/metrics")  # answered on spare connections
 
 
-def allowed(wanted: int) -> int:
-    """Return how many connections this process may have: `wanted`, or fewer where RLIMIT_NOFILE leaves no more.
+def allowed(requested: int) -> int:
+    """Return how many connections this process may have: `requested`, or fewer where RLIMIT_NOFILE leaves no more.
 
     The soft limit is raised as far as that takes, and as the hard limit permits.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted + RESERVE:
-        soft = min(wanted + RESERVE, hard)
+    if soft < requested + RESERVE:
+        soft = min(requested + RESERVE, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    limit = min(wanted, max(soft - RESERVE, soft // 4))
-    if limit < wanted:
+    limit = min(requested, max(soft - RESERVE, soft // 4))
+    if limit < requested:
         log.warning("fewer connections than asked for", why=f"RLIMIT_NOFILE is {soft}", limit=limit)
     return limit
 

@@ -112,14 +112,14 @@ async def _declare(error: Exception, client: _Client, commands: Sequence[Sequenc
 async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
     """Delete the keys of these commands that are of another type than they take."""
     for args in commands:
-        wanted = TYPES.get(str(args[0]).upper())
-        if wanted is None:
+        expected = TYPES.get(str(args[0]).upper())
+        if expected is None:
             continue
         key = args[list(args).index(b"STREAMS") + 1] if args[0] == "XREADGROUP" else args[1]
         found = (await client.type(key)).decode()  # type: ignore[union-attr]  # it does not decode by itself
-        if found not in {wanted, "none"}:
+        if found not in {expected, "none"}:
             await client.unlink(key)
-            log.warning("a key in Redis had a wrong type and is deleted", key=str(key), type=found, wanted=wanted)
+            log.warning("a key in Redis had a wrong type and is deleted", key=str(key), type=found, expected=expected)
 
 
 @contextlib.asynccontextmanager

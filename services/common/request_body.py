@@ -108,15 +108,15 @@ async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
     _require_media_type(connection, "application/x-ndjson")
 
 
-def _require_media_type(connection: ASGIConnection[Any, Any, Any, Any], wanted: str) -> None:
+def _require_media_type(connection: ASGIConnection[Any, Any, Any, Any], expected: str) -> None:
     given = connection.headers.getall("content-type", [])
-    if given == [wanted]:
+    if given == [expected]:
         return
     if len(given) > 1:
-        raise UnsupportedMediaType(f"Send one Content-Type, {wanted}, not {len(given)}")
+        raise UnsupportedMediaType(f"Send one Content-Type, {expected}, not {len(given)}")
     kind, _, parameters = (given[0] if given else "").lower().partition(";")
-    if kind.strip() != wanted:
-        raise UnsupportedMediaType(f"Send Content-Type: {wanted}" + (f", not {kind.strip()!r}" if kind else ""))
+    if kind.strip() != expected:
+        raise UnsupportedMediaType(f"Send Content-Type: {expected}" + (f", not {kind.strip()!r}" if kind else ""))
     charsets = {charset.strip('"') for charset in _CHARSET.findall(parameters)}
     if charsets - UTF_8:
         raise UnsupportedMediaType(f"Send the body in UTF-8, not in {', '.join(sorted(charsets))}")

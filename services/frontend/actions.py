@@ -50,9 +50,9 @@ class BreakerForm(msgspec.Struct, frozen=True):
 @post("/orders", status_code=200)
 async def place_order(request: PageRequest, state: State) -> Response[Any]:
     """Place an order, or send one again with the same key."""
-    wanted = await forms.read(request, OrderForm)
+    form = await forms.read(request, OrderForm)
     actions: OperatorActions = state.operator_actions
-    result = await actions.place(wanted.item_id, wanted.quantity, wanted.key or f"dashboard-{secrets.token_hex(6)}")
+    result = await actions.place(form.item_id, form.quantity, form.key or f"dashboard-{secrets.token_hex(6)}")
     forms.store_order_result(request, result)
     await _refresh(state)
     if forms.wants_json(request):
@@ -65,19 +65,19 @@ async def place_order(request: PageRequest, state: State) -> Response[Any]:
 @post("/restock", status_code=200)
 async def restock(request: PageRequest, state: State) -> Response[Any]:
     """Add to the stock of an item."""
-    wanted = await forms.read(request, RestockForm)
+    form = await forms.read(request, RestockForm)
     actions: OperatorActions = state.operator_actions
-    action = actions.restock(wanted.item_id, wanted.quantity)
-    return await _perform(request, state, action, f"{wanted.quantity} more of {wanted.item_id}.", "stock")
+    action = actions.restock(form.item_id, form.quantity)
+    return await _perform(request, state, action, f"{form.quantity} more of {form.item_id}.", "stock")
 
 
 @post("/chaos", status_code=200)
 async def enable_chaos(request: PageRequest, state: State) -> Response[Any]:
     """Turn gremlins on."""
-    wanted = await forms.read(request, ChaosForm)
+    form = await forms.read(request, ChaosForm)
     actions: OperatorActions = state.operator_actions
     message = "Gremlins are on; they expire automatically."
-    return await _perform(request, state, actions.enable_chaos(wanted), message, "chaos")
+    return await _perform(request, state, actions.enable_chaos(form), message, "chaos")
 
 
 @post("/chaos/calm", status_code=200)
@@ -90,19 +90,19 @@ async def disable_chaos(request: PageRequest, state: State) -> Response[Any]:
 @post("/chaos/halt", status_code=200)
 async def halt_chaos(request: PageRequest, state: State) -> Response[Any]:
     """Turn gremlins off and refuse new ones, or allow them again."""
-    wanted = await forms.read(request, HaltForm)
+    form = await forms.read(request, HaltForm)
     actions: OperatorActions = state.operator_actions
-    message = "Gremlins are off, and new ones are refused." if wanted.halted else "Gremlins are allowed again."
-    return await _perform(request, state, actions.halt_chaos(halted=wanted.halted), message, "chaos")
+    message = "Gremlins are off, and new ones are refused." if form.halted else "Gremlins are allowed again."
+    return await _perform(request, state, actions.halt_chaos(halted=form.halted), message, "chaos")
 
 
 @post("/breaker", status_code=200)
 async def force_breaker(request: PageRequest, state: State) -> Response[Any]:
     """Force all breakers open or closed, or return them to automatic operation."""
-    wanted = await forms.read(request, BreakerForm)
+    form = await forms.read(request, BreakerForm)
     actions: OperatorActions = state.operator_actions
-    message = "Breakers are automatic." if wanted.state == "auto" else f"All breakers are forced {wanted.state}."
-    return await _perform(request, state, actions.force_breaker(wanted.state), message, "breaker")
+    message = "Breakers are automatic." if form.state == "auto" else f"All breakers are forced {form.state}."
+    return await _perform(request, state, actions.force_breaker(form.state), message, "breaker")
 
 
 @post("/requeue", status_code=200)

@@ -63,9 +63,9 @@ async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
 )
 async def activate(state: State, body: RawBody) -> ActivationView:
     """Replace the live activation. Responds once the live replicas follow it."""
-    wanted = request_body.decode(body, _activation_request)
+    payload = request_body.decode(body, _activation_request)
     return await chaos.activate(
-        state.redis, state.chaos_leases, wanted, uuid.uuid4().hex[:12], secrets.randbelow(2**32)
+        state.redis, state.chaos_leases, payload, uuid.uuid4().hex[:12], secrets.randbelow(2**32)
     )
 
 
@@ -84,8 +84,8 @@ async def deactivate(state: State) -> DeactivateResult:
 )
 async def halt(state: State, body: RawBody) -> ChaosView:
     """End the live activation and refuse new ones until the halt is lifted."""
-    wanted = request_body.decode(body, _halt)
-    await chaos.halt(state.redis, state.chaos_leases, halted=wanted.halted)
+    payload = request_body.decode(body, _halt)
+    await chaos.halt(state.redis, state.chaos_leases, halted=payload.halted)
     return await chaos.view(state.redis, state.chaos_leases)
 
 
@@ -97,8 +97,8 @@ async def halt(state: State, body: RawBody) -> ChaosView:
 )
 async def acquire_drill(state: State, body: RawBody) -> DrillLease:
     """Acquire or renew the platform's drill lease for one run."""
-    wanted = request_body.decode(body, _drill)
-    return await drill_lease.acquire(state.redis, wanted)
+    payload = request_body.decode(body, _drill)
+    return await drill_lease.acquire(state.redis, payload)
 
 
 @delete("/drill/{run:str}", status_code=200, responses=responses(401, 403, 503))

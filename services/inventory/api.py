@@ -62,24 +62,24 @@ class Items(msgspec.Struct, frozen=True):
 )
 async def deduct(state: State, body: RawBody) -> Response[Any]:
     """Deduct one order's quantity, once per order id."""
-    wanted = request_body.decode(body, _deduct_body)
-    match await in_time(usecases.deduct(state.deductions, state.chaos_leases, wanted.line, wanted.attempt)):
+    payload = request_body.decode(body, _deduct_body)
+    match await in_time(usecases.deduct(state.deductions, state.chaos_leases, payload.line, payload.attempt)):
         case Deducted(remaining, repeated):
-            return Response(Deduction(wanted.order_id, wanted.item_id, wanted.quantity, repeated, remaining))
+            return Response(Deduction(payload.order_id, payload.item_id, payload.quantity, repeated, remaining))
         case Refused("insufficient-stock", available):
             raise InsufficientStock(
-                f"Only {available} of {wanted.item_id} in stock, {wanted.quantity} requested",
-                order_id=wanted.order_id,
-                item_id=wanted.item_id,
-                requested=wanted.quantity,
+                f"Only {available} of {payload.item_id} in stock, {payload.quantity} requested",
+                order_id=payload.order_id,
+                item_id=payload.item_id,
+                requested=payload.quantity,
                 available=available,
             )
         case Refused():
-            raise UnknownItem(f"No item {wanted.item_id!r}", order_id=wanted.order_id, item_id=wanted.item_id)
+            raise UnknownItem(f"No item {payload.item_id!r}", order_id=payload.order_id, item_id=payload.item_id)
         case Conflict(item_id, quantity):
             raise OrderIdReused(
                 f"The order id was used for {quantity} of {item_id}",
-                order_id=wanted.order_id,
+                order_id=payload.order_id,
                 item_id=item_id,
                 quantity=quantity,
             )

@@ -23,7 +23,7 @@ class ActivationNotFound(Refusal):
 
 
 async def activate(
-    redis: Redis, leases: LeaseFollower, wanted: ActivationRequest, activation_id: str, random_seed: int
+    redis: Redis, leases: LeaseFollower, request: ActivationRequest, activation_id: str, random_seed: int
 ) -> ActivationView:
     """Replace the live activation. Returns once the live replicas follow it, or after one second.
 
@@ -32,8 +32,8 @@ async def activate(
     now, halted = await chaos_store.time_and_halt(redis)
     if halted:
         raise ChaosHalted("Lift the halt first: POST /api/admin/chaos/halt with halted false")
-    activation = build_activation(wanted, activation_id, random_seed, now)
-    await chaos_store.set_live(redis, activation, wanted.script)
+    activation = build_activation(request, activation_id, random_seed, now)
+    await chaos_store.set_live(redis, activation, request.script)
     await leases.sync()
     await leases.wait_until_followed(activation_id)
     return await _activation_view(redis, activation_id)

@@ -82,10 +82,10 @@ class _LeaseHolder(msgspec.Struct, frozen=True):
 _holder = msgspec.json.Decoder(_LeaseHolder)
 
 
-async def acquire(redis: Redis, wanted: DrillBody) -> DrillLease:
+async def acquire(redis: Redis, body: DrillBody) -> DrillLease:
     """Acquire or renew the lease for this run. Raises DrillRunning if another run holds it."""
-    lease = await _acquire(redis, wanted)
-    if lease.run != wanted.run:
+    lease = await _acquire(redis, body)
+    if lease.run != body.run:
         raise DrillRunning(
             f"{lease.drill} is running, started by {lease.by} at {lease.since:%H:%M:%S} UTC",
             run=lease.run,
@@ -111,11 +111,11 @@ async def current(redis: Redis) -> DrillLease | None:
 
 
 @exchange()
-async def _acquire(redis: Redis, wanted: DrillBody) -> DrillLease:
+async def _acquire(redis: Redis, body: DrillBody) -> DrillLease:
     """Try to acquire, and return the lease that is then in force, of this run or another."""
-    holder = _LeaseHolder(wanted.drill, wanted.by, datetime.now(UTC))
-    value = wanted.run.encode() + b" " + msgspec.json.encode(holder)
-    raw, left = await redis.eval(_ACQUIRE, 1, LEASE_KEY, wanted.run, value, wanted.ttl_seconds * 1000, MAX_TTL * 1000)
+    holder = _LeaseHolder(body.drill, body.by, datetime.now(UTC))
+    value = body.run.encode() + b" " + msgspec.json.encode(holder)
+    raw, left = await redis.eval(_ACQUIRE, 1, LEASE_KEY, body.run, value, body.ttl_seconds * 1000, MAX_TTL * 1000)
     return _lease(raw, left)
 
 

@@ -95,13 +95,13 @@ CRASHES = (Fault("crash", 500), Fault("crash", 503), Fault("crash", None))
 PARTIAL_FAILURES = (Fault("partial_failure", 500), Fault("partial_failure", None))
 
 
-def build_activation(wanted: ActivationRequest, activation_id: str, random_seed: int, now: datetime) -> Activation:
+def build_activation(request: ActivationRequest, activation_id: str, random_seed: int, now: datetime) -> Activation:
     """Build the activation that starts now, with the requested seed or `random_seed`."""
-    fields = msgspec.structs.asdict(wanted)
+    fields = msgspec.structs.asdict(request)
     script = fields.pop("script")
     added = {
         "id": activation_id,
-        "seed": random_seed if wanted.seed is None else wanted.seed,
+        "seed": random_seed if request.seed is None else request.seed,
         "set_at": now,
         "script_length": None if script is None else len(script),
     }

@@ -91,9 +91,9 @@ async def get_breaker(state: State) -> BreakersView:
 )
 async def force_breaker(state: State, body: RawBody) -> BreakersView:
     """Force the breaker of every replica open or closed, or return it to automatic operation."""
-    wanted = request_body.decode(body, _force)
+    payload = request_body.decode(body, _force)
     breaker_sync: BreakerSync = state.breaker_sync
-    await breaker_sync.force(None if wanted.state == "auto" else wanted.state)
+    await breaker_sync.force(None if payload.state == "auto" else payload.state)
     return await breaker_sync.view()
 
 
@@ -122,9 +122,9 @@ async def get_queue(state: State) -> QueueView:
 )
 async def requeue(state: State, body: RawBody) -> RequeueResult:
     """Reset the attempts of dead orders, and correct the times of misdated ones."""
-    wanted = request_body.decode(body, _requeue)
-    if (wanted.order_id is None) == (not wanted.all):
+    payload = request_body.decode(body, _requeue)
+    if (payload.order_id is None) == (not payload.all):
         raise InvalidBody("Give either order_id or all: true")
-    requeued = await usecases.requeue(state.pool, state.replica, wanted.order_id)
+    requeued = await usecases.requeue(state.pool, state.replica, payload.order_id)
     await wakeups.notify(state.redis, [(order_id, 0) for order_id in requeued[:100]])
     return RequeueResult(requeued)

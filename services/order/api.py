@@ -98,11 +98,11 @@ async def place(request: AnyRequest, body: bytes) -> Response[bytes]:
     """Place the order of a request. Raises the Refusal that applies."""
     started = time.perf_counter()
     key = parse_key(request.headers.getall("idempotency-key", []))
-    wanted = new_order(
+    order = new_order(
         key, request_body.decode(body, _order_body), request_context.request_id.get(), request_context.traceparent.get()
     )
     processing: Processing = request.app.state.processing
-    placement = await processing.place(wanted)
+    placement = await processing.place(order)
     if not placement.replayed:
         processing_duration(placement.order.status).observe(time.perf_counter() - started)
     return _response(placement)

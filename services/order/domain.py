@@ -207,9 +207,9 @@ def new_order(key: str, body: OrderBody, request_id: str, traceparent: str | Non
     )
 
 
-def admit(wanted: NewOrder, stored: StoredOrder) -> Replay | Refusal:
+def admit(new_order: NewOrder, stored: StoredOrder) -> Replay | Refusal:
     """Decide about a request whose key is in use: a replay, a request still in flight, or a mutated replay."""
-    if stored.fingerprint != wanted.fingerprint:
+    if stored.fingerprint != new_order.fingerprint:
         return IdempotencyKeyReused(
             "Send the first body again, or use a new key for a new order", order_id=stored.order.order_id
         )

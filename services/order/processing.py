@@ -92,14 +92,14 @@ class Processing:
         )
         self._notifying = GroupCommit("notify", partial(wakeups.notify, redis))
 
-    async def place(self, wanted: NewOrder) -> Placement:
+    async def place(self, new_order: NewOrder) -> Placement:
         """Place the order of a request, or return the stored order of its key.
 
         Raises the Refusal that applies. A stored order that failed is returned, not raised.
         """
-        if (order := await self._response_cache.get(wanted.key, wanted.fingerprint)) is not None:
+        if (order := await self._response_cache.get(new_order.key, new_order.fingerprint)) is not None:
             return Placement(order, replayed=True)
-        match await in_time(self._accept_or_refuse(wanted)):
+        match await in_time(self._accept_or_refuse(new_order)):
             case Started(claim, outcome):
                 order = await self._settle_outcome(claim, await outcome)
                 created(order.status).inc()
@@ -145,14 +145,14 @@ class Processing:
         await self._notifying.close()
         await self._response_cache.close()
 
-    async def _store_and_send(self, wanted: list[NewOrder]) -> list[AcceptResult] | BatchResult[AcceptResult]:
+    async def _store_and_send(self, new_orders: list[NewOrder]) -> list[AcceptResult] | BatchResult[AcceptResult]:
         """Store a batch of orders, and send the new ones to inventory in one call, which the next batch waits for.
 
         A batch thereby stays together: one commit here is one call, and usually one commit in inventory.
         """
         if not self._backlog.origin.was_learned:  # the first batch of this process, before the first refresh
             await self._backlog.refresh()
-        admissions = await usecases.accept(self._pool, self._lease, self._by, wanted)
+        admissions = await usecases.accept(self._pool, self._lease, self._by, new_orders)
         crash_point("after-accept")
         claims = [admission.claim for admission in admissions if isinstance(admission, Admitted)]
         if not claims:
@@ -165,25 +165,25 @@ class Processing:
         ]
         return BatchResult(accepted, call.wait_for_first_outcome())
 
-    async def _accept_or_refuse(self, wanted: NewOrder) -> AcceptResult:
+    async def _accept_or_refuse(self, new_order: NewOrder) -> AcceptResult:
         """Store an order unless there is a reason to refuse it. Raises TimeoutError after the commit timeout."""
-        if self._inventory.is_known_item(wanted.item_id) and not self._backlog.is_full and not self._pool.is_held_up:
-            return await self._accepting.submit(wanted)  # has the same timeout, with one timer for many items
+        if self._inventory.is_known_item(new_order.item_id) and not self._backlog.is_full and not self._pool.is_held_up:
+            return await self._accepting.submit(new_order)  # has the same timeout, with one timer for many items
         async with asyncio.timeout(self._commit_timeout):
-            refusal = await self._reason_to_refuse(wanted)
+            refusal = await self._reason_to_refuse(new_order)
             if refusal is None:
-                return await self._accepting.submit(wanted)
-            return await usecases.find_by_key(self._pool, wanted) or refusal  # a stored order wins over the refusal
+                return await self._accepting.submit(new_order)
+            return await usecases.find_by_key(self._pool, new_order) or refusal  # a stored order wins over the refusal
 
-    async def _reason_to_refuse(self, wanted: NewOrder) -> Refusal | None:
+    async def _reason_to_refuse(self, new_order: NewOrder) -> Refusal | None:
         """Return the reason to refuse a new key without storing anything, if any."""
         if self._pool.is_held_up:
             REFUSALS.labels("held-up").inc()
             return DatabaseUnavailable(HELD_UP, retry_after=1)
         if self._backlog.is_full:
             return QueueFull(f"{self._backlog.cap} orders are already queued", retry_after=5)
-        if await self._inventory.is_unknown_item(wanted.item_id):
-            return UnknownItem(f"{wanted.item_id} is not a known item", item_id=wanted.item_id)
+        if await self._inventory.is_unknown_item(new_order.item_id):
+            return UnknownItem(f"{new_order.item_id} is not a known item", item_id=new_order.item_id)
         return None
 
     def _cache_final(self, order: Order) -> None:

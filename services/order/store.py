@@ -73,7 +73,7 @@ def _json(rows: list[NewOrder] | list[_SettlementRow]) -> str:
     return _encoder.encode(rows).decode()
 
 
-async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta, by: str) -> dict[uuid.UUID, datetime]:
+async def insert_new(conn: Connection, orders: list[NewOrder], lease: timedelta, by: str) -> dict[uuid.UUID, datetime]:
     """Insert each order whose key is free, pending and leased with token 1. Returns the creation times by order id.
 
     Keys are inserted in order, so that two batches with common keys wait for each other and do not deadlock.
@@ -105,8 +105,8 @@ async def insert_new(conn: Connection, wanted: list[NewOrder], lease: timedelta,
         {
             "lease": lease,
             "by": by,
-            "wanted": _json(wanted),
-            "origins": _encoder.encode({new.order_id: _request_ids(new) for new in wanted}).decode(),
+            "wanted": _json(orders),
+            "origins": _encoder.encode({new.order_id: _request_ids(new) for new in orders}).decode(),
         },
     )
     return dict(await cursor.fetchall())

@@ -30,32 +30,32 @@ from services.order.unfinished import QueueStats
 REQUEUE_TIMEOUT = 6.0  # seconds, for many dead orders; the server's own statement timeout is shorter
 
 
-async def accept(pool: Pool, lease: timedelta, by: str, wanted: list[NewOrder]) -> list[Admission]:
+async def accept(pool: Pool, lease: timedelta, by: str, new_orders: list[NewOrder]) -> list[Admission]:
     """Store each new order once per key and commit before any side effect.
 
     Returns one admission per request, in order: Admitted, or a replay or refusal for a key that is in use.
     """
     first: dict[str, NewOrder] = {}
-    for new in wanted:
+    for new in new_orders:
         first.setdefault(new.key, new)
     pool.ensure_commits()
     async with pool.connection() as conn:
         inserted = await store.insert_new(conn, list(first.values()), lease, by)
-        contested = {new.key for new in wanted if new.order_id not in inserted or new is not first[new.key]}
+        contested = {new.key for new in new_orders if new.order_id not in inserted or new is not first[new.key]}
         stored = await store.by_keys(conn, list(contested)) if contested else {}
     return [
         Admitted(_first_claim(new, inserted[new.order_id]))
         if new is first[new.key] and new.order_id in inserted
         else admit(new, stored[new.key])
-        for new in wanted
+        for new in new_orders
     ]
 
 
-async def find_by_key(pool: Pool, wanted: NewOrder) -> Replay | Refusal | None:
+async def find_by_key(pool: Pool, new_order: NewOrder) -> Replay | Refusal | None:
     """Return the replay or refusal for a key that is in use; None if it is free."""
     async with pool.connection() as conn:
-        stored: dict[str, StoredOrder] = await store.by_keys(conn, [wanted.key])
-    return admit(wanted, stored[wanted.key]) if wanted.key in stored else None
+        stored: dict[str, StoredOrder] = await store.by_keys(conn, [new_order.key])
+    return admit(new_order, stored[new_order.key]) if new_order.key in stored else None
 
 
 async def settle(pool: Pool, by: str, settlements: list[Settlement]) -> list[Order]:
@@ -84,12 +84,12 @@ async def requeue(pool: Pool, by: str, order_id: uuid.UUID | None) -> list[uuid.
 
     Returns the ids of both. Raises OrderNotFound or OrderNotDead.
     """
-    wanted = None if order_id is None else [order_id]
+    order_ids = None if order_id is None else [order_id]
     pool.ensure_commits()
     async with pool.connection() as conn:
         conn.limit = REQUEUE_TIMEOUT
-        requeued = await store.requeue(conn, wanted, by)
-        requeued += await unfinished.correct_dates(conn, by, wanted)
+        requeued = await store.requeue(conn, order_ids, by)
+        requeued += await unfinished.correct_dates(conn, by, order_ids)
         if order_id is None or requeued:
             return requeued
         found = await store.by_ids(conn, [order_id])

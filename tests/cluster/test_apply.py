@@ -39,7 +39,7 @@ def test_the_first_apply_goes_wave_by_wave_and_ends_when_all_is_ready(valerix: V
     assert [name for _, name in waves] == ["namespace", "configuration", "data stores", "migrations", "services"]
     found = valerix.json("cluster", "status")
     assert found["state"] == "ready"
-    assert {one["name"]: (one["ready"], one["wanted"]) for one in found["workloads"]} == {
+    assert {one["name"]: (one["ready"], one["desired"]) for one in found["workloads"]} == {
         "postgres": (1, 1),
         "redis": (1, 1),
         migration_of(valerix): (1, 1),

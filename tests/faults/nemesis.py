@@ -64,7 +64,7 @@ class Nemesis:
         self._began = time.monotonic()
         self._services = {service.name: service for service in platform.services}
         self._proxies = {proxy.name: proxy for proxy in platform.proxies}
-        self._deeds = self._all_deeds()
+        self._actions = self._all_deeds()
         self._bag: list[Deed] = []
         self._fired: Counter[str] = Counter()
         self._gremlins: dict[str, dict[str, int]] = {}
@@ -133,7 +133,7 @@ class Nemesis:
         """A deed and its target: each kind comes before one comes again."""
         while True:
             if not self._bag:
-                self._bag = self._dice.sample(self._deeds, len(self._deeds))
+                self._bag = self._dice.sample(self._actions, len(self._actions))
             deed = self._bag.pop()
             if targets := [target for target in deed.targets if target != besides]:
                 return deed, self._dice.choice(targets)

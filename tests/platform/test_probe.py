@@ -30,4 +30,4 @@ def test_where_nobody_listens_nobody_is_ready() -> None:
 
 def test_ports_are_taken_from_below_those_of_outgoing_connections() -> None:
     assert all(free_port() in OURS for _ in range(20))
-    assert free_port(wanted=OURS[0], but=frozenset({OURS[0]})) != OURS[0]
+    assert free_port(preferred=OURS[0], but=frozenset({OURS[0]})) != OURS[0]

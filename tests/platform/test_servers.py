@@ -104,9 +104,9 @@ def test_who_has_a_port_is_told() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
         assert not is_free(port)
-        assert free_port(wanted=port) != port
+        assert free_port(preferred=port) != port
         assert (holder(port) or "").endswith(f"(pid {os.getpid()})")
-    assert free_port(wanted=port) == port
+    assert free_port(preferred=port) == port
 
 
 def test_the_holder_of_a_port_is_named_by_systems_that_tell_of_own_processes_only(

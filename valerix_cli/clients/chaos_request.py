@@ -29,19 +29,19 @@ def merged(
 ) -> dict[str, Any]:
     """The request that turns `gremlin` on and keeps what is live."""
     rate = 1.0 if rate is None else rate
-    wanted: dict[str, Any] = {"latency": False, "ttl_seconds": int(_TTL if ttl is None else ttl)}
+    body: dict[str, Any] = {"latency": False, "ttl_seconds": int(_TTL if ttl is None else ttl)}
     if live is not None:
         kept = ("latency", "latency_ms", "latency_rate", "crash_rate", "partial_failure_rate", "seed", "reason")
-        wanted |= {name: getattr(live, name) for name in kept}
+        body |= {name: getattr(live, name) for name in kept}
     if gremlin is Gremlin.LATENCY:
         kept_ms = live.latency_ms if live is not None and live.latency else _DELAY
-        wanted |= {
+        body |= {
             "latency": True,
             "latency_rate": rate,
             "latency_ms": kept_ms if delay is None else round(delay * 1000),
         }
     else:
-        wanted[f"{gremlin.replace('-', '_')}_rate"] = rate
+        body[f"{gremlin.replace('-', '_')}_rate"] = rate
     given = {"seed": seed, "reason": reason}
-    wanted |= {name: value for name, value in given.items() if value is not None}
-    return {name: value for name, value in wanted.items() if value is not None}
+    body |= {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in body.items() if value is not None}

@@ -60,7 +60,7 @@ class InventoryClient:
         self._replicas.operator_only("see what gremlins hit")
         return self._replicas.get(path("api", "admin", "chaos", activation_id, "hits"), Hits)
 
-    def unleash(self, gremlins: dict[str, Any]) -> Activation:
+    def activate(self, gremlins: dict[str, Any]) -> Activation:
         """Turn gremlins on, instead of those that are; returns once the replicas know.
 
         What `script` lists, as hits or as plain values, is hit and nothing else.
@@ -69,7 +69,7 @@ class InventoryClient:
         wish = msgspec.to_builtins(gremlins)
         return decode(self._replicas.send("POST", "/api/admin/chaos", json=wish), Activation)
 
-    def calm(self) -> Activation | None:
+    def deactivate(self) -> Activation | None:
         """Turn the gremlins off; returns what was on."""
         self._replicas.operator_only("turn gremlins off")
         return decode(self._replicas.send("DELETE", "/api/admin/chaos", repeatable=True), Ended).ended
@@ -83,8 +83,8 @@ class InventoryClient:
     def take_drill(self, *, run: str, drill: str, by: str, ttl_seconds: int) -> DrillLease:
         """Have the platform for one run of a drill, or go on having it. Raises GuardError where another run has it."""
         self._replicas.operator_only("run a drill")
-        wanted = {"run": run, "drill": drill, "by": by, "ttl_seconds": ttl_seconds}
-        return decode(self._replicas.send("PUT", "/api/admin/chaos/drill", repeatable=True, json=wanted), DrillLease)
+        body = {"run": run, "drill": drill, "by": by, "ttl_seconds": ttl_seconds}
+        return decode(self._replicas.send("PUT", "/api/admin/chaos/drill", repeatable=True, json=body), DrillLease)
 
     def give_drill_back(self, run: str) -> None:
         """Let the next drill begin."""

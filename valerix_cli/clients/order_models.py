@@ -19,7 +19,7 @@ class OrderRequest(msgspec.Struct, frozen=True):
 class OrderResponse(msgspec.Struct, frozen=True):
     """One send and what came back: an order, or a problem."""
 
-    wanted: OrderRequest
+    request: OrderRequest
     status: int
     replayed: bool
     milliseconds: float

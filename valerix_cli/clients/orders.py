@@ -34,15 +34,15 @@ class OrderClient:
         """The same, writing each order it sends, and each answer, into a journal."""
         return OrderClient(self._replicas, journal)
 
-    def place(self, wanted: OrderRequest, *, retries: int = 0) -> OrderResponse:
+    def place(self, request: OrderRequest, *, retries: int = 0) -> OrderResponse:
         """Send an order, and send it again with the same key while that may help, up to `retries` times."""
         with client_span("order place") as traceparent:
-            return self._place(wanted, retries, traceparent)
+            return self._place(request, retries, traceparent)
 
-    def _place(self, wanted: OrderRequest, retries: int, traceparent: str) -> OrderResponse:
+    def _place(self, request: OrderRequest, retries: int, traceparent: str) -> OrderResponse:
         for attempt in range(1, retries + 1):
             try:
-                sent = self._send(wanted, attempt, traceparent)
+                sent = self._send(request, attempt, traceparent)
             except (UnreachableError, TimeoutExpiredError):
                 time.sleep(_pause(attempt))
                 continue
@@ -50,14 +50,14 @@ class OrderClient:
                 return sent
             named = sent.problem.retry_after if sent.problem else None
             time.sleep(_pause(attempt) if named is None else named)
-        return self._send(wanted, retries + 1, traceparent)
+        return self._send(request, retries + 1, traceparent)
 
-    def _send(self, wanted: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
+    def _send(self, request: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
         if self._journal is None:
-            return self._post_order(wanted, attempt, traceparent)
-        entry = self._journal.sent(wanted.key, wanted.item_id, wanted.quantity)
+            return self._post_order(request, attempt, traceparent)
+        entry = self._journal.sent(request.key, request.item_id, request.quantity)
         try:
-            sent = self._post_order(wanted, attempt, traceparent)
+            sent = self._post_order(request, attempt, traceparent)
         except CliError as error:
             self._journal.unknown(entry, str(error))
             raise
@@ -73,18 +73,18 @@ class OrderClient:
         )
         return sent
 
-    def _post_order(self, wanted: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
+    def _post_order(self, request: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
         sent_at, started = datetime.now(UTC), time.perf_counter()
         response = self._replicas.send(
             "POST",
             "/api/orders",
             repeatable=True,  # the key makes it so
-            json={"item_id": wanted.item_id, "quantity": wanted.quantity},
-            headers={"Idempotency-Key": wanted.key, "traceparent": traceparent},
+            json={"item_id": request.item_id, "quantity": request.quantity},
+            headers={"Idempotency-Key": request.key, "traceparent": traceparent},
         )
         took = (time.perf_counter() - started) * 1000
         replayed = response.headers.get("Idempotent-Replayed") == "true"
-        sent = OrderResponse(wanted, response.status_code, replayed, round(took, 1), sent_at, attempt)
+        sent = OrderResponse(request, response.status_code, replayed, round(took, 1), sent_at, attempt)
         if response.is_success:
             return msgspec.structs.replace(sent, order=parse(response, Order))
         return msgspec.structs.replace(sent, problem=read_problem(response))
@@ -112,9 +112,9 @@ class OrderClient:
     def _pages(self, size: int, status: str | None, item_id: str | None) -> Iterator[list[Order]]:
         cursor: str | None = None
         while True:
-            wanted: dict[str, Any] = {"limit": size, "status": status, "item_id": item_id, "cursor": cursor}
+            query: dict[str, Any] = {"limit": size, "status": status, "item_id": item_id, "cursor": cursor}
             page = self._replicas.get(
-                "/api/orders", OrderPage, params={name: value for name, value in wanted.items() if value is not None}
+                "/api/orders", OrderPage, params={name: value for name, value in query.items() if value is not None}
             )
             yield page.orders
             cursor = page.next_cursor

@@ -95,13 +95,13 @@ class Api:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def get(self, wanted: Ref) -> Object | None:
+    def get(self, reference: Ref) -> Object | None:
         """An object as it is, None where there is none."""
-        resource = self.resource(wanted.api_version, wanted.kind)
+        resource = self.resource(reference.api_version, reference.kind)
         if resource is None:
             return None
         try:
-            found: Object = self._json("GET", resource.path(wanted.namespace, wanted.name))
+            found: Object = self._json("GET", resource.path(reference.namespace, reference.name))
         except ApiError as error:
             if error.is_absent:
                 return None
@@ -140,35 +140,35 @@ class Api:
 
         Raises ApiError, for one where another manager has set a field (unless `force`).
         """
-        wanted = ref(thing)
+        reference = ref(thing)
         query = {"fieldManager": manager, "force": str(force).lower(), **({"dryRun": "All"} if dry_run else {})}
-        path = self._path(wanted)
+        path = self._path(reference)
         kind = "application/apply-patch+yaml"
-        found: Object = self._json("PATCH", path, query, thing, content_type=kind, about=str(wanted))
+        found: Object = self._json("PATCH", path, query, thing, content_type=kind, about=str(reference))
         return found
 
-    def patch(self, wanted: Ref, body: Any, manager: str) -> Object:
+    def patch(self, reference: Ref, body: Any, manager: str) -> Object:
         """Set single fields, as `manager`: a JSON merge patch."""
         query, kind = {"fieldManager": manager}, "application/merge-patch+json"
-        found: Object = self._json("PATCH", self._path(wanted), query, body, content_type=kind, about=str(wanted))
+        found: Object = self._json("PATCH", self._path(reference), query, body, content_type=kind, about=str(reference))
         return found
 
     def create(self, thing: Object) -> Object:
-        wanted = ref(thing)
-        resource = self._known(wanted)
-        path = resource.path(wanted.namespace)
-        found: Object = self._json("POST", path, {"fieldManager": MANAGER}, thing, about=str(wanted))
+        reference = ref(thing)
+        resource = self._known(reference)
+        path = resource.path(reference.namespace)
+        found: Object = self._json("POST", path, {"fieldManager": MANAGER}, thing, about=str(reference))
         return found
 
     def replace(self, thing: Object) -> Object:
         """Write an object in place of the version that `thing` was read as. Raises ApiError (`is_outdated`)."""
-        wanted = ref(thing)
-        found: Object = self._json("PUT", self._path(wanted), {"fieldManager": MANAGER}, thing, about=str(wanted))
+        reference = ref(thing)
+        found: Object = self._json("PUT", self._path(reference), {"fieldManager": MANAGER}, thing, about=str(reference))
         return found
 
     def delete(
         self,
-        wanted: Ref,
+        reference: Ref,
         *,
         grace: int | None = None,
         policy: Literal["Foreground", "Background", "Orphan"] = "Background",
@@ -184,7 +184,7 @@ class Api:
         if grace is not None:
             body["gracePeriodSeconds"] = grace
         try:
-            self._json("DELETE", self._path(wanted), {}, body, about=str(wanted))
+            self._json("DELETE", self._path(reference), {}, body, about=str(reference))
         except ApiError as error:
             if error.is_absent:
                 return False
@@ -222,15 +222,15 @@ class Api:
             return content.decode(errors="replace").splitlines()
         return []
 
-    def _path(self, wanted: Ref) -> str:
-        return self._known(wanted).path(wanted.namespace, wanted.name)
+    def _path(self, reference: Ref) -> str:
+        return self._known(reference).path(reference.namespace, reference.name)
 
-    def _known(self, wanted: Ref) -> Resource:
-        resource = self.resource(wanted.api_version, wanted.kind)
+    def _known(self, reference: Ref) -> Resource:
+        resource = self.resource(reference.api_version, reference.kind)
         if resource is None:
             raise UnreachableError(
-                f"The cluster has no resource kind {wanted.kind}.",
-                f"it has no {wanted.api_version}, so what brings {wanted} is not installed",
+                f"The cluster has no resource kind {reference.kind}.",
+                f"it has no {reference.api_version}, so what brings {reference} is not installed",
                 "valerix cluster check says what is missing",
             )
         return resource

@@ -68,28 +68,28 @@ def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[C
     return done
 
 
-def await_all(api: Api, wanted: Iterable[Ref], options: ApplyOptions) -> None:
+def await_all(api: Api, refs: Iterable[Ref], options: ApplyOptions) -> None:
     """Wait until each is ready. Raises RolloutError as soon as one cannot be, TimeoutExpiredError after the limit."""
     deadline = time.monotonic() + options.limit
-    pending, told = list(wanted), dict[Ref, str]()
-    while pending := list(_not_ready(api, pending, told, options)):
+    pending, shown = list(refs), dict[Ref, str]()
+    while pending := list(_not_ready(api, pending, shown, options)):
         if time.monotonic() > deadline:
-            raise _too_late(api, pending[0], told[pending[0]], options)
+            raise _too_late(api, pending[0], shown[pending[0]], options)
         options.pause(_LOOK_EVERY)
 
 
-def _not_ready(api: Api, wanted: Sequence[Ref], told: dict[Ref, str], options: ApplyOptions) -> Iterator[Ref]:
-    for one, live in zip(wanted, api.each(api.get, wanted), strict=True):
+def _not_ready(api: Api, refs: Sequence[Ref], shown: dict[Ref, str], options: ApplyOptions) -> Iterator[Ref]:
+    for one, live in zip(refs, api.each(api.get, refs), strict=True):
         state = State("waiting", "it is not there yet") if live is None else judge(live)
         if state.verdict == "ready":
-            if one in told:
+            if one in shown:
                 options.say(f"{one}: ready")
             continue
         if live is not None and (state := seen_closer(api, live, state)).verdict == "failed":
             raise rollout_failed(api, live, state, options.say)
-        if told.get(one) != state.why:
+        if shown.get(one) != state.why:
             options.say(f"{one}: {state.why}")
-        told[one] = state.why
+        shown[one] = state.why
         yield one
 
 

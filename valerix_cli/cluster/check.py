@@ -199,15 +199,15 @@ def _parsed(version: str) -> tuple[int, int] | None:
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
 
 
-def _missing(api: Api, target: Target, wanted: Sequence[Right]) -> list[Right]:
+def _missing(api: Api, target: Target, needed: Sequence[Right]) -> list[Right]:
     """Return the missing permissions, found by one request for the namespace if the server can list its rules."""
     rules = api.rules(target.namespace)
-    granted = {right for right in wanted if rules is not None and not right.everywhere and _is_granted(rules, right)}
-    asked = [right for right in wanted if right not in granted and (rules is None or right.everywhere)]
+    granted = {right for right in needed if rules is not None and not right.everywhere and _is_granted(rules, right)}
+    asked = [right for right in needed if right not in granted and (rules is None or right.everywhere)]
     granted |= {
         right for right, may in zip(asked, api.each(lambda one: _may(api, target, one), asked), strict=True) if may
     }
-    return [right for right in wanted if right not in granted]
+    return [right for right in needed if right not in granted]
 
 
 def _may(api: Api, target: Target, right: Right) -> bool:
@@ -345,8 +345,8 @@ def _metrics(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
 
 
 def _secrets(api: Api, target: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
-    wanted = secrets.wanted(things)
+    needed = secrets.needed(things)
     there = {one["metadata"]["name"] for one in api.find_all("v1", "Secret", target.namespace)}
-    new = [name for name in wanted if name not in there]
+    new = [name for name in needed if name not in there]
     found = f"{len(new)} will be made at the first apply: {', '.join(new)}." if new else "All exist."
     yield CheckLine("access", "secrets", "ok", found)

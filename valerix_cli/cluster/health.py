@@ -99,9 +99,9 @@ def _deployment(thing: Object) -> State:
     refused = conditions.get("ReplicaFailure", {}).get("status") == "True"
     if late or refused:
         return State("failed", str(conditions["ReplicaFailure" if refused else "Progressing"].get("message")))
-    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
-    if updated < wanted:
-        return State("waiting", f"{updated} of {wanted} pods are new")
+    desired, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
+    if updated < desired:
+        return State("waiting", f"{updated} of {desired} pods are new")
     if (old := status.get("replicas", 0) - updated) > 0:
         return State("waiting", f"{old} old {'pod has' if old == 1 else 'pods have'} to go")
     if (available := status.get("availableReplicas", 0)) < updated:
@@ -113,11 +113,11 @@ def _stateful_set(thing: Object) -> State:
     status = thing.get("status") or {}
     if unseen := _unseen(thing):
         return unseen
-    wanted = thing["spec"].get("replicas", 1)
-    if (ready := status.get("readyReplicas", 0)) < wanted:
-        return State("waiting", f"{ready} of {wanted} pods are ready")
+    desired = thing["spec"].get("replicas", 1)
+    if (ready := status.get("readyReplicas", 0)) < desired:
+        return State("waiting", f"{ready} of {desired} pods are ready")
     if status.get("updateRevision") != status.get("currentRevision"):
-        return State("waiting", f"{status.get('updatedReplicas', 0)} of {wanted} pods are new")
+        return State("waiting", f"{status.get('updatedReplicas', 0)} of {desired} pods are new")
     return READY
 
 
@@ -136,9 +136,9 @@ def _namespace(thing: Object) -> State:
 
 def _postgres_cluster(thing: Object) -> State:
     status = thing.get("status") or {}
-    ready, wanted = status.get("readyInstances", 0), thing["spec"]["instances"]
-    if ready < wanted:
-        return State("waiting", f"{ready} of {wanted} instances are ready")
+    ready, desired = status.get("readyInstances", 0), thing["spec"]["instances"]
+    if ready < desired:
+        return State("waiting", f"{ready} of {desired} instances are ready")
     phase = status.get("phase", _HEALTHY)
     return READY if phase == _HEALTHY else State("waiting", str(phase))
 
@@ -148,8 +148,8 @@ def _claim(thing: Object) -> State:
     status = thing.get("status") or {}
     if status.get("phase") != "Bound":
         return READY
-    has, wanted = (status.get("capacity") or {}).get("storage"), thing["spec"]["resources"]["requests"]["storage"]
-    return READY if has is None or amount(has) >= amount(wanted) else State("waiting", f"{has} of {wanted}")
+    has, desired = (status.get("capacity") or {}).get("storage"), thing["spec"]["resources"]["requests"]["storage"]
+    return READY if has is None or amount(has) >= amount(desired) else State("waiting", f"{has} of {desired}")
 
 
 def _unseen(thing: Object) -> State | None:

@@ -103,7 +103,7 @@ class Workload(msgspec.Struct, frozen=True):
     name: str
     state: Literal["ready", "waiting", "failed"]
     ready: int
-    wanted: int
+    desired: int
     image: str
     restarts: int
     revision: int | None

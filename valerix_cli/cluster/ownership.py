@@ -106,12 +106,12 @@ def _part(value: Any, fields: Mapping[str, Any]) -> Any:
 
 def _items(values: list[Any], name: str, fields: Mapping[str, Any]) -> Iterator[Any]:
     kind, _, key = name.partition(":")
-    wanted = json.loads(key)
+    element = json.loads(key)
     if kind == "k":
         for value in values:
-            if all(value.get(part) == given for part, given in wanted.items()):
-                yield {**wanted, **_part(value, fields)}
-    elif kind == "v" and wanted in values:
-        yield wanted
-    elif kind == "i" and wanted < len(values):
-        yield _part(values[wanted], fields)
+            if all(value.get(part) == given for part, given in element.items()):
+                yield {**element, **_part(value, fields)}
+    elif kind == "v" and element in values:
+        yield element
+    elif kind == "i" and element < len(values):
+        yield _part(values[element], fields)

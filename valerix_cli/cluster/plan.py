@@ -68,8 +68,8 @@ def plan(
     there = api.get(Ref("v1", "Namespace", None, target.namespace))
     scaled = [one for one in things if (one["apiVersion"], one["kind"]) in scaling.AUTOSCALERS]
     planner = _Planner(api, there is not None, force, _autoscalers(api, target, pruned), scaled)
-    wanted = secrets.wanted(things)
-    new = api.each(lambda name: _secret(api, target, name, exists=there is not None), wanted)
+    names = secrets.needed(things)
+    new = api.each(lambda name: _secret(api, target, name, exists=there is not None), names)
     described = [namespace.marked(thing, there) if thing["kind"] == "Namespace" else thing for thing in things]
     return [
         *(one for one in new if one is not None),
@@ -284,14 +284,14 @@ def _manager(cause: Object) -> str:
 
 def _secret(api: Api, target: Target, name: str, *, exists: bool) -> Planned | None:
     """Plan a secret to create. Raises GuardError if data that it protected still exists."""
-    wanted = Ref("v1", "Secret", target.namespace, name)
-    if exists and api.get(wanted) is not None:
+    secret = Ref("v1", "Secret", target.namespace, name)
+    if exists and api.get(secret) is not None:
         return None
     volume = Ref("v1", "PersistentVolumeClaim", target.namespace, "data-postgres-0")
     if exists and name == "postgres-admin" and api.get(volume) is not None:
         raise GuardError(
             "The password of PostgreSQL is gone, its data is not.",
-            f"{volume} is there and {wanted} is not; a new password would not open the old data",
+            f"{volume} is there and {secret} is not; a new password would not open the old data",
             "put the secret back; or set a new password in the database, and the secret to it: docs/runbook.md",
         )
     made = secrets.make(name, target.namespace)

@@ -67,13 +67,13 @@ def roll_back(api: Api, one: Return, *, force: bool = False) -> None:
         raise explained(error, one.deployment, operation="rollback") from error
 
 
-def _to_revision(one: Kept, wanted: int) -> Return:
-    if found := next((earlier for earlier in one.earlier if revision(earlier) == wanted), None):
+def _to_revision(one: Kept, number: int) -> Return:
+    if found := next((earlier for earlier in one.earlier if revision(earlier) == number), None):
         return _return(one, found)
     name = one.deployment["metadata"]["name"]
     numbers = ", ".join(str(revision(earlier)) for earlier in one.earlier) or "none"
     raise DomainError(
-        f"Service {name} has no revision {wanted} to go back to.",
+        f"Service {name} has no revision {number} to go back to.",
         f"it runs revision {revision(one.deployment)}; kept before that: {numbers}",
         command("valerix cluster history", name),
     )

@@ -40,8 +40,8 @@ RECIPES: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-def wanted(things: Iterable[Object]) -> list[str]:
-    """The names of the secrets that pods of `things` read and none of `things` brings. Raises BadUsageError for others.
+def needed(things: Iterable[Object]) -> list[str]:
+    """Return the names of secrets that `things` read and do not contain. Raises BadUsageError for others.
 
     Secrets that an ExternalSecret brings are not ours to make.
     """

@@ -71,13 +71,13 @@ def _workload(api: Api, thing: Object) -> Workload:
     if state.verdict == "waiting":
         state = seen_closer(api, thing, state)
     spec, status = thing.get("spec") or {}, thing.get("status") or {}
-    ready, wanted = _counts(thing, spec, status)
+    ready, desired = _counts(thing, spec, status)
     return Workload(
         thing["kind"],
         thing["metadata"]["name"],
         state.verdict,
         ready,
-        wanted,
+        desired,
         _image(spec),
         sum(container.get("restartCount", 0) for pod in pods for container in _containers(pod)),
         revision(thing) or None,

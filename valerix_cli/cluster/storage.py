@@ -21,10 +21,10 @@ def grown_claims(api: Api, thing: Object) -> list[tuple[Object, str]]:
     """
     found = []
     for claim, size in _claims(api, thing):
-        now, wanted = amount(claim["spec"]["resources"]["requests"]["storage"]), amount(size)
-        if now > wanted:
+        now, new = amount(claim["spec"]["resources"]["requests"]["storage"]), amount(size)
+        if now > new:
             raise _shrunk(ref(claim), str(claim["spec"]["resources"]["requests"]["storage"]), size)
-        if now < wanted:
+        if now < new:
             _refuse_fixed(api, claim)
             found.append((claim, size))
     return found
@@ -71,10 +71,10 @@ def _differ_in_size_only(described: Object, there: Object) -> bool:
     return bool(rest(described) == rest(there))
 
 
-def _shrunk(claim: Ref, now: str, wanted: str) -> BadUsageError:
+def _shrunk(claim: Ref, now: str, new: str) -> BadUsageError:
     return BadUsageError(
         f"{claim} cannot become smaller.",
-        f"it has {now}, and the overlay describes {wanted}",
+        f"it has {now}, and the overlay describes {new}",
         f"describe {now} in the overlay; or move the data to a new volume",
     )
 

@@ -70,8 +70,8 @@ def on(
             "the active gremlins follow a script, which cannot be combined with others",
             "valerix chaos off, then the same again",
         )
-    wanted = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
-    activation = session.inventory.unleash(wanted)
+    body = merged(live, gremlin, rate=rate, delay=delay, ttl=ttl, seed=seed, reason=reason)
+    activation = session.inventory.activate(body)
     print_result(activation, views.activation_view, session.output)
     ends = format_duration(activation.ttl_seconds)
     info(f"Undo: valerix chaos off (expires in {ends})", session.output)
@@ -82,7 +82,7 @@ def off(ctx: typer.Context) -> None:
     """Turn all gremlins off."""
     session: Session = ctx.obj
     session.guard("turn the gremlins off")
-    ended = session.inventory.calm()
+    ended = session.inventory.deactivate()
     print_result(Ended(ended), _ended_view, session.output)
     for undo in again(ended) if ended else []:
         info(f"Undo: {undo}", session.output)

@@ -226,7 +226,7 @@ def _run(
     """Run one drill and keep its receipt. Raises CliError where its preflight fails."""
     tell = _teller(session.output)
     run = store.new_run(file.drill.name, datetime.now(UTC))
-    wanted = RunRequest(
+    run_request = RunRequest(
         file=file,
         run=run,
         journal=store.journal(run),
@@ -239,20 +239,20 @@ def _run(
     tell(f"drill {file.drill.name}, seed {file.drill.seed}, run {run}")
     if on_fresh:
         with ephemeral_platform.started(file.drill.platform.replicas, tell) as directory:
-            wanted = msgspec.structs.replace(wanted, directory=directory)
-            receipt = _here(session.with_option("context", "local"), wanted, tell)
+            run_request = msgspec.structs.replace(run_request, directory=directory)
+            receipt = _here(session.with_option("context", "local"), run_request, tell)
     else:
-        receipt = _here(session, wanted, tell)
+        receipt = _here(session, run_request, tell)
     path = store.save(receipt)
     info(f"Receipt: {path}", session.output)
     return receipt
 
 
-def _here(session: Session, wanted: RunRequest, tell: Callable[[str], None]) -> Receipt:
+def _here(session: Session, run_request: RunRequest, tell: Callable[[str], None]) -> Receipt:
     sources = find_sources(session.context)
     versions = {"valerix": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}
-    with PlatformLease(session, wanted.run, wanted.file.drill.name) as lease:
-        return Runner(session, sources, wanted, versions, lease, tell).run()
+    with PlatformLease(session, run_request.run, run_request.file.drill.name) as lease:
+        return Runner(session, sources, run_request, versions, lease, tell).run()
 
 
 def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
@@ -280,12 +280,12 @@ def _check(junit: Path | None, html: Path | None, md: Path | None) -> None:
 
 def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, md: Path | None) -> None:
     """Write the documents that were asked for. Raises CliError where one cannot be written."""
-    wanted: list[tuple[Path | None, files.Kind, Callable[[], bytes]]] = [
+    reports: list[tuple[Path | None, files.Kind, Callable[[], bytes]]] = [
         (junit, documents.JUNIT, lambda: documents.junit(receipts)),
         (html, documents.HTML, lambda: documents.html(receipts).encode("utf-8", "replace")),
         (md, documents.MARKDOWN, lambda: "\n".join(map(documents.markdown, receipts)).encode("utf-8", "replace")),
     ]
-    for path, kind, make in wanted:
+    for path, kind, make in reports:
         if path is None or not receipts:
             continue
         try:

@@ -58,10 +58,10 @@ def _sources(directory: Path, service: str | None) -> list[str]:
     known = sources(directory)
     if not known:
         raise UnreachableError("Nothing was logged yet.", f"there are no logs in {directory}", "valerix up --detach")
-    wanted = known if service is None else meant_by(service, known)
-    if not wanted:
+    names = known if service is None else meant_by(service, known)
+    if not names:
         raise BadUsageError(f"{service} has logged nothing.", f"there are logs of {', '.join(known)}", "valerix logs")
-    return wanted
+    return names
 
 
 def _in_order(batches: "Iterable[list[LogLine]]") -> "list[LogLine]":

@@ -52,15 +52,15 @@ def place(  # noqa: PLR0913 - a parameter per option
 ) -> None:
     """Place orders. Each item is a separate order with its own key."""
     session: Session = ctx.obj
-    wanted = _wanted(items or [], file, key)
+    requests = _read_requests(items or [], file, key)
     check_journal(journal)
-    session.guard(f"place {len(wanted)} order{'s' if len(wanted) > 1 else ''}")
+    session.guard(f"place {len(requests)} order{'s' if len(requests) > 1 else ''}")
     with (
         JournalWriter(journal, "order place", platform=session.orders.platform())
         if journal
         else nullcontext() as record
     ):
-        place_all(session, wanted, retries=retries, concurrency=concurrency, wait=wait, journal=record)
+        place_all(session, requests, retries=retries, concurrency=concurrency, wait=wait, journal=record)
 
 
 @app.command("replay")
@@ -149,7 +149,7 @@ def _ledger(session: Session, order_id: UUID) -> Ledger | None:
         return None
 
 
-def _wanted(items: list[str], file: str | None, key: str | None) -> list[OrderRequest]:
+def _read_requests(items: list[str], file: str | None, key: str | None) -> list[OrderRequest]:
     if bool(items) == bool(file):
         why = "both items and a file were given" if items else "neither an item nor a file was given"
         raise BadUsageError("It is not clear what to order.", why, "valerix order place ps5:2")

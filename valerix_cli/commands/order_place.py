@@ -25,7 +25,7 @@ from valerix_cli.views.orders import placed_view
 
 def place_all(
     session: Session,
-    wanted: list[OrderRequest],
+    requests: list[OrderRequest],
     *,
     retries: int,
     concurrency: int,
@@ -42,15 +42,15 @@ def place_all(
     done: list[OrderResponse] = []
     try:
         orders = session.orders.recorded(journal) if journal else session.orders
-        for one in _each(orders, wanted, retries, concurrency):
+        for one in _each(orders, requests, retries, concurrency):
             sent = _with_stock(session, _settled(session, one) if wait else one)
             done.append(sent)
             if line_by_line:
-                with naming_keys(sent.wanted.key for sent in done):
+                with naming_keys(sent.request.key for sent in done):
                     write_line(PlacedOrder.of(sent), session.output)
     finally:
         if done and not line_by_line:
-            keys = [sent.wanted.key for sent in done]
+            keys = [sent.request.key for sent in done]
             print_result([PlacedOrder.of(sent) for sent in done], placed_view, session.output, keys=keys)
     _say_what_next(session, done)
     error = error_among(done)
@@ -74,26 +74,26 @@ def error_among(done: list[OrderResponse]) -> CliError | None:
     return type(first)(f"{len(errors)} of {len(done)} orders were not placed.", f"{kinds}; {first.why}", first.hint)
 
 
-def _each(orders: OrderClient, wanted: list[OrderRequest], retries: int, concurrency: int) -> Iterator[OrderResponse]:
+def _each(orders: OrderClient, requests: list[OrderRequest], retries: int, concurrency: int) -> Iterator[OrderResponse]:
     place = partial(_place, orders, retries=retries)
     if concurrency == 1:
-        yield from map(place, wanted)
+        yield from map(place, requests)
         return
     pool = ThreadPoolExecutor(concurrency)
     try:
-        yield from pool.map(place, wanted)
+        yield from pool.map(place, requests)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _place(orders: OrderClient, wanted: OrderRequest, *, retries: int) -> OrderResponse:
+def _place(orders: OrderClient, request: OrderRequest, *, retries: int) -> OrderResponse:
     """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
     try:
-        return orders.place(wanted, retries=retries)
+        return orders.place(request, retries=retries)
     except (UnreachableError, BadUsageError):  # nothing was sent
         raise
     except CliError as error:
-        again = command("valerix order place", f"{wanted.item_id}:{wanted.quantity}", key=wanted.key)
+        again = command("valerix order place", f"{request.item_id}:{request.quantity}", key=request.key)
         raise type(error)(error.what, error.why, f"{again} (the same key, so never a second order)") from error
 
 
@@ -118,7 +118,7 @@ def _with_stock(session: Session, sent: OrderResponse) -> OrderResponse:
     if problem is None or problem.slug != "insufficient-stock" or "available" in problem.facts:
         return sent
     try:
-        available = session.inventory.item(sent.wanted.item_id).quantity
+        available = session.inventory.item(sent.request.item_id).quantity
     except CliError:
         return sent
     facts = {**problem.facts, "available": available}
@@ -131,8 +131,8 @@ def _is_final(order: Order) -> bool:
 
 def _error(sent: OrderResponse) -> CliError | None:
     """Return why an order was not placed, also if that was found only while waiting."""
-    wanted, order = sent.wanted, sent.order
-    what = f"{wanted.quantity} x {wanted.item_id}: not ordered."
+    request, order = sent.request, sent.order
+    what = f"{request.quantity} x {request.item_id}: not ordered."
     if sent.problem is not None:
         return error_of(sent.problem, what)
     if order is None or order.status not in {"failed", "dead"}:
@@ -151,5 +151,5 @@ def _say_what_next(session: Session, done: list[OrderResponse]) -> None:
         info(f"Queued, the worker finishes it: {next_}", session.output)
     placed = [sent for sent in done if sent.order is not None]
     if placed:
-        again = command("valerix order replay", placed[0].wanted.key)
+        again = command("valerix order replay", placed[0].request.key)
         info(f"An order has no undo; sending it again is safe: {again}", session.output)

@@ -23,8 +23,8 @@ def replay_key(
     Raises InvariantError when the key had more than one effect, or when another body was accepted under it, and
     InconclusiveError where another body was sent and no send came to be compared with the first one.
     """
-    wanted = body or _stored(session, key)
-    sent = mutated(wanted) if mutate else wanted
+    request = body or _stored(session, key)
+    sent = mutated(request) if mutate else request
     with ThreadPoolExecutor(concurrency) as pool:
         sends = list(pool.map(session.orders.place, [sent] * times))
     judged = judge(key, sends, mutated=mutate, deductions=_deductions(session, sends))
@@ -42,10 +42,10 @@ def replay_key(
         raise InconclusiveError("The key was not tried.", why, "valerix order replay KEY --mutate again")
 
 
-def mutated(wanted: OrderRequest) -> OrderRequest:
+def mutated(request: OrderRequest) -> OrderRequest:
     """The same key with another quantity, so another order in the eyes of the service."""
-    quantity = wanted.quantity + 1 if wanted.quantity < MOST else wanted.quantity - 1
-    return OrderRequest(wanted.item_id, quantity, wanted.key)
+    quantity = request.quantity + 1 if request.quantity < MOST else request.quantity - 1
+    return OrderRequest(request.item_id, quantity, request.key)
 
 
 def judge(key: str, sends: list[OrderResponse], *, mutated: bool, deductions: int | None) -> Replay:

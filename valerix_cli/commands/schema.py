@@ -84,5 +84,5 @@ def schema(
         raise BadUsageError(f"Unknown schema {name!r}.", "it is named for its command", "valerix schema")
     shape = drill_file.schema() if name == DRILL_FILE else msgspec.json.schema(SHAPES[name])
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
-    wanted = Format.JSON if session.output.format is Format.TABLE else session.output.format
-    print_result(document, str, replace(session.output, format=wanted))  # a schema has no other look
+    format_ = Format.JSON if session.output.format is Format.TABLE else session.output.format
+    print_result(document, str, replace(session.output, format=format_))  # a schema has no other look

@@ -19,14 +19,14 @@ def top(ctx: typer.Context) -> None:
     _need_a_terminal()
     _need_a_platform(session)
     from valerix_cli.contexts.find import find_context  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.top.actions import PlatformDeeds  # noqa: PLC0415 - the same
+    from valerix_cli.top.actions import PlatformActions  # noqa: PLC0415 - the same
     from valerix_cli.top.app import TopApp  # noqa: PLC0415 - the same
     from valerix_cli.top.collector import Collector  # noqa: PLC0415 - the same
 
     find = partial(find_context, session.settings)
     collector = Collector(find)
-    deeds = PlatformDeeds(find, session.settings.setting("timeout").value)
-    app = TopApp(collector.look, deeds, session.context)
+    actions = PlatformActions(find, session.settings.setting("timeout").value)
+    app = TopApp(collector.look, actions, session.context)
     app.run()
     collector.close()
     raise typer.Exit(app.return_code or 0)

@@ -89,7 +89,7 @@ def up(
 
 def parse_replicas(given: list[str]) -> dict[str, int]:
     """{"order": 2} for `order=2`; several may be in one, separated by commas. Raises BadUsageError."""
-    wanted = {}
+    counts = {}
     for part in ",".join(given).split(",") if given else []:
         name, _, number = part.partition("=")
         if name not in _SERVICES or not number.isdecimal() or not 1 <= int(number) <= _MOST_REPLICAS:
@@ -98,8 +98,8 @@ def parse_replicas(given: list[str]) -> dict[str, int]:
                 f"it wants one of {', '.join(_SERVICES)}, and a number from 1 to {_MOST_REPLICAS}",
                 "valerix up --replicas order=2",
             )
-        wanted[name] = int(number)
-    return wanted
+        counts[name] = int(number)
+    return counts
 
 
 def _webhook(url: str | None) -> str | None:

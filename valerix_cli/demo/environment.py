@@ -108,15 +108,15 @@ class DemoEnvironment:
             return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
         return command("valerix context use", self.session.context.name)
 
-    def wanted(self, who: str) -> OrderRequest:
+    def new_order(self, who: str) -> OrderRequest:
         """Return an order of this customer under a new key."""
         key = f"{self._prefix}{who}-{next(self._numbers)}"
         self.keys[who] = key
         return OrderRequest(self.item, 1, key)
 
-    def unleash(self, ttl: int, **gremlins: Any) -> Activation:
+    def activate(self, ttl: int, **gremlins: Any) -> Activation:
         wish = {"latency": False, "seed": SEED, "ttl_seconds": ttl, "reason": "valerix demo"}
-        return self.session.inventory.unleash(wish | gremlins)
+        return self.session.inventory.activate(wish | gremlins)
 
     def audit(self) -> Audit:
         """Audit both databases and the journal of this demo's customers."""

@@ -35,7 +35,7 @@ def _look(setup: Setup) -> Iterator[Finding]:
     yield judge_secrets(setup.directory)
     free = shutil.disk_usage(state_directory.existing_parent(setup.directory)).free
     yield judge_room(
-        setup.directory, free, needed=state_directory.room_needed(setup.directory), wanted=setup.limits.room
+        setup.directory, free, needed=state_directory.room_needed(setup.directory), recommended=setup.limits.room
     )
 
 
@@ -118,13 +118,13 @@ def _without_them(directory: Path, file: Path) -> str:
     )
 
 
-def judge_room(directory: Path, free: int, *, needed: int, wanted: int) -> Finding:
+def judge_room(directory: Path, free: int, *, needed: int, recommended: int) -> Finding:
     """Check the free space: enough for a start, and enough for load."""
     hint = f"df -h {word(state_directory.existing_parent(directory))}; make room, or {ELSEWHERE}"
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
-    if free < wanted:
-        return _ROOM.warning(f"{_mb(free)} are free, {_mb(wanted)} are better before load.", hint)
+    if free < recommended:
+        return _ROOM.warning(f"{_mb(free)} are free, {_mb(recommended)} are better before load.", hint)
     return _ROOM.ok(f"{_mb(free)} are free.")
 
 

@@ -60,10 +60,10 @@ class GremlinControl:
         Raises CliError, and may then be called again.
         """
         if not self._ends:
-            self._inventory.calm()
+            self._inventory.deactivate()
             activation = None
         else:
-            activation = self._inventory.unleash(self._request())
+            activation = self._inventory.activate(self._request())
         self._is_outdated = False
         return activation
 
@@ -98,7 +98,7 @@ def turn_off(inventory: InventoryClient) -> str:
     deadline, failure = time.monotonic() + _ROLLBACK_TIMEOUT, ""
     while time.monotonic() < deadline:
         try:
-            inventory.calm()
+            inventory.deactivate()
             if inventory.chaos().live is None:
                 return ""
         except CliError as error:

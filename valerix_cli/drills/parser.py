@@ -209,6 +209,6 @@ def _type_at(path: Place) -> Any:
 
 
 def _member(kind: Any, wanted: type[T]) -> T:
-    """Return the member of a type, which may be a union, that is of the wanted kind."""
+    """Return the member of a type, which may be a union, that is of type `wanted`."""
     options = kind.types if isinstance(kind, msgspec.inspect.UnionType) else [kind]
     return next(option for option in options if isinstance(option, wanted))

@@ -23,5 +23,5 @@ def meaning(code: str) -> str:
 
 def lookup(code: str) -> list[Entry]:
     """Every entry of that code; `urn:valerix:problem:` in front of a slug is passed over."""
-    wanted = code.lower().removeprefix("urn:valerix:problem:")
-    return [entry for entry in ENTRIES if entry.code == wanted]
+    normalized = code.lower().removeprefix("urn:valerix:problem:")
+    return [entry for entry in ENTRIES if entry.code == normalized]

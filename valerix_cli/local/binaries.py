@@ -148,8 +148,8 @@ def is_open_to_all(*paths: Path) -> bool:
 
 def _is_readable(path: Path) -> bool:
     mode = path.stat().st_mode
-    wanted = stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
-    return bool(mode & wanted)
+    permission = stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
+    return bool(mode & permission)
 
 
 def _may_pass(directory: Path) -> bool:

@@ -19,7 +19,7 @@ PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # where they are looked for fir
 
 
 class Monitoring:
-    """Both, if they are wanted."""
+    """Prometheus and Alertmanager, if `--monitoring` is set."""
 
     def __init__(self, directory: Path, context: SupervisorContext, accounts: Mapping[str, Account]) -> None:
         """`accounts` says whom each runs as, by its name; who is not there runs as ourselves."""
@@ -38,7 +38,7 @@ class Monitoring:
         manager = Alertmanager(
             programs[0],
             self._directory / "alertmanager",
-            free_port(wanted=first),
+            free_port(preferred=first),
             webhook,
             account=self._account("alertmanager", programs[0]),
         )
@@ -47,7 +47,7 @@ class Monitoring:
             Prometheus(
                 programs[1],
                 self._directory / "prometheus",
-                free_port(wanted=second),
+                free_port(preferred=second),
                 fleet,
                 f"{LOOPBACK}:{manager.port}",
                 account=self._account("prometheus", programs[1]),

@@ -27,13 +27,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(*, wanted: int | None = None, but: frozenset[int] = frozenset()) -> int:
-    """`wanted` if it is free, else any of OURS that is; never one of `but`, nor of those that were given last.
+def free_port(*, preferred: int | None = None, but: frozenset[int] = frozenset()) -> int:
+    """Return `preferred` if it is free, else a free one of OURS; never one of `but`, nor one given recently.
 
     The process that was given one may not listen on it yet.
     """
-    if wanted is not None and wanted not in but and is_free(wanted):
-        return wanted
+    if preferred is not None and preferred not in but and is_free(preferred):
+        return preferred
     while True:
         port = random.choice(OURS)  # noqa: S311 - spreads platforms that start at once, keeps no secret # nosec B311
         if port not in but and port not in _GIVEN and is_free(port):

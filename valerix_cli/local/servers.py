@@ -118,9 +118,9 @@ def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) 
     return False
 
 
-def _stop(process: subprocess.Popen[bytes], wanted: signal.Signals) -> None:
+def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """Always waits for it: an unreaped postmaster would stand in the way of the next."""
-    process.send_signal(wanted)
+    process.send_signal(number)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_TIMEOUT)
         return

@@ -192,12 +192,12 @@ class Supervisor:
         chosen: list[topology.Replica] = []
         for kind in topology.KINDS:
             for number in range(1, self._options.replicas.get(kind.name, 1) + 1):
-                wanted = kind.port if number == 1 and not self._options.free_ports else None
-                port = free_port(wanted=wanted, but=frozenset(taken | {replica.port for replica in chosen}))
+                preferred = kind.port if number == 1 and not self._options.free_ports else None
+                port = free_port(preferred=preferred, but=frozenset(taken | {replica.port for replica in chosen}))
                 chosen.append(topology.Replica(kind, number, port))
-                if wanted and port != wanted:
-                    who = holder(wanted) or "another process"
-                    self._events.warning(f"port {wanted} is taken by {who}; {chosen[-1].name} listens on {port}")
+                if preferred and port != preferred:
+                    who = holder(preferred) or "another process"
+                    self._events.warning(f"port {preferred} is taken by {who}; {chosen[-1].name} listens on {port}")
         return tuple(chosen)
 
     def _service(

@@ -16,40 +16,40 @@ from valerix_cli.clients.wire import Activation, Chaos
 from valerix_cli.contexts.model import Context
 
 
-class Deeds(Protocol):
+class Actions(Protocol):
     """Each raises CliError, and may take seconds: they are for a thread."""
 
-    def place(self, wanted: OrderRequest) -> OrderResponse: ...
+    def place(self, request: OrderRequest) -> OrderResponse: ...
 
     def toggle(self, gremlin: Gremlin) -> Activation | None: ...
 
-    def calm(self) -> Activation | None: ...
+    def deactivate(self) -> Activation | None: ...
 
     def audit(self) -> Audit: ...
 
 
-class PlatformDeeds:
+class PlatformActions:
     """`find` gives the context as it is now; `limit` is how many seconds an answer may take, None for the usual."""
 
     def __init__(self, find: Callable[[], Context], limit: float | None = None) -> None:
         self._find = find
         self._limit = limit
 
-    def place(self, wanted: OrderRequest) -> OrderResponse:
-        return OrderClient(self._replicas("order")).place(wanted)
+    def place(self, request: OrderRequest) -> OrderResponse:
+        return OrderClient(self._replicas("order")).place(request)
 
     def toggle(self, gremlin: Gremlin) -> Activation | None:
         """Turn it on as `valerix chaos on` does, or off if it is live; the others stay. Returns what is live then."""
         inventory = self._inventory()
         live = inventory.chaos().live
-        wanted = toggled(live, gremlin)
-        if wanted is not None:
-            return inventory.unleash(wanted)
-        inventory.calm()
+        request = toggled(live, gremlin)
+        if request is not None:
+            return inventory.activate(request)
+        inventory.deactivate()
         return None
 
-    def calm(self) -> Activation | None:
-        return self._inventory().calm()
+    def deactivate(self) -> Activation | None:
+        return self._inventory().deactivate()
 
     def audit(self) -> Audit:
         return examine(find_sources(self._find()), None, SETTLE_LIMIT)

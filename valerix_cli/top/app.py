@@ -32,7 +32,7 @@ from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.escaping import escape, escape_values, printable
 from valerix_cli.signals import is_ignored
 from valerix_cli.top import layout, messages
-from valerix_cli.top.actions import Deeds, is_live
+from valerix_cli.top.actions import Actions, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
 from valerix_cli.top.escaping import SafeText
 from valerix_cli.top.keyboard import Driver
@@ -91,11 +91,11 @@ class TopApp(App[None]):
             super().__init__()
             self.then = then
 
-    def __init__(self, look: Callable[[], Snapshot], deeds: Deeds, context: Context) -> None:
+    def __init__(self, look: Callable[[], Snapshot], actions: Actions, context: Context) -> None:
         super().__init__(driver_class=Driver, ansi_color=True)  # said here too, or NO_COLOR would be black on black
         self.error_console = SafeConsole(file=sys.__stderr__)
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
-        self._look, self._deeds = look, deeds
+        self._look, self._actions = look, actions
         self._platform, self._where = context, escape(messages.where(context))
         self._over = threading.Event()
         self._snapshot: Snapshot | None = None
@@ -146,11 +146,11 @@ class TopApp(App[None]):
     def action_order(self) -> None:
         stock = self._snapshot.stock.value if self._snapshot else None
         form = OrderForm([item.item_id for item in stock or []], self._where)
-        self.push_screen(form, lambda wanted: self._send(wanted) if wanted else None)
+        self.push_screen(form, lambda request: self._send(request) if request else None)
 
     def action_again(self) -> None:
         if self._sends:
-            self._send(self._sends[-1].wanted)
+            self._send(self._sends[-1].request)
         else:
             self._say("Nothing was sent from here yet: o places an order.")
 
@@ -158,10 +158,10 @@ class TopApp(App[None]):
         self.push_screen(GremlinChoice(self._is_live), lambda one: self._ask_toggle(one) if one else None)
 
     def action_calm(self) -> None:
-        def calm() -> None:
-            self._do(self._deeds.calm, self._calmed)
+        def deactivate() -> None:
+            self._do(self._actions.deactivate, self._calmed)
 
-        self._ask(f"Turn all gremlins off for {self._where}?", calm, unless=self._platform.is_local)
+        self._ask(f"Turn all gremlins off for {self._where}?", deactivate, unless=self._platform.is_local)
 
     def action_audit(self) -> None:
         if not self._auditing:
@@ -169,7 +169,7 @@ class TopApp(App[None]):
             self._auditing = True
             self._audit = Seen(self._audit.value, fault="Auditing …")
             self._show()
-            self._do(self._deeds.audit, self._audited, self._not_audited)
+            self._do(self._actions.audit, self._audited, self._not_audited)
 
     def action_view(self) -> None:
         self._choose((self._chosen + 1) % len(layout.CHOICES))
@@ -224,9 +224,9 @@ class TopApp(App[None]):
         for place, name in enumerate(layout.CHOICES):
             self.screen_stack[0].query(f"#right .{name}").set_class(place == number, "-chosen")
 
-    def _send(self, wanted: OrderRequest) -> None:
+    def _send(self, request: OrderRequest) -> None:
         self._choose(layout.CHOICES.index("feed"))
-        self._do(lambda: self._deeds.place(wanted), self._sent)
+        self._do(lambda: self._actions.place(request), self._sent)
 
     def _sent(self, sent: OrderResponse) -> None:
         self._sends = (*self._sends, sent)[-_REMEMBERED:]
@@ -238,7 +238,7 @@ class TopApp(App[None]):
 
     def _ask_toggle(self, gremlin: Gremlin) -> None:
         question = messages.ask_toggle(gremlin, self._where, live=self._is_live(gremlin))
-        self._ask(question, lambda: self._do(lambda: self._deeds.toggle(gremlin), self._toggled))
+        self._ask(question, lambda: self._do(lambda: self._actions.toggle(gremlin), self._toggled))
 
     def _toggled(self, live: Activation | None) -> None:
         self._say(f"Live now: {summary(live)}. Undo: x" if live else "No gremlin is live now.")

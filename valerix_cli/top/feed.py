@@ -59,10 +59,10 @@ def with_ours(lines: Iterable[FeedLine], sends: Sequence[OrderResponse]) -> list
 
     The newest of ours come first: under load they would be gone before one has read them.
     """
-    keys = {sent.wanted.key for sent in sends}
+    keys = {sent.request.key for sent in sends}
     marked = [msgspec.structs.replace(line, ours=line.key in keys) for line in lines]
     shown = {line.key for line in marked if line.ours}
-    apart = [_of_send(sent) for sent in sends if sent.replayed or sent.wanted.key not in shown]
+    apart = [_of_send(sent) for sent in sends if sent.replayed or sent.request.key not in shown]
     ours = sorted([*(line for line in marked if line.ours), *apart], key=_at, reverse=True)[:_FIRST]
     return [*ours, *(line for line in marked if not line.ours)]
 
@@ -77,10 +77,10 @@ def _of_send(sent: OrderResponse) -> FeedLine:
     order, problem = sent.order, sent.problem
     return FeedLine(
         sent.sent_at,
-        sent.wanted.item_id,
-        sent.wanted.quantity,
+        sent.request.item_id,
+        sent.request.quantity,
         order.status if order else "refused",
-        sent.wanted.key,
+        sent.request.key,
         reason=problem.slug if problem else None,
         ours=True,
         replayed=sent.replayed,

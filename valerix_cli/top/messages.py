@@ -41,7 +41,7 @@ def ask_toggle(gremlin: Gremlin, place: str, *, live: bool) -> str:
 
 def send_result(sent: OrderResponse) -> str:
     """Return the result of a send in one line."""
-    what = f"{sent.wanted.quantity} x {sent.wanted.item_id}"
+    what = f"{sent.request.quantity} x {sent.request.item_id}"
     if sent.order is None:
         return f"{what}: refused, {sent.problem.slug if sent.problem else sent.status}"
     return f"{what}: {sent.order.status}" + (", replayed: the stored answer, no second order" if sent.replayed else "")

@@ -82,7 +82,7 @@ def status_view(found: ClusterStatus) -> RenderableType:
         [
             f"{one.kind}/{one.name}",
             _state(one.state),
-            f"{one.ready}/{one.wanted}" if one.wanted else "",
+            f"{one.ready}/{one.desired}" if one.desired else "",
             str(one.restarts),
             str(one.revision or ""),
             one.image,
@@ -117,7 +117,7 @@ def status_changes(before: ClusterStatus | None, now: ClusterStatus) -> list[Wor
 
 def workload_line(one: Workload) -> str:
     detail = f": {one.detail}" if one.detail else ""
-    return f"{one.kind}/{one.name} {one.state} {one.ready}/{one.wanted} {one.image}{detail}"
+    return f"{one.kind}/{one.name} {one.state} {one.ready}/{one.desired} {one.image}{detail}"
 
 
 def history_view(found: list[Revision]) -> RenderableType:

@@ -44,6 +44,6 @@ def warehouse(running_warehouse: Warehouse) -> Iterator[Warehouse]:
     """The shared warehouse, calm before and after."""
     with redis.Redis.from_url(running_warehouse.redis_url) as client:
         client.delete("chaos:halted")
-    running_warehouse.calm()
+    running_warehouse.deactivate()
     yield running_warehouse
-    running_warehouse.calm()
+    running_warehouse.deactivate()

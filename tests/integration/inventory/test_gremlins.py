@@ -67,12 +67,12 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_
 ) -> None:
     lines = lines_of("same faults", warehouse.add_item(1000), 80)
     terms: dict[str, Any] = {"crash_rate": 0.3, "partial_failure_rate": 0.3, "seed": 42}
-    activation = warehouse.unleash(**terms)
-    alone, first = await warehouse.fates(lines, concurrency=1), warehouse.calm()
-    warehouse.unleash(**terms)
-    together, second = await warehouse.fates(lines, concurrency=50, at=1), warehouse.calm()
-    warehouse.unleash(**terms)
-    answers, third = warehouse.deduct_many(lines), warehouse.calm()
+    activation = warehouse.activate(**terms)
+    alone, first = await warehouse.fates(lines, concurrency=1), warehouse.deactivate()
+    warehouse.activate(**terms)
+    together, second = await warehouse.fates(lines, concurrency=50, at=1), warehouse.deactivate()
+    warehouse.activate(**terms)
+    answers, third = warehouse.deduct_many(lines), warehouse.deactivate()
     in_bulk = {
         each["order_id"]: answers[each["order_id"]]["status"] if each["order_id"] in answers else "lost"
         for each in lines
@@ -92,7 +92,7 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_
 
 async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: Warehouse) -> None:
     lines = lines_of("another attempt", warehouse.add_item(1000), 30)
-    warehouse.unleash(crash_rate=0.5, seed=42)
+    warehouse.activate(crash_rate=0.5, seed=42)
     first = await warehouse.fates(lines, concurrency=10)
     second = await warehouse.fates([each | {"attempt": 2} for each in lines], concurrency=10)
     assert first != second
@@ -101,10 +101,10 @@ async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: 
 async def test_setting_and_ending_is_known_to_every_replica_when_it_is_answered(warehouse: Warehouse) -> None:
     item = warehouse.add_item(1000)
     for _ in range(3):
-        activation = warehouse.unleash(crash_rate=1.0, reason="to see")
+        activation = warehouse.activate(crash_rate=1.0, reason="to see")
         assert activation["acknowledged"] == ["inventory-1", "inventory-2"]
         assert 200 not in (await warehouse.fates([line(item)], 1, at=1)).values()
-        warehouse.calm()
+        warehouse.deactivate()
         assert list((await warehouse.fates([line(item)], 1, at=1)).values()) == [200]
 
 
@@ -112,12 +112,12 @@ async def test_the_counts_of_all_replicas_are_summed_and_in_the_metrics(warehous
     item = warehouse.add_item(1000)
     name = 'inventory_chaos_events_total{type="crash"}'
     before = [warehouse.metric(name, at) for at in (0, 1)]
-    warehouse.unleash(crash_rate=1.0)
+    warehouse.activate(crash_rate=1.0)
     assert warehouse.metric('inventory_chaos_enabled{type="crash"}', 1) == 1
     assert warehouse.metric('inventory_chaos_enabled{type="latency"}', 1) == 0
     await warehouse.fates(fresh_lines(item, 5), 5, at=0)
     await warehouse.fates(fresh_lines(item, 7), 7, at=1)
-    ended = warehouse.calm()
+    ended = warehouse.deactivate()
     assert ended is not None
     assert ended["counts"]["crash"] == {"rolls": 12, "hits": 12}
     assert [warehouse.metric(name, at) for at in (0, 1)] == [before[0] + 5, before[1] + 7]
@@ -131,7 +131,7 @@ def test_a_gremlin_ends_with_its_time_on_every_replica(warehouse: Warehouse) -> 
 
     item = warehouse.add_item()
     began = time.monotonic()
-    activation = warehouse.unleash(crash_rate=1.0, ttl_seconds=1)
+    activation = warehouse.activate(crash_rate=1.0, ttl_seconds=1)
     for at in (0, 1):
         eventually(functools.partial(is_calm, at), 5)
         assert warehouse.deduct(line(item), at).status_code == 200
@@ -147,7 +147,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
     item = warehouse.add_item(1000)
     activations, waits = [], []
     for _ in range(3):
-        activations.append(warehouse.unleash(crash_rate=1.0, seed=1)["id"])
+        activations.append(warehouse.activate(crash_rate=1.0, seed=1)["id"])
         await warehouse.fates(fresh_lines(item, 4), 4, at=0)
         await warehouse.fates(fresh_lines(item, 6), 6, at=1)
         with redis.Redis.from_url(warehouse.redis_url) as client:
@@ -167,7 +167,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
 
 def test_a_halt_ends_what_is_live_and_refuses_more_until_lifted(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    live = warehouse.unleash(crash_rate=1.0)
+    live = warehouse.activate(crash_rate=1.0)
     view = warehouse.halt(halted=True)
     assert (view["halted"], view["live"], view["recent"][0]["id"]) == (True, None, live["id"])
     assert warehouse.deduct(line(item), at=1).status_code == 200
@@ -176,7 +176,7 @@ def test_a_halt_ends_what_is_live_and_refuses_more_until_lifted(warehouse: Wareh
     )
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:valerix:problem:chaos-halted")
     assert warehouse.halt(halted=False)["halted"] is False
-    assert warehouse.unleash(crash_rate=1.0)["crash_rate"] == 1.0
+    assert warehouse.activate(crash_rate=1.0)["crash_rate"] == 1.0
 
 
 def test_gremlins_that_slipped_past_a_halt_hit_nobody(warehouse: Warehouse) -> None:
@@ -187,7 +187,7 @@ def test_gremlins_that_slipped_past_a_halt_hit_nobody(warehouse: Warehouse) -> N
             return False
 
     item = warehouse.add_item()
-    warehouse.unleash(crash_rate=1.0)
+    warehouse.activate(crash_rate=1.0)
     with redis.Redis.from_url(warehouse.redis_url) as client:
         client.set("chaos:halted", "1")
     for at in (0, 1):
@@ -196,25 +196,25 @@ def test_gremlins_that_slipped_past_a_halt_hit_nobody(warehouse: Warehouse) -> N
 
 
 def test_new_gremlins_take_the_place_of_those_that_are_live(warehouse: Warehouse) -> None:
-    first, second = warehouse.unleash(crash_rate=0.1), warehouse.unleash(latency=True, latency_rate=0.2)
+    first, second = warehouse.activate(crash_rate=0.1), warehouse.activate(latency=True, latency_rate=0.2)
     view = warehouse.chaos(1)
     assert view["live"]["id"] == second["id"]
     assert view["recent"][0]["id"] == first["id"]
-    assert warehouse.calm() is not None
-    assert warehouse.calm() is None
+    assert warehouse.deactivate() is not None
+    assert warehouse.deactivate() is None
 
 
 async def test_a_partial_failure_commits_and_loses_the_answer(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     lines = fresh_lines(item, 24)
-    warehouse.unleash(partial_failure_rate=1.0)
+    warehouse.activate(partial_failure_rate=1.0)
     fates = await warehouse.fates(lines[:12], concurrency=4)
     answers = warehouse.deduct_many(lines[12:])
     assert set(fates.values()) == {500, "lost"}
     assert {answer["status"] for answer in answers.values()} == {500}
     assert 0 < len(answers) < 12
     assert warehouse.quantity(item) == 100 - 24
-    warehouse.calm()
+    warehouse.deactivate()
     again = [warehouse.deduct(each | {"attempt": 2}).json() for each in lines]
     assert {answer["repeated"] for answer in again} == {True}
     assert warehouse.quantity(item) == 100 - 24
@@ -223,7 +223,7 @@ async def test_a_partial_failure_commits_and_loses_the_answer(warehouse: Warehou
 async def test_a_crash_comes_before_any_work(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
     lines = fresh_lines(item, 40)
-    warehouse.unleash(crash_rate=1.0)
+    warehouse.activate(crash_rate=1.0)
     fates = await warehouse.fates(lines[:20], concurrency=4)
     answers = warehouse.deduct_many(lines[20:])
     assert set(fates.values()) == {500, 503, "lost"}
@@ -235,7 +235,7 @@ async def test_a_crash_comes_before_any_work(warehouse: Warehouse) -> None:
 
 def test_a_problem_of_a_gremlin_says_so(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    activation = warehouse.unleash(crash_rate=1.0)
+    activation = warehouse.activate(crash_rate=1.0)
     hit = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == 503)
     problem = warehouse.deduct(hit).json()
     assert (problem["type"], problem["gremlin"]) == ("urn:valerix:problem:injected-fault", "crash")
@@ -244,7 +244,7 @@ def test_a_problem_of_a_gremlin_says_so(warehouse: Warehouse) -> None:
 @pytest.mark.timed
 async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_completion(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    activation = warehouse.unleash(latency=True, latency_ms=600, latency_rate=0.3, seed=11)
+    activation = warehouse.activate(latency=True, latency_ms=600, latency_rate=0.3, seed=11)
     lines = lines_of("slow lines", item, 30)
     slow = {each["order_id"] for each in lines if is_slow(activation, each)}
     assert 0 < len(slow) < 30
@@ -262,7 +262,7 @@ async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_comple
     assert set([*arrivals][-len(slow) :]) == slow
     assert min(took for order, took in arrivals.items() if order in slow) > 0.5
     assert max(arrivals.values()) < 0.6 * len(slow), "they wait side by side"
-    ended = warehouse.calm()
+    ended = warehouse.deactivate()
     assert ended is not None
     assert ended["counts"]["latency"] == {"rolls": 30, "hits": len(slow)}
 
@@ -270,7 +270,7 @@ async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_comple
 @pytest.mark.timed
 def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    activation = warehouse.unleash(crash_rate=1.0)
+    activation = warehouse.activate(crash_rate=1.0)
     lost = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == "lost")
     began = time.monotonic()
     assert warehouse.deduct_many([lost]) == {}
@@ -279,21 +279,21 @@ def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) 
 
 def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    activation = warehouse.unleash(latency=True, latency_ms=1500, latency_rate=0.5, seed=11)
+    activation = warehouse.activate(latency=True, latency_ms=1500, latency_rate=0.5, seed=11)
     lines = lines_of("gives up", item, 20)
     slow = next(each for each in lines if is_slow(activation, each))
     for path, body, headers in (("deductions", ndjson(lines), NDJSON), ("deduct", ndjson([slow]), JSON)):
         with pytest.raises(httpx.ReadTimeout):
             warehouse.http.post(f"{warehouse.url}/api/inventory/{path}", content=body, headers=headers, timeout=0.4)
     assert warehouse.quantity(item) == 80
-    warehouse.calm()
+    warehouse.deactivate()
     warehouse.wait_for_metric("http_requests_in_flight", 1)  # the one that asks
     assert {answer["repeated"] for answer in warehouse.deduct_many(lines).values()} == {True}
 
 
 async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    warehouse.unleash(latency=True, latency_ms=30_000)
+    warehouse.activate(latency=True, latency_ms=30_000)
     began = time.monotonic()
     async with httpx.AsyncClient(timeout=10) as client, asyncio.TaskGroup() as group:
         held = [
@@ -303,14 +303,14 @@ async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Ware
         done = await asyncio.to_thread(eventually, lambda: warehouse.quantity(item) == 98)
         assert done
         assert not any(task.done() for task in held)
-        await asyncio.to_thread(warehouse.calm)
+        await asyncio.to_thread(warehouse.deactivate)
     assert [task.result().status_code for task in held] == [200, 200]
     assert time.monotonic() - began < 5
 
 
 def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Warehouse) -> None:
     item = warehouse.add_item(5)
-    warehouse.unleash(crash_rate=1.0, latency=True, partial_failure_rate=1.0)
+    warehouse.activate(crash_rate=1.0, latency=True, partial_failure_rate=1.0)
     for path in ("/health", "/health/live", "/health/deep", "/metrics", "/api/inventory", f"/api/inventory/{item}"):
         assert warehouse.http.get(warehouse.url + path).status_code == 200
     assert warehouse.restock(item, 1, f"mercy-{item}").status_code == 200
@@ -319,7 +319,7 @@ def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Warehouse) -> None:
 
 async def test_the_kinds_of_faults_vary_by_order(warehouse: Warehouse) -> None:
     item = warehouse.add_item()
-    warehouse.unleash(crash_rate=1.0, seed=3)
+    warehouse.activate(crash_rate=1.0, seed=3)
     kinds = Counter((await warehouse.fates(lines_of("kinds", item, 30), 10)).values())
     assert min(kinds[500], kinds[503], kinds["lost"]) >= 3
 
@@ -339,12 +339,12 @@ async def test_what_was_hit_is_listed_and_is_exactly_what_the_seed_says(warehous
     alone, in_bulk = lines_of("alone", item, 40), lines_of("in bulk", item, 40)
     again = [each | {"attempt": 2} for each in alone]
     terms: dict[str, Any] = {"latency": True, "latency_ms": 1, "latency_rate": 0.3, "partial_failure_rate": 0.3}
-    activation = warehouse.unleash(**terms, crash_rate=0.3, seed=42)
+    activation = warehouse.activate(**terms, crash_rate=0.3, seed=42)
     assert warehouse.hits(activation["id"]) == {"activation_id": activation["id"], "hits": [], "complete": True}
     await warehouse.fates(alone, 10)
     await warehouse.fates(again, 10, at=1)
     warehouse.deduct_many(in_bulk, at=1)
-    ended = warehouse.calm()
+    ended = warehouse.deactivate()
     foretold = foretell_hits(activation, alone + again + in_bulk)
     assert {hit["gremlin"] for hit in foretold} == set(GREMLINS)
     for at in (0, 1):
@@ -356,7 +356,7 @@ async def test_what_was_hit_is_listed_and_is_exactly_what_the_seed_says(warehous
 
 async def test_a_flush_doubles_and_loses_nothing_of_what_was_hit(warehouse: Warehouse) -> None:
     lines = lines_of("flushed", warehouse.add_item(1000), 60)
-    activation = warehouse.unleash(crash_rate=0.5, seed=42)
+    activation = warehouse.activate(crash_rate=0.5, seed=42)
     await warehouse.fates(lines[:30], 10)
     await warehouse.fates(lines[30:], 10, at=1)
     foretold = foretell_hits(activation, lines)
@@ -373,10 +373,10 @@ async def test_a_flush_doubles_and_loses_nothing_of_what_was_hit(warehouse: Ware
 
 def test_more_hits_than_are_kept_make_an_incomplete_list(warehouse: Warehouse) -> None:
     item = warehouse.add_item(1)
-    activation = warehouse.unleash(crash_rate=1.0)
+    activation = warehouse.activate(crash_rate=1.0)
     for number in range(21):
         warehouse.deduct_many(lines_of(f"too many, {number}", item, 480))
-    ended = warehouse.calm()
+    ended = warehouse.deactivate()
     assert ended is not None
     assert ended["counts"]["crash"]["hits"] == 21 * 480 > 10_000
 
@@ -404,12 +404,12 @@ async def test_a_script_is_followed_on_either_endpoint_whatever_the_rate(
     script += [{"gremlin": gremlin, "order_id": lines[1]["order_id"], "attempt": 2}]
     rates = {f"{each}_rate": rate for each in GREMLINS}
     wish: dict[str, Any] = {"latency": True, "latency_ms": 1, "seed": 42, "script": script, **rates}
-    activation = warehouse.unleash(**wish)
+    activation = warehouse.activate(**wish)
     assert (activation["script_length"], "script" in activation) == (11, False)
     alone = await warehouse.fates(lines, 10, at=1)
     first = warehouse.hits(activation["id"], at=1)
     in_bulk = warehouse.deduct_many([each | {"attempt": 2} for each in lines])
-    second = warehouse.calm()
+    second = warehouse.deactivate()
 
     kind = {"crash": gremlins.crash, "partial_failure": gremlins.partial_failure}.get(gremlin)
     terms = msgspec.convert(activation, Activation)
@@ -436,10 +436,10 @@ async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_
 ) -> None:
     lines = lines_of("repeated", warehouse.add_item(1000), 60)
     terms: dict[str, Any] = {"crash_rate": 0.3, "partial_failure_rate": 0.3, "seed": 42}
-    diced = warehouse.unleash(**terms)
+    diced = warehouse.activate(**terms)
     first = await warehouse.fates(lines, 10)
     hits = warehouse.hits(diced["id"])["hits"]
-    scripted = warehouse.unleash(**terms | {"crash_rate": 0.9}, script=hits)
+    scripted = warehouse.activate(**terms | {"crash_rate": 0.9}, script=hits)
     second = await warehouse.fates(lines, 10, at=1)
     assert first == second
     assert set(first.values()) == {200, 500, 503, "lost"}
@@ -449,7 +449,7 @@ async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_
 def test_a_gremlin_that_is_off_does_nothing_of_its_script(warehouse: Warehouse) -> None:
     wanted = line(warehouse.add_item())
     script = [{"gremlin": gremlin, "order_id": wanted["order_id"], "attempt": 1} for gremlin in GREMLINS]
-    activation = warehouse.unleash(script=script)
+    activation = warehouse.activate(script=script)
     assert warehouse.deduct(wanted).status_code == 200
     assert warehouse.hits(activation["id"])["hits"] == []
 
@@ -460,7 +460,7 @@ def test_a_script_that_redis_lost_hits_nothing(warehouse: Warehouse) -> None:
 
     item = warehouse.add_item(1000)
     script = [{"gremlin": "crash", "order_id": line(item)["order_id"], "attempt": 1}]
-    activation = warehouse.unleash(crash_rate=1.0, script=script)
+    activation = warehouse.activate(crash_rate=1.0, script=script)
     without_script = activation | {"id": uuid.uuid4().hex[:12]}
     with redis.Redis.from_url(warehouse.redis_url) as client:
         client.set("chaos:live", json.dumps(without_script), ex=60)
@@ -468,7 +468,7 @@ def test_a_script_that_redis_lost_hits_nothing(warehouse: Warehouse) -> None:
     answers = {**warehouse.deduct_many(fresh_lines(item, 20)), **warehouse.deduct_many(fresh_lines(item, 20), at=1)}
     assert [answer["status"] for answer in answers.values()] == [200] * 40
     assert [warehouse.deduct(line(item), at).status_code for at in (0, 1)] == [200, 200]
-    ended = warehouse.calm()
+    ended = warehouse.deactivate()
     assert ended is not None
     assert (ended["id"], ended["counts"]["crash"]) == (without_script["id"], {"rolls": 42, "hits": 0})
 
@@ -497,19 +497,19 @@ def test_the_command_line_gets_what_was_hit_and_may_give_it_back_as_a_script(war
     replicas = Replicas(context, "inventory")
     client = InventoryClient(replicas)
     lines = fresh_lines(warehouse.add_item(), 20)
-    first = client.unleash({"crash_rate": 0.5})
+    first = client.activate({"crash_rate": 0.5})
     warehouse.wait_until_followed()
     warehouse.deduct_many(lines)
-    client.calm()
+    client.deactivate()
     eventually(lambda: client.hits(str(first.id)).complete)
     hit = client.hits(str(first.id))
     assert (hit.activation_id, first.script_length) == (first.id, None)
     assert 0 < len(hit.hits) < 20
 
-    second = client.unleash({"crash_rate": 0.1, "script": hit.hits})
+    second = client.activate({"crash_rate": 0.1, "script": hit.hits})
     warehouse.wait_until_followed()
     warehouse.deduct_many(lines)
-    client.calm()
+    client.deactivate()
     eventually(lambda: client.hits(str(second.id)).complete)
     assert second.script_length == len(hit.hits)
     assert client.hits(str(second.id)).hits == hit.hits

@@ -70,7 +70,7 @@ def test_without_redis_the_last_known_gremlins_live_on_until_their_time_and_no_l
         with running(ValkeyServer.at(directory, password=PASSWORD)) as valkey:
             warehouse = stack.enter_context(one_replica(tmp_path, inventory_database, valkey.url()))
             began = time.monotonic()
-            warehouse.unleash(partial_failure_rate=1.0, ttl_seconds=2, seed=1)
+            warehouse.activate(partial_failure_rate=1.0, ttl_seconds=2, seed=1)
         assert warehouse.metric('inventory_chaos_enabled{type="partial_failure"}') == 1
         warehouse.wait_for_metric('inventory_chaos_enabled{type="partial_failure"}', 0)
         assert time.monotonic() - began > 1.9
@@ -81,7 +81,7 @@ def test_without_redis_the_last_known_gremlins_live_on_until_their_time_and_no_l
             assert (refused.status_code, refused.json()["type"]) == (503, "urn:valerix:problem:chaos-unavailable")
         with running(ValkeyServer.at(directory, password=PASSWORD, port=valkey.port)):
             eventually(lambda: warehouse.http.get(f"{warehouse.url}/health").json()["status"] == "ok", 5)
-            assert warehouse.unleash(crash_rate=1.0)["acknowledged"] == ["inventory-1"]
+            assert warehouse.activate(crash_rate=1.0)["acknowledged"] == ["inventory-1"]
 
 
 @pytest.mark.parametrize(("point", "stored"), [("after-insert", 0), ("before-commit", 0), ("after-commit", 1)])
@@ -112,7 +112,7 @@ def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_w
     allowed, other = services.inventory(), services.inventory(CHAOS_ALLOWED="")
     services.start(allowed, other)
     with Warehouse(inventory_database, redis_url, [allowed, other]) as warehouse, ThreadPoolExecutor() as other_thread:
-        warehouse.unleash(latency=True, latency_ms=3000)
+        warehouse.activate(latency=True, latency_ms=3000)
         assert warehouse.deduct(line(item), at=1).elapsed.total_seconds() < 3
         for method, path in (("GET", ""), ("GET", "/0/hits"), ("POST", ""), ("DELETE", ""), ("POST", "/halt")):
             for headers in ({}, OPERATOR):
@@ -132,7 +132,7 @@ def test_asked_to_end_it_tells_whom_its_gremlins_hit(
     ending, other = services.inventory(), services.inventory()
     services.start(ending, other)
     with Warehouse(inventory_database, redis_url, [ending, other]) as warehouse:
-        activation = warehouse.unleash(crash_rate=1.0)
+        activation = warehouse.activate(crash_rate=1.0)
         lines = [line(item) for _ in range(400)]
         warehouse.deduct_many(lines)
         assert ending.stop() == 0

@@ -118,7 +118,7 @@ class Warehouse:
         found: dict[str, Any] = response.json()
         return found
 
-    def unleash(self, at: int = 0, **wish: Any) -> dict[str, Any]:
+    def activate(self, at: int = 0, **wish: Any) -> dict[str, Any]:
         response = self.http.post(f"{self.replicas[at].url}/api/admin/chaos", json=wish, headers=OPERATOR)
         assert response.status_code == 201, response.text
         activation: dict[str, Any] = response.json()
@@ -142,7 +142,7 @@ class Warehouse:
         view: dict[str, Any] = response.json()
         return view
 
-    def calm(self) -> dict[str, Any] | None:
+    def deactivate(self) -> dict[str, Any] | None:
         response = self.http.delete(f"{self.url}/api/admin/chaos", headers=OPERATOR)
         assert response.status_code == 200, response.text
         ended: dict[str, Any] | None = response.json()["ended"]

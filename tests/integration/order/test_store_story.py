@@ -30,9 +30,9 @@ class Somebody:
         self._held: list[Claim] = []
 
     async def live(self) -> None:
-        deeds = [self._accept, self._claim, self._settle, self._settle, self._settle, self._requeue, self._wait]
+        actions = [self._accept, self._claim, self._settle, self._settle, self._settle, self._requeue, self._wait]
         for _ in range(STEPS):
-            await self._dice.choice(deeds)()
+            await self._dice.choice(actions)()
 
     async def _accept(self) -> None:
         batch = [wanted(name) for name in self._dice.sample(self._names, 5)]

@@ -96,7 +96,7 @@ def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None
 
 def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) -> None:
     def judged(free: int) -> Finding:
-        return state_directory.judge_room(tmp_path / "state", free, needed=20, wanted=100)
+        return state_directory.judge_room(tmp_path / "state", free, needed=20, recommended=100)
 
     assert told(judged(100))[0] == "ok"
     assert told(judged(99))[0] == "warning"

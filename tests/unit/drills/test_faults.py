@@ -106,7 +106,7 @@ class Unreachable(Inventory):
     def __init__(self, failures: int) -> None:
         self.failures, self.activations = failures, 0
 
-    def unleash(self, _: Any) -> Any:
+    def activate(self, _: Any) -> Any:
         if self.failures:
             self.failures -= 1
             raise UnreachableError("The inventory service does not answer.", "connection refused", "valerix status")

@@ -41,7 +41,7 @@ def test_each_component_alone_makes_a_platform(name: str) -> None:
     assert len(set(refs)) == len(refs)
     assert all(thing["kind"] == "Namespace" or thing["metadata"]["namespace"] == "valerix" for thing in things)
     assert all(thing["metadata"]["labels"]["app.kubernetes.io/part-of"] == "valerix" for thing in things)
-    assert secrets.wanted(things) is not None
+    assert secrets.needed(things) is not None
 
 
 def test_each_component_is_explained_where_it_is() -> None:
@@ -414,8 +414,8 @@ def test_a_pooler_leaves_postgres_connections_for_others() -> None:
 
 
 def test_with_external_secrets_the_command_line_makes_none() -> None:
-    assert secrets.wanted(with_component("external-secrets")) == []
-    assert secrets.wanted(base()) == sorted(set(secrets.RECIPES) - {"grafana"})
+    assert secrets.needed(with_component("external-secrets")) == []
+    assert secrets.needed(base()) == sorted(set(secrets.RECIPES) - {"grafana"})
 
 
 def test_production_has_no_cpu_limit_on_its_services_and_keeps_those_of_memory() -> None:

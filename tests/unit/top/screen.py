@@ -43,13 +43,13 @@ class Written:
         self._do(wanted)
         again = self.done.count(wanted) > 1
         answer = order(item_id=wanted.item_id, quantity=wanted.quantity, idempotency_key=wanted.key)
-        return msgspec.structs.replace(sent(answer, replayed=again), wanted=wanted)
+        return msgspec.structs.replace(sent(answer, replayed=again), request=wanted)
 
     def toggle(self, gremlin: Gremlin) -> Activation | None:
         self._do(gremlin)
         return activation()
 
-    def calm(self) -> Activation | None:
+    def deactivate(self) -> Activation | None:
         self._do("calm")
         return activation()
 
@@ -66,8 +66,8 @@ class Written:
 class Screen:
     """One run of it."""
 
-    def __init__(self, app: TopApp, pilot: Pilot[None], deeds: Written) -> None:
-        self.app, self._pilot, self.deeds = app, pilot, deeds
+    def __init__(self, app: TopApp, pilot: Pilot[None], actions: Written) -> None:
+        self.app, self._pilot, self.actions = app, pilot, actions
 
     @property
     def lines(self) -> list[str]:
@@ -112,11 +112,11 @@ async def showing(
     look: Snapshot | Callable[[], Snapshot] | None = None, size: tuple[int, int] = LOW, context: Context = LOCAL
 ) -> AsyncIterator[Screen]:
     """The screen once the first snapshot is on it."""
-    deeds, given = Written(), snapshot() if look is None else look
-    app = TopApp(given if callable(given) else lambda: given, deeds, context)
+    actions, given = Written(), snapshot() if look is None else look
+    app = TopApp(given if callable(given) else lambda: given, actions, context)
     app.animation_level = "none"  # nobody looks, and each key would wait for what moves
     async with app.run_test(size=size, notifications=True) as pilot:
-        screen = Screen(app, pilot, deeds)
+        screen = Screen(app, pilot, actions)
         await screen.until(lambda: "asking" not in screen.text)
         yield screen
 

@@ -94,12 +94,12 @@ async def test_an_order_is_placed_by_key_and_the_same_key_again_is_a_replay() ->
     async with showing(size=TALL) as screen:
         await screen.press("o")
         await screen.until_shown("Place an order on `local`", "Key top-")
-        assert not screen.deeds.done
+        assert not screen.actions.done
         await screen.press("enter")
         await screen.until_shown("1 x ps5: confirmed")
         await screen.press("a")
         await screen.until_shown("confirmed, replayed")
-        first, second = screen.deeds.done
+        first, second = screen.actions.done
         assert first == second
         assert isinstance(first, OrderRequest)
         assert (first.item_id, first.quantity) == ("ps5", 1)
@@ -110,14 +110,14 @@ async def test_a_quantity_that_is_none_is_not_sent() -> None:
         await screen.press("o", "tab", "backspace", "0", "enter")
         await screen.until_shown("from 1 to 1000")
         await screen.press("escape")
-        assert not screen.deeds.done
+        assert not screen.actions.done
 
 
 async def test_sending_again_needs_something_sent_before() -> None:
     async with showing() as screen:
         await screen.press("a")
         await screen.until_shown("Nothing was sent from here yet")
-        assert not screen.deeds.done
+        assert not screen.actions.done
 
 
 async def test_the_drill_that_has_the_platform_is_named() -> None:
@@ -133,10 +133,10 @@ async def test_a_gremlin_needs_a_yes() -> None:
             await screen.until_shown("Turn crash on for `local`?", "for 60 s")
             await screen.press(no)
             await screen.until(lambda: "Turn crash on for" not in screen.text)
-        assert not screen.deeds.done
+        assert not screen.actions.done
         await screen.press("g", "c", "y")
         await screen.until_shown("Live now: latency")
-        assert screen.deeds.done == [Gremlin.CRASH]
+        assert screen.actions.done == [Gremlin.CRASH]
 
 
 async def test_a_live_gremlin_is_offered_to_be_turned_off() -> None:
@@ -156,14 +156,14 @@ async def test_a_platform_that_is_not_local_is_named_before_anything_is_done_to_
         await screen.press("escape", "x")
         await screen.until_shown("Turn all gremlins off for `staging`")
         await screen.press("n")
-        assert not screen.deeds.done
+        assert not screen.actions.done
 
 
 async def test_all_gremlins_of_this_machine_end_at_once() -> None:
     async with showing() as screen:
         await screen.press("x")
         await screen.until_shown("Off: latency")
-        assert screen.deeds.done == ["calm"]
+        assert screen.actions.done == ["calm"]
 
 
 @pytest.mark.parametrize("size", [LOW, TALL])
@@ -175,7 +175,7 @@ async def test_an_audit_that_finds_something_says_what_and_where_first(size: tup
 
 async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
     async with showing() as screen:
-        screen.deeds.wrong = UnreachableError("The order service does not answer.", "refused", "valerix status")
+        screen.actions.wrong = UnreachableError("The order service does not answer.", "refused", "valerix status")
         await screen.press("u")
         await screen.until_shown("The order service does not answer.")
         await screen.press("v", "o", "enter")

@@ -14,7 +14,7 @@ def have_calm(play: StepContext) -> None:
     """Check that no gremlin is active and every breaker is closed, so that a step shows its own effects only."""
     play.go_on()
     if play.scene.session.inventory.chaos().live is not None:
-        play.scene.session.inventory.calm()
+        play.scene.session.inventory.deactivate()
     if not are_closed(play):
         play.until(lambda: are_closed(play), "the breakers to close first", lambda: say_breakers(play))
 

@@ -21,9 +21,9 @@ _WORDS = {"409": "409 in flight", "ConnectError": "unreachable", "ConnectTimeout
 class Customer:
     """Sends one order, and sends it again with the same key until the outcome is known."""
 
-    def __init__(self, play: StepContext, wanted: OrderRequest) -> None:
+    def __init__(self, play: StepContext, request: OrderRequest) -> None:
         self._heard: Counter[str] = Counter()
-        self._wanted = wanted
+        self._request = request
         self._sent: Future[OrderResponse] = Future()
         context = play.scene.session.context
         replicas = Replicas(context, "order", explain=self._hear)
@@ -41,7 +41,7 @@ class Customer:
 
     def _place(self) -> None:
         try:
-            self._sent.set_result(self._orders.place(self._wanted, retries=_PATIENCE))
+            self._sent.set_result(self._orders.place(self._request, retries=_PATIENCE))
         except BaseException as error:  # noqa: BLE001 - raised again where the response is read
             self._sent.set_exception(error)
 
@@ -58,22 +58,22 @@ def crash(play: StepContext) -> None:
     processes = scene.processes
     assert processes is not None  # noqa: S101 - the step is skipped without # nosec B101
     play.go_on()
-    scene.unleash(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
-    wanted = scene.wanted("unlucky")
-    customer = Customer(play, wanted)
-    order = play.until(lambda: _in_hand(play, wanted.key), "an order to be in flight")
+    scene.activate(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
+    request = scene.new_order("unlucky")
+    customer = Customer(play, request)
+    order = play.until(lambda: _in_hand(play, request.key), "an order to be in flight")
     victim = _whose(play, order)
     (process,) = processes.find(victim)
     processes.kill(process)
-    scene.session.inventory.calm()
+    scene.session.inventory.deactivate()
     play.see("order", f"{order.order_id}, {order.status}")
-    play.know(KEY=wanted.key, ID=str(order.order_id), PID=str(process.pid))
+    play.know(KEY=request.key, ID=str(order.order_id), PID=str(process.pid))
     play.see("killed", f"{victim}, pid {process.pid}, by SIGKILL, while it held that order")
     sent = play.until(customer.answer, "the customer's retries to be answered", lambda: customer.told)
     play.see("customer", customer.told)
     if sent.order is not None and sent.order.order_id != order.order_id:
         raise Missed(f"the key stands for two orders: {order.order_id} and {sent.order.order_id}")
-    settled = confirmed(play, wanted.key)
+    settled = confirmed(play, request.key)
     see_life(play, life(play, settled.order_id))
     deducted_once(play, settled)
     play.until(lambda: processes.is_back(process), f"{victim} to be back")

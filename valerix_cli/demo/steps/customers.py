@@ -35,13 +35,13 @@ def calm(play: StepContext) -> None:
 
 def impatient(play: StepContext) -> None:
     have_calm(play)
-    wanted = play.scene.wanted("impatient")
-    play.see("key", wanted.key)
-    play.know(KEY=wanted.key)
+    request = play.scene.new_order("impatient")
+    play.see("key", request.key)
+    play.know(KEY=request.key)
     with ThreadPoolExecutor(_SENDS) as pool:
-        sends = list(pool.map(play.scene.orders.place, [wanted] * _SENDS))
+        sends = list(pool.map(play.scene.orders.place, [request] * _SENDS))
     play.see(f"{_SENDS} sends", answers(sends))
-    order = confirmed(play, wanted.key)
+    order = confirmed(play, request.key)
     ids = {str(one.order.order_id) for one in sends if one.order} | {str(order.order_id)}
     if len(ids) > 1:
         raise Missed(f"the key stands for {len(ids)} orders: {', '.join(sorted(ids))}")
@@ -52,7 +52,7 @@ def impatient(play: StepContext) -> None:
 def cheater(play: StepContext) -> None:
     have_calm(play)
     scene = play.scene
-    key = scene.keys.get("impatient") or scene.wanted("impatient").key
+    key = scene.keys.get("impatient") or scene.new_order("impatient").key
     scene.orders.place(OrderRequest(scene.item, 1, key), retries=_SENDS)  # what stands already, or stands from now on
     before = confirmed(play, key)
     play.know(KEY=key)

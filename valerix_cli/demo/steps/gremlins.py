@@ -53,7 +53,7 @@ def recovery(play: StepContext) -> None:
     scene, since = play.scene, lasting(play)
     waiting = scene.pulse.backlog or 0
     play.go_on()
-    ended = scene.session.inventory.calm()
+    ended = scene.session.inventory.deactivate()
     play.see("gremlin", f"off; {_hits(ended)}" if ended else "off")
     play.until(lambda: are_closed(play), "every breaker to close by itself", lambda: say_breakers(play))
     play.see("breakers", f"closed after {since()}, each by a trial that went well")
@@ -70,13 +70,13 @@ def schrodinger(play: StepContext) -> None:
     have_calm(play)
     scene = play.scene
     play.go_on()
-    scene.unleash(_LOSES_FOR, partial_failure_rate=_LOSES)
+    scene.activate(_LOSES_FOR, partial_failure_rate=_LOSES)
     play.see("gremlin", f"commits, then loses the answer, {percent(_LOSES)} of the time")
     sent = play.until(lambda: _lost(play), "an answer to get lost", lambda: say_breakers(play))
-    scene.session.inventory.calm()
+    scene.session.inventory.deactivate()
     order = sent.order
     assert order is not None  # noqa: S101 - it is queued # nosec B101
-    play.know(KEY=sent.wanted.key, ID=str(order.order_id))
+    play.know(KEY=sent.request.key, ID=str(order.order_id))
     play.see("told", f"{sent.status} {order.status}: {said(order.reason or 'no reason')}. Taken or not?")
     play.see("in the box", f"ledger line {deducted_once(play, order)}: it had been taken already")
     again = play.until(lambda: _sent_again(play, sent), "the retry to say what became of it")
@@ -89,7 +89,7 @@ def schrodinger(play: StepContext) -> None:
 
 def _slow_down(play: StepContext) -> None:
     play.go_on()
-    live = play.scene.unleash(_LIVES, latency=True, latency_ms=_LATE, latency_rate=1.0)
+    live = play.scene.activate(_LIVES, latency=True, latency_ms=_LATE, latency_rate=1.0)
     play.see("gremlin", f"{summary(live)}; ends by itself in {format_duration(live.ttl_seconds)}")
 
 
@@ -104,15 +104,15 @@ def _see_open(play: StepContext) -> None:
 
 def _queued_at_once(play: StepContext) -> OrderResponse | None:
     """One order that was not sent to inventory; not one that was the breaker's trial, which takes its time."""
-    wanted = play.scene.wanted("waiting")
-    sent = play.scene.orders.place(wanted)
+    request = play.scene.new_order("waiting")
+    sent = play.scene.orders.place(request)
     is_queued = sent.order is not None and sent.order.status == "queued"
     return sent if is_queued and sent.milliseconds < _FAST * 1000 else None
 
 
 def _lost(play: StepContext) -> OrderResponse | None:
     """One order whose stock was taken, and whose answer was lost."""
-    sent = play.scene.orders.place(play.scene.wanted("boxed"))
+    sent = play.scene.orders.place(play.scene.new_order("boxed"))
     if sent.order is None or sent.order.status != "queued":
         return None
     known = [(step.where, step.detail.get("to")) for step in life(play, sent.order.order_id)]
@@ -121,7 +121,7 @@ def _lost(play: StepContext) -> OrderResponse | None:
 
 
 def _sent_again(play: StepContext, first: OrderResponse) -> OrderResponse | None:
-    sent = play.scene.orders.place(first.wanted)
+    sent = play.scene.orders.place(first.request)
     return sent if sent.order is not None and sent.order.status == "confirmed" else None
 
 
