@@ -84,9 +84,9 @@ def pytest_runtest_makereport(
     report = yield
     if call.when == "call" and report.failed:
         for shared in getattr(item, "funcargs", {}).values():
-            if hasattr(type(shared), "put_right"):
+            if hasattr(type(shared), "restore"):
                 try:
-                    shared.put_right()
+                    shared.restore()
                 except Exception as error:  # noqa: BLE001 - told with the failure, of which this may be a part
                     report.sections.append(("not put right", repr(error)))
     return report

@@ -24,7 +24,7 @@ FORKS.set_forkserver_preload(
         "tests.forks",
         *("services.common.app", "services.common.rate_limit", "services.common.server", "aiohttp", "pybreaker"),
         *("valerix_cli.main", "valerix_cli.polling", "rich.console", "rich.table", "rich.live"),
-        "valerix_cli.doctor.examine",  # psycopg, httpx and redis, which other commands want as well
+        "valerix_cli.doctor.diagnose",  # psycopg, httpx and redis, which other commands want as well
     ]
 )
 

@@ -102,23 +102,23 @@ def _value(written: str, kind: str) -> Fraction | None:
     return Fraction(bare[1]) * _UNITS[kind][""] if bare and "" in _UNITS[kind] else None
 
 
-def judge(gates: Sequence[Gate], measured: Mapping[str, Measured | None]) -> list[Check]:
+def evaluate(gates: Sequence[Gate], measured: Mapping[str, Measured | None]) -> list[Check]:
     """Hold each requirement against what was measured; None means that there was not enough to measure it.
 
     Where no order was taken (`error_rate` is 1), a good figure says nothing: refused connections are quick.
     """
-    checks = [_judge(gate, measured[gate.metric]) for gate in gates]
+    checks = [_evaluate(gate, measured[gate.metric]) for gate in gates]
     if measured.get("error_rate") != 1:
         return checks
     return [_without_orders(gate, check) for gate, check in zip(gates, checks, strict=True)]
 
 
-def _judge(gate: Gate, value: Measured | None) -> Check:
+def _evaluate(gate: Gate, value: Measured | None) -> Check:
     if value is None:
         return Check(gate.text, None, None, f"{gate.metric} was not measured: too few orders were answered")
     exact = value if isinstance(value, Fraction) else Fraction(repr(value))  # 0.3 s is 300 ms, though not as a float
     held = _OPERATORS[gate.comparison](exact, gate.limit)
-    return Check(gate.text, float(value), held, f"{gate.metric} was {say(float(value), gate.kind)}")
+    return Check(gate.text, float(value), held, f"{gate.metric} was {format_value(float(value), gate.kind)}")
 
 
 def _without_orders(gate: Gate, check: Check) -> Check:
@@ -132,7 +132,7 @@ def as_floats(measured: Mapping[str, Measured | None]) -> dict[str, float | None
     return {metric: None if value is None else float(value) for metric, value in measured.items()}
 
 
-def say(value: float, kind: str) -> str:
+def format_value(value: float, kind: str) -> str:
     """A measured value with its unit."""
     match kind:
         case "duration":

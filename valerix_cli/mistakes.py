@@ -49,7 +49,7 @@ def explain(error: Exception | str, kind: Any = None, *, whole: str = "The body"
 
 
 def in_words(said: str, name: str | None = None) -> str:
-    """Put msgspec's message about a part called `name` into words; a message of our own types stays as it is."""
+    """Put msgspec's message about a part called `name` into words; a message of our types stays as it is."""
     where, how = explained(said)
     subject = where or name
     if how.startswith(_OWN):

@@ -160,7 +160,7 @@ def console_of_stdout() -> "SafeConsole":
     return _console(_drawn_on(sys.stdout, go_on))
 
 
-def confirm(question: str) -> bool:
+def ask_yes_no(question: str) -> bool:
     """Ask a yes-or-no question on stderr and return the answer typed on the terminal.
 
     Raises typer.Abort where no answer is given, and SystemExit with 129 once the terminal is gone.
@@ -173,8 +173,8 @@ def confirm(question: str) -> bool:
         raise
 
 
-def prompt(question: str) -> str:
-    """Ask a question on stderr and return the answer typed on the terminal. Raises as `ask` does."""
+def ask_for_text(question: str) -> str:
+    """Ask a question on stderr and return the answer typed on the terminal. Raises as `ask_yes_no` does."""
     try:
         return str(typer.prompt(escape(question), err=True, default="", show_default=False))
     except (OSError, typer.Abort):

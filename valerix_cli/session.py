@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from valerix_cli.errors import CliError, GuardError
 from valerix_cli.options import GlobalOptions
-from valerix_cli.output import Output, confirm, debug, info, prompt, warn
+from valerix_cli.output import Output, ask_for_text, ask_yes_no, debug, info, warn
 from valerix_cli.quoting import command
 
 if TYPE_CHECKING:  # each of these costs time that --help does not have
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # each of these costs time that --help does not have
 
 _WAIT = 60.0  # seconds a command waits for something to come about, unless --timeout says otherwise
 _LISTED = 500  # characters of what an untrusted project would set; `context trust` shows it all
-_GLANCE = 0.3  # seconds a command spends at most on finding out whether a gremlin is live
+_CHAOS_CHECK_TIMEOUT = 0.3  # seconds a command spends at most on finding out whether a gremlin is live
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Session:
     """One run of the command line; settings, context and clients are made when first asked for."""
 
     options: GlobalOptions = field(default_factory=GlobalOptions)
-    said: set[str] = field(default_factory=set)
+    printed: set[str] = field(default_factory=set)
     """Messages that are printed once."""
 
     def with_option(self, name: str, value: Any) -> "Session":
@@ -42,9 +42,9 @@ class Session:
 
         settings = read_settings(self.options, os.environ, directory_of_this_run())
         project = settings.project
-        if project is not None and project.state != "trusted" and str(project.path) not in self.said:
-            self.said.add(str(project.path))
-            self._say_untrusted(project)
+        if project is not None and project.state != "trusted" and str(project.path) not in self.printed:
+            self.printed.add(str(project.path))
+            self._warn_untrusted(project)
         return settings
 
     @cached_property
@@ -82,57 +82,57 @@ class Session:
         """Seconds to wait for something to come about."""
         return float(self.settings.setting("timeout").value or _WAIT)
 
-    def guard(self, deed: str) -> None:
+    def confirm_remote(self, action: str) -> None:
         """Name the platform before a write to one that is not local, and ask. Raises GuardError on anything but yes."""
         if not self.context.is_local:
-            where = f"{deed} on `{self.context.name}` ({self.context.place})"
-            self.agree(where, "it is not the local platform")
+            where = f"{action} on `{self.context.name}` ({self.context.place})"
+            self.require_confirmation(where, "it is not the local platform")
 
-    def agree(self, deed: str, why: str) -> None:
+    def require_confirmation(self, action: str, why: str) -> None:
         """Name a deed that reaches beyond this machine, and ask. Raises GuardError on anything but yes."""
         if self.options.yes:
-            info(f"About to {deed}.", self.output)
+            info(f"About to {action}.", self.output)
             return
         if self.settings.setting("no_input").value or not sys.stdin.isatty():
             raise GuardError(
-                f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", "add --yes"
+                f"Not done: {action}.", f"{why}, and confirmation is impossible without a terminal", "add --yes"
             )
-        if not confirm(f"{deed[0].upper()}{deed[1:]}?"):
-            raise GuardError(f"Not done: {deed}.", "the answer was no", "valerix --context local, for this machine")
+        if not ask_yes_no(f"{action[0].upper()}{action[1:]}?"):
+            raise GuardError(f"Not done: {action}.", "the answer was no", "valerix --context local, for this machine")
 
-    def agree_by_name(self, deed: str, why: str, name: str, given: str | None, option: str) -> None:
+    def require_typed_name(self, action: str, why: str, name: str, given: str | None, option: str) -> None:
         """Have the name of what is lost typed, on the terminal or as `option`; `--yes` alone is not enough.
 
         Raises GuardError on any other name.
         """
         if given is None and (self.settings.setting("no_input").value or not sys.stdin.isatty()):
             hint = f"add {command('', **{option: name}).strip()}, whether or not there is a --yes"
-            raise GuardError(f"Not done: {deed}.", f"{why}, and confirmation is impossible without a terminal", hint)
-        typed = prompt(f"{deed[0].upper()}{deed[1:]}? Type {name} to do so") if given is None else given
+            raise GuardError(f"Not done: {action}.", f"{why}, and confirmation is impossible without a terminal", hint)
+        typed = ask_for_text(f"{action[0].upper()}{action[1:]}? Type {name} to do so") if given is None else given
         if typed != name:
             raise GuardError(
-                f"Not done: {deed}.", f"{typed!r} is not {name!r}", f"type the name, {name}, if it is meant"
+                f"Not done: {action}.", f"{typed!r} is not {name!r}", f"type the name, {name}, if it is meant"
             )
 
-    def _say_untrusted(self, project: "Project") -> None:
+    def _warn_untrusted(self, project: "Project") -> None:
         from valerix_cli.config import describe  # noqa: PLC0415 - see above
 
         why = "it has changed since it was trusted" if project.state == "changed" else "it is not trusted"
-        said = [f"it would set {'; '.join(describe(project.config)) or 'nothing'}"] if project.config else []
-        said += [f"{project.wrong.what} {project.wrong.why}"] if project.wrong else []
+        printed = [f"it would set {'; '.join(describe(project.config)) or 'nothing'}"] if project.config else []
+        printed += [f"{project.wrong.what} {project.wrong.why}"] if project.wrong else []
         hint = "" if project.wrong else f" Trust it: {command('valerix context trust', project.path)}"
-        listed = "; ".join(said)
+        listed = "; ".join(printed)
         shown = listed if len(listed) <= _LISTED else f"{listed[:_LISTED]}…"
         warn(f"Ignored {project.path}: {why}; {shown}.{hint}", Output(quiet=self.options.quiet))
 
-    def announce_gremlins(self) -> None:
+    def warn_if_chaos_active(self) -> None:
         """Say so on stderr while a gremlin is live. Costs one short GET, and never an error."""
         if self.options.quiet:
             return
         from valerix_cli.clients.inventory import InventoryClient  # noqa: PLC0415 - see above
 
         try:
-            live = InventoryClient(self.replicas("inventory", _GLANCE)).chaos().live
+            live = InventoryClient(self.replicas("inventory", _CHAOS_CHECK_TIMEOUT)).chaos().live
         except CliError:  # no platform, no token, no answer in time: the command itself will say what matters
             return
         if live is None:

@@ -17,7 +17,7 @@ def is_ignored(number: signal.Signals) -> bool:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def ignore_signals() -> Iterator[None]:
     """Rolling back is not broken off by a second Ctrl-C: it is what the first one asked for."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _NUMBERS}
     try:

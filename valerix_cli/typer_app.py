@@ -28,7 +28,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         if ctx.meta.get(_ONLINE):
-            ctx.obj.announce_gremlins()
+            ctx.obj.warn_if_chaos_active()
         return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -23,7 +23,7 @@ class Line(msgspec.Struct, frozen=True):
     holds: bool | None
 
 
-def judge(result: Result) -> list[Line]:
+def evaluate(result: Result) -> list[Line]:
     """Ratios are of two figures of one round; of several rounds the median counts."""
     return [
         *_throughput(result),

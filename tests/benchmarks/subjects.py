@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.benchmarks.acceptance import judge, of_bound, per_second
+from tests.benchmarks.acceptance import evaluate, of_bound, per_second
 from tests.benchmarks.latency import RATES
 from tests.benchmarks.results import Result
 from tests.benchmarks.throughput import CLIENTS
@@ -14,7 +14,7 @@ _HOLDS = {True: "holds", False: "**does not hold**", None: "not measured"}
 
 
 def required(result: Result) -> Rows:
-    rows = [[one.what, one.figure, one.required, _HOLDS[one.holds]] for one in judge(result)]
+    rows = [[one.what, one.figure, one.required, _HOLDS[one.holds]] for one in evaluate(result)]
     return [["", "figure", "required", ""], *rows]
 
 

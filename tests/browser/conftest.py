@@ -43,8 +43,8 @@ class Dashboard:
         self._complaints: list[str] = []
         self._quiet = False
 
-    def put_right(self) -> None:
-        self.valerix.put_right()
+    def restore(self) -> None:
+        self.valerix.restore()
 
     @contextmanager
     def context(self, **options: Any) -> Iterator[BrowserContext]:

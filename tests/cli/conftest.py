@@ -75,7 +75,7 @@ class Valerix:
             assert code is not None, f"valerix {' '.join(typed)} did not end"
             return Done(code, (streams / "1").read_text(), (streams / "2").read_text())
 
-    def put_right(self) -> None:
+    def restore(self) -> None:
         """End whatever a test that failed has left on: its neighbours share the platform."""
         for typed in (("chaos", "halt", "--resume"), ("chaos", "off"), ("breaker", "auto")):
             self(*typed, code=None)

@@ -25,8 +25,8 @@ from tests.cli.test_audit import database
 from tests.cli.test_toolbox import describe_staging
 from tests.processes import eventually, open_directory
 from valerix_cli.commands.schema import SHAPES
+from valerix_cli.doctor.diagnose import run_checks
 from valerix_cli.doctor.environment import Limits, read_setup, time_of_day
-from valerix_cli.doctor.examine import examine
 from valerix_cli.doctor.model import GROUPS, Check
 from valerix_cli.local.lock import take
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
@@ -48,7 +48,7 @@ def examined(valerix: Valerix, *, context: str | None = None, **changes: Any) ->
     """The same within this process, of a set-up with some `changes`."""
     options = GlobalOptions(context=context)
     setup = read_setup(read_settings(options, valerix.environ, valerix.directory), valerix.environ, Limits())
-    return {f"{one.check.group}: {one.check.name}": one.check for one in examine(replace(setup, **changes))}
+    return {f"{one.check.group}: {one.check.name}": one.check for one in run_checks(replace(setup, **changes))}
 
 
 def in_a_shell(hint: str) -> None:

@@ -20,7 +20,7 @@ from tests.cli.test_hostile_output import COMMANDS, directory, filled_in, server
 from valerix_cli import main
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.main import build, execute
-from valerix_cli.output import confirm
+from valerix_cli.output import ask_yes_no
 from valerix_cli.streams import guard_standard_streams
 from valerix_cli.typer_app import LazyCommand
 
@@ -167,7 +167,7 @@ def test_a_question_to_a_terminal_that_is_gone_ends_as_by_a_hang_up(
         monkeypatch.setattr(sys, "stderr", out)
         terminal.leave()
         with pytest.raises(SystemExit) as end:
-            confirm("Really?")
+            ask_yes_no("Really?")
     assert end.value.code == ExitCode.HUNG_UP
 
 

@@ -33,10 +33,10 @@ def talk(what: Conversation, port: int, *, through_nginx: bool) -> str | None:
         return f"an answer that is no HTTP: {error}"
     except (TimeoutError, ConnectionError) as error:
         return f"cannot connect: {error!r}"
-    return judge(what, answers, through_nginx=through_nginx)
+    return evaluate(what, answers, through_nginx=through_nginx)
 
 
-def judge(what: Conversation, answers: list[Answer], *, through_nginx: bool) -> str | None:
+def evaluate(what: Conversation, answers: list[Answer], *, through_nginx: bool) -> str | None:
     """Return what is wrong with the answers to a conversation."""
     seen = [answer.request_id for answer in answers]
     errors = [a.status for a in answers if a.status >= 500 and a.status not in ALLOWED]
@@ -53,10 +53,10 @@ def judge(what: Conversation, answers: list[Answer], *, through_nginx: bool) -> 
         return f"the first answer is not to the first request: {_shown(answers)}"
     if any(a.headers.get("connection") == "close" for a in answers[:-1]):
         return f"an answer after the last: {_shown(answers)}"
-    return _judge_valid(what, answers, seen, through_nginx=through_nginx) if what.is_valid else None
+    return _evaluate_valid(what, answers, seen, through_nginx=through_nginx) if what.is_valid else None
 
 
-def _judge_valid(what: Conversation, answers: list[Answer], seen: list[str], *, through_nginx: bool) -> str | None:
+def _evaluate_valid(what: Conversation, answers: list[Answer], seen: list[str], *, through_nginx: bool) -> str | None:
     if what.ids[3] in seen:
         return f"what is in a body was answered: {_shown(answers)}"
     closes = bool(answers) and answers[-1].headers.get("connection") == "close"

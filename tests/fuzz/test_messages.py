@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fuzz.messages import PATHS, Conversation, conversation
-from tests.fuzz.talk import judge
+from tests.fuzz.talk import evaluate
 from tests.wire import Answer
 
 HOST = b"127.0.0.1:3001"
@@ -32,7 +32,7 @@ def test_each_kind_of_wrong_answer_is_found() -> None:
     before, message, behind, hidden = valid.ids
 
     def found(what: Conversation, answers: list[Answer]) -> bool:
-        return judge(what, answers, through_nginx=False) is not None
+        return evaluate(what, answers, through_nginx=False) is not None
 
     assert not found(valid, answered(before, message, behind))
     assert not found(valid, answered(before, message, last="close"))
@@ -51,4 +51,6 @@ def test_each_kind_of_wrong_answer_is_found() -> None:
 @pytest.mark.parametrize("status", [501, 503])
 def test_two_server_errors_are_allowed(status: int) -> None:
     what = conversation(1, "order", 1, HOST)
-    assert judge(what, answered(what.ids[0], status=status, last="close"), through_nginx=False) is None or what.is_valid
+    assert (
+        evaluate(what, answered(what.ids[0], status=status, last="close"), through_nginx=False) is None or what.is_valid
+    )

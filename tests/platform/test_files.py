@@ -239,11 +239,11 @@ def _umask() -> int:
 
 
 def test_a_recording_replaces_a_recording(tmp_path: Path) -> None:
-    from valerix_cli.demo.asciicast import Cast  # noqa: PLC0415 - beside what it is for
+    from valerix_cli.demo.asciicast import Recording  # noqa: PLC0415 - beside what it is for
 
     path = tmp_path / "demo.cast"
     for text in ("first, and long", "second"):
-        with Cast(path, 80, 24, "a demo") as cast:
+        with Recording(path, 80, 24, "a demo") as cast:
             cast.output(text)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line[2] for line in lines[1:]] == ["second"]

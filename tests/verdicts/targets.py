@@ -37,7 +37,11 @@ TARGETS = (
     Target("valerix_cli.commands.load", (f"{CLI}/test_load_verdict.py",), ("error_of",)),
     Target("valerix_cli.commands.audit", (f"{CLI}/test_audit_view.py",), ("error_of", "_without_answers", "changed")),
     Target("valerix_cli.commands.alerts", (f"{CLI}/test_alerts.py",), ("error_of",)),
-    Target("valerix_cli.commands.order_replay", (f"{CLI}/test_replay.py",), ("judge", "_of_repeats", "_of_mutated")),
+    Target(
+        "valerix_cli.commands.order_replay",
+        (f"{CLI}/test_replay.py",),
+        ("summarize_replay", "_of_repeats", "_of_mutated"),
+    ),
     Target("valerix_cli.doctor.model", (f"{CLI}/test_doctor.py",), ("conclude",)),
     Target("valerix_cli.audit.model", (f"{CLI}/test_audit_view.py", f"{AUDIT}/test_comparison.py")),
     Target("valerix_cli.audit.comparison", (f"{AUDIT}/test_comparison.py",)),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from valerix_cli.cluster import scaling
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import State, judge
+from valerix_cli.cluster.health import State, evaluate
 from valerix_cli.cluster.history import kept, was_available
 from valerix_cli.cluster.lease import LeaseLostError
 from valerix_cli.cluster.model import Change, summary
@@ -80,7 +80,7 @@ def await_all(api: Api, refs: Iterable[Ref], options: ApplyOptions) -> None:
 
 def _not_ready(api: Api, refs: Sequence[Ref], shown: dict[Ref, str], options: ApplyOptions) -> Iterator[Ref]:
     for one, live in zip(refs, api.each(api.get, refs), strict=True):
-        state = State("waiting", "it is not there yet") if live is None else judge(live)
+        state = State("waiting", "it is not there yet") if live is None else evaluate(live)
         if state.verdict == "ready":
             if one in shown:
                 options.say(f"{one}: ready")

@@ -50,7 +50,7 @@ class Trouble(msgspec.Struct, frozen=True):
         return f"pod {self.pod}, container {self.container}: {self.reason}{f', {self.detail}' if self.detail else ''}"
 
 
-def judge(thing: Object) -> State:
+def evaluate(thing: Object) -> State:
     """Return whether an object is ready, in progress, or failed."""
     judges = {
         "Deployment": _deployment,

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import judge
+from valerix_cli.cluster.health import evaluate
 from valerix_cli.cluster.model import Revision
 from valerix_cli.cluster.objects import COMPONENT, MANAGER, Object, ref
 from valerix_cli.cluster.pods import replica_sets, revision
@@ -92,7 +92,7 @@ def _deployments(api: Api, target: Target) -> list[Object]:
 
 
 def _note(api: Api, deployment: Object) -> None:
-    if judge(deployment).verdict != "ready" or not (deployment["spec"].get("replicas", 1)):
+    if evaluate(deployment).verdict != "ready" or not (deployment["spec"].get("replicas", 1)):
         return
     current = kept(api, deployment).current
     if current is None or WAS_AVAILABLE in (current["metadata"].get("annotations") or {}):

@@ -10,7 +10,7 @@ import yaml
 
 from valerix_cli.cluster import namespace, ownership, scaling, secrets, storage, stores
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import judge
+from valerix_cli.cluster.health import evaluate
 from valerix_cli.cluster.model import Action, Change
 from valerix_cli.cluster.objects import COMPONENT, Object, Ref, labels, ref
 from valerix_cli.cluster.target import Target
@@ -198,7 +198,7 @@ def _way_to_replace(
 
 
 def _is_settled(action: Action, live: Object | None, after: Object) -> bool:
-    if live is None or action != "unchanged" or judge(live).verdict != "ready":
+    if live is None or action != "unchanged" or evaluate(live).verdict != "ready":
         return False
     return ownership.applied(live) == ownership.applied(after)  # and it is ours, not just like ours
 
@@ -224,7 +224,7 @@ def _as_described(live: Any, described: Any) -> Any:
 def _fate(live: Object | None, lines: list[str]) -> Action:
     if live is None:
         return "created"
-    if live["kind"] == "Job" and judge(live).verdict == "failed":  # it is tried again
+    if live["kind"] == "Job" and evaluate(live).verdict == "failed":  # it is tried again
         return "replaced"
     return "changed" if lines else "unchanged"
 

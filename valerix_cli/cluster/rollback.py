@@ -10,7 +10,7 @@ import msgspec
 
 from valerix_cli.cluster import ownership
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import judge
+from valerix_cli.cluster.health import evaluate
 from valerix_cli.cluster.history import Kept, image, kept, services, was_available
 from valerix_cli.cluster.model import RolledBack
 from valerix_cli.cluster.objects import Object, Ref, ref
@@ -41,7 +41,7 @@ def find_returns(
     Raises DomainError where there is none.
     """
     known = services(api, target, names)
-    rollout_failed = [name for name, one in known.items() if judge(one).verdict != "ready"]
+    rollout_failed = [name for name, one in known.items() if evaluate(one).verdict != "ready"]
     found = api.each(lambda name: kept(api, known[name]), names or rollout_failed or known)
     if to_revision is not None:
         return [_to_revision(one, to_revision) for one in found]

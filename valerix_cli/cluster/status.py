@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import State, judge
+from valerix_cli.cluster.health import State, evaluate
 from valerix_cli.cluster.model import ClusterStatus, Volume, Workload
 from valerix_cli.cluster.objects import Object
 from valerix_cli.cluster.pods import pods_of, revision, seen_closer
@@ -67,7 +67,7 @@ def _sum(workloads: list[Workload]) -> Literal["ready", "waiting", "failed", "ab
 
 
 def _workload(api: Api, thing: Object) -> Workload:
-    pods, state = pods_of(api, thing), judge(thing)
+    pods, state = pods_of(api, thing), evaluate(thing)
     if state.verdict == "waiting":
         state = seen_closer(api, thing, state)
     spec, status = thing.get("spec") or {}, thing.get("status") or {}
@@ -90,7 +90,7 @@ def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
     uid, status = cron["metadata"]["uid"], cron.get("status") or {}
     runs = [job for job in jobs if any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences") or ())]
     last = max(runs, key=lambda job: job["metadata"]["creationTimestamp"], default=None)
-    state = judge(last) if last else State("ready", "")
+    state = evaluate(last) if last else State("ready", "")
     succeeded = status.get("lastSuccessfulTime")
     told = [f"last success {succeeded}" if succeeded else "no run has succeeded yet"]
     told += ["suspended"] if cron["spec"].get("suspend") else []

@@ -49,7 +49,7 @@ def api(  # noqa: PLR0913 - one parameter per option
         )
     fields.check(method, path, headers)
     if method not in _READS:
-        session.guard(f"{method} {path}")
+        session.confirm_remote(f"{method} {path}")
     body = _body(data, file)
     if body is not None and "content-type" not in {name.lower() for name in headers}:
         headers["Content-Type"] = "application/json"

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from valerix_cli.audit import SETTLE_LIMIT, Audit, Sources, model
-from valerix_cli.audit import audit as examine
+from valerix_cli.audit import audit as run_audit
 from valerix_cli.audit.model import Invariant
 from valerix_cli.audit.repair import Deduct, retry
 from valerix_cli.audit.sources import find_sources
@@ -62,7 +62,7 @@ def audit(
         )
     if watch:
         follow(
-            poll(lambda: examine(sources, journal, limit), session.output, every=_EVERY if every is None else every),
+            poll(lambda: run_audit(sources, journal, limit), session.output, every=_EVERY if every is None else every),
             screen=views.audit_view,
             changes=changed,
             line=views.invariant_line,
@@ -71,7 +71,7 @@ def audit(
         return
     repaired = _repair(session, sources, limit) if repair else []
     with spinner("auditing", session.output):
-        found = examine(sources, journal, limit)
+        found = run_audit(sources, journal, limit)
     print_result(msgspec.structs.replace(found, repaired=repaired), views.audit_view, session.output)
     if error := error_of(found):
         raise error
@@ -115,7 +115,7 @@ def _without_answers(found: Audit) -> CliError | None:
 
 def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
     """Drive again what can be, and wait until nothing is unfinished, or the time is up: the audit will tell."""
-    session.guard("requeue dead orders and ask for missing deductions")
+    session.confirm_remote("requeue dead orders and ask for missing deductions")
     done = retry(sources, session.orders, _deducting(session))
     for sentence in done:
         info(sentence, session.output)

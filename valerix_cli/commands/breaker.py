@@ -15,7 +15,7 @@ from valerix_cli.typer_app import App
 from valerix_cli.views import breaker as views
 
 _HEARSAY = 2.0  # seconds
-_GLANCE = 0.1  # seconds
+_CHAOS_CHECK_TIMEOUT = 0.1  # seconds
 
 app = App("Show and force the circuit breaker between orders and inventory.")
 
@@ -75,7 +75,7 @@ def changed(before: Breaker | None, now: Breaker) -> list[ReplicaBreaker]:
 
 
 def _force(session: Session, state: str, effect: str) -> None:
-    session.guard(f"see to it that {effect}")
+    session.confirm_remote(f"see to it that {effect}")
     before = session.orders.breaker()
     session.orders.force_breaker(state)
     print_result(_once_known(session, None if state == "auto" else state), views.breaker_view, session.output)
@@ -90,6 +90,6 @@ def _once_known(session: Session, forced: str | None) -> Breaker:
     breaker = session.orders.breaker()
     deadline = time.monotonic() + _HEARSAY
     while any(one.forced != forced for one in breaker.replicas) and time.monotonic() < deadline:
-        time.sleep(_GLANCE)
+        time.sleep(_CHAOS_CHECK_TIMEOUT)
         breaker = session.orders.breaker()
     return breaker

@@ -62,7 +62,7 @@ def on(
     session: Session = ctx.obj
     if delay is not None and gremlin is not Gremlin.LATENCY:
         raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
-    session.guard(f"turn {gremlin} on")
+    session.confirm_remote(f"turn {gremlin} on")
     live = session.inventory.chaos().live
     if live is not None and live.script_length is not None:
         raise GuardError(
@@ -81,7 +81,7 @@ def on(
 def off(ctx: typer.Context) -> None:
     """Turn all gremlins off."""
     session: Session = ctx.obj
-    session.guard("turn the gremlins off")
+    session.confirm_remote("turn the gremlins off")
     ended = session.inventory.deactivate()
     print_result(Ended(ended), _ended_view, session.output)
     for undo in again(ended) if ended else []:
@@ -131,7 +131,7 @@ def halt(
 ) -> None:
     """End all gremlins and allow no new ones, until resumed."""
     session: Session = ctx.obj
-    session.guard("allow gremlins again" if resume else "halt all gremlins")
+    session.confirm_remote("allow gremlins again" if resume else "halt all gremlins")
     print_result(session.inventory.halt(halted=not resume), views.chaos_view, session.output)
     info("Undo: valerix chaos halt" + ("" if resume else " --resume"), session.output)
 

@@ -52,7 +52,7 @@ def check(
     Access, version, rights (with the Role that would grant what is missing), kinds, storage, ways in; exit 3 where
     something fails.
     """
-    from valerix_cli.cluster.check import check as examine  # noqa: PLC0415 - slow to import
+    from valerix_cli.cluster.check import check as run_checks  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.identity import identities  # noqa: PLC0415 - the same
     from valerix_cli.views.cluster import readiness_view  # noqa: PLC0415 - --help must not pay for it
 
@@ -60,10 +60,12 @@ def check(
     target, api = _reach(session, overlay)
     if accept:
         _writable(session, target, "remember the cluster")
-        session.agree(f"have the context `{target.named}` mean {target.cluster} at {api.server}", "it changes a guard")
+        session.require_confirmation(
+            f"have the context `{target.named}` mean {target.cluster} at {api.server}", "it changes a guard"
+        )
         _known_clusters().remember(str(target.named), identities(api)[0])
     with spinner(f"looking at {target}", session.output):
-        found = examine(api, target, _described(target), _known_clusters())
+        found = run_checks(api, target, _described(target), _known_clusters())
     print_result(found, readiness_view, session.output)
     failed = [line for line in found.checks if line.status == "failed"]
     if failed:
@@ -154,12 +156,12 @@ def apply(  # noqa: PLR0913 - its options
             for note in deployment.notes:
                 warn(f"This {note}.", session.output)
             if deployment.changes_something:
-                session.agree(
+                session.require_confirmation(
                     f"apply the overlay {target.overlay} ({deployment.summary}) to {target}", "it changes a cluster"
                 )
             if deployment.orphans.objects and prune:
                 named = ", ".join(map(str, deployment.orphans.refs))
-                session.agree(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # no SQL
+                session.require_confirmation(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # no SQL
             result = _carry_out(deployment, _ways(session, force=force_conflicts, wait=wait))
     result = msgspec.structs.replace(result, seconds=round(time.monotonic() - began, 1))
     print_result(result, applied_view, session.output)
@@ -258,7 +260,7 @@ def rollback(
         note_available(api, target)
         returns = find_returns(api, target, services or (), to_revision=to_revision)
         named = ", ".join(f"{one.outcome.name} to revision {one.outcome.to_revision}" for one in returns)
-        session.agree(f"roll back {named} in {target}", "it changes a cluster")
+        session.require_confirmation(f"roll back {named} in {target}", "it changes a cluster")
         for one in returns:
             check_lease()
             roll_back(api, one, force=force_conflicts)
@@ -305,9 +307,9 @@ def delete(
             if volumes:
                 warn("This deletes the data too: all orders and all stock.", session.output)
                 why = "deleted data cannot be recovered"
-                session.agree_by_name(what, why, target.namespace, confirm, "confirm")
+                session.require_typed_name(what, why, target.namespace, confirm, "confirm")
             else:
-                session.agree(what, "it changes a cluster")
+                session.require_confirmation(what, "it changes a cluster")
             with spinner(f"deleting from {target}", session.output):
                 found = deletion.delete(api, found, check_lease)
     gone = [*(str(ref(one)) for one in found.gone), *([str(ref(found.namespace))] if found.namespace else [])]

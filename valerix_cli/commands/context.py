@@ -77,7 +77,7 @@ def trust(
     Shows what it sets and asks, unless --yes. It never replaces a context of your own.
     """
     session: Session = ctx.obj
-    session.said.add(str(_real(path)))  # it is about to be shown in full
+    session.printed.add(str(_real(path)))  # it is about to be shown in full
     path, users = _real(path), user_config(os.environ)
     try:
         content = read_content(path)
@@ -92,7 +92,7 @@ def trust(
         warn(f"Your own context {name} stays as it is in {users}.", session.output)
     if others_may_write(path):
         warn(f"Others may write to {path}; whenever they do, it has to be trusted again.", session.output)
-    session.agree(f"trust {path}", "its author decides where your commands are sent")
+    session.require_confirmation(f"trust {path}", "its author decides where your commands are sent")
     Trust(users).add(path, content)
     undo = command("valerix context untrust", path)
     info(f"Trusted as it is now. Undo: {undo}", session.output)
@@ -105,7 +105,7 @@ def untrust(
 ) -> None:
     """Use a project's valerix.toml no longer."""
     session: Session = ctx.obj
-    session.said.add(str(_real(path)))
+    session.printed.add(str(_real(path)))
     path = _real(path)
     was = Trust(user_config(os.environ)).remove(path)
     info(f"{path} is {'no longer trusted' if was else 'not trusted, and was not'}.", session.output)

@@ -16,7 +16,7 @@ from valerix_cli.audit import Sources
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.config import LOCAL
 from valerix_cli.demo import screens as views
-from valerix_cli.demo.asciicast import Cast
+from valerix_cli.demo.asciicast import Recording
 from valerix_cli.demo.environment import DemoEnvironment
 from valerix_cli.demo.keyboard import Keyboard, single_keys
 from valerix_cli.demo.model import Demo, StepResult
@@ -37,7 +37,7 @@ from valerix_cli.local.instance import running
 from valerix_cli.local.stack import state_dir
 from valerix_cli.output import draw, info, is_terminal, print_result
 from valerix_cli.session import Session
-from valerix_cli.signals import undisturbed
+from valerix_cli.signals import ignore_signals
 
 _REPLICAS = {"order": 2}  # one replica remains when one is killed
 _PAPER = (100, 30)  # columns and lines of a recording where there is no terminal
@@ -59,38 +59,45 @@ def demo(
     """Show the story of the order that would not duplicate: ten steps, each done for real, faults off at the end."""
     session: Session = ctx.obj
     if not auto and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-        raise BadUsageError("The demo needs a terminal.", "it goes by keys", "valerix demo --auto")
+        raise BadUsageError("The demo needs a terminal.", "keys control it", "valerix demo --auto")
     began = time.monotonic()
     with ExitStack() as ends:
-        shown = _Shown.of(ends, auto=auto, record=record, stills=stills)
+        outputs = _Outputs.of(ends, auto=auto, record=record, stills=stills)
         on_fresh = on_fresh or _nothing_runs(session)
         if on_fresh:
             ends.enter_context(ephemeral_platform.started(_REPLICAS, lambda text: info(text, session.output)))
             session = session.with_option("context", LOCAL)
-        session.guard("tell the story: place orders, turn gremlins on and off")
-        scene = ends.enter_context(DemoEnvironment(session, _sources(session), state_dir()))
-        tell = _teller(session, scene) if auto else _silence
-        stage = Player(STORY, scene, shown.screens, unable=lambda step: unable(step, scene), tell=tell, notes=notes)
-        end, left = _run(session, stage, scene, shown.painter, auto=auto)
+        session.confirm_remote("run the demo, which places orders and turns gremlins on and off")
+        environment = ends.enter_context(DemoEnvironment(session, _sources(session), state_dir()))
+        log = _logger(session, environment) if auto else _silence
+        player = Player(
+            STORY,
+            environment,
+            outputs.screens,
+            reason_to_skip=lambda step: reason_to_skip(step, environment),
+            log=log,
+            notes=notes,
+        )
+        end, left = _run(session, player, environment, outputs.renderer, auto=auto)
     result = Demo(
         context="a temporary platform" if on_fresh else session.context.name,
         fresh=on_fresh,
         seconds=round(time.monotonic() - began, 2),
-        steps=stage.told,
+        steps=player.result,
         left=left,
         interrupted=end is not None,
         recording=str(record) if record else None,
-        stills=shown.stills.written if shown.stills else [],
+        stills=outputs.stills.written if outputs.stills else [],
     )
     print_result(result, views.demo_view, session.output)
     _finish(result, end)
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Outputs:
     """The outputs of the demo: the terminal, a recording, stills."""
 
-    painter: Renderer
+    renderer: Renderer
     stills: Stills | None
     screens: list[Screen]
 
@@ -98,31 +105,31 @@ class _Shown:
     def of(cls, ends: ExitStack, *, auto: bool, record: Path | None, stills: Path | None) -> Self:
         """Raises CliError where something cannot be written."""
         size = _size if is_terminal(sys.stdout) and not auto else lambda: _PAPER
-        painter = Renderer(size, colour="NO_COLOR" not in os.environ)
+        renderer = Renderer(size, colour="NO_COLOR" not in os.environ)
         kept = Stills(stills, size) if stills else None
         if record:
-            painter.cast = ends.enter_context(Cast(record, *size(), TITLE))
+            renderer.recording = ends.enter_context(Recording(record, *size(), TITLE))
         if not auto:
-            painter.listeners.append(draw)
+            renderer.listeners.append(draw)
         is_seen = record is not None or not auto
-        screens: list[Screen] = [*([painter] if is_seen else []), *([kept] if kept else [])]
-        return cls(painter, kept, screens)
+        screens: list[Screen] = [*([renderer] if is_seen else []), *([kept] if kept else [])]
+        return cls(renderer, kept, screens)
 
 
 def _run(
-    session: Session, stage: Player, scene: DemoEnvironment, painter: Renderer, *, auto: bool
+    session: Session, player: Player, environment: DemoEnvironment, renderer: Renderer, *, auto: bool
 ) -> tuple[BaseException | None, list[str]]:
     """Play the demo, and always undo its changes. Returns the reason of an early end, and what could not be undone."""
     end: BaseException | None = None
     try:
-        with _keyboard(painter, stage, auto=auto) as keyboard:
-            stage.run(keyboard)
+        with _keyboard(renderer, player, auto=auto) as keyboard:
+            player.run(keyboard)
     except (KeyboardInterrupt, SystemExit) as why:
         end = why
     finally:
-        with undisturbed():
+        with ignore_signals():
             info("turning every fault off", session.output)
-            left = [why for why in [stage.leave()] if why] + scene.roll_back()
+            left = [why for why in [player.leave()] if why] + environment.roll_back()
             if left and sys.exc_info()[0] is not None:  # this matters more than the other error
                 raise _not_undone(left)
     return end, left
@@ -139,31 +146,31 @@ def _sources(session: Session) -> Sources | None:
         return None
 
 
-def unable(step: Step, scene: DemoEnvironment) -> str | None:
+def reason_to_skip(step: Step, environment: DemoEnvironment) -> str | None:
     """Return why a step cannot run here."""
-    name = scene.session.context.name
+    name = environment.session.context.name
     match step.needs:
-        case "processes" if scene.processes is None:
+        case "processes" if environment.processes is None:
             return f"it kills a process, and `{name}` is not on this machine"
-        case "admin" if scene.forgery is None:
+        case "admin" if environment.local_tampering is None:
             return f"it forges the books, and `{name}` has no PostgreSQL that is ours"
-        case "auditor" | "admin" if scene.sources is None:
+        case "auditor" | "admin" if environment.sources is None:
             return f"it is not known how the auditor reads the databases of `{name}`"
         case _:
             return None
 
 
 @contextmanager
-def _keyboard(painter: Renderer, stage: Player, *, auto: bool) -> Iterator[Keyboard]:
-    painter.begin()
+def _keyboard(renderer: Renderer, player: Player, *, auto: bool) -> Iterator[Keyboard]:
+    renderer.begin()
     try:
         if auto:
-            yield AutoAdvance(stage)
+            yield AutoAdvance(player)
         else:
             with single_keys(sys.stdin.fileno()) as terminal:
                 yield terminal
     finally:
-        painter.end()
+        renderer.end()
 
 
 def _size() -> Size:
@@ -171,12 +178,12 @@ def _size() -> Size:
     return columns, lines
 
 
-def _teller(session: Session, scene: DemoEnvironment) -> Callable[[str], None]:
-    return lambda text: info(f"{max(0.0, scene.clock()):6.1f} s  {text}", session.output)
+def _logger(session: Session, environment: DemoEnvironment) -> Callable[[str], None]:
+    return lambda text: info(f"{max(0.0, environment.clock()):6.1f} s  {text}", session.output)
 
 
 def _silence(text: str) -> None:
-    """The screen says it."""
+    """Discard a line that the screen shows anyway."""
 
 
 def _finish(result: Demo, end: BaseException | None) -> None:
@@ -193,14 +200,14 @@ def _not_undone(left: list[str]) -> CliError:
     return RollbackError("Not everything could be undone.", "; ".join(left), "valerix chaos off; valerix status")
 
 
-def error_of(told: list[StepResult]) -> CliError | None:
+def error_of(result: list[StepResult]) -> CliError | None:
     """Return the error to exit with; None if every step held."""
     for outcome, kind, hint in (
         ("violated", InvariantError, "keep the databases as they are; valerix audit"),
         ("missed", ExpectationError, "valerix status, then valerix demo again"),
     ):
-        wrong = [one for one in told if one.outcome == outcome]
+        wrong = [one for one in result if one.outcome == outcome]
         if wrong:
             why = "; ".join(f"{one.title}: {one.why}" for one in wrong)
-            return kind(f"{len(wrong)} of {len(told)} steps did not hold.", why, hint)
+            return kind(f"{len(wrong)} of {len(result)} steps did not hold.", why, hint)
     return None

@@ -27,7 +27,7 @@ def doctor(
     """
     session: Session = ctx.obj
     with spinner("examining this set-up", session.output):
-        found = examined(session, fix=fix)
+        found = run_diagnosis(session, fix=fix)
     from valerix_cli.views.doctor import diagnosis_view  # noqa: PLC0415 - --help must not pay for it
 
     for sentence in found.fixed:
@@ -39,21 +39,21 @@ def doctor(
         raise error
 
 
-def examined(session: Session, *, fix: bool) -> "Diagnosis":
-    """The diagnosis of the session's context; with `fix` after what can be put right was, if anything."""
-    from valerix_cli.doctor import examine  # noqa: PLC0415 - --help must not pay for it
+def run_diagnosis(session: Session, *, fix: bool) -> "Diagnosis":
+    """Return the diagnosis of the session's context. With `fix`, apply fixes first and check again."""
+    from valerix_cli.doctor import diagnose  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.doctor.environment import Limits, read_setup, time_of_day  # noqa: PLC0415 - the same
 
     limit = session.settings.setting("timeout").value
     limits = Limits.within(limit) if limit else Limits()
     at, began = time_of_day(), time.monotonic()
     setup = read_setup(session.settings, os.environ, limits)
-    findings = examine.examine(setup)
-    fixed = examine.put_right(findings) if fix else []
+    findings = diagnose.run_checks(setup)
+    fixed = diagnose.apply_fixes(findings) if fix else []
     if fixed:
         setup = read_setup(session.settings, os.environ, limits)
-        findings = examine.examine(setup)
-    return examine.diagnosis(setup, findings, fixed, at=at, seconds=time.monotonic() - began)
+        findings = diagnose.run_checks(setup)
+    return diagnose.diagnose(setup, findings, fixed, at=at, seconds=time.monotonic() - began)
 
 
 def error_of(found: "Diagnosis") -> CliError | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from valerix_cli.errors import GuardError
-from valerix_cli.output import confirm, info, warn
+from valerix_cli.output import ask_yes_no, info, warn
 from valerix_cli.session import Session
 
 _PATIENCE = 120.0  # seconds: each service may take 20 to finish what is in flight, PostgreSQL 30
@@ -45,7 +45,7 @@ def _confirm(session: Session, directory: Path) -> None:
         return
     if session.settings.setting("no_input").value or not sys.stdin.isatty():
         raise GuardError(f"{directory} was not deleted.", "confirmation is impossible without a terminal", "add --yes")
-    if not confirm(f"Delete {directory} with every order in it? This cannot be undone."):
+    if not ask_yes_no(f"Delete {directory} with every order in it? This cannot be undone."):
         raise GuardError(f"{directory} was not deleted.", "the answer was no", "valerix down, to stop it only")
 
 

@@ -138,7 +138,7 @@ def run(  # noqa: PLR0913 - each is an option
     against = store.find(baseline) if baseline else None
     _check(junit, html, md)
     if not on_fresh:
-        session.guard(f"run {', '.join(file.drill.name for file in found)}")
+        session.confirm_remote(f"run {', '.join(file.drill.name for file in found)}")
     receipts = []
     try:
         for file in found:

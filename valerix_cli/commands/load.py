@@ -106,7 +106,7 @@ def load(  # noqa: PLR0913 - each is an option
         connections=connections,
     )
     session.replicas("order").send("GET", "/health")  # one error if it is unreachable, not thousands
-    session.guard(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
+    session.confirm_remote(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
     info(
         f"{views.pace(plan)} for {format_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output
     )

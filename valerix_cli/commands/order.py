@@ -54,7 +54,7 @@ def place(  # noqa: PLR0913 - a parameter per option
     session: Session = ctx.obj
     requests = _read_requests(items or [], file, key)
     check_journal(journal)
-    session.guard(f"place {len(requests)} order{'s' if len(requests) > 1 else ''}")
+    session.confirm_remote(f"place {len(requests)} order{'s' if len(requests) > 1 else ''}")
     with (
         JournalWriter(journal, "order place", platform=session.orders.platform())
         if journal
@@ -79,7 +79,7 @@ def replay(
     """Send one key many times and show that it has one effect."""
     session: Session = ctx.obj
     baskets.checked_key(key)
-    session.guard(f"send {key} {times} times")
+    session.confirm_remote(f"send {key} {times} times")
     body = baskets.typed([item], key)[0] if item else None
     replay_key(session, key, body, times=times, concurrency=concurrency, mutate=mutate)
 

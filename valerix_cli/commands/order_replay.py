@@ -27,17 +27,17 @@ def replay_key(
     sent = mutated(request) if mutate else request
     with ThreadPoolExecutor(concurrency) as pool:
         sends = list(pool.map(session.orders.place, [sent] * times))
-    judged = judge(key, sends, mutated=mutate, deductions=_deductions(session, sends))
-    print_result(judged, replay_view, session.output)
-    if not judged.held:
+    result = summarize_replay(key, sends, mutated=mutate, deductions=_deductions(session, sends))
+    print_result(result, replay_view, session.output)
+    if not result.held:
         raise InvariantError(
-            "The key had more than one effect.", judged.conclusion, f"valerix order list; keep the key: {word(key)}"
+            "The key had more than one effect.", result.conclusion, f"valerix order list; keep the key: {word(key)}"
         )
-    if not judged.order_ids:
+    if not result.order_ids:
         problem = sends[0].problem
         why = f"{problem.slug}: {problem.detail}" if problem else "no order in any answer"
         raise CliError("No send was answered with an order.", why, "valerix status")
-    if mutate and not any(one.reason == REUSED for one in judged.sends):
+    if mutate and not any(one.reason == REUSED for one in result.sends):
         why = "no answer says that the key stands for another order"
         raise InconclusiveError("The key was not tried.", why, "valerix order replay KEY --mutate again")
 
@@ -48,7 +48,7 @@ def mutated(request: OrderRequest) -> OrderRequest:
     return OrderRequest(request.item_id, quantity, request.key)
 
 
-def judge(key: str, sends: list[OrderResponse], *, mutated: bool, deductions: int | None) -> Replay:
+def summarize_replay(key: str, sends: list[OrderResponse], *, mutated: bool, deductions: int | None) -> Replay:
     """Say what many sends of one key amount to, and whether that is one effect at most."""
     placed = [PlacedOrder.of(send) for send in sends]
     order_ids = sorted({one.order_id for one in placed if one.order_id})

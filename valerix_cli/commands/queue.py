@@ -41,7 +41,7 @@ def requeue(
     if every == (order_id is not None):
         why = "both an ID and --all were given" if every else "neither an ID nor --all was given"
         raise BadUsageError("It is not clear what to requeue.", why, "valerix queue dead")
-    session.guard("requeue every dead order" if every else f"requeue {order_id}")
+    session.confirm_remote("requeue every dead order" if every else f"requeue {order_id}")
     requeued = session.orders.requeue(order_id)
     print_result(requeued, requeued_view, session.output)
     if requeued.requeued:

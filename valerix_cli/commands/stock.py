@@ -39,7 +39,7 @@ def restock(
     """Add to the stock of an item, once per key."""
     session: Session = ctx.obj
     key = checked_key(str(uuid4()) if key is None else key)
-    session.guard(f"add {quantity} to {item}")
+    session.confirm_remote(f"add {quantity} to {item}")
     print_result(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
     again = command("valerix stock restock", item, quantity, key=key)
     info(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)

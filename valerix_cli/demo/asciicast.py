@@ -26,7 +26,7 @@ def _is_ours(head: bytes) -> bool:
 _RECORDING = files.Kind("a recording in asciicast v2", _is_ours)
 
 
-class Cast:
+class Recording:
     """Writes terminal output line by line, so that a recording plays however it ended.
 
     Its time begins with the first thing to be seen.

@@ -15,8 +15,8 @@ from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Activation
-from valerix_cli.demo.live_metrics import LiveMetrics, pulse
-from valerix_cli.demo.tampering import LedgerTampering, forgery, how_to_undo
+from valerix_cli.demo.live_metrics import LiveMetrics, metrics
+from valerix_cli.demo.tampering import LedgerTampering, local_tampering, undo_command
 from valerix_cli.drills.gremlins import turn_off
 from valerix_cli.drills.lease import PlatformLease
 from valerix_cli.drills.monitor import Monitor
@@ -37,9 +37,9 @@ _STOCK = 100_000  # more than an hour of it
 _LONGEST = 86_400.0  # seconds: longer than any talk
 _TIMEOUT = 10.0  # seconds that an answer may take
 _RETRIES = 10
-_FRESH = 0.25  # seconds that a pulse is good for
-_GLANCE = 0.1
-_UNDOING = 10.0  # seconds that undoing a forgery is tried again for
+_FRESH = 0.25  # seconds until metrics are collected again
+_INTERVAL = 0.1
+_UNDOING = 10.0  # seconds for which undoing the tampering is retried
 
 
 class DemoEnvironment:
@@ -51,18 +51,18 @@ class DemoEnvironment:
         self.keys: dict[str, str] = {}
         """The key that a step sent its order with, for the steps that come back to it."""
         self.processes = LocalProcesses(directory) if session.context.is_local else None
-        self.forgery = _forgery(session)
+        self.local_tampering = _forgery(session)
         self._orders: list[CompletedOrder] = []
         self._load: LoadGenerator | None = None
-        self._pulse = (float("-inf"), LiveMetrics())
+        self._metrics = (float("-inf"), LiveMetrics())
         self._numbers = itertools.count(1)
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
         """Raises CliError if another fault is active already."""
         with ExitStack() as begun:
-            if self.forgery:
-                self.forgery.undo()  # what a demo that was killed has left
+            if self.local_tampering:
+                self.local_tampering.undo()  # what a demo that was killed has left
             run = f"demo-{secrets.token_hex(3)}"
             begun.enter_context(PlatformLease(self.session, run, "demo"))
             self._choose_items()
@@ -77,7 +77,7 @@ class DemoEnvironment:
             self.writer = writer
             self._load = load = self._make_load(writer)
             self._result = run_in_thread(load)
-            begun.callback(_see_off, load, self._result)
+            begun.callback(_await_load, load, self._result)
             self.watcher = begun.enter_context(Monitor(self.session, self.clock))
             self._ends = begun.pop_all()
         return self
@@ -93,16 +93,16 @@ class DemoEnvironment:
         return -1.0 if began is None else time.perf_counter() - began
 
     @property
-    def pulse(self) -> LiveMetrics:
+    def metrics(self) -> LiveMetrics:
         """The latest collected state of the platform."""
-        at, known = self._pulse
+        at, latest = self._metrics
         if (now := self.clock()) - at > _FRESH:
-            known = pulse(self._orders, self.watcher.last, now)
-            self._pulse = (now, known)
-        return known
+            latest = metrics(self._orders, self.watcher.last, now)
+            self._metrics = (now, latest)
+        return latest
 
     @property
-    def here(self) -> str:
+    def command_prefix(self) -> str:
         """The command that makes another terminal talk to this platform."""
         if self.processes:
             return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
@@ -123,7 +123,7 @@ class DemoEnvironment:
         assert self.sources is not None  # noqa: S101 - a step that needs it is skipped without # nosec B101
         return audit(self.sources, self.journal)
 
-    def moment(self, at: datetime) -> float:
+    def load_time(self, at: datetime) -> float:
         """A time of day as one of the clock's."""
         return self.clock() - (datetime.now(UTC) - at).total_seconds()
 
@@ -132,16 +132,16 @@ class DemoEnvironment:
         left = []
         if why := turn_off(self.session.inventory):
             left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
-        if self.forgery and (why := _undone(self.forgery)):
-            left.append(f"the books are still forged: {why}; {how_to_undo()}")
+        if self.local_tampering and (why := _wait_for_undo(self.local_tampering)):
+            left.append(f"the books are still forged: {why}; {undo_command()}")
         if self.processes and (why := _all_run(self.processes)):
             left.append(why)
         return left
 
     def _choose_items(self) -> None:
-        known = [one.item_id for one in self.session.inventory.items()]
-        self.item = next((item for item in [_FAVOURITE, *known] if item in known), _FAVOURITE)
-        self.other_item = next((item for item in known if item != self.item), self.item)
+        items = [one.item_id for one in self.session.inventory.items()]
+        self.item = next((item for item in [_FAVOURITE, *items] if item in items), _FAVOURITE)
+        self.other_item = next((item for item in items if item != self.item), self.item)
 
     def _prepare(self, run: str) -> None:
         """Check that no other fault is active, and that there is stock.
@@ -177,17 +177,17 @@ def _forgery(session: Session) -> LedgerTampering | None:
     if not session.context.is_local:
         return None
     try:
-        return forgery()
+        return local_tampering()
     except GuardError:
         return None
 
 
-def _see_off(load: LoadGenerator, result: "Future[LoadResult]") -> None:
+def _await_load(load: LoadGenerator, result: "Future[LoadResult]") -> None:
     load.stop()
     wait([result], _TIMEOUT + 1)
 
 
-def _undone(forged: LedgerTampering) -> str:
+def _wait_for_undo(forged: LedgerTampering) -> str:
     """Returns why not, where it could not be done."""
     deadline, why = time.monotonic() + _UNDOING, "there was no time"
     while time.monotonic() < deadline:
@@ -195,7 +195,7 @@ def _undone(forged: LedgerTampering) -> str:
             forged.undo()
         except CliError as error:
             why = error.why
-            time.sleep(_GLANCE)
+            time.sleep(_INTERVAL)
         else:
             return ""
     return why
@@ -208,5 +208,5 @@ def _all_run(processes: LocalProcesses) -> str:
         with suppress(CliError):
             if processes.all_running():
                 return ""
-        time.sleep(_GLANCE)
+        time.sleep(_INTERVAL)
     return "not every process runs again"

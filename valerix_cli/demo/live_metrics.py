@@ -28,7 +28,7 @@ class LiveMetrics(msgspec.Struct, frozen=True):
     left: float | None = None
 
 
-def pulse(orders: Sequence[CompletedOrder], seen: Sample | None, now: float) -> LiveMetrics:
+def metrics(orders: Sequence[CompletedOrder], seen: Sample | None, now: float) -> LiveMetrics:
     """`now` is in seconds since the load began."""
     recent = completed_between(orders, now - OVER, now)
     measured = as_floats(order_metrics(recent, OVER))

@@ -21,8 +21,8 @@ class Move(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
-def decide(key: Key, at: int, count: int, *, under_way: bool, told: frozenset[int]) -> Move:
-    """Decide what a key does; `told` are the steps that have run, `at` is the current one."""
+def decide(key: Key, at: int, count: int, *, under_way: bool, finished: frozenset[int]) -> Move:
+    """Decide what a key does; `finished` are the steps that have run, `at` is the current one."""
     match key:
         case "notes":
             return Move(at, notes=True)
@@ -31,7 +31,7 @@ def decide(key: Key, at: int, count: int, *, under_way: bool, told: frozenset[in
         case "next" | "back" | "retry" if under_way:
             return Move(at, hint="still under way: s skips it, q quits")
         case "next" | "skip":
-            return Move(at + 1, play=at + 1 < count and at + 1 not in told, leave=under_way)
+            return Move(at + 1, play=at + 1 < count and at + 1 not in finished, leave=under_way)
         case "retry":
             return Move(at, play=True)
         case "back":

@@ -1,4 +1,4 @@
-"""Tells the story: plays one step at a time, shows it while it is played, and does what the keys say."""
+"""Plays the demo one step at a time, draws it while it is played, and follows the keys."""
 
 import re
 import threading
@@ -13,28 +13,35 @@ from valerix_cli.demo.keyboard import Keyboard
 from valerix_cli.demo.live_metrics import LiveMetrics
 from valerix_cli.demo.model import Outcome, StepResult
 from valerix_cli.demo.navigation import Key, Move, decide
-from valerix_cli.demo.step_context import Abandoned, Missed, Step, StepContext, Violated, not_reached
+from valerix_cli.demo.step_context import (
+    ExpectationMissed,
+    InvariantViolated,
+    Step,
+    StepCancelled,
+    StepContext,
+    not_reached,
+)
 from valerix_cli.drills.gremlins import turn_off
 from valerix_cli.errors import CliError
 
-_GLANCE = 0.1  # seconds between two pictures
+_INTERVAL = 0.1  # seconds between two frames
 _LEAVING = 30.0  # seconds that a step which was left may take to notice: as long as its requests may
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """All that a screen shows. `seconds` is how long the step has taken, `within` how long it may."""
+class Frame(msgspec.Struct, frozen=True):
+    """All that a screen shows. `seconds` is how long the step has taken, `timeout` how long it may."""
 
     number: int
     count: int
     step: Step
-    told: StepResult
+    result: StepResult
     under_way: bool
-    waits_for: str | None
+    waiting_for: str | None
     seconds: float
     outcomes: tuple[tuple[str, Outcome], ...]
-    pulse: LiveMetrics
+    metrics: LiveMetrics
     history: tuple[LiveMetrics, ...]
     notes: bool
     hint: str | None
@@ -43,20 +50,20 @@ class Picture(msgspec.Struct, frozen=True):
 class Screen(Protocol):
     """The sink of screens."""
 
-    def paint(self, picture: Picture) -> None: ...
+    def draw(self, frame: Frame) -> None: ...
 
-    def keep(self, picture: Picture) -> None:
+    def draw_result(self, frame: Frame) -> None:
         """Keep the last screen of a step that is over."""
 
 
-class Performance:
+class StepRun:
     """A step in progress, in its own thread."""
 
-    def __init__(self, step: Step, scene: DemoEnvironment, tell: Tell) -> None:
-        self.step, self.play = step, StepContext(scene, step.within, tell)
+    def __init__(self, step: Step, environment: DemoEnvironment, log: Log) -> None:
+        self.step, self.context = step, StepContext(environment, step.timeout, log)
         self.bug: BaseException | None = None
         self._began = time.monotonic()
-        self._told: StepResult | None = None
+        self._result: StepResult | None = None
         self._thread = threading.Thread(target=self._run, name=f"step {step.name}", daemon=True)
 
     def begin(self) -> None:
@@ -68,32 +75,34 @@ class Performance:
 
     def leave(self) -> bool:
         """Give it up. Returns whether it has noticed."""
-        self.play.leave()
+        self.context.leave()
         self._thread.join(_LEAVING)
         return self.is_over
 
     @property
-    def told(self) -> StepResult:
+    def result(self) -> StepResult:
         """The outcome of the story, or of the steps played so far."""
-        if self._told is not None:
-            return self._told
+        if self._result is not None:
+            return self._result
         seconds = time.monotonic() - self._began
-        told = not_reached(self.step)
-        return msgspec.structs.replace(told, seconds=seconds, facts=self.play.facts, by_hand=self._by_hand())
+        result = not_reached(self.step)
+        return msgspec.structs.replace(result, seconds=seconds, facts=self.context.facts, by_hand=self._by_hand())
 
     def _by_hand(self) -> list[str]:
-        known = self.play.known
-        return [re.sub(r"\b[A-Z]{2,}\b", lambda word: known.get(word[0], word[0]), one) for one in self.step.by_hand]
+        placeholders = self.context.placeholders
+        return [
+            re.sub(r"\b[A-Z]{2,}\b", lambda word: placeholders.get(word[0], word[0]), one) for one in self.step.by_hand
+        ]
 
     def _run(self) -> None:
         try:
-            self.step.act(self.play)
+            self.step.act(self.context)
             self._conclude("held", None)
-        except Violated as why:
+        except InvariantViolated as why:
             self._conclude("violated", str(why))
-        except Missed as why:
+        except ExpectationMissed as why:
             self._conclude("missed", str(why))
-        except Abandoned:
+        except StepCancelled:
             self._conclude("skipped", "left before it was over")
         except CliError as error:
             self._conclude("missed", str(error))
@@ -103,43 +112,43 @@ class Performance:
 
     def _conclude(self, outcome: Outcome, why: str | None) -> None:
         seconds = round(time.monotonic() - self._began, 2)
-        self._told = StepResult(
-            self.step.name, self.step.title, outcome, seconds, why, self.play.facts, self._by_hand()
+        self._result = StepResult(
+            self.step.name, self.step.title, outcome, seconds, why, self.context.facts, self._by_hand()
         )
 
 
 class Player:
-    """`tell` hears what goes on, line by line; `unable` says why a step cannot be played here, or None."""
+    """`log` gets each line of progress; `reason_to_skip` returns why a step cannot be played here, or None."""
 
     def __init__(
         self,
         story: Sequence[Step],
-        scene: DemoEnvironment,
+        environment: DemoEnvironment,
         screens: Sequence[Screen],
         *,
-        unable: Callable[[Step], str | None],
-        tell: Tell,
+        reason_to_skip: Callable[[Step], str | None],
+        log: Log,
         notes: bool,
     ) -> None:
-        self._story, self._scene, self._screens = story, scene, screens
-        self._unable, self._tell, self._notes = unable, tell, notes
-        self._told: dict[int, StepResult] = {}
+        self._story, self._environment, self._screens = story, environment, screens
+        self._reason_to_skip, self._log, self._notes = reason_to_skip, log, notes
+        self._result: dict[int, StepResult] = {}
         self._at = 0
         self._hint: str | None = None
-        self._performance: Performance | None = None
+        self._step_run: StepRun | None = None
         self._history: list[LiveMetrics] = []
 
     @property
-    def told(self) -> list[StepResult]:
+    def result(self) -> list[StepResult]:
         """The outcome of each step played so far."""
-        return [self._told.get(number) or not_reached(step) for number, step in enumerate(self._story)]
+        return [self._result.get(number) or not_reached(step) for number, step in enumerate(self._story)]
 
     def run(self, keyboard: Keyboard) -> None:
         """Run the steps until the end or until the presenter quits. Raises unexpected errors of a step."""
         self._move(Move(0, play=True))
         while self._at < len(self._story):
-            self._paint()
-            for key in keyboard.wait(_GLANCE):
+            self._draw()
+            for key in keyboard.wait(_INTERVAL):
                 self._press(key)
                 if self._at >= len(self._story):
                     break
@@ -147,103 +156,103 @@ class Player:
 
     def leave(self) -> str | None:
         """Give up what is under way. Returns why that is not certain, if it is not."""
-        performance, self._performance = self._performance, None
-        if performance is None or performance.leave():
-            if performance is not None:
-                self._keep(performance)
+        step_run, self._step_run = self._step_run, None
+        if step_run is None or step_run.leave():
+            if step_run is not None:
+                self._record_result(step_run)
             return None
-        return f"the step {performance.step.name} does not end"
+        return f"the step {step_run.step.name} does not end"
 
     @property
     def is_under_way(self) -> bool:
-        return self._performance is not None
+        return self._step_run is not None
 
     def _press(self, key: Key) -> None:
         self._look()
-        told = frozenset(self._told)
-        self._move(decide(key, self._at, len(self._story), under_way=self.is_under_way, told=told))
+        finished = frozenset(self._result)
+        self._move(decide(key, self._at, len(self._story), under_way=self.is_under_way, finished=finished))
 
     def _move(self, move: Move) -> None:
         self._hint = move.hint
         self._notes ^= move.notes
         if move.leave:
             self._hint = "leaving this step"
-            self._paint()
+            self._draw()
             if why := self.leave():
                 raise CliError("The step was not left.", why, "valerix chaos off; valerix status")
             if move.to < len(self._story):  # else all is rolled back anyway
-                turn_off(self._scene.session.inventory)
+                turn_off(self._environment.session.inventory)
             self._hint = None
-            self._show_off()
+            self._draw_results()
         self._at = move.to
         if move.play:
             self._begin(self._story[move.to])
 
     def _begin(self, step: Step) -> None:
-        self._tell(f"{self._at + 1}/{len(self._story)} {step.title}")
-        if why := self._unable(step):
-            self._told[self._at] = msgspec.structs.replace(not_reached(step), outcome="skipped", why=why)
-            self._tell(f"  skipped: {why}")
-            self._show_off()
+        self._log(f"{self._at + 1}/{len(self._story)} {step.title}")
+        if why := self._reason_to_skip(step):
+            self._result[self._at] = msgspec.structs.replace(not_reached(step), outcome="skipped", why=why)
+            self._log(f"  skipped: {why}")
+            self._draw_results()
             return
-        self._told.pop(self._at, None)
-        self._performance = Performance(step, self._scene, lambda text: self._tell(f"  {text}"))
-        self._performance.begin()
+        self._result.pop(self._at, None)
+        self._step_run = StepRun(step, self._environment, lambda text: self._log(f"  {text}"))
+        self._step_run.begin()
 
     def _look(self) -> None:
         """Take note of a step that is over."""
-        performance = self._performance
-        if performance is None or not performance.is_over:
+        step_run = self._step_run
+        if step_run is None or not step_run.is_over:
             return
-        self._performance = None
-        self._keep(performance)
-        self._show_off()
-        if performance.bug is not None:
-            raise performance.bug
+        self._step_run = None
+        self._record_result(step_run)
+        self._draw_results()
+        if step_run.bug is not None:
+            raise step_run.bug
 
-    def _keep(self, performance: Performance) -> None:
-        told = performance.told
-        self._told[self._story.index(performance.step)] = told
-        self._tell(f"  {told.outcome}" + (f": {told.why}" if told.why else f" after {told.seconds:.1f} s"))
+    def _record_result(self, step_run: StepRun) -> None:
+        result = step_run.result
+        self._result[self._story.index(step_run.step)] = result
+        self._log(f"  {result.outcome}" + (f": {result.why}" if result.why else f" after {result.seconds:.1f} s"))
 
-    def _show_off(self) -> None:
+    def _draw_results(self) -> None:
         for screen in self._screens:
-            screen.keep(self._picture())
+            screen.draw_result(self._frame())
 
-    def _paint(self) -> None:
+    def _draw(self) -> None:
         for screen in self._screens:
-            screen.paint(self._picture())
+            screen.draw(self._frame())
 
-    def _picture(self) -> Picture:
-        performance, step = self._performance, self._story[self._at]
-        told = performance.told if performance else self._told.get(self._at) or not_reached(step)
-        now = self._scene.pulse
+    def _frame(self) -> Frame:
+        step_run, step = self._step_run, self._story[self._at]
+        result = step_run.result if step_run else self._result.get(self._at) or not_reached(step)
+        now = self._environment.metrics
         if not self._history or self._history[-1] is not now:
             self._history = [*self._history[-_REMEMBERED:], now]
-        return Picture(
+        return Frame(
             number=self._at + 1,
             count=len(self._story),
             step=step,
-            told=told,
-            under_way=performance is not None,
-            waits_for=performance.play.waits_for if performance else None,
-            seconds=told.seconds,
-            outcomes=tuple((one.title, one.outcome) for one in self.told),
-            pulse=now,
+            result=result,
+            under_way=step_run is not None,
+            waiting_for=step_run.context.waiting_for if step_run else None,
+            seconds=result.seconds,
+            outcomes=tuple((one.title, one.outcome) for one in self.result),
+            metrics=now,
             history=tuple(self._history),
             notes=self._notes,
             hint=self._hint,
         )
 
 
-_REMEMBERED = 240  # pulses: a minute of them
+_REMEMBERED = 240  # metrics: a minute of them
 
 
 class AutoAdvance:
     """Presses `next` as soon as a step is over."""
 
-    def __init__(self, stage: Player) -> None:
-        self._stage = stage
+    def __init__(self, player: Player) -> None:
+        self._stage = player
 
     def wait(self, seconds: float) -> list[Key]:
         if not self._stage.is_under_way:

@@ -1,4 +1,4 @@
-"""Turns pictures into what a terminal is sent, a recording keeps, and stills show."""
+"""Render frames for a terminal, a recording and stills."""
 
 import io
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from valerix_cli import files
 from valerix_cli.console import SafeConsole
-from valerix_cli.demo.asciicast import Cast
-from valerix_cli.demo.player import Picture
+from valerix_cli.demo.asciicast import Recording
+from valerix_cli.demo.player import Frame
 from valerix_cli.demo.screens import screen
 from valerix_cli.demo.script import TITLE
 from valerix_cli.errors import CliError
@@ -29,21 +29,21 @@ class Renderer:
         self._shown: list[str] = []
         self._shown_at: Size | None = None
         self.listeners: list[Callable[[str], None]] = []
-        self.cast: Cast | None = None
+        self.recording: Recording | None = None
 
-    def paint(self, picture: Picture) -> None:
+    def draw(self, frame: Frame) -> None:
         width, height = size = self._size()
         if size != self._shown_at:
-            if self.cast and self._shown_at:
-                self.cast.resized(width, height)
+            if self.recording and self._shown_at:
+                self.recording.resized(width, height)
             self._say("\x1b[2J")
             self._shown, self._shown_at = [], size
-        lines = drawn(picture, size, colour=self._colour)
+        lines = render(frame, size, colour=self._colour)
         self._say("".join(changes(self._shown, lines)))
         self._shown = lines
 
-    def keep(self, picture: Picture) -> None:
-        self.paint(picture)
+    def draw_result(self, frame: Frame) -> None:
+        self.draw(frame)
 
     def begin(self) -> None:
         self._say(_ENTER)
@@ -55,7 +55,7 @@ class Renderer:
     def _say(self, text: str) -> None:
         if not text:
             return
-        for listener in [*self.listeners, *([self.cast.output] if self.cast else [])]:
+        for listener in [*self.listeners, *([self.recording.output] if self.recording else [])]:
             listener(text)
 
 
@@ -73,13 +73,13 @@ class Stills:
         for earlier in directory.glob("[0-9][0-9]-*.svg"):
             files.check(earlier, files.PICTURE)
 
-    def paint(self, picture: Picture) -> None:
+    def draw(self, frame: Frame) -> None:
         """Nothing: a still is of what is over."""
 
-    def keep(self, picture: Picture) -> None:
+    def draw_result(self, frame: Frame) -> None:
         console = _console(self._size(), colour=True, record=True)
-        console.print(screen(escape_values(picture), console), end="")
-        path = self._directory / f"{picture.number:02}-{picture.step.name}.svg"
+        console.print(screen(escape_values(frame), console), end="")
+        path = self._directory / f"{frame.number:02}-{frame.step.name}.svg"
         try:
             svg = _FONTS.sub("", console.export_svg(title=f"valerix demo: {TITLE}"))
             files.write(path, svg.encode(), files.PICTURE)
@@ -89,10 +89,10 @@ class Stills:
             self.written.append(str(path))
 
 
-def drawn(picture: Picture, size: Size, *, colour: bool) -> list[str]:
-    """The lines of a picture, each as a terminal takes it."""
+def render(frame: Frame, size: Size, *, colour: bool) -> list[str]:
+    """Return the lines of a frame, each with its escape sequences."""
     console = _console(size, colour=colour)
-    console.print(screen(escape_values(picture), console), end="")
+    console.print(screen(escape_values(frame), console), end="")
     file = console.file
     assert isinstance(file, io.StringIO)  # noqa: S101 - made below # nosec B101
     return file.getvalue().splitlines()

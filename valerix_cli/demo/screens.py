@@ -11,7 +11,7 @@ from rich.text import Text
 from valerix_cli.demo.environment import RATE
 from valerix_cli.demo.live_metrics import OVER, LiveMetrics
 from valerix_cli.demo.model import Demo, Fact, Outcome, StepResult
-from valerix_cli.demo.player import Picture
+from valerix_cli.demo.player import Frame
 from valerix_cli.demo.script import TITLE
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
@@ -31,12 +31,12 @@ _BARS = "▁▂▃▄▅▆▇█"
 _MINUTE = 60.0  # seconds
 
 
-def screen(picture: Picture, console: Console) -> Group:
+def screen(frame: Frame, console: Console) -> Group:
     """Render exactly the console's width and height."""
     width, height = console.size
-    top, bottom = _lines(console, _header(picture), width), _lines(console, _footer(picture), width)
+    top, bottom = _lines(console, _header(frame), width), _lines(console, _footer(frame), width)
     room = height - len(top) - len(bottom)
-    body = _wide(picture, console, room) if width >= _WIDE and height >= _HIGH else _narrow(picture, console, room)
+    body = _wide(frame, console, room) if width >= _WIDE and height >= _HIGH else _narrow(frame, console, room)
     return Group(*(_Line(line) for line in [*top, *body, *bottom][:height]))
 
 
@@ -55,57 +55,57 @@ def _lines(console: Console, part: RenderableType, width: int) -> list[list[Segm
     return console.render_lines(part, console.options.update(width=width, height=None), pad=True)
 
 
-def _header(picture: Picture) -> RenderableType:
+def _header(frame: Frame) -> RenderableType:
     line = Table.grid(expand=True)
     line.add_column(no_wrap=True, overflow="ellipsis")
     line.add_column(justify="right", no_wrap=True)
-    line.add_row(Text(TITLE, style="dim"), Text(f"step {picture.number} of {picture.count}", style="dim"))
-    line.add_row(Text(picture.step.title, style="bold"), _state(picture))
+    line.add_row(Text(TITLE, style="dim"), Text(f"step {frame.number} of {frame.count}", style="dim"))
+    line.add_row(Text(frame.step.title, style="bold"), _state(frame))
     return line
 
 
-def _state(picture: Picture) -> Text:
-    if picture.under_way:
+def _state(frame: Frame) -> Text:
+    if frame.under_way:
         return Text(
-            f"under way, {format_duration(picture.seconds)} of at most {format_duration(picture.step.within)}", "yellow"
+            f"under way, {format_duration(frame.seconds)} of at most {format_duration(frame.step.timeout)}", "yellow"
         )
-    told = picture.told
-    after = f" after {format_duration(told.seconds)}" if told.outcome != "skipped" else ""
-    return coloured(f"{told.outcome.upper()}{after}", _LIKE[told.outcome])
+    result = frame.result
+    after = f" after {format_duration(result.seconds)}" if result.outcome != "skipped" else ""
+    return coloured(f"{result.outcome.upper()}{after}", _LIKE[result.outcome])
 
 
-def _footer(picture: Picture) -> RenderableType:
-    keys = _KEYS.replace("n next", "n end") if picture.number == picture.count else _KEYS
-    text = f"{keys}   {picture.hint}" if picture.hint else keys
+def _footer(frame: Frame) -> RenderableType:
+    keys = _KEYS.replace("n next", "n end") if frame.number == frame.count else _KEYS
+    text = f"{keys}   {frame.hint}" if frame.hint else keys
     return Padding(Text(text, style="reverse", no_wrap=True, overflow="ellipsis"), style="reverse")
 
 
-def _narrow(picture: Picture, console: Console, room: int) -> list[list[Segment]]:
+def _narrow(frame: Frame, console: Console, room: int) -> list[list[Segment]]:
     """One under the other; what one would type gives way to the speaker's notes, and both to what was seen."""
     width = console.size.width
-    figures = [_heading("Now", width), _now(picture)]
-    aside: list[RenderableType] = [_notes(picture, width)] if picture.notes else [_by_hand(picture, width)]
+    figures = [_heading("Now", width), _now(frame)]
+    aside: list[RenderableType] = [_notes(frame, width)] if frame.notes else [_by_hand(frame, width)]
     below, beside = _lines(console, Group(*figures), width), _lines(console, Group(*aside), width)
-    says, seen = (_lines(console, part, width) for part in (Text(picture.step.says), _seen(picture)))
+    text, seen = (_lines(console, part, width) for part in (Text(frame.step.text), _seen(frame)))
     heading, blank = _lines(console, _heading("Seen", width), width), _lines(console, Text(" "), width)
-    free = max(0, room - len(says) - len(heading) - len(seen) - len(below))
+    free = max(0, room - len(text) - len(heading) - len(seen) - len(below))
     beside = beside[:free] if free > 1 else []  # a heading alone says nothing
     free -= len(beside)
-    above = [*says, *blank * min(free, 1), *heading, *seen]
+    above = [*text, *blank * min(free, 1), *heading, *seen]
     return [*above[: max(0, room - len(below))], *blank * max(0, free - 1), *beside, *below][:room]
 
 
-def _wide(picture: Picture, console: Console, room: int) -> list[list[Segment]]:
+def _wide(frame: Frame, console: Console, room: int) -> list[list[Segment]]:
     middle = console.size.width - _AGENDA - _RIGHT
-    left = Group(Text(), _agenda(picture, spread=room > _SPREAD * picture.count))
+    left = Group(Text(), _agenda(frame, spread=room > _SPREAD * frame.count))
     story = Group(
-        *(Text(), Text(picture.step.says, style="bold"), Text(), _heading("Seen", middle - 4), _seen(picture)),
-        *(Text(), _by_hand(picture, middle - 4)),
+        *(Text(), Text(frame.step.text, style="bold"), Text(), _heading("Seen", middle - 4), _seen(frame)),
+        *(Text(), _by_hand(frame, middle - 4)),
     )
-    figures: list[RenderableType] = [Text(), _heading("Now", _RIGHT), _now_in_full(picture), Text()]
-    figures += [*_minute(picture)]
-    if picture.notes:
-        figures += [Text(), _notes(picture, _RIGHT)]
+    figures: list[RenderableType] = [Text(), _heading("Now", _RIGHT), _now_in_full(frame), Text()]
+    figures += [*_minute(frame)]
+    if frame.notes:
+        figures += [Text(), _notes(frame, _RIGHT)]
     columns = [
         _cut(_lines(console, left, _AGENDA - 2), room, _AGENDA),
         _cut(_lines(console, story, middle - 4), room, middle),
@@ -123,17 +123,17 @@ def _heading(text: str, width: int) -> Text:
     return Text(f"{text} {'─' * (width - len(text) - 1)}", style="dim", no_wrap=True)
 
 
-def _seen(picture: Picture) -> RenderableType:
+def _seen(frame: Frame) -> RenderableType:
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
-    for fact in picture.told.facts:
+    for fact in frame.result.facts:
         rows.add_row(fact.name, _text(fact))
     parts: list[RenderableType] = [rows]
-    if picture.waits_for:
-        parts.append(Text(f"waiting for {picture.waits_for}", style="yellow"))
-    if picture.told.why:
-        parts.append(coloured(picture.told.why, _LIKE[picture.told.outcome]))
+    if frame.waiting_for:
+        parts.append(Text(f"waiting for {frame.waiting_for}", style="yellow"))
+    if frame.result.why:
+        parts.append(coloured(frame.result.why, _LIKE[frame.result.outcome]))
     return Group(*parts)
 
 
@@ -142,8 +142,8 @@ def _text(fact: Fact) -> Text:
     return Text(fact.text, style=style)
 
 
-def _now(picture: Picture) -> RenderableType:
-    now = picture.pulse
+def _now(frame: Frame) -> RenderableType:
+    now = frame.metrics
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -157,9 +157,9 @@ def _now(picture: Picture) -> RenderableType:
     return rows
 
 
-def _now_in_full(picture: Picture) -> RenderableType:
+def _now_in_full(frame: Frame) -> RenderableType:
     """A line each, where there is room."""
-    now = picture.pulse
+    now = frame.metrics
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -185,15 +185,15 @@ def _gremlin(now: LiveMetrics) -> Text:
     return Text(f"{now.gremlin}{left}", style="yellow")
 
 
-def _minute(picture: Picture) -> list[RenderableType]:
-    """The last minute of the load, a bar for each few pulses."""
+def _minute(frame: Frame) -> list[RenderableType]:
+    """The last minute of the load, one bar for several metrics."""
     wide = _RIGHT - 12
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(no_wrap=True)
-    p95 = [one.p95 for one in picture.history]
-    orders = [one.throughput for one in picture.history]
-    backlog = [None if one.backlog is None else float(one.backlog) for one in picture.history]
+    p95 = [one.p95 for one in frame.history]
+    orders = [one.throughput for one in frame.history]
+    backlog = [None if one.backlog is None else float(one.backlog) for one in frame.history]
     for name, values, least in (("p95", p95, 1.0), ("orders/s", orders, RATE), ("backlog", backlog, 10.0)):
         rows.add_row(name, Text(bars(values, wide, least)))
     return [_heading("The last minute", _RIGHT), rows]
@@ -211,25 +211,27 @@ def _bar(value: float, highest: float) -> str:
     return _BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))]
 
 
-def _by_hand(picture: Picture, width: int) -> RenderableType:
-    return Group(_heading("By hand", width), *(Text(f"$ {command}") for command in picture.told.by_hand))
+def _by_hand(frame: Frame, width: int) -> RenderableType:
+    return Group(_heading("By hand", width), *(Text(f"$ {command}") for command in frame.result.by_hand))
 
 
-def _notes(picture: Picture, width: int) -> RenderableType:
-    return Group(_heading("Speaker's notes", width), Text(picture.step.notes, style="italic"))
+def _notes(frame: Frame, width: int) -> RenderableType:
+    return Group(_heading("Speaker's notes", width), Text(frame.step.notes, style="italic"))
 
 
-def _agenda(picture: Picture, *, spread: bool) -> RenderableType:
+def _agenda(frame: Frame, *, spread: bool) -> RenderableType:
     rows = Table.grid(padding=(0, 1, 0, 0))
     rows.add_column(justify="right", no_wrap=True, min_width=2)
     rows.add_column(overflow="fold")
-    for number, (title, outcome) in enumerate(picture.outcomes, start=1):
-        here = number == picture.number
-        word = "now" if here and picture.under_way else "" if outcome == "not-reached" else outcome
+    for number, (title, outcome) in enumerate(frame.outcomes, start=1):
+        here = number == frame.number
+        word = "now" if here and frame.under_way else "" if outcome == "not-reached" else outcome
         rows.add_row(
             ">" if here else str(number),
             Group(
-                Text(title, style="bold" if here else ""), coloured(word, _LIKE[outcome]), *([Text()] if spread else [])
+                Text(title, style="bold" if here else ""),
+                coloured(word, _LIKE[outcome]),
+                *([Text()] if spread else []),
             ),
         )
     return rows
@@ -261,15 +263,15 @@ def demo_view(demo: Demo) -> RenderableType:
     return Group(*parts)
 
 
-def _outcome(told: StepResult) -> Text:
-    word = told.outcome.replace("-", " ")
-    return coloured(word.upper() if told.outcome in {"missed", "violated"} else word, _LIKE[told.outcome])
+def _outcome(result: StepResult) -> Text:
+    word = result.outcome.replace("-", " ")
+    return coloured(word.upper() if result.outcome in {"missed", "violated"} else word, _LIKE[result.outcome])
 
 
-def _last(told: StepResult) -> str:
-    if told.why:
-        return told.why
-    return f"{told.facts[-1].name}: {told.facts[-1].text}" if told.facts else ""
+def _last(result: StepResult) -> str:
+    if result.why:
+        return result.why
+    return f"{result.facts[-1].name}: {result.facts[-1].text}" if result.facts else ""
 
 
 def _conclusion(demo: Demo) -> Text:

@@ -1,4 +1,4 @@
-"""One step while it is played: what it sees, what it waits for, and the ways in which it ends before its time."""
+"""A step while it is played: its facts, the condition it waits for, and its early ends."""
 
 import threading
 import time
@@ -13,33 +13,33 @@ from valerix_cli.units import format_duration
 
 T = TypeVar("T")
 
-_GLANCE = 0.05  # seconds between two looks
+_INTERVAL = 0.05  # seconds between two checks
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-class Missed(Exception):  # noqa: N818 - a way to end, not a mistake
+class ExpectationMissed(Exception):  # noqa: N818 - a way to end, not a mistake
     """A condition has not come true in time; the message says what was seen instead."""
 
 
-class Violated(Missed):
+class InvariantViolated(ExpectationMissed):
     """An audit that should be clean is not."""
 
 
-class Abandoned(Exception):  # noqa: N818 - the same
+class StepCancelled(Exception):  # noqa: N818 - the same
     """The presenter has left this step."""
 
 
 class StepContext:
-    """The context of a step. `tell` is called with each fact and each condition that is waited for."""
+    """The context of a step. `log` is called with each fact and each condition that is waited for."""
 
-    def __init__(self, scene: DemoEnvironment, within: float, tell: Tell) -> None:
-        self.scene = scene
+    def __init__(self, environment: DemoEnvironment, timeout: float, log: Log) -> None:
+        self.environment = environment
         self.facts: list[Fact] = []
-        self.waits_for: str | None = None
-        self.known = {"HERE": scene.here, "ITEM": scene.item}
-        self._within, self._tell = within, tell
-        self._deadline = time.monotonic() + within
+        self.waiting_for: str | None = None
+        self.placeholders = {"HERE": environment.command_prefix, "ITEM": environment.item}
+        self._timeout, self._log = timeout, log
+        self._deadline = time.monotonic() + timeout
         self._left = threading.Event()
 
     @property
@@ -47,38 +47,38 @@ class StepContext:
         return max(0.0, self._deadline - time.monotonic())
 
     def leave(self) -> None:
-        """Have the step end at its next look."""
+        """Have the step end at its next check."""
         self._left.set()
 
-    def go_on(self) -> None:
-        """Raises Abandoned where the step has been left: nothing may be begun any more."""
+    def raise_if_cancelled(self) -> None:
+        """Raise StepCancelled if the step has been left: nothing may be started any more."""
         if self._left.is_set():
-            raise Abandoned
+            raise StepCancelled
 
-    def know(self, **words: str) -> None:
+    def set_placeholders(self, **words: str) -> None:
         """Values of the placeholders in the commands that are shown."""
-        self.known = self.known | words
+        self.placeholders = self.placeholders | words
 
-    def see(self, name: str, text: str) -> None:
+    def add_fact(self, name: str, text: str) -> None:
         self.facts = [*self.facts, Fact(name, text)]
-        self._tell(f"{name}: {text}")
+        self._log(f"{name}: {text}")
 
-    def until(self, look: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
-        """The first thing `look` finds that is something. `instead` says what there was in its stead.
+    def wait_for(self, look: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
+        """Return the first result of `look` that is true. `instead` describes what was seen instead.
 
-        Raises Missed when the step's time is up, Abandoned when the presenter has left it.
+        Raises ExpectationMissed when the step's time is up, StepCancelled when the presenter has left it.
         """
-        self.waits_for = what
-        self._tell(f"waiting for {what}")
+        self.waiting_for = what
+        self._log(f"waiting for {what}")
         try:
             while not (found := look()):
-                self.go_on()
+                self.raise_if_cancelled()
                 if time.monotonic() > self._deadline:
                     seen = f"; seen instead: {instead()}" if instead else ""
-                    raise Missed(f"not within {format_duration(self._within)}: {what}{seen}")
-                self._left.wait(_GLANCE)
+                    raise ExpectationMissed(f"not within {format_duration(self._timeout)}: {what}{seen}")
+                self._left.wait(_INTERVAL)
         finally:
-            self.waits_for = None
+            self.waiting_for = None
         return found
 
 
@@ -86,16 +86,16 @@ class Step(msgspec.Struct, frozen=True):
     """One step: its text, the speaker's notes, its action, and its time limit.
 
     `act` does it and returns once the condition has come true; `by_hand` is what an engineer would type for the same,
-    with words in capitals for what is only known by then. `within` is in seconds. `needs` is what not every
+    with words in capitals for what is only known by then. `timeout` is in seconds. `needs` is what not every
     platform offers.
     """
 
     name: str
     title: str
-    says: str
+    text: str
     notes: str
     by_hand: tuple[str, ...]
-    within: float
+    timeout: float
     act: Callable[[StepContext], None]
     needs: Needs | None = None
 

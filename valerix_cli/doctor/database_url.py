@@ -7,8 +7,8 @@ import psycopg
 
 from valerix_cli.doctor import durability
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
-from valerix_cli.doctor.postgres import judge_version, reading
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject, one_line
+from valerix_cli.doctor.postgres import evaluate_version, reading
 from valerix_cli.errors import BadUsageError
 from valerix_cli.local.external import DATABASE_URL, address_of_database
 
@@ -16,11 +16,11 @@ _ABOUT = Subject("databases", DATABASE_URL)
 _OTHERWISE = f"unset {DATABASE_URL}, for our own; or correct it"
 
 
-def examination(setup: Setup, url: str) -> Examination:
-    return Examination(_ABOUT, partial(_look, setup, url), _OTHERWISE)
+def task(setup: Setup, url: str) -> CheckTask:
+    return CheckTask(_ABOUT, partial(_task, setup, url), _OTHERWISE)
 
 
-def _look(setup: Setup, url: str) -> Iterator[Finding]:
+def _task(setup: Setup, url: str) -> Iterator[Finding]:
     try:
         host, port = address_of_database(url)
         with reading(url, setup.limits.answer) as conn:
@@ -28,10 +28,10 @@ def _look(setup: Setup, url: str) -> Iterator[Finding]:
                 "SELECT rolsuper OR (rolcreaterole AND rolcreatedb) FROM pg_roles WHERE rolname = current_user"
             ).fetchall()
             if allowed:
-                yield judge_version(_ABOUT, conn.info.server_version, f"{host}:{port}")
+                yield evaluate_version(_ABOUT, conn.info.server_version, f"{host}:{port}")
             else:
                 yield _ABOUT.failed(f"{conn.info.user} may not create roles and databases there.", _OTHERWISE)
-            yield from durability.look(conn, "postgres")
+            yield from durability.check(conn, "postgres")
     except BadUsageError as error:
         yield _ABOUT.failed(f"It was not understood: {one_line(error.why)}", _OTHERWISE)
     except psycopg.Error as error:

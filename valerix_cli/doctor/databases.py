@@ -10,8 +10,8 @@ import psycopg
 from valerix_cli.audit.queries.databases import Connection, has_table
 from valerix_cli.doctor import clock, database_url, durability, schema
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import AGAIN, UP, Examination, Finding, Subject, nothing_runs, one_line
-from valerix_cli.doctor.postgres import judge_version, reading
+from valerix_cli.doctor.findings import AGAIN, UP, CheckTask, Finding, Subject, one_line, skipped_without_platform
+from valerix_cli.doctor.postgres import evaluate_version, reading
 from valerix_cli.doctor.processes import silent
 from valerix_cli.local.external import DATABASE_URL
 from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
@@ -33,22 +33,24 @@ class Books:
     url: str | None
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     context = setup.context
     if context is None:
         url = setup.environ.get(DATABASE_URL)
         rest = (_SCHEMA, _CLOCK)
-        return [database_url.examination(setup, url), nothing_runs(*rest)] if url else [nothing_runs(_POSTGRES, *rest)]
+        return (
+            [database_url.task(setup, url), skipped_without_platform(*rest)]
+            if url
+            else [skipped_without_platform(_POSTGRES, *rest)]
+        )
     books = (
         Books("order", ORDER_DB, "orders", context.order_database),
         Books("inventory", INVENTORY_DB, "inventory_transactions", context.inventory_database),
     )
-    return [
-        Examination(Subject("databases", one.name), partial(_look, setup, one), _given(setup, one)) for one in books
-    ]
+    return [CheckTask(Subject("databases", one.name), partial(_task, setup, one), _given(setup, one)) for one in books]
 
 
-def _look(setup: Setup, books: Books) -> Iterator[Finding]:
+def _task(setup: Setup, books: Books) -> Iterator[Finding]:
     about, about_schema = Subject("databases", books.name), Subject("schema", books.name)
     if books.url is None:
         if setup.directory:
@@ -59,9 +61,9 @@ def _look(setup: Setup, books: Books) -> Iterator[Finding]:
         return
     try:
         with reading(books.url, setup.limits.answer) as conn:
-            yield _judge(conn, about, books)
-            yield from durability.look(conn, books.name)
-            yield schema.look(conn, setup, books.service, books.name)
+            yield _evaluate(conn, about, books)
+            yield from durability.check(conn, books.name)
+            yield schema.check(conn, setup, books.service, books.name)
             if books.service == "order":
                 yield clock.of_database(conn, setup)
     except psycopg.Error as error:
@@ -69,12 +71,12 @@ def _look(setup: Setup, books: Books) -> Iterator[Finding]:
         yield about_schema.skipped("It cannot be read.")
 
 
-def _judge(conn: Connection, about: Subject, books: Books) -> Finding:
+def _evaluate(conn: Connection, about: Subject, books: Books) -> Finding:
     began = time.monotonic()
     if not has_table(conn, books.table):
         return about.failed(f"{conn.info.user} finds no table {books.table} there that it may read.", UP)
     where = f"{conn.info.host}:{conn.info.port}, answered in {format_duration(time.monotonic() - began)}"
-    return judge_version(about, conn.info.server_version, where)
+    return evaluate_version(about, conn.info.server_version, where)
 
 
 def _given(setup: Setup, books: Books) -> str:

@@ -8,7 +8,7 @@ from valerix_cli.doctor.findings import Finding, Subject
 _OFF = "^synchronous_commit=(off|false|no|0)$"
 
 
-def look(conn: Connection, database: str) -> Iterator[Finding]:
+def check(conn: Connection, database: str) -> Iterator[Finding]:
     """Each setting that gives durability away, for everybody or for one role; or that there is none."""
     about = Subject("databases", f"{database} durability")
     lax = [*_settings_off(conn), *_roles_off(conn)]

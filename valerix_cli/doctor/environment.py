@@ -19,7 +19,7 @@ from valerix_cli.settings import Settings
 class Limits:
     """Limits of the checks: seconds, bytes and numbers of files."""
 
-    look: float = 10.0
+    check: float = 10.0
     answer: float = 2.0
     room: int = 2**30
     memory: int = 400 * 2**20
@@ -30,13 +30,13 @@ class Limits:
 
     @classmethod
     def within(cls, seconds: float) -> "Limits":
-        """Let no look take longer than that, and wait for each answer half as long at most."""
-        return cls(look=seconds, answer=min(cls.answer, seconds / 2))
+        """Return limits with `seconds` for each check, and at most half of it for each response."""
+        return cls(check=seconds, answer=min(cls.answer, seconds / 2))
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One process of a service; on this machine also what its supervisor says of it."""
+    """One process of a service; on this machine with its state from the supervisor."""
 
     service: str
     name: str

@@ -9,7 +9,7 @@ from valerix_cli.errors import CliError
 from valerix_cli.reasons import why
 
 Fix = Callable[[], str]
-"""Puts something right without losing anything, and returns what it did, in a sentence. Raises OSError."""
+"""Corrects a fault without losing data, and returns a sentence that says what it did. Raises OSError."""
 
 UP = "valerix up --detach"
 AGAIN = "valerix down && valerix up --detach"
@@ -32,41 +32,41 @@ class Subject:
     name: str
 
     def ok(self, found: str) -> Finding:
-        return self._say("ok", found)
+        return self._finding("ok", found)
 
     def warning(self, found: str, hint: str, fix: Fix | None = None) -> Finding:
-        return self._say("warning", found, hint, fix)
+        return self._finding("warning", found, hint, fix)
 
     def failed(self, found: str, hint: str, fix: Fix | None = None) -> Finding:
-        return self._say("failed", found, hint, fix)
+        return self._finding("failed", found, hint, fix)
 
     def skipped(self, why: str, hint: str | None = None) -> Finding:
-        return self._say("skipped", why, hint)
+        return self._finding("skipped", why, hint)
 
     def refused(self, error: CliError) -> Finding:
-        """Failed, for the reason that another command would end with."""
+        """Return a failed finding with the reason and hint of a command's error."""
         return self.failed(f"{error.what.rstrip('.')}: {one_line(error.why)}", error.hint)
 
-    def _say(self, status: Status, found: str, hint: str | None = None, fix: Fix | None = None) -> Finding:
+    def _finding(self, status: Status, found: str, hint: str | None = None, fix: Fix | None = None) -> Finding:
         return Finding(Check(self.group, self.name, status, found, hint, fix is not None), fix)
 
 
 @dataclass(frozen=True)
-class Examination:
+class CheckTask:
     """A check with a time limit. On a timeout the result is `about` its subject, with a hint."""
 
     about: Subject
-    look: Callable[[], Iterable[Finding]]
-    when_stuck: str
+    check: Callable[[], Iterable[Finding]]
+    timeout_hint: str
 
 
-def nothing_runs(*about: Subject) -> Examination:
+def skipped_without_platform(*about: Subject) -> CheckTask:
     """Return the skipped checks without a running platform."""
-    return Examination(about[0], lambda: [one.skipped("No platform runs here.", UP) for one in about], UP)
+    return CheckTask(about[0], lambda: [one.skipped("No platform runs here.", UP) for one in about], UP)
 
 
 def one_line(text: object) -> str:
-    """The same without line breaks, as a sentence: libraries like to end theirs with neither."""
+    """Return a text without line breaks, with a full stop at its end."""
     said = why(text) if isinstance(text, BaseException) else str(text)
     line = " ".join(said.split()).rstrip(".")
     return f"{line}."

@@ -34,7 +34,7 @@ def more_about(setup: Setup, replica: Replica) -> str:
     return command("curl -sS", f"{replica.url}/health/ready")
 
 
-def judge(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
+def evaluate(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
     """Judge the response of a service, which took `seconds`: its identity, version and failed checks."""
     about, process = Subject("services", replica.name), replica.process
     other_address = f"correct the addresses of {toml_table(setup.name)}; valerix context show --origins"
@@ -70,7 +70,7 @@ def _restarts(process: Service | None) -> str:
     return f"; started again {process.restarts} times, last exit {process.last_exit}"
 
 
-def judge_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
+def evaluate_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
     """Judge the age of the heartbeat of worker `name`, independent of wall clocks; `answer` is its /metrics."""
     about = Subject("services", f"{name} heartbeat")
     ages = [float(line.split()[1]) for line in answer.text.splitlines() if line.startswith(_HEARTBEAT)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject
 
 OLDEST_PYTHON = (3, 11)
 _PYTHON, _FILES = Subject("machine", "python"), Subject("machine", "open files")
@@ -17,28 +17,28 @@ _SPARE = 24  # open files besides connections
 _WHO_HAS_IT = "ps -eo pid,rss,comm --sort=-rss | head" if sys.platform == "linux" else "ps -eo pid,rss,comm -m | head"
 
 
-def examinations(setup: Setup) -> list[Examination]:
-    return [Examination(Subject("machine", "python"), lambda: _look(setup), "python3 --version")]
+def check_tasks(setup: Setup) -> list[CheckTask]:
+    return [CheckTask(Subject("machine", "python"), lambda: _task(setup), "python3 --version")]
 
 
-def _look(setup: Setup) -> Iterator[Finding]:
-    yield judge_python(platform.python_version_tuple(), f"{platform.system()} {platform.machine()}")
+def _task(setup: Setup) -> Iterator[Finding]:
+    yield evaluate_python(platform.python_version_tuple(), f"{platform.system()} {platform.machine()}")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield judge_files(soft, hard, setup.limits.files)
-    yield judge_encoding(sys.__stdout__.encoding if sys.__stdout__ else "utf-8")  # sys.stdout may be one of Rich's
+    yield evaluate_files(soft, hard, setup.limits.files)
+    yield evaluate_encoding(sys.__stdout__.encoding if sys.__stdout__ else "utf-8")  # sys.stdout may be one of Rich's
     if setup.directory:
         needed = setup.limits.memory if setup.stack is None else setup.limits.memory // 4
-        yield judge_memory(available_memory(), needed)
+        yield evaluate_memory(available_memory(), needed)
 
 
-def judge_python(version: tuple[str, str, str], system: str) -> Finding:
+def evaluate_python(version: tuple[str, str, str], system: str) -> Finding:
     said = f"Python {'.'.join(version)} on {system}."
     if (int(version[0]), int(version[1])) < OLDEST_PYTHON:
         return _PYTHON.failed(f"{said} Valerix needs 3.11 or newer.", "uv venv --python 3.12, and install it there")
     return _PYTHON.ok(said)
 
 
-def judge_files(soft: int, hard: int, needed: int) -> Finding:
+def evaluate_files(soft: int, hard: int, needed: int) -> Finding:
     """Check the limit of open files: each client of `valerix load` is a connection."""
     if soft == resource.RLIM_INFINITY:
         return _FILES.ok("As many as one likes.")
@@ -48,13 +48,13 @@ def judge_files(soft: int, hard: int, needed: int) -> Finding:
     return _FILES.warning(f"{soft:,} at most; under load {needed:,} are wanted.", f"ulimit -n {may_be}")
 
 
-def judge_encoding(encoding: str) -> Finding:
+def evaluate_encoding(encoding: str) -> Finding:
     if encoding.lower().replace("-", "") == "utf8":
         return _LOCALE.ok("Output is UTF-8.")
     return _LOCALE.warning(f"Output is {encoding}: some characters cannot be shown.", "export PYTHONUTF8=1")
 
 
-def judge_memory(available: int, needed: int) -> Finding:
+def evaluate_memory(available: int, needed: int) -> Finding:
     """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
     said = f"{available // 2**20:,} MB are free"
     if available < needed:

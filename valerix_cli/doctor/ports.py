@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject
 from valerix_cli.local.listeners import holder
 from valerix_cli.local.ports import is_free
 from valerix_cli.local.stack import Service
@@ -16,34 +16,34 @@ from valerix_cli.quoting import command
 WANTED = {kind.port: kind.name for kind in KINDS if kind.port}
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     if setup.directory is None:
         about = Subject("ports", "ports")
-        return [Examination(about, lambda: [about.skipped(setup.elsewhere)], "valerix doctor --context local")]
+        return [CheckTask(about, lambda: [about.skipped(setup.elsewhere)], "valerix doctor --context local")]
     return [
-        Examination(Subject("ports", str(port)), partial(_look, setup, port), _who_listens(port))
+        CheckTask(Subject("ports", str(port)), partial(_task, setup, port), _who_listens(port))
         for port in sorted(WANTED)
     ]
 
 
-def _look(setup: Setup, port: int) -> Iterator[Finding]:
+def _task(setup: Setup, port: int) -> Iterator[Finding]:
     services = [one for several in setup.stack.services.values() for one in several] if setup.stack else []
     ours = next((one for one in services if one.port == port), None)
     elsewhere = next((one for one in services if one.name == f"{WANTED[port]}-1"), None)
     if is_free(port):
-        yield judge_free(port, ours)
+        yield evaluate_free(port, ours)
     else:
-        yield judge_taken(port, holder(port), ours, elsewhere)
+        yield evaluate_taken(port, holder(port), ours, elsewhere)
 
 
-def judge_free(port: int, ours: Service | None) -> Finding:
+def evaluate_free(port: int, ours: Service | None) -> Finding:
     about = Subject("ports", str(port))
     if ours:
         return about.warning(f"Nothing listens, although {ours.name} should.", command("valerix logs", ours.name))
     return about.ok(f"Free for {WANTED[port]}.")
 
 
-def judge_taken(port: int, who: str | None, ours: Service | None, elsewhere: Service | None) -> Finding:
+def evaluate_taken(port: int, who: str | None, ours: Service | None, elsewhere: Service | None) -> Finding:
     """`who` is "python3 (pid 4711)" or None if unknown; `elsewhere` is the process that the port was chosen for."""
     about = Subject("ports", str(port))
     pid = _pid(who)

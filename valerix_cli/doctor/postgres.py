@@ -30,7 +30,7 @@ def reading(url: str, within: float) -> Iterator[Connection]:
         yield conn
 
 
-def judge_version(about: Subject, number: int, where: str) -> Finding:
+def evaluate_version(about: Subject, number: int, where: str) -> Finding:
     """`number` as PostgreSQL itself has it: 180006 for 18.6."""
     major, minor = divmod(number, 10_000)
     said = f"PostgreSQL {major}.{minor} on {where}."

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import UP, Examination, Finding, Subject, one_line
+from valerix_cli.doctor.findings import UP, CheckTask, Finding, Subject, one_line
 from valerix_cli.doctor.processes import silent
 from valerix_cli.errors import CliError
 from valerix_cli.local.external import REDIS_URL
@@ -19,12 +19,12 @@ OLDEST = (6, 2)  # the first with XAUTOCLAIM
 _REDIS, _MEMORY = Subject("redis", "redis"), Subject("redis", "memory policy")
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     server = setup.stack.databases.get("redis") if setup.stack else None
     url = setup.environ.get(REDIS_URL) if server is None or server.kind == "external" else _ours(setup, server)
     if setup.directory and url:
-        return [Examination(_REDIS, partial(_look, setup, server, url), "valerix logs redis")]
-    return [Examination(_REDIS, lambda: [_unknown(setup, server)], UP)]
+        return [CheckTask(_REDIS, partial(_task, setup, server, url), "valerix logs redis")]
+    return [CheckTask(_REDIS, lambda: [_unknown(setup, server)], UP)]
 
 
 def _unknown(setup: Setup, server: Database | None) -> Finding:
@@ -46,7 +46,7 @@ def _ours(setup: Setup, server: Database) -> str | None:
     return f"redis://:{secrets.redis_password}@{server.host}:{server.port}/0" if secrets else None
 
 
-def _look(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
+def _task(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
     limit = setup.limits.answer
     try:
         client = Redis.from_url(url, socket_timeout=limit, socket_connect_timeout=limit, retry=Retry(NoBackoff(), 0))
@@ -62,8 +62,8 @@ def _look(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
         except RedisError as error:
             yield _silent(server, f"It does not answer: {one_line(error)}")
             return
-    yield judge_version(info)
-    yield judge_memory(int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy")))
+    yield evaluate_version(info)
+    yield evaluate_memory(int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy")))
 
 
 def _silent(server: Database | None, said: str) -> Finding:
@@ -72,7 +72,7 @@ def _silent(server: Database | None, said: str) -> Finding:
     return silent(_REDIS, server.pid, said, "valerix logs redis")
 
 
-def judge_version(info: dict[str, Any]) -> Finding:
+def evaluate_version(info: dict[str, Any]) -> Finding:
     """Judge the version of Redis that it is compatible with, which Valkey reports besides its own."""
     version = str(info["redis_version"])
     said = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
@@ -83,7 +83,7 @@ def judge_version(info: dict[str, Any]) -> Finding:
     return _REDIS.ok(f"{said} answers.")
 
 
-def judge_memory(limit: int, policy: str) -> Finding:
+def evaluate_memory(limit: int, policy: str) -> Finding:
     """`limit` in bytes, 0 for none. All we keep there may be evicted; a full one that evicts nothing refuses writes."""
     if limit and policy == "noeviction":
         return _MEMORY.warning(

@@ -10,7 +10,7 @@ from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Activation, Breaker, Chaos, Queue
 from valerix_cli.contexts.model import Context
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject, one_line
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject, one_line
 from valerix_cli.errors import CliError
 from valerix_cli.units import format_duration
 
@@ -19,27 +19,32 @@ _GREMLINS = Subject("services", "gremlins")
 _WHY_THEY_WAIT = "valerix breaker status; valerix logs worker"
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     context, limits = setup.context, setup.limits
     if context is None:
         return []
-    looks: list[tuple[Subject, str, Callable[[Replicas], Finding], str]] = [
-        (_BREAKER, "order", lambda orders: judge_breaker(OrderClient(orders).breaker()), "valerix breaker status"),
+    tasks: list[tuple[Subject, str, Callable[[Replicas], Finding], str]] = [
+        (_BREAKER, "order", lambda orders: evaluate_breaker(OrderClient(orders).breaker()), "valerix breaker status"),
         (
             _QUEUE,
             "order",
-            lambda orders: judge_queue(OrderClient(orders).queue(), limits.waiting),
+            lambda orders: evaluate_queue(OrderClient(orders).queue(), limits.waiting),
             "valerix queue status",
         ),
-        (_GREMLINS, "inventory", lambda stock: judge_gremlins(InventoryClient(stock).chaos()), "valerix chaos status"),
+        (
+            _GREMLINS,
+            "inventory",
+            lambda stock: evaluate_gremlins(InventoryClient(stock).chaos()),
+            "valerix chaos status",
+        ),
     ]
     return [
-        Examination(about, partial(_look, context, service, limits.answer, about, ask), hint)
-        for about, service, ask, hint in looks
+        CheckTask(about, partial(_task, context, service, limits.answer, about, ask), hint)
+        for about, service, ask, hint in tasks
     ]
 
 
-def _look(
+def _task(
     context: Context, service: str, limit: float, about: Subject, ask: Callable[[Replicas], Finding]
 ) -> Iterator[Finding]:
     """Request the state from a service; skipped without a response or without access, which other checks report."""
@@ -50,7 +55,7 @@ def _look(
             yield about.skipped(f"{error.what.rstrip('.')}: {one_line(error.why)}")
 
 
-def judge_breaker(breaker: Breaker) -> Finding:
+def evaluate_breaker(breaker: Breaker) -> Finding:
     for one in breaker.replicas:
         if one.forced:
             return _BREAKER.warning(f"Forced {one.forced} by an operator in {one.replica}.", "valerix breaker auto")
@@ -62,7 +67,7 @@ def judge_breaker(breaker: Breaker) -> Finding:
     return _BREAKER.ok(f"Closed in {', '.join(one.replica for one in breaker.replicas) or 'every replica'}.")
 
 
-def judge_queue(queue: Queue, limit: float) -> Finding:
+def evaluate_queue(queue: Queue, limit: float) -> Finding:
     """`limit` is how many seconds an order may wait."""
     oldest = max(0.0, queue.oldest_age_seconds or 0.0)
     if queue.depth >= queue.cap:
@@ -79,7 +84,7 @@ def judge_queue(queue: Queue, limit: float) -> Finding:
     return _QUEUE.ok(f"{queue.depth} waiting, none dead.")
 
 
-def judge_gremlins(chaos: Chaos) -> Finding:
+def evaluate_gremlins(chaos: Chaos) -> Finding:
     if chaos.live:
         left = format_duration(chaos.live.remaining_seconds)
         return _GREMLINS.warning(f"Live: {_names(chaos.live)}; {left} left.", "valerix chaos off")

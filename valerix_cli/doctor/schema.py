@@ -8,16 +8,16 @@ from valerix_cli.doctor.findings import AGAIN, Finding, Subject
 from valerix_cli.local.schema import applied, numbered
 
 
-def look(conn: Connection, setup: Setup, service: str, database: str) -> Finding:
+def check(conn: Connection, setup: Setup, service: str, database: str) -> Finding:
     try:
         found = applied(conn)
     except psycopg.errors.UndefinedTable:
         found = set()
     migrate = AGAIN if setup.directory else f"VALERIX_DATABASE_URL=… python -m services.{service}.migrate"
-    return judge(Subject("schema", database), numbered(service), found, migrate)
+    return evaluate(Subject("schema", database), numbered(service), found, migrate)
 
 
-def judge(about: Subject, expected: set[int], found: set[int], migrate: str) -> Finding:
+def evaluate(about: Subject, expected: set[int], found: set[int], migrate: str) -> Finding:
     """Judge missing and unexpected migrations."""
     if missing := expected - found:
         return about.failed(f"It lacks migration {_named(missing)}: the service is not ready without.", migrate)

@@ -10,37 +10,37 @@ from valerix_cli.addresses import past_proxies
 from valerix_cli.contexts.model import Context
 from valerix_cli.doctor import clock, tokens
 from valerix_cli.doctor.environment import Replica, Setup
-from valerix_cli.doctor.findings import Examination, Finding, Subject, nothing_runs, one_line
-from valerix_cli.doctor.health import judge, judge_heartbeat, more_about
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject, one_line, skipped_without_platform
+from valerix_cli.doctor.health import evaluate, evaluate_heartbeat, more_about
 from valerix_cli.doctor.processes import silent
 from valerix_cli.units import format_duration
 
 _UNREACHED = (httpx.HTTPError, httpx.InvalidURL)
 
 
-def examinations(setup: Setup) -> list[Examination]:
+def check_tasks(setup: Setup) -> list[CheckTask]:
     context = setup.context
     if context is None:
-        return [nothing_runs(Subject("services", "services"), Subject("access", "access"))]
-    looks = [
-        Examination(Subject("services", one.name), partial(_look, setup, context, one), more_about(setup, one))
+        return [skipped_without_platform(Subject("services", "services"), Subject("access", "access"))]
+    tasks = [
+        CheckTask(Subject("services", one.name), partial(_task, setup, context, one), more_about(setup, one))
         for one in setup.replicas
     ]
-    return [tokens.examination(context), *looks]
+    return [tokens.task(context), *tasks]
 
 
-def _look(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]:
+def _task(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]:
     try:
         with _client(setup, replica) as http:
             before, began = setup.now(), time.monotonic()
             answer = http.get("/health/ready")
             took, ours = time.monotonic() - began, (before, setup.now())
-            yield judge(setup, replica, answer, took)
+            yield evaluate(setup, replica, answer, took)
             yield from clock.of_service(replica.name, answer, ours, setup.limits.drift)
             if replica.service == "worker":
-                yield judge_heartbeat(replica.name, http.get("/metrics"), setup.limits.heartbeat)
+                yield evaluate_heartbeat(replica.name, http.get("/metrics"), setup.limits.heartbeat)
             elif context.operator_token and replica.service in tokens.DOORS:
-                yield tokens.look(context, replica, http)
+                yield tokens.check(context, replica, http)
     except _UNREACHED as error:
         yield _unreached(setup, replica, error)
 

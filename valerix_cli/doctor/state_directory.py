@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import FIX, Examination, Finding, Fix, Subject
+from valerix_cli.doctor.findings import FIX, CheckTask, Finding, Fix, Subject
 from valerix_cli.errors import GuardError, UnreachableError
 from valerix_cli.local import state_directory
 from valerix_cli.local.stack import LOST_SECRETS, SECRETS_FILE, read_secrets
@@ -23,38 +23,38 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def examinations(setup: Setup) -> list[Examination]:
-    return [Examination(_DIRECTORY, partial(_look, setup), f"df -h; {ELSEWHERE}")]
+def check_tasks(setup: Setup) -> list[CheckTask]:
+    return [CheckTask(_DIRECTORY, partial(_task, setup), f"df -h; {ELSEWHERE}")]
 
 
-def _look(setup: Setup) -> Iterator[Finding]:
+def _task(setup: Setup) -> Iterator[Finding]:
     if setup.directory is None:
         yield _DIRECTORY.skipped(setup.elsewhere)
         return
-    yield judge_directory(setup.directory)
-    yield judge_secrets(setup.directory)
+    yield evaluate_directory(setup.directory)
+    yield evaluate_secrets(setup.directory)
     free = shutil.disk_usage(state_directory.existing_parent(setup.directory)).free
-    yield judge_room(
+    yield evaluate_room(
         setup.directory, free, needed=state_directory.room_needed(setup.directory), recommended=setup.limits.room
     )
 
 
-def judge_directory(directory: Path) -> Finding:
+def evaluate_directory(directory: Path) -> Finding:
     """Check that it belongs to this user alone and is usable, or can be created."""
     if doubt := distrust(directory):
-        return _judge_untrusted(directory, doubt)
+        return _evaluate_untrusted(directory, doubt)
     try:
         found = directory.stat()
         if not stat.S_ISDIR(found.st_mode):
             return _DIRECTORY.failed(f"{directory} is not a directory.", ELSEWHERE)
-        return _judge_ours(directory)
+        return _evaluate_ours(directory)
     except FileNotFoundError:
-        return _judge_missing(directory)
+        return _evaluate_missing(directory)
     except OSError as error:
         return _DIRECTORY.failed(f"{directory} cannot be used: {error.strerror}.", ELSEWHERE)
 
 
-def _judge_ours(directory: Path) -> Finding:
+def _evaluate_ours(directory: Path) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {word(directory)}, or {ELSEWHERE}")
     if foreign := state_directory.foreign(directory):
@@ -62,7 +62,7 @@ def _judge_ours(directory: Path) -> Finding:
     return _DIRECTORY.ok(f"{directory} is yours.")
 
 
-def _judge_untrusted(directory: Path, doubt: Distrust) -> Finding:
+def _evaluate_untrusted(directory: Path, doubt: Distrust) -> Finding:
     """Commands refuse it. What others have put there already stays, so it is looked at before it is closed."""
     with suppress(OSError):
         found = directory.lstat()
@@ -76,19 +76,19 @@ def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
     return said, f"{FIX}, or chmod go-w {word(directory)}", partial(_narrow, directory, ~_OTHERS_WRITE)
 
 
-def _judge_missing(directory: Path) -> Finding:
+def _evaluate_missing(directory: Path) -> Finding:
     above = state_directory.existing_parent(directory)
     if not os.access(above, os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} does not exist, and {above} cannot be written.", ELSEWHERE)
     return _DIRECTORY.ok(f"{directory} does not exist yet; `valerix up` makes it.")
 
 
-def judge_secrets(directory: Path) -> Finding:
+def evaluate_secrets(directory: Path) -> Finding:
     """Check that secrets are readable by their owner only."""
     file = directory / SECRETS_FILE
     try:
         if read_secrets(directory) is None:
-            return _judge_none(directory)
+            return _evaluate_none(directory)
         mode = stat.S_IMODE(file.stat().st_mode)
     except (PermissionError, GuardError):
         return _SECRETS.failed(f"{file} is not read: it is not yours alone.", f"{ELSEWHERE}, or see the directory")
@@ -104,7 +104,7 @@ def judge_secrets(directory: Path) -> Finding:
     return _SECRETS.ok(f"{file} is yours alone.")
 
 
-def _judge_none(directory: Path) -> Finding:
+def _evaluate_none(directory: Path) -> Finding:
     if state_directory.has_data(directory):
         return _SECRETS.failed(f"{directory} holds a database and no {SECRETS_FILE}.", LOST_SECRETS)
     return _SECRETS.ok("There are none yet; `valerix up` makes them.")
@@ -118,7 +118,7 @@ def _without_them(directory: Path, file: Path) -> str:
     )
 
 
-def judge_room(directory: Path, free: int, *, needed: int, recommended: int) -> Finding:
+def evaluate_room(directory: Path, free: int, *, needed: int, recommended: int) -> Finding:
     """Check the free space: enough for a start, and enough for load."""
     hint = f"df -h {word(state_directory.existing_parent(directory))}; make room, or {ELSEWHERE}"
     if free < needed:

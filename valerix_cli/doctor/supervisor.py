@@ -7,7 +7,7 @@ from pathlib import Path
 
 from valerix_cli import __version__
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.findings import AGAIN, FIX, UP, Examination, Finding, Subject
+from valerix_cli.doctor.findings import AGAIN, FIX, UP, CheckTask, Finding, Subject
 from valerix_cli.doctor.processes import is_stopped
 from valerix_cli.local.lock import holders, is_held, supervisor, take
 from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
@@ -19,28 +19,28 @@ _SUPERVISOR, _STACK = Subject("platform", "supervisor"), Subject("platform", STA
 _VERSION = Subject("platform", "version")
 
 
-def examinations(setup: Setup) -> list[Examination]:
-    return [Examination(_SUPERVISOR, partial(_look, setup), "valerix status")]
+def check_tasks(setup: Setup) -> list[CheckTask]:
+    return [CheckTask(_SUPERVISOR, partial(_task, setup), "valerix status")]
 
 
-def _look(setup: Setup) -> Iterator[Finding]:
+def _task(setup: Setup) -> Iterator[Finding]:
     directory = setup.directory
     if directory is None:
         yield _SUPERVISOR.skipped(setup.elsewhere, "valerix doctor --context local")
     elif setup.stack:
-        yield judge_supervisor(setup.stack, (setup.now() - setup.stack.started_at).total_seconds())
+        yield evaluate_supervisor(setup.stack, (setup.now() - setup.stack.started_at).total_seconds())
         yield _STACK.ok("It says what runs.")
-        yield judge_version(setup.stack.valerix_version)
+        yield evaluate_version(setup.stack.valerix_version)
     elif doubt := distrust(directory):
         yield _SUPERVISOR.skipped(f"{directory} is not trusted: {doubt.why}.")
     elif is_held(directory):
-        yield from _judge_leftovers(directory)
+        yield from _evaluate_leftovers(directory)
     else:
         yield _SUPERVISOR.skipped("No platform runs here.", UP)
-        yield _judge_stale(directory)
+        yield _evaluate_stale(directory)
 
 
-def judge_supervisor(stack: Stack, seconds: float) -> Finding:
+def evaluate_supervisor(stack: Stack, seconds: float) -> Finding:
     pid = stack.supervisor_pid
     if is_stopped(pid):
         return _SUPERVISOR.failed(f"Its process {pid} was stopped by a signal.", f"kill -CONT {pid}")
@@ -49,13 +49,13 @@ def judge_supervisor(stack: Stack, seconds: float) -> Finding:
     return _SUPERVISOR.ok(f"Process {pid} has been running the platform for {format_duration(seconds)}.")
 
 
-def judge_version(version: str) -> Finding:
+def evaluate_version(version: str) -> Finding:
     if version != __version__:
         return _VERSION.warning(f"The platform was started by valerix {version}, this is {__version__}.", AGAIN)
     return _VERSION.ok(f"{version}, as this command.")
 
 
-def _judge_leftovers(directory: Path) -> Iterator[Finding]:
+def _evaluate_leftovers(directory: Path) -> Iterator[Finding]:
     """A process holds the lock, and it is no supervisor that stack.json knows of."""
     who = ", ".join(map(str, holders(directory))) or "unknown"
     if supervisor(directory):
@@ -68,7 +68,7 @@ def _judge_leftovers(directory: Path) -> Iterator[Finding]:
         yield _STACK.skipped("It is about a platform that was killed.")
 
 
-def _judge_stale(directory: Path) -> Finding:
+def _evaluate_stale(directory: Path) -> Finding:
     if not (directory / STACK_FILE).exists():
         return _STACK.skipped("There is none while nothing runs.")
     stack = _says(directory)

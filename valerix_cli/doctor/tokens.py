@@ -8,7 +8,7 @@ import httpx
 
 from valerix_cli.contexts.model import Context
 from valerix_cli.doctor.environment import Replica
-from valerix_cli.doctor.findings import AGAIN, Examination, Finding, Subject
+from valerix_cli.doctor.findings import AGAIN, CheckTask, Finding, Subject
 from valerix_cli.quoting import toml_table, word
 
 _TOKEN = Subject("access", "token")
@@ -19,11 +19,11 @@ DOORS = {
 """Permissions that each service shows to operators, gremlins allowed or not."""
 
 
-def examination(context: Context) -> Examination:
-    return Examination(_TOKEN, partial(_look, context), "valerix context show --origins")
+def task(context: Context) -> CheckTask:
+    return CheckTask(_TOKEN, partial(_task, context), "valerix context show --origins")
 
 
-def _look(context: Context) -> Iterator[Finding]:
+def _task(context: Context) -> Iterator[Finding]:
     if context.operator_token:
         yield _TOKEN.ok(f"There is one, from {context.token_origin}.")
     elif context.is_local:
@@ -34,13 +34,13 @@ def _look(context: Context) -> Iterator[Finding]:
         yield _TOKEN.warning(f"There is none ({context.token_origin}): only public commands work.", _given(context))
 
 
-def look(context: Context, replica: Replica, http: httpx.Client) -> Finding:
+def check(context: Context, replica: Replica, http: httpx.Client) -> Finding:
     """Check that `replica` accepts the token."""
     answer = http.get(DOORS[replica.service], headers={"Authorization": f"Bearer {context.operator_token}"})
-    return judge(Subject("access", replica.name), answer.status_code, AGAIN if context.is_local else _given(context))
+    return evaluate(Subject("access", replica.name), answer.status_code, AGAIN if context.is_local else _given(context))
 
 
-def judge(about: Subject, status: int, hint: str) -> Finding:
+def evaluate(about: Subject, status: int, hint: str) -> Finding:
     if status == HTTPStatus.UNAUTHORIZED:
         return about.failed("The token is not in force there.", hint)
     if status == HTTPStatus.FORBIDDEN:

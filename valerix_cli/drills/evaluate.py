@@ -10,7 +10,7 @@ from valerix_cli.drills.monitor import Sample
 from valerix_cli.drills.receipt import Check, Injection, Phase, Verdict
 from valerix_cli.drills.requirements import Requirement
 from valerix_cli.gates import Measured
-from valerix_cli.gates import judge as evaluate_gates
+from valerix_cli.gates import evaluate as evaluate_gates
 from valerix_cli.load.metrics import ACCEPTED, REFUSED
 from valerix_cli.load.model import CompletedOrder
 from valerix_cli.units import format_duration

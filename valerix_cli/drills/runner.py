@@ -24,7 +24,7 @@ from valerix_cli.drills.targets import fault_target
 from valerix_cli.errors import CliError, ExitCode
 from valerix_cli.journal import JournalWriter
 from valerix_cli.session import Session
-from valerix_cli.signals import undisturbed
+from valerix_cli.signals import ignore_signals
 
 
 class Runner:
@@ -67,7 +67,7 @@ class Runner:
             )
             load.start(journal)
             self._run_phases()
-            with undisturbed():
+            with ignore_signals():
                 self._tear_down()
                 self._monitor.sample()
         receipt = build_receipt(

@@ -8,7 +8,7 @@ from valerix_cli.drills.metrics import worst_state
 from valerix_cli.drills.monitor import Sample
 from valerix_cli.drills.receipt import Check, Comparison, Outcome, Receipt, Verdict
 from valerix_cli.errors import ExitCode
-from valerix_cli.gates import say
+from valerix_cli.gates import format_value
 from valerix_cli.load.model import METRICS
 
 CODES: dict[Outcome, ExitCode] = {
@@ -77,7 +77,7 @@ def worst(receipts: Sequence[Receipt]) -> Receipt:
 def progress_line(metrics: Mapping[str, float | None], sample: Sample | None) -> str:
     """Format the progress of a run."""
     values = [(name, metrics[name]) for name in ("throughput", "p50", "p95", "error_rate")]
-    parts = [f"{name} {say(value, METRICS[name])}" for name, value in values if value is not None]
+    parts = [f"{name} {format_value(value, METRICS[name])}" for name, value in values if value is not None]
     if sample is not None:
         parts.append(f"breaker {worst_state(sample.breakers) or 'not known'}")
         parts.append(f"backlog {'not known' if sample.backlog is None else sample.backlog}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from valerix_cli.clients.order_models import OrderRequest
-from valerix_cli.gates import Gate, judge
+from valerix_cli.gates import Gate, evaluate
 from valerix_cli.journal import JournalWriter
 from valerix_cli.load.batched_journal import BatchedJournal
 from valerix_cli.load.histogram import Histogram
@@ -204,7 +204,7 @@ class LoadGenerator:
             behind=round(self._lag.longest, 6),
             cpu=round(used, 3),
             is_bottleneck=used > _MAX_CPU or lag > _MAX_LAG,
-            checks=judge(self._gates, measured),
+            checks=evaluate(self._gates, measured),
         )
 
 

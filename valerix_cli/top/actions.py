@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from valerix_cli.audit import SETTLE_LIMIT, Audit
-from valerix_cli.audit import audit as examine
+from valerix_cli.audit import audit as run_audit
 from valerix_cli.audit.sources import find_sources
 from valerix_cli.clients.chaos_request import Gremlin, merged
 from valerix_cli.clients.http import Replicas
@@ -52,7 +52,7 @@ class PlatformActions:
         return self._inventory().deactivate()
 
     def audit(self) -> Audit:
-        return examine(find_sources(self._find()), None, SETTLE_LIMIT)
+        return run_audit(find_sources(self._find()), None, SETTLE_LIMIT)
 
     def _inventory(self) -> InventoryClient:
         return InventoryClient(self._replicas("inventory"))

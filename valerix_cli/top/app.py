@@ -36,7 +36,7 @@ from valerix_cli.top.actions import Actions, is_live
 from valerix_cli.top.dialogs import GremlinChoice, Help, OrderForm, Question
 from valerix_cli.top.escaping import SafeText
 from valerix_cli.top.keyboard import Driver
-from valerix_cli.top.model import Seen, Snapshot
+from valerix_cli.top.model import Reading, Snapshot
 from valerix_cli.top.panels import header
 from valerix_cli.top.widgets import Panel
 
@@ -102,7 +102,7 @@ class TopApp(App[None]):
         self._paused = False
         self._chosen = 0
         self._sends: tuple[OrderResponse, ...] = ()
-        self._audit: Seen[Audit] = Seen()
+        self._audit: Reading[Audit] = Reading()
         self._auditing = False
 
     def compose(self) -> ComposeResult:
@@ -167,7 +167,7 @@ class TopApp(App[None]):
         if not self._auditing:
             self._choose(layout.CHOICES.index("audit"))
             self._auditing = True
-            self._audit = Seen(self._audit.value, fault="Auditing …")
+            self._audit = Reading(self._audit.value, fault="Auditing …")
             self._show()
             self._do(self._actions.audit, self._audited, self._not_audited)
 
@@ -247,11 +247,11 @@ class TopApp(App[None]):
         self._say(f"Off: {summary(ended)}." if ended else "No gremlin was live.")
 
     def _audited(self, audit: Audit) -> None:
-        self._auditing, self._audit = False, Seen(audit)
+        self._auditing, self._audit = False, Reading(audit)
         self._show()
 
     def _not_audited(self, error: CliError) -> None:
-        self._auditing, self._audit = False, Seen(None, fault=str(error))
+        self._auditing, self._audit = False, Reading(None, fault=str(error))
         self._show()
 
     def _ask(self, question: str, deed: Callable[[], None], *, unless: bool = False) -> None:

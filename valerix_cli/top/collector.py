@@ -15,7 +15,7 @@ from valerix_cli.local.status import look as look_at_this_machine
 from valerix_cli.top import processes
 from valerix_cli.top.clients import PlatformClients, reach
 from valerix_cli.top.feed import PAGE, Feed, fold
-from valerix_cli.top.model import Seen, Services, Snapshot
+from valerix_cli.top.model import Reading, Services, Snapshot
 from valerix_cli.top.rates import Meter, Scrape, Traffic, scrape
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Collector:
         if context != self._reach.context:
             self._reach = reach(context, LIMIT)
 
-    def _seen(self, name: str, answer: Future[T], now: float) -> Seen[T]:
+    def _seen(self, name: str, answer: Future[T], now: float) -> Reading[T]:
         try:
             value = answer.result()
         except CliError as error:
@@ -68,13 +68,13 @@ class Collector:
         except Exception as error:  # noqa: BLE001 - one malformed response must not stop the screen
             return self._last(name, now, f"{type(error).__name__}: {error}")
         if value is None:  # nothing to say yet
-            return Seen()
+            return Reading()
         self._kept[name] = (value, now)
-        return Seen(value)
+        return Reading(value)
 
-    def _last(self, name: str, now: float, fault: str) -> Seen[Any]:
+    def _last(self, name: str, now: float, fault: str) -> Reading[Any]:
         value, at = self._kept.get(name, (None, now))
-        return Seen(value, now - at, fault)
+        return Reading(value, now - at, fault)
 
     @staticmethod
     def _services(to: PlatformClients) -> Services:

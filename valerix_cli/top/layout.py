@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from valerix_cli.clients.wire import Breaker
 from valerix_cli.top.feed import Feed, with_ours
-from valerix_cli.top.model import Seen, Snapshot
+from valerix_cli.top.model import Reading, Snapshot
 from valerix_cli.top.panels import audit, breakers, feed, gremlins, queue, services, stock, traffic
 from valerix_cli.top.panels.size import Room
 from valerix_cli.top.rates import WINDOW
@@ -50,8 +50,8 @@ def _beside() -> list[Panel]:
 def _panel(
     name: str, title: str, draw: Callable[[Any, Room], RenderableType], nothing: str = "asking …", *, legend: str = ""
 ) -> Panel:
-    def part(shown: Snapshot) -> Seen[Any]:
-        found: Seen[Any] = getattr(shown, name)
+    def part(shown: Snapshot) -> Reading[Any]:
+        found: Reading[Any] = getattr(shown, name)
         return found
 
     return Panel(name, title, part, lambda shown, room: draw(part(shown).value, room), nothing, legend=legend)

@@ -15,7 +15,7 @@ from valerix_cli.top.rates import Traffic
 T = TypeVar("T")
 
 
-class Seen(msgspec.Struct, Generic[T], frozen=True):
+class Reading(msgspec.Struct, Generic[T], frozen=True):
     """The last answer to one question, and how many seconds ago it came.
 
     `fault` says why there is no newer one; None while there is nothing to complain of.
@@ -53,12 +53,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Everything the screen shows: what was asked, each part with its own age, and what was done from here."""
 
     at: datetime
-    services: Seen[Services] = Seen()
-    traffic: Seen[Traffic] = Seen()
-    breaker: Seen[Breaker] = Seen()
-    chaos: Seen[Chaos] = Seen()
-    queue: Seen[Queue] = Seen()
-    stock: Seen[list[Item]] = Seen()
-    feed: Seen[Feed] = Seen()
+    services: Reading[Services] = Reading()
+    traffic: Reading[Traffic] = Reading()
+    breaker: Reading[Breaker] = Reading()
+    chaos: Reading[Chaos] = Reading()
+    queue: Reading[Queue] = Reading()
+    stock: Reading[list[Item]] = Reading()
+    feed: Reading[Feed] = Reading()
     sends: Sequence[OrderResponse] = ()
-    audit: Seen[Audit] = Seen()
+    audit: Reading[Audit] = Reading()

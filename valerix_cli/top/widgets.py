@@ -11,12 +11,12 @@ from textual.markup import escape
 from textual.widgets import Static
 
 from valerix_cli.escaping import escape_values
-from valerix_cli.top.model import Seen, Snapshot
+from valerix_cli.top.model import Reading, Snapshot
 from valerix_cli.top.panels.size import Room
 from valerix_cli.units import format_duration
 
 Draw = Callable[[Snapshot, Room], RenderableType]
-Part = Callable[[Snapshot], Seen[Any]]
+Part = Callable[[Snapshot], Reading[Any]]
 
 
 class Panel(VerticalScroll, can_focus=True):
@@ -53,7 +53,7 @@ class Panel(VerticalScroll, can_focus=True):
         if self._snapshot is not None:
             self.show(self._snapshot)
 
-    def _drawn(self, snapshot: Snapshot, seen: Seen[Any]) -> RenderableType:
+    def _drawn(self, snapshot: Snapshot, seen: Reading[Any]) -> RenderableType:
         fault = [Text(seen.fault, style="yellow")] if seen.fault else []
         if seen.value is None:
             return fault[0] if fault else Text(self._nothing)

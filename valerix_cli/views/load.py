@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from valerix_cli.gates import Check, say
+from valerix_cli.gates import Check, format_value
 from valerix_cli.load.model import METRICS, Latency, LoadProgress, LoadResult, Plan
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, facts, table
@@ -49,7 +49,7 @@ def result_view(result: LoadResult) -> RenderableType:
             "requests",
             f"{result.requests:,}, of which {result.retried:,} were sent again; {result.replayed:,} answers replayed",
         ),
-        ("errors", "-" if result.error_rate is None else say(result.error_rate, "share")),
+        ("errors", "-" if result.error_rate is None else format_value(result.error_rate, "share")),
         ("latency", _latency(result.latency)),
     ]
     parts: list[RenderableType] = [facts(rows)]
@@ -85,4 +85,6 @@ def _counts(outcomes: Mapping[str, int]) -> str:
 
 def _latency(latency: Latency) -> str:
     shown = [(name, getattr(latency, name)) for name in _SHOWN]
-    return ", ".join(f"{name} {say(value, METRICS[name])}" for name, value in shown if value is not None) or "-"
+    return (
+        ", ".join(f"{name} {format_value(value, METRICS[name])}" for name, value in shown if value is not None) or "-"
+    )

@@ -24,7 +24,7 @@ from tests.unit.manifests.test_data_stores_tls import AUTHORITY, expanded, names
 from valerix_cli.audit import cache
 from valerix_cli.contexts import from_cluster
 from valerix_cli.doctor.environment import Setup
-from valerix_cli.doctor.redis import examinations
+from valerix_cli.doctor.redis import check_tasks
 from valerix_cli.errors import UnreachableError
 from valerix_cli.local.external import REDIS_URL, reach_redis
 from valerix_cli.local.ports import LOOPBACK, free_port
@@ -201,7 +201,7 @@ def test_the_doctor_finds_an_encrypted_redis_well_and_one_that_is_not_known_fail
 ) -> None:
     def examined(url: str) -> list[Any]:
         setup = Setup("local", tmp_path, {REDIS_URL: url}, None)
-        return [finding.check for one_ in examinations(setup) for finding in one_.look()]
+        return [finding.check for one in check_tasks(setup) for finding in one.check()]
 
     assert [check.status for check in examined(encrypted.url())] == ["ok", "ok"]
     (tmp_path / "ca.crt").write_bytes(Authority().certificate)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks.acceptance import Line, judge
+from tests.benchmarks.acceptance import Line, evaluate
 from tests.benchmarks.gremlins import SEEDS_CHAOS
 from tests.benchmarks.results import Result, Soak
 from tests.unit.benchmarks.results import BOUND, DRAIN, ordeal, result, sample
@@ -10,12 +10,12 @@ from tests.unit.benchmarks.results import BOUND, DRAIN, ordeal, result, sample
 
 def line(of: Result, *words: str) -> Line:
     """The first requirement that says all of `words`."""
-    return next(one for one in judge(of) if all(word in one.what for word in words))
+    return next(one for one in evaluate(of) if all(word in one.what for word in words))
 
 
 def test_what_was_not_measured_neither_holds_nor_fails() -> None:
-    assert {one.holds for one in judge(result())} == {None}
-    assert {one.figure for one in judge(result())} == {"not measured"}
+    assert {one.holds for one in evaluate(result())} == {None}
+    assert {one.figure for one in evaluate(result())} == {"not measured"}
 
 
 @pytest.mark.parametrize(("per_second", "holds"), [(2000.0, True), (1999.0, False)])
@@ -49,7 +49,7 @@ def test_one_client_alone_is_held_against_its_three_commits() -> None:
 
 def test_the_seeds_chaos_holds_when_all_is_accepted_fast_drained_and_clean() -> None:
     of = result(ordeals={SEEDS_CHAOS: [ordeal()]})
-    assert [one.holds for one in judge(of) if "chaos" in one.what or "after it" in one.what] == [True] * 5
+    assert [one.holds for one in evaluate(of) if "chaos" in one.what or "after it" in one.what] == [True] * 5
 
 
 def test_what_came_before_the_breaker_opened_counts_as_an_answer_too() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.cli.samples import NOON
 from valerix_cli.commands.doctor import error_of
+from valerix_cli.doctor.diagnose import apply_fixes, diagnose
 from valerix_cli.doctor.environment import Limits, Setup
-from valerix_cli.doctor.examine import diagnosis, put_right
-from valerix_cli.doctor.findings import Examination, Finding, Subject
+from valerix_cli.doctor.findings import CheckTask, Finding, Subject
 from valerix_cli.doctor.model import Diagnosis
 from valerix_cli.doctor.runner import run
 from valerix_cli.errors import UnreachableError
@@ -22,12 +22,12 @@ POSTGRES, CLOCK, PYTHON = Subject("databases", "postgres"), Subject("clock", "po
 FINE = PYTHON.ok("Python 3.11.7 on Linux x86_64.")
 
 
-def looking(look: Callable[[], Iterable[Finding]]) -> Examination:
-    return Examination(POSTGRES, look, "valerix logs postgres")
+def looking(check: Callable[[], Iterable[Finding]]) -> CheckTask:
+    return CheckTask(POSTGRES, check, "valerix logs postgres")
 
 
 def diagnosed(*findings: Finding, fixed: tuple[str, ...] = ()) -> Diagnosis:
-    return diagnosis(Setup("local", Path("/state"), {}, None), findings, list(fixed), at=NOON, seconds=0.4)
+    return diagnose(Setup("local", Path("/state"), {}, None), findings, list(fixed), at=NOON, seconds=0.4)
 
 
 def shown(found: Diagnosis, capsys: pytest.CaptureFixture[str]) -> str:
@@ -38,7 +38,7 @@ def shown(found: Diagnosis, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_look_that_hangs_is_given_up_and_what_it_was_about_is_said() -> None:
     forever = threading.Event()
     began = time.monotonic()
-    hung, fine = looking(lambda: [FINE] if forever.wait() else []), Examination(PYTHON, lambda: [FINE], "")
+    hung, fine = looking(lambda: [FINE] if forever.wait() else []), CheckTask(PYTHON, lambda: [FINE], "")
     first, second = run([hung, fine], within=0.1)
     assert time.monotonic() - began < 2
     assert first == FINE
@@ -63,9 +63,9 @@ def test_what_breaks_in_one_look_hides_nothing_that_others_find() -> None:
         yield FINE
         raise ZeroDivisionError("a bug")
 
-    before, beside, broken = run([looking(trip), Examination(PYTHON, lambda: [FINE], "")], within=5)
+    before, beside, broken = run([looking(trip), CheckTask(PYTHON, lambda: [FINE], "")], within=5)
     assert (before, beside) == (FINE, FINE)
-    assert broken.check.found == "It could not be examined: ZeroDivisionError: a bug."
+    assert broken.check.found == "The check failed: ZeroDivisionError: a bug."
 
 
 def test_what_another_command_would_end_with_is_what_failed() -> None:
@@ -109,7 +109,7 @@ def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
     one = POSTGRES.failed("Others may read it.", "chmod 600", cannot)
     other = CLOCK.warning("It is stale.", "rm", lambda: "It was removed.")
     assert (one.check.fixable, FINE.check.fixable) == (True, False)
-    assert put_right([one, FINE, other]) == [
+    assert apply_fixes([one, FINE, other]) == [
         "postgres: not fixed, permission denied.",
         "It was removed.",
     ]

@@ -48,8 +48,8 @@ def told(finding: Finding) -> tuple[str, str | None]:
 
 
 def test_a_python_that_is_too_old_is_named() -> None:
-    assert told(machine.judge_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
-    old = machine.judge_python(("3", "10", "14"), "Linux x86_64")
+    assert told(machine.evaluate_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
+    old = machine.evaluate_python(("3", "10", "14"), "Linux x86_64")
     assert (old.check.status, "3.10.14" in old.check.found) == ("failed", True)
 
 
@@ -66,18 +66,18 @@ def test_a_python_that_is_too_old_is_named() -> None:
 def test_too_few_open_files_are_raised_as_far_as_one_may(
     soft: int, hard: int, expected: tuple[str, str | None]
 ) -> None:
-    assert told(machine.judge_files(soft, hard, 1024)) == expected
+    assert told(machine.evaluate_files(soft, hard, 1024)) == expected
 
 
 def test_a_terminal_that_cannot_show_everything_is_told_how_to() -> None:
-    assert told(machine.judge_encoding("UTF-8"))[0] == "ok"
-    assert told(machine.judge_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
+    assert told(machine.evaluate_encoding("UTF-8"))[0] == "ok"
+    assert told(machine.evaluate_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
 
 
 def test_too_little_memory_is_a_warning() -> None:
     available = 100 * 2**20
-    assert machine.judge_memory(available, 400 * 2**20).check.found == "100 MB are free, a platform wants 400 MB."
-    assert told(machine.judge_memory(available, available))[0] == "ok"
+    assert machine.evaluate_memory(available, 400 * 2**20).check.found == "100 MB are free, a platform wants 400 MB."
+    assert told(machine.evaluate_memory(available, available))[0] == "ok"
     assert 0 < machine.available_memory() < 2**50
 
 
@@ -95,33 +95,33 @@ def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None
 
 
 def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) -> None:
-    def judged(free: int) -> Finding:
-        return state_directory.judge_room(tmp_path / "state", free, needed=20, recommended=100)
+    def result(free: int) -> Finding:
+        return state_directory.evaluate_room(tmp_path / "state", free, needed=20, recommended=100)
 
-    assert told(judged(100))[0] == "ok"
-    assert told(judged(99))[0] == "warning"
-    status, hint = told(judged(19))
+    assert told(result(100))[0] == "ok"
+    assert told(result(99))[0] == "warning"
+    status, hint = told(result(19))
     assert status == "failed"
     assert hint is not None
     assert f"df -h {tmp_path};" in hint
 
 
 def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
-    assert told(ports.judge_free(3001, None))[0] == "ok"
-    assert told(ports.judge_free(3001, service())) == ("warning", "valerix logs order-1")
-    assert told(ports.judge_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
-    assert told(ports.judge_taken(3001, None, service(), service()))[0] == "ok"
-    port_conflicts = ports.judge_taken(3001, "nginx (pid 80)", service(), service())
+    assert told(ports.evaluate_free(3001, None))[0] == "ok"
+    assert told(ports.evaluate_free(3001, service())) == ("warning", "valerix logs order-1")
+    assert told(ports.evaluate_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
+    assert told(ports.evaluate_taken(3001, None, service(), service()))[0] == "ok"
+    port_conflicts = ports.evaluate_taken(3001, "nginx (pid 80)", service(), service())
     assert told(port_conflicts) == ("failed", "kill 80 frees it, if it is yours to end")
     assert "nginx (pid 80)" in port_conflicts.check.found
 
 
 def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> None:
-    before = ports.judge_taken(3001, "nginx (pid 80)", None, None)
+    before = ports.evaluate_taken(3001, "nginx (pid 80)", None, None)
     assert told(before) == ("warning", "kill 80 frees it, if it is yours to end")
-    after = ports.judge_taken(3001, "nginx (pid 80)", None, service(port=20_001))
+    after = ports.evaluate_taken(3001, "nginx (pid 80)", None, service(port=20_001))
     assert after.check.found == "nginx (pid 80) holds it; order-1 listens on 20001."
-    unknown = ports.judge_taken(3002, None, None, None).check
+    unknown = ports.evaluate_taken(3002, None, None, None).check
     assert unknown.found.startswith("A process that cannot be named holds it;")
     assert unknown.hint is not None
     assert ":3002" in unknown.hint
@@ -138,8 +138,8 @@ def test_clocks_are_held_against_each_other_as_exactly_as_they_can_be_read() -> 
 
 def test_a_clock_that_is_off_is_a_warning_and_says_which_way() -> None:
     about = Subject("clock", "postgres")
-    assert told(clock.judge(about, 2.0, 2.0))[0] == "ok"
-    ahead, behind = clock.judge(about, 61, 2.0).check, clock.judge(about, -3.0, 2.0).check
+    assert told(clock.evaluate(about, 2.0, 2.0))[0] == "ok"
+    ahead, behind = clock.evaluate(about, 61, 2.0).check, clock.evaluate(about, -3.0, 2.0).check
     assert (ahead.status, behind.status) == ("warning", "warning")
     assert ahead.found.startswith("It is 61 s ahead of this machine's;")
     assert behind.found.startswith("It is 3.0 s behind this machine's;")
@@ -157,16 +157,16 @@ def test_the_clock_of_a_service_is_read_from_its_answers() -> None:
 
 
 def test_a_schema_may_be_behind_or_ahead_of_the_code() -> None:
-    assert told(schema.judge(ABOUT, {1, 2}, {1, 2}, AGAIN)) == ("ok", None)
-    behind = schema.judge(ABOUT, {1, 2, 3}, {1}, AGAIN)
+    assert told(schema.evaluate(ABOUT, {1, 2}, {1, 2}, AGAIN)) == ("ok", None)
+    behind = schema.evaluate(ABOUT, {1, 2, 3}, {1}, AGAIN)
     assert (told(behind), "0002, 0003" in behind.check.found) == (("failed", AGAIN), True)
-    ahead = schema.judge(ABOUT, {1}, {1, 2}, AGAIN)
+    ahead = schema.evaluate(ABOUT, {1}, {1, 2}, AGAIN)
     assert (ahead.check.status, "0002" in ahead.check.found) == ("warning", True)
 
 
 def test_an_old_postgres_is_refused() -> None:
-    assert postgres.judge_version(ABOUT, 180006, "a:1").check.found == "PostgreSQL 18.6 on a:1."
-    assert told(postgres.judge_version(ABOUT, 140012, "a:1"))[0] == "failed"
+    assert postgres.evaluate_version(ABOUT, 180006, "a:1").check.found == "PostgreSQL 18.6 on a:1."
+    assert told(postgres.evaluate_version(ABOUT, 140012, "a:1"))[0] == "failed"
 
 
 def test_durability_is_turned_on_where_it_was_turned_off() -> None:
@@ -185,13 +185,13 @@ def test_durability_is_turned_on_where_it_was_turned_off() -> None:
 
 def test_redis_must_be_new_enough_and_may_not_refuse_writes_when_full() -> None:
     assert (
-        redis.judge_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}).check.found
+        redis.evaluate_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}).check.found
         == "Valkey 9.1.2 answers."
     )
-    assert told(redis.judge_version({"redis_version": "6.0.16"}))[0] == "failed"
-    assert told(redis.judge_memory(0, "noeviction"))[0] == "ok"
-    assert told(redis.judge_memory(2**30, "allkeys-lru"))[0] == "ok"
-    assert told(redis.judge_memory(2**30, "noeviction")) == (
+    assert told(redis.evaluate_version({"redis_version": "6.0.16"}))[0] == "failed"
+    assert told(redis.evaluate_memory(0, "noeviction"))[0] == "ok"
+    assert told(redis.evaluate_memory(2**30, "allkeys-lru"))[0] == "ok"
+    assert told(redis.evaluate_memory(2**30, "noeviction")) == (
         "warning",
         "redis-cli config set maxmemory-policy allkeys-lru",
     )
@@ -200,7 +200,7 @@ def test_redis_must_be_new_enough_and_may_not_refuse_writes_when_full() -> None:
 def ready(setup: Setup, *, process: Service | None = None, **changes: Any) -> Finding:
     plain = {"status": "ok", "service": "order", "replica": "order-1", "version": __version__, "pid": 4711}
     answer = httpx.Response(200, json=plain | {"checks": {}} | changes)
-    return health.judge(setup, Replica("order", "order-1", "http://a", process), answer, 0.003)
+    return health.evaluate(setup, Replica("order", "order-1", "http://a", process), answer, 0.003)
 
 
 def ailing(detail: str) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def test_somebody_else_behind_the_address_of_a_service_is_noticed() -> None:
     assert "Process 99 answers there, and ours is 4711" in ready(HERE, process=service(), pid=99).check.found
     swapped = ready(THERE, service="inventory")
     assert (swapped.check.status, "[contexts.staging]" in str(swapped.check.hint)) == ("failed", True)
-    page = health.judge(THERE, Replica("order", "order", "http://a"), httpx.Response(404, text="<html>"), 0)
+    page = health.evaluate(THERE, Replica("order", "order", "http://a"), httpx.Response(404, text="<html>"), 0)
     assert page.check.found == "Something else answers there (HTTP 404)."
 
 
@@ -243,19 +243,19 @@ def heartbeat(seconds_ago: float) -> Finding:
         f"worker_last_heartbeat_age_seconds {seconds_ago}\n"
     )
     date = NOON.strftime("%a, %d %b %Y %H:%M:%S GMT")
-    return health.judge_heartbeat("worker-1", httpx.Response(200, text=text, headers={"Date": date}), 10)
+    return health.evaluate_heartbeat("worker-1", httpx.Response(200, text=text, headers={"Date": date}), 10)
 
 
 def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
     assert told(heartbeat(0.4)) == ("ok", None)
     assert heartbeat(40).check.found == "It last looked for work 40 s ago."
     assert told(heartbeat(40)) == ("failed", "valerix logs worker-1")
-    assert told(health.judge_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
+    assert told(health.evaluate_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (401, "failed"), (403, "failed"), (503, "skipped")])
 def test_a_token_is_accepted_refused_or_that_cannot_be_told(status: int, expected: str) -> None:
-    assert tokens.judge(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
+    assert tokens.evaluate(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
 
 
 def breaker(**changes: Any) -> Breaker:
@@ -265,24 +265,24 @@ def breaker(**changes: Any) -> Breaker:
 
 
 def test_breakers_and_gremlins_that_hold_orders_up_are_warnings_with_a_way_back() -> None:
-    assert told(runtime_state.judge_breaker(breaker()))[0] == "ok"
-    assert told(runtime_state.judge_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
-    assert told(runtime_state.judge_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
-    assert told(runtime_state.judge_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
-    assert told(runtime_state.judge_gremlins(Chaos(halted=True, live=None))) == (
+    assert told(runtime_state.evaluate_breaker(breaker()))[0] == "ok"
+    assert told(runtime_state.evaluate_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
+    assert told(runtime_state.evaluate_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
+    assert told(runtime_state.evaluate_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
+    assert told(runtime_state.evaluate_gremlins(Chaos(halted=True, live=None))) == (
         "warning",
         "valerix chaos halt --resume",
     )
-    live = runtime_state.judge_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
+    live = runtime_state.evaluate_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
     assert told(live) == ("warning", "valerix chaos off")
     assert live.check.found == "Live: latency, crash; 30 s left."
 
 
 def test_a_queue_that_is_full_late_or_dead_is_named() -> None:
-    def judged(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
-        return told(runtime_state.judge_queue(Queue(depth, oldest, dead, 100, []), 60))
+    def result(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
+        return told(runtime_state.evaluate_queue(Queue(depth, oldest, dead, 100, []), 60))
 
-    assert judged(3, 59.0) == ("ok", None)
-    assert judged(3, 61.0)[0] == "warning"
-    assert judged(100, 1.0)[0] == "failed"
-    assert judged(dead=1) == ("warning", "valerix queue requeue --all")
+    assert result(3, 59.0) == ("ok", None)
+    assert result(3, 61.0)[0] == "warning"
+    assert result(100, 1.0)[0] == "failed"
+    assert result(dead=1) == ("warning", "valerix queue requeue --all")

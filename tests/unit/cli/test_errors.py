@@ -31,7 +31,7 @@ def test_an_exit_code_is_the_same_for_ever_and_that_of_a_signal_is_known_from_ho
     assert {code.name.lower(): int(code) for code in ExitCode} == {
         "done": 0, "failed": 1, "bad_usage": 2, "unreachable": 3, "guard": 4, "domain": 5, "expectation": 10,
         "invariant": 11, "inconclusive": 12, "rollback": 13, "regression": 14, "changes_found": 20,
-        "waited_too_long": 124, "hung_up": 129, "interrupted": 130, "pipe_closed": 141, "terminated": 143,
+        "timed_out": 124, "hung_up": 129, "interrupted": 130, "pipe_closed": 141, "terminated": 143,
     }  # fmt: skip
     assert ExitCode.of(KeyboardInterrupt()) is ExitCode.INTERRUPTED
     assert ExitCode.of(SystemExit(143)) is ExitCode.TERMINATED

@@ -28,7 +28,7 @@ from valerix_cli.console import SafeConsole, live
 from valerix_cli.drills.receipt import encode
 from valerix_cli.escaping import escape, escape_values, is_safe
 from valerix_cli.options import Format
-from valerix_cli.output import Output, confirm, debug, draw, info, print_error, print_result, spinner, warn
+from valerix_cli.output import Output, ask_yes_no, debug, draw, info, print_error, print_result, spinner, warn
 from valerix_cli.streams import guard_standard_streams, unguarded
 from valerix_cli.top.escaping import SafeText
 
@@ -169,7 +169,7 @@ def test_a_question_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with writing(terminal=True) as written:
         guard_standard_streams()
-        assert confirm(HOSTILE)
+        assert ask_yes_no(HOSTILE)
     assert leaks(written()) == []
     assert MARK.encode() in written()
 

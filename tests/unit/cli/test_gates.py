@@ -7,7 +7,7 @@ import pytest
 
 from valerix_cli.drills.requirements import METRICS as METRICS_OF_DRILLS
 from valerix_cli.errors import BadUsageError
-from valerix_cli.gates import Measured, as_floats, judge, parse, say
+from valerix_cli.gates import Measured, as_floats, evaluate, format_value, parse
 from valerix_cli.load.histogram import Histogram
 from valerix_cli.load.metrics import load_metrics, order_count
 from valerix_cli.load.model import METRICS
@@ -86,7 +86,13 @@ def test_a_refusal_shows_how_a_value_of_its_kind_is_written() -> None:
 
 
 def test_a_figure_is_said_with_its_unit_and_what_was_not_measured_stays_so() -> None:
-    said = [say(0.9995, "duration"), say(1.0, "duration"), say(0.25, "share"), say(1234.5, "rate"), say(7, "count")]
+    said = [
+        format_value(0.9995, "duration"),
+        format_value(1.0, "duration"),
+        format_value(0.25, "share"),
+        format_value(1234.5, "rate"),
+        format_value(7, "count"),
+    ]
     assert said == ["999.5 ms", "1.0 s", "25.00%", "1,234.5/s", "7"]
     assert as_floats({"error_rate": Fraction(1, 4), "p95": None}) == {"error_rate": 0.25, "p95": None}
 
@@ -106,7 +112,7 @@ def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_nu
         latency.record(0.01)
     gates = [parse(f"{metric} {comparison} {percent}%", METRICS) for percent in range(101)]
     for count in range(101):
-        held = [check.held for check in judge(gates, load_metrics(latency, {hit: count, other: 100 - count}, 10.0))]
+        held = [check.held for check in evaluate(gates, load_metrics(latency, {hit: count, other: 100 - count}, 10.0))]
         assert held == [COMPARISONS[comparison](count, percent) for percent in range(101)]
 
 
@@ -127,8 +133,8 @@ def test_a_plan_by_rate_has_the_orders_that_are_due_before_its_end_and_at_least_
 
 def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
     gates = [parse(text, METRICS) for text in ("p95 < 300ms", "p95 <= 300ms", "p95 > 300ms", "p95 >= 300ms")]
-    assert [check.held for check in judge(gates, {"p95": 0.3})] == [False, True, False, True]
-    assert judge(gates, {"p95": 0.3})[0].why == "p95 was 300.0 ms"
+    assert [check.held for check in evaluate(gates, {"p95": 0.3})] == [False, True, False, True]
+    assert evaluate(gates, {"p95": 0.3})[0].why == "p95 was 300.0 ms"
 
 
 @pytest.mark.parametrize(
@@ -137,8 +143,8 @@ def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
 def test_a_good_figure_says_nothing_where_not_one_order_was_taken(text: str) -> None:
     gate = parse(text, METRICS)
     measured: dict[str, Measured | None] = {gate.metric: 10.0 if gate.kind == "rate" else 0.002}
-    assert [check.held for check in judge([gate], measured | {"error_rate": Fraction(99, 100)})] == [True]
-    (check,) = judge([gate], measured | {"error_rate": Fraction(1)})
+    assert [check.held for check in evaluate([gate], measured | {"error_rate": Fraction(99, 100)})] == [True]
+    (check,) = evaluate([gate], measured | {"error_rate": Fraction(1)})
     assert check.held is None
     assert check.why.endswith(", but not one order was taken")
 
@@ -159,9 +165,9 @@ def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held:
     latency = Histogram()
     for _ in range(100):
         latency.record(0.002)
-    assert [check.held for check in judge([parse(text, METRICS)], load_metrics(latency, {"timeout": 100}, 10.0))] == [
-        held
-    ]
+    assert [
+        check.held for check in evaluate([parse(text, METRICS)], load_metrics(latency, {"timeout": 100}, 10.0))
+    ] == [held]
 
 
 @pytest.mark.parametrize(("name", "orders"), [("p50", 2), ("p90", 10), ("p95", 20), ("p99", 100), ("p999", 1000)])
@@ -182,6 +188,6 @@ def test_without_an_order_nothing_is_measured() -> None:
 
 
 def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:
-    (check,) = judge([parse("p99 < 1s", METRICS)], {"p99": None})
+    (check,) = evaluate([parse("p99 < 1s", METRICS)], {"p99": None})
     assert (check.held, check.measured) == (None, None)
     assert "too few" in check.why

@@ -2,64 +2,64 @@
 
 from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
 from valerix_cli.clients.order_models import OrderRequest
-from valerix_cli.commands.order_replay import judge, mutated
+from valerix_cli.commands.order_replay import mutated, summarize_replay
 
 
 def test_five_sends_of_one_order_hold() -> None:
     sends = [sent(order()), *[sent(order(), replayed=True)] * 3, sent(problem("request-in-flight", 409))]
-    judged = judge("a-key", sends, mutated=False, deductions=1)
-    assert judged.held
-    assert judged.order_ids == [str(ORDER_ID)]
-    assert judged.conclusion == (
+    result = summarize_replay("a-key", sends, mutated=False, deductions=1)
+    assert result.held
+    assert result.order_ids == [str(ORDER_ID)]
+    assert result.conclusion == (
         "5 sends, 1 order, 1 deduction "
         "(3 answered from what was stored; 1 asked to come back while it was being worked on)."
     )
 
 
 def test_two_orders_under_one_key_do_not_hold() -> None:
-    judged = judge("a-key", [sent(order()), sent(order(order_id=OTHER_ID))], mutated=False, deductions=None)
-    assert not judged.held
+    result = summarize_replay("a-key", [sent(order()), sent(order(order_id=OTHER_ID))], mutated=False, deductions=None)
+    assert not result.held
 
 
 def test_two_deductions_for_one_key_do_not_hold() -> None:
-    assert not judge("a-key", [sent(order())], mutated=False, deductions=2).held
+    assert not summarize_replay("a-key", [sent(order())], mutated=False, deductions=2).held
 
 
 def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
     refused = problem("idempotency-key-reused", 422, order_id=str(ORDER_ID))
-    judged = judge("a-key", [sent(refused)] * 2, mutated=True, deductions=1)
-    assert judged.held
-    assert judged.conclusion == (
+    result = summarize_replay("a-key", [sent(refused)] * 2, mutated=True, deductions=1)
+    assert result.held
+    assert result.conclusion == (
         f"2 of 2 sends with another quantity refused, as they must be; order {ORDER_ID} stands as it was."
     )
 
 
 def test_another_body_that_nobody_compared_shows_nothing() -> None:
     busy = [sent(problem("request-in-flight", 409, order_id=str(ORDER_ID)))] * 2
-    assert judge("a-key", busy, mutated=True, deductions=1).conclusion == (
+    assert summarize_replay("a-key", busy, mutated=True, deductions=1).conclusion == (
         "None of 2 sends with another quantity was refused for it: this shows nothing."
     )
 
 
 def test_a_key_that_nothing_was_deducted_for_yet_holds_and_no_more_is_said_than_there_is() -> None:
-    queued = judge("a-key", [sent(order(status="queued"), status=202)], mutated=False, deductions=0)
+    queued = summarize_replay("a-key", [sent(order(status="queued"), status=202)], mutated=False, deductions=0)
     assert (queued.held, queued.conclusion) == (True, "1 send, 1 order, 0 deductions.")
 
 
 def test_what_another_body_came_to_is_said() -> None:
-    accepted = judge("a-key", [sent(order())], mutated=True, deductions=1)
+    accepted = summarize_replay("a-key", [sent(order())], mutated=True, deductions=1)
     assert accepted.conclusion == "1 of 1 send with another quantity were accepted under the same key."
-    refused = judge("a-key", [sent(problem("idempotency-key-reused", 422))], mutated=True, deductions=0)
+    refused = summarize_replay("a-key", [sent(problem("idempotency-key-reused", 422))], mutated=True, deductions=0)
     assert refused.conclusion == "1 of 1 send with another quantity refused, as they must be."
 
 
 def test_deductions_that_were_not_counted_are_said_not_to_have_been() -> None:
-    told = judge("a-key", [sent(order())], mutated=False, deductions=None).conclusion
+    told = summarize_replay("a-key", [sent(order())], mutated=False, deductions=None).conclusion
     assert told == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."
 
 
 def test_another_body_that_is_accepted_does_not_hold() -> None:
-    assert not judge("a-key", [sent(order(), replayed=True)], mutated=True, deductions=1).held
+    assert not summarize_replay("a-key", [sent(order(), replayed=True)], mutated=True, deductions=1).held
 
 
 def test_a_mutated_order_differs_and_stays_within_what_one_order_may_hold() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.cli.samples import ORDER_ID, activation, order, sent
 from valerix_cli.clients.wire import Chaos, Hit, Hits
-from valerix_cli.commands.order_replay import judge
+from valerix_cli.commands.order_replay import summarize_replay
 from valerix_cli.commands.schema import SHAPES
 from valerix_cli.order_trace import build_trace
 from valerix_cli.output_models import PlacedOrder
@@ -17,7 +17,7 @@ EXAMPLES: dict[str, Any] = {
     "order-get": order(),
     "order-list": [order()],
     "order-place": [PlacedOrder.of(sent(order()))],
-    "order-replay": judge("a-key", [sent(order())], mutated=False, deductions=1),
+    "order-replay": summarize_replay("a-key", [sent(order())], mutated=False, deductions=1),
     "order-trace": build_trace(order(), [], None),
     "chaos-hits": Hits("one", [Hit("crash", ORDER_ID, 1)], complete=True),
     "chaos-on": activation(),

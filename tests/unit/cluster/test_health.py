@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from valerix_cli.cluster.health import CRASHES, container_failures, judge, unscheduled
+from valerix_cli.cluster.health import CRASHES, container_failures, evaluate, unscheduled
 
 
 def deployment(**status: Any) -> Any:
@@ -40,14 +40,14 @@ def deployment(**status: Any) -> Any:
     ],
 )
 def test_a_deployment_is_ready_once_every_pod_is_new_and_available(status: Any, verdict: str, why: str) -> None:
-    found = judge(deployment(**status))
+    found = evaluate(deployment(**status))
     assert (found.verdict, found.why) == (verdict, why)
 
 
 def test_old_news_do_not_count() -> None:
     """A failure of the generation before says nothing about this one."""
     failed = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "old"}]
-    assert judge(deployment(observedGeneration=1, conditions=failed)).verdict == "waiting"
+    assert evaluate(deployment(observedGeneration=1, conditions=failed)).verdict == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_old_news_do_not_count() -> None:
 def test_a_job_is_over_when_it_says_so(conditions: list[str], verdict: str) -> None:
     status = {"conditions": [{"type": kind, "status": "True", "message": "m"} for kind in conditions]}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": {}, "status": status}
-    assert judge(job).verdict == verdict
+    assert evaluate(job).verdict == verdict
 
 
 def test_a_stateful_set_is_ready_once_its_pods_are_of_the_latest_revision() -> None:
@@ -68,9 +68,9 @@ def test_a_stateful_set_is_ready_once_its_pods_are_of_the_latest_revision() -> N
         "spec": {"replicas": 1},
         "status": {"observedGeneration": 1, "readyReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
     }
-    assert judge(thing).verdict == "waiting"
+    assert evaluate(thing).verdict == "waiting"
     thing["status"]["currentRevision"] = "b"
-    assert judge(thing).verdict == "ready"
+    assert evaluate(thing).verdict == "ready"
 
 
 def pod(reason: str, restarts: int = 0, *, last: Any = None) -> Any:

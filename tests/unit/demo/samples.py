@@ -4,7 +4,7 @@ from typing import Any
 
 from valerix_cli.demo.live_metrics import LiveMetrics
 from valerix_cli.demo.model import Fact, StepResult
-from valerix_cli.demo.player import Picture
+from valerix_cli.demo.player import Frame
 from valerix_cli.demo.script import STORY
 
 ORDER = "22050194-6606-5f51-a9f8-de997a148bbe"
@@ -31,7 +31,7 @@ FACTS = {
 }
 """What the steps that see most have seen."""
 
-PULSE = LiveMetrics(
+METRICS = LiveMetrics(
     throughput=19.8,
     p50=0.017,
     p95=3.0,
@@ -42,23 +42,23 @@ PULSE = LiveMetrics(
 )
 
 
-def picture(name: str = "crash", **changes: Any) -> Picture:
+def frame(name: str = "crash", **changes: Any) -> Frame:
     """One of the step of this name, over and held."""
     number = [step.name for step in STORY].index(name)
     step = STORY[number]
     facts = [Fact(*fact) for fact in FACTS.get(name, [])]
-    known: dict[str, Any] = {
+    given: dict[str, Any] = {
         "number": number + 1,
         "count": len(STORY),
         "step": step,
-        "told": StepResult(name, step.title, "held", 10.5, None, facts, list(step.by_hand)),
+        "result": StepResult(name, step.title, "held", 10.5, None, facts, list(step.by_hand)),
         "under_way": False,
-        "waits_for": None,
+        "waiting_for": None,
         "seconds": 10.5,
         "outcomes": tuple((one.title, "held") for one in STORY),
-        "pulse": PULSE,
-        "history": (PULSE,) * 100,
+        "metrics": METRICS,
+        "history": (METRICS,) * 100,
         "notes": False,
         "hint": None,
     }
-    return Picture(**(known | changes))
+    return Frame(**(given | changes))

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from valerix_cli.demo.asciicast import Cast
+from valerix_cli.demo.asciicast import Recording
 from valerix_cli.errors import BadUsageError
 
 
 def test_a_recording_has_a_header_and_events_whose_times_do_not_fall(tmp_path: Path) -> None:
     times = iter([100.0, 100.5, 102.25])
     path = tmp_path / "demo.cast"
-    with Cast(path, 80, 24, "A title", clock=lambda: next(times)) as cast:
+    with Recording(path, 80, 24, "A title", clock=lambda: next(times)) as cast:
         cast.output("\x1b[2Jone\r\n")
         cast.output("Schrödinger")
         cast.resized(160, 50)
@@ -28,11 +28,11 @@ def test_a_recording_has_a_header_and_events_whose_times_do_not_fall(tmp_path: P
 
 
 def test_what_was_recorded_is_there_while_it_is_recorded(tmp_path: Path) -> None:
-    with Cast(tmp_path / "demo.cast", 80, 24, "A title") as cast:
+    with Recording(tmp_path / "demo.cast", 80, 24, "A title") as cast:
         cast.output("one")
         assert len((tmp_path / "demo.cast").read_text().splitlines()) == 2
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="cannot be recorded into"):
-        Cast(tmp_path / "nowhere" / "demo.cast", 80, 24, "A title")
+        Recording(tmp_path / "nowhere" / "demo.cast", 80, 24, "A title")

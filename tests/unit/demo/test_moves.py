@@ -5,12 +5,12 @@ import pytest
 from valerix_cli.demo.navigation import Key, Move, decide
 
 
-def at_rest(key: Key, at: int, told: set[int]) -> Move:
-    return decide(key, at, 3, under_way=False, told=frozenset(told))
+def at_rest(key: Key, at: int, finished: set[int]) -> Move:
+    return decide(key, at, 3, under_way=False, finished=frozenset(finished))
 
 
 def under_way(key: Key) -> Move:
-    return decide(key, 1, 3, under_way=True, told=frozenset({0}))
+    return decide(key, 1, 3, under_way=True, finished=frozenset({0}))
 
 
 def test_next_plays_what_has_not_been_played() -> None:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from rich.text import Text
 
-from tests.unit.demo.samples import FACTS, picture
+from tests.unit.demo.samples import FACTS, frame
 from valerix_cli.demo.model import Fact, Outcome
-from valerix_cli.demo.renderer import changes, drawn
+from valerix_cli.demo.renderer import changes, render
 from valerix_cli.demo.screens import bars
 from valerix_cli.demo.script import STORY
 
@@ -30,7 +30,7 @@ def words(lines: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_screen_is_exactly_as_large_as_the_terminal(name: str, size: tuple[int, int], *, colour: bool) -> None:
     for notes in (False, True):
-        lines = plain(drawn(picture(name, notes=notes), size, colour=colour))
+        lines = plain(render(frame(name, notes=notes), size, colour=colour))
         assert len(lines) <= size[1]
         assert max(Text(line).cell_len for line in lines) <= size[0]
 
@@ -38,10 +38,10 @@ def test_a_screen_is_exactly_as_large_as_the_terminal(name: str, size: tuple[int
 @pytest.mark.parametrize("notes", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_80_columns_and_24_lines_are_enough_for_all_that_matters(name: str, *, notes: bool) -> None:
-    shown = words(drawn(picture(name, notes=notes), (80, 24), colour=False))
+    shown = words(render(frame(name, notes=notes), (80, 24), colour=False))
     step = STORY[NAMES.index(name)]
     assert step.title in shown
-    assert step.says in shown
+    assert step.text in shown
     assert "HELD after 10 s" in shown or "HELD after 11 s" in shown
     for fact in FACTS.get(name, []):
         assert " ".join(fact) in shown
@@ -55,7 +55,7 @@ def test_80_columns_and_24_lines_are_enough_for_all_that_matters(name: str, *, n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_large_terminal_shows_the_agenda_the_commands_and_the_notes_at_once(name: str) -> None:
-    lines = plain(drawn(picture(name, notes=True), (160, 50), colour=False))
+    lines = plain(render(frame(name, notes=True), (160, 50), colour=False))
     right = " ".join(" ".join(line[108:] for line in lines).split())
     step = STORY[NAMES.index(name)]
     assert step.notes in right
@@ -66,24 +66,24 @@ def test_a_large_terminal_shows_the_agenda_the_commands_and_the_notes_at_once(na
 
 
 def test_without_colour_no_colour_is_sent() -> None:
-    sent = "".join(drawn(picture(), (80, 24), colour=False))
+    sent = "".join(render(frame(), (80, 24), colour=False))
     codes = {int(code) for codes in re.findall(r"\x1b\[([\d;]*)m", sent) for code in codes.split(";") if code}
     assert not {code for code in codes if 30 <= code <= 49 or 90 <= code <= 107}
-    assert re.search(r"\x1b\[[\d;]*3[1-6]", "".join(drawn(picture(), (80, 24), colour=True)))
+    assert re.search(r"\x1b\[[\d;]*3[1-6]", "".join(render(frame(), (80, 24), colour=True)))
 
 
 @pytest.mark.parametrize("outcome", ["held", "missed", "violated", "skipped"])
 def test_what_came_of_a_step_is_said_in_a_word(outcome: Outcome) -> None:
-    told = msgspec.structs.replace(picture("calm").told, outcome=outcome, why="not within 20 s: the breakers to open")
-    shown = words(drawn(picture("calm", told=told), (80, 24), colour=False))
+    result = msgspec.structs.replace(frame("calm").result, outcome=outcome, why="not within 20 s: the breakers to open")
+    shown = words(render(frame("calm", result=result), (80, 24), colour=False))
     assert outcome.upper() in shown
     assert "not within 20 s: the breakers to open" in shown
 
 
 def test_what_is_waited_for_and_for_how_long_is_said_and_so_is_a_key_in_vain() -> None:
     shown = words(
-        drawn(
-            picture(under_way=True, waits_for="the breakers to open", seconds=3.2, hint="still under way"),
+        render(
+            frame(under_way=True, waiting_for="the breakers to open", seconds=3.2, hint="still under way"),
             (80, 24),
             colour=False,
         )
@@ -94,8 +94,8 @@ def test_what_is_waited_for_and_for_how_long_is_said_and_so_is_a_key_in_vain() -
 
 
 def test_what_comes_from_elsewhere_cannot_move_the_cursor() -> None:
-    told = msgspec.structs.replace(picture("calm").told, facts=[Fact("item", "mon\x1b[2Jitor")])
-    assert "\x1b[2J" not in "".join(drawn(picture("calm", told=told), (80, 24), colour=True))
+    result = msgspec.structs.replace(frame("calm").result, facts=[Fact("item", "mon\x1b[2Jitor")])
+    assert "\x1b[2J" not in "".join(render(frame("calm", result=result), (80, 24), colour=True))
 
 
 def test_only_the_lines_that_have_changed_are_sent() -> None:

@@ -44,7 +44,7 @@ class Processes:
 class Inventory:
     """An inventory client without live gremlins."""
 
-    def calm(self) -> None:
+    def deactivate(self) -> None:
         return None
 
     def chaos(self) -> Any:

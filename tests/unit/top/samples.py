@@ -18,7 +18,7 @@ from valerix_cli.clients.wire import (
     ReplicaBreaker,
 )
 from valerix_cli.top.feed import Feed, fold
-from valerix_cli.top.model import Process, Seen, Services, Snapshot
+from valerix_cli.top.model import Process, Reading, Services, Snapshot
 from valerix_cli.top.rates import Traffic
 
 WINDOW = BreakerWindow(10, 20, 12, 60.0, 50, 5)
@@ -50,13 +50,13 @@ def snapshot(**changes: Any) -> Snapshot:
     live = activation(remaining_seconds=42.0, counts={"latency": Count(50, 37)})
     plain = Snapshot(
         NOON,
-        services=Seen(Services("running", processes, 70.0)),
-        traffic=Seen(Traffic(42.5, 1.5, 3.0, {"p50": 0.012, "p95": 0.48, "p99": 2.4}, [40.0, 42.5], [0.4, 2.0])),
-        breaker=Seen(Breaker([opened, replica("order-2"), replica("worker-1")], [moved(-7, "closed", "open")])),
-        chaos=Seen(Chaos(halted=False, live=live)),
-        queue=Seen(Queue(7, 12.0, 1, 50_000, [])),
-        stock=Seen([item("ps5", 100), item("mouse", 0), item("webcam", 7)]),
-        feed=Seen(fold(Feed(), [order()])),
+        services=Reading(Services("running", processes, 70.0)),
+        traffic=Reading(Traffic(42.5, 1.5, 3.0, {"p50": 0.012, "p95": 0.48, "p99": 2.4}, [40.0, 42.5], [0.4, 2.0])),
+        breaker=Reading(Breaker([opened, replica("order-2"), replica("worker-1")], [moved(-7, "closed", "open")])),
+        chaos=Reading(Chaos(halted=False, live=live)),
+        queue=Reading(Queue(7, 12.0, 1, 50_000, [])),
+        stock=Reading([item("ps5", 100), item("mouse", 0), item("webcam", 7)]),
+        feed=Reading(fold(Feed(), [order()])),
     )
     return msgspec.structs.replace(plain, **changes)
 

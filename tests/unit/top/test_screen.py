@@ -14,7 +14,7 @@ from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.clients.wire import Chaos, DrillLease, Queue
 from valerix_cli.errors import UnreachableError
 from valerix_cli.top.feed import Feed, fold
-from valerix_cli.top.model import Seen, Services, Snapshot
+from valerix_cli.top.model import Reading, Services, Snapshot
 
 ESSENTIAL = [
     "running for 70 s",
@@ -78,7 +78,7 @@ async def test_a_terminal_that_is_too_small_shows_what_it_can(size: tuple[int, i
 
 
 async def test_the_scarcest_item_comes_first() -> None:
-    stock = Seen([item("ps5", 100), item("mouse", 0), item("webcam", 7)])
+    stock = Reading([item("ps5", 100), item("mouse", 0), item("webcam", 7)])
     async with showing(snapshot(stock=stock), TALL) as screen:
         places = [screen.text.index(f"{name}  ") for name in ("MOUSE", "WEBCAM", "PS5")]
         assert places == sorted(places)
@@ -122,12 +122,12 @@ async def test_sending_again_needs_something_sent_before() -> None:
 
 async def test_the_drill_that_has_the_platform_is_named() -> None:
     lease = DrillLease("20261130-small", "slow-inventory", "ann@laptop", datetime.now(UTC), 12.0)
-    async with showing(snapshot(chaos=Seen(Chaos(halted=False, live=None, drill=lease)))) as screen:
+    async with showing(snapshot(chaos=Reading(Chaos(halted=False, live=None, drill=lease)))) as screen:
         await screen.until_shown("Drill slow-inventory runs")
 
 
 async def test_a_gremlin_needs_a_yes() -> None:
-    async with showing(snapshot(chaos=Seen(Chaos(halted=False, live=None)))) as screen:
+    async with showing(snapshot(chaos=Reading(Chaos(halted=False, live=None)))) as screen:
         for no in ("n", "escape", "enter"):
             await screen.press("g", "c")
             await screen.until_shown("Turn crash on for `local`?", "for 60 s")
@@ -183,19 +183,19 @@ async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
 
 
 async def test_a_service_that_is_away_shows_what_was_known_and_how_old_that_is() -> None:
-    away = snapshot(queue=Seen(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service does not answer."))
+    away = snapshot(queue=Reading(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service does not answer."))
     async with showing(away) as screen:
         await screen.until_shown("Queue, 12 s old", "The order service does not answer.", "7 queued")
 
 
 async def test_a_panel_that_needs_an_operator_says_so() -> None:
     fault = "An operator's token is needed to read the breaker."
-    async with showing(snapshot(breaker=Seen(None, fault=fault)), TALL) as screen:
+    async with showing(snapshot(breaker=Reading(None, fault=fault)), TALL) as screen:
         await screen.until_shown(fault)
 
 
 async def test_a_platform_that_stops_and_comes_back_is_followed() -> None:
-    stopped = snapshot(services=Seen(Services("stopped", [])))
+    stopped = snapshot(services=Reading(Services("stopped", [])))
     looks = itertools.chain([snapshot(), stopped], itertools.repeat(snapshot()))
     async with showing(lambda: next(looks)) as screen:
         await screen.until_shown("stopped, waiting for it", "No platform runs here.")
@@ -206,7 +206,7 @@ async def test_a_pause_holds_what_is_shown() -> None:
     looks: list[Snapshot] = []
 
     def look() -> Snapshot:
-        looks.append(snapshot(queue=Seen(Queue(len(looks), None, 0, 50_000, []))))
+        looks.append(snapshot(queue=Reading(Queue(len(looks), None, 0, 50_000, []))))
         return looks[-1]
 
     async with showing(look) as screen:
@@ -235,7 +235,7 @@ async def test_help_says_the_keys_and_where_figures_come_from() -> None:
 
 async def test_what_a_caller_wrote_is_no_markup() -> None:
     feed = fold(Feed(), [order(item_id="[bold]x\x1b[2J")])
-    async with showing(snapshot(feed=Seen(feed)), TALL) as screen:
+    async with showing(snapshot(feed=Reading(feed)), TALL) as screen:
         await screen.until_shown("[bold]x\\x1b[2J")
 
 

@@ -9,8 +9,14 @@ from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.orders import OrderClient
 from valerix_cli.clients.wire import Order
-from valerix_cli.demo.step_context import Missed, StepContext
-from valerix_cli.demo.steps.common import confirmed, deducted_once, have_calm, life, see_life
+from valerix_cli.demo.step_context import ExpectationMissed, StepContext
+from valerix_cli.demo.steps.common import (
+    add_trace_facts,
+    check_single_deduction,
+    trace_steps,
+    wait_for_confirmation,
+    wait_until_calm,
+)
 
 _SLOW = 1500  # milliseconds: long enough to be struck meanwhile, and within what the order service waits
 _FOR = 20  # seconds
@@ -21,13 +27,13 @@ _WORDS = {"409": "409 in flight", "ConnectError": "unreachable", "ConnectTimeout
 class Customer:
     """Sends one order, and sends it again with the same key until the outcome is known."""
 
-    def __init__(self, play: StepContext, request: OrderRequest) -> None:
+    def __init__(self, step: StepContext, request: OrderRequest) -> None:
         self._heard: Counter[str] = Counter()
         self._request = request
         self._sent: Future[OrderResponse] = Future()
-        context = play.scene.session.context
-        replicas = Replicas(context, "order", explain=self._hear)
-        self._orders = OrderClient(replicas).recorded(play.scene.writer)
+        platform = step.environment.session.context
+        replicas = Replicas(platform, "order", explain=self._hear)
+        self._orders = OrderClient(replicas).recorded(step.environment.writer)
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
     def answer(self) -> OrderResponse | None:
@@ -35,7 +41,7 @@ class Customer:
         return self._sent.result() if self._sent.done() else None
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """`cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
         return ", ".join(f"{word} {_times(count)}" for word, count in self._heard.items()) or "no response yet"
 
@@ -47,48 +53,48 @@ class Customer:
 
     def _hear(self, line: str) -> None:
         """`POST http://127.0.0.1:3001/api/orders -> 409 in 3 ms`, or the name of an error instead."""
-        said = line.rpartition(" -> ")[2]
-        word = said.partition(":")[0].partition(" ")[0]
+        describe_cause = line.rpartition(" -> ")[2]
+        word = describe_cause.partition(":")[0].partition(" ")[0]
         self._heard[_WORDS.get(word, word if word.isdecimal() else "cut off")] += 1
 
 
-def crash(play: StepContext) -> None:
-    have_calm(play)
-    scene = play.scene
-    processes = scene.processes
+def crash(step: StepContext) -> None:
+    wait_until_calm(step)
+    environment = step.environment
+    processes = environment.processes
     assert processes is not None  # noqa: S101 - the step is skipped without # nosec B101
-    play.go_on()
-    scene.activate(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
-    request = scene.new_order("unlucky")
-    customer = Customer(play, request)
-    order = play.until(lambda: _in_hand(play, request.key), "an order to be in flight")
-    victim = _whose(play, order)
+    step.raise_if_cancelled()
+    environment.activate(_FOR, latency=True, latency_ms=_SLOW, latency_rate=1.0)
+    request = environment.new_order("unlucky")
+    customer = Customer(step, request)
+    order = step.wait_for(lambda: _in_hand(step, request.key), "an order to be in flight")
+    victim = _whose(step, order)
     (process,) = processes.find(victim)
     processes.kill(process)
-    scene.session.inventory.deactivate()
-    play.see("order", f"{order.order_id}, {order.status}")
-    play.know(KEY=request.key, ID=str(order.order_id), PID=str(process.pid))
-    play.see("killed", f"{victim}, pid {process.pid}, by SIGKILL, while it held that order")
-    sent = play.until(customer.answer, "the customer's retries to be answered", lambda: customer.told)
-    play.see("customer", customer.told)
+    environment.session.inventory.deactivate()
+    step.add_fact("order", f"{order.order_id}, {order.status}")
+    step.set_placeholders(KEY=request.key, ID=str(order.order_id), PID=str(process.pid))
+    step.add_fact("killed", f"{victim}, pid {process.pid}, by SIGKILL, while it held that order")
+    sent = step.wait_for(customer.answer, "the customer's retries to be answered", lambda: customer.summary)
+    step.add_fact("customer", customer.summary)
     if sent.order is not None and sent.order.order_id != order.order_id:
-        raise Missed(f"the key stands for two orders: {order.order_id} and {sent.order.order_id}")
-    settled = confirmed(play, request.key)
-    see_life(play, life(play, settled.order_id))
-    deducted_once(play, settled)
-    play.until(lambda: processes.is_back(process), f"{victim} to be back")
-    play.see("in the end", f"1 order, 1 deduction; {victim} is back")
+        raise ExpectationMissed(f"the key stands for two orders: {order.order_id} and {sent.order.order_id}")
+    settled = wait_for_confirmation(step, request.key)
+    add_trace_facts(step, trace_steps(step, settled.order_id))
+    check_single_deduction(step, settled)
+    step.wait_for(lambda: processes.is_back(process), f"{victim} to be back")
+    step.add_fact("in the end", f"1 order, 1 deduction; {victim} is back")
 
 
-def _in_hand(play: StepContext, key: str) -> Order | None:
-    order = play.scene.orders.by_key(key)
+def _in_hand(step: StepContext, key: str) -> Order | None:
+    order = step.environment.orders.by_key(key)
     return order if order is not None and order.status == "pending" else None
 
 
-def _whose(play: StepContext, order: Order) -> str:
-    by: Any = play.scene.orders.events(order.order_id).events[0].detail.get("by")
+def _whose(step: StepContext, order: Order) -> str:
+    by: Any = step.environment.orders.events(order.order_id).events[0].detail.get("by")
     if not isinstance(by, str):
-        raise Missed("the order's history does not say which process has claimed it")
+        raise ExpectationMissed("the order's history does not say which process has claimed it")
     return by
 
 

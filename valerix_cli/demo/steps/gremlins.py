@@ -3,18 +3,18 @@
 from valerix_cli.clients.chaos_text import summary
 from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Activation
-from valerix_cli.demo.step_context import Missed, StepContext
+from valerix_cli.demo.step_context import ExpectationMissed, StepContext
 from valerix_cli.demo.steps.common import (
-    are_closed,
-    are_open,
-    confirmed,
-    deducted_once,
-    have_calm,
-    lasting,
-    life,
-    said,
-    say_breakers,
-    see_life,
+    add_trace_facts,
+    breakers_closed,
+    breakers_open,
+    check_single_deduction,
+    describe_breakers,
+    describe_cause,
+    stopwatch,
+    trace_steps,
+    wait_for_confirmation,
+    wait_until_calm,
 )
 from valerix_cli.units import format_duration, percent
 
@@ -26,121 +26,125 @@ _LOSES = 0.25  # of all answers: less than opens a breaker
 _LOSES_FOR = 30  # seconds
 
 
-def slow(play: StepContext) -> None:
-    have_calm(play)
-    before = play.scene.pulse.p95
-    _slow_down(play)
-    p95 = play.until(lambda: _p95_above(play, _SLOW), f"p95 above {format_duration(_SLOW)}", lambda: _p95(play))
-    play.see("p95", f"{format_duration(before or 0)} before, {format_duration(p95)} now")
-    _see_open(play)
+def slow(step: StepContext) -> None:
+    wait_until_calm(step)
+    before = step.environment.metrics.p95
+    _slow_down(step)
+    p95 = step.wait_for(lambda: _p95_above(step, _SLOW), f"p95 above {format_duration(_SLOW)}", lambda: _p95(step))
+    step.add_fact("p95", f"{format_duration(before or 0)} before, {format_duration(p95)} now")
+    _see_open(step)
 
 
-def fast_failure(play: StepContext) -> None:
-    scene = play.scene
-    if scene.session.inventory.chaos().live is None or not are_open(play):
-        _slow_down(play)
-        _see_open(play)
-    sent = play.until(lambda: _queued_at_once(play), f"an order answered within {format_duration(_FAST)}")
+def fast_failure(step: StepContext) -> None:
+    environment = step.environment
+    if environment.session.inventory.chaos().live is None or not breakers_open(step):
+        _slow_down(step)
+        _see_open(step)
+    sent = step.wait_for(lambda: _queued_at_once(step), f"an order answered within {format_duration(_FAST)}")
     assert sent.order is not None  # noqa: S101 - it is queued # nosec B101
-    play.see("one order", f"{sent.status} {sent.order.status} in {sent.milliseconds:.0f} ms ({sent.order.reason})")
-    play.see("its id", str(sent.order.order_id))
-    play.until(lambda: not _p95_above(play, _FAST), f"p95 below {format_duration(_FAST)} again", lambda: _p95(play))
-    play.see("p95", f"{_p95(play)}, with the gremlin still there: {_left(play)}")
-    play.see("backlog", f"{scene.pulse.backlog} orders are accepted, stored and wait for an outcome")
+    step.add_fact("one order", f"{sent.status} {sent.order.status} in {sent.milliseconds:.0f} ms ({sent.order.reason})")
+    step.add_fact("its id", str(sent.order.order_id))
+    step.wait_for(lambda: not _p95_above(step, _FAST), f"p95 below {format_duration(_FAST)} again", lambda: _p95(step))
+    step.add_fact("p95", f"{_p95(step)}, with the gremlin still there: {_left(step)}")
+    step.add_fact("backlog", f"{environment.metrics.backlog} orders are accepted, stored and wait for an outcome")
 
 
-def recovery(play: StepContext) -> None:
-    scene, since = play.scene, lasting(play)
-    waiting = scene.pulse.backlog or 0
-    play.go_on()
-    ended = scene.session.inventory.deactivate()
-    play.see("gremlin", f"off; {_hits(ended)}" if ended else "off")
-    play.until(lambda: are_closed(play), "every breaker to close by itself", lambda: say_breakers(play))
-    play.see("breakers", f"closed after {since()}, each by a trial that went well")
-    play.until(lambda: _is_empty(play), "the backlog to be empty", lambda: f"{scene.pulse.backlog} are queued")
-    play.see("backlog", f"{waiting} orders before, 0 after {since()}")
-    if key := scene.keys.get("waiting"):
-        order = confirmed(play, key)
-        play.know(ID=str(order.order_id))
-        play.see("that order", str(order.order_id))
-        play.see("is now", f"confirmed, deducted once (ledger line {deducted_once(play, order)})")
+def recovery(step: StepContext) -> None:
+    environment, since = step.environment, stopwatch(step)
+    waiting = environment.metrics.backlog or 0
+    step.raise_if_cancelled()
+    ended = environment.session.inventory.deactivate()
+    step.add_fact("gremlin", f"off; {_hits(ended)}" if ended else "off")
+    step.wait_for(lambda: breakers_closed(step), "every breaker to close by itself", lambda: describe_breakers(step))
+    step.add_fact("breakers", f"closed after {since()}, each by a trial that went well")
+    step.wait_for(
+        lambda: _is_empty(step), "the backlog to be empty", lambda: f"{environment.metrics.backlog} are queued"
+    )
+    step.add_fact("backlog", f"{waiting} orders before, 0 after {since()}")
+    if key := environment.keys.get("waiting"):
+        order = wait_for_confirmation(step, key)
+        step.set_placeholders(ID=str(order.order_id))
+        step.add_fact("that order", str(order.order_id))
+        step.add_fact("is now", f"confirmed, deducted once (ledger line {check_single_deduction(step, order)})")
 
 
-def schrodinger(play: StepContext) -> None:
-    have_calm(play)
-    scene = play.scene
-    play.go_on()
-    scene.activate(_LOSES_FOR, partial_failure_rate=_LOSES)
-    play.see("gremlin", f"commits, then loses the answer, {percent(_LOSES)} of the time")
-    sent = play.until(lambda: _lost(play), "an answer to get lost", lambda: say_breakers(play))
-    scene.session.inventory.deactivate()
+def schrodinger(step: StepContext) -> None:
+    wait_until_calm(step)
+    environment = step.environment
+    step.raise_if_cancelled()
+    environment.activate(_LOSES_FOR, partial_failure_rate=_LOSES)
+    step.add_fact("gremlin", f"commits, then loses the answer, {percent(_LOSES)} of the time")
+    sent = step.wait_for(lambda: _lost(step), "an answer to get lost", lambda: describe_breakers(step))
+    environment.session.inventory.deactivate()
     order = sent.order
     assert order is not None  # noqa: S101 - it is queued # nosec B101
-    play.know(KEY=sent.request.key, ID=str(order.order_id))
-    play.see("told", f"{sent.status} {order.status}: {said(order.reason or 'no reason')}. Taken or not?")
-    play.see("in the box", f"ledger line {deducted_once(play, order)}: it had been taken already")
-    again = play.until(lambda: _sent_again(play, sent), "the retry to say what became of it")
+    step.set_placeholders(KEY=sent.request.key, ID=str(order.order_id))
+    step.add_fact(
+        "response", f"{sent.status} {order.status}: {describe_cause(order.reason or 'no reason')}. Taken or not?"
+    )
+    step.add_fact("in the box", f"ledger line {check_single_deduction(step, order)}: it had been taken already")
+    again = step.wait_for(lambda: _sent_again(step, sent), "the retry to say what became of it")
     if again.order is None or again.order.order_id != order.order_id:
-        raise Missed("the same key stood for another order")
-    play.see("the retry", f"same key, same order: {again.status} {again.order.status}")
-    see_life(play, life(play, order.order_id))
-    deducted_once(play, order)
+        raise ExpectationMissed("the same key stood for another order")
+    step.add_fact("the retry", f"same key, same order: {again.status} {again.order.status}")
+    add_trace_facts(step, trace_steps(step, order.order_id))
+    check_single_deduction(step, order)
 
 
-def _slow_down(play: StepContext) -> None:
-    play.go_on()
-    live = play.scene.activate(_LIVES, latency=True, latency_ms=_LATE, latency_rate=1.0)
-    play.see("gremlin", f"{summary(live)}; ends by itself in {format_duration(live.ttl_seconds)}")
+def _slow_down(step: StepContext) -> None:
+    step.raise_if_cancelled()
+    live = step.environment.activate(_LIVES, latency=True, latency_ms=_LATE, latency_rate=1.0)
+    step.add_fact("gremlin", f"{summary(live)}; ends by itself in {format_duration(live.ttl_seconds)}")
 
 
-def _see_open(play: StepContext) -> None:
-    play.until(lambda: are_open(play), "every order service's breaker to open", lambda: say_breakers(play))
-    moved = sorted(play.scene.watcher.transitions.items(), key=lambda one: one[0][1])
+def _see_open(step: StepContext) -> None:
+    step.wait_for(lambda: breakers_open(step), "every order service's breaker to open", lambda: describe_breakers(step))
+    moved = sorted(step.environment.watcher.transitions.items(), key=lambda one: one[0][1])
     reasons = {replica: why for (replica, _), (to, why) in moved if to == "open"}
-    seen = play.scene.watcher.last
+    seen = step.environment.watcher.last
     for replica in (seen.breakers or {}) if seen else {}:
-        play.see(replica, f"open: {reasons.get(replica, 'no reason is known')}")
+        step.add_fact(replica, f"open: {reasons.get(replica, 'no reason is known')}")
 
 
-def _queued_at_once(play: StepContext) -> OrderResponse | None:
+def _queued_at_once(step: StepContext) -> OrderResponse | None:
     """One order that was not sent to inventory; not one that was the breaker's trial, which takes its time."""
-    request = play.scene.new_order("waiting")
-    sent = play.scene.orders.place(request)
+    request = step.environment.new_order("waiting")
+    sent = step.environment.orders.place(request)
     is_queued = sent.order is not None and sent.order.status == "queued"
     return sent if is_queued and sent.milliseconds < _FAST * 1000 else None
 
 
-def _lost(play: StepContext) -> OrderResponse | None:
+def _lost(step: StepContext) -> OrderResponse | None:
     """One order whose stock was taken, and whose answer was lost."""
-    sent = play.scene.orders.place(play.scene.new_order("boxed"))
+    sent = step.environment.orders.place(step.environment.new_order("boxed"))
     if sent.order is None or sent.order.status != "queued":
         return None
-    known = [(step.where, step.detail.get("to")) for step in life(play, sent.order.order_id)]
-    before = known[: known.index(("order", "queued"))]
+    transitions = [(step.where, step.detail.get("to")) for step in trace_steps(step, sent.order.order_id)]
+    before = transitions[: transitions.index(("order", "queued"))]
     return sent if ("inventory", None) in before else None
 
 
-def _sent_again(play: StepContext, first: OrderResponse) -> OrderResponse | None:
-    sent = play.scene.orders.place(first.request)
+def _sent_again(step: StepContext, first: OrderResponse) -> OrderResponse | None:
+    sent = step.environment.orders.place(first.request)
     return sent if sent.order is not None and sent.order.status == "confirmed" else None
 
 
-def _p95_above(play: StepContext, seconds: float) -> float | None:
-    p95 = play.scene.pulse.p95
+def _p95_above(step: StepContext, seconds: float) -> float | None:
+    p95 = step.environment.metrics.p95
     return p95 if p95 is not None and p95 > seconds else None
 
 
-def _p95(play: StepContext) -> str:
-    p95 = play.scene.pulse.p95
+def _p95(step: StepContext) -> str:
+    p95 = step.environment.metrics.p95
     return "not known" if p95 is None else format_duration(p95)
 
 
-def _is_empty(play: StepContext) -> bool:
-    return play.scene.pulse.backlog == 0
+def _is_empty(step: StepContext) -> bool:
+    return step.environment.metrics.backlog == 0
 
 
-def _left(play: StepContext) -> str:
-    left = play.scene.pulse.left
+def _left(step: StepContext) -> str:
+    left = step.environment.metrics.left
     return "its time is up" if left is None else f"{format_duration(left)} left"
 
 

@@ -1,55 +1,57 @@
 """The audit: the receipt of what has been shown, and then one that has to be red."""
 
 from valerix_cli.audit.model import DEDUCTED_MEANS_ORDERED, Audit, Invariant
-from valerix_cli.demo.step_context import StepContext, Violated
-from valerix_cli.demo.steps.common import have_calm
+from valerix_cli.demo.step_context import InvariantViolated, StepContext
+from valerix_cli.demo.steps.common import wait_until_calm
 from valerix_cli.demo.tampering import ORDER_ID
 from valerix_cli.errors import ExitCode
 from valerix_cli.units import format_duration
 
 
-def receipt(play: StepContext) -> None:
-    have_calm(play)
-    found = _clean(play, "the audit to be clean")
+def receipt(step: StepContext) -> None:
+    wait_until_calm(step)
+    found = _clean(step, "the audit to be clean")
     seen = found.compared
     held = sum(one.verdict == "held" for one in found.invariants)
-    play.know(JOURNAL=str(play.scene.journal))
-    play.see("orders", ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()))
-    play.see("compared", f"{seen.deductions:,} deductions, {seen.events:,} steps, {seen.ledger_lines:,} ledger lines")
-    play.see("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was answered")
-    play.see("invariants", f"{held} of {len(found.invariants)} held")
-    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
+    step.set_placeholders(JOURNAL=str(step.environment.journal))
+    step.add_fact("orders", ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()))
+    step.add_fact(
+        "compared", f"{seen.deductions:,} deductions, {seen.events:,} steps, {seen.ledger_lines:,} ledger lines"
+    )
+    step.add_fact("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was answered")
+    step.add_fact("invariants", f"{held} of {len(found.invariants)} held")
+    step.add_fact("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 
 
-def forged(play: StepContext) -> None:
-    scene = play.scene
-    assert scene.forgery is not None  # noqa: S101 - the step is skipped without # nosec B101
-    play.go_on()
-    line = scene.forgery.forge(scene.item)
+def forged(step: StepContext) -> None:
+    environment = step.environment
+    assert environment.local_tampering is not None  # noqa: S101 - the step is skipped without # nosec B101
+    step.raise_if_cancelled()
+    line = environment.local_tampering.forge(environment.item)
     try:
-        play.see("forged", f"ledger line {line}: 1 x {scene.item}, for an order without a client")
-        play.see("that order", str(ORDER_ID))
-        one = play.until(lambda: _red(scene.audit()), "the audit to find it", lambda: "a clean audit")
-        play.see("audit", f"VIOLATED: exit {int(ExitCode.INVARIANT)}")
-        play.see("broken", f"{one.name}, by {one.broken} of {one.checked:,} {one.of}")
-        play.see("because", one.examples[0].wrong)
+        step.add_fact("forged", f"ledger line {line}: 1 x {environment.item}, for an order without a client")
+        step.add_fact("that order", str(ORDER_ID))
+        one = step.wait_for(lambda: _red(environment.audit()), "the audit to find it", lambda: "a clean audit")
+        step.add_fact("audit", f"VIOLATED: exit {int(ExitCode.INVARIANT)}")
+        step.add_fact("broken", f"{one.name}, by {one.broken} of {one.checked:,} {one.of}")
+        step.add_fact("because", one.examples[0].wrong)
     finally:
-        scene.forgery.undo()
-    play.see("undone", "that line deleted, that one given back")
-    found = _clean(play, "the audit to be clean again")
-    play.see("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
+        environment.local_tampering.undo()
+    step.add_fact("undone", "that line deleted, that one given back")
+    found = _clean(step, "the audit to be clean again")
+    step.add_fact("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 
 
-def _clean(play: StepContext, what: str) -> Audit:
-    """Raises Violated where something is wrong, which no waiting would put right."""
+def _clean(step: StepContext, what: str) -> Audit:
+    """Wait for a clean audit. Raises InvariantViolated at once if an invariant is violated."""
 
     def look() -> Audit | None:
-        found = play.scene.audit()
+        found = step.environment.audit()
         if found.verdict == "violated":
-            raise Violated(_first(found))
+            raise InvariantViolated(_first(found))
         return found if found.verdict == "clean" else None
 
-    return play.until(look, what, lambda: "orders that are not settled")
+    return step.wait_for(look, what, lambda: "orders that are not settled")
 
 
 def _first(found: Audit) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from valerix_cli.cluster.api import Api
-from valerix_cli.cluster.health import is_ready, judge
+from valerix_cli.cluster.health import evaluate, is_ready
 from valerix_cli.cluster.objects import NAME, Object, Ref
 from valerix_cli.drills.model import Fault
 from valerix_cli.drills.targets.base import Process
@@ -79,7 +79,7 @@ class KubernetesPods:
             for version, kind in _KINDS
             for one in self._api.find_all(version, kind, self._namespace, _PART_OF_VALERIX)
         ]
-        return all(judge(one).verdict == "ready" for one in workloads)
+        return all(evaluate(one).verdict == "ready" for one in workloads)
 
     def _ready_pods(self, target: str) -> list[Object]:
         return [pod for pod in self._api.find_all("v1", "Pod", self._namespace, f"{NAME}={target}") if is_ready(pod)]
@@ -93,7 +93,7 @@ class KubernetesPods:
 
     def _is_rolled_out(self, workload: Ref) -> bool:
         live = self._api.get(workload)
-        return live is not None and judge(live).verdict == "ready"
+        return live is not None and evaluate(live).verdict == "ready"
 
 
 def _wait_until(condition: Callable[[], bool], failure: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole examination, and putting right what can be."""
+"""Run all checks of `valerix doctor`, and apply fixes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,19 +24,17 @@ from valerix_cli.reasons import why
 _PARTS = (machine, binaries, state_directory, supervisor, ports, databases, redis, services, runtime_state, cluster)
 
 
-def examine(setup: Setup) -> list[Finding]:
-    """Look at everything at once; takes as long as one look may take, and changes nothing."""
-    return run([one for part in _PARTS for one in part.examinations(setup)], setup.limits.look)
+def run_checks(setup: Setup) -> list[Finding]:
+    """Run all checks at once, within the time limit of one. Changes nothing."""
+    return run([one for part in _PARTS for one in part.check_tasks(setup)], setup.limits.check)
 
 
-def put_right(findings: Sequence[Finding]) -> list[str]:
-    """Do each fix there is; returns what was done, or why it was not, a sentence each."""
+def apply_fixes(findings: Sequence[Finding]) -> list[str]:
+    """Apply each fix there is. Returns a sentence for each: what was done, or why it was not."""
     return [_do(finding.fix, finding.check.name) for finding in findings if finding.fix]
 
 
-def diagnosis(
-    setup: Setup, findings: Sequence[Finding], fixed: list[str], *, at: datetime, seconds: float
-) -> Diagnosis:
+def diagnose(setup: Setup, findings: Sequence[Finding], fixed: list[str], *, at: datetime, seconds: float) -> Diagnosis:
     checks = [finding.check for finding in findings]
     place = str(setup.directory) if setup.directory else None
     return Diagnosis(conclude(checks), setup.name, place, at, round(seconds, 3), checks, fixed)

@@ -21,7 +21,7 @@ def test_what_is_shared_is_put_right_after_a_failure_only(
         f"""
         import pytest
         class Shared:
-            def put_right(self):
+            def restore(self):
                 open("said", "a").write("right")
         @pytest.fixture
         def shared():
