@@ -262,6 +262,7 @@ def test_a_forgery_turns_the_audit_red_and_undoing_it_leaves_the_books_as_they_w
         forgery = LedgerTampering(admin_url(stack) or "")
     finally:
         del os.environ["VALERIX_STATE_DIR"]
+    eventually(lambda: shop("audit", code=None).code == 0, PATIENCE, "orders of the tests before to be settled")
     before = stock(shop)
     forgery.forge("monitor")
     assert "deducted-means-ordered (1)" in shop("audit", code=11).err
