@@ -1,1 +1,1 @@
-"""Benchmarks: they report figures, and assert nothing."""
+"""Benchmarks. They report figures and assert nothing."""

@@ -1,12 +1,13 @@
-"""How fast Valerix is, measured on platforms of its own: `nox -s bench`.
+"""Benchmarks of Valerix on platforms started for the purpose: `nox -s bench`.
 
-    python -m tests.benchmarks --quick
-    python -m tests.benchmarks --only throughput,latency --rounds 5
-    python -m tests.benchmarks --write
-    python -m tests.benchmarks --from docs/performance.json --write
+python -m tests.benchmarks --quick
+python -m tests.benchmarks --only throughput,latency --rounds 5
+python -m tests.benchmarks --write
+python -m tests.benchmarks --from docs/performance.json --write
 
-A table goes to stdout, the figures as JSON to a file that is named; with --quick the core ratios as JSON to stdout.
-Exit 0 when everything was measured, whatever it came to; 1 when something failed; 130 when interrupted.
+Prints a table to stdout and writes the figures as JSON to a file whose name is printed; with --quick, prints the core
+ratios as JSON to stdout. Exits with 0 when everything was measured, whatever the figures; 1 on a failure; 130 when
+interrupted.
 """
 
 import argparse
@@ -29,13 +30,13 @@ from tests.benchmarks.results import Result
 from tests.benchmarks.tables import markdown
 
 _SECONDS, _QUICK_SECONDS = 5.0, 2.0
-_FILES = 8192  # a thousand clients are as many open files on either side
+_FILES = 8192  # a thousand clients need as many open files on either side
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _understood(list(sys.argv[1:] if arguments is None else arguments))
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it runs in the background ignore the first
+    for number in (signal.SIGINT, signal.SIGTERM):  # shells start background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         result = document.decoded(asked.source) if asked.source else _measured(asked)
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(asked: argparse.Namespace) -> Result:
-    """Run it; what was measured so far is in a file at any time."""
+    """Run the benchmark and return its result. The figures so far are in a file at any time."""
     _allow_many_files()
     driver = drivers.choose(asked.driver)
     bench = Bench(driver, asked.seconds, asked.seed, _say)
@@ -72,17 +73,17 @@ def _measured(asked: argparse.Namespace) -> Result:
 
 @contextmanager
 def _place(asked: argparse.Namespace) -> Iterator[Path]:
-    """Where platforms are made and figures are kept; of a quick run nothing stays unless a directory is named."""
+    """Yield the directory for platforms and figures. A quick run leaves no files unless --directory is given."""
     if asked.directory is not None:
         asked.directory.mkdir(parents=True, exist_ok=True)
         yield asked.directory
     elif asked.quick:
         with tempfile.TemporaryDirectory(prefix="valerix-bench-") as name:
-            Path(name).chmod(0o755)  # where we are root PostgreSQL runs as somebody else, who has to come to it
+            Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
             yield Path(name)
     else:
         directory = Path(tempfile.mkdtemp(prefix="valerix-bench-"))
-        directory.chmod(0o755)  # the same
+        directory.chmod(0o755)  # as above
         yield directory
 
 
@@ -100,7 +101,7 @@ def _understood(arguments: list[str]) -> argparse.Namespace:
 
 
 def _command(arguments: list[str]) -> str:
-    """What was typed, but for where it was put."""
+    """Return the nox command that repeats the run, without --directory."""
     options = [part for text in arguments for part in text.split("=", 1)]
     if "--directory" in options:
         where = options.index("--directory")
@@ -142,7 +143,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _allow_many_files() -> None:
-    """For ourselves and all that we start."""
+    """Raise the limit of open files of this process and its children."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < _FILES:
         wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)

@@ -1,4 +1,4 @@
-"""What a run is held against, and what it comes to. Pure."""
+"""The requirements on a benchmark run, and their evaluation. Pure."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from tests.benchmarks.results import Result
 from tests.benchmarks.words import said
 
 ACCEPTED = {"201", "202"}
-_LOOKS = 4  # at memory: of fewer the second half shows no trend
+_LOOKS = 4  # samples of memory: with fewer, the second half shows no trend
 SERVICES = ("order", "inventory", "worker")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One requirement: its figure, what is required, and whether it holds; None where it was not measured."""
+    """A requirement: its figure, the required value, and whether it holds (None if not measured)."""
 
     what: str
     figure: str
@@ -24,7 +24,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def evaluate(result: Result) -> list[Line]:
-    """Ratios are of two figures of one round; of several rounds the median counts."""
+    """Evaluate all requirements. Ratios compare two figures of the same round; the median over all rounds counts."""
     return [
         *_throughput(result),
         *_crowd(result),
@@ -41,12 +41,12 @@ def per_second(result: Result, case: str) -> list[float]:
 
 
 def of_bound(result: Result, case: str) -> list[float]:
-    """How often the one-by-one bound of its round."""
+    """Return the throughput of each round as a multiple of the round's one-by-one bound."""
     return ratios(per_second(result, case), [bound.per_second for bound in result.bounds])
 
 
 def alone(result: Result) -> list[float]:
-    """The p50 of one client alone, as often as its three commits by pgbench."""
+    """Return the p50 of a single client as a multiple of pgbench's time for the three commits of an order."""
     return ratios([one.p50 for one in result.cases.get("hot/1", [])], [bound.alone for bound in result.bounds])
 
 
@@ -85,7 +85,7 @@ def _latency(result: Result) -> list[Line]:
 
 
 def _chaos(result: Result) -> list[Line]:
-    """A breaker that did not open has no figures for when it is open."""
+    """Return the requirements under chaos. Figures with an open breaker count only if it opened in every round."""
     found = result.ordeals.get(SEEDS_CHAOS, [])
     refused = [sum(n for status, n in one.statuses.items() if status not in ACCEPTED) + one.unanswered for one in found]
     opened = found if all(one.opened_after is not None for one in found) else []
@@ -139,7 +139,7 @@ def _at_most(what: str, found: Sequence[float], most: float, unit: str) -> Line:
 
 
 def _none(what: str, found: Sequence[int]) -> Line:
-    """How many there were in all rounds."""
+    """Require that the sum over all rounds is zero."""
     return _line(what, f"{sum(found):,}", "0", not sum(found) if found else None)
 
 

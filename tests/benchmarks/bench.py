@@ -1,4 +1,4 @@
-"""The notebook of one run: runs loads, says what came of each, and keeps it."""
+"""State of one benchmark run: starts loads, prints their results and keeps them."""
 
 import itertools
 import time
@@ -16,12 +16,12 @@ from tests.benchmarks.live import Live
 from tests.benchmarks.results import Bound, Capacity, Drain, Ordeal, Sample, Soak
 from valerix_cli.local.stack import ORDER_DB
 
-_WARM = 2.0  # seconds of load before anything counts
-_LOOKS, _LOOK_EVERY = 300, 0.1  # seconds between looks
+_WARM = 2.0  # seconds of load before a measurement
+_LOOKS, _LOOK_EVERY = 300, 0.1  # polls, and seconds between them
 
 
 class More(TypedDict, total=False):
-    """What else of a closed-loop load may be said."""
+    """Optional parameters of a closed-loop load."""
 
     seconds: float
     prefix: str
@@ -31,7 +31,7 @@ class More(TypedDict, total=False):
 
 @dataclass
 class Bench:
-    """`seconds` is how long each case takes. What was measured is kept by case, one entry per round."""
+    """Loads and results of a run. `seconds` is the duration of each case; results are kept by case, one per round."""
 
     driver: Driver
     seconds: float
@@ -48,18 +48,18 @@ class Bench:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def prefix(self) -> str:
-        """What the keys of a load begin with that is not one of an earlier load."""
+        """Return a key prefix that no earlier load has used."""
         return f"bench-{next(self._numbers)}-"
 
     def clients(self, shop: Live, case: str, clients: int, **more: Unpack[More]) -> Sample:
-        """A closed-loop load of the hot item, unless more is said."""
+        """Run a closed-loop load, of the hot item by default."""
         usual: More = {"seconds": self.seconds, "prefix": self.prefix()}
         load = Closed(clients=clients, seed=self.seed, **(usual | more))
         settle(shop)
         return self.keep(shop, case, self.driver.send(shop, load))
 
     def rate(self, shop: Live, case: str, rate: float) -> Sample:
-        """An open-loop load, twice as long, since its percentiles are what it is for."""
+        """Run an open-loop load. It takes twice as long, because its percentiles need more samples."""
         seconds = self.seconds * 2
         settle(shop)
         return self.keep(shop, case, loads.at_rate(shop, rate, seconds=seconds, prefix=self.prefix(), seed=self.seed))
@@ -77,13 +77,13 @@ class Bench:
             self.peaks[name] = max(self.peaks.get(name, 0.0), megabytes)
 
     def warm_up(self, shop: Live) -> None:
-        """Have code and connections ready, and no checkpoint pending."""
+        """Warm up code and connections, and complete the pending checkpoint."""
         self.driver.send(shop, Closed(clients=64, seconds=_WARM, prefix=self.prefix(), seed=self.seed))
         self.driver.send(shop, Closed(clients=64, seconds=_WARM, prefix=self.prefix(), seed=self.seed, items=1000))
         checkpoint(shop)
 
     def audit(self, shop: Live, name: str) -> None:
-        """What `valerix audit` makes of a platform at its end."""
+        """Run `valerix audit` on the platform and keep its verdict."""
         found = shop.valerix("audit")
         orders = sum(found["compared"]["orders"].values())
         self.audits[name] = f"{found['verdict']}, {orders:,} orders compared"
@@ -91,7 +91,7 @@ class Bench:
 
 
 def settle(shop: Live) -> None:
-    """Wait until no order is in hand: those whose clients were broken off would else be part of the next load."""
+    """Wait until no order is pending: unfinished orders of the last load would count towards the next."""
     with psycopg.connect(shop.url(ORDER_DB), autocommit=True) as conn:
         for _ in range(_LOOKS):
             if conn.execute("SELECT FROM orders WHERE status = 'pending' LIMIT 1").fetchone() is None:
@@ -101,6 +101,6 @@ def settle(shop: Live) -> None:
 
 
 def checkpoint(shop: Live) -> None:
-    """Have what was written before out of the way of what is measured next."""
+    """Run a checkpoint, so that earlier writes do not affect the next measurement."""
     with psycopg.connect(shop.url("postgres"), autocommit=True) as conn:
         conn.execute("CHECKPOINT")

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.books [--orders N]` fills both databases with N orders and reports what an audit takes.
+"""`python -m tests.benchmarks.books [--orders N]` fills both databases with N orders and reports the cost of an audit.
 
-All are confirmed; one in twenty was queued once, and claimed by a worker.
+All orders are confirmed; one in twenty was queued once and claimed by a worker.
 """
 
 import argparse
@@ -54,7 +54,7 @@ WHERE ledger.item_id = inventory.item_id
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What one audit took: of wall-clock time by its own account, and of memory at most."""
+    """Cost of an audit: the wall-clock time that it reports, and its peak memory."""
 
     verdict: str
     orders: int
@@ -64,13 +64,16 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def shelve(inventory: str, items: Sequence[str], quantity: int) -> None:
-    """Put so many of each item, all of them new, into stock and its ledger; `inventory` is a connection string."""
+    """Add new items to stock and to the ledger, a given quantity of each. `inventory` is a connection string."""
     with psycopg.connect(inventory, autocommit=True) as conn:
         conn.execute(_SHELVE, {"items": items, "quantity": quantity})
 
 
 def fill(sources: Sources, orders: int, *, already: int = 0) -> None:
-    """Write the books of so many orders of ITEMS, which are in stock; the first `already` have been written before."""
+    """Write the rows of a number of orders of ITEMS, which are in stock, to both databases.
+
+    The first `already` orders exist.
+    """
     numbers = {"first": already + 1, "last": orders}
     with psycopg.connect(sources.orders, autocommit=True) as conn:
         conn.execute(_ORDERS, numbers)
@@ -90,7 +93,7 @@ def fill(sources: Sources, orders: int, *, already: int = 0) -> None:
 
 
 def measure(sources: Sources) -> Figures:
-    """Audit, in a process of its own so that its memory is its own."""
+    """Run an audit in a separate process, so that its memory can be measured."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, [sources])
 

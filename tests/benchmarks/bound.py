@@ -1,6 +1,6 @@
-"""The one-by-one bound: what PostgreSQL does when each order is a transaction of its own, measured by its own pgbench.
+"""The one-by-one bound: PostgreSQL's throughput with one transaction per order, measured with its own pgbench.
 
-On the very server that the benchmarked platform runs on, in a scratch database with the services' own tables.
+Measured on the server of the benchmarked platform, in a scratch database with the tables of the services.
 """
 
 import os
@@ -55,14 +55,14 @@ SCRIPTS = {"order row": ORDER_ROW, "hot stock row": STOCK_ROW, "three commits of
 
 @dataclass(frozen=True)
 class Done:
-    """What pgbench said: transactions a second, and milliseconds that one took on average."""
+    """Result of pgbench: transactions per second, and the mean duration of a transaction in milliseconds."""
 
     per_second: float
     milliseconds: float
 
 
 def measure(shop: Live, seconds: float) -> Bound:
-    """Run each script for so many seconds, a second at least."""
+    """Run each script for `seconds`, at least one second."""
     with _scratch(shop) as url:
         rows = run(url, ORDER_ROW, CLIENTS, seconds)
         stock = run(url, STOCK_ROW, CLIENTS, seconds)
@@ -71,7 +71,7 @@ def measure(shop: Live, seconds: float) -> Bound:
 
 
 def parse(said: str) -> Done:
-    """Read pgbench's report. Raises Broken where a transaction failed or there is no figure."""
+    """Parse pgbench's report. Raises Broken if a transaction failed or a figure is missing."""
     rate = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
     latency = re.search(r"^latency average = ([\d.]+) ms", said, re.MULTILINE)
     failed = re.search(r"^number of failed transactions: (\d+)", said, re.MULTILINE)
@@ -81,7 +81,7 @@ def parse(said: str) -> Done:
 
 
 def run(url: str, script: str, clients: int, seconds: float) -> Done:
-    """Have pgbench run a script, its statements prepared once, as the services have theirs. Raises Broken."""
+    """Run a script with pgbench, with prepared statements as in the services. Raises Broken."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
@@ -101,7 +101,7 @@ def run(url: str, script: str, clients: int, seconds: float) -> Done:
 
 @contextmanager
 def _scratch(shop: Live) -> Iterator[str]:
-    """The address of a new database with the tables of both services and one item; gone afterwards."""
+    """Yield the URL of a new database with the tables of both services and one item; drop it afterwards."""
     with psycopg.connect(shop.url("postgres"), autocommit=True) as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {SCRATCH} WITH (FORCE)".encode())
         admin.execute(f"CREATE DATABASE {SCRATCH}".encode())

@@ -1,4 +1,4 @@
-"""One run: which parts, in which order, on which platforms."""
+"""One benchmark run: its parts, their order, and the platforms that they use."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -13,11 +13,14 @@ from tests.benchmarks.results import Result
 
 PARTS = ("throughput", "replays", "latency", "gremlins", "drain", "soak", "size", "replicas", "capacity")
 QUICK = (1, 64, 256)
-_CASES = {"hot", "items", "new", "replays", "rate", "rows", "replicas"}  # others are kept as part of something
+_CASES = {"hot", "items", "new", "replays", "rate", "rows", "replicas"}  # others are in other fields of Result
 
 
 def run(bench: Bench, asked: Namespace, directory: Path) -> Iterator[Result]:
-    """Measure what is asked for; a result after each round and part, so that an interrupted run leaves something."""
+    """Measure the requested parts.
+
+    Yields a result after each round and part, so an interrupted run keeps its figures.
+    """
     started, server = datetime.now(UTC), dict[str, str]()
 
     def so_far() -> Result:
@@ -61,9 +64,10 @@ def run(bench: Bench, asked: Namespace, directory: Path) -> Iterator[Result]:
 
 
 def _round(bench: Bench, shop: Live, asked: Namespace, number: int) -> None:
-    """One of each, one after the other, so that what the machine does meanwhile spreads over all.
+    """Run one of each case in turn, so that background activity of the machine affects all of them.
 
-    Every round has a platform of its own: the bound is measured on empty tables, and so is what it is held against.
+    Each round has a new platform: the bound is measured on empty tables, so the cases compared with it have to be as
+    well.
     """
     bench.bounds.append(bound.measure(shop, asked.seconds))
     bench.say(f"one by one: {bench.bounds[-1].per_second:,.0f}/s, alone {bench.bounds[-1].alone:g} ms")
@@ -81,7 +85,7 @@ def _round(bench: Bench, shop: Live, asked: Namespace, number: int) -> None:
 
 
 def _apart(bench: Bench, asked: Namespace, directory: Path) -> Iterator[str]:
-    """What is not part of a round. Yields the name of each part once it is done."""
+    """Measure the parts that are not repeated per round. Yields the name of each part once it is done."""
     if "size" in asked.only:
         size.measure(bench, directory, asked.rows, asked.rounds)
         yield "size"

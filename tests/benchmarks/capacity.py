@@ -1,6 +1,7 @@
-"""`python -m tests.benchmarks.capacity` measures how many orders a second `valerix load` can send from one core.
+"""`python -m tests.benchmarks.capacity` measures how many orders per second `valerix load` can send from one core.
 
-To a server that does nothing, on a core of its own where there is one. From that rate on load measures itself.
+The receiver is a server that does nothing, on a separate core if there is one. Above this rate the load generator
+itself is the bottleneck.
 """
 
 import argparse
@@ -28,7 +29,7 @@ _STARTS_WITHIN = 15.0  # seconds
 
 
 def measure(seconds: float) -> Capacity:
-    """Load for so many seconds by 64 clients. Raises Broken."""
+    """Send load from 64 clients for `seconds`. Raises Broken."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     with (
         _on(cores[-1:]),
@@ -57,7 +58,7 @@ def measure(seconds: float) -> Capacity:
 
 @contextmanager
 def _on(cores: list[int]) -> Iterator[None]:
-    """Have what is started in the block run on these cores, where the system knows such a thing."""
+    """Run processes that are started in the block on these cores, if the system supports CPU affinity."""
     if not cores:
         yield
         return
@@ -71,7 +72,7 @@ def _on(cores: list[int]) -> Iterator[None]:
 
 @contextmanager
 def _nothing() -> Iterator[str]:
-    """The address of the server that does nothing, once it answers."""
+    """Yield the URL of the server that does nothing, once it responds."""
     port = free_port()
     options = ["--lifespan", "off", "--port", str(port), "--no-access-log", "--log-level", "error"]
     with subprocess.Popen([sys.executable, "-m", "uvicorn", *options, "tests.benchmarks.nop:app"]) as server:

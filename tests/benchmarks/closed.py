@@ -1,13 +1,14 @@
-"""A closed-loop load, as a value."""
+"""Parameters of a closed-loop load."""
 
 import msgspec
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """So many `clients` that each wait for their answer, for so many `seconds`; orders of one each.
+    """A load of `clients` that each wait for the response before the next order, for `seconds`. Orders have quantity 1.
 
-    `items` 0 is the hot item, else so many of the others, each alike. Keys begin with `prefix`. `known` 0 sends new
-    orders, else the first so many of an earlier load with this prefix again and again.
+    With `items` 0 all orders are for the hot item, else they are spread evenly over that many other items. Keys begin
+    with `prefix`. With `known` 0 all orders are new, else the first `known` orders of an earlier load with the same
+    prefix are repeated.
     """
 
     clients: int

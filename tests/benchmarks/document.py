@@ -1,4 +1,4 @@
-"""docs/performance.md: prose by hand, and between two markers what a run came to."""
+"""docs/performance.md: text written by hand, with the results of a run between two markers."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 def write(result: Result, docs: Path = DOCS) -> list[Path]:
-    """Write the tables, the pictures and the figures. Returns the files. Raises Broken where the markers are not."""
+    """Write the tables, pictures and figures. Returns the files. Raises Broken if the markers are missing."""
     document = docs / "performance.md"
     contents = {document: between(document.read_text(), markdown(result)), docs / "performance.json": encoded(result)}
     contents |= {docs / "images" / name: picture for name, picture in plots(result).items()}
@@ -24,7 +24,7 @@ def write(result: Result, docs: Path = DOCS) -> list[Path]:
 
 
 def between(document: str, generated: str) -> str:
-    """The document with what is between its markers replaced."""
+    """Return the document with the part between its markers replaced."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -33,7 +33,7 @@ def between(document: str, generated: str) -> str:
 
 
 def encoded(result: Result) -> str:
-    """As JSON, a line per field."""
+    """Encode a result as JSON, one field per line."""
     fields = [
         f"{msgspec.json.encode(name).decode()}:{msgspec.json.encode(value).decode()}"
         for name, value in msgspec.to_builtins(result).items()
@@ -42,7 +42,7 @@ def encoded(result: Result) -> str:
 
 
 def decoded(path: Path) -> Result:
-    """A result that was written before. Raises Broken."""
+    """Decode a stored result. Raises Broken."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Result)
     except (OSError, msgspec.DecodeError) as error:

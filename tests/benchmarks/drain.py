@@ -1,4 +1,4 @@
-"""How fast a backlog goes."""
+"""Measure how fast a backlog drains."""
 
 import time
 
@@ -12,12 +12,12 @@ from tests.benchmarks.results import Drain
 from valerix_cli.local.stack import ORDER_DB
 
 _LOOK_EVERY = 0.25  # seconds
-_WITHIN = 180.0  # seconds: what is left then is said to be left
-_RATE = 2000  # orders a second that are queued
+_WITHIN = 180.0  # seconds; orders unfinished by then are reported as left
+_RATE = 2000  # orders per second that are queued
 
 
 def measure(bench: Bench, shop: Live, backlog: int) -> Drain:
-    """Queue so many orders, none of them tried, by a breaker forced open; let it decide for itself again, and watch."""
+    """Queue orders, none of them tried yet, with a breaker forced open; then set it to automatic and watch."""
     shop.valerix("breaker", "open")
     try:
         loads.at_rate(shop, _RATE, seconds=backlog / _RATE, prefix=bench.prefix(), seed=bench.seed)
@@ -31,7 +31,7 @@ def measure(bench: Bench, shop: Live, backlog: int) -> Drain:
 
 
 def watch(shop: Live) -> Drain:
-    """Look how many orders are unfinished until there are none."""
+    """Poll the number of unfinished orders until it is zero."""
     timeline: list[tuple[float, int]] = []
     began = time.monotonic()
     with psycopg.connect(shop.url(ORDER_DB), autocommit=True) as conn:

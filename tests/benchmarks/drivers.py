@@ -1,4 +1,4 @@
-"""What sends orders: wrk where it is installed, which takes least of the cores it shares, else `valerix load`."""
+"""Load generators: wrk if it is installed, because it takes the least CPU time, else `valerix load`."""
 
 import shutil
 import subprocess
@@ -14,14 +14,14 @@ from tests.benchmarks.results import Sample
 
 @dataclass(frozen=True)
 class Driver:
-    """`send` runs a closed-loop load; `name` is what it is called, with its version."""
+    """A load generator: `send` runs a closed-loop load, `name` includes its version."""
 
     name: str
     send: Callable[[Live, Closed], Sample]
 
 
 def choose(wanted: str | None) -> Driver:
-    """`wrk` or `load` if one is `wanted`. Raises Broken where it is not there."""
+    """Return `wrk` or `load` if one is `wanted`. Raises Broken if it is not installed."""
     if wanted == "load" or (wanted is None and shutil.which("wrk") is None):
         return Driver("valerix load", loads.closed)
     if shutil.which("wrk") is None:

@@ -1,4 +1,4 @@
-"""Figures made from figures: medians, ratios within a round, how a backlog went. Pure."""
+"""Derived figures: medians, ratios within a round, drain rates. Pure."""
 
 from collections.abc import Sequence
 from statistics import linear_regression, median
@@ -7,12 +7,12 @@ import msgspec
 
 from tests.benchmarks.results import Drain
 
-_KEPT = 60  # points of a timeline: more would not be seen in a plot
-_FALLING, _GONE = 0.95, 0.05  # of a backlog: between the two it is going
+_KEPT = 60  # points of a timeline: a plot cannot show more
+_FALLING, _GONE = 0.95, 0.05  # of a backlog: its drain rate is measured between the two
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """The middle of several measurements, and their extremes."""
+    """Median and extremes of several measurements."""
 
     median: float
     low: float
@@ -24,12 +24,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """One per round that has both."""
+    """Return the ratio of each round that has both figures."""
     return [one / other for one, other in zip(above, below, strict=False) if other]
 
 
 def drain_of(timeline: Sequence[tuple[float, int]]) -> Drain:
-    """Read a backlog's timeline, of (seconds, orders left), which begins when it is let go."""
+    """Evaluate a backlog's timeline of (seconds, orders left), which starts when draining starts."""
     most = max(left for _, left in timeline)
     end, still = timeline[-1]
     first, before = max(point for point in timeline if point[1] >= most * _FALLING)
@@ -41,15 +41,15 @@ def drain_of(timeline: Sequence[tuple[float, int]]) -> Drain:
 
 
 def thinned(timeline: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """At most some sixty of its points, the last among them."""
+    """Return about 60 points of the timeline at most, including the last."""
     step = -(-len(timeline) // _KEPT)
     return [(round(at, 2), left) for at, left in [*timeline[:-1:step], timeline[-1]]]
 
 
 def growth(times: Sequence[float], values: Sequence[float]) -> float:
-    """By what share the second half of `values` grows, of what they were when the first tenth had passed.
+    """Return the relative growth over the second half of `values`, relative to the value after a tenth of the time.
 
-    From a line laid through the second half by least squares, so one odd value decides nothing.
+    Computed from a least-squares line through the second half, so that a single outlier has little effect.
     """
     warm = times[0] + (times[-1] - times[0]) / 10
     later = [(at, value) for at, value in zip(times, values, strict=True) if at >= (times[0] + times[-1]) / 2]

@@ -1,4 +1,4 @@
-"""Orders under gremlins: what clients see meanwhile, and what becomes of the orders afterwards."""
+"""Orders under gremlins: the responses that clients get, and the state of the orders afterwards."""
 
 import time
 from collections import Counter
@@ -14,13 +14,13 @@ from tests.benchmarks.results import Ordeal, Sample
 CLIENTS = 64
 SEEDS_CHAOS = "latency 5 s at 100 % and crash 30 %"
 _TTL = "600s"
-_STORM = 5.0  # seconds: longer than inventory's time limit, so that the first answers are seen
-_STORMS = 5  # after so many a breaker that is still closed is not meant to open
+_STORM = 5.0  # seconds: longer than inventory's time limit, so that the first timeouts are included
+_STORMS = 5  # number of loads after which a breaker that is still closed counts as not opening
 
 
 @dataclass(frozen=True)
 class Gremlin:
-    """What goes wrong, the switches of `valerix chaos on` that make it so, and whether the breaker is to open."""
+    """A fault, the options of `valerix chaos on` that cause it, and whether the breaker is expected to open."""
 
     name: str
     switches: tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ GREMLINS = (
 
 
 def measure(bench: Bench, shop: Live, gremlin: Gremlin) -> Ordeal:
-    """Load in a steady state, then under the gremlin, once the breaker is open if it opens; then drain and audit."""
+    """Measure a steady load, then a load under the gremlin once the breaker is open (if it opens); drain and audit."""
     calm = bench.clients(shop, f"calm/{gremlin.name}", CLIENTS)
     opened = None
     with _loose(bench, shop, gremlin):
@@ -65,7 +65,7 @@ def measure(bench: Bench, shop: Live, gremlin: Gremlin) -> Ordeal:
 
 
 def _storms(bench: Bench, shop: Live) -> Iterator[Sample]:
-    """Load until the order service's breaker is open."""
+    """Send load until the order service's breaker is open."""
     for _ in range(_STORMS):
         yield bench.clients(shop, "storm", CLIENTS, seconds=_STORM)
         if _is_open(shop):

@@ -1,4 +1,4 @@
-"""Latency at a rate: orders come when they come, whatever became of those before."""
+"""Latency at a fixed rate: orders are sent when they are due, whether or not earlier ones were answered."""
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.live import Live
@@ -8,7 +8,7 @@ FULL = "hot/256"
 
 
 def measure(bench: Bench, shop: Live) -> None:
-    """`rate/500` and so on, and `rate/half` of what 256 clients get, which is measured unless it has been."""
+    """Measure `rate/500` and so on, and `rate/half`: half the throughput of 256 clients, measured if needed."""
     for rate in RATES:
         bench.rate(shop, f"rate/{rate}", rate)
     full = bench.cases[FULL][-1] if FULL in bench.cases else bench.clients(shop, FULL, 256)

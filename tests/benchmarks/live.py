@@ -1,4 +1,4 @@
-"""A platform as `valerix up` starts it, in a directory of its own; stopped and wiped whatever happens."""
+"""A platform started by `valerix up` in a temporary directory, stopped and wiped in any case."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from valerix_cli.local.stack import INVENTORY_DB, Secrets, Stack, read_secrets, 
 
 VALERIX = Path(sys.executable).with_name("valerix")
 SETTINGS = {"VALERIX_BACKLOG_CAP": "1000000"}
-"""Where it is not run as it comes: under chaos more orders queue than the default lets wait."""
+"""Settings that differ from the defaults: under chaos more orders queue than the default limit allows."""
 HOT = "hot"
 PLENTY = 10**9  # of each item
 SHOWN = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_wal_size")
@@ -27,12 +27,12 @@ SHOWN = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "
 
 @dataclass(frozen=True)
 class Live:
-    """`valerix` runs its commands; the rest says where its parts are."""
+    """A running platform: `valerix` runs commands on it, the other members locate its parts."""
 
     directory: Path
 
     def valerix(self, *arguments: str) -> Any:
-        """What a command prints with -o json. Raises Broken when it fails."""
+        """Run a command and return the JSON that it prints. Raises Broken if it fails."""
         done = subprocess.run(
             [str(VALERIX), *arguments, "-o", "json", "--no-input", "--yes", "-q"],
             env=self.environ,
@@ -50,7 +50,7 @@ class Live:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Nothing that was set for another platform holds here."""
+        """Environment of the commands, without variables that are set for another platform."""
         others = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
         return {**others, **SETTINGS, "VALERIX_STATE_DIR": str(self.directory)}
 
@@ -72,18 +72,18 @@ class Live:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of each service and server, by name."""
+        """Process ids of the services and servers, by name."""
         services = [(one.name, one.pid) for replicas in self.stack.services.values() for one in replicas]
         servers = [(name, one.pid) for name, one in self.stack.databases.items()]
         return {name: pid for name, pid in services + servers if pid is not None}
 
     def url(self, database: str) -> str:
-        """A connection string of the server's administrator."""
+        """Return a connection string of the server's administrator."""
         server = self.stack.databases["postgres"]
         return f"postgresql://postgres:{self.secrets.postgres_admin_password}@{server.host}:{server.port}/{database}"
 
     def server_settings(self) -> dict[str, str]:
-        """What the server says its version and settings are."""
+        """Return the server's version and settings as the server reports them."""
         with psycopg.connect(self.url("postgres")) as conn:
             found = {name: conn.execute(f"SHOW {name}".encode()).fetchone() for name in ("server_version", *SHOWN)}
         return {name: row[0] for name, row in found.items() if row}
@@ -91,7 +91,7 @@ class Live:
 
 @contextmanager
 def live(directory: Path, *arguments: str) -> Iterator[Live]:
-    """A new platform with plenty of the hot item and of 1,000 others."""
+    """Yield a new platform with ample stock of the hot item and of 1,000 others."""
     shop = Live(directory)
     try:
         shop.up(*arguments)

@@ -1,4 +1,4 @@
-"""Load by `valerix load`: at a rate, which wrk does not know, or by so many clients where there is no wrk."""
+"""Load by `valerix load`: at a fixed rate, which wrk does not support, or by clients if wrk is not installed."""
 
 from collections import Counter
 from typing import Any
@@ -12,17 +12,17 @@ from tests.benchmarks.live import HOT, Live
 from tests.benchmarks.results import Sample
 from valerix_cli.load import LoadResult
 
-_CONNECTIONS = 1000  # at once, at a rate: beyond it, orders wait inside the sender
+_CONNECTIONS = 1000  # at once, at a fixed rate: above it, orders wait inside the sender
 
 
 def at_rate(shop: Live, rate: float, *, seconds: float, prefix: str, seed: int) -> Sample:
-    """Orders of the hot item, each sent when it is due and timed from then."""
+    """Send orders of the hot item at a fixed rate. Latency counts from the time when an order is due."""
     how = ["--rate", f"{rate:g}/s", "--connections", str(_CONNECTIONS)]
     return _run(shop, [*how, "--item", HOT], seconds=seconds, prefix=prefix, seed=seed)
 
 
 def closed(shop: Live, load: Closed) -> Sample:
-    """So many clients. Of replays 99 % are: each of one of the last thousand keys."""
+    """Run a closed-loop load. Of replays, 99 % repeat one of the last thousand keys."""
     items = ITEMS[: load.items] or [HOT]
     how = ["--clients", str(load.clients), *(part for item in items for part in ("--item", item))]
     again = ["--repeats", "99%"] if load.known else []
@@ -36,7 +36,7 @@ def _run(shop: Live, how: list[str], *, seconds: float, prefix: str, seed: int) 
 
 
 def sample_of(printed: Any) -> Sample:
-    """What `valerix load -o json` printed. Raises Broken when no order was answered."""
+    """Convert the output of `valerix load -o json`. Raises Broken if no order got a response."""
     found = msgspec.convert(printed, LoadResult)
     statuses: Counter[str] = Counter()
     for said, count in found.answers.items():

@@ -1,4 +1,4 @@
-"""Where a benchmark runs."""
+"""The machine that a benchmark runs on."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from tests.benchmarks.results import Machine
 
 
 def machine(directory: Path) -> Machine:
-    """This machine, with the file system that `directory` is on."""
+    """Return the description of this machine, with the file system of `directory`."""
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -22,7 +22,7 @@ def machine(directory: Path) -> Machine:
 
 
 def _processor() -> str:
-    """As Linux names it; elsewhere what Python knows."""
+    """Return the processor's name: Linux's name for it, elsewhere Python's."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -32,7 +32,7 @@ def _processor() -> str:
 
 
 def _filesystem(directory: Path) -> str:
-    """Of the mount point nearest above it."""
+    """Return the type of the file system mounted nearest above `directory`."""
     above = {str(path) for path in (directory, *directory.parents)}
     mounted = [one for one in psutil.disk_partitions(all=True) if one.mountpoint in above]
     return max(mounted, key=lambda one: len(one.mountpoint)).fstype if mounted else "unknown"

@@ -1,4 +1,4 @@
-"""How much memory the processes of a platform take."""
+"""Memory of the processes of a platform."""
 
 import time
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ _EVERY = 5.0  # seconds
 
 
 def of(shop: Live) -> dict[str, float]:
-    """Megabytes resident of each process, by name; of PostgreSQL all its processes, memory they share counted once."""
+    """Return the resident megabytes of each process, by name. Memory that PostgreSQL's processes share counts once."""
     found = {}
     for name, pid in shop.pids.items():
-        with suppress(psutil.NoSuchProcess):  # it ended, and is being started again
+        with suppress(psutil.NoSuchProcess):  # it ended and is being restarted
             found[name] = round(_bytes(name, pid) / 1e6, 1)
     return found
 
 
 @contextmanager
 def watched(shop: Live) -> Iterator[tuple[list[float], dict[str, list[float]]]]:
-    """Look every five seconds during the block: (seconds since its beginning, megabytes of each process)."""
+    """Sample every five seconds during the block. Yields seconds since its start, and megabytes of each process."""
     times: list[float] = []
     seen: dict[str, list[float]] = {name: [] for name in shop.pids}
     over, began = Event(), time.monotonic()
@@ -53,5 +53,5 @@ def _bytes(name: str, pid: int) -> int:
     for one in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):  # a connection that ended meanwhile
             info = one.memory_full_info()
-            total += getattr(info, "pss", info.rss)  # Linux says how much of what is shared is whose
+            total += getattr(info, "pss", info.rss)  # Linux divides shared memory among its users
     return total

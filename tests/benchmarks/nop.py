@@ -1,4 +1,4 @@
-"""A server that does nothing: every order is confirmed at once. For measuring what sends them."""
+"""A server that confirms every order without doing anything, for measuring load generators."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % 
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """ASGI: 201 to a POST, 200 to anything else."""
+    """ASGI application: 201 for a POST, 200 for anything else."""
     posted = scope["method"] == "POST"
     while posted and (await receive()).get("more_body"):
         pass

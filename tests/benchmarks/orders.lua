@@ -1,14 +1,14 @@
--- Orders for wrk: POST /api/orders, each under a key of its own, or replays of keys that were sent before.
+-- Orders for wrk: POST /api/orders with a new key each, or replays of keys that were sent before.
 --
--- Told by the environment:
+-- Environment variables:
 --   ORDERS_URLS    base URLs of the replicas, separated by spaces; wrk's n-th thread sends to the n-th
---   ORDERS_TOKEN   the operator's token, which rate limits let through
---   ORDERS_PREFIX  what keys begin with; the thread's number and a count from 1 follow
---   ORDERS_ITEMS   0: item `hot` only; N: item-0 to item-(N-1), each as likely as any other
---   ORDERS_SEED    decides which items
---   ORDERS_KNOWN   0: new keys; N: the first N keys of each thread, again and again
+--   ORDERS_TOKEN   the operator's token, which is exempt from rate limits
+--   ORDERS_PREFIX  prefix of the keys; the thread's number and a count from 1 follow
+--   ORDERS_ITEMS   0: item `hot` only; N: item-0 to item-(N-1), with equal probability
+--   ORDERS_SEED    seed of the choice of items
+--   ORDERS_KNOWN   0: new keys; N: the first N keys of each thread, repeatedly
 --
--- Prints a line of JSON at the end: what tests/benchmarks/wrk.py reads.
+-- Prints a line of JSON at the end, which tests/benchmarks/wrk.py parses.
 
 local threads = {}
 
@@ -31,7 +31,7 @@ function init()
   prefix = os.getenv("ORDERS_PREFIX") .. number .. "-"
   items, known = tonumber(os.getenv("ORDERS_ITEMS")), tonumber(os.getenv("ORDERS_KNOWN"))
   math.randomseed(tonumber(os.getenv("ORDERS_SEED")) + number)
-  sent = number == 0 and -1 or 0 -- of its first thread wrk asks for one request that it never sends
+  sent = number == 0 and -1 or 0 -- wrk requests one extra request of its first thread and never sends it
   statuses, replayed = {}, 0
   headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. os.getenv("ORDERS_TOKEN") }
 end

@@ -1,11 +1,11 @@
-"""`python -m tests.benchmarks.partitions`: what partitions of the table of orders by a hash of the key cost.
+"""`python -m tests.benchmarks.partitions` measures the cost of hash-partitioning the table of orders by key.
 
-Two databases on one embedded server, with the services' own schema, filled with the same number of orders. In one of
-them orders is partitioned. pgbench inserts orders, and inserts and settles orders, in the one and the other in turn; it
-prints the transactions a second of both and their ratio, as JSON. Some three minutes.
+Two databases on one embedded server with the schema of the services are filled with the same number of orders. In one
+of them the table is partitioned. pgbench inserts orders, and inserts and settles orders, in both databases in turn.
+Prints the transactions per second of both and their ratio as JSON. Takes about three minutes.
 
-"By id" is how the services settle: an order id does not say in which partition it is, so the index of each is searched.
-"By id and key" is how they would have to.
+"By id" is how the services settle: an order id does not determine the partition, so the index of every partition is
+searched. "By id and key" is how they would have to settle.
 """
 
 import argparse
@@ -36,9 +36,9 @@ FROM generate_series(1, %s) AS i
 
 
 def partition(conn: psycopg.Connection[Any], partitions: int) -> None:
-    """Split `orders` by a hash of idempotency_key, which each unique constraint has to hold then, with what is in it.
+    """Partition the existing `orders` by a hash of idempotency_key, which every unique constraint then has to include.
 
-    A key has one row still, as it has one partition. An order id has one row because it is made from the key.
+    A key still has one row, since it has one partition. An order id has one row because it is derived from the key.
     """
     with conn.transaction():
         conn.execute("ALTER TABLE orders RENAME TO orders_whole")
@@ -99,7 +99,7 @@ def _rate(url: str, script: str, seconds: float) -> float:
 
 
 def _summary(rounds: list[list[float]]) -> dict[str, float]:
-    """Of (whole, partitioned) transactions a second of each round."""
+    """Summarize the (unpartitioned, partitioned) transactions per second of each round."""
     ratios = sorted(partitioned / whole for whole, partitioned in rounds)
     whole, partitioned = (statistics.median(column) for column in zip(*rounds, strict=True))
     return {

@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, made of a result: file name to SVG."""
+"""The pictures of docs/performance.md, drawn from a result: file name to SVG."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -12,7 +12,7 @@ from tests.benchmarks.words import PERCENTILES
 
 
 def plots(result: Result) -> dict[str, str]:
-    """Those for which there are figures."""
+    """Return the pictures for which there are figures."""
     made = {
         "performance-throughput.svg": _throughput(result),
         "performance-latency.svg": _latency(result),

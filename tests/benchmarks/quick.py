@@ -1,4 +1,4 @@
-"""The ratios that matter most, of a run of less than a minute. Pure."""
+"""The most important ratios, from a run of less than a minute. Pure."""
 
 from statistics import median
 from typing import Any
@@ -9,7 +9,7 @@ from tests.benchmarks.results import Result
 
 
 def core(result: Result) -> dict[str, Any]:
-    """Medians of the rounds: orders a second, milliseconds, and their ratios, each named for what it is."""
+    """Return the medians over all rounds: orders per second, milliseconds, and their ratios, by name."""
     bounds = result.bounds
     new = {case: found for case in ("hot/1", "hot/64", "hot/256") if (found := per_second(result, case))}
     again = ratios(per_second(result, "replays/64"), per_second(result, "new/64"))

@@ -1,4 +1,4 @@
-"""What more replicas of the order service give on one machine."""
+"""Throughput with several replicas of the order service on one machine."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ CLIENTS = (64, 256)
 
 
 def measure(bench: Bench, directory: Path) -> None:
-    """`replicas/2/hot/64`, `replicas/2/items/64` and so on; clients are spread evenly over the replicas' addresses."""
+    """Measure `replicas/2/hot/64`, `replicas/2/items/64` and so on, with clients spread evenly over the replicas."""
     with live(directory / "replicas") as shop:
         for number in NUMBERS:
             shop.valerix("down")

@@ -1,4 +1,4 @@
-"""What was measured, as values; also the shape of docs/performance.json."""
+"""Result types of the benchmarks; also the schema of docs/performance.json."""
 
 from datetime import datetime
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of one load: orders answered a second, and milliseconds until the answer.
+    """Result of one load: orders answered per second, and response times in milliseconds.
 
-    `statuses` counts answers by HTTP status, `unanswered` requests that got none, `replayed` answers that had been
-    stored before. `limited`: the load itself was what held it up.
+    `statuses` counts responses by HTTP status, `unanswered` requests without a response, `replayed` responses that had
+    been stored before. `limited` is true if the load generator was the bottleneck.
     """
 
     per_second: float
@@ -27,9 +27,9 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """What pgbench does: transactions a second of order rows and of the hot stock row, and what `alone` an order takes.
+    """Result of pgbench: transactions per second of order rows and of the hot stock row, and the time of one order.
 
-    That is, in milliseconds, its three commits one after the other, by one client.
+    `alone` is the time, in milliseconds, of an order's three commits one after the other by a single client.
     """
 
     order_rows: float
@@ -38,15 +38,15 @@ class Bound(msgspec.Struct, frozen=True):
 
     @property
     def per_second(self) -> float:
-        """The one-by-one bound: orders a second when each order's two parts are done one after the other."""
+        """The one-by-one bound: orders per second when the two parts of each order run one after the other."""
         return 1 / (1 / self.order_rows + 1 / self.stock_row)
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """How a backlog went: it began to fall at `first` and was gone at `last`; `timeline` is of (seconds, orders left).
+    """Drain of a backlog: it began to fall at `first` and was empty at `last`; `timeline` is of (seconds, orders left).
 
-    `per_second` is the orders that went a second while from 95 % to 5 % of it were left, so that neither the wait
-    before it nor the few that wait longer than others count.
+    `per_second` is the drain rate between 95 % and 5 % of the backlog, which excludes the wait before it and the few
+    orders that wait longer than others.
     """
 
     orders: int
@@ -58,15 +58,16 @@ class Drain(msgspec.Struct, frozen=True):
 
     @property
     def per_second_in_all(self) -> float:
-        """From the beginning to the last, waits and all."""
+        """Drain rate over the whole time, waits included."""
         return (self.orders - self.left) / max(self.last, 1e-9)
 
 
 class Ordeal(msgspec.Struct, frozen=True):
-    """A load before and under gremlins, and what came after.
+    """A load before and under gremlins, and the drain and audit that follow.
 
-    `statuses` and `unanswered` count everything since they went live, also before the breaker was found open, which was
-    `opened_after` seconds (None: it is not meant to open, or did not). `audit` is the verdict once all had drained.
+    `statuses` and `unanswered` count from the moment the gremlins are live, including the time before the breaker
+    opened. That was after `opened_after` seconds; None if it did not open. `audit` is the verdict after the backlog
+    drained.
     """
 
     calm: Sample
@@ -79,7 +80,7 @@ class Ordeal(msgspec.Struct, frozen=True):
 
 
 class Soak(msgspec.Struct, frozen=True):
-    """A long load: at which `times`, in seconds, which process took how many megabytes."""
+    """A long load: sample `times` in seconds, and the megabytes of each process at these times."""
 
     clients: int
     sample: Sample
@@ -88,14 +89,14 @@ class Soak(msgspec.Struct, frozen=True):
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """What `valerix load` can send from one core to a server that does nothing, and what share of that core it used."""
+    """Orders per second that `valerix load` can send from one core to a server that does nothing, and its CPU share."""
 
     per_second: float
     cpu: float
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured. `memory` is in gigabytes, `filesystem` that of the databases."""
+    """Machine of a benchmark. `memory` is in gigabytes, `filesystem` is that of the databases."""
 
     processor: str
     cores: int
@@ -106,11 +107,11 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One run. A list has one entry per round, in the same order everywhere, so entries of one round compare.
+    """One run. Each list has one entry per round, in the same order everywhere, so that entries of a round compare.
 
     `cases` are named `hot/64` (the hot item, 64 clients), `items/64` (1,000 items), `rate/500`, `rate/half` (of
     `hot/256`), `new/64` and `replays/64`, `rows/1000000/empty/64` and `rows/1000000/full/64`, `replicas/2/hot/64`.
-    `peaks` are the most megabytes seen of each process, `audits` the verdict on each platform at its end.
+    `peaks` is the maximum of megabytes of each process, `audits` the final verdict on each platform.
     """
 
     command: str

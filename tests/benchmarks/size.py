@@ -1,4 +1,4 @@
-"""What orders that were placed before cost those placed now."""
+"""Effect of stored orders on the throughput of new ones."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from valerix_cli.audit import Sources
 from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB
 
 CLIENTS = (64, 256)
-ROUNDS = 3  # at least: the difference looked for is as large as that between two runs of the same
+ROUNDS = 3  # at least: the difference between the platforms is about as large as the noise between two runs
 
 
 def measure(bench: Bench, directory: Path, rows: list[int], rounds: int) -> None:
-    """Two platforms side by side, one empty and one filled further and further, loaded in turn.
+    """Load two platforms in turn: one empty, the other with more and more stored orders.
 
     Cases are `rows/1000000/empty/64` and `rows/1000000/full/64`.
     """
@@ -31,7 +31,7 @@ def measure(bench: Bench, directory: Path, rows: list[int], rounds: int) -> None
 
 
 def _one_round(bench: Bench, shops: dict[str, Live], rows: int, turn: int) -> None:
-    """Each first in its turn, so that neither always comes second."""
+    """Load both platforms, in an order that alternates between turns."""
     for clients in CLIENTS:
         for name in sorted(shops, reverse=bool(turn % 2)):
             checkpoint(shops[name])

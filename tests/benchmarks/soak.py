@@ -1,4 +1,4 @@
-"""Memory over minutes of load."""
+"""Memory during minutes of load."""
 
 from tests.benchmarks import memory
 from tests.benchmarks.bench import Bench
@@ -9,7 +9,7 @@ CLIENTS = 64
 
 
 def measure(bench: Bench, shop: Live, minutes: float) -> Soak:
-    """New orders of the hot item, as fast as they are answered."""
+    """Send new orders of the hot item as fast as they are answered."""
     bench.say(f"soaking for {minutes:g} minutes")
     with memory.watched(shop) as (times, megabytes):
         sample = bench.clients(shop, "soak", CLIENTS, seconds=minutes * 60)

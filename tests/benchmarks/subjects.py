@@ -1,4 +1,7 @@
-"""A table per subject, as rows of cells; the first row is its head. Without any other there was nothing measured."""
+"""Tables of the results, one per subject, as rows of cells.
+
+The first row is the header; without data it is the only one.
+"""
 
 from collections.abc import Sequence
 

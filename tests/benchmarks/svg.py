@@ -1,4 +1,4 @@
-"""A line chart as an SVG of a few kilobytes: no script, no font, no address; the same figures give the same bytes."""
+"""Line charts as small SVG files without scripts, fonts or links. The same figures give the same bytes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ import msgspec
 
 _WIDTH, _HEIGHT = 720, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 40, 72
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # told apart by the colour-blind too
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # distinguishable with colour blindness
 _STEPS = 5
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """Points (x, y) joined by a line, dashed if it is not measured along x."""
+    """Points (x, y) joined by a line; dashed for a reference line."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -21,7 +21,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 def chart(title: str, x_name: str, curves: Sequence[Curve], *, ticks: Sequence[float] | None = None) -> str:
-    """With `ticks` x is logarithmic and has exactly these; else both axes begin at 0."""
+    """Return an SVG chart. With `ticks`, x is logarithmic and labelled at these values; else both axes begin at 0."""
     xs = [x for curve in curves for x, _ in curve.points]
     top = _rounded(max(y for curve in curves for _, y in curve.points))
     low, high = (min(xs), max(xs)) if ticks else (0.0, _rounded(max(xs)))
@@ -65,7 +65,7 @@ def _label(x: float, y: float, what: float | str, anchor: str) -> str:
 
 
 def _rounded(most: float) -> float:
-    """The next of 1, 2, 2.5, 5, 10, 20, … that is not below."""
+    """Return the smallest of 1, 2, 2.5, 5, 10, 20, … that is not below the value."""
     if most <= 0:
         return 1.0
     size = 10.0 ** math.floor(math.log10(most))

@@ -1,4 +1,4 @@
-"""A result as Markdown: a table per subject, each with the settings that its numbers depend on."""
+"""A result as Markdown: one table per subject, each with the settings that its figures depend on."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +9,7 @@ from tests.benchmarks.subjects import Rows
 
 
 def markdown(result: Result) -> str:
-    """Everything that was measured."""
+    """Return the whole result as Markdown."""
     pictures = plots(result)
     sections: list[tuple[str, Callable[[Result], Rows], str]] = [
         ("Requirements", subjects.required, ""),

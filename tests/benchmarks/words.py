@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures formatted for people."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ PERCENTILES = ("p50", "p95", "p99")
 
 
 def said(found: Sequence[float], unit: str = "") -> str:
-    """`2.61 × (2.4 to 2.75)`: the median, and the extremes of several rounds; nothing where there are none."""
+    """Return the median and extremes of several rounds, as `2.61 × (2.4 to 2.75)`; "" without figures."""
     if not found:
         return ""
     of = spread(found)
@@ -18,16 +18,16 @@ def said(found: Sequence[float], unit: str = "") -> str:
 
 
 def times(samples: Sequence[Sample]) -> str:
-    """`13.1 / 25 / 40.2`: the medians of p50, p95 and p99."""
+    """Return the medians of p50, p95 and p99, as `13.1 / 25 / 40.2`."""
     return " / ".join(_short(spread([getattr(one, at) for one in samples]).median) for at in PERCENTILES)
 
 
 def statuses(samples: Sequence[Sample]) -> str:
-    """`7,210 × 201, 3,082 × 202`: the answers of all rounds."""
+    """Return the response statuses of all rounds, as `7,210 × 201, 3,082 × 202`."""
     known = sorted({status for one in samples for status in one.statuses})
     return ", ".join(f"{sum(one.statuses.get(status, 0) for one in samples):,} × {status}" for status in known)
 
 
 def _short(value: float) -> str:
-    """Three figures at least."""
+    """Format a number with three significant digits at least."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

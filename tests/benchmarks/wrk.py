@@ -1,4 +1,4 @@
-"""Closed-loop load by wrk, https://github.com/wg/wrk, told what to send by orders.lua."""
+"""Closed-loop load by wrk, https://github.com/wg/wrk, with the script orders.lua."""
 
 import os
 import subprocess
@@ -12,11 +12,11 @@ from tests.benchmarks.live import Live
 from tests.benchmarks.results import Sample
 
 _SCRIPT = Path(__file__).with_name("orders.lua")
-_PATIENCE = 15  # seconds for an answer, before wrk counts a request as unanswered
+_PATIENCE = 15  # seconds to wait for a response before wrk counts the request as unanswered
 
 
 class Said(msgspec.Struct, frozen=True):
-    """The line that orders.lua prints; times in microseconds."""
+    """The line printed by orders.lua; times are in microseconds."""
 
     requests: int
     micros: int
@@ -29,7 +29,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def closed(shop: Live, load: Closed) -> Sample:
-    """Run it, with a thread and its share of the clients per order replica."""
+    """Run wrk with one thread per order replica; clients are divided among them."""
     urls = shop.order_urls
     much = ["-t", str(min(len(urls), load.clients)), "-c", str(load.clients), "-d", f"{max(1, round(load.seconds))}s"]
     done = subprocess.run(
@@ -53,7 +53,7 @@ def closed(shop: Live, load: Closed) -> Sample:
 
 
 def parse(said: str) -> Sample:
-    """Read what orders.lua printed last. Raises Broken when no order was answered."""
+    """Parse the last line printed by orders.lua. Raises Broken if no order got a response."""
     lines = said.strip().splitlines()
     try:
         found = msgspec.json.decode(lines[-1] if lines else "", type=Said)
