@@ -1,4 +1,4 @@
-"""A real Chromium looking at the dashboard of a real platform. What each page may never do is checked in every test."""
+"""A real Chromium on the dashboard of a real platform. Every test also checks what no page may do."""
 
 import os
 import shutil
@@ -17,13 +17,13 @@ from tests.cli.conftest import Valerix
 from tests.processes import open_directory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SLOW = 15_000  # milliseconds that what a test waits for may take
+SLOW = 15_000  # milliseconds that a condition may take
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'"
 NPM = Path(__file__).parent / "npm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser there is nothing to test here, and that is said."""
+    """Skip the tests, with a reason, if there is no browser."""
     if CHROMIUM is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:
@@ -31,9 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Dashboard:
-    """The dashboard of a platform of its own, and browsers that look at it.
+    """The dashboard of a platform, and browsers that visit it.
 
-    `quietly` lets a test break things on purpose: then requests may fail, and the console says so.
+    `quietly` allows console errors and failed requests in its block, for faults that a test injects.
     """
 
     def __init__(self, valerix: Valerix, browser: Browser) -> None:
@@ -48,7 +48,7 @@ class Dashboard:
 
     @contextmanager
     def context(self, **options: Any) -> Iterator[BrowserContext]:
-        """A browser's memory of its own: cookies, window, tastes."""
+        """Yield a separate browser context: its own cookies, window and preferences."""
         context = self._browser.new_context(**options)
         context.set_default_timeout(SLOW)
         context.on("page", self._watch)
@@ -59,7 +59,7 @@ class Dashboard:
 
     @contextmanager
     def visit(self, path: str = "/", **options: Any) -> Iterator[Page]:
-        """A page of somebody who has not signed in."""
+        """Yield a page of a visitor who has not signed in."""
         with self.context(**options) as context:
             page = context.new_page()
             page.goto(self.url + path)
@@ -67,7 +67,7 @@ class Dashboard:
 
     @contextmanager
     def operate(self, **options: Any) -> Iterator[Page]:
-        """The dashboard as an operator sees it, who came by the link that the command line prints."""
+        """Yield the dashboard of an operator who signed in with the link that the command line prints."""
         with self.context(**options) as context:
             page = context.new_page()
             page.goto(self.valerix.json("dashboard")["sign_in_url"])
@@ -84,7 +84,7 @@ class Dashboard:
             self._quiet = False
 
     def complaints(self) -> list[str]:
-        """What pages did that none may do, since last asked."""
+        """Return what pages did that none may do, since the last call."""
         found, self._complaints = self._complaints, []
         return found
 
@@ -109,7 +109,7 @@ class Dashboard:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """For one module: Playwright keeps an event loop running, which asynchronous tests of others would meet."""
+    """A browser for one module: Playwright keeps an event loop running, which disturbs asynchronous tests elsewhere."""
     with sync_playwright() as playwright:
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=root)
@@ -121,7 +121,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def _dashboard(browser: Browser) -> Iterator[Dashboard]:
-    """A platform with one replica of each, whose breaker opens for two seconds."""
+    """A platform with one replica of each service, whose breaker opens for two seconds."""
     with open_directory("browser") as directory:
         valerix = Valerix(directory)
         valerix("up", "--detach", "--free-ports")
@@ -133,7 +133,10 @@ def _dashboard(browser: Browser) -> Iterator[Dashboard]:
 
 @pytest.fixture
 def dashboard(_dashboard: Dashboard) -> Iterator[Dashboard]:
-    """No console error, no request to anywhere else, a strict policy on everything: in each test."""
+    """The dashboard.
+
+    After each test: no console error, no request to another host, a strict policy on every response.
+    """
     _dashboard.complaints()
     yield _dashboard
     assert _dashboard.complaints() == []
@@ -141,7 +144,7 @@ def dashboard(_dashboard: Dashboard) -> Iterator[Dashboard]:
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """axe-core's script, from npm."""
+    """The script of axe-core, from npm."""
     directory = tmp_path_factory.mktemp("npm")
     for file in NPM.iterdir():
         shutil.copy(file, directory)

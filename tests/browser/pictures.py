@@ -1,6 +1,7 @@
-"""`python -m tests.browser.pictures`: the dashboard in calm, in chaos and in recovery, light and dark, for docs/images.
+"""`python -m tests.browser.pictures`: screenshots of the dashboard for docs/images: calm, chaos and recovery.
 
-Everything on them happened: a platform is started, loaded, broken on purpose, and left to recover.
+Each is taken in light and dark. Nothing is staged: a platform is started, loaded, broken on purpose and left to
+recover.
 """
 
 import os
@@ -37,7 +38,7 @@ def take(valerix: Valerix, browser: Browser) -> None:
     try:
         pages = {scheme: _signed_in(valerix, browser, scheme) for scheme in ("light", "dark")}
         any_page = pages["light"]
-        any_page.wait_for_timeout(30_000)  # so that the charts have something to show
+        any_page.wait_for_timeout(30_000)  # so that the charts have data
         _shoot(pages, "calm")
         valerix("chaos", "on", "latency", "--ttl", "20s", "--reason", "for the pictures")
         expect(any_page.locator("#panel-breaker")).to_contain_text("next trial", timeout=PATIENCE)

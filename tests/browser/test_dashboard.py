@@ -1,4 +1,4 @@
-"""The dashboard as its users meet it: a real browser, the real platform, real faults."""
+"""The dashboard in a real browser, on a real platform with real faults."""
 
 import contextlib
 import gzip
@@ -29,7 +29,10 @@ def place(page: Page, key: str, item: str = "monitor") -> None:
 
 
 def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core holds to be serious or worse. It runs beside the page, so the page's policy stays as it is."""
+    """Return the violations that axe-core rates serious or worse.
+
+    It runs in an isolated world: the page's policy still holds.
+    """
     page.evaluate(axe)
     found: Any = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
@@ -296,7 +299,7 @@ def test_fifty_tabs_cost_the_services_no_more_than_one(dashboard: Dashboard) -> 
 
 
 def requests_per_tick(dashboard: Dashboard, tabs: int) -> float:
-    """How many requests the order service gets for each tick of the feed, while some tabs follow it."""
+    """Return the number of requests that the order service gets per tick of the feed while several tabs follow it."""
     order = dashboard.valerix.stack()["services"]["order"][0]["url"]
     with contextlib.ExitStack() as open_tabs, httpx.Client(base_url=dashboard.url, timeout=SLOW) as client:
         followed = [open_tabs.enter_context(client.stream("GET", "/feed")) for _ in range(tabs)]
@@ -322,7 +325,7 @@ def test_a_tab_left_open_for_an_hour_keeps_its_memory(dashboard: Dashboard) -> N
         hour = "".join(an_hour(dashboard))
         expect(page.locator("#age")).to_have_text("Live")
         before = memory(page, cdp)
-        with dashboard.quietly():  # the feed that is made up has no policy, and an end
+        with dashboard.quietly():  # the generated feed has no policy, and it ends
             page.route("**/feed?*", lambda route: route.fulfill(content_type="text/event-stream", body=hour), times=1)
             page.reload()
             page.evaluate("document.addEventListener('valerix:update', (event) => { window.last = event.detail.id })")
@@ -335,7 +338,7 @@ def test_a_tab_left_open_for_an_hour_keeps_its_memory(dashboard: Dashboard) -> N
 
 
 def an_hour(dashboard: Dashboard) -> Iterator[str]:
-    """An hour's messages, made of some that were really sent."""
+    """Yield an hour of messages, generated from messages that were really sent."""
     with httpx.stream("GET", f"{dashboard.url}/feed", timeout=SLOW) as feed:
         said = (line for line in feed.iter_lines() if line.startswith("data:"))
         real = [next(said) for _ in range(6)][1:]
@@ -344,7 +347,7 @@ def an_hour(dashboard: Dashboard) -> Iterator[str]:
 
 
 def memory(page: Page, cdp: CDPSession) -> tuple[int, int]:
-    """Bytes on the heap once garbage is collected, and elements."""
+    """Return the heap size in bytes after garbage collection, and the number of elements."""
     cdp.send("HeapProfiler.collectGarbage")
     return (
         page.evaluate("performance.memory.usedJSHeapSize"),

@@ -1,4 +1,4 @@
-"""The real `valerix`, as a process, against a platform that it started itself."""
+"""The real `valerix`, as a process, with a platform that it started itself."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _STARTED: list[subprocess.Popen[str]] = []
 
 
 class Done(NamedTuple):
-    """What a command said, and how it ended."""
+    """Exit status and output of a command."""
 
     code: int
     out: str
@@ -29,7 +29,7 @@ class Done(NamedTuple):
 
 
 class Valerix:
-    """Runs `valerix` as a shell would, with a state directory and a config of its own."""
+    """Runs `valerix` as a shell would, with a separate state directory and config."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,9 +42,10 @@ class Valerix:
         }
 
     def __call__(self, *typed: str, code: int | None = 0, stdin: str = "", **environ: str) -> Done:
-        """Run a command to its end, which must be exit code `code`, if that is one.
+        """Run a command to its end; its exit status has to be `code`, unless that is None.
 
-        It is forked (see tests.forks); `up`, whose children must be its own alone, is started as a shell would.
+        The command is forked (see tests.forks), except `up`, which starts as from a shell: no other process may own its
+        children.
         """
         arguments = (typed, self.directory, self.environ | environ)
         ran = self.as_a_shell_would(*arguments, stdin) if "up" in typed else self._fork(*arguments, stdin)
@@ -76,20 +77,20 @@ class Valerix:
             return Done(code, (streams / "1").read_text(), (streams / "2").read_text())
 
     def restore(self) -> None:
-        """End whatever a test that failed has left on: its neighbours share the platform."""
+        """Revert what a failed test has left on: other tests share the platform."""
         for typed in (("chaos", "halt", "--resume"), ("chaos", "off"), ("breaker", "auto")):
             self(*typed, code=None)
 
     def json(self, *typed: str, code: int = 0) -> Any:
-        """What a command prints with `-o json`."""
+        """Return what a command prints with `-o json`."""
         return json.loads(self(*typed, "-o", "json", code=code).out)
 
     def stack(self) -> Any:
-        """What stack.json says of the platform that runs."""
+        """The running platform's stack.json."""
         return json.loads((self.directory / "state" / "stack.json").read_text())
 
     def start(self, *typed: str) -> subprocess.Popen[str]:
-        """Start a command that goes on, until the end of the test at most."""
+        """Start a command that keeps running, at most until the end of the test."""
         process = subprocess.Popen(
             [PROGRAM, *typed],
             stdin=subprocess.DEVNULL,
@@ -111,7 +112,7 @@ class Valerix:
 
 @pytest.fixture(scope="package")
 def platform() -> Iterator[Valerix]:
-    """A platform with two order services, until tests of another folder begin: one that idles costs time too."""
+    """A platform with two order services, until tests of another folder begin: an idle one costs time too."""
     with open_directory("cli") as directory:
         valerix = Valerix(directory)
         valerix("up", "--detach", "--replicas", "order=2")
@@ -123,7 +124,7 @@ def platform() -> Iterator[Valerix]:
 
 @pytest.fixture(autouse=True)
 def _ended() -> Iterator[None]:
-    """No command outlives the test that started it, however that ends."""
+    """Ends the commands that a test started, in any case."""
     yield
     while _STARTED:
         with _STARTED.pop() as process:
@@ -132,14 +133,14 @@ def _ended() -> Iterator[None]:
 
 @pytest.fixture
 def valerix(platform: Valerix) -> Iterator[Valerix]:
-    """The platform, with the user's config gone once a test is over."""
+    """The platform; the user's config is removed after a test."""
     yield platform
     (platform.directory / "config.toml").unlink(missing_ok=True)
 
 
 @pytest.fixture
 def closed_clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command leaves its connections to the end of its process, which here goes on."""
+    """Closes HTTP clients: a command leaves that to the end of its process, which here continues."""
     clients: list[httpx.Client] = []
     make = httpx.Client.__init__
 

@@ -1,4 +1,4 @@
-"""What an attacker would send: values whose every text is hostile, a server that answers with them, and a terminal."""
+"""Hostile input: values whose every text is hostile, a server that responds with them, and a terminal."""
 
 import contextlib
 import fcntl
@@ -59,13 +59,13 @@ _DRAWN = re.compile(
     r"|\x1b\]22;[a-z-]*\x07"  # the shape of the pointer
     r"|\x1b\[[<>=][0-9;]*u|\x1b\[\?[0-9;]*\$p|\x1b\[>[0-9]*[mq]|\x1b_[^\x1b]*\x1b\\|\x1b[78]|\x1bP[^\x1b]*\x1b\\"
 )
-"""What Rich and Textual send to a terminal."""
+"""The escape sequences that Rich and Textual send to a terminal."""
 
 
 def leaks(written: bytes, *, lines: bool = True) -> list[str]:
-    """What of the payloads got out, or else any character that is neither text nor what Rich and Textual send.
+    """Return the payloads that got through, and any character that is neither text nor sent by Rich or Textual.
 
-    A body that is shown as it came may have `lines` of its own.
+    A response body that is shown unchanged may have `lines` of its own.
     """
     text = written.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
     plain = _DRAWN.sub("", text)
@@ -75,7 +75,7 @@ def leaks(written: bytes, *, lines: bool = True) -> list[str]:
 
 
 def hostile(shape: Any, text: str = HOSTILE, variant: int = 0) -> Any:
-    """A value of that type in which each text that may be any is `text`; `variant` picks among choices."""
+    """Return a value of that type in which every free text is `text`; `variant` selects among alternatives."""
     if typing.get_origin(shape) is Iterable:
         shape = list[typing.get_args(shape)[0]]  # type: ignore[misc]  # known at run time only
     return _Maker(text, variant).of(inspect.type_info(shape))
@@ -154,12 +154,12 @@ _CALM = {"live": None, "halted": False}
 
 
 class Server:
-    """Answers every request as `mode` says: `shaped`, `problem`, `known` (one of the catalogue) or `garbage`."""
+    """Responds to every request as `mode` says: `shaped`, `problem`, `known` (one of the catalogue) or `garbage`."""
 
     def __init__(self) -> None:
         self.mode, self.text = "shaped", HOSTILE
         self.location = ""
-        """Where every request is sent on to, if anywhere."""
+        """Target of a redirect for every request, if any."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -171,7 +171,7 @@ class Server:
 
     @property
     def tokens(self) -> list[str]:
-        """What was sent as a token, request by request."""
+        """The tokens received, one per request."""
         return [headers["Authorization"] for _, _, headers in self.requests if "Authorization" in headers]
 
     def answer(self, method: str, target: str) -> tuple[int, bytes]:
@@ -218,14 +218,17 @@ class Server:
             do_POST = do_DELETE = do_PUT = do_OPTIONS = do_GET  # noqa: N815 - the same
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Suppress the log."""
 
         return Handler
 
 
 @contextlib.contextmanager
 def on_a_terminal(arguments: list[str], size: tuple[int, int]) -> Iterator[Callable[..., bytes]]:
-    """A program on a terminal of its own; the function presses keys, reads until a condition holds, and returns all."""
+    """Run a program on a new terminal.
+
+    Yields a function that presses keys, reads until a condition holds, and returns all.
+    """
     pid, master = pty.fork()
     if not pid:
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell is wanted
@@ -241,7 +244,7 @@ def on_a_terminal(arguments: list[str], size: tuple[int, int]) -> Iterator[Calla
             if select.select([master], [], [], 0.1)[0]:
                 try:
                     got += os.read(master, 65536)
-                except OSError:  # how a terminal says that its program has ended
+                except OSError:  # a terminal signals that its program has ended
                     break
         return got
 
@@ -256,12 +259,15 @@ def on_a_terminal(arguments: list[str], size: tuple[int, int]) -> Iterator[Calla
 
 @contextlib.contextmanager
 def writing(*, terminal: bool) -> Iterator[Callable[[], bytes]]:
-    """Standard streams that are a terminal or a pipe; afterwards the function returns what was written to both."""
+    """Make the standard streams a terminal or a pipe.
+
+    Yields a function that returns the output once the block has ended.
+    """
     reader, writer = pty.openpty() if terminal else os.pipe()
     got: list[bytes] = []
 
     def read() -> None:
-        with contextlib.suppress(OSError):  # how a terminal says that it was closed
+        with contextlib.suppress(OSError):  # a terminal signals that it was closed
             while chunk := os.read(reader, 65536):
                 got.append(chunk)
 
@@ -282,7 +288,7 @@ def writing(*, terminal: bool) -> Iterator[Callable[[], bytes]]:
 
 
 def views() -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
-    """Every public function of every view that draws one value: its name, itself, and the type of the value."""
+    """Yield every public view function that takes one value: its name, the function, and the type of the value."""
     for module in pkgutil.iter_modules(valerix_cli.views.__path__, "valerix_cli.views."):
         found = importlib.import_module(module.name)
         for name, function in vars(found).items():
@@ -293,7 +299,7 @@ def views() -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Every text in a document, keys as well."""
+    """Yield every text in a document, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

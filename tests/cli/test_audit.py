@@ -1,4 +1,4 @@
-"""The proof from the command line."""
+"""The audit from the command line."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB, auditor_url, cache_u
 
 
 def spoil(valerix: Valerix, statement: LiteralString) -> None:
-    """Change one row of inventory_db behind everybody's back."""
+    """Change one row of inventory_db directly, bypassing the service."""
     with database(valerix, "inventory_db") as conn:
         assert conn.execute(statement).rowcount == 1
 
@@ -34,7 +34,7 @@ def database(valerix: Valerix, name: str) -> psycopg.Connection[TupleRow]:
 
 @pytest.fixture
 def miscounted(valerix: Valerix) -> Iterator[Valerix]:
-    """The platform with one chair too many, put right once a test is over."""
+    """The platform with one chair too many; the count is restored after a test."""
     spoil(valerix, "UPDATE inventory SET quantity = quantity + 1 WHERE item_id = 'chair'")
     yield valerix
     spoil(valerix, "UPDATE inventory SET quantity = quantity - 1 WHERE item_id = 'chair'")

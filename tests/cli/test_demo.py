@@ -1,4 +1,4 @@
-"""The demo on real platforms: told by itself, by keys on a terminal, and broken off."""
+"""The demo on real platforms: automatic, controlled by keys on a terminal, and interrupted."""
 
 import json
 import os
@@ -26,12 +26,12 @@ from valerix_cli.local.stack import read_stack
 
 pytestmark = pytest.mark.timed
 
-LIMIT = 240  # seconds that the whole story may take
+LIMIT = 240  # seconds that the whole demo may take
 
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Valerix]:
-    """Nothing runs, and breakers are as they are."""
+    """A state directory without a platform, with the default breaker settings."""
     with open_directory("demo") as directory:
         valerix = Valerix(directory)
         del valerix.environ["VALERIX_BREAKER_OPEN_SECONDS"]
@@ -74,7 +74,7 @@ def test_the_story_told_by_itself_holds_in_each_step_and_leaves_nothing(bare: Va
 
 
 def assert_plays(cast: Path) -> None:
-    """A header, then events in the order of time, in which every step is to be seen."""
+    """Assert that a recording has a header, then events in order of time, with every step."""
     header, *events = [json.loads(line) for line in cast.read_text(encoding="utf-8").splitlines()]
     assert (header["version"], header["width"], header["height"]) == (2, 100, 30)
     times = [at for at, _, _ in events]
@@ -87,7 +87,7 @@ def assert_plays(cast: Path) -> None:
 
 
 def assert_drawn(stills: Path) -> None:
-    """A picture of each step, which fetches nothing from elsewhere."""
+    """Assert that there is a picture of each step, without external resources."""
     drawn = sorted(stills.iterdir())
     assert [path.name for path in drawn] == [
         f"{number:02}-{step.name}.svg" for number, step in enumerate(STORY, start=1)
@@ -107,7 +107,7 @@ def _typed(process: psutil.Process) -> str:
 
 
 class Seat:
-    """Somebody at a terminal of 80 columns and 24 lines, before whom `valerix` runs."""
+    """`valerix` on a terminal of 80 columns and 24 lines."""
 
     def __init__(self, valerix: Valerix, *typed: str) -> None:
         self._ours, self.terminal = pty.openpty()
@@ -127,7 +127,7 @@ class Seat:
         self.sent = ""
 
     def press(self, key: str) -> None:
-        """What is waited for from now on has to come after this."""
+        """Press a key. The next `sees` only considers output that follows."""
         self.read()
         self.sent = ""
         os.write(self._ours, key.encode())
@@ -141,7 +141,7 @@ class Seat:
         return self.sent
 
     def sees(self, *words: str, within: float = PATIENCE) -> None:
-        """Wait for all of these."""
+        """Wait for all of these words."""
         eventually(lambda: all(word in self.read() for word in words), within, f"{words}")
 
     def ended(self) -> int:
@@ -149,7 +149,7 @@ class Seat:
         return int(self.process.returncode)
 
     def leave(self) -> None:
-        """As a terminal that is closed, of which no signal tells."""
+        """Close the terminal. No signal is sent."""
         os.close(self._ours)
         self._ours = -1
 
@@ -163,14 +163,14 @@ class Seat:
 
 @pytest.fixture
 def seat(shop: Valerix) -> Iterator[Seat]:
-    """A demo that goes by keys, on the platform that runs, with its first step under way."""
+    """A demo controlled by keys, on the running platform, with its first step in progress."""
     made = Seat(shop, "demo")
     try:
         made.sees("Calm", "under way")
         yield made
     finally:
         made.close()
-        shop("chaos", "off")  # should a test have failed, the next one is not to
+        shop("chaos", "off")  # so that a failed test does not affect the next
 
 
 def test_keys_lead_through_the_story_and_quitting_amid_a_fault_turns_it_off(shop: Valerix, seat: Seat) -> None:
@@ -236,7 +236,7 @@ def test_a_demo_whose_terminal_is_gone_turns_its_faults_off_and_ends(shop: Valer
 
 
 def test_a_fault_of_which_nobody_can_say_that_it_is_off_ends_with_13(shop: Valerix, seat: Seat) -> None:
-    """Inventory is gone, and with it the only one to say that the gremlins are."""
+    """Inventory is down, and only inventory can confirm that the gremlins are off."""
     state = shop.directory / "state"
     seat.sees("waiting for")
     hold(state, "inventory-1", 15)

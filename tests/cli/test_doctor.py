@@ -1,4 +1,4 @@
-"""Set-ups broken for real: the doctor finds what is wrong, and the fix it says is the fix."""
+"""Set-ups that are really broken: the doctor finds the fault, and the suggested fix repairs it."""
 
 import json
 import os
@@ -39,13 +39,13 @@ NOBODY = f"http://{LOOPBACK}:9"
 
 
 def diagnose(valerix: Valerix, *typed: str, code: int = 0, **environ: str) -> dict[str, dict[str, Any]]:
-    """Each check by its group and name, as the command tells it."""
+    """Return each check by its group and name, as the command reports it."""
     told = json.loads(valerix("doctor", *typed, "-o", "json", code=code, **environ).out)
     return {f"{check['group']}: {check['name']}": check for check in told["checks"]}
 
 
 def examined(valerix: Valerix, *, context: str | None = None, **changes: Any) -> dict[str, Check]:
-    """The same within this process, of a set-up with some `changes`."""
+    """Return the checks of a set-up with some `changes`, run within this process."""
     options = GlobalOptions(context=context)
     setup = read_setup(read_settings(options, valerix.environ, valerix.directory), valerix.environ, Limits())
     return {f"{one.check.group}: {one.check.name}": one.check for one in run_checks(replace(setup, **changes))}
@@ -56,14 +56,14 @@ def in_a_shell(hint: str) -> None:
 
 
 def describe(valerix: Valerix, name: str, **settings: Any) -> None:
-    """Make a context that is not local, at the end of the user's config."""
+    """Append a context that is not local to the user's config."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     (valerix.directory / "config.toml").write_text("\n".join([f"[contexts.{name}]", *lines, ""]))
 
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """A state directory of its own, from which nothing runs."""
+    """A separate state directory without a running platform."""
     with open_directory("doctor") as parent:
         prepare(parent / "state")
         yield parent / "state"
@@ -83,7 +83,7 @@ def left_behind(valerix: Valerix, state: Path) -> Stack:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Stop a process as if it hung, until the block ends or somebody continues it."""
+    """Stop a process, as if it hung, until the block ends or something else continues it."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -93,7 +93,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 @contextmanager
 def kept(file: Path) -> Iterator[None]:
-    """Put a file back as it was."""
+    """Restore a file when the block ends."""
     content, mode = file.read_bytes(), file.stat().st_mode
     try:
         yield
@@ -136,7 +136,7 @@ def test_on_a_terminal_something_moves_while_it_looks_and_nothing_else_changes(v
 
 
 def read(terminal: int) -> bytes:
-    """What is said on a terminal next; nothing once everybody has left it."""
+    """Return the next output on a terminal; b"" once it is closed on the other side."""
     try:
         return os.read(terminal, 65536)
     except OSError:
@@ -313,7 +313,7 @@ def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, 
 
 @pytest.mark.parametrize("version", ["3", pytest.param("4", marks=pytest.mark.long)])
 def test_a_migration_that_lacks_is_found_in_the_database_and_at_the_service(valerix: Valerix, version: str) -> None:
-    """Be it the last one or not."""
+    """Whether or not it is the last one."""
     with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = %s", version):
         eventually(lambda: _ails(valerix, "services: order-1"), 10, "a service looks at what it needs once a second")
         found = examined(valerix)
@@ -356,7 +356,7 @@ def test_commits_that_are_not_durable_are_found_and_the_hint_makes_them_so(valer
 
 
 def test_a_server_without_fsync_is_found(valerix: Valerix, order_database: str, inventory_database: str) -> None:
-    """The tests' own PostgreSQL is such a one."""
+    """The tests' own PostgreSQL runs without it."""
     staging = {"order": [NOBODY], "inventory": [NOBODY], "operator_token_env": "STAGING_TOKEN"}
     urls = {"STAGING_ORDERS": order_database, "STAGING_STOCK": inventory_database}
     describe(valerix, "staging", order_database_env="STAGING_ORDERS", inventory_database_env="STAGING_STOCK", **staging)

@@ -13,14 +13,14 @@ from valerix_cli.local.stack import read_secrets
 
 @pytest.fixture
 def calm(valerix: Valerix) -> Iterator[Valerix]:
-    """The platform, with its gremlins gone once a test is over."""
+    """The platform; gremlins are turned off after a test."""
     yield valerix
     valerix("chaos", "off")
 
 
 @pytest.fixture
 def automatic(valerix: Valerix) -> Iterator[Valerix]:
-    """The platform, with its breakers left to themselves once a test is over."""
+    """The platform; breakers are set to automatic after a test."""
     yield valerix
     valerix("breaker", "auto")
 

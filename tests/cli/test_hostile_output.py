@@ -1,4 +1,4 @@
-"""No text from elsewhere gets to a terminal as anything but text: every command, against a server that tries."""
+"""No external text controls a terminal: every command, against a hostile server."""
 
 import io
 import json
@@ -44,7 +44,7 @@ WAYS = [
     ("known", "table", True),
     ("garbage", "jsonl", True),
 ]
-"""What the server answers with, the format, and whether it goes to a terminal."""
+"""Kinds of response, output format, and whether the output is a terminal."""
 _ID = str(ID)
 
 COMMANDS: dict[str, list[list[str]]] = {
@@ -111,7 +111,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "version": [[]],
 }
 SILENT = {"version", "top"}
-"""What shows nothing from elsewhere here: `top` draws on a terminal only, which has a test of its own."""
+"""Commands that show no external text here: `top` draws only on a terminal, and has a separate test."""
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -133,7 +133,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place in which everything that a command reads is hostile, down to the names of files and contexts."""
+    """A directory in which everything that a command reads is hostile, including names of files and contexts."""
     server.mode, server.text = "shaped", HOSTILE
     place = tmp_path / f"a{TEXT_ONLY.replace('/', '')[:60]}"
     (place / "logs").mkdir(parents=True)
@@ -183,7 +183,7 @@ def directory(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def run(arguments: list[str], *, terminal: bool) -> tuple[int | str, bytes]:
-    """How a command ends and what it writes to either stream."""
+    """Run a command; return its exit status and its output on both streams."""
     with writing(terminal=terminal) as written:
         guard_standard_streams()
         try:
@@ -205,7 +205,7 @@ def filled_in(arguments: list[str], server: Server, place: Path) -> list[str]:
 
 @pytest.fixture
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watching ends, as by Ctrl-C, after two looks."""
+    """Ends watching after two updates, as Ctrl-C would."""
     looks: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -233,7 +233,7 @@ def test_nothing_from_elsewhere_is_more_than_text(
         arguments = [*command.split(), *filled_in(typed, server, directory), "--yes", "-v"]
         for mode, wanted, terminal in WAYS:
             if command == "api" and not terminal:
-                continue  # a pipe gets the body as it came
+                continue  # a pipe gets the body unchanged
             server.mode = mode
             code, written = run([*arguments, "-o", wanted], terminal=terminal)
             seen += written
@@ -292,7 +292,7 @@ def test_top_draws_hostile_values_as_text(monkeypatch: pytest.MonkeyPatch) -> No
     with on_a_terminal(["-m", "valerix_cli", "top"], (200, 50)) as until:
         until(lambda got: got.count(MARK.encode()) > 20 and b"Orders" in got)
         so_far = len(until(lambda got: b"Enter places it" in got, b"o"))
-        until(lambda got: b": confirmed" in got[so_far:], b"\r")  # what came of it
+        until(lambda got: b": confirmed" in got[so_far:], b"\r")  # the result
         until(lambda got: b"The audit could not be finished" in got[so_far:], b"u")
         written = until(lambda _: False, b"q")
     assert leaks(written, lines=False) == []

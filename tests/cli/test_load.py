@@ -1,4 +1,4 @@
-"""Many orders from the command line."""
+"""Load from the command line."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A terminal that is gone, an input that is closed, arguments that are no text: every command ends as documented."""
+"""A lost terminal, a closed input, undecodable arguments: every command ends as documented."""
 
 import contextlib
 import io
@@ -32,15 +32,15 @@ ASKING = {
     *("chaos on", "chaos off", "chaos halt", "breaker open", "breaker close", "breaker auto", "queue requeue"),
     *("drill run", "api"),
 }
-"""Commands that ask before they change something here; those of a cluster have another reason to stop first."""
+"""Commands that ask for confirmation before a local change; cluster commands stop earlier for another reason."""
 
 
 PLAIN = {"order replay": ["some-key"], "api": ["POST", "/api/orders"]}
-"""What to type where nothing in COMMANDS is more than refused for what was typed."""
+"""Arguments of commands whose arguments in COMMANDS are rejected."""
 
 
 class Terminal:
-    """Streams on a terminal, which `leave` takes away."""
+    """Streams on a terminal, which `leave` closes."""
 
     def __init__(self) -> None:
         self._ours, self._theirs = pty.openpty()
@@ -68,7 +68,7 @@ class Terminal:
         self.leave()
         os.close(self._theirs)
         for stream in self._streams:
-            with contextlib.suppress(OSError):  # what nobody took
+            with contextlib.suppress(OSError):  # unread input
                 stream.close()
 
 
@@ -81,7 +81,7 @@ def terminal() -> Iterator[Terminal]:
 
 @pytest.fixture
 def bugs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What commands came upon that they should have foreseen, each as a traceback."""
+    """Bugs that commands reported, each as a traceback."""
     found: list[str] = []
 
     def note(error: Exception) -> CliError:
@@ -94,7 +94,7 @@ def bugs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(arguments: list[str], out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """How a command ends; what it writes goes to a file where nothing else is given."""
+    """Run a command and return its exit status; its output goes to a file unless a stream is given."""
     paper = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.redirect_stdout(out or paper), contextlib.redirect_stderr(err or paper):
         guard_standard_streams()
@@ -105,7 +105,7 @@ def run(arguments: list[str], out: TextIO | None = None, err: TextIO | None = No
 
 
 def at_the_second_look(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
-    """Do this before a watching command looks again, and end it, as by Ctrl-C, after two looks more."""
+    """Call a function before a watching command's next update, and end the command after two more, as Ctrl-C would."""
     looks = itertools.count(1)
 
     def sleep(_: float) -> None:
@@ -187,7 +187,7 @@ def test_with_input_closed_nothing_is_changed_without_a_yes(
 
 
 def taking_text(command: str) -> Iterator[list[str]]:
-    """What to type so that each parameter of a command which takes a text gets one that is no UTF-8."""
+    """Yield arguments such that each text parameter of each command gets a value that is not UTF-8."""
     found: Any = build()
     for name in command.split():
         found = found.commands[name]
@@ -205,7 +205,7 @@ def taking_text(command: str) -> Iterator[list[str]]:
 def test_an_argument_that_is_no_text_is_no_bug(
     command: str, server: Server, directory: Path, bugs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the shell passes a file name in Latin-1: undecodable bytes become surrogates."""
+    """A shell passes a file name in Latin-1 like this: undecodable bytes become surrogates."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.chdir(directory)
     at_the_second_look(monkeypatch, lambda: None)

@@ -13,7 +13,7 @@ from tests.cli.conftest import Valerix
 
 
 def left(valerix: Valerix, item: str) -> int:
-    """How much of an item is in stock."""
+    """Return the stock of an item."""
     [inventory] = valerix.stack()["services"]["inventory"]
     return int(httpx.get(f"{inventory['url']}/api/inventory/{item}").raise_for_status().json()["quantity"])
 
@@ -150,7 +150,7 @@ def test_stock_below_a_number_is_listed(valerix: Valerix) -> None:
 
 
 def test_an_order_whose_outcome_is_unknown_says_its_key_so_that_it_can_be_found_out(valerix: Valerix) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never responds
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         (valerix.directory / "config.toml").write_text(f'[contexts.silent]\norder = ["{url}"]\ninventory = ["{url}"]\n')
         done = valerix("order", "place", "mouse:2", "--context", "silent", "--yes", "--timeout", "500ms", code=124)

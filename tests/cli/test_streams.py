@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full: commands do their work, say what they can, and end as they should."""
+"""Standard streams that are closed or full: commands do their work, print what they can, and exit correctly."""
 
 import json
 import signal
@@ -93,7 +93,7 @@ def test_who_cannot_be_told_the_result_is_told_the_key(valerix: Valerix, key: st
 def test_a_signal_ends_a_command_unless_it_was_started_with_that_ignored(
     valerix: Valerix, sent: signal.Signals, code: int, ignored: str
 ) -> None:
-    """Only SIGTERM is always taken."""
+    """SIGTERM is always handled; the others only if they were not ignored at the start."""
     ignore = f"trap '' {ignored}; " if ignored else ""
     watching = subprocess.Popen(
         [SHELL, "-c", f'{ignore}exec "$0" "$@"', PROGRAM, "stock", "watch"],
@@ -104,7 +104,7 @@ def test_a_signal_ends_a_command_unless_it_was_started_with_that_ignored(
         env=valerix.environ,
     )
     assert watching.stdout is not None
-    watching.stdout.readline()  # it goes on
+    watching.stdout.readline()  # it keeps running
     watching.send_signal(sent)
     if ignored:
         watching.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Who gets a token: nobody whom a project chose, nobody by plain http, no proxy, and nobody by a redirect."""
+"""Recipients of tokens: never a server that a project file names, a plain http URL, a proxy, or a redirect's target."""
 
 import io
 import json
@@ -30,7 +30,7 @@ SENDS: dict[str, list[str]] = {
     "api": ["GET", "/api/orders"],
     "doctor": ["--timeout", "1s"],
 }
-"""Commands that between them use every client which sends a token."""
+"""Commands that between them use every client that sends a token."""
 SECRET = "s3cret"
 
 
@@ -181,7 +181,7 @@ def test_a_password_in_an_address_of_prometheus_is_neither_sent_in_the_clear_nor
 
 
 def _resolve(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Have `name` lead to this machine, as a stand-in for another one."""
+    """Make `name` resolve to this machine, which stands in for another."""
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *rest: Any, **more: Any) -> Any:

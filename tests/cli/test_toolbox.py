@@ -1,4 +1,4 @@
-"""Contexts, raw calls, schemas, and what holds for every command."""
+"""Contexts, raw API calls, schemas, and behavior common to all commands."""
 
 import json
 import os
@@ -19,7 +19,7 @@ READS = ["order list", "stock list", "chaos status", "breaker status", "breaker 
 
 
 def describe_staging(valerix: Valerix) -> None:
-    """A context that is not local, and leads to the same platform all the same."""
+    """Add a context that is not local but leads to the same platform."""
     services = valerix.stack()["services"]
     order, inventory = (json.dumps([replica["url"] for replica in services[name]]) for name in ("order", "inventory"))
     (valerix.directory / "config.toml").write_text(

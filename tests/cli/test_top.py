@@ -1,4 +1,4 @@
-"""`valerix top` on a terminal, against a platform that runs."""
+"""`valerix top` on a terminal, against a running platform."""
 
 import os
 import pty
@@ -40,7 +40,7 @@ class Terminal:
 
     @property
     def after(self) -> list[Any]:
-        """How the terminal is set now."""
+        """The current settings of the terminal."""
         return termios.tcgetattr(self._theirs)
 
     def type(self, keys: str | bytes) -> None:
@@ -61,12 +61,12 @@ class Terminal:
         eventually(shown, PATIENCE, f"{words} shown; so far:\n{self.raw[-3000:]}")
 
     def until_over(self) -> int:
-        """The exit code."""
+        """Wait for the end and return the exit status."""
         eventually(lambda: (self.raw, self.process.poll() is not None)[1], PATIENCE)
         return int(self.process.returncode)
 
     def leave(self) -> None:
-        """As a terminal that is closed; no signal says so, since it is not the one that controls the program."""
+        """Close the terminal. No signal is sent, because it is not the program's controlling terminal."""
         os.close(self._ours)
         self._ours = -1
 

@@ -1,8 +1,8 @@
 """`python -m tests.cluster.assets [DIR]`: build a Kubernetes control plane and node from their Go modules, once.
 
-Nothing is downloaded but Go modules, by the ordinary `go` client. What comes out is what KUBEBUILDER_ASSETS is to name:
-etcd, kube-apiserver, kubectl, and besides kube-controller-manager, kube-scheduler, kubelet and kube-proxy; in `crds`
-below it the custom resources that our components use, of the projects that define them.
+Only Go modules are downloaded, with the ordinary `go` client. The result is a directory for KUBEBUILDER_ASSETS: etcd,
+kube-apiserver and kubectl, as well as kube-controller-manager, kube-scheduler, kubelet and kube-proxy. Its folder
+`crds` holds the custom resource definitions that our components use, from the projects that define them.
 """
 
 import argparse
@@ -27,11 +27,11 @@ CRDS = {
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd",
     "sigs.k8s.io/gateway-api@v1.4.0": "config/crd/standard",
 }
-"""Where each module keeps its CustomResourceDefinitions."""
+"""The location of the CustomResourceDefinitions in each module."""
 
 
 def default() -> Path:
-    """Where they are kept: a cache outside of the repository."""
+    """Return the default directory: a cache outside of the repository."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "valerix" / f"kubernetes-{KUBERNETES}"
 
 
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
 
 
 def build_kubernetes(directory: Path) -> None:
-    """Each program of the k8s.io/kubernetes module, whose go.mod names its own staging modules by no version."""
+    """Build the programs of the k8s.io/kubernetes module, whose go.mod names no versions of its staging modules."""
     module = directory / "build" / "kubernetes"
     published = download(f"k8s.io/kubernetes@{KUBERNETES}")["GoMod"]
     staging = sorted(set(re.findall(r"^\s*(k8s\.io/[\w.-]+) v0\.0\.0$", Path(published).read_text(), re.MULTILINE)))
@@ -93,7 +93,7 @@ def build(module: Path, package: str, program: Path, flags: str) -> None:
 
 
 def download(module: str) -> Any:
-    """What `go mod download` says of a module: where its files are."""
+    """Return the output of `go mod download` for a module, which includes the location of its files."""
     done = subprocess.run(
         [GO, "mod", "download", "-json", module], capture_output=True, text=True, check=False, env=environment()
     )

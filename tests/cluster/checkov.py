@@ -1,6 +1,6 @@
-"""`python -m tests.cluster.checkov`: have checkov look at every overlay, as kustomize renders it.
+"""`python -m tests.cluster.checkov`: scan every overlay with checkov, as kustomize renders it.
 
-What is skipped is in SKIPPED, each with its reason. Only the framework `kubernetes` runs, and nothing is downloaded.
+Skipped checks are in SKIPPED, each with its reason. Only the framework `kubernetes` runs, and nothing is downloaded.
 """
 
 import json
@@ -24,7 +24,7 @@ SKIPPED = {
 
 
 def main() -> None:
-    """Exit 1 where anything was found."""
+    """Exit with 1 if there are findings."""
     found = [finding for name in OVERLAYS for finding in findings(name)]
     for finding in found:
         print(finding)  # noqa: T201 - the result
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def findings(name: str) -> list[str]:
-    """What checkov has against an overlay, a line each."""
+    """Return checkov's findings for an overlay, one line each."""
     with tempfile.TemporaryDirectory(prefix="valerix-") as directory:
         file = Path(directory) / f"{name}.yaml"
         file.write_text(raw(MANIFESTS / "overlays" / name), encoding="utf-8")

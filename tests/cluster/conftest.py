@@ -1,4 +1,4 @@
-"""A real API server for all tests of a run, and a namespace for each."""
+"""A real API server for the whole run, and a namespace for each test."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.processes import eventually
 from valerix_cli.cluster.overlays import MANIFESTS
 
-LIMIT = 600.0  # seconds that a command may take on a busy machine: more than it waits for pods
+LIMIT = 600.0  # seconds that a command may take on a busy machine: longer than it waits for pods
 
 
 class Done(NamedTuple):
@@ -29,7 +29,7 @@ class Done(NamedTuple):
 
     @property
     def error(self) -> list[str]:
-        """The three lines."""
+        """The last three lines of stderr."""
         lines = self.stderr.splitlines()
         return lines[next(number for number, line in enumerate(lines) if line.startswith("Error: ")) :]
 
@@ -48,7 +48,7 @@ def plane() -> Iterator[ControlPlane]:
 
 
 def _install(plane: ControlPlane) -> None:
-    """A default storage class, an ingress class, and the custom resources of our components."""
+    """Install a default storage class, an ingress class, and the custom resource definitions of our components."""
     annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
     plane.request(
         "POST",
@@ -85,7 +85,7 @@ def _install(plane: ControlPlane) -> None:
 
 
 def _described_kinds(folder: Path) -> list[Path]:
-    """The custom resource definitions of the kinds that our manifests have: each more is slow to install."""
+    """Return the custom resource definitions of the kinds in our manifests: each additional one is slow to install."""
     described = "\n".join(file.read_text() for file in MANIFESTS.rglob("*.yaml"))
     kinds = set(re.findall(r"^ *kind: (\w+)$", described, re.MULTILINE))
     files = sorted(folder.glob("*.yaml"))
@@ -112,7 +112,7 @@ class Valerix:
         return done
 
     def run(self, *typed: str, context: str = "tests") -> Done:
-        """Type it, however it ends."""
+        """Run a command; any exit status is accepted."""
         try:
             done = subprocess.run(
                 self._command(typed, context),
@@ -131,7 +131,7 @@ class Valerix:
         return json.loads(self(*typed, "-o", "json", code=code, context=context).stdout)
 
     def started(self, *typed: str) -> subprocess.Popen[str]:
-        """Type it, and do not wait."""
+        """Start a command without waiting for it."""
         return subprocess.Popen(
             self._command(typed, "tests"),
             cwd=self.directory,
@@ -143,7 +143,7 @@ class Valerix:
         )
 
     def interrupted(self, *typed: str, once: str) -> Done:
-        """Type it, and press Ctrl-C once it has said something."""
+        """Run a command, and send Ctrl-C after its first output."""
         process = self.started(*typed)
         assert process.stderr is not None
         said = ""
@@ -156,7 +156,7 @@ class Valerix:
         return Done(process.returncode, stdout, said + rest)
 
     def find(self, path: str) -> Any:
-        """An object of the namespace, by `apis/apps/v1/deployments/order`."""
+        """Return an object of the namespace, for instance `apis/apps/v1/deployments/order`."""
         *group, plural, name = path.split("/")
         return self.plane.find(f"/{'/'.join(group)}/namespaces/{self.namespace}/{plural}/{name}")
 
@@ -168,7 +168,7 @@ class Valerix:
         return found
 
     def set_replicas(self, name: str, number: int, manager: str) -> None:
-        """As somebody else would, by another tool."""
+        """Change the number of replicas as another user's tool would."""
         thing = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -190,7 +190,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def valerix(plane: ControlPlane, tmp_path: Path) -> Iterator[Valerix]:
-    """A namespace of one's own, empty."""
+    """A new, empty namespace."""
     found = Valerix(plane, f"shop-{next(_numbers)}", tmp_path)
     yield found
     if plane.find(f"/api/v1/namespaces/{found.namespace}"):
@@ -199,7 +199,7 @@ def valerix(plane: ControlPlane, tmp_path: Path) -> Iterator[Valerix]:
 
 @pytest.fixture(scope="module")
 def shop(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valerix]:
-    """A namespace where the local overlay was applied; tests leave it as they found it."""
+    """A namespace where the local overlay was applied. Tests leave it as they found it."""
     found = Valerix(plane, f"shop-{next(_numbers)}", tmp_path_factory.mktemp("shop"))
     found("cluster", "apply", "--yes")
     yield found

@@ -1,4 +1,4 @@
-"""A real API server and etcd, and the controllers if they are there, on ports of this machine."""
+"""A real API server and etcd, and the controllers if they are installed, on local ports."""
 
 import base64
 import contextlib
@@ -29,7 +29,7 @@ _LIMIT = 180.0  # seconds
 
 
 def assets() -> Path | None:
-    """Where the programs are: KUBEBUILDER_ASSETS, as the field has it. None where one of them is missing."""
+    """Return the directory in KUBEBUILDER_ASSETS, the customary variable. None if one of the programs is missing."""
     named = os.environ.get("KUBEBUILDER_ASSETS")
     if not named or not all((Path(named) / program).exists() for program in NEEDED):
         return None
@@ -38,7 +38,10 @@ def assets() -> Path | None:
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """`kubeconfig` has the contexts `admin`, who may do everything, and `developer`, who may do nothing yet."""
+    """A running control plane.
+
+    `kubeconfig` has the contexts `admin`, with all rights, and `developer`, without any yet.
+    """
 
     url: str
     kubeconfig: Path
@@ -46,7 +49,7 @@ class ControlPlane:
     processes: dict[str, "Program"] = field(default_factory=dict)
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
-        """Ask as the administrator, for JSON. Raises urllib.error.HTTPError."""
+        """Send a JSON request as the administrator. Raises urllib.error.HTTPError."""
         return json.loads(self.send(method, path, body, kind))
 
     def send(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> bytes:
@@ -54,7 +57,10 @@ class ControlPlane:
             return bytes(answer.read())
 
     def watch(self, path: str, limit: int) -> Iterator[Any]:
-        """Events of a collection: first an ADDED for each object that is there. It ends after `limit` seconds."""
+        """Yield the events of a collection, starting with an ADDED for each existing object.
+
+        Ends after `limit` seconds.
+        """
         with self._open("GET", f"{path}?watch=true&timeoutSeconds={limit}") as answer:
             for line in answer:
                 yield json.loads(line)
@@ -83,7 +89,7 @@ class ControlPlane:
 
     @contextlib.contextmanager
     def paused(self, program: str) -> Iterator[None]:
-        """A program of the control plane stands still for a while."""
+        """Pause a program of the control plane during the block."""
         process = self.processes[program].process
         process.send_signal(signal.SIGSTOP)
         try:
@@ -99,7 +105,7 @@ class ControlPlane:
         eventually(lambda: _is_ready(self), within=_LIMIT, what="the API server is ready")
 
     def find(self, path: str) -> Any:
-        """An object, or None."""
+        """Return an object, or None."""
         try:
             return self.request("GET", path)
         except urllib.error.HTTPError as error:
@@ -110,7 +116,7 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def running(directory: Path) -> Iterator[ControlPlane]:
-    """Start it, and end it on leaving."""
+    """Start a control plane and stop it when the block ends."""
     programs = assets()
     assert programs is not None
     made = _certificates(directory)
@@ -163,7 +169,7 @@ def running(directory: Path) -> Iterator[ControlPlane]:
 
 
 def _is_ready(plane: ControlPlane) -> bool:
-    """Whether it is healthy and has made its namespaces: a controller manager waits for ten seconds only."""
+    """Return True if it is healthy and its namespaces exist: a controller manager waits only ten seconds for them."""
     try:
         return plane.send("GET", "/healthz") == b"ok" and plane.find("/api/v1/namespaces/default") is not None
     except OSError:
@@ -171,7 +177,7 @@ def _is_ready(plane: ControlPlane) -> bool:
 
 
 class Program:
-    """One of the control plane's, which can be killed and started again."""
+    """A program of the control plane, which can be killed and restarted."""
 
     def __init__(self, directory: Path, program: Path, *arguments: str) -> None:
         self._command = [str(program), *arguments]
@@ -179,7 +185,7 @@ class Program:
         self.start()
 
     def start(self) -> None:
-        environ = {**os.environ, "GOGC": "400"}  # heaps may be larger: a third less of the API server's time
+        environ = {**os.environ, "GOGC": "400"}  # allow larger heaps: takes a third less time in the API server
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=environ)
 
@@ -212,7 +218,7 @@ def _kubeconfig(directory: Path, url: str, ca: Path) -> Path:
 
 
 def _certificates(directory: Path) -> dict[str, Path]:
-    """An authority, a certificate for 127.0.0.1, and the key that service accounts' tokens are signed with."""
+    """Create a CA, a certificate for 127.0.0.1, and the key that signs service account tokens."""
     authority = Authority()
     certificate, key = authority.sign("127.0.0.1")
     accounts = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))

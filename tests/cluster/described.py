@@ -1,4 +1,4 @@
-"""Overlays of one's own, and what a command that failed has to say."""
+"""Generated overlays, and the error output of commands."""
 
 import json
 import re
@@ -14,14 +14,14 @@ HELP = re.compile(r"^Error: .+\n  why: .+\n  try: .+$", re.MULTILINE)
 
 
 def ends_with_help(done: Done) -> str:
-    """The last three lines say what happened, why, and what to type next."""
+    """Assert that the output ends with three lines of what happened, why, and what to type next; return them."""
     text = "\n".join(done.stderr.splitlines()[-3:])
     assert HELP.fullmatch(text), done.stderr
     return text
 
 
 def overlay(directory: Path, **more: Any) -> str:
-    """An overlay of one's own, on top of the local one; `components` by their names."""
+    """Write an overlay on top of the local one, with `components` by name; return its path."""
     up = "/".join([".."] * (len(directory.resolve().parts) - 1))
     resources = [f"{up}{MANIFESTS}/overlays/local", *more.pop("resources", ())]
     components = [f"{up}{MANIFESTS}/components/{name}" for name in more.pop("components", ())]
@@ -32,12 +32,12 @@ def overlay(directory: Path, **more: Any) -> str:
 
 
 def replacing(path: str, value: object) -> str:
-    """A patch of an overlay."""
+    """Return a patch of an overlay."""
     return json.dumps([{"op": "replace", "path": path, "value": value}])
 
 
 def with_image(image: str, *services: str) -> list[dict[str, object]]:
-    """Patches that have services run an image."""
+    """Return patches that set the image of the services."""
     return [
         {
             "target": {"kind": "Deployment", "name": service},

@@ -1,4 +1,4 @@
-"""Holds the objects of a cluster against an overlay, by kubectl and a comparison of its own: nothing of Valerix."""
+"""Compare the objects of a cluster with an overlay, using kubectl and no code of Valerix."""
 
 import json
 import subprocess
@@ -12,12 +12,12 @@ import yaml
 from tests.cluster.control_plane import ControlPlane, assets
 
 _CLOSED = frozenset({"env", "envFrom", "volumeMounts", "volumes", "containers", "initContainers", "ports", "args"})
-"""Lists to which nothing may have been added."""
+"""Lists that may have no additional elements."""
 _UNITS = {"m": "0.001", "Ki": "1024", "Mi": "1048576", "Gi": "1073741824", "k": "1e3", "M": "1e6", "G": "1e9"}
 
 
 def differences(plane: ControlPlane, overlay: str, namespace: str, *, except_for: tuple[str, ...] = ()) -> list[str]:
-    """Every field that is not as the overlay describes it, as `Deployment/order .spec.replicas: 2, not 3`."""
+    """Return every field that differs from the overlay, as `Deployment/order .spec.replicas: 2, not 3`."""
     found = []
     for described in _rendered(overlay, namespace):
         name = f"{described['kind']}/{described['metadata']['name']}"
@@ -89,7 +89,7 @@ def _is_same(described: Any, live: Any) -> bool:
 
 
 def _amount(value: Any) -> Any:
-    """A quantity as a number: the server writes 1000m as 1."""
+    """Return a quantity as a number: the server writes 1000m as 1."""
     text = str(value)
     for unit, factor in _UNITS.items():
         if text.endswith(unit):

@@ -1,10 +1,10 @@
-"""`python -m tests.cluster.scanners`: have kube-score and kubeconform look at every overlay and at pairs of components.
+"""`python -m tests.cluster.scanners`: scan every overlay and pairs of components with kube-score and kubeconform.
 
-Both are programs in Go, `go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0` and
-`go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0`; one that is not on the path is said to be missing.
-Each pair of components that may be combined is rendered on the base. What kube-score may find is listed
-with its reason, and an exception that nothing needs is a finding itself. kubeconform has the schemas of Kubernetes from
-kubernetes-validate, and those of custom resources where KUBEBUILDER_ASSETS has them; nothing is downloaded.
+Both are programs in Go, `go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0` and `go install
+github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0`; a program that is not on the path is reported as missing. Each
+pair of components that may be combined is rendered on the base. Accepted findings of kube-score are listed with their
+reason, and an exception that is no longer needed is a finding itself. kubeconform uses the schemas of Kubernetes from
+kubernetes-validate, and those of custom resources if KUBEBUILDER_ASSETS has them; nothing is downloaded.
 """
 
 import itertools
@@ -31,12 +31,12 @@ EXCLUSIVE = {
     frozenset({"tls", "gateway-tls"}): "the latter includes the former",
     frozenset({"cloudnative-pg", "cloudnative-pg-import"}): _BEFORE,
 }
-"""Components that are never combined, with the reason."""
+"""Components that cannot be combined, with the reason."""
 SKIPPED = {
     "container-image-pull-policy": "tags are versions, never moved; a node that has an image needs no registry",
     "deployment-has-host-podantiaffinity": "topologySpreadConstraints spread pods, by counting instead of forbidding",
 }
-"""Checks of kube-score that are not made, with the reason."""
+"""Checks of kube-score that are skipped, with the reason."""
 
 _OWN_USER = "its image comes with a user of its own, whom its files belong to"
 _ONE = "one replica, whose volume two cannot have"
@@ -60,19 +60,19 @@ EXCEPTED = {
        for name in ("acme-solver", "gateway-to-acme-solver", "pooler", "postgres", "postgres-instances",
                     "postgres-from-backup", "postgres-scraped-by-operator", "import")},
 }  # fmt: skip
-"""What kube-score may find of which object, with the reason."""
+"""Accepted findings of kube-score by object, with the reason."""
 _CRITICAL_AND_WARNING = (1, 5)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # one of two
-    """Takes a plain `=` for text, as YAML 1.2 does and every writer of definitions."""
+    """A loader that reads a plain `=` as text, as YAML 1.2 does and all authors of definitions expect."""
 
 
 _Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
 
 
 def main() -> None:
-    """Exit 1 where anything was found."""
+    """Exit with 1 if there are findings."""
     pairs = list(combinations())
     rendered = dict(itertools.chain(of_overlays(), pairs))
     found: list[str] = []
@@ -93,7 +93,7 @@ def of_overlays() -> Iterator[tuple[str, str]]:
 
 
 def combinations() -> Iterator[tuple[str, str]]:
-    """(names, YAML) of each pair of components and what both need, which comes first."""
+    """Yield (names, YAML) of each pair of components, preceded by the components that both require."""
     for pair in itertools.combinations(COMPONENTS, 2):
         needed = dict.fromkeys(one for name in pair for one in NEEDED.get(name, ()))
         names = list(dict.fromkeys([*needed, *pair]))
@@ -102,7 +102,7 @@ def combinations() -> Iterator[tuple[str, str]]:
 
 
 def scores(program: str, rendered: dict[str, str]) -> Iterator[str]:
-    """What kube-score finds and nobody expects, and what is expected and not found."""
+    """Yield unexpected findings of kube-score, and expected findings that did not occur."""
     skipped = [f"--ignore-test={check}" for check in SKIPPED]
     seen: set[tuple[str, str]] = set()
     for text in dict.fromkeys(rendered.values()):
@@ -121,7 +121,7 @@ def scores(program: str, rendered: dict[str, str]) -> Iterator[str]:
 
 
 def schemas(program: str, rendered: dict[str, str]) -> Iterator[str]:
-    """What kubeconform has against any object."""
+    """Yield kubeconform's findings for all objects."""
     with tempfile.TemporaryDirectory(prefix="valerix-") as made:
         directory = Path(made)
         write_native(directory / "native")
@@ -146,7 +146,7 @@ def schemas(program: str, rendered: dict[str, str]) -> Iterator[str]:
 
 
 def write_native(directory: Path) -> None:
-    """Write the schemas of Kubernetes, each with what it refers to: kubeconform reads no second file."""
+    """Write the schemas of Kubernetes with references resolved: kubeconform reads only one file per schema."""
     directory.mkdir()
     folder = Path(str(resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"v{LATEST}.0-local-strict"))
     shared = json.loads((folder / "_definitions.json").read_text())["$defs"]
@@ -163,7 +163,7 @@ def write_native(directory: Path) -> None:
 
 
 def write_custom(directory: Path) -> bool:
-    """Write a strict schema of each custom resource; whether there are any."""
+    """Write a strict schema of each custom resource. Returns whether there are any."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     files = sorted(Path(assets, "crds").glob("*.yaml")) if assets else []
     for definition in (one for file in files for one in yaml.load_all(file.read_text(), _Loader) if one):
@@ -176,7 +176,7 @@ def write_custom(directory: Path) -> bool:
 
 
 def strict(schema: Any) -> Any:
-    """The schema with every unknown field an error, as the API server has it, but for what it is told to keep."""
+    """Return the schema with unknown fields forbidden, as the API server does, except where it preserves them."""
     if isinstance(schema, list):
         return [strict(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,8 +1,8 @@
-"""Stands in for scheduler, kubelet and storage: every pod gets a node at once, and runs as its image's tag says.
+"""A replacement for scheduler, kubelet and storage: pods get a node at once, and their image's tag decides their state.
 
-`…-broken` cannot be pulled, `…-crashing` ends with 2 again and again, `…-slow` is never ready; pods of a job succeed,
-unless its image is broken or crashing. Every claim gets a volume of its size, and a larger one when it asks for more.
-Everything else of the cluster is real.
+`…-broken` cannot be pulled, `…-crashing` exits with 2 repeatedly, `…-slow` never becomes ready; pods of a job succeed
+unless their image is broken or crashing. Each claim gets a volume of its size, which grows with the claim. Everything
+else in the cluster is real.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from typing import Any, Self
 from tests.cluster.control_plane import ControlPlane
 
 NODE = "stand-in"
-_WATCH = 3  # seconds that a watch takes, and so that ending takes at most
+_WATCH = 3  # seconds that a watch lasts, and so the longest time to stop
 _AGAIN = 0.1  # seconds
 _HEARTBEAT = 5.0  # seconds
 _NOW = "2026-01-01T00:00:00Z"
 
 
 class Kubelet:
-    """Looks after the pods and the claims until it is stopped: it watches both, as a kubelet does."""
+    """Manages the pods and claims until it is stopped. It watches both, as a kubelet does."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -50,7 +50,7 @@ class Kubelet:
             thread.join()
 
     def _send_heartbeats(self) -> None:
-        """Without them Kubernetes says after a minute that the node's pods are not ready."""
+        """Send heartbeats: after a minute without, Kubernetes marks the node's pods as not ready."""
         while True:
             ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _now()}
             status = {"status": {"conditions": [ready]}}
@@ -60,19 +60,19 @@ class Kubelet:
                 return
 
     def _follow(self, plural: str, handle: Callable[[Any], None]) -> None:
-        """Handle every object that is there, and each as it changes. The server ends a watch after some seconds."""
+        """Handle every existing object and each change. The server ends a watch after some seconds."""
         while not self._ended.wait(_AGAIN):
-            # the API server goes before us at the end, and is restarted by some tests
+            # the API server stops before us at the end, and some tests restart it
             with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
                 for event in self._plane.watch(f"/api/v1/{plural}", _WATCH):
                     if event["type"] in {"ADDED", "MODIFIED"}:
-                        with contextlib.suppress(urllib.error.HTTPError):  # somebody was quicker
+                        with contextlib.suppress(urllib.error.HTTPError):  # it was changed concurrently
                             handle(event["object"])
                     if self._ended.is_set():
                         return
 
     def _provide(self, claim: Any) -> None:
-        """A volume for a claim, or a larger one."""
+        """Provide a volume for a claim, or enlarge it."""
         name, spec = f"volume-{claim['metadata']['uid']}", claim["spec"]
         path = f"/api/v1/persistentvolumes/{name}"
         capacity = {"storage": spec["resources"]["requests"]["storage"]}
@@ -116,7 +116,7 @@ class Kubelet:
 
 
 def status(pod: Any) -> Any:
-    """What a kubelet would say of a pod after a while."""
+    """Return the status that a kubelet would report for a pod after a while."""
     images = [container["image"] for container in pod["spec"]["containers"]]
     tag = images[0].rpartition("-")[2]
     waiting = {

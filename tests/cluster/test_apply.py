@@ -1,4 +1,4 @@
-"""`valerix cluster` against a real API server: what it does, what it refuses, and what it says then."""
+"""`valerix cluster` against a real API server: changes, refusals and messages."""
 
 import json
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 
 def migration_of(valerix: Valerix, image: str = f"valerix:{__version__}") -> str:
-    """The name of the Job that migrates with an image."""
+    """Return the name of the Job that migrates with an image."""
     [found] = [
         one["metadata"]["name"]
         for one in valerix.listed("apis/batch/v1/jobs")
@@ -54,7 +54,7 @@ def test_a_second_apply_changes_nothing_and_says_so(shop: Valerix) -> None:
 
 
 def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: ControlPlane, valerix: Valerix) -> None:
-    """The namespace enforces it, so a pod that were not allowed would not be there."""
+    """The namespace enforces it, so pods that are not allowed would be missing."""
     valerix("cluster", "apply", "--yes", "--no-wait", "--overlay", "staging")
     wanted = {one["metadata"]["name"]: one["spec"]["replicas"] for one in valerix.listed("apis/apps/v1/deployments")}
     assert {"prometheus", "grafana", *SERVICES} < set(wanted)
@@ -72,11 +72,11 @@ def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: Contro
 
 @pytest.mark.parametrize("name", ["staging", "production", "digitalocean"])
 def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: ControlPlane, valerix: Valerix) -> None:
-    """Network policies, budgets, autoscalers and, by their own schemas, the objects of operators."""
+    """Network policies, budgets, autoscalers and, checked against their own schemas, the objects of operators."""
     plane.make_namespace(valerix.namespace)
     found = valerix.json("cluster", "diff", "--overlay", name)
     assert found["refused"] == []
-    assert {change["action"] for change in found["changes"]} == {"created", "changed"}  # the namespace is there already
+    assert {change["action"] for change in found["changes"]} == {"created", "changed"}  # the namespace exists
 
 
 def test_secrets_are_made_once_and_shown_never(shop: Valerix, valerix: Valerix) -> None:
@@ -191,14 +191,14 @@ def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix
 def test_nobody_is_taken_for_having_said_yes(shop: Valerix) -> None:
     said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.3.0", code=4))
     assert "add --yes" in said
-    assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to agree to
+    assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to confirm
 
 
 def test_an_image_that_cannot_be_pulled_ends_the_apply_and_rollback_brings_back_what_ran(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.1.0-broken", code=1)
     assert "ImagePullBackOff" in ends_with_help(done)
-    # migrations come first, so no service was touched; a service's own image that is broken is what rollback is for
+    # migrations run first, so no service was changed; a broken image of a service is the subject of rollback
     assert image_of(valerix, "order") == "valerix:1.0.0"
 
 
@@ -219,7 +219,7 @@ def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
     assert [
         one["name"] for one in valerix.json("cluster", "status", code=1)["workloads"] if one["state"] == "failed"
     ] == ["order"]
-    back = valerix.json("cluster", "rollback", "--yes")  # of the order service alone: the others are as they should be
+    back = valerix.json("cluster", "rollback", "--yes")  # the order service only: the others are correct
     assert [(one["from_image"], one["to_image"]) for one in back] == [
         ("valerix:1.1.0-crashing", f"valerix:{__version__}")
     ]

@@ -1,4 +1,4 @@
-"""Each component before a real API server, with the custom resources of the operators that it uses."""
+"""Each component on a real API server, with the custom resources of the operators that it uses."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 
 
 def overlay(directory: Path, *components: str) -> str:
-    """The base with components, as an overlay of somebody's own."""
+    """Write an overlay of the base with these components."""
     up = "/".join([".."] * len(directory.resolve().parts))
     at = [f"{up}{MANIFESTS}/components/{one}" for one in components]
     wanted = {"namespace": "valerix", "resources": [f"{up}{BASE}"], "components": at}

@@ -1,4 +1,4 @@
-"""One at a time, in the cluster that is meant, and over a server that is away for a while."""
+"""One operation at a time, in the intended cluster, and during an interruption of the API server."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ OPERATIONS = {
 
 
 def held(valerix: Valerix, ago: float) -> None:
-    """By another, who renewed it some seconds ago."""
+    """Create the lease of another process, renewed `ago` seconds ago."""
     renewed = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="microseconds")
     spec = {"holderIdentity": "ann@build, process 7: apply", "leaseDurationSeconds": 60, "renewTime": renewed}
     thing = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "valerix"}, "spec": spec}
@@ -100,7 +100,7 @@ def test_an_apply_goes_on_when_the_api_server_was_away_for_three_seconds(valerix
 
 
 def restart(plane: ControlPlane) -> None:
-    """The node of the control plane: controllers that are left alone take minutes to see the server again."""
+    """Restart the control plane: controllers that are not restarted take minutes to reconnect to the server."""
     plane.restart("kube-apiserver", after=3.0)
     plane.restart("kube-controller-manager")
 

@@ -1,4 +1,4 @@
-"""What docs/deploy.md has people type without Valerix, typed as it stands there, against a real API server."""
+"""The commands of docs/deploy.md that do without Valerix, run verbatim against a real API server."""
 
 import os
 import re
@@ -34,7 +34,7 @@ FIRST, SECOND = re.findall(r"```sh\n(.*?)```", section(), re.DOTALL)
 
 
 class Shell:
-    """A directory with `manifests` and `dashboards`, a shell in it, and `kubectl` of the cluster."""
+    """A shell in a directory with `manifests` and `dashboards`, and the cluster's `kubectl`."""
 
     def __init__(self, plane: ControlPlane, directory: Path) -> None:
         self.plane, self.directory = plane, directory
@@ -67,7 +67,7 @@ class Shell:
         return found
 
     def migrations(self) -> dict[str, Any]:
-        """Each Job that migrates, by its image."""
+        """Return each migration Job, by its image."""
         jobs = [one for one in self.listed("apis/batch/v1/jobs") if one["metadata"]["name"].startswith("migrate-")]
         return {one["spec"]["template"]["spec"]["containers"][0]["image"]: one for one in jobs}
 
@@ -114,7 +114,7 @@ def test_a_changed_setting_leaves_a_finished_migration_alone(shell: Shell) -> No
 
 
 def test_a_stateful_set_of_before_gets_its_headless_service_without_losing_its_claim(shell: Shell) -> None:
-    """The step that the changelog names."""
+    """Runs the step that the changelog documents."""
     change = [{"op": "replace", "path": "/spec/serviceName", "value": "postgres"}]
     earlier = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": yaml.safe_dump(change)}
     shell.own({"resources": ["../manifests/overlays/local"], "patches": [earlier]})

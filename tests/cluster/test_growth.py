@@ -1,4 +1,4 @@
-"""More pods and more disk, without a moment of less."""
+"""Scaling to more pods and more disk without downtime."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def with_disk(directory: Path, size: str) -> str:
 
 
 def scale(valerix: Valerix, number: int, manager: str = "kube-controller-manager") -> None:
-    """As an autoscaler does, or `kubectl scale`."""
+    """Set the replicas as an autoscaler or `kubectl scale` does."""
     path = f"/apis/apps/v1/namespaces/{valerix.namespace}/deployments/order/scale?fieldManager={manager}"
     valerix.plane.request("PATCH", path, {"spec": {"replicas": number}}, "application/merge-patch+json")
 
@@ -44,7 +44,7 @@ def test_turning_autoscaling_on_and_off_never_drops_a_pod(valerix: Valerix, tmp_
     scale_of.append(replicas(valerix))
     assert scale_of == [2, 2, 5]
     generations = valerix.find(ORDER)["metadata"]["generation"]
-    assert generations == 2  # scaled up by its autoscaler, and by nobody else, so never to one
+    assert generations == 2  # scaled up only by its autoscaler, so never to one
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
     assert "Deployment/order is scaled by HorizontalPodAutoscaler/order" in said
     assert "--prune" in said

@@ -1,4 +1,4 @@
-"""What is not ours is left alone, whatever is typed."""
+"""Objects that are not ours stay unchanged, whatever the command."""
 
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "apis/coordination.k8s.io/v1/leases": {"kind": "Lease", "spec": {}},
     "apis/monitoring.coreos.com/v1/prometheusrules": {"kind": "PrometheusRule", "spec": {}},
 }
-"""Objects of others, by where they are: some wear our label, as a copy of ours with another name would."""
+"""Foreign objects, by path. Some have our label, as a copy of ours under another name would."""
 
 
 def fill(valerix: Valerix) -> None:
@@ -95,7 +95,7 @@ def fill(valerix: Valerix) -> None:
 
 
 def there(valerix: Valerix) -> dict[str, str]:
-    """The UIDs of those that are there."""
+    """Return the UIDs of the objects that exist."""
     found = {place: valerix.find(f"{place}/theirs") for place in FOREIGN}
     return {place: thing["metadata"]["uid"] for place, thing in found.items() if thing is not None}
 
@@ -176,7 +176,7 @@ def test_data_is_deleted_only_when_its_name_is_given(valerix: Valerix) -> None:
     done = valerix.json("cluster", "delete", "--yes")
     assert {"PersistentVolumeClaim/data-postgres-0", "Secret/tokens"} < set(done["kept"])
     assert {one["metadata"]["name"] for one in valerix.listed("api/v1/persistentvolumeclaims")} > {"data-postgres-0"}
-    valerix("cluster", "apply", "--yes")  # finds its data and its secrets again
+    valerix("cluster", "apply", "--yes")  # finds its data and secrets again
 
 
 def test_a_namespace_that_others_use_is_not_taken_over_in_silence(valerix: Valerix, plane: ControlPlane) -> None:

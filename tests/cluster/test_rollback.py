@@ -1,4 +1,4 @@
-"""Back to what ran before: what is undone, how far back, and when it counts as done."""
+"""Rollback: what it reverts, to which revision, and when it counts as finished."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def container_of(valerix: Valerix, name: str) -> Any:
 
 
 def bad_release(directory: Path) -> str:
-    """An image that crashes, and a variable that the release before did not have."""
+    """Patch an overlay with an image that crashes and a variable that the previous release did not have."""
     variable = {"name": ADDED, "value": "1"}
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": variable}]
     adding = {"target": {"kind": "Deployment", "name": "order"}, "patch": json.dumps(patch)}
@@ -77,7 +77,7 @@ def test_a_rollback_goes_to_the_revision_that_is_named(valerix: Valerix) -> None
 def test_pods_count_only_once_the_controller_has_seen_the_change(
     operation: str, valerix: Valerix, tmp_path: Path
 ) -> None:
-    """Until then those of the bad release are there still, and crash."""
+    """Until then, the crashing pods of the bad release still exist."""
     valerix("cluster", "apply", "--yes")
     crashing = overlay(tmp_path / "own", patches=with_image("valerix:1.1.0-crashing", "order"))
     valerix("cluster", "apply", "--yes", "--overlay", crashing, code=1)

@@ -1,4 +1,4 @@
-"""The life of a platform in a cluster, with what is there held against what is described at each step."""
+"""The life cycle of a platform in a cluster, with the objects compared with the overlay after each step."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_platform_lives_through_all_that_is_done_to_it(valerix: Valerix, plane
 
     valerix("cluster", "apply", "--yes", "--overlay", bad_release(tmp_path / "bad"), code=1)
     valerix("cluster", "rollback", "order", "--yes")
-    order = ("Deployment/inventory", "Deployment/worker", "Deployment/frontend")  # which the bad release was fine for
+    order = ("Deployment/inventory", "Deployment/worker", "Deployment/frontend")  # their part of the bad release works
     as_described(upgrade, but=order)
 
     valerix("cluster", "apply", "--yes", "--overlay", upgrade)

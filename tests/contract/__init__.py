@@ -1,1 +1,1 @@
-"""What the services say of themselves, held against what they do."""
+"""The documents that the services publish, compared with their behavior."""

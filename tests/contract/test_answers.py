@@ -1,4 +1,4 @@
-"""Real answers of the order service, each held against what its document says of that status."""
+"""Real responses of the order service, validated against its OpenAPI document."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ BODY = {"item_id": "ps5", "quantity": 1}
 
 
 class Document:
-    """The OpenAPI document that the running service hands out."""
+    """The OpenAPI document that the running service publishes."""
 
     def __init__(self, url: str) -> None:
         self.whole: dict[str, Any] = httpx.get(f"{url}/schema/openapi.json").json()
@@ -28,7 +28,7 @@ class Document:
         return found
 
     def hold(self, answer: httpx.Response, method: str, path: str) -> None:
-        """Fail unless status, headers and body of an answer are what the document has."""
+        """Fail unless status, headers and body of a response match the document."""
         response = self.operation(method, path)["responses"][str(answer.status_code)]
         documented = {name.lower() for name in response["headers"]}
         required = {

@@ -1,4 +1,4 @@
-"""What each OpenAPI document says of tokens, keys and headers, held against guards and answers."""
+"""Tokens, keys and headers in each OpenAPI document, compared with guards and responses."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ async def document(service: str) -> Any:
 
 
 async def operations() -> list[tuple[Endpoint, Any]]:
-    """Every documented operation, with what is said of it."""
+    """Return every documented operation with its description."""
     documents = {service: await document(service) for service in SERVICES}
     return [
         (endpoint, operation)
@@ -36,7 +36,7 @@ async def test_every_endpoint_is_described_but_for_pages_and_metrics() -> None:
 
 
 async def test_who_may_ask_is_who_is_let_in() -> None:
-    """Without a token, and with one of each level: refused exactly where the document wants another one."""
+    """Without a token, and with one of each level: refused exactly where the document requires another level."""
     bearers = {"none": [], "service": [(b"authorization", f"Bearer {TOKENS[0]}".encode())]}
     bearers["operator"] = [(b"authorization", f"Bearer {TOKENS[2]}".encode())]
     for endpoint, operation in await operations():

@@ -1,4 +1,4 @@
-"""HEAD is answered as GET is, without a body, by every service over real connections."""
+"""HEAD responses equal those of GET without the body, on every service over real connections."""
 
 import socket
 
@@ -10,7 +10,7 @@ from tests.processes import OPERATOR_TOKEN
 from tests.unit.common.services import Endpoint, endpoints
 
 VARYING = {"date", "x-request-id", "set-cookie", "transfer-encoding"}
-LIVE = ("/metrics", "/health", "/?")  # what they say, and so its length, differs from one moment to the next
+LIVE = ("/metrics", "/health", "/?")  # their content, and so its length, changes over time
 PAGES = [
     *(page._replace(path="/?") if page.path == "/" else page for page in endpoints("GET")),
     Endpoint("frontend", "GET", "", f"{ASSETS}/page.js"),
@@ -20,7 +20,7 @@ PAGES = [
 
 
 def head(platform: Platform, page: Endpoint, *lines: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers, and whatever comes after them until the connection ends."""
+    """Return status, headers, and any bytes that follow them until the connection ends."""
     sent = [f"HEAD {page.path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {OPERATOR_TOKEN}", *lines]
     with socket.create_connection(("127.0.0.1", platform.services[page.service].port), timeout=5) as connection:
         connection.sendall("\r\n".join([*sent, "", ""]).encode())

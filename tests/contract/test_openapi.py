@@ -1,4 +1,4 @@
-"""The OpenAPI documents are true: generated requests find no answer that they do not describe."""
+"""The OpenAPI documents are complete: generated requests get no undocumented response."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.integration.life.shop import Shop
 from tests.processes import OPERATOR_TOKEN, SERVICE_TOKEN, Processes, Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = os.environ.get("EXAMPLES", "2000")  # for each operation, where they are random
+EXAMPLES = os.environ.get("EXAMPLES", "2000")  # per operation, for random ones
 EITHER_WAY = pytest.mark.parametrize(
     "phases", ["examples,coverage", pytest.param("fuzzing", marks=pytest.mark.long)], ids=["each-rule", "at-random"]
 )
@@ -55,7 +55,7 @@ def test_the_inventory_service_does_what_its_document_says(
     shop = Shop(services, order_database, inventory_database)
     shop.stock("ps5", 1_000_000)
     services.start(shop.inventory)
-    own = ("--include-path-regex", "deduct$|transactions")  # what only the service token opens
+    own = ("--include-path-regex", "deduct$|transactions")  # only the service token is allowed
     for token, which in ((OPERATOR_TOKEN, ("--exclude-path-regex", "deduct")), (SERVICE_TOKEN, own)):
         report = examine(shop.inventory, tmp_path, token, phases, *which)
         assert re.search(r"[1-9]\d* generated", report), report[-2000:]

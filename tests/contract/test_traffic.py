@@ -15,7 +15,7 @@ A, B = "http://a", "http://b"
 
 @dataclass(frozen=True)
 class Counted:
-    """The orders that a replica has answered since its start: response times by status, and how many were replays."""
+    """Orders that a replica has answered since its start: response times by status, and the number of replays."""
 
     latencies: tuple[float, ...] = ()
     failed: tuple[float, ...] = ()

@@ -41,7 +41,7 @@ def _platform() -> Iterator[Valerix]:
 
 @pytest.fixture
 def store(own: Valerix) -> Iterator[redis.Redis]:
-    """The platform's Redis."""
+    """Client of the platform's Redis."""
     stack, secrets = read_stack(own.directory / "state"), read_secrets(own.directory / "state")
     assert stack is not None
     assert secrets is not None
@@ -53,6 +53,6 @@ def store(own: Valerix) -> Iterator[redis.Redis]:
 
 @pytest.fixture(autouse=True)
 def _freed(store: redis.Redis) -> Iterator[None]:
-    """Release the drill lease after each test."""
+    """Releases the drill lease after each test."""
     yield
     store.delete(LEASE_KEY)

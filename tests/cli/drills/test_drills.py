@@ -1,4 +1,4 @@
-"""Drills against a real platform: each way they end, after which no fault is left."""
+"""Drills against a real platform: each way in which they end leaves no fault behind."""
 
 import getpass
 import json
@@ -115,7 +115,7 @@ def test_an_interrupted_drill_turns_its_faults_off_first(
 @pytest.mark.long
 def test_a_gremlin_of_a_killed_drill_ends_with_its_lease(own: Valerix, tmp_path: Path) -> None:
     running = started(own, written(tmp_path, fault="gremlin: crash, rate: 30%, ttl: 15s", seconds=30), "crash on 30 %")
-    eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at its first look, unless a command takes all of that
+    eventually(lambda: not is_calm(own)(), 15, "the gremlin")  # at the first poll, unless a command takes that long
     own.end(running, signal.SIGKILL)
     eventually(is_calm(own), 20, "the end of the gremlin's lease")
     eventually(can_begin(own), 20, "the end of the drill's lease")

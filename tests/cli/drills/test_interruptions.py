@@ -1,4 +1,4 @@
-"""Each signal that ends a command, in each phase of a drill: no fault is left, and the next drill can begin."""
+"""Each signal that ends a command, in each phase of a drill: no fault remains, and the next drill can begin."""
 
 import signal
 from pathlib import Path
@@ -19,7 +19,7 @@ PHASES = [
     pytest.param("recovering", "gremlin: crash, rate: 60%, ttl: 2s", 3, id="recover"),
     pytest.param("draining", "gremlin: crash, rate: 30%, ttl: 1s", 2, id="drain"),
 ]
-"""The line printed at the begin of a phase, the fault of the drill, and the seconds of its load."""
+"""The line printed at the start of a phase, the fault of the drill, and the seconds of its load."""
 
 
 def is_whole(own: Valerix) -> bool:
