@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from services.common.postgres import migrate
-from tests import surroundings
+from tests import machine_load, surroundings
 from tests.processes import LEAST_WAIT, Processes, open_directory, processes
 from valerix_cli.local import ports
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
@@ -67,8 +68,13 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
         super()._assign_work_unit(node)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    LEAST_WAIT["seconds"] = 0.0 if item.get_closest_marker("timed") else 30.0
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the machine during tests that say how long something may take."""
+    is_timed = item.get_closest_marker("timed") is not None
+    LEAST_WAIT["seconds"] = 0.0 if is_timed else 30.0
+    with machine_load.observed() if is_timed else nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints

@@ -17,6 +17,7 @@ from typing import TypeVar
 import httpx
 
 from tests.forks import FORKS, be_module, end_of, exit_code, start
+from tests.machine_load import slowdown
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
 
@@ -33,14 +34,6 @@ ROOM = 2 * 1024**3  # bytes that a run may need
 
 LEAST_WAIT = {"seconds": 30.0}
 """Seconds that `eventually` waits at least. 0 in tests marked `timed`, whose subject is how long something takes."""
-
-
-def slowdown() -> float:
-    """Return how many times its CPU time a computation takes here: 1.0 on an idle machine, more on a busy one."""
-    began, began_cpu = time.perf_counter(), time.thread_time()
-    while (used := time.thread_time() - began_cpu) < 0.05:
-        pass
-    return max(1.0, (time.perf_counter() - began) / used)
 
 
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:

@@ -28,7 +28,9 @@ def path(*segments: str) -> str:
     """
     for segment in segments:
         if segment in {"", ".", ".."}:
-            raise BadUsageError("That cannot be asked for.", f"{segment!r} names nothing", "check the spelling")
+            raise BadUsageError(
+                "Invalid name in a path.", f"{segment!r} is empty or a directory reference", "check the spelling"
+            )
     return "".join(f"/{quote(segment, safe='', errors='surrogateescape')}" for segment in segments)
 
 

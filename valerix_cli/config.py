@@ -66,10 +66,10 @@ def parse_config(content: bytes, path: Path) -> ConfigFile:
         config = msgspec.convert(tomllib.loads(content.decode()), type=ConfigFile)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         hint = "correct it; `valerix context show --origins` lists the files that are read"
-        raise BadUsageError(f"{path} was not understood.", why(error, ConfigFile), hint) from error
+        raise BadUsageError(f"{path} is invalid.", why(error, ConfigFile), hint) from error
     if LOCAL in config.contexts:
         raise BadUsageError(
-            f"{path} was not understood.",
+            f"{path} is invalid.",
             f"the context `{LOCAL}` is what `valerix up` started and is described nowhere else",
             f"give [contexts.{LOCAL}] another name",
         )
@@ -83,7 +83,7 @@ def seconds(text: str, origin: str) -> float:
     try:
         return parse_positive_duration(text)
     except typer.BadParameter as error:
-        raise BadUsageError(f"The time limit in {origin} was not understood.", why(error), "write 30s") from error
+        raise BadUsageError(f"Invalid time limit in {origin}.", why(error), "write 30s") from error
 
 
 def describe(config: ConfigFile) -> Iterator[str]:

@@ -120,7 +120,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _left(path: Path, why: str) -> BadUsageError:
-    return BadUsageError(f"{path} was left as it is.", why, "name another file, or move that one away")
+    return BadUsageError(f"{path} was not overwritten.", why, "name another file, or move that one away")
 
 
 def _cannot(path: Path, why: str) -> BadUsageError:

@@ -79,11 +79,11 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
     metric, comparison, written = found.groups()
     if metric not in metrics:
         near = get_close_matches(metric, metrics, n=1, cutoff=0)
-        raise BadUsageError(f"Unknown metric `{metric}`.", f"known are {', '.join(metrics)}", f"perhaps {near[0]}")
+        raise BadUsageError(f"Unknown metric `{metric}`.", f"known metrics: {', '.join(metrics)}", f"perhaps {near[0]}")
     kind = metrics[metric]
     limit = _value(written, kind)
     if limit is None or (kind == SHARE and limit > 1):
-        what = f"{shown(text)} has no value that fits."
+        what = f"{shown(text)} has a value of the wrong kind."
         example = _SUCH_AS[kind].partition(" or ")[0].partition(",")[0]
         why = f"{metric} is a {kind}, which is written as {_SUCH_AS[kind]}"
         raise BadUsageError(what, why, f"--require {word(f'{metric} {comparison} {example}')}")

@@ -211,8 +211,8 @@ def _cut_off(file: int, path: Path) -> None:
     end = _end_of_last_line(file, found.st_size)
     if not _is_cut_short(os.pread(file, len(_BEGINNING), end)):
         raise BadUsageError(
-            f"{path} was left as it is.",
-            "it goes on after the journal in it with something else",
+            f"{path} cannot be appended to.",
+            "its journal is followed by other content",
             "name another file, or move that one away",
         )
     os.ftruncate(file, end)

@@ -33,25 +33,25 @@ def _target(name: str, panel: str, summary: str, *, alone: bool = False, online:
 TARGETS = [
     _target("up", PLATFORM, "Start the platform on this machine.", alone=True, online=False),
     _target("down", PLATFORM, "Stop the platform on this machine.", alone=True, online=False),
-    _target("status", PLATFORM, "Show what runs and how it is.", alone=True),
+    _target("status", PLATFORM, "Show running services and their health.", alone=True),
     _target("top", PLATFORM, "Watch everything at once, live.", alone=True, online=False),  # it shows gremlins itself
-    _target("dashboard", PLATFORM, "Show where the dashboard is, and sign in to it.", alone=True, online=False),
-    _target("logs", PLATFORM, "Show what the services log.", alone=True),
-    _target("alerts", PLATFORM, "Show which alerts fire, and why.", alone=True, online=False),
+    _target("dashboard", PLATFORM, "Open the dashboard, signed in.", alone=True, online=False),
+    _target("logs", PLATFORM, "Show the logs of the services.", alone=True),
+    _target("alerts", PLATFORM, "Show firing alerts, and why they fire.", alone=True, online=False),
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
-    _target("load", ORDERS, "Send many orders and measure what comes back.", alone=True),
+    _target("load", ORDERS, "Send many orders and measure the responses.", alone=True),
     _target("stock", ORDERS, "Show, restock and watch the stock."),
     _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
     _target("breaker", FAULTS, "Show and force the circuit breaker."),
     _target("queue", FAULTS, "Show queued orders and requeue dead ones."),
     _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
     _target("drill", FAULTS, "Run chaos drills: faults under load, gates, an audit, a receipt."),
-    _target("demo", FAULTS, "Show the story of the order that would not duplicate.", alone=True),
-    _target("cluster", CLUSTER, "Check, apply and watch it in a Kubernetes cluster.", online=False),
+    _target("demo", FAULTS, "Present the platform step by step, with faults and proofs.", alone=True),
+    _target("cluster", CLUSTER, "Check, apply and watch the platform in a Kubernetes cluster.", online=False),
     _target("doctor", TOOLBOX, "Find problems with this installation and how to fix them.", alone=True, online=False),
-    _target("context", TOOLBOX, "Choose which platform to talk to.", online=False),
-    _target("api", TOOLBOX, "Call an endpoint and show the raw answer.", alone=True),
-    _target("explain", TOOLBOX, "Say what an exit code, a problem or a status means.", alone=True, online=False),
+    _target("context", TOOLBOX, "Choose the platform to use.", online=False),
+    _target("api", TOOLBOX, "Call an endpoint and show the raw response.", alone=True),
+    _target("explain", TOOLBOX, "Explain an exit code, a problem or a status.", alone=True, online=False),
     _target("schema", TOOLBOX, "Print the JSON Schema of a result.", alone=True, online=False),
     _target("version", TOOLBOX, "Print the version.", alone=True, online=False),
 ]
@@ -142,7 +142,7 @@ _IN_WORDS = [
         (r"Input should be greater than or equal to ", "it has to be at least "),
         (r"Input should be less than or equal to ", "it has to be at most "),
         (r"Input should be ", "it has to be "),
-        (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"there is one too many: \1"),
+        (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"unexpected argument: \1"),
     )
 ]
 """Messages of the option parser, and ours in their place."""
@@ -156,9 +156,9 @@ def _bad_usage(error: typer.TyperException) -> BadUsageError:
     why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # long values are shortened
     if ctx is None:
         return BadUsageError("Unknown command.", why, "valerix --help")
-    return BadUsageError(f"`{ctx.command_path}` was not understood.", why, f"{ctx.command_path} --help")
+    return BadUsageError(f"Invalid arguments for `{ctx.command_path}`.", why, f"{ctx.command_path} --help")
 
 
 def _bug(error: Exception) -> CliError:
     why = f"{type(error).__name__}: {error}"
-    return CliError("Internal error in valerix.", why, "the same command with -v shows where it happened")
+    return CliError("Internal error in valerix.", why, "add -v for a traceback")

@@ -45,15 +45,15 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
     *,
     output: Annotated[
         Format | None,
-        typer.Option("--output", "-o", help="How to write the result.", callback=_keep, expose_value=False),
+        typer.Option("--output", "-o", help="Output format.", callback=_keep, expose_value=False),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="NAME", help="The platform to talk to.", callback=_keep, expose_value=False),
+        typer.Option("--context", metavar="NAME", help="The platform to use.", callback=_keep, expose_value=False),
     ] = None,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Results and errors only.", callback=_keep, expose_value=False),
+        typer.Option("--quiet", "-q", help="Print results and errors only.", callback=_keep, expose_value=False),
     ] = False,
     verbose: Annotated[
         bool,
@@ -82,7 +82,7 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
         bool,
         typer.Option(
             "--insecure-token",
-            help="Send the token also by plain http to another machine.",
+            help="Allow sending the token over plain http to another machine.",
             callback=_keep,
             expose_value=False,
         ),

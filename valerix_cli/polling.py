@@ -37,4 +37,4 @@ def until(snapshots: Iterator[T], done: Callable[[T], bool], *, limit: float, wh
         if done(snapshot):
             return
         if time.monotonic() > deadline:
-            raise TimeoutExpiredError(what, f"{format_duration(limit)} were not enough", hint)
+            raise TimeoutExpiredError(what, f"the time limit of {format_duration(limit)} has passed", hint)

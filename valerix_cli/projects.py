@@ -46,7 +46,7 @@ class Project:
 
     @property
     def in_force(self) -> ConfigFile | None:
-        """Its settings: none unless it is trusted. Raises BadUsageError where the file was not understood."""
+        """Its settings: none unless it is trusted. Raises BadUsageError if the file is invalid."""
         if self.state != "trusted":
             return None
         if self.wrong is not None:
@@ -105,7 +105,9 @@ class Trust:
             new.replace(self.path)
         except OSError as error:
             raise CliError(
-                "Trust could not be kept.", f"{self.path}: {error.strerror}", "set VALERIX_CONFIG to a place of yours"
+                "The trust could not be stored.",
+                f"{self.path}: {error.strerror}",
+                "set VALERIX_CONFIG to a place of yours",
             ) from error
 
 
@@ -145,7 +147,7 @@ def read_content(path: Path) -> bytes:
         content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     if content is None or len(content) > _LARGEST:
         what = "it is not a regular file" if content is None else f"it is larger than {_LARGEST} bytes"
-        raise BadUsageError(f"{path} was not understood.", what, "move it away")
+        raise BadUsageError(f"{path} is invalid.", what, "move it away")
     return content
 
 
@@ -168,7 +170,9 @@ def others_may_write(path: Path) -> bool:
 
 
 def _too_much(path: Path, why: str) -> BadUsageError:
-    return BadUsageError(f"{path} asks for too much.", why, "describe that context in your own config instead")
+    return BadUsageError(
+        f"{path} sets more than a project may set.", why, "describe that context in your own config instead"
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> BadUsageError:

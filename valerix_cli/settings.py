@@ -144,7 +144,7 @@ def _format(text: str) -> Format:
         return Format(text)
     except ValueError:
         why = f"{text!r} is not one of {', '.join(Format)}"
-        raise BadUsageError(f"{VARIABLES['output']} was not understood.", why, "unset VALERIX_OUTPUT") from None
+        raise BadUsageError(f"{VARIABLES['output']} is invalid.", why, "unset VALERIX_OUTPUT") from None
 
 
 def directory_of_this_run() -> Path:

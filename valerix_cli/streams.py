@@ -111,7 +111,7 @@ def write_errors_reported(stream: IO[str]) -> Iterator[None]:
         raise OutputError(
             "The result could not be written.",
             f"{str(stream.name).strip('<>')}: {error.strerror}",
-            "write it somewhere else; what the command has done is done",
+            "write it somewhere else; the command itself has completed",
         ) from error
 
 

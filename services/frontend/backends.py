@@ -160,7 +160,7 @@ def decode(answer: ServiceResponse, kind: type[T]) -> T:
             raise Refused(msgspec.json.decode(answer.content, type=Problem))
         return msgspec.json.decode(answer.content, type=kind)
     except DECODE_ERRORS as error:
-        raise NoResponse(f"the response with status {answer.status} was not understood") from error
+        raise NoResponse(f"the response with status {answer.status} is invalid") from error
 
 
 def _describe_error(error: BaseException, limit: float) -> str:

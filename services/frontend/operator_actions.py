@@ -99,7 +99,7 @@ class TraceEntry(msgspec.Struct, frozen=True):
 
 
 class AuditFailed(Exception):  # noqa: N818 - named for the reason, like all refusals
-    """The audit did not run, or its output was not understood."""
+    """The audit did not run, or its output is invalid."""
 
 
 class OperatorActions:

@@ -91,7 +91,7 @@ def _wait_for(url: str) -> None:
             httpx.get(url)
         except httpx.TransportError as error:
             if time.monotonic() > deadline:
-                raise Broken("The server that does nothing does not answer.", repr(error), "run it again") from error
+                raise Broken("The server that does nothing is unreachable.", repr(error), "run it again") from error
             time.sleep(0.1)
         else:
             return

@@ -55,7 +55,7 @@ def _pace(result: Result, case: str) -> list[str]:
 def replays(result: Result) -> Rows:
     cases = sorted((one for one in result.cases if one.startswith("replays/")), key=_number)
     return [
-        ["clients", "new orders/s", "replays/s", "p50 / p95 / p99", "answered from what was stored"],
+        ["clients", "new orders/s", "replays/s", "p50 / p95 / p99", "answered with the stored response"],
         *(
             [
                 str(_number(case)),

@@ -57,7 +57,7 @@ def test_a_broken_invariant_ends_with_11_and_names_the_row(miscounted: Valerix) 
     assert "stock-conserved           VIOLATED" in done.out
     assert "chair: its quantity is" in done.out
     what, why, hint = done.err.splitlines()
-    assert what == "Error: An invariant is broken."
+    assert what == "Error: An invariant is violated."
     assert "stock-conserved (1); first: chair" in why
     assert "valerix explain stock-conserved" in hint
     assert miscounted.json("audit", code=11)["verdict"] == "violated"
@@ -145,7 +145,7 @@ def test_a_repair_requests_a_lost_deduction_again_and_never_edits_stock(valerix:
     done = valerix("audit", "--repair")
     assert "the deduction of 1 x webcam" in done.err
     assert "Clean" in done.out
-    assert valerix("audit", "--repair").err.strip() == "Driven again: 0."
+    assert valerix("audit", "--repair").err.strip() == "Retried: 0."
 
 
 def test_a_repair_requeues_dead_orders_which_then_settle(valerix: Valerix) -> None:

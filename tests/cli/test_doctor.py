@@ -130,7 +130,7 @@ def test_on_a_terminal_something_moves_while_it_looks_and_nothing_else_changes(v
         said = b"".join(iter(lambda: read(ours), b"")).decode()
         assert process.wait(PATIENCE) == 0
     os.close(ours)
-    assert "examining this set-up" in said
+    assert "running checks" in said
     assert "Output is UTF-8." in said
     assert "\x1b[32mok" in said
 
@@ -228,7 +228,7 @@ def test_a_stack_that_makes_no_sense_is_removed(valerix: Valerix, state: Path) -
 def test_the_stack_of_a_supervisor_that_was_killed_is_removed(valerix: Valerix, state: Path) -> None:
     done = valerix("doctor", "--fix", "-o", "json", VALERIX_STATE_DIR=str(state))
     assert json.loads(done.out)["fixed"] == [done.err.strip()]
-    assert done.err == f"{state / 'stack.json'} was removed: nothing runs that it could speak of.\n"
+    assert done.err == f"{state / 'stack.json'} was removed: no platform is running.\n"
     assert not (state / "stack.json").exists()
     assert (state / "secrets.json").exists()
 
@@ -242,7 +242,7 @@ def test_what_a_killed_supervisor_has_left_running_is_ended_by_the_hint(valerix:
         try:
             found = diagnose(valerix, "--fix", code=3, VALERIX_STATE_DIR=str(state))["platform: supervisor"]
             assert (found["status"], found["hint"]) == ("failed", "valerix down")
-            assert f"processes {left.pid}" in found["found"]
+            assert f"still running: {left.pid}" in found["found"]
             assert left.poll() is None, "the doctor ends nobody"
             valerix("down", VALERIX_STATE_DIR=str(state))
             assert left.wait(10) == -signal.SIGTERM
@@ -394,7 +394,7 @@ def test_somebody_who_accepts_and_never_answers_keeps_nobody_waiting(valerix: Va
             valerix, "--context", "mute", "--timeout", "1s", code=3, MUTE=f"postgresql://auditor@{where}/order_db"
         )
         assert time.monotonic() - began < 10
-    assert found[f"services: order http://{where}"]["found"] == "It gives no response within 500 ms."
+    assert found[f"services: order http://{where}"]["found"] == "It did not respond within 500 ms."
     assert found["databases: order_db"]["found"] == "There was no response within 1.0 s."
 
 

@@ -32,7 +32,7 @@ def test_a_missed_gate_exits_with_10_and_an_unmeasured_one_with_12(valerix: Vale
 
 
 def test_an_invalid_load_is_refused_before_anything_is_sent(valerix: Valerix) -> None:
-    assert "both --rate and --clients" in valerix("load", "--rate", "5/s", "--clients", "2", code=2).err
+    assert "--rate and --clients cannot be combined" in valerix("load", "--rate", "5/s", "--clients", "2", code=2).err
     assert "perhaps throughput" in valerix("load", "--require", "thruput > 1/s", code=2).err
     assert "is not a rate" in valerix("load", "--rate", "fast", code=2).err
     assert "is not a share" in valerix("load", "--repeats", "120%", code=2).err

@@ -80,7 +80,7 @@ def test_five_sends_of_a_key_are_one_order_and_one_deduction(valerix: Valerix) -
 
     again = valerix("order", "replay", "five-times")
     assert again.out.count("yes") == 5
-    assert "5 sends, 1 order, 1 deduction (5 answered from what was stored)." in again.out
+    assert "5 sends, 1 order, 1 deduction (5 answered with the stored response)." in again.out
 
 
 def test_a_key_sent_with_another_quantity_is_refused_as_it_must_be(valerix: Valerix) -> None:

@@ -89,7 +89,7 @@ def terminal(valerix: Valerix, **environ: str) -> Iterator[Terminal]:
 
 def test_top_shows_the_platform_places_an_order_by_key_and_leaves_the_terminal_as_it_was(valerix: Valerix) -> None:
     with terminal(valerix) as screen:
-        screen.until_shown("inventory-1", "order-2", "worker-1", "postgres", "queued of 50,000", "None is live.")
+        screen.until_shown("inventory-1", "order-2", "worker-1", "postgres", "queued of 50,000", "No gremlin is live.")
         screen.type("o")
         screen.until_shown("Place an order on `local`")
         key = re.search(r"top-[0-9a-f-]{36}", screen.raw)

@@ -114,7 +114,7 @@ def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_pa
     }
     own = overlay(tmp_path / "own", patches=[another], configMapGenerator=[{"name": "new", "literals": ["a=b"]}])
     said = ends_with_help(shop("cluster", "apply", "--yes", "--overlay", own, code=1))
-    assert "StatefulSet/postgres cannot be changed like that" in said
+    assert "StatefulSet/postgres cannot be changed in place" in said
     assert "--cascade orphan" in said
     assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
 
@@ -251,7 +251,7 @@ def test_prune_deletes_what_was_ours_and_is_described_no_longer_and_nothing_else
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}
     valerix.plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/configmaps", foreign)
     kept = valerix("cluster", "apply", "--yes")
-    assert "Described no longer: ConfigMap/extra" in kept.stderr
+    assert "No longer in the overlay: ConfigMap/extra" in kept.stderr
     assert valerix.find("api/v1/configmaps/extra")
     done = valerix("cluster", "apply", "--yes", "--prune")
     assert "About to delete ConfigMap/extra" in done.stderr

@@ -36,7 +36,7 @@ def test_a_second_one_is_refused_and_the_first_is_named(operation: str, shop: Va
     held(shop, ago=1)
     try:
         said = ends_with_help(shop("cluster", *OPERATIONS[operation], code=4))
-        assert "ann@build, process 7: apply goes on there" in said
+        assert "ann@build, process 7: apply is working there" in said
     finally:
         shop.plane.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases/valerix")
 
@@ -52,7 +52,7 @@ def test_of_two_applies_at_once_one_goes_on(valerix: Valerix) -> None:
     first = valerix.started("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow")
     eventually(lambda: valerix.find(LEASE), within=LIMIT, what="the first holds the lease")
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
-    assert f"process {first.pid}: apply goes on there" in said
+    assert f"process {first.pid}: apply is working there" in said
     first.terminate()
     first.communicate(timeout=LIMIT)
     assert valerix.find(LEASE) is None  # SIGTERM leaves nothing behind
@@ -79,7 +79,7 @@ def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_n
 def test_gremlins_are_not_let_loose_by_an_overlay_that_is_not_the_context_s(valerix: Valerix) -> None:
     valerix.allow("production", "admin", overlay="production")
     said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", "local", code=4, context="production"))
-    assert "it lets gremlins loose, and the overlay of the context, production, does not" in said
+    assert "it allows gremlins, and the overlay of the context, production, does not" in said
 
 
 def test_an_apply_goes_on_when_the_api_server_was_away_for_three_seconds(valerix: Valerix) -> None:

@@ -195,7 +195,7 @@ def test_prune_finds_what_was_ours_of_whatever_kind(valerix: Valerix, tmp_path: 
     own = overlay(tmp_path / "own", resources=["role.yaml"])
     role.write_text("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: extra\nrules: []\n")
     valerix("cluster", "apply", "--yes", "--overlay", own)
-    assert "Described no longer: Role/extra" in valerix("cluster", "apply", "--yes").stderr
+    assert "No longer in the overlay: Role/extra" in valerix("cluster", "apply", "--yes").stderr
     valerix("cluster", "apply", "--yes", "--prune")
     assert valerix.find("apis/rbac.authorization.k8s.io/v1/roles/extra") is None
 

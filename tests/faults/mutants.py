@@ -169,11 +169,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._accept_or_refuse(wanted)):": """\
-    mark = f"taken:{wanted.key}"
+                    "    match await in_time(self._accept_or_refuse(new_order)):": """\
+    mark = f"taken:{new_order.key}"
     if not await self._response_cache._redis(lambda redis: redis.set(mark, b"", nx=True), True):
         raise RequestInFlight("Try again in a moment with the same key", retry_after=1)
-    match await in_time(self._accept_or_refuse(wanted)):"""
+    match await in_time(self._accept_or_refuse(new_order)):"""
                 },
             ),
         ),
@@ -185,7 +185,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="acknowledged-not-lost",
         edits=(
             Edit("services.order.response_cache:_matches", {"cached.fingerprint == fingerprint and ": ""}),
-            Edit("services.order.domain:admit", {"if stored.fingerprint != wanted.fingerprint:": "if False:"}),
+            Edit("services.order.domain:admit", {"if stored.fingerprint != new_order.fingerprint:": "if False:"}),
         ),
     ),
     Mutant(
@@ -260,11 +260,11 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._accept_or_refuse(wanted)):": f"""\
+                    "    match await in_time(self._accept_or_refuse(new_order)):": f"""\
     from {__name__} import acknowledge_early
-    if (early := await acknowledge_early(self, wanted)) is not None:
+    if (early := await acknowledge_early(self, new_order)) is not None:
         return early
-    match await in_time(self._accept_or_refuse(wanted)):"""
+    match await in_time(self._accept_or_refuse(new_order)):"""
                 },
             ),
         ),
@@ -388,15 +388,15 @@ _written_behind: set[str] = set()
 _writing: set[asyncio.Task[None]] = set()
 
 
-async def acknowledge_early(processing: Processing, wanted: NewOrder) -> Placement | None:
+async def acknowledge_early(processing: Processing, new_order: NewOrder) -> Placement | None:
     """Say that a new order is accepted, and see to it later; None for a key that is known, or being seen to."""
-    if wanted.key in _written_behind or await usecases.find_by_key(processing._pool, wanted) is not None:  # noqa: SLF001 - a mutant has no manners
+    if new_order.key in _written_behind or await usecases.find_by_key(processing._pool, new_order) is not None:  # noqa: SLF001 - a mutant has no manners
         return None
-    _written_behind.add(wanted.key)
-    task = asyncio.create_task(_write_behind(processing, wanted))
+    _written_behind.add(new_order.key)
+    task = asyncio.create_task(_write_behind(processing, new_order))
     _writing.add(task)
     task.add_done_callback(_writing.discard)
-    return Placement(_unwritten(wanted), replayed=False)
+    return Placement(_unwritten(new_order), replayed=False)
 
 
 async def give_back(claim: Claim) -> None:
@@ -417,15 +417,15 @@ async def give_back(claim: Claim) -> None:
         )
 
 
-async def _write_behind(processing: Processing, wanted: NewOrder) -> None:
+async def _write_behind(processing: Processing, new_order: NewOrder) -> None:
     await asyncio.sleep(WRITE_BEHIND)
     try:
         with suppress(Refusal):
-            await processing.place(wanted)
+            await processing.place(new_order)
     finally:
-        _written_behind.discard(wanted.key)
+        _written_behind.discard(new_order.key)
 
 
-def _unwritten(wanted: NewOrder) -> Order:
+def _unwritten(new_order: NewOrder) -> Order:
     now = datetime.now(UTC)
-    return Order(wanted.order_id, wanted.item_id, wanted.quantity, "pending", None, wanted.key, 1, now, now)
+    return Order(new_order.order_id, new_order.item_id, new_order.quantity, "pending", None, new_order.key, 1, now, now)

@@ -119,7 +119,7 @@ def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
             arguments = [*WRITES[command, option], *([option] if option != "FILE" else []), str(place)]
             code, said = typed(arguments)
             assert file.read_bytes() == content, name
-            assert (code, "was left as it is" in said) == (2, True), f"{name}: {said}"
+            assert (code, "was not overwritten" in said) == (2, True), f"{name}: {said}"
             place.unlink()
     assert not (directory / "receipts").exists() or not list((directory / "receipts").iterdir())
 
@@ -142,7 +142,7 @@ def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written
     os.chown(shared / "file", NOBODY, NOBODY)
     for name in ("link", "to-nothing", "file"):
         code, said = typed([*WRITES[command, option], option, str(shared / name)])
-        assert (code, "was left as it is" in said) == (2, True), f"{name}: {said}"
+        assert (code, "was not overwritten" in said) == (2, True), f"{name}: {said}"
     assert mine.stat().st_size == (shared / "file").stat().st_size == 0
     assert not (directory / "new").exists()
 
@@ -190,7 +190,7 @@ def test_a_journal_is_gone_on_with_and_a_line_cut_short_removed(cut: bytes, tmp_
 def test_a_journal_that_somebody_has_added_to_is_left_as_it_is(tail: bytes, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     before = _journal(path, tail)
-    with pytest.raises(BadUsageError, match="goes on after the journal"):
+    with pytest.raises(BadUsageError, match="followed by other content"):
         JournalWriter(path, "again")
     assert path.read_bytes() == before
 

@@ -31,8 +31,8 @@ def test_a_killed_service_is_started_again_and_that_is_said(platform: Installati
     assert (after.port, after.last_exit) == (before.port, -9)
     assert after.pid != before.pid
     said = platform.run("logs", "supervisor", "-n", "20").stdout
-    assert "inventory-1 was killed by SIGKILL; starting it again in 0.5 s" in said
-    assert "inventory-1 is back" in said
+    assert "inventory-1 was killed by SIGKILL; restarting in 0.5 s" in said
+    assert "inventory-1 is ready again" in said
 
 
 def test_killed_databases_are_started_again_on_the_same_ports(platform: Installation) -> None:

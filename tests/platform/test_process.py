@@ -35,7 +35,7 @@ async def test_a_service_that_cannot_start_is_named_with_what_it_said(tmp_path: 
 
 async def test_a_service_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
     child = _child(tmp_path, "import time; time.sleep(60)")
-    with pytest.raises(UnreachableError, match=r"it did not get ready within 0\.2 s"):
+    with pytest.raises(UnreachableError, match=r"it was not ready within 0\.2 s"):
         await child.start(within=0.2)
     await child.stop(asyncio.Event())
     assert child.pid is None

@@ -29,7 +29,7 @@ def test_a_terminal_shows_what_runs_and_a_second_signal_hurries(stopped: Install
         process.send_signal(signal.SIGINT)
         eventually(lambda: screen.text() and process.poll() is not None, 10)
     assert process.returncode == 0
-    assert "worker-1 did not end in time and is killed" in screen.text()
+    assert "worker-1 did not end in time and was killed" in screen.text()
     assert stopped.is_gone()
     os.close(ours)
 

@@ -85,7 +85,7 @@ def test_secrets_that_make_no_sense_are_named_and_kept(tmp_path: Path) -> None:
     (state / "secrets.json").write_text("not mine")
     refused = Installation(state).run("up", "--detach")
     assert refused.returncode == 3
-    assert refused.stderr.splitlines()[-3] == f"Error: {state / 'secrets.json'} was not understood."
+    assert refused.stderr.splitlines()[-3] == f"Error: {state / 'secrets.json'} is invalid."
     assert refused.stderr.splitlines()[-1].startswith("  try: put the old secrets.json back")
     assert (state / "secrets.json").read_text() == "not mine"
 

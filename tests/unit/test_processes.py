@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import processes
+from tests import machine_load, processes
 from tests.processes import eventually
 
 
@@ -21,3 +21,13 @@ def test_a_busy_machine_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "slowdown", lambda: 1e6)
     looks = iter([False] * 3 + [True])
     assert eventually(lambda: next(looks), 0.001)
+
+
+def test_a_machine_is_as_slow_as_its_slowest_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([1.5, 3.0])
+    monkeypatch.setattr(machine_load, "measure", lambda: next(measured, 1.2))
+    monkeypatch.setattr(machine_load, "INTERVAL", 0.001)
+    with machine_load.observed():
+        eventually(lambda: machine_load.slowdown() == 3.0, 10.0)
+        assert machine_load.slowdown() == 3.0
+    assert machine_load.slowdown() == 1.2

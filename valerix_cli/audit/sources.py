@@ -90,6 +90,6 @@ def find_sources(context: Context) -> Sources:
         )
     raise GuardError(
         "Not audited.",
-        f"it is not known how the auditor reads the databases of `{context.name}`",
+        f"the context `{context.name}` has no auditor's addresses of the databases",
         f"set order_database_env and inventory_database_env of {toml_table(context.name)}",
     )

@@ -29,4 +29,4 @@ def not_utf_8() -> BadUsageError:
 
 
 def _refused(why: str, hint: str) -> BadUsageError:
-    return BadUsageError("That cannot be sent.", why, hint)
+    return BadUsageError("Invalid request.", why, hint)

@@ -102,7 +102,7 @@ class Replicas:
     def _nobody(self, faults: list[str]) -> UnreachableError:
         local = self._context.is_local
         return UnreachableError(
-            f"The {self.service} service does not answer.",
+            f"The {self.service} service is unreachable.",
             "; ".join(faults) or f"the context `{self._context.name}` lists no address for it",
             "valerix status, then valerix up --detach" if local else "valerix context show",
         )
@@ -111,15 +111,15 @@ class Replicas:
         harmless = method == "GET"
         return TimeoutExpiredError(
             f"The {self.service} service gave no response within {format_duration(self._limit)}.",
-            f"{method} {path} " + ("was given up" if harmless else "was sent; whether it took effect is not known"),
-            "the same again with a longer --timeout" + ("" if harmless else " and the same key"),
+            f"{method} {path} " + ("was cancelled" if harmless else "was sent; whether it took effect is not known"),
+            "repeat it with a longer --timeout" + ("" if harmless else " and the same key"),
         )
 
     def _outcome_unknown(self, method: str, path: str) -> CliError:
         return CliError(
-            f"The {self.service} service hung up without an answer.",
+            f"The {self.service} service closed the connection without a response.",
             f"{method} {path} was sent; whether it took effect is not known",
-            "look before you repeat it: valerix status",
+            "check its effect before you repeat it: valerix status",
         )
 
 
@@ -136,7 +136,7 @@ def parse(response: httpx.Response, shape: type[T]) -> T:
         return msgspec.json.decode(response.content, type=shape)
     except msgspec.MsgspecError as error:
         raise CliError(
-            f"The answer of {response.request.url} was not understood.",
+            f"Invalid response from {response.request.url}.",
             why(error, shape),
             "valerix version; the platform may be of another version",
         ) from error

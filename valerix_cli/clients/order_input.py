@@ -65,16 +65,16 @@ def _line(text: str, where: str) -> BasketLine:
     try:
         return _checked(msgspec.json.decode(text, type=BasketLine), where)
     except msgspec.MsgspecError as error:
-        raise BadUsageError(f"The order {where} was not understood.", why(error, BasketLine), _HINT) from error
+        raise BadUsageError(f"The order {where} is invalid.", why(error, BasketLine), _HINT) from error
 
 
 def _entry(text: str, where: str) -> BasketLine:
     parts = _ENTRY.fullmatch(text)
     if parts is None:
-        raise BadUsageError(f"The order {where} was not understood.", f"{text!r} is not ITEM[:QTY]", _HINT)
+        raise BadUsageError(f"The order {where} is invalid.", f"{text!r} is not ITEM[:QTY]", _HINT)
     quantity = parts["quantity"] or "1"
     if not quantity.isdecimal():
-        raise BadUsageError(f"The order {where} was not understood.", f"{quantity!r} is not a whole number", _HINT)
+        raise BadUsageError(f"The order {where} is invalid.", f"{quantity!r} is not a whole number", _HINT)
     return _checked(BasketLine(parts["item"], int(quantity)), where)
 
 
@@ -83,4 +83,4 @@ def _checked(line: BasketLine, where: str) -> BasketLine:
         return line
     why = f"{line.quantity} of {line.item_id}: one order takes 1 to {MOST}"
     hint = "split it into several orders" if line.quantity > MOST else _HINT
-    raise BadUsageError(f"The order {where} was not understood.", why, hint)
+    raise BadUsageError(f"The order {where} is invalid.", why, hint)

@@ -75,10 +75,10 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
         urlsplit(url)
     except ValueError as error:
         hint = "an address such as http://127.0.0.1:9090"
-        raise BadUsageError(f"The Prometheus at {shown} was not asked.", why(error), hint) from error
+        raise BadUsageError(f"No request was sent to the Prometheus at {shown}.", why(error), hint) from error
     if shown != url and in_the_clear([url]):
         raise GuardError(
-            f"The Prometheus at {shown} was not asked.",
+            f"No request was sent to the Prometheus at {shown}.",
             "the password in its address would be sent by plain http to another machine",
             "use https",
         )
@@ -88,7 +88,9 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
         groups = msgspec.json.decode(answer.content, type=_Answer).data.groups
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         said = without_user(why(error, _Answer))
-        raise UnreachableError(f"The Prometheus at {shown} did not say.", said, "valerix status") from error
+        raise UnreachableError(
+            f"The alerts of the Prometheus at {shown} cannot be read.", said, "valerix status"
+        ) from error
     rules = [rule for group in groups for rule in group.rules]
     active = sorted(
         (_alert(one) for rule in rules for one in rule.alerts), key=lambda one: (_ORDER.index(one.state), one.since)

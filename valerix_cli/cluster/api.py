@@ -230,7 +230,7 @@ class Api:
         if resource is None:
             raise UnreachableError(
                 f"The cluster has no resource kind {reference.kind}.",
-                f"it has no {reference.api_version}, so what brings {reference} is not installed",
+                f"it has no {reference.api_version}, so the operator that provides {reference} is not installed",
                 "valerix cluster check says what is missing",
             )
         return resource

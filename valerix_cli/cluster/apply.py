@@ -165,7 +165,7 @@ def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], opt
     while (now := api.get(old)) is not None and now["metadata"]["uid"] == uid:
         if time.monotonic() > deadline:
             raise TimeoutExpiredError(
-                f"{old} does not go away.",
+                f"{old} still exists.",
                 f"deleted {format_duration(_GONE_WITHIN)} ago",
                 command("kubectl describe", old, namespace=old.namespace),
             )

@@ -33,7 +33,7 @@ def services(api: Api, target: Target, names: Sequence[str] = ()) -> dict[str, O
     if unknown := [name for name in names if name not in found]:
         raise DomainError(
             f"There is no service {unknown[0]!r} in {target}.",
-            f"there are {', '.join(found) or 'none'}",
+            f"services there: {', '.join(found) or 'none'}",
             "valerix cluster status",
         )
     return {name: found[name] for name in names or found}

@@ -24,7 +24,7 @@ def kubernetes_errors() -> Iterator[None]:
         yield
     except ConfigException as error:
         raise BadUsageError(
-            "The kubeconfig was not understood.", why(error), "kubectl config view; KUBECONFIG names the file"
+            "The kubeconfig is invalid.", why(error), "kubectl config view; KUBECONFIG names the file"
         ) from error
 
 

@@ -58,7 +58,7 @@ class Lease:
         """Raise LeaseLostError once another has taken it, as when this process was stopped for a minute."""
         if self._lost is not None:
             raise LeaseLostError(
-                f"Another takes part: {self._lost}.",
+                f"Another client holds the lease: {self._lost}.",
                 f"this {self._operation} did not renew its lease for {DURATION} s, so it was taken",
                 "valerix cluster status; then again",
             )
@@ -95,7 +95,7 @@ class Lease:
         if left > 0:
             raise GuardError(
                 f"Not done: {self._operation} in namespace {self._ref.namespace}.",
-                f"{spec['holderIdentity']} goes on there",
+                f"{spec['holderIdentity']} is working there",
                 f"wait until it has ended; where it was killed, {left:.0f} s",
             )
 

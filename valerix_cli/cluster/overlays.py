@@ -109,7 +109,9 @@ def parse_image(image: str) -> dict[str, str]:
     if colon and "/" not in tag and rest and tag:
         return {"newName": rest, "newTag": tag}
     raise BadUsageError(
-        f"The image {image!r} has no tag.", "what runs would be anybody's guess", f"write {image.rstrip(':')}:0.2.0"
+        f"The image {image!r} has no tag.",
+        "without one, the version that runs is not determined",
+        f"write {image.rstrip(':')}:0.2.0",
     )
 
 

@@ -246,7 +246,7 @@ def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback
         )
     if error.is_invalid:
         return ApiError(
-            f"{about} cannot be changed like that.",
+            f"{about} cannot be changed in place.",
             _in_one_line(error),
             _replacement_hint(about),
             status=error.status,

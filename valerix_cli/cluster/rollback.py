@@ -73,7 +73,7 @@ def _to_revision(one: Kept, number: int) -> Return:
     name = one.deployment["metadata"]["name"]
     numbers = ", ".join(str(revision(earlier)) for earlier in one.earlier) or "none"
     raise DomainError(
-        f"Service {name} has no revision {number} to go back to.",
+        f"Service {name} has no revision {number}.",
         f"it runs revision {revision(one.deployment)}; kept before that: {numbers}",
         command("valerix cluster history", name),
     )
@@ -83,7 +83,7 @@ def _nothing_to_go_back_to(target: Target, found: Sequence[Kept]) -> DomainError
     first = next((one for one in found if one.earlier), None)
     if first is None:
         return DomainError(
-            f"There is nothing to go back to in {target}.",
+            f"There is no revision to roll back to in {target}.",
             "no service has an earlier revision that is kept",
             "valerix cluster history",
         )

@@ -82,7 +82,7 @@ def _scales(autoscaler: Object, thing: Object) -> bool:
 
 def still_scaled(about: Ref, autoscaler: Ref) -> GuardError:
     return GuardError(
-        f"{about} is scaled by {autoscaler}, which is described no longer.",
+        f"{about} is scaled by {autoscaler}, which the overlay no longer describes.",
         "the description and the autoscaler would each set the number of pods, in turns",
         "valerix cluster apply --prune, which deletes the autoscaler first",
     )

@@ -80,7 +80,7 @@ def require_write_access(target: Target, settings: Settings, operation: str) -> 
     raise GuardError(
         f"Not done: {operation} in {target}.",
         "no context of your config or of a trusted valerix.toml names this cluster; "
-        f"named are {', '.join(allowed) or 'none'}",
+        f"clusters named there: {', '.join(allowed) or 'none'}",
         f"allow it by [contexts.NAME] with cluster = {toml_string(target.cluster)} in your config, "
         "and add --context NAME",
     )

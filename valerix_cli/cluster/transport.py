@@ -151,7 +151,7 @@ class Transport:
             return answer.status, bytes(answer.read())
         except (ApiException, HTTPError, OSError) as error:
             raise UnreachableError(
-                "The cluster does not answer.",
+                "The cluster is unreachable.",
                 f"{self.server}: {why(error)}",
                 "valerix cluster check; kubectl cluster-info",
             ) from error
@@ -175,7 +175,9 @@ def _refused(status: int, content: bytes, asked: str, about: str | None) -> CliE
     causes = (said.get("details") or {}).get("causes") or ()
     what = f"{about or asked} was refused."
     if status == _UNAUTHORIZED:
-        return GuardError("The cluster does not know you.", message, "log in again; kubectl auth whoami")
+        return GuardError(
+            "The cluster does not accept these credentials.", message, "log in again; kubectl auth whoami"
+        )
     if status == _FORBIDDEN and "forbidden: User" in message:
         return ForbiddenError(what, message, "valerix cluster check prints the Role that would grant what is missing")
     return ApiError(what, message, "valerix cluster diff", status=status, causes=causes)

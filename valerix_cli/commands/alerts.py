@@ -20,9 +20,9 @@ def alerts(
     *,
     prometheus: Annotated[
         str | None,
-        typer.Option(metavar="URL", envvar="VALERIX_PROMETHEUS_URL", help="Ask this one, not that of this machine."),
+        typer.Option(metavar="URL", envvar="VALERIX_PROMETHEUS_URL", help="Address of another Prometheus."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show the alerts that fire, and those that will if nothing changes; exit 12 where not every rule can say.
 
@@ -57,13 +57,15 @@ def error_of(found: "Alerting") -> CliError | None:
     """Return the error to exit with; None if there are rules and all were evaluated."""
     if not found.rules:
         return InconclusiveError(
-            "No alert can fire.", "this Prometheus has no alerting rules", "give it those in dashboards/rules"
+            "No alert can fire.", "this Prometheus has no alerting rules", "load those in dashboards/rules"
         )
     if not found.silent:
         return None
     why = "; ".join(f"{name}: {why}" for name, why in found.silent.items())
     return InconclusiveError(
-        f"{len(found.silent)} of {found.rules} alerting rules say nothing.", why, "valerix alerts again in a moment"
+        f"{len(found.silent)} of {found.rules} alerting rules cannot be evaluated.",
+        why,
+        "valerix alerts again in a moment",
     )
 
 

@@ -31,9 +31,11 @@ def api(  # noqa: PLR0913 - one parameter per option
     path: Annotated[str, typer.Argument(metavar="PATH", help="For example /api/orders.")],
     *,
     data: Annotated[str | None, typer.Option("--data", "-d", help="The body.")] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE|-", help="The body, from a file.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE|-", help="Read the body from a file.")
+    ] = None,
     header: Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE")] = None,
-    include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and the headers too.")] = False,
+    include: Annotated[bool, typer.Option("--include", "-i", help="Show the status and the headers as well.")] = False,
     service: Annotated[
         str | None, typer.Option("--service", help="order, inventory or worker; derived from the path if omitted.")
     ] = None,
@@ -43,7 +45,7 @@ def api(  # noqa: PLR0913 - one parameter per option
     method, headers = method.upper(), dict(_header(one) for one in header or [])
     if not path.startswith("/"):
         raise BadUsageError(
-            "That path was not understood.",
+            "Invalid path.",
             f"{path!r} does not start with /",
             command("valerix api", method, f"/{path}"),
         )
@@ -67,7 +69,7 @@ def api(  # noqa: PLR0913 - one parameter per option
 
 def _body(data: str | None, file: str | None) -> bytes | None:
     if data is not None and file is not None:
-        raise BadUsageError("It is not clear what to send.", "both -d and -f were given", "one of them")
+        raise BadUsageError("-d and -f cannot be combined.", "each sets the request's body", "one of them")
     if file is None:
         return None if data is None else os.fsencode(data)
     if file == "-":
@@ -81,5 +83,5 @@ def _body(data: str | None, file: str | None) -> bytes | None:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not colon or not name:
-        raise BadUsageError("A header was not understood.", f"{text!r} has no colon", "-H 'Name: value'")
+        raise BadUsageError("Invalid header.", f"{text!r} has no colon", "-H 'Name: value'")
     return name, value

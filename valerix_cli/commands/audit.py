@@ -35,10 +35,10 @@ def audit(
             help="Journal of a client's requests and responses, compared with the databases.",
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Audit again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat the audit until Ctrl-C.")] = False,
     every: Annotated[
         float | None,
-        typer.Option("--every", metavar="DURATION", parser=parse_positive_duration, help="How often with --watch; 5s."),
+        typer.Option("--every", metavar="DURATION", parser=parse_positive_duration, help="Interval of --watch; 5s."),
     ] = None,
     settle: Annotated[
         float | None,
@@ -50,16 +50,14 @@ def audit(
         ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="First drive again what can be, and wait until it has settled.")
+        bool, typer.Option("--repair", help="First retry unfinished orders, and wait until they are settled.")
     ] = False,
 ) -> None:
     """Prove from both databases that each key had exactly one effect; exit 11 when not, 12 while unsettled."""
     session: Session = ctx.obj
     sources, limit = find_sources(session.context), SETTLE_LIMIT if settle is None else settle
     if watch and repair:
-        raise BadUsageError(
-            "It is not clear what to do.", "both --watch and --repair were given", "valerix audit --help"
-        )
+        raise BadUsageError("--watch and --repair cannot be combined.", "one only observes", "valerix audit --help")
     if watch:
         follow(
             poll(lambda: run_audit(sources, journal, limit), session.output, every=_EVERY if every is None else every),
@@ -93,12 +91,12 @@ def error_of(found: Audit) -> CliError | None:
     why = f"{named}; first: {example.subject}: {example.wrong}"
     if found.verdict == "violated":
         return InvariantError(
-            "An invariant is broken.",
+            "An invariant is violated.",
             why,
             f"{command('valerix explain', wrong[0].name)}; keep the databases as they are",
         )
     return InconclusiveError(
-        "Not everything has settled, so this proves nothing yet.", why, "valerix queue status; valerix audit again"
+        "The audit is inconclusive: some orders are not settled.", why, "valerix queue status; valerix audit again"
     )
 
 
@@ -107,21 +105,21 @@ def _without_answers(found: Audit) -> CliError | None:
     checked = any(one.name == model.ACKNOWLEDGED_NOT_LOST.name and one.verdict == "held" for one in found.invariants)
     if found.compared.journal_keys is None or checked:
         return None
-    why = f"it has {found.compared.journal_keys:,} keys, and no answer with an order"
+    why = f"it has {found.compared.journal_keys:,} keys, and no response with an order"
     return InconclusiveError(
-        "The journal proves nothing.", why, "valerix load --journal FILE; valerix audit --journal FILE"
+        "The journal has nothing to compare.", why, "valerix load --journal FILE; valerix audit --journal FILE"
     )
 
 
 def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
     """Drive again what can be, and wait until nothing is unfinished, or the time is up: the audit will tell."""
-    session.confirm_remote("requeue dead orders and ask for missing deductions")
+    session.confirm_remote("requeue dead orders and retry missing deductions")
     done = retry(sources, session.orders, _deducting(session))
     for sentence in done:
         info(sentence, session.output)
-    info(f"Driven again: {len(done)}.", session.output)
+    info(f"Retried: {len(done)}.", session.output)
     deadline = time.monotonic() + min(settle, session.wait)
-    with spinner("waiting until all is settled", session.output):
+    with spinner("waiting until all orders are settled", session.output):
         while done and session.orders.queue().depth and time.monotonic() < deadline:
             time.sleep(_AGAIN)
     return done

@@ -24,7 +24,7 @@ app = App("Show and force the circuit breaker between orders and inventory.")
 def status(
     ctx: typer.Context,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show each replica's breaker, its window, and why it is as it is."""
     session: Session = ctx.obj
@@ -75,7 +75,7 @@ def changed(before: Breaker | None, now: Breaker) -> list[ReplicaBreaker]:
 
 
 def _force(session: Session, state: str, effect: str) -> None:
-    session.confirm_remote(f"see to it that {effect}")
+    session.confirm_remote(f"make sure that {effect}")
     before = session.orders.breaker()
     session.orders.force_breaker(state)
     print_result(_once_known(session, None if state == "auto" else state), views.breaker_view, session.output)

@@ -39,15 +39,15 @@ def parse_delay(text: str) -> float:
 @app.command("on")
 def on(
     ctx: typer.Context,
-    gremlin: Annotated[Gremlin, typer.Argument(help="What goes wrong.")],
+    gremlin: Annotated[Gremlin, typer.Argument(help="The fault to inject.")],
     *,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", metavar="SHARE", parser=parse_share, help="How many calls it hits: 0.3 or 30%; all."),
+        typer.Option("--rate", metavar="SHARE", parser=parse_share, help="Share of calls it hits: 0.3 or 30%; all."),
     ] = None,
     delay: Annotated[
         float | None,
-        typer.Option("--delay", metavar="DURATION", parser=parse_delay, help="How late latency makes it; 5s."),
+        typer.Option("--delay", metavar="DURATION", parser=parse_delay, help="Added latency; 5s."),
     ] = None,
     ttl: Annotated[
         float | None,
@@ -56,7 +56,7 @@ def on(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=MOST, help="The same seed hits the same orders.")
     ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Shown to everybody who looks.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Shown by `chaos status` and the dashboard.")] = None,
 ) -> None:
     """Turn a gremlin on. Gremlins that are already on stay on, and all get the new time to live."""
     session: Session = ctx.obj
@@ -92,7 +92,7 @@ def off(ctx: typer.Context) -> None:
 def status(
     ctx: typer.Context,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show which gremlins are live and what they hit."""
     session: Session = ctx.obj
@@ -112,7 +112,7 @@ def status(
 def hits(
     ctx: typer.Context,
     activation_id: Annotated[
-        str | None, typer.Argument(metavar="[ACTIVATION_ID]", help="The live one, else the last.")
+        str | None, typer.Argument(metavar="[ACTIVATION_ID]", help="An activation; the live one, else the last.")
     ] = None,
 ) -> None:
     """List every attempt that gremlins hit."""
@@ -120,14 +120,14 @@ def hits(
     listed = session.inventory.hits(latest(session.inventory.chaos()) if activation_id is None else activation_id)
     print_result(listed, views.hits_view, session.output)
     if not listed.complete:
-        warn("The list is incomplete: some hits were not kept, or not reported yet.", session.output)
+        warn("The list is incomplete: some hits were not stored, or are not reported yet.", session.output)
 
 
 @app.command("halt")
 def halt(
     ctx: typer.Context,
     *,
-    resume: Annotated[bool, typer.Option("--resume", help="Allow them again.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Allow gremlins again.")] = False,
 ) -> None:
     """End all gremlins and allow no new ones, until resumed."""
     session: Session = ctx.obj
@@ -140,7 +140,7 @@ def latest(chaos: Chaos) -> str:
     """The id of what is live, else of what ended last. Raises CliError when there is none."""
     for activation in [*filter(None, [chaos.live]), *chaos.recent]:
         return str(activation.id)
-    raise CliError("There is nothing to list.", "no gremlin was live within the last day", "valerix chaos on crash")
+    raise CliError("There are no hits to list.", "no gremlin was live within the last day", "valerix chaos on crash")
 
 
 def again(ended: Activation) -> list[str]:

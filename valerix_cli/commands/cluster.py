@@ -32,7 +32,7 @@ _EVERY = 1.0  # seconds
 
 OverlayOption = Annotated[
     str | None,
-    typer.Option("--overlay", metavar="NAME|DIR", help="What the cluster is to look like; the context's, else local."),
+    typer.Option("--overlay", metavar="NAME|DIR", help="Overlay to apply; the context's, else local."),
 ]
 ImageOption = Annotated[
     str | None, typer.Option("--image", metavar="NAME:TAG", help="The services' image, instead of the overlay's.")
@@ -61,7 +61,8 @@ def check(
     if accept:
         _writable(session, target, "remember the cluster")
         session.require_confirmation(
-            f"have the context `{target.named}` mean {target.cluster} at {api.server}", "it changes a guard"
+            f"bind the context `{target.named}` to {target.cluster} at {api.server}",
+            "later commands go to that cluster",
         )
         _known_clusters().remember(str(target.named), identities(api)[0])
     with spinner(f"looking at {target}", session.output):
@@ -108,7 +109,7 @@ def diff(
         raise refusal
     if exit_code and any(change.action != "unchanged" for change in changes):
         raise ChangesFoundError(
-            f"{target} is not as the overlay {target.overlay} describes it.", found.summary, "valerix cluster apply"
+            f"{target} differs from the overlay {target.overlay}.", found.summary, "valerix cluster apply"
         )
 
 
@@ -118,14 +119,14 @@ def apply(  # noqa: PLR0913 - its options
     *,
     overlay: OverlayOption = None,
     image: ImageOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the changes; write nothing.")] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete what Valerix once applied and is described no longer.")
+        bool, typer.Option("--prune", help="Delete objects of Valerix that the overlay no longer has.")
     ] = False,
     force_conflicts: ForceOption = False,
     share_namespace: Annotated[
         bool,
-        typer.Option("--share-namespace", help="Apply where others have objects; its limits hold for all."),
+        typer.Option("--share-namespace", help="Apply where others have objects; its limits apply to all."),
     ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is ready.")] = True,
 ) -> None:
@@ -175,7 +176,7 @@ def apply(  # noqa: PLR0913 - its options
 def status(
     ctx: typer.Context,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show what runs in a cluster and how it is.
 
@@ -199,11 +200,11 @@ def status(
     print_result(found, views.status_view, session.output)
     if found.state == "absent":
         raise UnreachableError(
-            f"Nothing of Valerix runs in {target}.", "nothing was applied there", "valerix cluster apply"
+            f"Valerix is not installed in {target}.", "nothing was applied there", "valerix cluster apply"
         )
     failed = [one for one in found.workloads if one.state == "failed"]
     if failed:
-        how = "has failed" if failed[0].kind in {"Job", "CronJob"} else "does not come up"
+        how = "has failed" if failed[0].kind in {"Job", "CronJob"} else "does not become ready"
         raise CliError(
             f"{failed[0].kind}/{failed[0].name} {how}.",
             failed[0].detail,
@@ -214,7 +215,7 @@ def status(
 @app.command("history")
 def history(
     ctx: typer.Context,
-    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: every service.")] = None,
+    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Omit for every service.")] = None,
 ) -> None:
     """Show the revisions of the services that are kept, and which of them have been available."""
     from valerix_cli.cluster import history as revisions  # noqa: PLC0415 - slow to import
@@ -229,11 +230,11 @@ def history(
 def rollback(
     ctx: typer.Context,
     services: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Without: those not up, else all.")
+        list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Omit for services that are not up, else all.")
     ] = None,
     *,
     to_revision: Annotated[
-        int | None, typer.Option("--to-revision", min=1, help="Of one service; see valerix cluster history.")
+        int | None, typer.Option("--to-revision", min=1, help="Revision of one service; see valerix cluster history.")
     ] = None,
     force_conflicts: ForceOption = False,
 ) -> None:
@@ -250,8 +251,8 @@ def rollback(
     session: Session = ctx.obj
     if to_revision is not None and len(services or ()) != 1:
         raise BadUsageError(
-            "--to-revision is of one service.",
-            "services count their revisions each for itself",
+            "--to-revision requires the name of a service.",
+            "each service has its own revision numbers",
             "valerix cluster rollback order --to-revision 3",
         )
     target, api = _reach(session, None)
@@ -267,7 +268,7 @@ def rollback(
         await_all(api, [one.deployment for one in returns], _ways(session))
         note_available(api, target)
     print_result([one.outcome for one in returns], rolled_back_view, session.output)
-    info("valerix cluster history shows what else can be gone back to.", session.output)
+    info("valerix cluster history lists other revisions.", session.output)
 
 
 @app.command("delete")
@@ -276,11 +277,11 @@ def delete(
     *,
     volumes: Annotated[
         bool,
-        typer.Option("--volumes", help="The data too, the secrets that open it, and the namespace if it is only ours."),
+        typer.Option("--volumes", help="Delete data, its secrets, and the namespace if nothing else uses it."),
     ] = False,
     confirm: Annotated[
         str | None,
-        typer.Option("--confirm", metavar="NAMESPACE", help="With --volumes: the name, instead of typing it."),
+        typer.Option("--confirm", metavar="NAMESPACE", help="With --volumes: confirm by name, without a prompt."),
     ] = None,
 ) -> None:
     """Take Valerix out of a cluster, but for its data.
@@ -295,7 +296,11 @@ def delete(
 
     session: Session = ctx.obj
     if confirm is not None and not volumes:
-        raise BadUsageError("--confirm says nothing here.", "only data asks for it", "add --volumes, or leave it out")
+        raise BadUsageError(
+            "--confirm requires --volumes.",
+            "only the deletion of data has to be confirmed by name",
+            "add --volumes, or leave it out",
+        )
     target, api = _reach(session, None)
     _writable(session, target, "delete Valerix", api)
     with spinner(f"looking at {target}", session.output):
@@ -338,7 +343,7 @@ def _described(target: "Target", image: str | None = None) -> "Sequence[Object]"
     things = render(find_overlay(target.overlay), namespace=namespace, image=image)
     if not things:
         raise BadUsageError(
-            f"The overlay {target.overlay} describes nothing.",
+            f"The overlay {target.overlay} is empty.",
             "it renders no object",
             "valerix cluster check --overlay DIR",
         )
@@ -373,7 +378,7 @@ def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Objec
         return
     raise GuardError(
         f"Not done: apply the overlay {target.overlay} to {target}.",
-        f"it lets gremlins loose, and the overlay of the context, {own.overlay}, does not",
+        f"it allows gremlins, and the overlay of the context, {own.overlay}, does not",
         f"leave --overlay out, which means {own.overlay}; or choose another context",
     )
 
@@ -407,7 +412,7 @@ def _carry_out(deployment: "Deployment", options: "ApplyOptions") -> "Applied":
 def _say_orphans(session: Session, left: "Orphans") -> None:
     if left.objects:
         named = ", ".join(map(str, left.refs))
-        warn(f"Described no longer: {named}. Delete them: valerix cluster apply --prune", session.output)
+        warn(f"No longer in the overlay: {named}. Delete them: valerix cluster apply --prune", session.output)
     _say_unknown(session, left.unknown)
 
 

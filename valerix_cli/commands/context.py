@@ -18,7 +18,7 @@ from valerix_cli.settings import VARIABLES, Setting, keep_context, refuse_untrus
 from valerix_cli.typer_app import App
 from valerix_cli.views import toolbox as views
 
-app = App("Choose which platform to talk to.")
+app = App("Choose the platform to use.")
 
 
 @app.command("list")
@@ -42,22 +42,22 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME")]
     if name not in known:
         refuse_untrusted(session.settings, name)
         raise BadUsageError(
-            f"Unknown context `{name}`.", f"known are {', '.join(known)}", "describe it in a config file"
+            f"Unknown context `{name}`.", f"known names: {', '.join(known)}", "describe it in a config file"
         )
     before = session.settings.setting("context")
     path = user_config(os.environ)
     keep_context(path, name)
     undo = command("valerix context use", before.value)
-    info(f"{path} now says context = {toml_string(name)}. Undo: {undo}", session.output)
+    info(f"{path} now has context = {toml_string(name)}. Undo: {undo}", session.output)
     if before.origin not in {str(path), "default"}:
-        info(f"The {before.origin} says {before.value!r} and goes first.", session.output)
+        info(f"The {before.origin} says {before.value!r} and takes precedence.", session.output)
 
 
 @app.command("show")
 def show_context(
     ctx: typer.Context,
     *,
-    origins: Annotated[bool, typer.Option("--origins", help="Say where each value comes from.")] = False,
+    origins: Annotated[bool, typer.Option("--origins", help="Show the origin of each value.")] = False,
 ) -> None:
     """Show the settings in force; a token is never shown."""
     session: Session = ctx.obj

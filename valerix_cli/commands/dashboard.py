@@ -31,7 +31,9 @@ def dashboard(
     stack = running(directory)
     found = [one for one in stack.services.get("frontend", ()) if one.url] if stack else []
     if not found:
-        raise UnreachableError("No dashboard runs here.", f"none is named in {directory}", "valerix up --detach")
+        raise UnreachableError(
+            "No dashboard runs here.", f"the platform in {directory} has none", "valerix up --detach"
+        )
     secrets = read_secrets(directory)
     now = time.time()
     url = min(found, key=lambda one: one.state != "running").url

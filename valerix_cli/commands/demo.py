@@ -50,7 +50,7 @@ def demo(
     notes: Annotated[bool, typer.Option("--notes", help="Show the speaker's notes from the start.")] = False,
     on_fresh: Annotated[bool, typer.Option("--fresh", help="Use a temporary platform even if one is running.")] = False,
     record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE.cast", help="Record it, for asciinema (asciicast v2).")
+        Path | None, typer.Option("--record", metavar="FILE.cast", help="Record it for asciinema (asciicast v2).")
     ] = None,
     stills: Annotated[
         Path | None, typer.Option("--stills", metavar="DIR", help="Keep a picture of each step, as SVG.")
@@ -128,7 +128,7 @@ def _run(
         end = why
     finally:
         with ignore_signals():
-            info("turning every fault off", session.output)
+            info("turning all faults off", session.output)
             left = [why for why in [player.leave()] if why] + environment.roll_back()
             if left and sys.exc_info()[0] is not None:  # this matters more than the other error
                 raise _not_undone(left)
@@ -153,9 +153,9 @@ def reason_to_skip(step: Step, environment: DemoEnvironment) -> str | None:
         case "processes" if environment.processes is None:
             return f"it kills a process, and `{name}` is not on this machine"
         case "admin" if environment.local_tampering is None:
-            return f"it forges the books, and `{name}` has no PostgreSQL that is ours"
+            return f"it tampers with the ledger, and `{name}` has no PostgreSQL of this machine"
         case "auditor" | "admin" if environment.sources is None:
-            return f"it is not known how the auditor reads the databases of `{name}`"
+            return f"the context `{name}` has no auditor's addresses of the databases"
         case _:
             return None
 

@@ -18,7 +18,7 @@ def doctor(
     ctx: typer.Context,
     *,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Put right what can be without losing anything, and look again.")
+        bool, typer.Option("--fix", help="Fix what can be fixed without losing data, and check again.")
     ] = False,
 ) -> None:
     """Find problems with this installation and how to fix them; exit 3 when a check failed.
@@ -26,14 +26,14 @@ def doctor(
     Looks at everything at once, for ten seconds at most (--timeout), and changes nothing without --fix.
     """
     session: Session = ctx.obj
-    with spinner("examining this set-up", session.output):
+    with spinner("running checks", session.output):
         found = run_diagnosis(session, fix=fix)
     from valerix_cli.views.doctor import diagnosis_view  # noqa: PLC0415 - --help must not pay for it
 
     for sentence in found.fixed:
         info(sentence, session.output)
     if fix and not found.fixed:
-        info("There is nothing that can be fixed without you.", session.output)
+        info("There is nothing that can be fixed automatically.", session.output)
     print_result(found, diagnosis_view, session.output)
     if error := error_of(found):
         raise error

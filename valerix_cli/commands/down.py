@@ -17,7 +17,7 @@ _PATIENCE = 120.0  # seconds: each service may take 20 to finish what is in flig
 def down(
     ctx: typer.Context,
     *,
-    wipe: Annotated[bool, typer.Option("--wipe", help="Delete all it has stored as well.")] = False,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete its data as well.")] = False,
 ) -> None:
     """Stop the platform on this machine; what it has stored stays.
 
@@ -36,7 +36,7 @@ def down(
     if wipe:
         _wipe(session, directory)
     elif stopped:
-        info(f"What it has stored stays in {directory}. Undo: valerix up --detach", session.output)
+        info(f"Its data stays in {directory}. Undo: valerix up --detach", session.output)
 
 
 def _confirm(session: Session, directory: Path) -> None:
@@ -61,6 +61,6 @@ def _wipe(session: Session, directory: Path) -> None:
     left = state_directory.wipe(directory)
     os.close(lock)
     if left:
-        warn(f"Deleted what is ours in {directory}; {', '.join(left)} is not, and stays.", session.output)
+        warn(f"Deleted the files of Valerix in {directory}; kept {', '.join(left)}.", session.output)
     else:
         info(f"{'Emptied' if directory.exists() else 'Deleted'} {directory}.", session.output)

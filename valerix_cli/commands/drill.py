@@ -35,23 +35,21 @@ app = App("Run chaos drills: faults under load, gates, an audit, a receipt.")
 
 _TEMPLATE = "slow-inventory"
 _HINTS = {
-    "missed": "the receipt says by how much: valerix drill show",
+    "missed": "the receipt has the figures: valerix drill show",
     "violated": "keep the databases as they are; valerix audit",
     "inconclusive": "run it again for longer, or see why: valerix status",
     "not-rolled-back": "valerix chaos off; valerix status",
     "worse": "valerix drill compare",
 }
 
-Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, max=MOST, help="Instead of the file's: other orders are hit.")
-]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=MOST, help="Random seed, instead of the file's.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run on a temporary platform.")]
 Junit = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a case per check.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page with plots.")]
 Md = Annotated[Path | None, typer.Option("--md", metavar="FILE", help="Write Markdown.")]
 Tolerance = Annotated[
     float | None,
-    typer.Option("--tolerance", metavar="SHARE", parser=parse_share, help="How much worse a figure may be; 25%."),
+    typer.Option("--tolerance", metavar="SHARE", parser=parse_share, help="Tolerated change for the worse; 25%."),
 ]
 
 
@@ -59,7 +57,7 @@ Tolerance = Annotated[
 def list_drills(
     ctx: typer.Context,
     *,
-    runs: Annotated[bool, typer.Option("--runs", help="The receipts that are kept, instead.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="List stored receipts instead.")] = False,
 ) -> None:
     """List the drills that come with Valerix, or the runs whose receipts are kept."""
     session: Session = ctx.obj
@@ -88,7 +86,7 @@ def init(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("drill.yaml"),
     *,
-    like: Annotated[str, typer.Option("--like", help="The drill to begin with.")] = _TEMPLATE,
+    like: Annotated[str, typer.Option("--like", help="Drill to copy.")] = _TEMPLATE,
 ) -> None:
     """Write a drill file to begin with."""
     session: Session = ctx.obj
@@ -98,7 +96,7 @@ def init(
             new.write(text)
     except FileExistsError:
         raise BadUsageError(
-            f"{file} was left as it is.", "it is there already", "valerix drill init OTHER.yaml"
+            f"{file} was not overwritten.", "it already exists", "valerix drill init OTHER.yaml"
         ) from None
     except OSError as error:
         raise BadUsageError(f"{file} was not written.", str(error.strerror), "valerix drill init FILE") from error
@@ -127,7 +125,7 @@ def run(  # noqa: PLR0913 - each is an option
     html: Html = None,
     md: Md = None,
     baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="RUN", help="End with 14 where a figure is worse than in it.")
+        str | None, typer.Option("--baseline", metavar="RUN", help="Exit 14 if a figure is worse than in this receipt.")
     ] = None,
     tolerance: Tolerance = None,
 ) -> None:
@@ -172,7 +170,7 @@ def replay(
     if not original.hits_complete:
         raise BadUsageError(
             f"{original.run} cannot be repeated exactly.",
-            "its receipt does not know every attempt that was hit",
+            "its receipt does not list every attempt that was hit",
             original.rerun_command,
         )
     file = _with_seed(
@@ -190,7 +188,7 @@ def replay(
 def compare(
     ctx: typer.Context,
     baseline: Annotated[str, typer.Argument(help="A run, a receipt's file, or `last`.")],
-    run: Annotated[str, typer.Argument(help="The same, for what is held against it.")],
+    run: Annotated[str, typer.Argument(help="The run to compare with it.")],
     *,
     tolerance: Tolerance = None,
 ) -> None:

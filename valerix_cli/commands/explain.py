@@ -16,7 +16,7 @@ from valerix_cli.views import toolbox as views
 
 def explain(
     ctx: typer.Context,
-    code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="Without one, all are listed.")] = None,
+    code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="Omit to list all.")] = None,
 ) -> None:
     """Say what an exit code, a problem, an order status, a breaker state or a gremlin means, and what to do."""
     session: Session = ctx.obj
@@ -27,7 +27,7 @@ def explain(
     if not found:
         near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
         hint = command("valerix explain", near[0]) if near else "valerix explain, for all of them"
-        raise BadUsageError(f"Nothing is known about {code!r}.", "it is not a code of Valerix", hint)
+        raise BadUsageError(f"Unknown code {code!r}.", "it is not a code of Valerix", hint)
     print_result([_told(entry) for entry in found], views.explanations_view, session.output)
 
 

@@ -41,26 +41,29 @@ def load(  # noqa: PLR0913 - each is an option
         ),
     ] = None,
     clients: Annotated[
-        int | None, typer.Option("--clients", min=1, max=10_000, help="Clients that each wait for their answer.")
+        int | None, typer.Option("--clients", min=1, max=10_000, help="Clients that each wait for the response.")
     ] = None,
     duration: Annotated[
         float | None,
         typer.Option("--for", metavar="DURATION", parser=parse_positive_duration, help="How long to send; 10s."),
     ] = None,
     item: Annotated[
-        list[str] | None, typer.Option("--item", metavar="ITEM", help="What to order; several times. All there is.")
+        list[str] | None, typer.Option("--item", metavar="ITEM", help="Item to order, repeatable; all items.")
     ] = None,
     mix: Annotated[
-        str, typer.Option("--mix", metavar="|".join(get_args(Mix)), help="The first item, each alike, or by rank.")
+        str,
+        typer.Option(
+            "--mix", metavar="|".join(get_args(Mix)), help="Distribution over items: first, uniform or by rank."
+        ),
     ] = "uniform",
-    quantity: Annotated[int, typer.Option("--quantity", min=1, max=1000, help="Of each order.")] = 1,
+    quantity: Annotated[int, typer.Option("--quantity", min=1, max=1000, help="Quantity per order.")] = 1,
     repeats: Annotated[
         float | None,
-        typer.Option("--repeats", metavar="SHARE", parser=parse_share, help="Share of keys that were sent before; 0."),
+        typer.Option(
+            "--repeats", metavar="SHARE", parser=parse_share, help="Share of requests with a key sent before; 0."
+        ),
     ] = None,
-    retries: Annotated[
-        int, typer.Option("--retries", min=0, max=MOST, help="Send again, with the same key, while that may help.")
-    ] = 0,
+    retries: Annotated[int, typer.Option("--retries", min=0, max=MOST, help="Retries with the same key.")] = 0,
     connections: Annotated[
         int, typer.Option("--connections", min=1, max=10_000, help="Maximum number of orders in flight, with --rate.")
     ] = 256,
@@ -68,11 +71,11 @@ def load(  # noqa: PLR0913 - each is an option
         int | None, typer.Option("--seed", min=0, max=MOST, help="Random seed (printed if omitted).")
     ] = None,
     key_prefix: Annotated[
-        str | None, typer.Option("--key-prefix", help="What keys begin with; the same again sends the same orders.")
+        str | None, typer.Option("--key-prefix", help="Prefix of keys; the same prefix and seed send the same orders.")
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="FILE", help="Write down each send and answer; valerix audit reads it."),
+        typer.Option("--journal", metavar="FILE", help="Record requests and responses for valerix audit."),
     ] = None,
     require: Annotated[
         list[str] | None,
@@ -83,10 +86,10 @@ def load(  # noqa: PLR0913 - each is an option
     session: Session = ctx.obj
     if rate is not None and clients is not None:
         raise BadUsageError(
-            "It is not clear how to send.", "both --rate and --clients were given", "valerix load --help"
+            "--rate and --clients cannot be combined.", "a load is either open or closed", "valerix load --help"
         )
     if mix not in get_args(Mix):
-        raise BadUsageError(f"Unknown mix `{mix}`.", f"known are {', '.join(get_args(Mix))}", "--mix zipf")
+        raise BadUsageError(f"Unknown mix `{mix}`.", f"known names: {', '.join(get_args(Mix))}", "--mix zipf")
     check_journal(journal)
     _refuse_strange(key_prefix or "", item or [])
     gates = [parse(text, METRICS) for text in require or []]
@@ -122,7 +125,7 @@ def _refuse_strange(key_prefix: str, items: list[str]) -> None:
     """Requests are put together from these as they are. Raises BadUsageError for what no key or item may be."""
     if not re.fullmatch(r"[!-~]{0,200}", key_prefix):
         why = f"{key_prefix!r} has to be at most 200 printable ASCII characters without spaces"
-        raise BadUsageError("No key begins like that.", why, "--key-prefix rehearsal-")
+        raise BadUsageError("Invalid key prefix.", why, "--key-prefix rehearsal-")
     for strange in (item for item in items if not re.search(ITEM, item)):
         raise BadUsageError("Item not found.", f"{strange!r} is not an item name", "valerix stock list")
 
@@ -152,7 +155,7 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
                 )
             except OSError as error:
                 raise CliError(
-                    "The load was broken off.", f"{journal}: {error.strerror}", "valerix load --journal FILE"
+                    "The load was aborted.", f"{journal}: {error.strerror}", "valerix load --journal FILE"
                 ) from error
 
 
@@ -169,10 +172,10 @@ def error_of(result: LoadResult) -> CliError | None:
         )
     if unclear:
         why = "; ".join(check.why for check in unclear)
-        return InconclusiveError("There is not enough to say.", why, "valerix load with a longer --for")
+        return InconclusiveError("The load is inconclusive.", why, "valerix load with a longer --for")
     if result.error_rate == 1:
         why = ", ".join(f"{count} {said}" for said, count in result.outcomes.items())
-        return CliError("Not one order was taken.", why, "valerix status")
+        return CliError("No order was accepted.", why, "valerix status")
     return None
 
 

@@ -25,7 +25,7 @@ def logs(
         str | None, typer.Argument(help="order, order-1, worker, inventory, postgres, redis or supervisor.")
     ] = None,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is logged, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the logs until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST, help="Number of most recent lines.")] = 50,
 ) -> None:
     """Show what was logged last, in the order of time, whether the platform runs or not.

@@ -33,17 +33,17 @@ _SHOWN = 20
 @app.command("place")
 def place(  # noqa: PLR0913 - a parameter per option
     ctx: typer.Context,
-    items: Annotated[list[str] | None, typer.Argument(metavar="ITEM[:QTY]...", help="What to order.")] = None,
+    items: Annotated[list[str] | None, typer.Argument(metavar="ITEM[:QTY]...", help="Items to order.")] = None,
     *,
-    key: Annotated[str | None, typer.Option("--key", help="The idempotency key; made up where not given.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Idempotency key; generated if omitted.")] = None,
     retries: Annotated[
-        int, typer.Option("--retries", min=0, max=MOST, help="Send again with the same key, up to N times.")
+        int, typer.Option("--retries", min=0, max=MOST, help="Retry up to N times with the same key.")
     ] = 0,
     file: Annotated[
         str | None,
         typer.Option("--file", "-f", metavar="FILE|-", help="One order per line: NDJSON or ITEM:QTY."),
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Sends at a time.")] = 1,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Concurrent requests.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until each order is settled.")] = False,
     journal: Annotated[
         Path | None,
@@ -68,9 +68,9 @@ def replay(
     ctx: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The idempotency key to send again.")],
     *,
-    times: Annotated[int, typer.Option("--times", min=1, max=1000, help="How many sends.")] = 5,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Sends at a time.")] = 5,
-    mutate: Annotated[bool, typer.Option("--mutate", help="Send another quantity: it must be refused.")] = False,
+    times: Annotated[int, typer.Option("--times", min=1, max=1000, help="Number of requests.")] = 5,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Concurrent requests.")] = 5,
+    mutate: Annotated[bool, typer.Option("--mutate", help="Send another quantity, which has to be refused.")] = False,
     item: Annotated[
         str | None,
         typer.Option("--item", metavar="ITEM[:QTY]", help="The body, for a key that has not been used yet."),
@@ -108,7 +108,8 @@ def list_orders(
 def watch(
     ctx: typer.Context,
     order_ids: Annotated[
-        list[UUID] | None, typer.Argument(metavar="[ID]...", help="Until these are settled; without, until Ctrl-C.")
+        list[UUID] | None,
+        typer.Argument(metavar="[ID]...", help="Watch until these are settled; omit to watch until Ctrl-C."),
     ] = None,
 ) -> None:
     """Watch orders change."""
@@ -152,7 +153,7 @@ def _ledger(session: Session, order_id: UUID) -> Ledger | None:
 def _read_requests(items: list[str], file: str | None, key: str | None) -> list[OrderRequest]:
     if bool(items) == bool(file):
         why = "both items and a file were given" if items else "neither an item nor a file was given"
-        raise BadUsageError("It is not clear what to order.", why, "valerix order place ps5:2")
+        raise BadUsageError("Specify either items or --file.", why, "valerix order place ps5:2")
     if file is None:
         return baskets.typed(items, key)
     lines = sys.stdin.read().splitlines() if file == "-" else _lines(Path(file))

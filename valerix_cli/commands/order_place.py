@@ -148,8 +148,8 @@ def _say_what_next(session: Session, done: list[OrderResponse]) -> None:
     queued = [sent.order for sent in done if sent.order is not None and sent.order.status not in FINAL]
     if queued:
         next_ = command("valerix order watch", queued[0].order_id)
-        info(f"Queued, the worker finishes it: {next_}", session.output)
+        info(f"The order is queued; the worker will finish it: {next_}", session.output)
     placed = [sent for sent in done if sent.order is not None]
     if placed:
         again = command("valerix order replay", placed[0].request.key)
-        info(f"An order has no undo; sending it again is safe: {again}", session.output)
+        info(f"An order cannot be undone; retrying is safe: {again}", session.output)

@@ -35,11 +35,11 @@ def replay_key(
         )
     if not result.order_ids:
         problem = sends[0].problem
-        why = f"{problem.slug}: {problem.detail}" if problem else "no order in any answer"
-        raise CliError("No send was answered with an order.", why, "valerix status")
+        why = f"{problem.slug}: {problem.detail}" if problem else "no response had an order"
+        raise CliError("No response contained an order.", why, "valerix status")
     if mutate and not any(one.reason == REUSED for one in result.sends):
-        why = "no answer says that the key stands for another order"
-        raise InconclusiveError("The key was not tried.", why, "valerix order replay KEY --mutate again")
+        why = "no response says that the key is in use for another order"
+        raise InconclusiveError("The key was not tested.", why, "valerix order replay KEY --mutate again")
 
 
 def mutated(request: OrderRequest) -> OrderRequest:
@@ -64,8 +64,8 @@ def _of_repeats(placed: list[PlacedOrder], order_ids: list[str], deductions: int
         parts.append(_count(deductions, "deduction"))
     replayed = sum(one.replayed for one in placed)
     in_flight = sum(one.reason == "request-in-flight" for one in placed)
-    notes = [f"{replayed} answered from what was stored"] if replayed else []
-    notes += [f"{in_flight} asked to come back while it was being worked on"] if in_flight else []
+    notes = [f"{replayed} answered with the stored response"] if replayed else []
+    notes += [f"{in_flight} refused with 409 while the first was in progress"] if in_flight else []
     notes += ["the ledger could not be read, so deductions were not counted"] if deductions is None else []
     return ", ".join(parts) + (f" ({'; '.join(notes)})" if notes else "") + "."
 
@@ -75,8 +75,9 @@ def _of_mutated(placed: list[PlacedOrder], order_ids: list[str], _: int | None, 
         return f"{accepted} of {_count(len(placed), 'send')} with another quantity were accepted under the same key."
     refused = sum(one.reason == REUSED for one in placed)
     if not refused:
-        return f"None of {_count(len(placed), 'send')} with another quantity was refused for it: this shows nothing."
-    stands = f"; order {order_ids[0]} stands as it was" if order_ids else ""
+        sends = _count(len(placed), "send")
+        return f"None of {sends} with another quantity was refused for it: the test is inconclusive."
+    stands = f"; order {order_ids[0]} is unchanged" if order_ids else ""
     return f"{refused} of {_count(len(placed), 'send')} with another quantity refused, as they must be{stands}."
 
 

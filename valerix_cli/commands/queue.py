@@ -40,9 +40,9 @@ def requeue(
     session: Session = ctx.obj
     if every == (order_id is not None):
         why = "both an ID and --all were given" if every else "neither an ID nor --all was given"
-        raise BadUsageError("It is not clear what to requeue.", why, "valerix queue dead")
+        raise BadUsageError("Specify either an ID or --all.", why, "valerix queue dead")
     session.confirm_remote("requeue every dead order" if every else f"requeue {order_id}")
     requeued = session.orders.requeue(order_id)
     print_result(requeued, requeued_view, session.output)
     if requeued.requeued:
-        info("Undo: none is needed; an order whose attempts are used up is dead again", session.output)
+        info("Undo: not needed; an order that uses up its attempts is dead again", session.output)

@@ -73,7 +73,7 @@ DRILL_FILE = "drill-file"
 
 def schema(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Without one, all are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Omit to list all.")] = None,
 ) -> None:
     """Print the JSON Schema of what a command prints with -o json, for a watch of each line; or of a drill file."""
     session: Session = ctx.obj

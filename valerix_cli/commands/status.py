@@ -15,7 +15,7 @@ _EVERY = 1.0  # seconds
 def status(
     ctx: typer.Context,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
     """Show what runs on this machine and how it is; exit 3 when nothing runs."""
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - --help must not pay for it

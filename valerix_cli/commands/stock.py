@@ -34,7 +34,7 @@ def restock(
     ctx: typer.Context,
     item: Annotated[str, typer.Argument(metavar="ITEM")],
     quantity: Annotated[int, typer.Argument(metavar="QTY", min=1, max=1_000_000)],
-    key: Annotated[str | None, typer.Option("--key", help="The idempotency key; made up where not given.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Idempotency key; generated if omitted.")] = None,
 ) -> None:
     """Add to the stock of an item, once per key."""
     session: Session = ctx.obj
@@ -42,7 +42,7 @@ def restock(
     session.confirm_remote(f"add {quantity} to {item}")
     print_result(session.inventory.restock(item, quantity, key), views.restocked_view, session.output, keys=[key])
     again = command("valerix stock restock", item, quantity, key=key)
-    info(f"Stock has no undo, only orders take from it; sending it again is safe: {again}", session.output)
+    info(f"A restock cannot be undone; retrying is safe: {again}", session.output)
 
 
 @app.command("watch")

@@ -36,7 +36,7 @@ def _need_a_terminal() -> None:
     streams = {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}  # the screen is drawn on stderr
     missing = [name for name, stream in streams.items() if not stream.isatty()]
     if missing or not is_terminal(sys.stdout):
-        why = f"{missing[0]} is none" if missing else "TERM is dumb"
+        why = f"{missing[0]} is not a terminal" if missing else "TERM is dumb"
         raise BadUsageError("top needs a terminal.", why, "valerix status --watch")
 
 

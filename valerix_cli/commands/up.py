@@ -30,20 +30,22 @@ class Postgres(StrEnum):
 def up(
     ctx: typer.Context,
     *,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Run in the background; return once everything is ready.")
+    ] = False,
     replicas: Annotated[
         list[str] | None,
-        typer.Option(metavar="SERVICE=N", help="How many of each service, such as order=2; several times."),
+        typer.Option(metavar="SERVICE=N", help="Replicas of a service, such as order=2; repeatable."),
     ] = None,
     postgres: Annotated[
         Postgres | None,
-        typer.Option(help="Run the PostgreSQL that comes with Valerix, or the one installed on this machine."),
+        typer.Option(help="Embedded PostgreSQL, or the one installed on this machine."),
     ] = None,
     free_ports: Annotated[
-        bool, typer.Option("--free-ports", help="Listen on any free ports, and leave 3000 to 3002 to others.")
+        bool, typer.Option("--free-ports", help="Listen on free ports instead of 3000 to 3002.")
     ] = False,
     monitoring: Annotated[
-        bool, typer.Option("--monitoring", help="Run this machine's Prometheus and Alertmanager with Valerix' rules.")
+        bool, typer.Option("--monitoring", help="Run Prometheus and Alertmanager with Valerix' rules.")
     ] = False,
     alert_webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="URL that Alertmanager sends alerts to.")
@@ -94,8 +96,8 @@ def parse_replicas(given: list[str]) -> dict[str, int]:
         name, _, number = part.partition("=")
         if name not in _SERVICES or not number.isdecimal() or not 1 <= int(number) <= _MOST_REPLICAS:
             raise BadUsageError(
-                f"--replicas {part} was not understood.",
-                f"it wants one of {', '.join(_SERVICES)}, and a number from 1 to {_MOST_REPLICAS}",
+                f"Invalid --replicas {part}.",
+                f"expected one of {', '.join(_SERVICES)}, and a number from 1 to {_MOST_REPLICAS}",
                 "valerix up --replicas order=2",
             )
         counts[name] = int(number)
@@ -107,8 +109,8 @@ def _webhook(url: str | None) -> str | None:
     if url is None or (url.startswith(("http://", "https://")) and " " not in url):
         return url
     raise BadUsageError(
-        f"--alert-webhook {url} was not understood.",
-        "it wants an address that begins with http:// or https://",
+        f"Invalid --alert-webhook {url}.",
+        "it has to be an address that begins with http:// or https://",
         "valerix up --monitoring --alert-webhook http://127.0.0.1:8080/alerts",
     )
 

@@ -26,7 +26,7 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
         refuse_untrusted(settings, name)
         raise BadUsageError(
             f"Unknown context `{name}`.",
-            f"it is named by the {settings.setting('context').origin}; known are {', '.join([LOCAL, *known])}",
+            f"it is named by the {settings.setting('context').origin}; known names: {', '.join([LOCAL, *known])}",
             "valerix context list",
         )
     config, origin = known[name]

@@ -40,7 +40,7 @@ class Recording:
             self._file = os.fdopen(files.open_to_replace(path, _RECORDING), "w", encoding="utf-8", newline="\n")
         except OSError as error:
             raise BadUsageError(
-                f"{path} cannot be recorded into.", str(error.strerror), "valerix demo --record demo.cast"
+                f"{path} cannot be written.", str(error.strerror), "valerix demo --record demo.cast"
             ) from error
         self._clock = clock
         self._began: float | None = None

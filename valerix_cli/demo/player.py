@@ -179,7 +179,7 @@ class Player:
             self._hint = "leaving this step"
             self._draw()
             if why := self.leave():
-                raise CliError("The step was not left.", why, "valerix chaos off; valerix status")
+                raise CliError("The step could not be cancelled.", why, "valerix chaos off; valerix status")
             if move.to < len(self._story):  # else all is rolled back anyway
                 turn_off(self._environment.session.inventory)
             self._hint = None

@@ -39,7 +39,7 @@ class LedgerTampering:
         """One deduction more, for an order that is not there. Returns the ledger line. Raises CliError."""
         row = self._execute(_FORGE, {"item": item_id, "order_id": ORDER_ID}, returns=True)
         if row is None:
-            raise CliError("Nothing was forged.", f"there is no {item_id} in stock", "valerix stock list")
+            raise CliError("The ledger was not changed.", f"there is no {item_id} in stock", "valerix stock list")
         return int(row[0])
 
     def undo(self) -> None:
@@ -52,7 +52,7 @@ class LedgerTampering:
                 done = conn.execute(statement.encode(), values)
                 return done.fetchone() if returns else None
         except psycopg.Error as error:
-            raise UnreachableError("The books were not touched.", why(error), "valerix status") from error
+            raise UnreachableError("The ledger was not changed.", why(error), "valerix status") from error
 
 
 def local_tampering() -> LedgerTampering:
@@ -61,7 +61,9 @@ def local_tampering() -> LedgerTampering:
     stack = running(directory)
     url = admin_url(stack) if stack else None
     if url is None:
-        raise GuardError("Nothing can be forged here.", "this PostgreSQL is not the platform's own", "--fresh")
+        raise GuardError(
+            "The ledger cannot be tampered with here.", "this PostgreSQL is not the platform's own", "--fresh"
+        )
     return LedgerTampering(url)
 
 

@@ -41,7 +41,7 @@ def _look_at_program(
     setup: Setup, about: Subject, variable: str, find: Callable[[], Path], wheel: str
 ) -> Iterator[Finding]:
     if setup.environ.get(variable):
-        yield about.skipped(f"{variable} names a server of your own.")
+        yield about.skipped(f"{variable} names an external server.")
         return
     try:
         program = find()
@@ -87,7 +87,9 @@ def _look_at_account(directory: Path) -> Iterator[Finding]:
     elif is_open_to_all(existing_parent(directory)):
         yield _ACCOUNT.ok(f"You are root; PostgreSQL runs as {account.name}.")
     elif sys.platform == "linux":
-        yield _ACCOUNT.ok(f"You are root; PostgreSQL runs as {account.name}, started inside {directory}.")
+        yield _ACCOUNT.ok(
+            f"You are root; PostgreSQL runs as {account.name}, with {directory} as its working directory."
+        )
     else:
         yield _ACCOUNT.failed(
             f"You are root; PostgreSQL runs as {account.name}, who may not enter {directory}.",

@@ -45,6 +45,4 @@ def evaluate(about: Subject, seconds: float, limit: float) -> Finding:
     if abs(seconds) <= limit:
         return about.ok(f"It agrees with this machine's to within {format_duration(limit)}.")
     how = f"{format_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'} this machine's"
-    return about.warning(
-        f"It is {how}; what both write down cannot be put in order.", f"{_SET_IT}, where date -u is wrong"
-    )
+    return about.warning(f"It is {how}; their events cannot be put in order.", f"{_SET_IT}, where date -u is wrong")

@@ -66,9 +66,7 @@ def _task(setup: Setup) -> Iterator[Finding]:
     try:
         name, cluster = current(file)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, LookupError) as error:
-        yield _CONFIG.warning(
-            f"{file} was not understood: {one_line(error)}", f"kubectl --kubeconfig {word(file)} config view"
-        )
+        yield _CONFIG.warning(f"{file} is invalid: {one_line(error)}", f"kubectl --kubeconfig {word(file)} config view")
         return
     yield _CONFIG.ok(f"{file} chooses the context {name}.")
     yield _ask(cluster, file, setup.limits.answer)
@@ -99,7 +97,7 @@ def _ask(cluster: Cluster, file: Path, within: float) -> Finding:
             answer = http.get(f"{cluster.server.rstrip('/')}/version")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return _SERVER.warning(
-            f"{cluster.server} does not answer: {one_line(error)}",
+            f"{cluster.server} is unreachable: {one_line(error)}",
             f"kubectl --kubeconfig {word(file)} cluster-info",
         )
     return _SERVER.ok(f"{cluster.server} answers{_version(answer)}.")

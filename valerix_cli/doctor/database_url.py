@@ -13,7 +13,7 @@ from valerix_cli.errors import BadUsageError
 from valerix_cli.local.external import DATABASE_URL, address_of_database
 
 _ABOUT = Subject("databases", DATABASE_URL)
-_OTHERWISE = f"unset {DATABASE_URL}, for our own; or correct it"
+_OTHERWISE = f"unset {DATABASE_URL}, to use the embedded one; or correct it"
 
 
 def task(setup: Setup, url: str) -> CheckTask:
@@ -33,6 +33,6 @@ def _task(setup: Setup, url: str) -> Iterator[Finding]:
                 yield _ABOUT.failed(f"{conn.info.user} may not create roles and databases there.", _OTHERWISE)
             yield from durability.check(conn, "postgres")
     except BadUsageError as error:
-        yield _ABOUT.failed(f"It was not understood: {one_line(error.why)}", _OTHERWISE)
+        yield _ABOUT.failed(f"It is invalid: {one_line(error.why)}", _OTHERWISE)
     except psycopg.Error as error:
         yield _ABOUT.failed(f"It cannot be used: {one_line(error)}", _OTHERWISE)

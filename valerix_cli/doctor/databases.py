@@ -56,7 +56,7 @@ def _task(setup: Setup, books: Books) -> Iterator[Finding]:
         if setup.directory:
             yield about.skipped("The auditor's password cannot be read.")
         else:
-            yield about.skipped("How to read it is not known.", _given(setup, books))
+            yield about.skipped("The context does not say how to read it.", _given(setup, books))
         yield about_schema.skipped("It cannot be read.")
         return
     try:
@@ -74,7 +74,7 @@ def _task(setup: Setup, books: Books) -> Iterator[Finding]:
 def _evaluate(conn: Connection, about: Subject, books: Books) -> Finding:
     began = time.monotonic()
     if not has_table(conn, books.table):
-        return about.failed(f"{conn.info.user} finds no table {books.table} there that it may read.", UP)
+        return about.failed(f"{conn.info.user} cannot read the table {books.table} there.", UP)
     where = f"{conn.info.host}:{conn.info.port}, answered in {format_duration(time.monotonic() - began)}"
     return evaluate_version(about, conn.info.server_version, where)
 

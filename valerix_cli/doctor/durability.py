@@ -14,10 +14,10 @@ def check(conn: Connection, database: str) -> Iterator[Finding]:
     lax = [*_settings_off(conn), *_roles_off(conn)]
     for name, whose in lax:
         yield about.warning(
-            f"{name} is off ({whose}): a power failure may take acknowledged orders.", again(name, whose)
+            f"{name} is off ({whose}): a power failure may lose acknowledged orders.", again(name, whose)
         )
     if not lax:
-        yield about.ok("A commit is on the disk before it is acknowledged.")
+        yield about.ok("Commits are durable before they are acknowledged.")
 
 
 def again(name: str, whose: str) -> str:

@@ -41,7 +41,7 @@ def evaluate(setup: Setup, replica: Replica, answer: httpx.Response, seconds: fl
     try:
         ready = msgspec.json.decode(answer.content, type=Ready)
     except msgspec.DecodeError:
-        found = f"Something else answers there (HTTP {answer.status_code})."
+        found = f"Another service answers there (HTTP {answer.status_code})."
         return about.failed(found, AGAIN if setup.directory else other_address)
     if ready.service != replica.service:
         return about.failed(f"The {ready.service} service answers there.", other_address)
@@ -50,7 +50,7 @@ def evaluate(setup: Setup, replica: Replica, answer: httpx.Response, seconds: fl
     if ready.status != "ok":
         return _ailing(setup, replica, ready)
     if ready.version != __version__:
-        same = AGAIN if setup.directory else f"use valerix {ready.version} for it, or roll {__version__} out"
+        same = AGAIN if setup.directory else f"use valerix {ready.version} for it, or deploy {__version__}"
         return about.warning(f"It is of version {ready.version}, this command of {__version__}.", same)
     return about.ok(f"{ready.replica} is ready, answered in {format_duration(seconds)}{_restarts(process)}.")
 
@@ -75,7 +75,7 @@ def evaluate_heartbeat(name: str, answer: httpx.Response, limit: float) -> Findi
     about = Subject("services", f"{name} heartbeat")
     ages = [float(line.split()[1]) for line in answer.text.splitlines() if line.startswith(_HEARTBEAT)]
     if not ages:
-        return about.skipped("It does not tell when it last looked for work.")
+        return about.skipped("It does not report when it last polled for work.")
     if ages[0] > limit:
-        return about.failed(f"It last looked for work {format_duration(ages[0])} ago.", command("valerix logs", name))
-    return about.ok("It looks for work.")
+        return about.failed(f"It last polled for work {format_duration(ages[0])} ago.", command("valerix logs", name))
+    return about.ok("It polls for work.")

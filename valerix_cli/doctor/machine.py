@@ -41,11 +41,11 @@ def evaluate_python(version: tuple[str, str, str], system: str) -> Finding:
 def evaluate_files(soft: int, hard: int, needed: int) -> Finding:
     """Check the limit of open files: each client of `valerix load` is a connection."""
     if soft == resource.RLIM_INFINITY:
-        return _FILES.ok("As many as one likes.")
+        return _FILES.ok("Unlimited.")
     if soft >= needed:
         return _FILES.ok(f"{soft:,}, enough for some {soft - _SPARE:,} clients of `valerix load`.")
     may_be = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    return _FILES.warning(f"{soft:,} at most; under load {needed:,} are wanted.", f"ulimit -n {may_be}")
+    return _FILES.warning(f"The limit is {soft:,}; under load {needed:,} are needed.", f"ulimit -n {may_be}")
 
 
 def evaluate_encoding(encoding: str) -> Finding:
@@ -58,7 +58,7 @@ def evaluate_memory(available: int, needed: int) -> Finding:
     """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
     said = f"{available // 2**20:,} MB are free"
     if available < needed:
-        return _MEMORY.warning(f"{said}, a platform wants {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can")
+        return _MEMORY.warning(f"{said}; a platform needs {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can")
     return _MEMORY.ok(f"{said}.")
 
 

@@ -50,12 +50,12 @@ def evaluate_taken(port: int, who: str | None, ours: Service | None, elsewhere: 
     if ours and (pid is None or pid == ours.pid):
         return about.ok(f"{ours.name} listens.")
     holding = f"{who or 'A process that cannot be named'} holds it"
-    hint = f"kill {pid} frees it, if it is yours to end" if pid else _who_listens(port)
+    hint = f"kill {pid} frees the port" if pid else _who_listens(port)
     if ours:
-        return about.failed(f"{holding}, so {ours.name} cannot have it.", hint)
+        return about.failed(f"{holding}, so {ours.name} cannot listen on it.", hint)
     if elsewhere:
         return about.warning(f"{holding}; {elsewhere.name} listens on {elsewhere.port}.", f"valerix status; {hint}")
-    return about.warning(f"{holding}; `valerix up` takes another one for {WANTED[port]}.", hint)
+    return about.warning(f"{holding}; `valerix up` uses another port for {WANTED[port]}.", hint)
 
 
 def _pid(who: str | None) -> int | None:

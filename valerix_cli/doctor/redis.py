@@ -30,11 +30,13 @@ def check_tasks(setup: Setup) -> list[CheckTask]:
 def _unknown(setup: Setup, server: Database | None) -> Finding:
     """Return why the address of Redis is unknown."""
     if setup.directory is None:
-        return _REDIS.skipped("Its address is known to the services only: see what they say of it.")
+        return _REDIS.skipped("Only the services know its address; see their checks.")
     if server is None:
         return _REDIS.skipped("No platform runs here.", UP)
     if server.kind == "external":
-        return _REDIS.skipped("It is named where valerix up was typed, not here.", f"export {REDIS_URL}=…, as there")
+        return _REDIS.skipped(
+            "The shell that ran valerix up names it, this one does not.", f"export {REDIS_URL}=…, as there"
+        )
     return _REDIS.skipped("Its password cannot be read.")
 
 
@@ -51,16 +53,14 @@ def _task(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
     try:
         client = Redis.from_url(url, socket_timeout=limit, socket_connect_timeout=limit, retry=Retry(NoBackoff(), 0))
     except ValueError as error:
-        yield _REDIS.failed(
-            f"{REDIS_URL} was not understood: {one_line(error)}", f"export {REDIS_URL}=redis://HOST:6379/0"
-        )
+        yield _REDIS.failed(f"{REDIS_URL} is invalid: {one_line(error)}", f"export {REDIS_URL}=redis://HOST:6379/0")
         return
     with client:
         try:
             client.ping()
             info: dict[str, Any] = client.info()
         except RedisError as error:
-            yield _silent(server, f"It does not answer: {one_line(error)}")
+            yield _silent(server, f"It is unreachable: {one_line(error)}")
             return
     yield evaluate_version(info)
     yield evaluate_memory(int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy")))
@@ -68,7 +68,7 @@ def _task(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
 
 def _silent(server: Database | None, said: str) -> Finding:
     if server is None or server.kind == "external":
-        return _REDIS.failed(said, f"unset {REDIS_URL}, for our own; or correct it")
+        return _REDIS.failed(said, f"unset {REDIS_URL}, to use the embedded one; or correct it")
     return silent(_REDIS, server.pid, said, "valerix logs redis")
 
 
@@ -87,7 +87,7 @@ def evaluate_memory(limit: int, policy: str) -> Finding:
     """`limit` in bytes, 0 for none. All we keep there may be evicted; a full one that evicts nothing refuses writes."""
     if limit and policy == "noeviction":
         return _MEMORY.warning(
-            f"It may use {limit // 2**20:,} MB and evicts nothing: once full, answers are not cached any more.",
+            f"It may use {limit // 2**20:,} MB and evicts nothing: once it is full, responses are no longer cached.",
             "redis-cli config set maxmemory-policy allkeys-lru",
         )
-    return _MEMORY.ok(f"It may use {limit // 2**20:,} MB and then goes by {policy}." if limit else "It has no limit.")
+    return _MEMORY.ok(f"It may use {limit // 2**20:,} MB, then evicts by {policy}." if limit else "It has no limit.")

@@ -76,7 +76,7 @@ def evaluate_queue(queue: Queue, limit: float) -> Finding:
         return _QUEUE.warning(f"Dead orders, which are not retried: {queue.dead}.", "valerix queue requeue --all")
     if queue.misdated:
         return _QUEUE.warning(
-            f"Orders with times that cannot be right, as when the database's clock was set back: {queue.misdated}.",
+            f"Misdated orders, as after the database's clock was set back: {queue.misdated}.",
             "valerix queue requeue --all",
         )
     if oldest > limit:
@@ -89,8 +89,8 @@ def evaluate_gremlins(chaos: Chaos) -> Finding:
         left = format_duration(chaos.live.remaining_seconds)
         return _GREMLINS.warning(f"Live: {_names(chaos.live)}; {left} left.", "valerix chaos off")
     if chaos.halted:
-        return _GREMLINS.warning("Halted: none can be turned on.", "valerix chaos halt --resume")
-    return _GREMLINS.ok("None is live.")
+        return _GREMLINS.warning("Halted: no gremlin can be turned on.", "valerix chaos halt --resume")
+    return _GREMLINS.ok("No gremlin is live.")
 
 
 def _names(live: Activation) -> str:

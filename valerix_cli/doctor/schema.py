@@ -23,7 +23,7 @@ def evaluate(about: Subject, expected: set[int], found: set[int], migrate: str) 
         return about.failed(f"It lacks migration {_named(missing)}: the service is not ready without.", migrate)
     if more := found - expected:
         return about.warning(
-            f"It has migration {_named(more)}, of which this valerix knows nothing: a newer one was here.",
+            f"It has migration {_named(more)}, which this version of valerix does not know.",
             "valerix version; use the one that made it",
         )
     return about.ok(f"At version {max(expected, default=0)}, as this code expects.")

@@ -58,9 +58,9 @@ def _client(setup: Setup, replica: Replica) -> httpx.Client:
 def _unreached(setup: Setup, replica: Replica, error: Exception) -> Finding:
     about, process = Subject("services", replica.name), replica.process
     if process and process.state == "backing-off":
-        why = f"It ended (exit code {process.last_exit}) and is about to be started again."
+        why = f"It ended with exit code {process.last_exit} and will be restarted."
     elif isinstance(error, httpx.TimeoutException):
-        why = f"It gives no response within {format_duration(setup.limits.answer)}."
+        why = f"It did not respond within {format_duration(setup.limits.answer)}."
     else:
         why = f"It cannot be reached: {one_line(error)}"
     return silent(about, process.pid if process else None, why, more_about(setup, replica))

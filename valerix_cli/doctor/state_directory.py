@@ -58,7 +58,7 @@ def _evaluate_ours(directory: Path) -> Finding:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} cannot be written.", f"chmod u+rwx {word(directory)}, or {ELSEWHERE}")
     if foreign := state_directory.foreign(directory):
-        return _DIRECTORY.failed(f"{directory} holds something else, such as {foreign[0]}.", ELSEWHERE)
+        return _DIRECTORY.failed(f"{directory} contains other files, such as {foreign[0]}.", ELSEWHERE)
     return _DIRECTORY.ok(f"{directory} is yours.")
 
 
@@ -80,7 +80,7 @@ def _evaluate_missing(directory: Path) -> Finding:
     above = state_directory.existing_parent(directory)
     if not os.access(above, os.W_OK | os.X_OK):
         return _DIRECTORY.failed(f"{directory} does not exist, and {above} cannot be written.", ELSEWHERE)
-    return _DIRECTORY.ok(f"{directory} does not exist yet; `valerix up` makes it.")
+    return _DIRECTORY.ok(f"{directory} does not exist yet; `valerix up` creates it.")
 
 
 def evaluate_secrets(directory: Path) -> Finding:
@@ -91,23 +91,23 @@ def evaluate_secrets(directory: Path) -> Finding:
             return _evaluate_none(directory)
         mode = stat.S_IMODE(file.stat().st_mode)
     except (PermissionError, GuardError):
-        return _SECRETS.failed(f"{file} is not read: it is not yours alone.", f"{ELSEWHERE}, or see the directory")
+        return _SECRETS.failed(f"{file} was not read: other users can access it.", f"{ELSEWHERE}, or see the directory")
     except (OSError, UnreachableError) as error:
         why = error.strerror if isinstance(error, OSError) else error.why
-        return _SECRETS.failed(f"{file} was not understood: {why}.", _without_them(directory, file))
+        return _SECRETS.failed(f"{file} is invalid: {why}.", _without_them(directory, file))
     if mode & _OTHERS:
         return _SECRETS.failed(
             f"Others may read {file} (mode {mode:o}).",
             f"{FIX}, or chmod 600 {word(file)}",
             partial(_narrow, file, ~_OTHERS),
         )
-    return _SECRETS.ok(f"{file} is yours alone.")
+    return _SECRETS.ok(f"Only you can access {file}.")
 
 
 def _evaluate_none(directory: Path) -> Finding:
     if state_directory.has_data(directory):
         return _SECRETS.failed(f"{directory} holds a database and no {SECRETS_FILE}.", LOST_SECRETS)
-    return _SECRETS.ok("There are none yet; `valerix up` makes them.")
+    return _SECRETS.ok("There are none yet; `valerix up` creates them.")
 
 
 def _without_them(directory: Path, file: Path) -> str:
@@ -124,7 +124,7 @@ def evaluate_room(directory: Path, free: int, *, needed: int, recommended: int) 
     if free < needed:
         return _ROOM.failed(f"{_mb(free)} are free, {_mb(needed)} are needed to start.", hint)
     if free < recommended:
-        return _ROOM.warning(f"{_mb(free)} are free, {_mb(recommended)} are better before load.", hint)
+        return _ROOM.warning(f"{_mb(free)} are free; {_mb(recommended)} are recommended before load.", hint)
     return _ROOM.ok(f"{_mb(free)} are free.")
 
 

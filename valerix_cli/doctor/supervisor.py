@@ -29,7 +29,7 @@ def _task(setup: Setup) -> Iterator[Finding]:
         yield _SUPERVISOR.skipped(setup.elsewhere, "valerix doctor --context local")
     elif setup.stack:
         yield evaluate_supervisor(setup.stack, (setup.now() - setup.stack.started_at).total_seconds())
-        yield _STACK.ok("It says what runs.")
+        yield _STACK.ok("It describes the running platform.")
         yield evaluate_version(setup.stack.valerix_version)
     elif doubt := distrust(directory):
         yield _SUPERVISOR.skipped(f"{directory} is not trusted: {doubt.why}.")
@@ -60,22 +60,24 @@ def _evaluate_leftovers(directory: Path) -> Iterator[Finding]:
     who = ", ".join(map(str, holders(directory))) or "unknown"
     if supervisor(directory):
         yield _SUPERVISOR.failed(
-            f"Process {supervisor(directory)} supervises, and does not say what runs.", "valerix down"
+            f"Supervisor {supervisor(directory)} is running, but does not report its state.", "valerix down"
         )
-        yield _STACK.failed("A platform runs here, and what it says of itself cannot be read.", AGAIN)
+        yield _STACK.failed("A platform is running here, but its state cannot be read.", AGAIN)
     else:
-        yield _SUPERVISOR.failed(f"It is gone, and something it started is left: processes {who}.", "valerix down")
-        yield _STACK.skipped("It is about a platform that was killed.")
+        yield _SUPERVISOR.failed(
+            f"The supervisor has ended, but its processes are still running: {who}.", "valerix down"
+        )
+        yield _STACK.skipped("It describes a platform that was killed.")
 
 
 def _evaluate_stale(directory: Path) -> Finding:
     if not (directory / STACK_FILE).exists():
         return _STACK.skipped("There is none while nothing runs.")
     stack = _says(directory)
-    why = f"its supervisor, process {stack.supervisor_pid}, is gone" if stack else "it was not understood"
+    why = f"its supervisor, process {stack.supervisor_pid}, is gone" if stack else "it is invalid"
     fix = partial(forget_stack, directory) if (directory / MARKER).exists() else None
     hint = f"{FIX}, or {UP}, which writes a new one" if fix else UP
-    return _STACK.warning(f"It is left of an earlier platform: {why}.", hint, fix)
+    return _STACK.warning(f"It is stale: {why}.", hint, fix)
 
 
 def _says(directory: Path) -> Stack | None:
@@ -89,9 +91,9 @@ def forget_stack(directory: Path) -> str:
     """Remove stack.json while holding the lock, so that no platform owns it."""
     lock = take(directory)
     if lock is None:
-        return f"{directory / STACK_FILE} was left as it is: a platform is starting."
+        return f"{directory / STACK_FILE} was not removed: a platform is starting."
     try:
         (directory / STACK_FILE).unlink(missing_ok=True)
     finally:
         os.close(lock)
-    return f"{directory / STACK_FILE} was removed: nothing runs that it could speak of."
+    return f"{directory / STACK_FILE} was removed: no platform is running."

@@ -42,12 +42,12 @@ def check(context: Context, replica: Replica, http: httpx.Client) -> Finding:
 
 def evaluate(about: Subject, status: int, hint: str) -> Finding:
     if status == HTTPStatus.UNAUTHORIZED:
-        return about.failed("The token is not in force there.", hint)
+        return about.failed("The token is not valid.", hint)
     if status == HTTPStatus.FORBIDDEN:
-        return about.failed("The token is not the operator's there.", hint)
+        return about.failed("The token is not an operator's token.", hint)
     if status != HTTPStatus.OK:
         return about.skipped(f"The token could not be verified: the service answered {status}.")
-    return about.ok("The token is the operator's there.")
+    return about.ok("The token is an operator's token.")
 
 
 def _given(context: Context) -> str:

@@ -65,7 +65,7 @@ def find(name_or_path: str) -> DrillFile:
         near = get_close_matches(name_or_path, known, n=1, cutoff=0)
         raise BadUsageError(
             f"Unknown drill `{name_or_path}`.",
-            f"shipped are {', '.join(known)}",
+            f"shipped drills: {', '.join(known)}",
             command("valerix drill show", near[0]),
         )
     return known[name_or_path]

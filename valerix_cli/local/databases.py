@@ -40,7 +40,7 @@ def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, st
                 _let_auditor_read(admin, owner)
     except Error as error:
         raise UnreachableError(
-            "The databases could not be made.",
+            "The databases could not be created.",
             why(error),
             "where VALERIX_DATABASE_URL is set, it must name a role that may create roles and databases",
         ) from error
@@ -93,7 +93,7 @@ def main(environ: Mapping[str, str]) -> None:
     missing = [variable for variable in ("VALERIX_DATABASE_URL", *named.values()) if not environ.get(variable)]
     try:
         if missing or not url:
-            raise BadUsageError("The databases were not made.", f"{missing[0]} is not set", "set it")
+            raise BadUsageError("The databases were not created.", f"{missing[0]} is not set", "set it")
         make_databases(url, {role: environ[variable] for role, variable in named.items()})
     except CliError as error:
         print_error(error)

@@ -78,7 +78,7 @@ class DataStores:
         )
         if not server.data.exists() and (others := server.other_versions()):
             self._context.events.warning(
-                f"the data of PostgreSQL {', '.join(others)} stays where it is, unseen by PostgreSQL {server.data.name}"
+                f"the data of PostgreSQL {', '.join(others)} is not used by PostgreSQL {server.data.name}"
             )
         server.forget_earlier_run()  # every process of one held the lock that is ours now
         server = await self._servers.run(server, kind)

@@ -17,7 +17,7 @@ def address_of_database(url: str) -> tuple[str, int]:
         parts = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise BadUsageError(
-            f"{DATABASE_URL} was not understood.", why(error), "write postgresql://user:password@host:5432/postgres"
+            f"{DATABASE_URL} is invalid.", why(error), "write postgresql://user:password@host:5432/postgres"
         ) from error
     return str(parts.get("host") or "localhost"), int(parts.get("port") or 5432)
 
@@ -31,7 +31,7 @@ def reach_redis(url: str) -> tuple[str, int]:
     try:
         client = Redis.from_url(url, socket_timeout=3, retry=Retry(NoBackoff(), 0))
     except ValueError as error:
-        raise BadUsageError(f"{REDIS_URL} was not understood.", why(error), "write redis://host:6379/0") from error
+        raise BadUsageError(f"{REDIS_URL} is invalid.", why(error), "write redis://host:6379/0") from error
     try:
         client.ping()
     except RedisError as error:

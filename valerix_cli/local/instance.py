@@ -36,7 +36,7 @@ def claim(directory: Path) -> int:
             )
         if time.monotonic() > deadline:
             raise UnreachableError(
-                "Something is left of a platform that was killed.",
+                "Processes of a killed platform are still running.",
                 f"{_processes(holders(directory))} still hold {directory}",
                 "valerix down, to end it",
             )
@@ -57,7 +57,7 @@ def running(directory: Path) -> Stack | None:
             return stack
         if time.monotonic() > deadline:
             raise UnreachableError(
-                "A platform runs here, and does not say what of.",
+                "A platform is running here, but its state is unknown.",
                 f"process {pid} supervises {directory} and has not written {STACK_FILE} for {_REWRITTEN:g} s",
                 "valerix logs supervisor; valerix down, to stop it",
             )

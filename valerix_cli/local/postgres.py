@@ -143,7 +143,7 @@ class PostgresServer:
 
     def _other_password(self) -> UnreachableError:
         return UnreachableError(
-            "PostgreSQL does not take the password it was made with.",
+            "PostgreSQL rejected its password.",
             f"the secrets beside {self.data} are not those of its first start",
             LOST_SECRETS,
         )
@@ -162,7 +162,7 @@ class PostgresServer:
             return data
         if sys.platform != "linux":
             raise UnreachableError(
-                "PostgreSQL cannot get at its data.",
+                "PostgreSQL cannot access its data directory.",
                 f"it runs as {self.account.name}, who may not enter {self.directory}",
                 "choose a VALERIX_STATE_DIR that others may pass through",
             )

@@ -54,7 +54,7 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
     patience: float = 20.0
-    begin_anew: Callable[[], str | None] = lambda: None
+    discard_data: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SupervisedProcess:
             async with asyncio.timeout(within):
                 await self._until_it_answers(process)
         if self.state != "running":
-            how = _how_it_ended(process.poll()) or f"did not get ready within {within:g} s"
+            how = _how_it_ended(process.poll()) or f"was not ready within {within:g} s"
             raise _failed(f"{self.spec.name} did not start.", how, self.spec.log, began)
         self._context.events.info(f"{self.spec.name} is ready on {self.spec.address}")
         self._keeper = asyncio.create_task(self._keep_alive(process))
@@ -123,7 +123,7 @@ class SupervisedProcess:
                 await self._ends(process, self.spec.patience, force_stop)
                 or await self._ends(process, FORCED_STOP_TIMEOUT)
             ):
-                self._context.events.warning(f"{self.spec.name} did not end in time and is killed")
+                self._context.events.warning(f"{self.spec.name} did not end in time and was killed")
                 process.send_signal(self.spec.hurry_signal)
                 if not await self._ends(process, 2.0):
                     process.kill()
@@ -138,18 +138,20 @@ class SupervisedProcess:
         while True:
             self.last_exit = await _end_of(process, WATCH_INTERVAL)
             failed_starts = 0 if self.state == "running" else failed_starts + 1
-            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.spec.begin_anew)):
+            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.spec.discard_data)):
                 self._context.events.warning(said)
             crashes = 0 if self._ran_for() > STABLE_SECONDS else crashes
             process, crashes = await self._start_again(self._how_it_ended(), crashes)
             self.restarts += 1
             await self._until_it_answers(process)
             if self.state == "running":
-                self._context.events.info(f"{self.spec.name} is back on {self.spec.address}")
+                self._context.events.info(f"{self.spec.name} is ready again on {self.spec.address}")
 
     def _say_if_unwatched(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (bug := keeper.exception()):
-            self._context.events.warning(f"{self.spec.name} is no longer supervised because of a bug: {bug!r}")
+            self._context.events.warning(
+                f"{self.spec.name} is no longer supervised because of an internal error: {bug!r}"
+            )
 
     async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
         """The new process, and after how many crashes in a row it comes."""
@@ -157,7 +159,7 @@ class SupervisedProcess:
             crashes += 1
             pause = restart_delay(crashes)
             self._turn("backing-off")
-            self._context.events.warning(f"{self.spec.name} {how}; starting it again in {pause:g} s")
+            self._context.events.warning(f"{self.spec.name} {how}; restarting in {pause:g} s")
             await asyncio.sleep(pause)
             while (left := self._context.held_for(self.spec.name)) > 0:  # noqa: ASYNC110 - a file has no event to wait for
                 await asyncio.sleep(min(left, WATCH_INTERVAL))

@@ -47,10 +47,10 @@ class ServerGroup:
         """Start it, on another port if another process has taken its own. Raises CliError."""
         log = log_file(self._directory / state_directory.LOGS, server.name)
         if making := server.making():
-            self._context.events.info(f"making a new {server.name} in {making.directory.parent}")
+            self._context.events.info(f"creating a new {server.name} in {making.directory.parent}")
             await run_to_its_end(f"making {server.name}", making, log, self._context)
             server.made()
-        may_begin_anew = True
+        may_discard_data = True
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._places[server.name] = Database(kind, LOOPBACK, server.port)
             child = SupervisedProcess(_spec(server, log), self._context)
@@ -58,8 +58,8 @@ class ServerGroup:
             try:
                 await child.start(_START_LIMIT)
             except CliError as error:
-                if child.exit_code is not None and may_begin_anew and (aside := _set_aside(server, log)):
-                    may_begin_anew = False
+                if child.exit_code is not None and may_discard_data and (aside := _set_aside(server, log)):
+                    may_discard_data = False
                     self._context.events.warning(f"{error.what} {error.why}")
                     self._context.events.warning(damaged_data_warning(server.name, aside))
                     continue
@@ -98,7 +98,7 @@ def _spec(server: Server, log: Path) -> ProcessSpec:
         server.stop_signal,
         force_stop,
         patience=30.0,
-        begin_anew=lambda: damaged_data_warning(server.name, aside) if (aside := _set_aside(server, log)) else None,
+        discard_data=lambda: damaged_data_warning(server.name, aside) if (aside := _set_aside(server, log)) else None,
     )
 
 
@@ -110,4 +110,4 @@ def _set_aside(server: Server, log: Path) -> Path | None:
 
 
 def damaged_data_warning(name: str, aside: Path) -> str:
-    return f"{name} cannot start with what it has stored, none of which may not be lost: set aside as {aside}"
+    return f"{name} cannot start with its stored data, which is only a cache: moved to {aside}"

@@ -156,7 +156,7 @@ def write_stack(directory: Path, stack: Stack) -> None:
 def read_secrets(directory: Path) -> Secrets | None:
     """The secrets kept in `directory`, or None before the first start.
 
-    Raises GuardError where they are not ours, UnreachableError when what is kept there was not understood.
+    Raises GuardError where they are not ours, UnreachableError when their content is invalid.
     """
     ensure_trusted(directory)
     file = directory / SECRETS_FILE
@@ -167,7 +167,7 @@ def read_secrets(directory: Path) -> Secrets | None:
     except OSError as error:
         raise UnreachableError(f"{file} cannot be read.", why(error), LOST_SECRETS) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UnreachableError(f"{file} was not understood.", why(error, Secrets), LOST_SECRETS) from error
+        raise UnreachableError(f"{file} is invalid.", why(error, Secrets), LOST_SECRETS) from error
 
 
 def ensure_secrets(directory: Path) -> Secrets:

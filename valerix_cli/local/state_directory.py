@@ -58,7 +58,7 @@ def prepare(directory: Path) -> None:
     free, needed = shutil.disk_usage(directory).free, room_needed(directory)
     if free < needed:
         raise UnreachableError(
-            f"There is not enough room in {directory}.",
+            f"There is not enough disk space in {directory}.",
             f"{free // 2**20} MB are free, {needed // 2**20} MB are needed",
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )

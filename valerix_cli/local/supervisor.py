@@ -228,7 +228,7 @@ class Supervisor:
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
         if self._asked.is_set():
-            self._events.info("stopping now: processes that have not ended are killed")
+            self._events.info("stopping now: remaining processes are killed")
             self._force_stop.set()
         else:
             self._asked_by = number
@@ -254,7 +254,7 @@ class Supervisor:
                 return
             if self._stack and not self._is_written(self._stack):
                 if not self._complaint:
-                    self._events.warning(f"{STACK_FILE} was lost or changed, and is written again")
+                    self._events.warning(f"{STACK_FILE} was lost or changed, and was rewritten")
                 self._write(self._stack)
 
     def _is_written(self, stack: Stack) -> bool:

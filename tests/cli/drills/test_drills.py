@@ -215,7 +215,7 @@ def test_drills_are_listed_shown_written_and_validated_without_a_platform(own: V
     file = tmp_path / "mine.yaml"
     own("drill", "init", str(file), "--like", "flash-sale")
     assert own.json("drill", "validate", str(file))[0]["name"] == "flash-sale"
-    assert "was left as it is" in own("drill", "init", str(file), code=2).err
+    assert "was not overwritten" in own("drill", "init", str(file), code=2).err
     file.write_text(file.read_text().replace("load:", "lode:"))
     assert "perhaps `load`" in own("drill", "validate", str(file), code=2).err
     assert json.loads(own("schema", "drill-file").out)["$ref"].endswith("Drill")

@@ -16,6 +16,7 @@ import redis
 from services.inventory import gremlins
 from services.inventory.gremlins import GREMLINS, MAX_SCRIPT_LENGTH, Activation, Gremlin
 from tests.integration.inventory.warehouse import NDJSON, Fate, Line, Warehouse, line, ndjson
+from tests.machine_load import slowdown
 from tests.processes import OPERATOR, OPERATOR_TOKEN, SERVICE, eventually
 from valerix_cli.clients.http import Replicas
 from valerix_cli.clients.inventory import InventoryClient
@@ -154,7 +155,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
             client.flushall()
         flushed = time.monotonic()
         while [fate for at in (0, 1) for fate in (await warehouse.fates([line(item)], 1, at)).values()] != [200, 200]:
-            assert time.monotonic() - flushed < 5
+            assert time.monotonic() - flushed < 5 * slowdown()
         waits.append(time.monotonic() - flushed)
     assert min(waits) < 0.25, waits  # the best of three, since the machine may be busy with other things
 
@@ -274,7 +275,7 @@ def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Warehouse) 
     lost = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == "lost")
     began = time.monotonic()
     assert warehouse.deduct_many([lost]) == {}
-    assert time.monotonic() - began < 5, "it does not wait for more"
+    assert time.monotonic() - began < 5 * slowdown(), "it does not wait for more"
 
 
 def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: Warehouse) -> None:
@@ -305,7 +306,7 @@ async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Ware
         assert not any(task.done() for task in held)
         await asyncio.to_thread(warehouse.deactivate)
     assert [task.result().status_code for task in held] == [200, 200]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 * slowdown()
 
 
 def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Warehouse) -> None:

@@ -140,5 +140,5 @@ def test_a_name_stays_one_segment_of_a_path_whatever_is_in_it(segment: str) -> N
 
 @pytest.mark.parametrize("segment", ["", ".", ".."])
 def test_a_segment_that_would_make_another_path_is_refused(segment: str) -> None:
-    with pytest.raises(BadUsageError, match="names nothing"):
+    with pytest.raises(BadUsageError, match="is empty or a directory reference"):
         path("api", "inventory", segment)

@@ -86,7 +86,7 @@ def test_a_prometheus_without_rules_or_with_some_that_say_nothing_is_inconclusiv
     assert (nothing.code, nothing.why) == (ExitCode.INCONCLUSIVE, "this Prometheus has no alerting rules")
     some = error_of(asked(STOCK_LOW, NEW, BROKEN, monkeypatch=monkeypatch))
     assert some is not None
-    assert (some.code, some.what) == (ExitCode.INCONCLUSIVE, "2 of 3 alerting rules say nothing.")
+    assert (some.code, some.what) == (ExitCode.INCONCLUSIVE, "2 of 3 alerting rules cannot be evaluated.")
     assert some.why == "ServiceDown: not evaluated yet; HighLatency: many-to-many matching"
 
 

@@ -115,5 +115,5 @@ def test_hits_are_those_of_what_is_live_else_of_what_ended_last() -> None:
     recent = [activation(id="two"), activation(id="three")]
     assert latest(Chaos(halted=False, live=activation(), recent=recent)) == "one"
     assert latest(Chaos(halted=False, live=None, recent=recent)) == "two"
-    with pytest.raises(CliError, match="nothing to list"):
+    with pytest.raises(CliError, match="no hits to list"):
         latest(Chaos(halted=False, live=None))

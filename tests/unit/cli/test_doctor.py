@@ -89,7 +89,7 @@ def test_no_answer_is_waited_for_longer_than_half_a_look() -> None:
 
 def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() -> None:
     skipped, warning = CLOCK.skipped("Nobody tells."), CLOCK.warning("It is late.", "date -u")
-    failed = POSTGRES.failed("It does not answer.", "valerix logs postgres")
+    failed = POSTGRES.failed("It is unreachable.", "valerix logs postgres")
     assert diagnosed(FINE, skipped).verdict == "ok"
     assert diagnosed(skipped).verdict == diagnosed().verdict == "warning"
     assert diagnosed(FINE, warning).verdict == "warning"
@@ -99,7 +99,7 @@ def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() ->
     assert found.verdict == "failed"
     assert error is not None
     assert (error.code, error.hint) == (3, "valerix logs postgres")
-    assert error.why == "databases: postgres; first: It does not answer."
+    assert error.why == "databases: postgres; first: It is unreachable."
 
 
 def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
@@ -116,7 +116,7 @@ def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
 
 
 def test_what_is_not_well_is_shown_with_what_to_type_and_how_it_is_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    failed = POSTGRES.failed("It does not answer: \x1b[2J", "valerix logs postgres")
+    failed = POSTGRES.failed("It is unreachable: \x1b[2J", "valerix logs postgres")
     said = shown(diagnosed(FINE, failed), capsys).splitlines()
     assert said[1:4] == [
         "machine",

@@ -76,7 +76,7 @@ def test_a_terminal_that_cannot_show_everything_is_told_how_to() -> None:
 
 def test_too_little_memory_is_a_warning() -> None:
     available = 100 * 2**20
-    assert machine.evaluate_memory(available, 400 * 2**20).check.found == "100 MB are free, a platform wants 400 MB."
+    assert machine.evaluate_memory(available, 400 * 2**20).check.found == "100 MB are free; a platform needs 400 MB."
     assert told(machine.evaluate_memory(available, available))[0] == "ok"
     assert 0 < machine.available_memory() < 2**50
 
@@ -112,13 +112,13 @@ def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
     assert told(ports.evaluate_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
     assert told(ports.evaluate_taken(3001, None, service(), service()))[0] == "ok"
     port_conflicts = ports.evaluate_taken(3001, "nginx (pid 80)", service(), service())
-    assert told(port_conflicts) == ("failed", "kill 80 frees it, if it is yours to end")
+    assert told(port_conflicts) == ("failed", "kill 80 frees the port")
     assert "nginx (pid 80)" in port_conflicts.check.found
 
 
 def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> None:
     before = ports.evaluate_taken(3001, "nginx (pid 80)", None, None)
-    assert told(before) == ("warning", "kill 80 frees it, if it is yours to end")
+    assert told(before) == ("warning", "kill 80 frees the port")
     after = ports.evaluate_taken(3001, "nginx (pid 80)", None, service(port=20_001))
     assert after.check.found == "nginx (pid 80) holds it; order-1 listens on 20001."
     unknown = ports.evaluate_taken(3002, None, None, None).check
@@ -227,12 +227,12 @@ def test_somebody_else_behind_the_address_of_a_service_is_noticed() -> None:
     swapped = ready(THERE, service="inventory")
     assert (swapped.check.status, "[contexts.staging]" in str(swapped.check.hint)) == ("failed", True)
     page = health.evaluate(THERE, Replica("order", "order", "http://a"), httpx.Response(404, text="<html>"), 0)
-    assert page.check.found == "Something else answers there (HTTP 404)."
+    assert page.check.found == "Another service answers there (HTTP 404)."
 
 
 def test_another_version_than_this_commands_is_a_warning() -> None:
     assert told(ready(HERE, version="0.0.1")) == ("warning", AGAIN)
-    assert told(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or roll {__version__} out")
+    assert told(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or deploy {__version__}")
 
 
 def heartbeat(seconds_ago: float) -> Finding:
@@ -248,7 +248,7 @@ def heartbeat(seconds_ago: float) -> Finding:
 
 def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
     assert told(heartbeat(0.4)) == ("ok", None)
-    assert heartbeat(40).check.found == "It last looked for work 40 s ago."
+    assert heartbeat(40).check.found == "It last polled for work 40 s ago."
     assert told(heartbeat(40)) == ("failed", "valerix logs worker-1")
     assert told(health.evaluate_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
 

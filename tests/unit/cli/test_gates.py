@@ -65,8 +65,8 @@ def test_each_unit_is_exactly_what_it_is(text: str, limit: Fraction) -> None:
         ("eror_rate < 1%", "perhaps error_rate"),
         ("thruput > 5/s", "perhaps throughput"),
         ("p95 < 300/s", "written as 300ms, 1m30s or 0.3 (seconds)"),
-        ("p95 < 1s2", "has no value that fits"),
-        ("error_rate < 1%1%", "has no value that fits"),
+        ("p95 < 1s2", "has a value of the wrong kind"),
+        ("error_rate < 1%1%", "has a value of the wrong kind"),
         ("error_rate < 2", "written as 1% or 0.01"),
         ("throughput > 5", "written as 50/s or 3000/m"),
         ("error_rate < 5ms", "written as 1% or 0.01"),
@@ -117,7 +117,7 @@ def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_nu
 
 
 def test_a_value_of_more_digits_than_anybody_means_is_refused() -> None:
-    with pytest.raises(BadUsageError, match="no value that fits"):
+    with pytest.raises(BadUsageError, match="a value of the wrong kind"):
         parse(f"throughput > {'9' * 400}/s", METRICS)
 
 

@@ -12,7 +12,7 @@ def test_five_sends_of_one_order_hold() -> None:
     assert result.order_ids == [str(ORDER_ID)]
     assert result.conclusion == (
         "5 sends, 1 order, 1 deduction "
-        "(3 answered from what was stored; 1 asked to come back while it was being worked on)."
+        "(3 answered with the stored response; 1 refused with 409 while the first was in progress)."
     )
 
 
@@ -30,14 +30,14 @@ def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
     result = summarize_replay("a-key", [sent(refused)] * 2, mutated=True, deductions=1)
     assert result.held
     assert result.conclusion == (
-        f"2 of 2 sends with another quantity refused, as they must be; order {ORDER_ID} stands as it was."
+        f"2 of 2 sends with another quantity refused, as they must be; order {ORDER_ID} is unchanged."
     )
 
 
 def test_another_body_that_nobody_compared_shows_nothing() -> None:
     busy = [sent(problem("request-in-flight", 409, order_id=str(ORDER_ID)))] * 2
     assert summarize_replay("a-key", busy, mutated=True, deductions=1).conclusion == (
-        "None of 2 sends with another quantity was refused for it: this shows nothing."
+        "None of 2 sends with another quantity was refused for it: the test is inconclusive."
     )
 
 

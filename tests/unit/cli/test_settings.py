@@ -78,7 +78,7 @@ def test_the_token_of_a_context_comes_from_the_variable_it_names(tmp_path: Path)
 
 
 def test_a_context_nobody_has_described_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadUsageError, match="known are local"):
+    with pytest.raises(BadUsageError, match="known names: local"):
         find_context(settings(tmp_path, GlobalOptions(context="moon")), {})
 
 

@@ -48,7 +48,7 @@ def test_any_other_is_not_written_to(tmp_path: Path) -> None:
     here = settings(tmp_path)
     with pytest.raises(GuardError) as caught:
         require_write_access(find_target(here, kubeconfig), here, "apply")
-    assert "named are do-staging" in caught.value.why
+    assert "clusters named there: do-staging" in caught.value.why
     assert 'cluster = "kind-mine"' in caught.value.hint
 
 
@@ -74,5 +74,5 @@ def test_what_is_no_cluster_is_told(context: str | None, current: str | None, wh
     ],
 )
 def test_a_context_has_addresses_or_a_cluster(file: str, tmp_path: Path) -> None:
-    with pytest.raises(BadUsageError, match="was not understood"):
+    with pytest.raises(BadUsageError, match="is invalid"):
         settings(tmp_path, None, file)

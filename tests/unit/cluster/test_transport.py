@@ -12,7 +12,7 @@ from valerix_cli.cluster.api import Api
 from valerix_cli.cluster.transport import ApiError, Transport
 from valerix_cli.errors import UnreachableError
 
-AWAY = UnreachableError("The cluster does not answer.", "connection refused", "kubectl cluster-info")
+AWAY = UnreachableError("The cluster is unreachable.", "connection refused", "kubectl cluster-info")
 Answer = int | UnreachableError
 
 

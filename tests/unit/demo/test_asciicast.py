@@ -34,5 +34,5 @@ def test_what_was_recorded_is_there_while_it_is_recorded(tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadUsageError, match="cannot be recorded into"):
+    with pytest.raises(BadUsageError, match="cannot be written"):
         Recording(tmp_path / "nowhere" / "demo.cast", 80, 24, "A title")

@@ -70,7 +70,7 @@ def test_a_step_that_has_been_left_begins_nothing_more() -> None:
     [
         (ExpectationMissed("two orders"), "missed"),
         (InvariantViolated("deducted-means-ordered"), "violated"),
-        (CliError("The order service does not answer.", "refused", "valerix status"), "missed"),
+        (CliError("The order service is unreachable.", "refused", "valerix status"), "missed"),
     ],
 )
 def test_a_step_ends_as_what_went_wrong_with_it(error: Exception, outcome: Outcome) -> None:

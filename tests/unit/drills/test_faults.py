@@ -109,7 +109,7 @@ class Unreachable(Inventory):
     def activate(self, _: Any) -> Any:
         if self.failures:
             self.failures -= 1
-            raise UnreachableError("The inventory service does not answer.", "connection refused", "valerix status")
+            raise UnreachableError("The inventory service is unreachable.", "connection refused", "valerix status")
         self.activations += 1
         return SimpleNamespace(id="an-activation")
 

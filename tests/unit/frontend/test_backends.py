@@ -184,5 +184,5 @@ async def test_this_machine_is_one_replica_by_whatever_name() -> None:
     ],
 )
 def test_what_makes_no_sense_is_no_answer(status: int, content: bytes, kind: Any) -> None:
-    with pytest.raises(NoResponse, match=f"the response with status {status} was not understood"):
+    with pytest.raises(NoResponse, match=f"the response with status {status} is invalid"):
         decode(ServiceResponse(status, {}, content, 1.0), kind)

@@ -109,7 +109,7 @@ class Warehouse:
         await self.hang_up()
 
     async def hang_up(self, *, reset: bool = False) -> None:
-        """Close or reset every connection, whatever goes on there."""
+        """Close or reset every connection, whatever its state."""
         for task, connection in self._serving.items():
             if reset:
                 _reset_on_close(connection)

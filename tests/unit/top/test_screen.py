@@ -175,17 +175,17 @@ async def test_an_audit_that_finds_something_says_what_and_where_first(size: tup
 
 async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
     async with showing() as screen:
-        screen.actions.wrong = UnreachableError("The order service does not answer.", "refused", "valerix status")
+        screen.actions.wrong = UnreachableError("The order service is unreachable.", "refused", "valerix status")
         await screen.press("u")
-        await screen.until_shown("The order service does not answer.")
+        await screen.until_shown("The order service is unreachable.")
         await screen.press("v", "o", "enter")
         await screen.until_shown("refused")
 
 
 async def test_a_service_that_is_away_shows_what_was_known_and_how_old_that_is() -> None:
-    away = snapshot(queue=Reading(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service does not answer."))
+    away = snapshot(queue=Reading(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service is unreachable."))
     async with showing(away) as screen:
-        await screen.until_shown("Queue, 12 s old", "The order service does not answer.", "7 queued")
+        await screen.until_shown("Queue, 12 s old", "The order service is unreachable.", "7 queued")
 
 
 async def test_a_panel_that_needs_an_operator_says_so() -> None:

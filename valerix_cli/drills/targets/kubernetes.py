@@ -100,5 +100,5 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + RESTART_TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutExpiredError(failure, f"{RESTART_TIMEOUT:g} s were not enough", _STATUS)
+            raise TimeoutExpiredError(failure, f"the time limit of {RESTART_TIMEOUT:g} s has passed", _STATUS)
         time.sleep(_POLL_INTERVAL)

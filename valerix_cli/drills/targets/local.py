@@ -160,5 +160,7 @@ def _wait_until(condition: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + RESTART_TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutExpiredError(failure, f"{RESTART_TIMEOUT:g} s were not enough", "valerix status; valerix logs")
+            raise TimeoutExpiredError(
+                failure, f"the time limit of {RESTART_TIMEOUT:g} s has passed", "valerix status; valerix logs"
+            )
         time.sleep(_POLL_INTERVAL)

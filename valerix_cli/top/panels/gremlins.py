@@ -13,7 +13,7 @@ from valerix_cli.views.tables import coloured
 def draw(chaos: Chaos, _: Room) -> RenderableType:
     drill = [_short(f"Drill {chaos.drill.drill} runs, by {chaos.drill.by}.")] if chaos.drill else []
     if chaos.live is None:
-        return Group(*drill, Text("Halted: none can be turned on." if chaos.halted else "None is live."))
+        return Group(*drill, Text("Halted: no gremlin can be turned on." if chaos.halted else "No gremlin is live."))
     left = f"live for {format_duration(chaos.live.remaining_seconds)} more, seed {chaos.live.seed}"
     return Group(
         *drill, coloured(left, "queued"), *(_line(chaos.live, name, what) for name, what in gremlins(chaos.live))
