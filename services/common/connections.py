@@ -47,7 +47,7 @@ COMMITS_HELD_UP = Gauge(
 )
 
 
-HELD_UP = "Writes do not commit: a synchronous standby does not answer. Try again later; with the same key"
+HELD_UP = "Writes do not commit: a synchronous standby is unreachable. Try again later; with the same key"
 
 REFUSALS = Counter(
     "db_write_refusals_total", "Writes that the database, or the wait for its standby, refused", ["reason"]

@@ -109,7 +109,7 @@ async def _check(probe: Probe) -> Check:
     return Check(status, round((time.perf_counter() - began) * 1000, 2), remark)
 
 
-_DOWN = {503: ResponseSpec(Health, description="What this service cannot do without does not answer.")}
+_DOWN = {503: ResponseSpec(Health, description="A required dependency is unavailable.")}
 
 
 def _answer(health: Health) -> Response[Health]:

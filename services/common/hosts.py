@@ -43,7 +43,7 @@ class InvalidHost(Refusal):
 
 
 class UnknownHost(Refusal):
-    slug, status, title = "misdirected-request", 421, "This service does not answer for that host"
+    slug, status, title = "misdirected-request", 421, "This service does not serve that host"
 
 
 class CrossOrigin(Refusal):

@@ -50,4 +50,4 @@ class UnsupportedMediaType(Refusal):
 
 
 class DatabaseUnavailable(Refusal):
-    slug, status, title = "database-unavailable", 503, "The database does not answer"
+    slug, status, title = "database-unavailable", 503, "The database is unavailable"

@@ -38,7 +38,7 @@ def test_an_invalid_load_is_refused_before_anything_is_sent(valerix: Valerix) ->
     assert "is not a share" in valerix("load", "--repeats", "120%", code=2).err
     assert "printable ASCII" in valerix("load", "--key-prefix", "a\r\nX-Evil: 1", code=2).err
     assert "not an item name" in valerix("load", "--item", 'ps5"', code=2).err
-    assert "known are hot, uniform, zipf" in valerix("load", "--mix", "random", code=2).err
+    assert "known names: hot, uniform, zipf" in valerix("load", "--mix", "random", code=2).err
 
 
 def test_an_interrupted_load_still_prints_its_result(valerix: Valerix) -> None:

@@ -16,7 +16,7 @@ EXIT_CODES = (
     _exit(
         ExitCode.GUARD,
         "refused by a guard",
-        "the deed needs a yes, a token or a permission that was not given",
+        "the action needs a confirmation, a token or a permission that was not given",
         "add --yes, or look at `valerix context show`",
     ),
     _exit(
@@ -48,7 +48,7 @@ EXIT_CODES = (
     _exit(ExitCode.CHANGES_FOUND, "changes found", "`diff --exit-code` saw a difference", "apply it, or leave it"),
     _exit(
         ExitCode.TIMED_OUT,
-        "waited too long",
+        "time limit exceeded",
         "the time limit was exceeded; a request that was sent may still take effect",
         "the same command with the same key, or a longer --timeout",
     ),

@@ -75,7 +75,7 @@ PROBLEMS = (
     _problem(
         "misdirected-request",
         BadUsageError,
-        "The service does not answer for the host in the address.",
+        "The service does not serve the host in the address.",
         "the host's name is not in VALERIX_ALLOWED_HOSTS of the service",
         "the service's IP address, or VALERIX_ALLOWED_HOSTS=NAME where it starts",
     ),
@@ -209,7 +209,7 @@ PROBLEMS = (
         "chaos-unavailable",
         UnreachableError,
         "The gremlins cannot be reached.",
-        "their leases are kept in Redis, and it does not answer; those that were live die with their leases",
+        "their leases are stored in Redis, which is unavailable; those that were live die with their leases",
         "valerix status",
     ),
     _problem(

@@ -41,7 +41,7 @@ class ProcessSpec:
 
     `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
     thread. `patience` is how long it may take to end after `stop_signal`, in seconds; `hurry_signal` is for when there
-    is none left. `begin_anew` puts away what keeps it from starting, and returns what to say of that; None where
+    is none left. `discard_data` moves away what keeps it from starting, and returns what to say of that; None where
     nothing can be put away.
     """
 
