@@ -17,7 +17,7 @@ SOURCES = ("valerix_cli", "services", "tests", "dashboards", "docs/picture.py", 
 TOOLS = ("services/tools", "tests/security/requirements")  # what is not installed beside Valerix, each with its pins
 PINS = ("--constraint", "constraints.txt", "--build-constraint", "constraints.txt")
 STRICTLY = ("--require-hashes", "--only-binary", ":all:", "--requirement")
-TIMED = ("tests/integration", "tests/cli")  # folders with tests that say how long something may take
+TIMED = ("tests/integration", "tests/e2e", "tests/cli")  # folders with tests that say how long something may take
 DEVELOPMENT, MONITORING = (
     nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group) for group in ("dev", "monitoring")
 )
@@ -96,10 +96,10 @@ def browser(session: nox.Session) -> None:
 def surroundings(session: nox.Session) -> None:
     """Run a subset of the tests under nohup, with input closed, with odd variables, in an odd directory, as nobody.
 
-    Some minutes for each. Arguments after `--` go to tests.elsewhere.
+    Some minutes for each. Arguments after `--` go to tests.surroundings_runner.
     """
     install(session, *DEVELOPMENT)
-    session.run("python", "-m", "tests.elsewhere", *session.posargs)
+    session.run("python", "-m", "tests.surroundings_runner", *session.posargs)
 
 
 @nox.session
@@ -156,7 +156,7 @@ def drills(session: nox.Session) -> None:
     install(session, *DEVELOPMENT)
     if not session.posargs:
         session.run("pytest", "tests/cli/test_demo.py", "tests/cli/drills", "-m", "long or not long")
-    session.run("python", "-m", "tests.drills.twice", *session.posargs, interrupt_timeout=None)
+    session.run("python", "-m", "tests.drills.run_shipped", *session.posargs, interrupt_timeout=None)
 
 
 @nox.session

@@ -42,9 +42,9 @@ GROUPS = (
     _files("cli", "load", "orders", "streams", "toolbox", "top"),
     _files("unit/top", "screen"),
     _files("integration/audit", "audit"),
-    _files("integration/life", "gremlins"),
+    _files("e2e", "gremlins"),
     _files("platform", "accounts"),
-    _files("integration/life", "crashes"),
+    _files("e2e", "crashes"),
     _files("integration/inventory", "gremlins"),
 )
 """Files whose tests share a platform go to one worker; what takes long begins before all others, in this order."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import eventually
-from tests.wire import connected
+from tests.raw_http import connected
 from valerix_cli.local.ports import free_port
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -1,6 +1,6 @@
 """Real services as real processes, on databases that a test names; every one is gone when the test ends.
 
-They are forked (see tests.forks); tests/platform starts them the way users do.
+They are forked (see tests.fork_server); tests/platform starts them the way users do.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import httpx
 
-from tests.forks import FORKS, be_module, end_of, exit_code, start
+from tests.fork_server import FORKS, be_module, end_of, exit_code, start
 from tests.machine_load import slowdown
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready

@@ -25,7 +25,7 @@ import msgspec
 
 from tests.benchmarks import campaign, document, drivers, quick
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.results import Result
 from tests.benchmarks.tables import markdown
 

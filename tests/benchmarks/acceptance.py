@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.benchmarks.figures import growth, ratios, spread
+from tests.benchmarks.formatting import said
 from tests.benchmarks.gremlins import SEEDS_CHAOS
 from tests.benchmarks.results import Result
-from tests.benchmarks.words import said
 
 ACCEPTED = {"201", "202"}
 _LOOKS = 4  # samples of memory: with fewer, the second half shows no trend

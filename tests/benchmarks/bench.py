@@ -9,9 +9,9 @@ from typing import TypedDict, Unpack
 import psycopg
 
 from tests.benchmarks import loads, memory
-from tests.benchmarks.broken import Broken
 from tests.benchmarks.closed import Closed
 from tests.benchmarks.drivers import Driver
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.live import Live
 from tests.benchmarks.results import Bound, Capacity, Drain, Ordeal, Sample, Soak
 from valerix_cli.local.stack import ORDER_DB

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import bound, capacity, drain, gremlins, latency, replicas, size, soak, throughput
+from tests.benchmarks import bounds, capacity, drain, gremlins, latency, replicas, size, soak, throughput
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.live import SETTINGS, Live, live
 from tests.benchmarks.machine import machine
@@ -31,7 +31,7 @@ def run(bench: Bench, asked: Namespace, directory: Path) -> Iterator[Result]:
             driver=bench.driver.name,
             server=server,
             settings=SETTINGS,
-            scripts=bound.SCRIPTS,
+            scripts=bounds.SCRIPTS,
             rounds=asked.rounds,
             seconds=asked.seconds,
             bounds=bench.bounds,
@@ -69,7 +69,7 @@ def _round(bench: Bench, shop: Live, asked: Namespace, number: int) -> None:
     Each round has a new platform: the bound is measured on empty tables, so the cases compared with it have to be as
     well.
     """
-    bench.bounds.append(bound.measure(shop, asked.seconds))
+    bench.bounds.append(bounds.measure(shop, asked.seconds))
     bench.say(f"one by one: {bench.bounds[-1].per_second:,.0f}/s, alone {bench.bounds[-1].alone:g} ms")
     if "throughput" in asked.only:
         clients = QUICK if asked.quick else throughput.CLIENTS

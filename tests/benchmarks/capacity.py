@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.live import VALERIX
 from tests.benchmarks.results import Capacity
 from valerix_cli.load import LoadResult
@@ -75,7 +75,7 @@ def _nothing() -> Iterator[str]:
     """Yield the URL of the server that does nothing, once it responds."""
     port = free_port()
     options = ["--lifespan", "off", "--port", str(port), "--no-access-log", "--log-level", "error"]
-    with subprocess.Popen([sys.executable, "-m", "uvicorn", *options, "tests.benchmarks.nop:app"]) as server:
+    with subprocess.Popen([sys.executable, "-m", "uvicorn", *options, "tests.benchmarks.null_server:app"]) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_for(url)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.plots import plots
 from tests.benchmarks.results import Result
 from tests.benchmarks.tables import markdown

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.benchmarks import loads, wrk
-from tests.benchmarks.broken import Broken
 from tests.benchmarks.closed import Closed
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.live import Live
 from tests.benchmarks.results import Sample
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 
-from tests.benchmarks.books import ITEMS, shelve
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.audit import ITEMS, shelve
+from tests.benchmarks.errors import Broken
 from valerix_cli.local.stack import INVENTORY_DB, Secrets, Stack, read_secrets, read_stack
 
 VALERIX = Path(sys.executable).with_name("valerix")

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from tests.benchmarks.books import ITEMS
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.audit import ITEMS
 from tests.benchmarks.closed import Closed
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.live import HOT, Live
 from tests.benchmarks.results import Sample
 from valerix_cli.load import LoadResult

@@ -19,12 +19,12 @@ import psycopg
 from psycopg import sql
 
 from services.common.postgres import migrate
-from tests.benchmarks import bound
+from tests.benchmarks import bounds
 from valerix_cli.local.servers import PostgresServer, running
 
-BY_ID = bound.ACCEPT + bound.SETTLE
+BY_ID = bounds.ACCEPT + bounds.SETTLE
 SCRIPTS = {
-    "insert": bound.ORDER_ROW,
+    "insert": bounds.ORDER_ROW,
     "insert, settle by id": BY_ID,
     "insert, settle by id and key": BY_ID.replace("order_id = :id;", "order_id = :id AND idempotency_key = :id::text;"),
 }
@@ -95,7 +95,7 @@ def _filled(server: PostgresServer, name: str, orders: int, partitions: int) -> 
 
 
 def _rate(url: str, script: str, seconds: float) -> float:
-    return bound.run(url, script, bound.CLIENTS, seconds).per_second
+    return bounds.run(url, script, bounds.CLIENTS, seconds).per_second
 
 
 def _summary(rounds: list[list[float]]) -> dict[str, float]:

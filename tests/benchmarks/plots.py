@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from tests.benchmarks.acceptance import per_second
+from tests.benchmarks.formatting import PERCENTILES
 from tests.benchmarks.latency import RATES
 from tests.benchmarks.results import Result, Sample
 from tests.benchmarks.svg import Curve, chart
 from tests.benchmarks.throughput import CLIENTS
-from tests.benchmarks.words import PERCENTILES
 
 
 def plots(result: Result) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tests.benchmarks.audit import fill
 from tests.benchmarks.bench import Bench, checkpoint
-from tests.benchmarks.books import fill
 from tests.benchmarks.live import Live, live
 from valerix_cli.audit import Sources
 from valerix_cli.local.stack import INVENTORY_DB, ORDER_DB

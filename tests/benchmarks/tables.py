@@ -2,27 +2,27 @@
 
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import subjects
+from tests.benchmarks import result_tables
 from tests.benchmarks.plots import plots
+from tests.benchmarks.result_tables import Rows
 from tests.benchmarks.results import Result
-from tests.benchmarks.subjects import Rows
 
 
 def markdown(result: Result) -> str:
     """Return the whole result as Markdown."""
     pictures = plots(result)
     sections: list[tuple[str, Callable[[Result], Rows], str]] = [
-        ("Requirements", subjects.required, ""),
-        ("Orders one by one, by pgbench", subjects.bound, ""),
-        ("New orders by clients, closed loop", subjects.throughput, "performance-throughput.svg"),
-        ("Replays of finished orders", subjects.replays, ""),
-        ("Latency at a rate, open loop", subjects.rates, "performance-latency.svg"),
-        ("Under gremlins, 64 clients", subjects.gremlins, ""),
-        ("Backlog", subjects.drains, "performance-drain.svg"),
-        ("Orders already stored", subjects.rows, ""),
-        ("Replicas of the order service", subjects.replicas, ""),
-        ("Memory", subjects.memory, "performance-memory.svg"),
-        ("Requests sent and checked", subjects.sent, ""),
+        ("Requirements", result_tables.required, ""),
+        ("Orders one by one, by pgbench", result_tables.bound, ""),
+        ("New orders by clients, closed loop", result_tables.throughput, "performance-throughput.svg"),
+        ("Replays of finished orders", result_tables.replays, ""),
+        ("Latency at a rate, open loop", result_tables.rates, "performance-latency.svg"),
+        ("Under gremlins, 64 clients", result_tables.gremlins, ""),
+        ("Backlog", result_tables.drains, "performance-drain.svg"),
+        ("Orders already stored", result_tables.rows, ""),
+        ("Replicas of the order service", result_tables.replicas, ""),
+        ("Memory", result_tables.memory, "performance-memory.svg"),
+        ("Requests sent and checked", result_tables.sent, ""),
     ]
     parts = [_head(result)]
     for title, table, picture in sections:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks.broken import Broken
 from tests.benchmarks.closed import Closed
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.live import Live
 from tests.benchmarks.results import Sample
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.forks import FORKS, be_valerix, end_of, start
+from tests.fork_server import FORKS, be_valerix, end_of, start
 from tests.processes import open_directory
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
@@ -44,7 +44,7 @@ class Valerix:
     def __call__(self, *typed: str, code: int | None = 0, stdin: str = "", **environ: str) -> Done:
         """Run a command to its end; its exit status has to be `code`, unless that is None.
 
-        The command is forked (see tests.forks), except `up`, which starts as from a shell: no other process may own its
+        The command is forked (see tests.fork_server), except `up`, which starts as from a shell: only `up` may own its
         children.
         """
         arguments = (typed, self.directory, self.environ | environ)

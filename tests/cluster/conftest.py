@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cluster import control_plane, stand_in
+from tests.cluster import control_plane, fake_kubelet
 from tests.cluster.control_plane import ControlPlane
 from tests.processes import eventually
 from valerix_cli.cluster.overlays import MANIFESTS
@@ -41,7 +41,7 @@ def plane() -> Iterator[ControlPlane]:
     with (
         tempfile.TemporaryDirectory(prefix="valerix-cluster-") as directory,
         control_plane.running(Path(directory)) as found,
-        stand_in.Kubelet(found),
+        fake_kubelet.Kubelet(found),
     ):
         _install(found)
         yield found

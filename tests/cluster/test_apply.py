@@ -9,7 +9,7 @@ import yaml
 
 from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.described import ends_with_help, overlay, replacing
+from tests.cluster.overlays import ends_with_help, overlay, replacing
 from tests.processes import eventually
 from tests.unit.manifests.rendered import SERVICES
 from valerix_cli import __version__

@@ -9,7 +9,7 @@ import yaml
 
 from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.described import ends_with_help, overlay
+from tests.cluster.overlays import ends_with_help, overlay
 from tests.processes import eventually
 
 pytestmark = pytest.mark.long

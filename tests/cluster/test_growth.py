@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.conftest import Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.described import ends_with_help, overlay, replacing
+from tests.cluster.overlays import ends_with_help, overlay, replacing
 
 pytestmark = pytest.mark.long
 

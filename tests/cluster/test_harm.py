@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.conftest import LIMIT, Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.described import ends_with_help, overlay
+from tests.cluster.overlays import ends_with_help, overlay
 from tests.processes import eventually
 from valerix_cli.cluster.api import connect
 from valerix_cli.cluster.delete import delete, find

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import LIMIT, Valerix
-from tests.cluster.described import ends_with_help, overlay, with_image
+from tests.cluster.overlays import ends_with_help, overlay, with_image
 from valerix_cli import __version__
 from valerix_cli.cluster.history import WAS_AVAILABLE
 from valerix_cli.cluster.objects import COMPONENT

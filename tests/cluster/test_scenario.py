@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.comparison import differences
 from tests.cluster.conftest import Valerix
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.described import overlay, replacing, with_image
-from tests.cluster.independent import differences
+from tests.cluster.overlays import overlay, replacing, with_image
 from tests.cluster.test_growth import STORAGE, scale
 from tests.cluster.test_harm import fill, there
 from tests.cluster.test_rollback import bad_release

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Databases
+from tests.e2e.conftest import Builder
+from tests.e2e.shop import Shop
 from tests.integration.frontend.conftest import Dashboards
-from tests.integration.life.conftest import Builder
-from tests.integration.life.shop import Shop
 from tests.processes import OPERATOR_TOKEN, SERVICE_TOKEN, Service
 from valerix_cli.local.servers import ValkeyServer
 

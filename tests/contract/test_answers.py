@@ -9,7 +9,7 @@ import pytest
 
 from services.common.middleware import SECURITY_HEADERS
 from tests.contract.conftest import OPERATOR, Platform
-from tests.integration.life.shop import new_key
+from tests.e2e.shop import new_key
 from tests.processes import eventually
 
 OF_HTTP = {"date", "content-type", "content-length", "connection"}

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.unit.common.environ import TOKENS
+from tests.unit.common.environment import TOKENS
 from tests.unit.common.services import SERVICES, Endpoint, ask, build, endpoints
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

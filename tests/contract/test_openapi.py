@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.life.shop import Shop
+from tests.e2e.shop import Shop
 from tests.processes import OPERATOR_TOKEN, SERVICE_TOKEN, Processes, Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")

@@ -29,10 +29,10 @@ import psutil
 import psycopg
 
 from services.common.postgres import migrate
+from tests.e2e.proxied_shop import WiredShop
+from tests.e2e.shop import Shop, new_key
 from tests.faults.platform import Mortal
 from tests.faults.proxy import Kind
-from tests.integration.life.shop import Shop, new_key
-from tests.integration.life.wired import WiredShop
 from tests.processes import Service, eventually, open_directory, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer
 

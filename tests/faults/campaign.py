@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from tests.faults import nemesis
-from tests.faults.lanes import Lanes
+from tests.faults.parallel import Lanes
 from tests.faults.receipt import Campaign, Receipt, as_json, as_markdown, summary, write_up
 from tests.faults.report import NemesisReport
 from tests.faults.results import Refused, Results
 from tests.faults.scenarios import CELLS
-from tests.faults.stages import grounds
+from tests.faults.trial_platform import grounds
 from tests.faults.trials import Trial
 from tests.faults.versions import versions
 

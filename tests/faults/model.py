@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
-from tests.integration.life.shop import Row, Shop
+from tests.e2e.shop import Row, Shop
 
 PROBLEM = "urn:valerix:problem:"
 WHY_REFUSED = ("type", "status", "order_id", "item_id", "requested")  # the rest is of the one request

@@ -25,11 +25,11 @@ import psutil
 import psycopg
 import redis
 
-from tests.faults.load import Load
+from tests.faults.open_load import Load
 from tests.faults.platform import Mortal, Platform
 from tests.faults.proxy import Kind, LoopThread
 from tests.faults.report import NemesisReport, settling_of, verdict_of
-from tests.forks import exit_code
+from tests.fork_server import exit_code
 from tests.processes import Service, eventually
 from valerix_cli.audit import Sources, audit
 from valerix_cli.journal import JournalWriter

@@ -12,9 +12,9 @@ import psycopg
 import redis
 
 from services.common.postgres import migrate
-from tests.faults.load import STOCK
+from tests.e2e.shop import Shop
+from tests.faults.open_load import STOCK
 from tests.faults.proxy import Proxy
-from tests.integration.life.shop import Shop
 from tests.processes import OPERATOR, Processes, Service, eventually, processes
 from valerix_cli.local.servers import PostgresServer, Server, ValkeyServer
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 import psycopg
 
-from tests.faults.load import Tally
+from tests.faults.open_load import Tally
 from valerix_cli.audit import Audit
 
 Verdict = Literal["clean", "violated", "unsettled", "inconclusive"]

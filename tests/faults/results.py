@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.faults.lanes import Planned
+from tests.faults.parallel import Planned
 from tests.faults.receipt import Campaign
 from tests.faults.trials import Trial
 

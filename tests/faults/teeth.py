@@ -17,13 +17,13 @@ import msgspec
 from services.common.postgres import migrate
 from tests.clocks import LIBRARY, ClockedPostgres
 from tests.conftest import PASSWORD, Databases
-from tests.faults.gauntlet import Result, run
+from tests.faults.mutant_run import Result, run
 from tests.faults.mutants import BY_NAME, MUTANTS, Mutant
 from tests.processes import open_directory
 from valerix_cli.local.servers import PostgresServer, running
 
 TOOTHLESS = 11
-PRELOADED = ["services.order.app", "services.inventory.app", "tests.faults.gauntlet"]
+PRELOADED = ["services.order.app", "services.inventory.app", "tests.faults.mutant_run"]
 CONTROL = "control"
 
 

@@ -24,9 +24,9 @@ from services.inventory.app import CRASH_POINTS as INVENTORY_POINTS
 from services.order.app import CRASH_POINTS as ORDER_POINTS
 from services.order.worker import CRASH_POINTS as WORKER_POINTS
 from tests.conftest import Databases
+from tests.e2e.conftest import Builder
+from tests.e2e.shop import Shop, new_key
 from tests.faults.model import NONE_CAME, Answer, Body, Key, Restock, assert_each_key_has_one_effect
-from tests.integration.life.conftest import Builder
-from tests.integration.life.shop import Shop, new_key
 from tests.processes import OPERATOR, Service, eventually
 from valerix_cli.local.servers import ValkeyServer
 

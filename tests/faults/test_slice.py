@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from tests.conftest import Databases
-from tests.faults.customers import Told
-from tests.faults.lanes import Lanes, Planned
+from tests.faults.parallel import Lanes, Planned
 from tests.faults.receipt import Campaign, Receipt, as_json, as_markdown, bound, write_up
 from tests.faults.results import Refused, Results
+from tests.faults.retrying_clients import Told
 from tests.faults.scenarios import CELLS, Cell, Request, Scenario, scenario
-from tests.faults.stages import Grounds, Row
+from tests.faults.trial_platform import Grounds, Row
 from tests.faults.trials import Outcome, Trial, wrongs
 from tests.processes import eventually
 from valerix_cli.local.servers import ValkeyServer

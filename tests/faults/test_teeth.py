@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.conftest import Databases
-from tests.faults import gauntlet
+from tests.faults import mutant_run
 from tests.faults.mutants import BY_NAME, MUTANTS, Edit, Mutant, MutantError, apply, edited
 from tests.faults.teeth import Row, Table, document, markdown
 
@@ -45,7 +45,7 @@ def test_each_mutant_has_a_name_of_its_own_and_says_its_mistake() -> None:
 
 def test_a_mutant_that_sends_retries_under_other_ids_is_caught(databases: Databases, tmp_path: Path) -> None:
     mutant = BY_NAME["fresh-order-id-on-retry"]
-    result = gauntlet.run(databases, tmp_path, mutant, seed=1)
+    result = mutant_run.run(databases, tmp_path, mutant, seed=1)
     as_control = Table(1, result, [Row(mutant.name, mutant.mistake, mutant.breaks, result)])
     assert as_control.verdict == "1 of 1 caught, control NOT CLEAN"
     assert not as_control.holds

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from tests.faults.customers import Customers, Told
+from tests.faults.retrying_clients import Customers, Told
 from tests.faults.scenarios import Cell, Request, Scenario
-from tests.faults.stages import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped, leave
+from tests.faults.trial_platform import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped, leave
 from tests.processes import Service
 from valerix_cli.audit import Audit
 

@@ -10,9 +10,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.fuzz.fleet import Target, running_fleet
+from tests.fuzz.conversation import talk
 from tests.fuzz.messages import conversation
-from tests.fuzz.talk import talk
+from tests.fuzz.services import Target, running_fleet
 from tests.nginx import NGINX
 
 MESSAGES = 20_000

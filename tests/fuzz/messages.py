@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.processes import SERVICE_TOKEN
-from tests.wire import chunked
+from tests.raw_http import chunked
 
 MUTATED = 0.75  # the share of conversations whose message is mutated
 PATHS = {

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.fuzz.conversation import evaluate
 from tests.fuzz.messages import PATHS, Conversation, conversation
-from tests.fuzz.talk import evaluate
-from tests.wire import Answer
+from tests.raw_http import Answer
 
 HOST = b"127.0.0.1:3001"
 

@@ -11,7 +11,7 @@ from services.common.postgres import Pool, open_pool
 from services.inventory import usecases as inventory
 from services.inventory.domain import Line
 from services.order import usecases as order
-from tests.integration.inventory.warehouse import add_item
+from tests.integration.inventory.service import add_item
 from tests.integration.order.rows import LEASE, REPLICA, accepted, keys, settlement, wanted
 
 ENOUGH = 12  # times that a statement is run before psycopg and PostgreSQL have settled for a plan

@@ -14,8 +14,8 @@ import pytest
 from psycopg import sql
 
 from services.common.sessions import SESSION
-from tests.faults.gauntlet import Buyers, Send
-from tests.own_server import OwnServer, own_server, shop_on
+from tests.faults.mutant_run import Buyers, Send
+from tests.postgres_server import OwnServer, own_server, shop_on
 from tests.processes import open_directory
 from valerix_cli.audit import audit
 from valerix_cli.journal import JournalWriter

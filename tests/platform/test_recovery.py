@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.gauntlet import Buyers, Send
-from tests.integration.life.shop import Shop
-from tests.own_server import OwnServer, own_server, shop_on
+from tests.e2e.shop import Shop
+from tests.faults.mutant_run import Buyers, Send
+from tests.postgres_server import OwnServer, own_server, shop_on
 from tests.processes import eventually, open_directory
 from valerix_cli.audit import audit
 from valerix_cli.journal import JournalReader, JournalWriter, RunStarted

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.gauntlet import Buyers, Send
+from tests.faults.mutant_run import Buyers, Send
 from tests.object_storage import RCLONE, ObjectStorage, needs_object_storage, object_storage
-from tests.own_server import OwnServer, own_server, shop_on
+from tests.postgres_server import OwnServer, own_server, shop_on
 from tests.processes import open_directory
 from valerix_cli.audit import audit
 from valerix_cli.journal import JournalWriter

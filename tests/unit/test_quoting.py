@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common import paths
-from tests.unit.cli.test_given import commands as every_command
+from tests.unit.cli.test_arguments import commands as every_command
 from valerix_cli.quoting import command, glob, toml_key, toml_string, word
 
 ROOT = Path(__file__).parents[2]

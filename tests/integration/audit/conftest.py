@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.audit.books import Books
+from tests.integration.audit.tampered_databases import Books
 
 
 @pytest.fixture

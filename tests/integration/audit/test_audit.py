@@ -8,7 +8,7 @@ from typing import LiteralString
 
 import pytest
 
-from tests.integration.audit.books import Books, Step, examples, named
+from tests.integration.audit.tampered_databases import Books, Step, examples, named
 from valerix_cli.audit import Sources, audit
 from valerix_cli.audit.sources import take_snapshots
 from valerix_cli.errors import UnreachableError

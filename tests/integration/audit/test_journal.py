@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.audit.books import Books, named
+from tests.integration.audit.tampered_databases import Books, named
 from valerix_cli.errors import BadUsageError
 from valerix_cli.journal import JournalReader, JournalWriter, OutcomeUnknown, RequestSent, ResponseReceived, RunStarted
 

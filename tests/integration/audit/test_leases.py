@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.audit.books import LEASE, Books, Step, claim, examples
+from tests.integration.audit.tampered_databases import LEASE, Books, Step, claim, examples
 
 HOUR = timedelta(hours=1)
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import Databases
-from tests.integration.audit.books import Books
+from tests.integration.audit.tampered_databases import Books
 from valerix_cli.journal import JournalWriter
 
 pytestmark = pytest.mark.long

@@ -10,8 +10,8 @@ import pytest
 from services.common.rate_limit import RateLimit
 from services.common.redis import TIMEOUT as REDIS_LIMIT
 from services.common.redis import BestEffort, Redis, closing, open_redis
-from tests.unit.common.environ import TOKENS
-from tests.unit.common.shell import build
+from tests.unit.common.bare_service import build
+from tests.unit.common.environment import TOKENS
 from tests.unit.common.test_addresses import NONE, SPELLINGS
 
 TIMEOUT = 10

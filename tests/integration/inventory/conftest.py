@@ -8,7 +8,7 @@ import redis
 
 from services.common.postgres import Pool, open_pool
 from tests.conftest import Databases
-from tests.integration.inventory.warehouse import Warehouse
+from tests.integration.inventory.service import Inventory
 from tests.processes import processes
 from valerix_cli.local.servers import ValkeyServer
 
@@ -29,18 +29,18 @@ async def pool(shared_database: str) -> AsyncIterator[Pool]:
 @pytest.fixture(scope="package")
 def running_warehouse(
     tmp_path_factory: pytest.TempPathFactory, shared_database: str, valkey_server: ValkeyServer
-) -> Iterator[Warehouse]:
+) -> Iterator[Inventory]:
     logs: Path = tmp_path_factory.mktemp("warehouse")
     redis_url = valkey_server.url(1)
     with processes(logs, shared_database, shared_database, redis_url) as made:
         replicas = [made.inventory(), made.inventory()]
         made.start(*replicas)
-        with Warehouse(shared_database, redis_url, replicas) as warehouse:
+        with Inventory(shared_database, redis_url, replicas) as warehouse:
             yield warehouse
 
 
 @pytest.fixture
-def warehouse(running_warehouse: Warehouse) -> Iterator[Warehouse]:
+def warehouse(running_warehouse: Inventory) -> Iterator[Inventory]:
     """The shared warehouse, calm before and after."""
     with redis.Redis.from_url(running_warehouse.redis_url) as client:
         client.delete("chaos:halted")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.common.postgres import Pool
 from services.inventory import store, usecases
 from services.inventory.domain import Changes, Conflict, Deducted, Line, Outcome, Refused
-from tests.integration.inventory.warehouse import add_item, balances, until_somebody_waits_for_a_lock
+from tests.integration.inventory.service import add_item, balances, until_somebody_waits_for_a_lock
 from tests.unit.inventory.test_decide import Naive
 
 

@@ -11,14 +11,14 @@ import pytest
 import redis
 
 from services.inventory.drill_lease import LEASE_KEY, MAX_TTL
-from tests.integration.inventory.warehouse import Warehouse
+from tests.integration.inventory.service import Inventory
 from tests.processes import OPERATOR, eventually
 
 TAKEN, REFUSED = 200, 409
 
 
 @pytest.fixture
-def store(warehouse: Warehouse) -> Iterator[redis.Redis]:
+def store(warehouse: Inventory) -> Iterator[redis.Redis]:
     """The warehouse's Redis, in which no drill has a lease."""
     with redis.Redis.from_url(warehouse.redis_url) as client:
         client.delete(LEASE_KEY)
@@ -26,12 +26,12 @@ def store(warehouse: Warehouse) -> Iterator[redis.Redis]:
         client.delete(LEASE_KEY)
 
 
-def take(warehouse: Warehouse, run: str, at: int = 0, **terms: Any) -> httpx.Response:
+def take(warehouse: Inventory, run: str, at: int = 0, **terms: Any) -> httpx.Response:
     body = {"run": run, "drill": "small", "by": "us", "ttl_seconds": 30} | terms
     return warehouse.http.put(f"{warehouse.replicas[at].url}/api/admin/chaos/drill", json=body, headers=OPERATOR)
 
 
-def give_back(warehouse: Warehouse, run: str) -> Any:
+def give_back(warehouse: Inventory, run: str) -> Any:
     url = f"{warehouse.replicas[1].url}/api/admin/chaos/drill/{run}"
     return warehouse.http.delete(url, headers=OPERATOR).json()
 
@@ -41,7 +41,7 @@ def new_run() -> str:
 
 
 @pytest.mark.usefixtures("store")
-def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Warehouse) -> None:
+def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Inventory) -> None:
     assert take(warehouse, "first", by="ann@laptop").status_code == TAKEN
     refused = take(warehouse, "second", at=1)
     problem = refused.json()
@@ -51,7 +51,7 @@ def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Warehouse)
 
 
 @pytest.mark.usefixtures("store")
-def test_everybody_sees_which_drill_has_the_platform(warehouse: Warehouse) -> None:
+def test_everybody_sees_which_drill_has_the_platform(warehouse: Inventory) -> None:
     taken = take(warehouse, "first").json()
     seen = warehouse.chaos()["drill"]
     assert {name: seen[name] for name in ("run", "drill", "by", "since")} == {
@@ -60,13 +60,13 @@ def test_everybody_sees_which_drill_has_the_platform(warehouse: Warehouse) -> No
 
 
 @pytest.mark.usefixtures("store")
-def test_of_many_drills_at_once_one_begins(warehouse: Warehouse) -> None:
+def test_of_many_drills_at_once_one_begins(warehouse: Inventory) -> None:
     with ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda at: take(warehouse, new_run(), at % 2).status_code, range(16)))
     assert sorted(codes) == [TAKEN] + 15 * [REFUSED]
 
 
-def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Warehouse, store: redis.Redis) -> None:
+def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Inventory, store: redis.Redis) -> None:
     first = take(warehouse, "first", ttl_seconds=5).json()
     again = take(warehouse, "first", at=1, ttl_seconds=60)
     assert (again.status_code, again.json()["since"]) == (TAKEN, first["since"])
@@ -74,13 +74,13 @@ def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Warehou
 
 
 @pytest.mark.usefixtures("store")
-def test_the_lease_of_a_drill_that_was_killed_ends(warehouse: Warehouse) -> None:
+def test_the_lease_of_a_drill_that_was_killed_ends(warehouse: Inventory) -> None:
     take(warehouse, "killed", ttl_seconds=1)
     eventually(lambda: take(warehouse, "next").status_code == TAKEN, what="the end of the lease")
 
 
 @pytest.mark.usefixtures("store")
-def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(warehouse: Warehouse) -> None:
+def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(warehouse: Inventory) -> None:
     take(warehouse, "first")
     assert give_back(warehouse, "second") == {"returned": False}
     assert take(warehouse, "second").status_code == REFUSED
@@ -100,7 +100,7 @@ def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(ware
     ],
 )
 def test_what_is_no_lease_keeps_no_drill_away(
-    warehouse: Warehouse, store: redis.Redis, spoil: Callable[[redis.Redis], object]
+    warehouse: Inventory, store: redis.Redis, spoil: Callable[[redis.Redis], object]
 ) -> None:
     spoil(store)
     assert take(warehouse, "first").status_code == TAKEN
@@ -109,7 +109,7 @@ def test_what_is_no_lease_keeps_no_drill_away(
 
 @pytest.mark.parametrize("raw", [b"other", b"other {}", b"\xff\xfe garbage", b"", b" "])
 def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
-    warehouse: Warehouse, store: redis.Redis, raw: bytes
+    warehouse: Inventory, store: redis.Redis, raw: bytes
 ) -> None:
     store.set(LEASE_KEY, raw, px=2000)
     assert take(warehouse, "first").status_code == REFUSED
@@ -133,6 +133,6 @@ def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
     ],
     ids=json.dumps,
 )
-def test_what_a_lease_cannot_be_is_refused(warehouse: Warehouse, store: redis.Redis, terms: dict[str, Any]) -> None:
+def test_what_a_lease_cannot_be_is_refused(warehouse: Inventory, store: redis.Redis, terms: dict[str, Any]) -> None:
     assert take(warehouse, **({"run": "first"} | terms)).json()["type"] == "urn:valerix:problem:invalid-body"
     assert not store.exists(LEASE_KEY)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.inventory.warehouse import NDJSON, Warehouse, line, ndjson
+from tests.integration.inventory.service import NDJSON, Inventory, line, ndjson
 from tests.processes import OPERATOR, SERVICE
 
 ANY = str(uuid.UUID(int=1))
@@ -22,7 +22,7 @@ def slug(response: httpx.Response) -> str:
 
 
 async def test_one_order_sent_to_both_endpoints_of_both_replicas_at_once_is_deducted_once(
-    warehouse: Warehouse,
+    warehouse: Inventory,
 ) -> None:
     item = warehouse.add_item()
     wanted = line(item, 2)
@@ -48,7 +48,7 @@ async def test_one_order_sent_to_both_endpoints_of_both_replicas_at_once_is_dedu
     assert warehouse.quantity(item) == 100 - 2 - 10
 
 
-def test_a_deduction_says_what_is_left_and_a_repeat_says_that_it_is_one(warehouse: Warehouse) -> None:
+def test_a_deduction_says_what_is_left_and_a_repeat_says_that_it_is_one(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item(10), 4)
     first, second = warehouse.deduct(wanted), warehouse.deduct(wanted | {"attempt": 2})
     told = {"order_id": wanted["order_id"], "item_id": wanted["item_id"], "quantity": 4, "remaining": 6}
@@ -56,7 +56,7 @@ def test_a_deduction_says_what_is_left_and_a_repeat_says_that_it_is_one(warehous
     assert (second.status_code, second.json()) == (200, told | {"repeated": True})
 
 
-def test_what_the_stock_does_not_cover_is_refused_with_the_figures(warehouse: Warehouse) -> None:
+def test_what_the_stock_does_not_cover_is_refused_with_the_figures(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item(3), 4)
     response = warehouse.deduct(wanted)
     assert (response.status_code, slug(response)) == (409, "insufficient-stock")
@@ -66,7 +66,7 @@ def test_what_the_stock_does_not_cover_is_refused_with_the_figures(warehouse: Wa
     assert ledger["refusal"]["reason"] == "insufficient-stock"
 
 
-def test_a_refused_order_stays_refused_after_a_restock_on_either_endpoint(warehouse: Warehouse) -> None:
+def test_a_refused_order_stays_refused_after_a_restock_on_either_endpoint(warehouse: Inventory) -> None:
     item = warehouse.add_item(0)
     wanted = line(item)
     assert warehouse.deduct(wanted).status_code == 409
@@ -77,7 +77,7 @@ def test_a_refused_order_stays_refused_after_a_restock_on_either_endpoint(wareho
     assert warehouse.quantity(item) == 10
 
 
-def test_an_unknown_item_is_422_on_either_endpoint(warehouse: Warehouse) -> None:
+def test_an_unknown_item_is_422_on_either_endpoint(warehouse: Inventory) -> None:
     first, second = line("nobody-sells-this"), line("nobody-sells-this")
     response = warehouse.deduct(first)
     assert (response.status_code, slug(response)) == (422, "unknown-item")
@@ -88,7 +88,7 @@ def test_an_unknown_item_is_422_on_either_endpoint(warehouse: Warehouse) -> None
     }
 
 
-def test_an_order_id_used_for_something_else_is_refused_and_changes_nothing(warehouse: Warehouse) -> None:
+def test_an_order_id_used_for_something_else_is_refused_and_changes_nothing(warehouse: Inventory) -> None:
     item, other = warehouse.add_item(), warehouse.add_item()
     wanted = line(item, 2)
     warehouse.deduct(wanted)
@@ -100,7 +100,7 @@ def test_an_order_id_used_for_something_else_is_refused_and_changes_nothing(ware
     assert (warehouse.quantity(item), warehouse.quantity(other)) == (98, 100)
 
 
-def test_a_bulk_request_answers_each_line_with_its_own_status(warehouse: Warehouse) -> None:
+def test_a_bulk_request_answers_each_line_with_its_own_status(warehouse: Inventory) -> None:
     item = warehouse.add_item(5)
     lines = [line(item, 4), line(item, 3), line(item, 1), line("nobody-sells-this")]
     answers = warehouse.deduct_many(lines)
@@ -108,7 +108,7 @@ def test_a_bulk_request_answers_each_line_with_its_own_status(warehouse: Warehou
     assert warehouse.quantity(item) == 0
 
 
-def test_one_malformed_line_refuses_the_request_before_any_work(warehouse: Warehouse) -> None:
+def test_one_malformed_line_refuses_the_request_before_any_work(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     good = line(item)
     for bad in (b'{"order_id"', json.dumps(line(item, 0)).encode(), b"[]", b'"x"'):
@@ -150,7 +150,7 @@ def test_one_malformed_line_refuses_the_request_before_any_work(warehouse: Wareh
         b'{"order_id":"%s","item_id":"\xff","quantity":1,"attempt":1}' % ANY.encode(),
     ],
 )
-def test_a_bad_body_is_422_and_nothing_is_stored(warehouse: Warehouse, body: bytes) -> None:
+def test_a_bad_body_is_422_and_nothing_is_stored(warehouse: Inventory, body: bytes) -> None:
     headers = SERVICE | {"Content-Type": "application/json"}
     response = warehouse.http.post(f"{warehouse.url}/api/inventory/deduct", content=body, headers=headers)
     assert (response.status_code, slug(response)) == (422, "invalid-body")
@@ -168,7 +168,7 @@ def test_a_bad_body_is_422_and_nothing_is_stored(warehouse: Warehouse, body: byt
     ],
 )
 def test_bodies_too_large_or_of_another_type_are_refused(
-    warehouse: Warehouse, path: str, token: dict[str, str], right: str, limit: int
+    warehouse: Inventory, path: str, token: dict[str, str], right: str, limit: int
 ) -> None:
     def post(content: bytes | Iterator[bytes], media_type: str) -> tuple[int, str]:
         headers = token | {"Content-Type": media_type}
@@ -181,7 +181,7 @@ def test_bodies_too_large_or_of_another_type_are_refused(
     assert post(b"{}", "text/plain") == (415, "unsupported-media-type")
 
 
-def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Warehouse) -> None:
+def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Inventory) -> None:
     large = b" " * 1_048_577
     for token, refusal in (({}, (401, "unauthorized")), (SERVICE, (403, "forbidden"))):
         headers = token | {"Content-Type": "application/json"}
@@ -204,7 +204,7 @@ def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Warehouse) -> N
     ],
 )
 def test_each_protected_endpoint_wants_its_level(
-    warehouse: Warehouse, method: str, path: str, allowed: list[dict[str, str]]
+    warehouse: Inventory, method: str, path: str, allowed: list[dict[str, str]]
 ) -> None:
     def ask(headers: dict[str, str]) -> httpx.Response:
         return warehouse.http.request(method, warehouse.url + path, headers=headers)
@@ -218,7 +218,7 @@ def test_each_protected_endpoint_wants_its_level(
         assert (answered.status_code in {401, 403}) == (headers not in allowed), answered.text
 
 
-def test_stock_is_public_but_a_wrong_token_is_not_taken(warehouse: Warehouse) -> None:
+def test_stock_is_public_but_a_wrong_token_is_not_taken(warehouse: Inventory) -> None:
     item = warehouse.add_item(5)
     listed = warehouse.http.get(f"{warehouse.url}/api/inventory").json()["items"]
     shown = warehouse.http.get(f"{warehouse.url}/api/inventory/{item}").json()
@@ -228,13 +228,13 @@ def test_stock_is_public_but_a_wrong_token_is_not_taken(warehouse: Warehouse) ->
 
 
 @pytest.mark.parametrize("item_id", ["nobody-sells-this", "%00", "a%00b", "%ff", "%F0%9F%8E%AE", "..%2f", "a" * 5000])
-def test_an_item_nobody_sells_is_404(warehouse: Warehouse, item_id: str) -> None:
+def test_an_item_nobody_sells_is_404(warehouse: Inventory, item_id: str) -> None:
     response = warehouse.http.get(f"{warehouse.url}/api/inventory/{item_id}")
     assert response.status_code == 404, response.text
     assert slug(response) in {"item-not-found", "not-found"}
 
 
-def test_a_restock_adds_once_per_key(warehouse: Warehouse) -> None:
+def test_a_restock_adds_once_per_key(warehouse: Inventory) -> None:
     item, other = warehouse.add_item(5), warehouse.add_item(5)
     first, second = (warehouse.restock(item, 7, f"key-{item}") for _ in range(2))
     assert first.json() == {"item_id": item, "added": 7, "quantity": 12, "repeated": False}
@@ -245,7 +245,7 @@ def test_a_restock_adds_once_per_key(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1_000_001, 1.5, "1", True, None])
-def test_a_restock_wants_a_sensible_quantity(warehouse: Warehouse, quantity: object) -> None:
+def test_a_restock_wants_a_sensible_quantity(warehouse: Inventory, quantity: object) -> None:
     response = warehouse.http.post(
         f"{warehouse.url}/api/inventory/ps5/restock",
         json={"quantity": quantity},
@@ -254,7 +254,7 @@ def test_a_restock_wants_a_sensible_quantity(warehouse: Warehouse, quantity: obj
     assert (response.status_code, slug(response)) == (422, "invalid-body")
 
 
-def test_a_restock_wants_one_key_and_an_item_that_exists(warehouse: Warehouse) -> None:
+def test_a_restock_wants_one_key_and_an_item_that_exists(warehouse: Inventory) -> None:
     url = f"{warehouse.url}/api/inventory/ps5/restock"
     missing = warehouse.http.post(url, json={"quantity": 1}, headers=OPERATOR)
     assert (missing.status_code, slug(missing)) == (400, "idempotency-key-missing")
@@ -264,7 +264,7 @@ def test_a_restock_wants_one_key_and_an_item_that_exists(warehouse: Warehouse) -
     assert slug(warehouse.restock("a%00b", 1, "nothing")) == "item-not-found"
 
 
-def test_the_metrics_speak_of_items_in_the_catalogue_and_of_nothing_a_caller_says(warehouse: Warehouse) -> None:
+def test_the_metrics_speak_of_items_in_the_catalogue_and_of_nothing_a_caller_says(warehouse: Inventory) -> None:
     item = warehouse.add_item(7)
     before = warehouse.metric('inventory_transactions_total{type="deduct"}')
     warehouse.deduct(line(item, 2))
@@ -279,7 +279,7 @@ def test_the_metrics_speak_of_items_in_the_catalogue_and_of_nothing_a_caller_say
         assert f'inventory_chaos_enabled{{type="{gremlin}"}} 0.0' in page
 
 
-def test_health_names_the_dependencies(warehouse: Warehouse) -> None:
+def test_health_names_the_dependencies(warehouse: Inventory) -> None:
     health = warehouse.http.get(f"{warehouse.url}/health").json()
     assert (health["status"], health["service"], health["replica"]) == ("ok", "inventory", "inventory-1")
     assert set(health["checks"]) == {"postgres", "redis"}

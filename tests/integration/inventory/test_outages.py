@@ -15,7 +15,7 @@ import pytest
 from services.common.postgres import migrate, open_pool
 from services.inventory import usecases
 from services.inventory.domain import Deducted, Line
-from tests.integration.inventory.warehouse import Warehouse, add_item, line
+from tests.integration.inventory.service import Inventory, add_item, line
 from tests.machine_load import slowdown
 from tests.processes import OPERATOR, Processes, eventually, processes
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
@@ -24,11 +24,11 @@ PASSWORD = "only-for-this-test"
 
 
 @contextmanager
-def one_replica(logs: Path, database: str, redis_url: str) -> Iterator[Warehouse]:
+def one_replica(logs: Path, database: str, redis_url: str) -> Iterator[Inventory]:
     with processes(logs, database, database, redis_url) as services:
         replica = services.inventory()
         services.start(replica)
-        with Warehouse(database, redis_url, [replica]) as warehouse:
+        with Inventory(database, redis_url, [replica]) as warehouse:
             yield warehouse
 
 
@@ -93,7 +93,7 @@ async def test_killed_at_a_crash_point_it_has_done_all_or_nothing_and_a_repeat_d
     doomed = services.inventory(CRASH_AT=point)
     services.start(doomed)
     wanted = line(item, 3)
-    with Warehouse(inventory_database, redis_url, [doomed]) as warehouse, pytest.raises(httpx.TransportError):
+    with Inventory(inventory_database, redis_url, [doomed]) as warehouse, pytest.raises(httpx.TransportError):
         warehouse.deduct(wanted)
     assert doomed.wait_killed() == -signal.SIGKILL
     with psycopg.connect(inventory_database) as conn:
@@ -112,7 +112,10 @@ def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_w
     item = add_item(inventory_database, 10)
     allowed, other = services.inventory(), services.inventory(CHAOS_ALLOWED="")
     services.start(allowed, other)
-    with Warehouse(inventory_database, redis_url, [allowed, other]) as warehouse, ThreadPoolExecutor() as other_thread:
+    with (
+        Inventory(inventory_database, redis_url, [allowed, other]) as warehouse,
+        ThreadPoolExecutor() as other_thread,
+    ):
         warehouse.activate(latency=True, latency_ms=3000)
         assert warehouse.deduct(line(item), at=1).elapsed.total_seconds() < 3 * slowdown()
         for method, path in (("GET", ""), ("GET", "/0/hits"), ("POST", ""), ("DELETE", ""), ("POST", "/halt")):
@@ -132,7 +135,7 @@ def test_asked_to_end_it_tells_whom_its_gremlins_hit(
     item = add_item(inventory_database, 10)
     ending, other = services.inventory(), services.inventory()
     services.start(ending, other)
-    with Warehouse(inventory_database, redis_url, [ending, other]) as warehouse:
+    with Inventory(inventory_database, redis_url, [ending, other]) as warehouse:
         activation = warehouse.activate(crash_rate=1.0)
         lines = [line(item) for _ in range(400)]
         warehouse.deduct_many(lines)

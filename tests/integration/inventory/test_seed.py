@@ -11,7 +11,7 @@ from services.common.postgres import Pool, open_pool
 from services.inventory import migrate, store, usecases
 from services.inventory.domain import Changes, Line, Refused
 from services.inventory.seed_data import SEED_ITEMS
-from tests.integration.inventory.warehouse import balances, until_somebody_waits_for_a_lock
+from tests.integration.inventory.service import balances, until_somebody_waits_for_a_lock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.life.shop import Shop
+from tests.e2e.shop import Shop
 from tests.processes import OPERATOR_TOKEN, Processes, eventually
 from valerix_cli.audit import Sources, audit
 from valerix_cli.gates import parse

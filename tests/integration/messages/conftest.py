@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Databases
-from tests.integration.life.shop import Shop
-from tests.integration.messages.roles import ROLES, Role, role
+from tests.e2e.shop import Shop
+from tests.integration.messages.services import ROLES, Role, role
 from tests.processes import Service, processes, start_all
 from valerix_cli.local.servers import ValkeyServer
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from services.common.client_connections import LIMITS, SPARE
-from tests.integration.messages.roles import ROLES, new_id, role
+from tests.integration.messages.services import ROLES, new_id, role
 from tests.processes import Processes, Service, eventually
-from tests.wire import Connection
+from tests.raw_http import Connection
 
 LATE = 4.0  # seconds that a limit may be passed by on a busy machine
 

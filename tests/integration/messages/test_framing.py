@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.messages.roles import Role, new_id
+from tests.integration.messages.services import Role, new_id
 from tests.processes import OPERATOR_TOKEN, Service, eventually
-from tests.wire import Answer, chunked, connected
+from tests.raw_http import Answer, chunked, connected
 
 LIMIT = 65_536
 MIB = 1024 * 1024

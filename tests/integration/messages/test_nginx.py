@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.messages.roles import Role, new_id
+from tests.integration.messages.services import Role, new_id
 from tests.integration.messages.test_upgrades import UPGRADES
 from tests.nginx import in_front_of, needs_nginx
-from tests.wire import chunked, connected
+from tests.raw_http import chunked, connected
 
 VICTIMS = 1000  # requests
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 import pytest
 
 from services.common.middleware import METHODS
-from tests.integration.messages.roles import Role, new_id
-from tests.wire import chunked, connected
+from tests.integration.messages.services import Role, new_id
+from tests.raw_http import chunked, connected
 
 SMUGGLED = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Request-ID: smuggled\r\n\r\n"
 UPGRADES = [

@@ -8,7 +8,7 @@ import pytest
 from services.common.postgres import Pool, open_pool
 from services.common.redis import BestEffort, Redis, closing, open_redis
 from tests.integration.order.replica import Replica, Start
-from tests.unit.order.warehouse import Warehouse
+from tests.unit.order.fake_inventory import Warehouse
 
 PATIENCE = 5.0  # seconds
 

@@ -11,8 +11,8 @@ from services.order.processing import COMMIT_TIMEOUT, Processing
 from services.order.runtime import Runtime
 from services.order.settings import OrderSettings
 from services.order.worker import Worker
-from tests.unit.common.environ import ENVIRON
-from tests.unit.order.warehouse import Warehouse, reply
+from tests.unit.common.environment import ENVIRON
+from tests.unit.order.fake_inventory import Warehouse, reply
 
 
 class Replica:

@@ -16,7 +16,7 @@ from services.order.breaker import Forced
 from services.order.breaker_sync import FORCED, HISTORY, REPLICAS, BreakerSync
 from services.order.settings import OrderSettings
 from tests.integration.order.rows import until
-from tests.unit.common.environ import ENVIRON
+from tests.unit.common.environment import ENVIRON
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from services.common.postgres import Pool, open_pool
 from services.order import usecases
 from services.order.domain import Admitted
 from tests.benchmarks.partitions import partition
-from tests.integration.life.shop import Shop
+from tests.e2e.shop import Shop
 from tests.integration.order.rows import LEASE, REPLICA, accepted, keys, queued, settlement, wanted
 from tests.processes import Processes
 from valerix_cli.audit import Sources, audit

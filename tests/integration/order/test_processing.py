@@ -30,7 +30,7 @@ from tests.integration.order.rows import (
     until,
     wanted,
 )
-from tests.unit.order.warehouse import Fault, Reply, reply
+from tests.unit.order.fake_inventory import Fault, Reply, reply
 
 DEDUCTIONS = "/api/inventory/deductions"
 

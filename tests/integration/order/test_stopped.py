@@ -9,7 +9,7 @@ from random import Random
 import httpx
 import pytest
 
-from tests.integration.life.shop import Shop
+from tests.e2e.shop import Shop
 from tests.integration.order.rows import chance
 from tests.processes import Processes, Service, eventually
 

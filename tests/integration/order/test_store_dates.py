@@ -11,7 +11,7 @@ from services.order.backlog import Backlog
 from services.order.domain import MAX_LEASE, MAX_RETRY_DELAY, OrderNotDead
 from services.order.settings import OrderSettings
 from tests.integration.order.rows import LEASE, REPLICA, Row, accepted, keys, queued, rows, settlement
-from tests.unit.common.environ import ENVIRON
+from tests.unit.common.environment import ENVIRON
 
 TIMES = b"""
 SELECT created_at <= now(), updated_at <= now(), next_attempt_at - updated_at, lease_until - updated_at FROM orders

@@ -19,7 +19,7 @@ from services.order.worker import MAX_IN_FLIGHT, Worker
 from tests.integration.order.replica import Replica, Start
 from tests.integration.order.rows import LEASE, end_leases, keys, queued, rows, statuses, until, wanted
 from tests.processes import eventually
-from tests.unit.order.warehouse import Fault
+from tests.unit.order.fake_inventory import Fault
 
 DEDUCTIONS = "/api/inventory/deductions"
 

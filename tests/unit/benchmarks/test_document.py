@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import document, quick
-from tests.benchmarks.broken import Broken
+from tests.benchmarks.errors import Broken
 from tests.benchmarks.gremlins import SEEDS_CHAOS
 from tests.benchmarks.plots import plots
 from tests.benchmarks.results import Capacity, Result, Soak

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import bound, drivers, loads, wrk
-from tests.benchmarks.broken import Broken
+from tests.benchmarks import bounds, drivers, loads, wrk
+from tests.benchmarks.errors import Broken
 
 PGBENCH = """\
 pgbench (18.6)
@@ -35,17 +35,17 @@ def load(answers: dict[str, int], latency: dict[str, float | None]) -> dict[str,
 
 
 def test_pgbench_tells_its_rate_and_how_long_a_transaction_takes() -> None:
-    assert bound.parse(PGBENCH) == bound.Done(3890.519664, 4.113)
+    assert bounds.parse(PGBENCH) == bounds.Done(3890.519664, 4.113)
 
 
 def test_pgbench_with_failed_transactions_is_no_bound() -> None:
     with pytest.raises(Broken, match="no figure to go by"):
-        bound.parse(PGBENCH.replace("transactions: 0 (0.000%)", "transactions: 12 (0.1%)"))
+        bounds.parse(PGBENCH.replace("transactions: 0 (0.000%)", "transactions: 12 (0.1%)"))
 
 
 def test_pgbench_that_says_nothing_is_no_bound() -> None:
     with pytest.raises(Broken, match="it said nothing"):
-        bound.parse("")
+        bounds.parse("")
 
 
 def test_wrk_tells_its_rate_in_seconds_and_its_times_in_milliseconds() -> None:

@@ -20,7 +20,7 @@ from services.inventory.settings import InventorySettings
 from services.order.app import build as build_order
 from services.order.settings import OrderSettings
 from services.order.worker import build as build_worker
-from tests.unit.common.environ import ENVIRON, TOKENS
+from tests.unit.common.environment import ENVIRON, TOKENS
 
 SERVICES = ("order", "worker", "inventory", "frontend")
 FRONTEND = {

@@ -8,8 +8,8 @@ import pytest
 from services.common import rate_limit, request_body
 from services.common.auth import Access, Guard, Level, only, operator_only, service_only
 from services.common.refusals import Unauthorized
-from tests.unit.common.environ import TOKENS
-from tests.unit.common.shell import client, settings
+from tests.unit.common.bare_service import client, settings
+from tests.unit.common.environment import TOKENS
 
 SERVICE, NEXT_SERVICE, OPERATOR, NEXT_OPERATOR = TOKENS
 

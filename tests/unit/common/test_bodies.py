@@ -12,7 +12,7 @@ from services.common.refusals import InvalidBody
 from services.common.request_body import decode
 from services.inventory.wire import decode_lines
 from services.order.domain import OrderBody
-from tests.unit.common.environ import TOKENS
+from tests.unit.common.environment import TOKENS
 from tests.unit.common.services import SERVICES, Answer, Endpoint, Lines, ask, build, endpoints
 
 ORDER_ID = "00000000-0000-0000-0000-000000000007"

@@ -8,7 +8,7 @@ import pytest
 from services.common.crash_points import arm, crash_point
 from services.common.settings import SettingsError, read
 from services.inventory.settings import InventorySettings
-from tests.unit.common.environ import ENVIRON
+from tests.unit.common.environment import ENVIRON
 
 POINTS = frozenset({"before-commit", "after-commit"})
 

@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 from services.common.app import build_app
 from services.common.health import CACHE_SECONDS, Examination, Identity, Probe, health_routes
 from services.common.middleware import RequestMiddleware
-from tests.unit.common.shell import client
+from tests.unit.common.bare_service import client
 
 ME = Identity("things", "things-1", "0")
 

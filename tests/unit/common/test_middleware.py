@@ -8,7 +8,7 @@ import pytest
 from litestar.types import ASGIApp, Message
 from prometheus_client import REGISTRY
 
-from tests.unit.common.shell import build, client
+from tests.unit.common.bare_service import build, client
 
 SECURITY = {
     "x-content-type-options": "nosniff",

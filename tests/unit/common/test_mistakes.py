@@ -12,7 +12,7 @@ from services.common.mistakes import explain
 from services.common.settings import SettingsError, read
 from services.inventory.settings import InventorySettings
 from services.order.settings import OrderSettings
-from tests.unit.common.environ import ENVIRON, TOKENS
+from tests.unit.common.environment import ENVIRON, TOKENS
 from tests.unit.common.services import Endpoint, Lines, ask, build
 from tests.unit.common.test_bodies import BODIES, POSTS, REFUSED_BODY, send
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from litestar.types import Message
 
+from tests.unit.common.bare_service import SECRET, build, client
 from tests.unit.common.logs import events
-from tests.unit.common.shell import SECRET, build, client
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:

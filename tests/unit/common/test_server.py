@@ -7,7 +7,7 @@ import pytest
 from services.common.server import run
 from services.order.app import build
 from services.order.settings import OrderSettings
-from tests.unit.common.environ import ENVIRON
+from tests.unit.common.environment import ENVIRON
 from tests.unit.common.logs import events
 
 

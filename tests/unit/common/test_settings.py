@@ -6,7 +6,7 @@ from services.common.crash_points import arm, crash_point
 from services.common.settings import SettingsError, read
 from services.inventory.settings import InventorySettings
 from services.order.settings import OrderSettings
-from tests.unit.common.environ import ENVIRON, TOKENS
+from tests.unit.common.environment import ENVIRON, TOKENS
 
 
 def refused(**variables: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.unit.common.logs import recorded
-from tests.unit.order.warehouse import Warehouse
+from tests.unit.order.fake_inventory import Warehouse
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from services.order.api import CURSOR, _cursor, _position
 from services.order.app import build
 from services.order.settings import OrderSettings
 from services.order.worker import build as build_worker
-from tests.unit.common.environ import ENVIRON, TOKENS
+from tests.unit.common.environment import ENVIRON, TOKENS
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from services.order.breaker import Breaker, CallNotPermitted
 from services.order.domain import Deducted, NoRecord, NotSent, Outcome, Refused, Unknown
 from services.order.inventory_client import NotReadyError
 from tests.unit.common.logs import events
-from tests.unit.order.warehouse import LIMIT, Fault, Reply, Warehouse, claims, reply, together, until
+from tests.unit.order.fake_inventory import LIMIT, Fault, Reply, Warehouse, claims, reply, together, until
 
 DEDUCTIONS = "/api/inventory/deductions"
 NO_SUCH_ITEM = reply(404, {"type": "urn:valerix:problem:item-not-found"})

@@ -1,0 +1,86 @@
+"""One order is one trace: what its request came with is in every call for it, in logs, in problems, in its history."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from tests.e2e.shop import Shop, new_key
+from tests.processes import OPERATOR, Processes, eventually
+
+
+@contextmanager
+def ailing_inventory() -> Iterator[tuple[str, list[str]]]:
+    """Its URL, and the trace context of each deduction that it was asked for; it can do none of them."""
+    asked: list[str] = []
+
+    class Ailing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.headers.get("traceparent", "none"))
+            self._answer()
+
+        def _answer(self) -> None:
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ailing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+
+
+def trace() -> tuple[str, dict[str, str]]:
+    """A new trace, and the header of a request that is part of it."""
+    trace_id = secrets.token_hex(16)
+    return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+
+
+def test_the_worker_goes_on_with_the_trace_of_the_request_that_was_queued(services: Processes) -> None:
+    with ailing_inventory() as (url, asked):
+        order, worker = services.order(url), services.worker(url)
+        services.start(order, worker)
+        trace_id, header = trace()
+        placed = services.client.post(
+            f"{order.url}/api/orders",
+            json={"item_id": "ps5", "quantity": 1},
+            headers={"Idempotency-Key": new_key(), **header},
+        )
+        assert placed.status_code == 202
+        eventually(lambda: len(asked) >= 2, 20, "the request's call and the worker's")
+        assert {traceparent[3:35] for traceparent in asked} == {trace_id}
+        order_id = placed.json()["order_id"]
+        history = services.client.get(f"{order.url}/api/orders/{order_id}/events").json()["events"]
+        assert history[0]["detail"]["trace_id"] == trace_id
+
+
+def test_a_problem_and_the_log_of_it_name_the_trace(shop: Shop) -> None:
+    trace_id, header = trace()
+    refused = shop.client.post(
+        f"{shop.order.url}/api/orders", json={}, headers={"Idempotency-Key": new_key(), **header}
+    )
+    assert refused.status_code == 422
+    assert refused.json()["trace_id"] == trace_id
+    assert "trace_id" not in shop.client.post(f"{shop.order.url}/api/orders", json={}).json()
+
+    shop.operator.post(f"{shop.inventory.url}/api/admin/chaos", json={"crash_rate": 1.0, "ttl_seconds": 5})
+    lines = [json.loads(line) for line in shop.inventory.log.read_text().splitlines()]
+    assert not any("trace_id" in line for line in lines)
+    headers = {**OPERATOR, **header}
+    shop.client.post(
+        f"{shop.inventory.url}/api/admin/chaos", json={"crash_rate": 1.0, "ttl_seconds": 5}, headers=headers
+    )
+    lines = [json.loads(line) for line in shop.inventory.log.read_text().splitlines()]
+    assert trace_id in {line.get("trace_id") for line in lines}
