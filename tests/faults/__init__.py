@@ -1,1 +1,1 @@
-"""Faults made on purpose, on a platform of real processes: what it takes and what it must not do."""
+"""Fault injection on a platform of real processes: the faults that it survives and the guarantees that hold."""

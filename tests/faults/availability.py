@@ -1,11 +1,11 @@
-"""How available orders are during each fault, and how soon after it: figures, not verdicts.
+"""Availability of orders during each fault, and the recovery time after it. Reports figures, without a verdict.
 
-    python -m tests.faults.availability [--seconds 10] [--only WORDS]
+python -m tests.faults.availability [--seconds 10] [--only WORDS]
 
 Clients send orders one after the other to two replicas, and repeat each with the same key, at the other replica, until
-it is accepted. For each fault it prints, as Markdown: the share of requests during it that were answered 201 or 202,
-what they were answered with, the slowest of a hundred, the longest time without an accepted order, and how long after
-its end the first order was accepted (201 or 202), and confirmed at once (201).
+it is accepted. For each fault it prints, as Markdown: the share of requests during the fault that got 201 or 202, their
+statuses, the 99th percentile of response times, the longest time without an accepted order, and the time from the end
+of the fault to the first order that was accepted (201 or 202) and to the first that was confirmed at once (201).
 
 At the end every key must have exactly one effect, or it exits with 11.
 """
@@ -39,7 +39,7 @@ from valerix_cli.local.servers import PostgresServer, ValkeyServer
 CLIENTS = 8
 PAUSE = 0.05  # seconds between the orders of one client
 RETRY = 0.2  # seconds before an order is repeated
-LIMIT = 5.0  # seconds that a client waits
+LIMIT = 5.0  # seconds that a client waits for a response
 SETTLE = 4.0  # seconds between two faults
 ACCEPTED = {201, 202}
 STANDBY = "ALTER SYSTEM SET synchronous_standby_names = '{}'"
@@ -48,7 +48,7 @@ Fault = Callable[[], None]
 
 
 class Request(NamedTuple):
-    """One request: when it was sent and answered, by the monotonic clock; status 0 is no answer."""
+    """One request: the times when it was sent and answered, by the monotonic clock; status 0 means no response."""
 
     sent: float
     answered: float
@@ -56,7 +56,7 @@ class Request(NamedTuple):
 
 
 class Customers:
-    """Clients that do not give an order up."""
+    """Clients that repeat an order until it is accepted."""
 
     def __init__(self, urls: list[str]) -> None:
         self.requests: list[Request] = []
@@ -95,7 +95,7 @@ class Customers:
 
 
 class Ground(NamedTuple):
-    """The platform, and what it runs on."""
+    """The platform with its databases."""
 
     shop: WiredShop
     postgres: Mortal
@@ -128,7 +128,7 @@ def _migrated(server: PostgresServer, service: str) -> str:
 
 
 def faults(on: Ground) -> dict[str, tuple[Fault, Fault]]:
-    """Each fault by its name: how it begins, and how it ends."""
+    """Return each fault by its name: functions that begin and end it."""
     shop = on.shop
     first = shop.orders[0]
 
@@ -172,7 +172,7 @@ def pids(service: Service) -> list[int]:
 
 
 def frozen(who: Callable[[], list[int]]) -> tuple[Fault, Fault]:
-    """Stop processes, and let them go on."""
+    """Return functions that stop and continue processes."""
     stopped: list[int] = []
 
     def stop() -> None:
@@ -212,7 +212,7 @@ def tell(on: Ground, statement: str) -> None:
 
 
 def measure(shop: Shop, name: str, begin: Fault, end: Fault, seconds: float) -> str:
-    """One line of the table."""
+    """Measure one fault and return its row of the table."""
     with Customers([service.url for service in shop.orders]) as customers:
         eventually(lambda: sum(request.status == 201 for request in customers.requests) > CLIENTS, 15, "load")
         began = time.monotonic()
@@ -226,7 +226,7 @@ def measure(shop: Shop, name: str, begin: Fault, end: Fault, seconds: float) -> 
 
 
 def _is_well(shop: Shop) -> bool:
-    """Whether every process is up, and each replica confirms orders."""
+    """Return True if every process is up and each replica confirms orders."""
     with suppress(httpx.TransportError):
         ready = all(httpx.get(f"{service.url}/health/ready").is_success for service in shop.everyone)
         return ready and all(shop.place(at=at).status_code == 201 for at in range(len(shop.orders)))
@@ -234,7 +234,7 @@ def _is_well(shop: Shop) -> bool:
 
 
 def _first(customers: Customers, moment: float, statuses: set[int]) -> float | None:
-    """How long after a moment the first request that was sent since was answered so."""
+    """Return the seconds from `moment` to the first response with one of the statuses, to a request sent since."""
     good = [
         each.answered - moment for each in list(customers.requests) if each.sent >= moment and each.status in statuses
     ]
@@ -260,7 +260,7 @@ def _line(name: str, customers: Customers, began: float, ended: float) -> str:
 
 
 def _longest_gap(customers: Customers, began: float, ended: float) -> float:
-    """The longest time within the fault in which no order was accepted."""
+    """Return the longest time during the fault without an accepted order."""
     accepted = sorted(
         each.answered for each in customers.requests if each.status in ACCEPTED and began < each.answered < ended
     )

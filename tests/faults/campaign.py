@@ -1,9 +1,9 @@
-"""The fault campaign: every crash point killed and stopped, trial after trial, then random faults under load.
+"""The fault campaign: trials that kill and stop a process at every crash point, then random faults under load.
 
-    python -m tests.faults.campaign --seed 7 --trials 25 --lanes 3 --minutes 10 --directory DIRECTORY
+python -m tests.faults.campaign --seed 7 --trials 25 --lanes 3 --minutes 10 --directory DIRECTORY
 
-Leaves receipt.json and receipt.md in the directory. Exit 0: everything was tried and nothing broke; 11: an invariant
-broke; 12: something never fired or did not settle; 130: interrupted, and `--resume` goes on.
+Writes receipt.json and receipt.md to the directory. Exit 0: everything was tried and every invariant held; 11: an
+invariant was violated; 12: a fault never fired or orders did not settle; 130: interrupted, continue with `--resume`.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from tests.faults.trial_platform import grounds
 from tests.faults.trials import Trial
 from tests.faults.versions import versions
 
-SAY_EVERY = 15.0  # seconds, where there is no terminal
+SAY_EVERY = 15.0  # seconds between lines of progress, without a terminal
 BAD_USAGE, INTERRUPTED = 2, 130
 
 
 def run_trials(results: Results, lanes: int, console: Console) -> None:
-    """Run what is left, so many side by side."""
+    """Run the remaining trials in parallel lanes."""
     plan, halt = results.left(), threading.Event()
     if not plan:
         return
@@ -54,12 +54,12 @@ def run_trials(results: Results, lanes: int, console: Console) -> None:
 
 
 def run_nemesis(results: Results, *, seconds: float, rate: float, console: Console) -> NemesisReport:
-    """Run it, unless an earlier run of this campaign has."""
+    """Run the nemesis, unless an earlier run of this campaign has done so."""
     kept = results.directory / "nemesis.json"
     if kept.exists():
         return msgspec.json.decode(kept.read_bytes(), type=NemesisReport)
     with tempfile.TemporaryDirectory(prefix="valerix-nemesis-") as name:
-        Path(name).chmod(0o755)  # PostgreSQL runs as somebody else, who has to come to it
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user when we are root
         report = nemesis.run(
             Path(name),
             seed=results.campaign.seed,
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     console.print(f"seed {seed}, results in {directory}", highlight=False, soft_wrap=True)
     campaign = _campaign(asked, seed)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has what it runs in the background ignore the first
+    for number in (signal.SIGINT, signal.SIGTERM):  # shells start background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     report = None
     try:
@@ -149,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _progress(total: int, console: Console) -> Iterator[Callable[[Trial], None]]:
-    """A bar on a terminal, else a line now and then; what is wrong is said at once."""
+    """Yield a function that reports a trial: on a terminal in a progress bar, else in lines.
+
+    Failures are printed at once.
+    """
     done, said_at = 0, time.monotonic()
     bar = Progress(
         *Progress.get_default_columns(), TimeElapsedColumn(), console=console, disable=not console.is_terminal
@@ -171,7 +174,7 @@ def _progress(total: int, console: Console) -> Iterator[Callable[[Trial], None]]
 
 
 if __name__ == "__main__":
-    # Every process forked for a service would import its parent's main module again, and this one imports a lot.
+    # Every process forked for a service would import its parent's main module again, and this one has many imports.
     __spec__ = None  # type: ignore[assignment]  # as Python has it where a file is run by its path
     del __file__
     sys.exit(main())

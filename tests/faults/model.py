@@ -1,4 +1,4 @@
-"""What clients were told and what an operator added: the story that both databases have to agree with."""
+"""The responses that clients got and the stock that an operator added: the model that both databases have to match."""
 
 import uuid
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ import httpx
 from tests.e2e.shop import Row, Shop
 
 PROBLEM = "urn:valerix:problem:"
-WHY_REFUSED = ("type", "status", "order_id", "item_id", "requested")  # the rest is of the one request
+WHY_REFUSED = ("type", "status", "order_id", "item_id", "requested")  # the other fields belong to a single request
 
 
 class Body(NamedTuple):
-    """What one request asks for."""
+    """The body of a request."""
 
     item_id: str
     quantity: int
 
 
 class Answer(NamedTuple):
-    """What came back: a status and a problem's slug, which is empty for an order. Status 0: nothing came back."""
+    """A response: its status and the slug of a problem, which is empty for an order. Status 0: no response."""
 
     status: int
     slug: str
@@ -41,7 +41,7 @@ NONE_CAME = Answer(0, "", {})
 
 
 class Key:
-    """One key: the bodies it may stand for, the order it was told to be, and its final answer once there was one."""
+    """One key: the bodies that it may have, the order id in its responses, and its final response once there is one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,21 +55,21 @@ class Key:
 
     @property
     def bodies(self) -> list[Body]:
-        """What it may stand for: one body, once it is decided."""
+        """The bodies that it may have: a single one, once that is decided."""
         return sorted(self._candidates)
 
     @property
     def is_decided(self) -> bool:
-        """Whether it is known to be one order with one body."""
+        """True if it is known to have one order with one body."""
         return self.order_id is not None and len(self._candidates) == 1
 
     def sent(self, body: Body) -> None:
-        """Note that `body` is on its way: while nobody was told of an order, it may become the one."""
+        """Record that `body` was sent: as long as no response has named an order, it may become the key's body."""
         if self.order_id is None:
             self._candidates.add(body)
 
     def told(self, body: Body, answer: Answer) -> None:
-        """Take the answer to `body`. Fails when it makes no sense, or contradicts an earlier one."""
+        """Record the response to `body`. Raises AssertionError if it is invalid or contradicts an earlier one."""
         self._story.append(f"{body.quantity} of {body.item_id}: {answer.status} {answer.content}")
         match answer:
             case Answer(201 | 202, "", order):
@@ -79,14 +79,14 @@ class Key:
             case Answer(409, "request-in-flight", problem):
                 self._is(body, problem["order_id"], None)
             case Answer(422, "unknown-item", {"item_id": body.item_id}) if "order_id" not in answer.content:
-                assert self.order_id is None or self._candidates != {body}, self  # nothing of it was stored
+                assert self.order_id is None or self._candidates != {body}, self  # nothing was stored for it
             case Answer(409, "insufficient-stock", problem) | Answer(422, "unknown-item", problem):
                 assert Body(problem["item_id"], problem["requested"]) == body, self
                 self._is(body, problem["order_id"], {name: problem[name] for name in WHY_REFUSED})
             case Answer(422, "idempotency-key-reused", problem):
                 self._is_not(body, problem["order_id"])
             case Answer(503, "database-unavailable" | "queue-full") | Answer(0):
-                pass  # it may be stored, or not
+                pass  # it may have been stored, or not
             case _:
                 raise AssertionError(self)
 
@@ -104,7 +104,7 @@ class Key:
 
 
 class Restock(NamedTuple):
-    """Goods that an operator adds once, under a key of their own."""
+    """Stock that an operator adds once, under its own key."""
 
     key: str
     item_id: str
@@ -112,7 +112,7 @@ class Restock(NamedTuple):
 
 
 def assert_each_key_has_one_effect(shop: Shop, initial: dict[str, int], keys: list[Key], added: list[Restock]) -> None:
-    """Hold both databases, in which every order has come to its end, against what was told and added."""
+    """Compare both databases, in which every order has settled, with the responses and restocks."""
     orders = _orders(shop, keys)
     strangers = shop.order_rows(
         b"SELECT * FROM orders WHERE item_id = ANY(%s) AND NOT idempotency_key = ANY(%s)",
@@ -133,7 +133,7 @@ def assert_each_key_has_one_effect(shop: Shop, initial: dict[str, int], keys: li
 
 
 def _orders(shop: Shop, keys: list[Key]) -> dict[str, tuple[uuid.UUID, Body, str]]:
-    """Return the order of each key, having seen that it is the one that was told, with a body that was sent."""
+    """Return the order of each key, after checking its id against the responses and its body against the requests."""
     rows = shop.order_rows(
         b"SELECT idempotency_key, order_id, item_id, quantity, status FROM orders WHERE idempotency_key = ANY(%s)",
         [[key.name for key in keys]],
@@ -153,7 +153,7 @@ def _orders(shop: Shop, keys: list[Key]) -> dict[str, tuple[uuid.UUID, Body, str
 
 
 def _ledger(shop: Shop, item_id: str) -> list[Row]:
-    """The lines of one item, transaction by transaction: each was written with the item locked."""
+    """Return the ledger lines of one item, transaction by transaction: each was written with the item locked."""
     return shop.inventory_rows(
         b"""SELECT transaction_type, order_id, idempotency_key, quantity_change FROM inventory_transactions
             WHERE item_id = %s ORDER BY id""",
@@ -162,9 +162,9 @@ def _ledger(shop: Shop, item_id: str) -> list[Row]:
 
 
 def _assert_refusals_were_due(shop: Shop, item_id: str, levels: list[int]) -> None:
-    """Whoever was refused asked for more than there was, and there was so little at some time.
+    """Assert that each refused order asked for more than was available, and that the stock was so low at some time.
 
-    How much that was need not be in the books, since lines that are committed together are not written as they came.
+    The ledger need not show this level, because lines of one commit are not stored in the order of the deductions.
     """
     refusals = shop.inventory_rows(b"SELECT quantity, available, reason FROM refusals WHERE item_id = %s", [item_id])
     for quantity, available, reason in refusals:
@@ -174,7 +174,10 @@ def _assert_refusals_were_due(shop: Shop, item_id: str, levels: list[int]) -> No
 
 
 def _assert_histories_are_unbroken(shop: Shop, orders: Iterable[tuple[uuid.UUID, Body, str]]) -> None:
-    """Each step begins where the one before it ended, and the last is where the order stands; ends are final."""
+    """Assert that each event starts from the status of the previous one, and that the last one is the order's status.
+
+    No event follows a final status.
+    """
     for order_id, _, status in orders:
         events = shop.order_rows(
             b"""SELECT "from", "to" FROM order_events WHERE order_id = %s ORDER BY id""", [order_id]

@@ -1,10 +1,9 @@
-"""One script of load and faults for Valerix as it is and for every mutant of it, and what is to be seen afterwards.
+"""One script of load and faults, for the original Valerix and for every mutant of it, followed by an audit.
 
-    result = run(databases, directory, mutant, seed=1)
-    result.caught_by
+result = run(databases, directory, mutant, seed=1) result.caught_by
 
-What the script does next never depends on what it is told, so that no mutant can lead it astray; it writes that into a
-journal, and leaves the judging to the audit.
+The script never depends on the responses, so that it is the same for all mutants. It records them in a journal, and the
+audit evaluates it.
 """
 
 import itertools
@@ -35,16 +34,16 @@ from valerix_cli.local.servers import ValkeyServer, running
 
 LEASE = 1.0  # seconds
 SETTLE_LIMIT = 5.0  # seconds: five leases
-PATIENCE = 6.0  # seconds that a fault may take to come about
+PATIENCE = 6.0  # seconds that a fault may take to occur
 HEALED_WITHIN = 12.0  # seconds
 BUYERS = 16  # at once
-SLEEPER, MORTAL = 2, 3  # order services that are there to be struck, each over its first order
+SLEEPER, MORTAL = 2, 3  # order services for the faults, each struck at its first order
 SETTINGS = {
     "LEASE_SECONDS": str(LEASE),
     "INVENTORY_TIMEOUT_SECONDS": "1",
     "BREAKER_OPEN_SECONDS": "1",
     "BREAKER_WINDOW_SECONDS": "2",
-    "BREAKER_THRESHOLD_PERCENT": "90",  # else it would keep the gremlins from the orders, and second attempts rare
+    "BREAKER_THRESHOLD_PERCENT": "90",  # else gremlins would open it, and second attempts be rare
 }
 
 SetClock: TypeAlias = Callable[[float], None]
@@ -53,7 +52,7 @@ _numbers = itertools.count(1)
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What one run showed. `missed` names the faults that did not come about, which leaves a run without meaning."""
+    """Result of one run. `missed` lists the faults that did not occur; such a run proves nothing."""
 
     name: str
     seconds: float
@@ -63,17 +62,17 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def broken(self) -> list[Invariant]:
-        """Every rule that was found broken."""
+        """The invariants that were violated."""
         return [rule for rule in self.audit.invariants if rule.broken]
 
     @property
     def is_clean(self) -> bool:
-        """Nothing was found although every fault came about."""
+        """True if no invariant was violated although every fault occurred."""
         return self.audit.verdict == "clean" and not self.missed
 
 
 class Send(msgspec.Struct, frozen=True):
-    """One order to send: under which key, and to which replica."""
+    """An order to send: its key, and the replica that gets it."""
 
     key: str
     item: str
@@ -82,14 +81,14 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Buyers:
-    """Clients that write down what they send and what they are told."""
+    """Clients that record the requests that they send and the responses."""
 
     def __init__(self, shop: Shop, journal: JournalWriter, pool: ThreadPoolExecutor) -> None:
         self._shop, self._journal, self._pool = shop, journal, pool
         self.sent = 0
 
     def send(self, wanted: Send) -> httpx.Response | None:
-        """Send one order. None when no answer came."""
+        """Send one order. Returns None without a response."""
         entry = self._journal.sent(wanted.key, wanted.item, wanted.quantity)
         self.sent += 1
         try:
@@ -116,10 +115,10 @@ class Buyers:
 
 
 class Gauntlet:
-    """The script, scene by scene, on a shop with two order services, two more to be struck, and two workers."""
+    """The script, step by step, on a platform with two order services, two more for the faults, and two workers."""
 
     def __init__(self, shop: Shop, redis_url: str, buyers: Buyers, prefix: str, set_clock: SetClock | None) -> None:
-        """`set_clock` puts the database's clock so many seconds ahead; without it, that scene is left out."""
+        """`set_clock` sets the database's clock forward by a number of seconds; without it, that step is skipped."""
         self.shop, self.redis_url, self.buyers, self.prefix = shop, redis_url, buyers, prefix
         self.set_clock = set_clock
         self.missed: list[str] = []
@@ -153,30 +152,30 @@ class Gauntlet:
         return [f"{self.prefix}{name}-{number}" for number in range(count)]
 
     def each(self, keys: Sequence[str], item: str = "plenty", shift: int = 0) -> list[Send]:
-        """One of `item` under each key, at both replicas in turn."""
+        """Return an order of `item` per key, for both replicas in turn."""
         return [Send(key, item, 1, (number + shift) % 2) for number, key in enumerate(keys)]
 
     def change_bodies(self, keys: Sequence[str]) -> None:
-        """Ask for something else under keys that are taken."""
+        """Send different bodies under keys that are in use."""
         others = [Send(key, "plenty", 2, number % 2) for number, key in enumerate(keys)]
         self.buyers.send_all(others)
 
     def forget(self) -> None:
-        """Take from Redis all that it holds."""
+        """Delete all keys in Redis."""
         with redis.Redis.from_url(self.redis_url) as client:
             client.flushall()
 
     def forge(self, keys: Sequence[str]) -> None:
-        """Put answers into Redis under keys that nobody has sent, then send them."""
+        """Store forged responses in Redis under unused keys, then send these keys."""
         with redis.Redis.from_url(self.redis_url) as client:
             for send in self.each(keys):
                 client.set(f"idempotency:{send.key}", _forged(send))
         self.buyers.send_all(self.each(keys))
 
     def lose_answers(self, keys: Sequence[str], seed: int) -> None:
-        """Keep answers back, for longer than anybody waits or for ever, until some orders were tried three times.
+        """Delay some responses and lose others, until some orders have been attempted three times.
 
-        A worker is stopped over it with what it has in hand, and wakes only after the next scene; wake-ups are lost.
+        Meanwhile a worker is stopped with the orders it has claimed, until after the next step, and wake-ups are lost.
         """
         self.shop.chaos(
             latency=True, latency_ms=1500, latency_rate=0.3, partial_failure_rate=0.6, seed=seed, ttl_seconds=60
@@ -193,7 +192,7 @@ class Gauntlet:
         return bool(self.shop.order_rows(b"SELECT FROM orders WHERE attempts > 2"))
 
     def lose_refusals(self, keys: Sequence[str], seed: int) -> None:
-        """Keep refusals back, and put more on the shelf before anybody asks again."""
+        """Lose refusals, and add stock before the next attempt."""
         self.shop.chaos(partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
         refusals = self.refusals()
         self.buyers.send_all(self.each(keys, "rare"))
@@ -205,7 +204,7 @@ class Gauntlet:
         return len(self.shop.inventory_rows(b"SELECT FROM refusals"))
 
     def put_the_clock_ahead(self, keys: Sequence[str], seed: int) -> None:
-        """Have orders be queued while the database's clock is a day ahead, then put it right."""
+        """Queue orders while the database's clock is a day ahead, then reset the clock."""
         if self.set_clock is None:
             return
         self.shop.chaos(partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
@@ -215,7 +214,7 @@ class Gauntlet:
         self.shop.calm()
 
     def stop_past_the_lease(self, keys: Sequence[str], seed: int) -> None:
-        """Have an order service stop before it settles what it got no answer for; wake it when others have settled."""
+        """Stop an order service before it settles unanswered orders; continue it once others have settled them."""
         sleeper = self.shop.orders[SLEEPER]
         self.shop.chaos(partial_failure_rate=1.0, seed=seed, ttl_seconds=60)
         sending = self.buyers.start(Send(key, "plenty", 1, SLEEPER) for key in keys)
@@ -228,17 +227,17 @@ class Gauntlet:
             future.result()
 
     def kill_at_an_accept(self, keys: Sequence[str]) -> None:
-        """Send to an order service that dies over the first it stores; nobody sends these keys again."""
+        """Send to an order service that is killed when it stores its first order; nobody repeats these keys."""
         self.buyers.send_all(Send(key, "plenty", 1, MORTAL) for key in keys)
         self.expect(lambda: not self.shop.orders[MORTAL].is_alive, "death at an accept")
 
     def heal(self) -> None:
-        """Wait until nothing is left to do; Redis then forgets again."""
+        """Wait until no work is left; then delete all keys in Redis again."""
         self.expect(lambda: not self.unfinished(), "everything settled", HEALED_WITHIN)
         self.forget()
 
     def expect(self, look: Callable[[], object], what: str, within: float = PATIENCE) -> None:
-        """Wait for what should come about, and note when it does not."""
+        """Wait for an expected condition, and record a failure."""
         try:
             eventually(look, within)
         except AssertionError:
@@ -248,7 +247,7 @@ class Gauntlet:
         return self.count("pending", "queued", of=of)
 
     def count(self, *statuses: str, of: Sequence[str] | None = None) -> int:
-        """How many orders, of those keys if given, have one of `statuses`."""
+        """Return the number of orders with one of `statuses`, of these keys if given."""
         (row,) = self.shop.order_rows(
             b"""SELECT count(*) FROM orders
                 WHERE status = ANY(%s) AND (%s::text[] IS NULL OR idempotency_key = ANY(%s))""",
@@ -258,10 +257,10 @@ class Gauntlet:
 
 
 def run(databases: Databases, directory: Path, mutant: Mutant | None, seed: int) -> Result:
-    """Let Valerix, or a mutant of it, run the gauntlet. Its journal and its services' logs are left in `directory`."""
+    """Run the script on the original, or on a mutant. The journal and the services' logs are left in `directory`."""
     began = time.monotonic()
     name = mutant.name if mutant else "control"
-    prefix = f"gauntlet-{seed}-"  # the same for all, so that all meet the same gremlins
+    prefix = f"gauntlet-{seed}-"  # the same for all, so that the gremlins are the same
     journal = directory / "journal.jsonl"
     with _shop(databases, directory, mutant) as (shop, redis_url), ThreadPoolExecutor(BUYERS) as pool:
         with JournalWriter(journal, name, prefix) as writer:
@@ -284,7 +283,7 @@ def is_stopped(service: Service) -> bool:
 
 @contextmanager
 def _shop(databases: Databases, directory: Path, mutant: Mutant | None) -> Iterator[tuple[Shop, str]]:
-    """A shop on databases and a Valkey of its own, running, with the mistake in whoever makes it."""
+    """Yield a running platform on new databases and Valkey, with the mutation in the processes that it applies to."""
     number = next(_numbers)
     order_database = databases.make(f"gauntlet_{number}_orders", "order_template")
     inventory_database = databases.make(f"gauntlet_{number}_inventory", "inventory_template")
@@ -309,7 +308,7 @@ def _shop(databases: Databases, directory: Path, mutant: Mutant | None) -> Itera
 
 
 def _forged(send: Send) -> bytes:
-    """An answer that a service would write, but for the secret that it is signed with."""
+    """Return a response as a service would store it, but signed with another secret."""
     order = {
         "order_id": uuid.uuid5(uuid.NAMESPACE_OID, send.key),
         "item_id": send.item,

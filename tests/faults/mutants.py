@@ -1,8 +1,8 @@
-"""Valerix broken on purpose, one mistake at a time. Production code holds no trace of any of them.
+"""Mutants of Valerix, with one bug each. Production code contains no trace of them.
 
-A mutant is an edit of the source of some functions, done in the process that is about to become a service, and perhaps
-a statement or two on the test's databases. An edit that no longer finds its text is an error, so a mutant cannot
-quietly turn into the original when the code moves on.
+A mutant is an edit of the source of some functions, made in the process that is about to become a service, possibly
+with a statement or two on the test's databases. An edit whose text is not found is an error, so that a mutant cannot
+turn into the original unnoticed when the code changes.
 """
 
 import asyncio
@@ -34,23 +34,23 @@ WRITE_BEHIND = 0.3  # seconds between the acknowledgement and the commit of `ack
 
 DROP_UNIQUE_KEY: tuple[LiteralString, ...] = (
     "ALTER TABLE orders DROP CONSTRAINT orders_idempotency_key_key",
-    "ALTER TABLE orders DROP CONSTRAINT orders_order_id_key",  # ids are made from keys: it would stand in for the first
+    "ALTER TABLE orders DROP CONSTRAINT orders_order_id_key",  # ids are derived: it would mask the first
 )
 
 
 class MutantError(Exception):
-    """The text that a mutant changes is not there."""
+    """The text that a mutant replaces was not found."""
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """What is changed in one function, named `module:function`: each text by another, wherever it occurs."""
+    """Replacements in one function, named `module:function`: every occurrence of each text."""
 
     function: str
     changes: Mapping[str, str]
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake, and the rule that it must be seen to break. `only` names who makes it, where not all do."""
+    """One bug, and the invariant that it has to violate. `only` names the processes that have it, if not all do."""
 
     name: str
     mistake: str
@@ -61,7 +61,7 @@ class Mutant(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()
 
     def alter(self, order_database: str, inventory_database: str) -> None:
-        """Do to the databases what this mistake needs."""
+        """Make the changes to the databases that this mutant needs."""
         for url, statements in (
             (order_database, self.order_statements),
             (inventory_database, self.inventory_statements),
@@ -71,12 +71,12 @@ class Mutant(msgspec.Struct, frozen=True):
                     conn.execute(statement)
 
     def environ(self, inventory_database: str) -> dict[str, str]:
-        """What a process is to be told so that it makes this mistake."""
+        """Return the environment variables that make a process this mutant."""
         return {PRELUDE: f"{__name__}:switch_on", MUTANT: self.name, INVENTORY_DATABASE: inventory_database}
 
 
 def _clock_off_by(interval: str) -> tuple[Edit, ...]:
-    """Leases by the clock of the process, which is wrong by that much."""
+    """Return edits that compute leases by the clock of the process, which is off by that much."""
     process_clock = f"(now() {interval})"
     return (
         Edit("services.order.store:insert_new", {"now() + %(lease)s": f"{process_clock} + %(lease)s"}),
@@ -94,7 +94,7 @@ def _clock_off_by(interval: str) -> tuple[Edit, ...]:
 
 FORGET_DEDUCTIONS = Edit(
     "services.inventory.store:lock_items_and_load_outcomes",
-    # It would otherwise recall the first deduction with the item locked, and the index have nothing to do.
+    # It would otherwise find the first deduction with the item locked, and the index would have no effect.
     {"AND transaction_type = 'deduct'": "AND false"},
 )
 
@@ -361,19 +361,19 @@ BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 
 def switch_on() -> None:
-    """Make this process the mutant that its environment names. It must not have become a service yet."""
+    """Make this process the mutant that its environment names. It must not be a service yet."""
     for edit in BY_NAME[os.environ[MUTANT]].edits:
         apply(edit)
 
 
 def apply(edit: Edit) -> None:
-    """Change a function in place, so that whoever has imported it by name has the changed one too."""
+    """Change a function in place, so that modules that imported it by name use the changed one too."""
     function = pkgutil.resolve_name(edit.function)
     function.__code__ = edited(function, edit.changes)
 
 
 def edited(function: Callable[..., object], changes: Mapping[str, str]) -> CodeType:
-    """Compile `function` with its text changed. Raises MutantError when there is nothing to change."""
+    """Compile `function` with its text changed. Raises MutantError if the text is not found."""
     source = textwrap.dedent(inspect.getsource(function))
     for old, new in changes.items():
         if old not in source:
@@ -389,7 +389,7 @@ _writing: set[asyncio.Task[None]] = set()
 
 
 async def acknowledge_early(processing: Processing, new_order: NewOrder) -> Placement | None:
-    """Say that a new order is accepted, and see to it later; None for a key that is known, or being seen to."""
+    """Report a new order as accepted, and store it later; None for a key that is stored or about to be."""
     if new_order.key in _written_behind or await usecases.find_by_key(processing._pool, new_order) is not None:  # noqa: SLF001 - a mutant has no manners
         return None
     _written_behind.add(new_order.key)
@@ -400,7 +400,7 @@ async def acknowledge_early(processing: Processing, new_order: NewOrder) -> Plac
 
 
 async def give_back(claim: Claim) -> None:
-    """Undo a deduction that may have happened, in inventory's own database."""
+    """Revert a deduction that may have happened, in inventory's database."""
     async with await psycopg.AsyncConnection.connect(os.environ[INVENTORY_DATABASE]) as conn:
         await conn.execute(
             """

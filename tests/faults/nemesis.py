@@ -1,8 +1,8 @@
-"""Breaks a whole platform of real processes at random, under load, and has it audited when it is left in peace.
+"""Injects random faults into a platform of real processes under load, then stops and audits it.
 
-    python -m tests.faults.nemesis --seed 7 --minutes 2 --rate 50
+python -m tests.faults.nemesis --seed 7 --minutes 2 --rate 50
 
-The seed decides what is sent and which fault follows which; how many there is time for depends on the machine.
+The seed decides the orders and the sequence of faults; the speed of the machine decides how many faults there are.
 """
 
 import argparse
@@ -35,17 +35,17 @@ from valerix_cli.audit import Sources, audit
 from valerix_cli.journal import JournalWriter
 
 PAST_THE_LEASE = (2.2, 4.5)  # seconds
-SERVICE_WITHIN = 30.0  # seconds for a service to be ready once everything it needs is there
+SERVICE_WITHIN = 30.0  # seconds for a service to become ready once its dependencies are available
 SETTLED_WITHIN = 120.0  # seconds
 TAIL = 120.0  # seconds for the last requests to be answered or given up
-TWO_AT_ONCE = 0.35  # of the times
+TWO_AT_ONCE = 0.35  # probability of a second fault
 A_WHILE = (0.5, 4.0)  # seconds
 
 
 class Deed(msgspec.Struct, frozen=True):
-    """A kind of fault: `happen` does it to one of `targets` on entering and undoes it on leaving.
+    """A kind of fault. `happen` starts it on one of `targets`, and reverts it when its block ends.
 
-    `lasts` is between so many seconds.
+    `lasts` is the range of its duration in seconds.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Deed(msgspec.Struct, frozen=True):
 
 
 class Nemesis:
-    """Does one thing after another to a platform, some of the time two at once, and undoes each."""
+    """Runs one fault after another on a platform, sometimes two at once, and reverts each."""
 
     def __init__(self, platform: Platform, seed: int, say: Callable[[str], None]) -> None:
         self._platform = platform
@@ -72,7 +72,7 @@ class Nemesis:
 
     @property
     def fired(self) -> dict[str, int]:
-        """How often each fault really hit: processes that died or stood, connections touched, gremlins' hits."""
+        """Number of actual hits of each fault: processes killed or stopped, connections affected, gremlins' hits."""
         total = self._fired.copy()
         for proxy in self._proxies.values():
             total.update({f"{kind}, connections": count for kind, count in proxy.fired.items() if kind != "pass"})
@@ -81,7 +81,7 @@ class Nemesis:
         return dict(sorted(total.items()))
 
     def rage(self, seconds: float) -> None:
-        """Do things until the time is up, and undo the last of them."""
+        """Run faults until the time is over, and revert the last of them."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._rest((0.2, 1.2), until)
@@ -92,7 +92,7 @@ class Nemesis:
             self.look_around()
 
     def heal(self) -> None:
-        """Leave everything in peace, and see that everybody recovers."""
+        """Stop injecting faults, and check that everything recovers."""
         for proxy in self._proxies.values():
             proxy.heal()
         eventually(lambda: "ended" in self._platform.chaos("DELETE"), SERVICE_WITHIN, "the gremlins' end")
@@ -105,7 +105,7 @@ class Nemesis:
                 self.trouble(f"{service.name} is not well {SERVICE_WITHIN:.0f} s after the last fault: {said}")
 
     def look_around(self) -> None:
-        """Note whom the gremlins hit, and who is dead without having been killed; raise those."""
+        """Record the gremlins' hits and the processes that died without being killed; restart those."""
         seen = self._platform.chaos("GET")
         for activation in filter(None, [seen.get("live"), *seen.get("recent", [])]):
             known = self._gremlins.get(activation["id"], {})
@@ -117,12 +117,12 @@ class Nemesis:
                 self._raise(service)
 
     def trouble(self, what: str) -> None:
-        """Note that something is not as it must be."""
+        """Record a failure."""
         self._tell(f"TROUBLE: {what}")
         self.troubles.append(what)
 
     def _begin(self, undo: ExitStack, until: float, besides: str | None = None) -> str:
-        """Do the next thing to any target but `besides`, and let it last for a while; return the target."""
+        """Start the next fault on any target except `besides`, and let it last for a while; return the target."""
         deed, target = self._draw(besides)
         self._tell(f"{deed.kind}: {target}")
         undo.enter_context(deed.happen(target))
@@ -130,7 +130,7 @@ class Nemesis:
         return target
 
     def _draw(self, besides: str | None) -> tuple[Deed, str]:
-        """A deed and its target: each kind comes before one comes again."""
+        """Return a fault and its target: every kind comes once before any is repeated."""
         while True:
             if not self._bag:
                 self._bag = self._dice.sample(self._actions, len(self._actions))
@@ -214,7 +214,7 @@ class Nemesis:
 
     @contextmanager
     def _gremlin(self, **wish: float) -> Iterator[None]:
-        """Let gremlins loose, if inventory and Valkey are there to do it; their lease ends soon in any case."""
+        """Turn gremlins on, if inventory and Valkey are available; their lease ends soon in any case."""
         if activation := self._platform.chaos("POST", **wish, seed=self._dice.getrandbits(32), ttl_seconds=10):
             self._gremlins[activation["id"]] = {}
         yield
@@ -228,7 +228,7 @@ class Nemesis:
             self.trouble(f"{service.name} did not start again: {error}")
 
     def _rest(self, between: tuple[float, float], until: float) -> None:
-        """Let time pass, but not beyond `until`."""
+        """Wait, at most until `until`."""
         time.sleep(max(0.0, min(self._dice.uniform(*between), until - time.monotonic())))
 
     def _tell(self, what: str) -> None:
@@ -236,9 +236,9 @@ class Nemesis:
 
 
 def run(directory: Path, *, seed: int, seconds: float, rate: float, progress: Callable[[str], None]) -> NemesisReport:
-    """Start a platform in `directory`, break it for so many seconds at `rate` orders a second, leave it and audit it.
+    """Start a platform in `directory`, inject faults for `seconds` at `rate` orders per second, then audit it.
 
-    Everything that was started is gone when this returns or raises. To be called by the main thread.
+    Everything that was started has ended when this returns or raises. Call it from the main thread.
     """
     prefix = f"nemesis-{seed}-"
     journal = directory / "journal.jsonl"
@@ -293,7 +293,7 @@ def _one(conn: psycopg.Connection, query: bytes) -> Any:
 
 
 def _settled(platform: Platform, orders: psycopg.Connection, nemesis: Nemesis) -> int:
-    """Wait until no order is unfinished, giving dead ones another chance; return how many of those there were."""
+    """Wait until no order is unfinished, and requeue dead ones; return the number of those."""
 
     def none_unfinished() -> bool:
         return not _one(orders, b"SELECT count(*) FROM orders WHERE status IN ('pending', 'queued')")
@@ -310,7 +310,7 @@ def _settled(platform: Platform, orders: psycopg.Connection, nemesis: Nemesis) -
 
 
 def _is_well(url: str) -> bool:
-    """Whether a service has all that it needs, Redis too."""
+    """Return True if a service has all of its dependencies, including Redis."""
     return _health(url).get("status") == "ok"
 
 
@@ -323,7 +323,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Exit 0 when all is clean, 11 when something is violated, 12 for anything in between, 130 after Ctrl-C."""
+    """Exit 0 if everything is clean, 11 on a violation, 12 if inconclusive, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.nemesis", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=1.0)
@@ -341,7 +341,7 @@ def main() -> int:
 
 @contextmanager
 def _directory(wanted: Path | None) -> Iterator[Path]:
-    """What was asked for, else a directory that is gone at the end; PostgreSQL's account may pass through either."""
+    """Yield the requested directory, else a temporary one; PostgreSQL's account can traverse both."""
     if wanted:
         wanted.mkdir(parents=True)
         yield wanted.resolve()

@@ -1,7 +1,7 @@
-"""Orders sent at a given rate, whatever becomes of them: what clients do to the platform while it is being broken.
+"""Orders sent at a given rate whatever the responses: the load on the platform while faults occur.
 
-What is sent is a function of the seed. Each order is repeated with its own key until it is answered for good or its
-tries are used up, on one replica after the other. The journal has each request before it is sent, and each answer.
+The orders are a function of the seed. Each order is repeated with the same key until it has a final response or no
+attempts are left, on one replica after the other. The journal has each request before it is sent, and each response.
 """
 
 import asyncio
@@ -20,27 +20,27 @@ from valerix_cli.journal import JournalWriter
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind: TypeAlias = Literal["new", "twin", "repeat", "changed"]
-"""A key of its own; the same once more at the same moment; the same later; a key that is taken, with another body."""
+"""A new key; the same key twice at once; the same key later; a key in use, with another body."""
 
 STOCK = {"ps5": 200_000, "xbox": 200_000, "switch": 200_000, "laptop": 300, "chair": 150, "webcam": 20}
-"""What has to be on the shelf: of the last three there is not enough for everybody."""
+"""The stock that the load needs. The last three items have too little for all orders."""
 
 TRIES = 5
-AT_ONCE = 128  # requests under way; others wait, unsent: with a thousand the client itself takes seconds for each
-TIMEOUT = 4.0  # seconds per request: a little more than the order service takes to say that it cannot say
-PAUSE = (0.1, 0.8)  # seconds between two tries
-LATEST = 5  # of the earlier keys, which half of all repeats are of: their first requests may still be under way
-WRITERS = 16  # threads for the journal: lines that wait for the disk side by side share its writes
-TWINS = 0.08  # of the new keys, which are sent twice at once
+AT_ONCE = 128  # concurrent requests; others wait: with a thousand, the client itself needs seconds for each
+TIMEOUT = 4.0  # seconds per request: slightly longer than the order service takes to report a timeout
+PAUSE = (0.1, 0.8)  # seconds between two attempts
+LATEST = 5  # most recent keys, which get half of all repeats: their first requests may still be in flight
+WRITERS = 16  # threads for the journal, so that its writes to disk are batched
+TWINS = 0.08  # share of the new keys that are sent twice at once
 SHOWN = 20
 
 _PROBLEM = "urn:valerix:problem:"
-_DONE = {"confirmed", "insufficient-stock"}  # what an order may come to for good
+_DONE = {"confirmed", "insufficient-stock"}  # final results of an order
 _REUSED = "idempotency-key-reused"
 
 
 class Send(msgspec.Struct, frozen=True):
-    """One order to be sent, `at` so many seconds from the beginning."""
+    """One order to send, `at` seconds after the start."""
 
     number: int
     at: float
@@ -51,7 +51,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What is read of an answer: an order, or a problem document about one."""
+    """The fields that are read from a response: of an order, or of a problem document."""
 
     order_id: str | None = None
     item_id: str | None = None
@@ -62,7 +62,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Fate(msgspec.Struct):
-    """What became of one key as its client sees it. Times are seconds since the epoch; `answer` None: unknown."""
+    """The result of one key as its client knows it. Times are seconds since the epoch; `answer` is None if unknown."""
 
     sent_at: float
     answered_at: float | None = None
@@ -71,7 +71,7 @@ class Fate(msgspec.Struct):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """What was sent, by kind; what came back, by status or problem; each key's fate; and what contradicts itself."""
+    """Requests by kind; responses by status or problem; the result of each key; contradictions between responses."""
 
     sent: dict[str, int]
     answers: dict[str, int]
@@ -80,19 +80,19 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def acknowledged(self) -> int:
-        """How many keys have an order, or a refusal, that their client was told of."""
+        """Number of keys with an order or a refusal that their client knows of."""
         return sum(fate.answered_at is not None for fate in self.fates.values())
 
     @property
     def unknown(self) -> int:
-        """How many keys their client gave up on."""
+        """Number of keys that their client gave up on."""
         return len(self.fates) - self.acknowledged
 
 
 class Load:
-    """Sends `rate` orders a second for `seconds` to `urls`, each by the side of all others.
+    """Sends `rate` orders per second for `seconds` to `urls`, independently of each other.
 
-    Keys begin with `prefix`. `clock` tells the time of day in seconds.
+    Keys begin with `prefix`. `clock` returns the time of day in seconds.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Load:
 
     @property
     def tally(self) -> Tally:
-        """What has happened so far."""
+        """The tally so far."""
         return Tally(
             dict(self._sent), dict(self._answers.most_common()), dict(self._fates), list(self._witness.contradictions)
         )
@@ -139,7 +139,7 @@ class Load:
                     under_way.create_task(self._send(client, send))
 
     async def _send(self, client: httpx.AsyncClient, send: Send) -> None:
-        """Send one order until it is answered for good, or often enough."""
+        """Send one order until it has a final response or no attempts are left."""
         dice = Random(f"{self._seed} {send.number}")  # noqa: S311 - spreads retries, keeps no secret
         fate = self._fates.setdefault(send.key, Fate(self._clock()))
         self._sent[send.kind] += 1
@@ -154,7 +154,7 @@ class Load:
                 return
 
     async def _try(self, client: httpx.AsyncClient, send: Send, url: str) -> str | None:
-        """Send one request. Return what it was answered for good; None when that is still open."""
+        """Send one request. Return the final response, or None if there is none yet."""
         entry = await self._write(self._journal.sent, send.key, send.item_id, send.quantity)
         asked = time.monotonic()
         try:
@@ -191,7 +191,7 @@ class Load:
 
 
 class Told(msgspec.Struct):
-    """What was said about one key. `done_at` is when it was first said what the order came to."""
+    """All responses to one key. `done_at` is the time of the first final response."""
 
     order_id: str | None = None
     accepted: set[tuple[str, int]] = msgspec.field(default_factory=set)
@@ -201,14 +201,14 @@ class Told(msgspec.Struct):
 
 
 class Witness:
-    """Listens to every answer, and notes when one contradicts another, in whatever order they came."""
+    """Checks every response, and records contradictions, whatever the order in which they arrived."""
 
     def __init__(self) -> None:
         self.contradictions: list[str] = []
         self._told: dict[str, Told] = {}
 
     def hear(self, send: Send, said: str, body: Body, asked: float) -> None:
-        """Take in that `said` was the answer to `send`, asked at `asked` by the monotonic clock."""
+        """Record the response `said` to `send`, which was sent at `asked` by the monotonic clock."""
         told = self._told.setdefault(send.key, Told())
         wanted = (send.item_id, send.quantity)
         if body.order_id is not None:
@@ -241,7 +241,7 @@ class Witness:
 
 
 def plan(seed: int, rate: float, seconds: float, prefix: str) -> Iterator[Send]:
-    """Say what is sent when, in order of time: `rate` orders a second on average, at random moments."""
+    """Yield the orders in order of time: `rate` per second on average, at random moments."""
     dice = Random(seed)  # noqa: S311 - a seed is the point
     earlier: list[Send] = []
     moments = iter(enumerate(sorted(dice.uniform(0, seconds) for _ in range(round(rate * seconds)))))

@@ -1,4 +1,4 @@
-"""Trials side by side: each lane has a stage of its own and takes the next trial when it is through with one."""
+"""Parallel trials: each lane has a separate stage, and takes the next trial when it has finished one."""
 
 import queue
 import threading
@@ -13,11 +13,11 @@ from tests.faults.trial_platform import Grounds, Stage
 from tests.faults.trials import Halted, Trial
 
 REPEATS = 6
-"""How often a trial is repeated with another seed because nobody passed its point."""
+"""Attempts of a trial, each with another seed, because its crash point was not reached."""
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A trial to run; `again` of its kind have run and not fired."""
+    """A trial to run; `again` counts the previous attempts that did not fire."""
 
     cell: Cell
     number: int
@@ -25,14 +25,14 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Lanes:
-    """Runs planned trials. `record` hears of each that ended, from whichever lane."""
+    """Runs planned trials. `record` is called for each trial that ended, from any lane."""
 
     def __init__(self, grounds: Grounds, seed: int, record: Callable[[Trial], None], halt: threading.Event) -> None:
         self._grounds, self._seed, self._record, self._halt = grounds, seed, record, halt
         self._plan: queue.SimpleQueue[Planned] = queue.SimpleQueue()
 
     def run(self, plan: Iterable[Planned], lanes: int) -> None:
-        """Return when all have run or everything is to end. Raises what a lane raises, after ending the others."""
+        """Return when all have run, or on a request to end. Raises an error of a lane after ending the others."""
         for planned in plan:
             self._plan.put(planned)
         with ThreadPoolExecutor(max_workers=lanes) as pool:
@@ -56,7 +56,7 @@ class Lanes:
             pass
 
     def _use(self, stage: Stage) -> None:
-        """Run trials until one ends badly: what it left behind would be held against all after it."""
+        """Run trials until one fails: its leftovers would count against all later ones."""
         while True:
             try:
                 planned = self._plan.get_nowait()
@@ -66,7 +66,7 @@ class Lanes:
                 return
 
     def _run(self, stage: Stage, planned: Planned) -> bool:
-        """Run one trial, with other seeds until its point is passed. Return whether the stage is as good as new."""
+        """Run one trial, with other seeds until its crash point is reached. Return whether the stage can be reused."""
         for again in range(planned.again, planned.again + REPEATS):
             trial = trials.run(
                 stage, scenario(self._seed, planned.cell, planned.number, again), planned.number, again, self._halt

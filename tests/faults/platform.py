@@ -1,4 +1,4 @@
-"""A whole platform of real processes that may be killed, and of the ways between them, which may be spoiled."""
+"""A platform of real processes that can be killed, with proxies on the connections between them."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ SERVER_WITHIN = 30.0  # seconds for a database to be back, on its port and with 
 
 
 class Mortal:
-    """A database server that may be killed and started again, on the same port and with the same data."""
+    """A database server that can be killed and restarted on the same port with the same data."""
 
     def __init__(self, server: Server, log: Path) -> None:
         self.server = server
@@ -48,14 +48,14 @@ class Mortal:
         self.kill(self.server.stop_signal)
 
     def start(self) -> None:
-        """Return once it answers. A try may fail: the last of its predecessor's processes may still be on its way out.
+        """Start the server; return once it responds. Retries, since processes of its predecessor may still be exiting.
 
-        To be called by the main thread: the server dies with the thread that started it.
+        Call it from the main thread: the server dies with the thread that started it.
         """
         eventually(self._is_up, SERVER_WITHIN, f"{self.server.name} up; its log: {self._log}")
 
     def kill(self, number: signal.Signals) -> bool:
-        """Have it end by a signal, and wait for that. Return whether it was alive."""
+        """End the server with a signal and wait for it. Return whether it was alive."""
         if self._process is None or self._process.poll() is not None:
             return False
         self._process.send_signal(number)
@@ -74,7 +74,7 @@ class Mortal:
 
 
 class Platform:
-    """One inventory, two order replicas, two workers, with a proxy on each way from one process to the next."""
+    """One inventory, two order replicas, two workers, with a proxy on each connection between processes."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         for name in ("postgres", "valkey", "logs"):
@@ -99,7 +99,7 @@ class Platform:
         return self.shop.everyone
 
     def chaos(self, method: str, **wish: Any) -> dict[str, Any]:
-        """Ask for gremlins; what comes back when inventory is there to say something, else empty."""
+        """Send a chaos request to inventory. Return the response, or an empty dict if inventory is unavailable."""
         url = f"{self.shop.inventory.url}/api/admin/chaos"
         try:
             answer = httpx.request(method, url, json=wish or None, headers=OPERATOR, timeout=3)
@@ -116,7 +116,7 @@ class Platform:
 
 
 class Wired(Shop):
-    """A shop whose processes find each other and their databases through proxies."""
+    """A platform whose processes reach each other and their databases through proxies."""
 
     def __init__(
         self, services: Processes, order_database: str, inventory_database: str, proxied: Callable[[str, int], int]
@@ -145,7 +145,7 @@ class Wired(Shop):
 
 
 def _migrated(server: PostgresServer, service: str) -> str:
-    """The URL of a new database with the tables of that service."""
+    """Return the URL of a new database with the tables of that service."""
     name = f"{service}_db"
     with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name}".encode())

@@ -1,4 +1,4 @@
-"""A TCP proxy that spoils what passes through it, and counts the connections that this really touched.
+"""A TCP proxy with faults, which counts the connections that a fault affected.
 
     with Proxy(server_port) as proxy:
         connect_to(proxy.port)
@@ -6,7 +6,7 @@
         ...
         proxy.heal()
 
-Its event loop runs in a thread of its own, so that whoever blocks may use it as well as whoever awaits.
+Its event loop runs in a separate thread, so that both blocking and asynchronous code can use it.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ T = TypeVar("T")
 Kind: TypeAlias = Literal["pass", "delay", "stall", "swallow", "swallow-answers", "cut", "reset", "refuse"]
 
 CHUNK = 64 * 1024  # bytes
-PATIENCE = 10.0  # seconds for the proxy itself to do as it is told
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: what is not sent is dropped, and RST says so
+PATIENCE = 10.0  # seconds for the proxy itself to carry out a command
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: unsent data is dropped, and the peer gets a RST
 
 
 class LoopThread:
-    """An event loop in a thread of its own; whatever still runs in it at the end is cancelled."""
+    """An event loop in a separate thread. Tasks that still run at the end are cancelled."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -44,14 +44,14 @@ class LoopThread:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(TimeoutError):  # a task that will not end does not keep the others from it
+        with suppress(TimeoutError):  # a task that does not end must not keep the others from ending
             self.do(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Start `work`; its result is there when it is done."""
+        """Start `work`; return a future of its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -60,7 +60,7 @@ class LoopThread:
 
 
 class Fault:
-    """What is done to connections until `over`. `amount` is seconds of a delay, or bytes until a cut."""
+    """A fault that affects connections until `over`. `amount` is the seconds of a delay, or the bytes until a cut."""
 
     def __init__(self, kind: Kind, amount: float = 0) -> None:
         self.kind = kind
@@ -69,10 +69,10 @@ class Fault:
 
 
 class Link:
-    """One connection from a client, and ours to the server on its behalf once there is one."""
+    """A connection from a client, and the proxy's connection to the server once there is one."""
 
     def __init__(self, client: asyncio.StreamWriter, under: Fault) -> None:
-        """`under` is the fault in force when the client connected."""
+        """`under` is the fault in effect when the client connected."""
         self.ends = [client]
         self.under = under
         self.touched_by: Fault | None = None
@@ -81,17 +81,17 @@ class Link:
 
     def reset(self) -> None:
         for end in self.ends:
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError):  # it is already closed
                 end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             end.transport.abort()
 
     def close(self) -> None:
-        """Send what was passed on so far, then close."""
+        """Send the data passed on so far, then close."""
         for end in self.ends:
             end.close()
 
     def cut(self, fault: Fault, chunk: bytes) -> bytes:
-        """What `fault` leaves of a chunk. It has done its work when there are no bytes left."""
+        """Return the part of a chunk that `fault` lets through. The fault is complete when no bytes are left."""
         if self.cut_by is not fault:
             self.cut_by, self.bytes_left = fault, int(fault.amount)
         passed = chunk[: self.bytes_left]
@@ -100,10 +100,10 @@ class Link:
 
 
 class Proxy:
-    """Passes connections on to `target_port` on loopback, and does to them what its faults say.
+    """Forwards connections to `target_port` on loopback, and applies faults to them.
 
-    `port` is where it listens. One fault is in force at a time: each replaces the one before. `fired` counts, by fault,
-    the connections that one really touched: each once per time that the fault was set.
+    `port` is where it listens. One fault is in effect at a time: each replaces the one before. `fired` counts, by
+    fault, the connections that were affected: each one once per time that the fault was set.
     """
 
     def __init__(self, target_port: int, *, name: str = "proxy") -> None:
@@ -122,7 +122,7 @@ class Proxy:
         return self
 
     def stop(self) -> None:
-        """Reset whatever is still connected, and end."""
+        """Reset all connections, and stop."""
         self._thread.do(self._close())
         self._thread.__exit__(None, None, None)
 
@@ -135,38 +135,38 @@ class Proxy:
         self.stop()
 
     def heal(self) -> None:
-        """Pass everything on again. Connections that were stalled are reset: nobody knows what they missed."""
+        """Forward everything again. Stalled connections are reset, because the data that they missed is lost."""
         self.set("pass")
 
     def delay(self, seconds: float) -> None:
-        """Hold each chunk back for so long, in both directions."""
+        """Delay each chunk by that many seconds, in both directions."""
         self.set("delay", seconds)
 
     def stall(self) -> None:
-        """Accept everything and pass nothing on, as a peer that is there and says nothing."""
+        """Accept connections but forward nothing, as an unresponsive peer."""
         self.set("stall")
 
     def swallow(self, *, answers_only: bool = False) -> None:
-        """Drop what the connections that there are send, as a middlebox that forgot them; pass new ones on.
+        """Drop data on existing connections, as a middlebox that lost its state; forward new ones.
 
         With `answers_only`, requests still reach the server and take effect there.
         """
         self.set("swallow-answers" if answers_only else "swallow")
 
     def cut(self, after: int) -> None:
-        """Pass on the next `after` bytes of the server's answer on each connection, then close it."""
+        """Forward the next `after` bytes of the server's response on each connection, then close it."""
         self.set("cut", after)
 
     def reset(self) -> None:
-        """Answer with RST, on the connections that there are and on each new one."""
+        """Send a RST on existing connections and on each new one."""
         self.set("reset")
 
     def refuse(self) -> None:
-        """Close the connections that there are, and each new one at once: in good order, as a server going down."""
+        """Close existing connections, and each new one at once, without a reset, as a server that shuts down."""
         self.set("refuse")
 
     def set(self, kind: Kind, amount: float = 0) -> None:
-        """Put one fault into force, or with "pass" none; it is when this returns."""
+        """Set the fault, or none with "pass"; it is in effect when this returns."""
         self._thread.do(self._switch(kind, amount))
 
     async def _listen(self) -> None:
@@ -193,14 +193,14 @@ class Proxy:
         try:
             if not self._turn_away(link):
                 await self._carry(link, reader, writer)
-        except OSError:  # either side is gone, or was never there: the other is to know
+        except OSError:  # one side is gone, or never connected: close the other
             link.reset()
         finally:
             link.close()
             del self._links[link]
 
     def _turn_away(self, link: Link) -> bool:
-        """Whether the fault in force leaves nothing of a connection; then that is done."""
+        """Reset or close a connection if the fault in effect allows none. Return whether it did."""
         fault = self._fault
         if fault.kind not in {"reset", "refuse"}:
             return False
@@ -209,7 +209,7 @@ class Proxy:
         return True
 
     async def _carry(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on in both directions until one ends."""
+        """Forward data in both directions until one side ends."""
         if self._fault.kind == "stall":
             await self._stall(link, self._fault)
         server_reader, server_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
@@ -241,7 +241,7 @@ class Proxy:
                 return
 
     async def _undergo(self, link: Link, *, answers: bool) -> Fault:
-        """Let pass the time that faults take; return the fault under which the chunk goes on."""
+        """Wait as long as the fault requires; return the fault that applies to the chunk afterwards."""
         while (fault := self._fault).kind in {"stall", "delay"} or _swallows(fault, link, answers=answers):
             if fault.kind != "delay":
                 await self._stall(link, fault)
@@ -265,7 +265,7 @@ class Proxy:
 
 
 def _swallows(fault: Fault, link: Link, *, answers: bool) -> bool:
-    """Whether `fault` drops what an older connection sends in this direction."""
+    """Return True if `fault` drops the data of an older connection in this direction."""
     kinds = {"swallow", "swallow-answers"} if answers else {"swallow"}
     return fault.kind in kinds and link.under is not fault
 

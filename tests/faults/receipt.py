@@ -1,4 +1,4 @@
-"""What a campaign hands over: what was tried, what really happened, what broke, what follows, how to repeat it."""
+"""The receipt of a campaign: its plan, the faults that occurred, violations, conclusions, and how to repeat it."""
 
 import math
 from collections import Counter
@@ -16,7 +16,10 @@ SIGNALS = {"kill": "SIGKILL", "stop": "SIGSTOP"}
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """The trials of one point and signal. `not_fired` are runs whose point nobody passed; none of them is a trial."""
+    """The trials of one crash point and signal.
+
+    `not_fired` counts runs that never reached the point; they are no trials.
+    """
 
     process: str
     point: str
@@ -29,7 +32,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settling(msgspec.Struct, frozen=True):
-    """Seconds from the strike to the end of a trial's last order."""
+    """Seconds from the fault to the end of a trial's last order."""
 
     p50: float
     p99: float
@@ -37,7 +40,7 @@ class Settling(msgspec.Struct, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """What broke, in which trial or fault run, and what was seen there."""
+    """A violation, the trial or run in which it occurred, and its evidence."""
 
     where: str
     wrong: Sequence[str]
@@ -45,7 +48,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign in full."""
+    """The full result of a campaign."""
 
     seed: int
     versions: Mapping[str, str]
@@ -70,12 +73,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def missing(self) -> list[Count]:
-        """Points and signals with fewer trials than planned."""
+        """Crash points and signals with fewer trials than planned."""
         return [count for count in self.trials if count.fired < count.planned]
 
     @property
     def exit_code(self) -> int:
-        """0 held, 11 an invariant broke, 12 something never fired or did not settle, or nothing was tried."""
+        """0: held; 11: an invariant was violated; 12: a fault never fired, orders did not settle, or no trial ran."""
         if self.violations:
             return 11
         tried = self.fired or self.nemesis is not None
@@ -83,7 +86,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for: so many `trials` of each of the `cells`."""
+    """The plan: `trials` of each of the `cells`."""
 
     seed: int
     trials: int
@@ -94,7 +97,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_up(campaign: Campaign, trials: Sequence[Trial], nemesis: NemesisReport | None, ended: datetime) -> Receipt:
-    """Add everything up."""
+    """Return the receipt of all results."""
     fired = [trial for trial in trials if trial.fired]
     violations = [_of_trial(trial) for trial in trials if trial.outcome == "violated"]
     unsettled = [_of_trial(trial) for trial in trials if trial.outcome == "unsettled"]
@@ -122,7 +125,7 @@ def write_up(campaign: Campaign, trials: Sequence[Trial], nemesis: NemesisReport
 
 
 def bound(trials: int) -> str | None:
-    """What follows from so many independent trials without a violation: the rule of three."""
+    """Return the upper bound that follows from independent trials without a violation: the rule of three."""
     if not trials:
         return None
     most = min(1.0, 3 / trials)
@@ -137,7 +140,7 @@ def as_json(receipt: Receipt) -> bytes:
 
 
 def as_markdown(receipt: Receipt) -> str:
-    """The same for people."""
+    """Return the receipt as Markdown."""
     parts = [
         "# Fault campaign",
         _verdict(receipt),
@@ -156,7 +159,7 @@ def as_markdown(receipt: Receipt) -> str:
 
 
 def summary(receipt: Receipt) -> str:
-    """The verdict in a few lines, without Markdown."""
+    """Return the verdict in a few lines, without Markdown."""
     lines = [
         _verdict(receipt).replace("**", ""),
         *(f"{name}: {value}" for name, value in _facts(receipt)),

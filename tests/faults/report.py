@@ -1,4 +1,4 @@
-"""What a nemesis hands over: what it did to a platform, and what the platform made of it."""
+"""The report of a nemesis run: the faults, and how the platform handled them."""
 
 from datetime import datetime
 from typing import Literal
@@ -13,13 +13,12 @@ Verdict = Literal["clean", "violated", "unsettled", "inconclusive"]
 
 
 class NemesisReport(msgspec.Struct, frozen=True):
-    """What was done to the platform and what it made of it.
+    """Result of a nemesis run.
 
-    `violated`: two answers contradict each other, or the audit found an effect that may not be. `unsettled`: an order
-    did not come to its end, or a process did not recover. `inconclusive`: no fault fired, or no order was acknowledged.
-    `faults` counts those that really hit, `sent` orders by kind, `answers` requests by what came back. Times are in
-    seconds; `settled_after` is what the orders placed under faults took to settle once these were over, None if one
-    never did.
+    `violated`: two responses contradict each other, or the audit found a forbidden effect. `unsettled`: an order did
+    not settle, or a process did not recover. `inconclusive`: no fault fired, or no order was acknowledged. `faults`
+    counts actual hits, `sent` orders by kind, `answers` requests by response. Times are in seconds; `settled_after` is
+    the time that orders placed under faults took to settle once the faults were over, None if one never did.
     """
 
     verdict: Verdict
@@ -43,7 +42,7 @@ class NemesisReport(msgspec.Struct, frozen=True):
 
 
 class Settling(msgspec.Struct, frozen=True):
-    """What the orders came to, and how long that took: since the healing, and each since it was accepted."""
+    """Final statuses of the orders, and the times to settle: since the end of faults, and of each since acceptance."""
 
     statuses: dict[str, int]
     after: float | None

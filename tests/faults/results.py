@@ -1,4 +1,4 @@
-"""What a campaign leaves in its directory, line by line, so that another run can go on where one stopped."""
+"""The results in a campaign's directory, one per line, so that an interrupted campaign can be resumed."""
 
 import os
 import threading
@@ -12,11 +12,11 @@ from tests.faults.trials import Trial
 
 
 class Refused(Exception):  # noqa: N818 - named for the reason
-    """The directory holds something else than what is asked for. The message says what."""
+    """The directory belongs to another campaign. The message names the difference."""
 
 
 class Results:
-    """What was asked for, and each trial that ended."""
+    """The plan, and each finished trial."""
 
     def __init__(self, directory: Path, campaign: Campaign) -> None:
         self.directory, self.campaign = directory, campaign
@@ -26,7 +26,7 @@ class Results:
 
     @classmethod
     def begin(cls, directory: Path, campaign: Campaign) -> "Results":
-        """Raises Refused when there is a campaign already."""
+        """Start a new file. Raises Refused if there is a campaign already."""
         path = directory / "campaign.json"
         if path.exists():
             raise Refused(f"{directory} holds a campaign already: --resume goes on with it")
@@ -36,7 +36,7 @@ class Results:
 
     @classmethod
     def resume(cls, directory: Path, campaign: Campaign) -> "Results":
-        """Raises Refused unless there is a campaign of the same seed."""
+        """Read an existing file. Raises Refused unless it is of a campaign with the same seed."""
         path = directory / "campaign.json"
         if not path.exists():
             raise Refused(f"{directory} holds no campaign to resume")
@@ -46,7 +46,7 @@ class Results:
         return cls(directory, msgspec.structs.replace(campaign, started=begun.started))
 
     def add(self, trial: Trial) -> None:
-        """Keep it; on disk before this returns."""
+        """Append a trial; it is on disk when this returns."""
         with self._lock, self._path.open("ab") as file:
             file.write(msgspec.json.encode(trial) + b"\n")
             file.flush()
@@ -54,7 +54,7 @@ class Results:
             self.trials.append(trial)
 
     def left(self) -> list[Planned]:
-        """What is still to be run: each point once before any comes again."""
+        """Return the remaining trials: every crash point once before any is repeated."""
         over = {(trial.cell, trial.number) for trial in self.trials if trial.is_over}
         again = {(trial.cell, trial.number): trial.again + 1 for trial in self.trials}
         wanted = [(cell, number) for number in range(1, self.campaign.trials + 1) for cell in self.campaign.cells]
@@ -64,7 +64,7 @@ class Results:
 
 
 def _read(path: Path) -> list[Trial]:
-    """The trials written down whole: the last line is cut short where a run was killed, and is cut off."""
+    """Return the complete trials. The last line is truncated after a kill; it is removed."""
     if not path.exists():
         return []
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Clients that repeat an order under the same key until they know what became of it, and write everything down."""
+"""Clients that repeat an order under the same key until they know its result, and record everything in a journal."""
 
 import asyncio
 import itertools
@@ -12,15 +12,15 @@ import msgspec
 from tests.faults.scenarios import Request
 from valerix_cli.journal import JournalWriter
 
-PAUSE = 0.25  # seconds between a client's tries
+PAUSE = 0.25  # seconds between a client's attempts
 TRIES = 80
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would read the machine's certificates for every client
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would load the system's certificates for every client
 FINAL_PROBLEMS = frozenset({"insufficient-stock", "idempotency-key-reused"})
 PASSING_PROBLEMS = frozenset({"request-in-flight", "database-unavailable"})
 
 
 class Told(msgspec.Struct, frozen=True):
-    """One answer to one request."""
+    """One response to one request."""
 
     key: str
     quantity: int
@@ -35,12 +35,12 @@ class Told(msgspec.Struct, frozen=True):
 
     @property
     def is_strange(self) -> bool:
-        """Whether no client should ever be told this."""
+        """True if no client should ever get this response."""
         return not self.is_final and self.problem not in PASSING_PROBLEMS
 
 
 class Customers:
-    """Everybody who orders one item at one of `urls`, the first of them first. `told` grows as answers come."""
+    """The clients that order one item from `urls`, the first URL first. `told` grows as responses arrive."""
 
     def __init__(self, urls: Sequence[str], item_id: str, patience: float, journal: JournalWriter) -> None:
         self._urls, self._item_id, self._patience, self._journal = urls, item_id, patience, journal
@@ -50,11 +50,11 @@ class Customers:
         self.unanswered = 0
 
     def go_home(self) -> None:
-        """Have nobody try once more."""
+        """Stop repeating requests."""
         self._enough = True
 
     def buy(self, requests: Sequence[Request], concurrency: int) -> None:
-        """Send all requests, so many at once; return when each has its answer, or its client has given up."""
+        """Send all requests, `concurrency` at a time; return when each has a response or its client has given up."""
         asyncio.run(self._buy(requests, concurrency))
 
     async def _buy(self, requests: Sequence[Request], concurrency: int) -> None:

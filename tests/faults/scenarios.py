@@ -1,4 +1,4 @@
-"""What each trial does, worked out from its seed alone."""
+"""The scenario of each trial, derived from its seed alone."""
 
 import math
 from random import Random
@@ -22,11 +22,11 @@ PASSED_BY_EACH_ORDER = {
     "worker": frozenset({"after-deduct", "after-settle"}),
     "inventory": frozenset[str](),
 }
-"""The other points are passed once by a whole batch, of whatever size it happens to have."""
+"""All other points are passed once per batch, whatever its size."""
 
 
 class Cell(msgspec.Struct, frozen=True, order=True):
-    """Who is struck, where, and how."""
+    """The process to strike, the crash point, and the signal."""
 
     process: Process
     point: str
@@ -42,17 +42,17 @@ CELLS = tuple(
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One order as some client wants it, until it has its answer."""
+    """An order that a client repeats until it has a response."""
 
     key: str
     quantity: int
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A trial before it runs. `requests` hold repeats of keys, some with another quantity; `patience` is in seconds.
+    """A trial before it runs. `requests` include repeats of keys, some with another quantity; `patience` is in seconds.
 
-    `way` is how orders come to be queued for a worker: by a service that does not find inventory, or by answers that
-    are lost after the deduction.
+    `way` is how orders are queued for a worker: by a service that cannot reach inventory, or by responses that are lost
+    after the deduction.
     """
 
     cell: Cell
@@ -67,12 +67,12 @@ class Scenario(msgspec.Struct, frozen=True):
 
     @property
     def covers_all(self) -> bool:
-        """Whether there is stock for whatever is asked, so that nothing may be refused."""
+        """True if the stock covers all orders, so that none may be refused."""
         return self.stock >= _most_wanted(self.requests)
 
 
 def scenario(seed: int, cell: Cell, number: int, again: int = 0) -> Scenario:
-    """The same trial for the same arguments; `again` counts those before it whose point nobody passed."""
+    """Return the scenario of these arguments; `again` counts earlier attempts that did not reach their point."""
     own_seed = f"{seed}/{cell}/{number}" + (f"/{again}" if again else "")
     dice = Random(own_seed)  # noqa: S311 - not a secret
     name = own_seed.replace("/", ".")
@@ -105,7 +105,7 @@ def _requests(dice: Random, keys: list[str]) -> tuple[Request, ...]:
 
 
 def _stock(dice: Random, requests: tuple[Request, ...]) -> int:
-    """Too little for all of them in three trials of ten."""
+    """Return the stock: too little for all orders in three trials of ten."""
     wanted = _most_wanted(requests)
     return int(wanted * dice.uniform(0, 0.95)) if dice.random() < 0.3 else wanted + dice.randint(0, 20)
 
@@ -118,7 +118,7 @@ def _most_wanted(requests: tuple[Request, ...]) -> int:
 
 
 def _most_skipped(cell: Cell, orders: int, concurrency: int) -> int:
-    """How many passes may be let by with one more still to come, most of the time."""
+    """Return how many passes to skip so that, most of the time, one more follows."""
     if cell.point in PASSED_BY_EACH_ORDER[cell.process]:
         return orders - 1
     return min(2, math.ceil(orders / concurrency) - 1) // (2 if cell.process == "worker" else 1)

@@ -1,7 +1,7 @@
-"""`python -m tests.faults.teeth [NAME…] [--seed N]` shows whether the audit bites.
+"""`python -m tests.faults.teeth [NAME…] [--seed N]` tests whether the audit detects bugs.
 
-Runs the gauntlet with Valerix as it is, which must come out clean, and with each of its mutants, which must be caught.
-Exit 0 when that is so, 11 when it is not.
+Runs the script on the original, which has to be clean, and on each of its mutants, which have to be caught. Exit 0 if
+so, else 11.
 """
 
 import argparse
@@ -28,7 +28,7 @@ CONTROL = "control"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line of the table: a mutant is caught when the rule that it must break is seen broken."""
+    """One row of the table. A mutant is caught if the invariant that it targets was violated."""
 
     mutant: str
     mistake: str
@@ -41,7 +41,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What came of one run of all of them."""
+    """Result of one run of the original and the mutants."""
 
     seed: int
     control: Result
@@ -58,7 +58,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def measure(databases: Databases, directory: Path, mutants: Sequence[Mutant], seed: int) -> Table:
-    """Run the control, then each mutant, saying each as it is done. Their journals and logs go to `directory`."""
+    """Run the original, then each mutant, reporting each as it is done. Journals and logs go to `directory`."""
 
     def one(mutant: Mutant | None) -> Result:
         place = directory / (mutant.name if mutant else CONTROL)
@@ -73,7 +73,7 @@ def measure(databases: Databases, directory: Path, mutants: Sequence[Mutant], se
 
 
 def markdown(table: Table) -> str:
-    """The table for people: mutant, what it does wrong, which rules broke, and an example."""
+    """Return the table as Markdown: mutant, its bug, the invariants violated, and an example."""
     lines = [
         "| mutant | mistake | caught by | for example |",
         "|---|---|---|---|",
@@ -86,7 +86,7 @@ def markdown(table: Table) -> str:
 
 
 def document(table: Table) -> bytes:
-    """The table for programs, as JSON: all that each run showed, and what was made of it."""
+    """Return the table as JSON, with the full result of each run."""
     rows = [
         {
             "mutant": row.mutant,
@@ -104,9 +104,9 @@ def document(table: Table) -> bytes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    multiprocessing.set_forkserver_preload(PRELOADED)  # seven processes a run, which would each import it all
+    multiprocessing.set_forkserver_preload(PRELOADED)  # seven processes per run would import all of these otherwise
     directory = options.output or Path(tempfile.mkdtemp(prefix="valerix-teeth-"))
-    directory.mkdir(parents=True, exist_ok=directory != options.output)  # an old journal would speak of other databases
+    directory.mkdir(parents=True, exist_ok=directory != options.output)  # an old journal would refer to other databases
     mutants = [BY_NAME[name] for name in options.names] or MUTANTS
     with templates() as databases:
         table = measure(databases, directory, mutants, options.seed)
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def templates() -> Iterator[Databases]:
-    """A PostgreSQL with both migrated databases to copy, gone at the end; its clock can be set, if that is possible."""
+    """Yield a PostgreSQL with both migrated databases as templates; its clock can be set if the system allows."""
     kind = ClockedPostgres if LIBRARY else PostgresServer
     with (
         open_directory("teeth") as place,

@@ -1,4 +1,4 @@
-"""The figures of availability can be made, and are sane where a promise says what they may be."""
+"""The availability script works, and its figures are plausible where a guarantee limits them."""
 
 import subprocess
 import sys

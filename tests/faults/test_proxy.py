@@ -1,4 +1,4 @@
-"""The proxy of the fault tests does what each fault says, to a real client and a real server."""
+"""The proxy of the fault tests: each fault, with a real client and a real server."""
 
 import asyncio
 import socket
@@ -12,12 +12,12 @@ import pytest
 from tests.faults.proxy import Proxy
 from tests.processes import eventually
 
-MOMENT = 0.15  # seconds without an answer that count as none
-LIMIT = 5.0  # seconds within which whatever is to happen has happened
+MOMENT = 0.15  # seconds without a response that count as none
+LIMIT = 5.0  # seconds within which a condition has to hold
 
 
 class Client:
-    """One connection that sends lines."""
+    """A connection that sends lines."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -30,7 +30,7 @@ class Client:
         return await self.hear()
 
     async def hear(self, within: float = LIMIT) -> bytes:
-        """The next line, or what there was of it when the connection was closed in good order."""
+        """Return the next line, or the rest of the data when the connection was closed without a reset."""
         async with asyncio.timeout(within):
             return await self._reader.readline()
 
@@ -45,7 +45,7 @@ Connect: TypeAlias = Callable[[Proxy], Awaitable[Client]]
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """Where a server answers each line with the same line."""
+    """Port of a server that echoes each line."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -67,7 +67,7 @@ def proxy(port: int) -> Iterator[Proxy]:
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Connects to a proxy; what it opened is closed at the end."""
+    """Connects to a proxy; closes the connections at the end."""
     opened: list[Client] = []
 
     async def connect(proxy: Proxy) -> Client:
@@ -81,7 +81,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 @pytest.fixture
 async def client(proxy: Proxy, connect: Connect) -> Client:
-    """A connection that has been used."""
+    """A connection that has already been used."""
     client = await connect(proxy)
     assert await client.ask(b"hello\n") == b"hello\n"
     return client
@@ -183,7 +183,7 @@ async def test_a_refusal_closes_in_good_order(proxy: Proxy, client: Client, conn
 @pytest.mark.parametrize("fault", ["stall", "cut", "reset", "refuse"])
 async def test_after_any_fault_new_connections_pass_again(proxy: Proxy, fault: str, connect: Connect) -> None:
     proxy.set(fault)  # type: ignore[arg-type]  # mypy sees a str
-    with suppress(TimeoutError, ConnectionError):  # a reset may come before the connection is made
+    with suppress(TimeoutError, ConnectionError):  # a reset may precede the connection
         client = await connect(proxy)
         client.send(b"spoiled\n")
         assert await client.hear(MOMENT) == b""

@@ -1,4 +1,4 @@
-"""A slice of the fault campaign: a few trials with a new seed on every run, and what a campaign makes of them."""
+"""A part of the fault campaign: a few trials with a new seed on every run, and the evaluation of a campaign."""
 
 import secrets
 import signal
@@ -208,7 +208,7 @@ def test_what_is_refused_with_enough_on_the_shelf_is_wrong() -> None:
 
 @contextmanager
 def running_campaign(directory: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A campaign of one crash point in a process of its own, told to end with the block if it has not."""
+    """Start a campaign of one crash point as a process; terminate it at the end of the block if it still runs."""
     command = [sys.executable, "-m", "tests.faults.campaign", "--only", "trials", "--lanes", "1"]
     with subprocess.Popen(
         [*command, "--match", "order/after-accept/kill", "--directory", str(directory), *more]
@@ -237,5 +237,5 @@ def test_a_campaign_that_is_interrupted_leaves_nothing_running_and_can_be_gone_o
     assert exit_code(tmp_path, "--seed", "8", "--trials", "1", "--resume") == 2
     kept = results.read_bytes()
     assert exit_code(tmp_path, "--seed", "7", "--trials", "1", "--resume") == 0
-    assert results.read_bytes() == kept  # the first trial was over
+    assert results.read_bytes() == kept  # the first trial had finished
     assert "**HELD**" in (tmp_path / "receipt.md").read_text()

@@ -1,4 +1,4 @@
-"""The mutants are what they say, and one of them is caught here and now; `nox -s teeth` is for all of them."""
+"""The mutants apply to the code, and one of them is caught; `nox -s teeth` runs all of them."""
 
 import pkgutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shop of one lane: two of each service on databases of its own, in which trial after trial runs."""
+"""The platform of one lane: two of each service on separate databases, used by one trial after another."""
 
 import secrets
 import signal
@@ -24,18 +24,18 @@ from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 LEASE = 1.0  # seconds
 SETTINGS = {
     "LEASE_SECONDS": str(LEASE),
-    "INVENTORY_TIMEOUT_SECONDS": "0.7",  # within the lease, or a worker claims again what it has in hand
-    "BREAKER_MINIMUM_CALLS": "1000",  # what is struck, not the breaker, decides what becomes of a call
+    "INVENTORY_TIMEOUT_SECONDS": "0.7",  # within the lease, or a worker claims its own orders again
+    "BREAKER_MINIMUM_CALLS": "1000",  # the fault, not the breaker, has to decide the result of a call
     "DATABASE_CONNECTIONS": "3",
 }
-READY_WITHIN = 60.0  # seconds, on a machine that has more to do
-LAST_NUMBER = 15  # of Valkey's databases
+READY_WITHIN = 60.0  # seconds, on a busy machine
+LAST_NUMBER = 15  # the highest number of Valkey's databases
 NOWHERE = "http://127.0.0.1:9"
 SETTLE_LIMIT = 30.0  # seconds
 
 
 class Row(msgspec.Struct, frozen=True):
-    """An order as its database has it."""
+    """An order as stored in its database."""
 
     key: str
     order_id: str
@@ -51,9 +51,9 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """Two of each service and, for orders that are to be queued, an order service that finds no inventory.
+    """Two of each service and, for orders that are to be queued, an order service that cannot reach inventory.
 
-    The second inventory and the second worker run only while they stand in for the first.
+    The second inventory and the second worker run only as replacements of the first.
     """
 
     def __init__(self, services: Processes, databases: tuple[str, str], valkey: str, journal: tuple[Path, str]) -> None:
@@ -80,13 +80,13 @@ class Stage:
         return self._both(process)[1]
 
     def prepare(self, scenario: Scenario) -> Service:
-        """Have everybody in place and its item on the shelf. Return the process to be struck, armed."""
+        """Start all processes and stock the item. Return the process to strike, with its crash point armed."""
         struck = self.first(scenario.cell.process)
         for standing_in in (self.inventories[1], self.workers[1]):
             leave(standing_in)
         leave(struck)
         if scenario.cell.process == "worker":
-            _empty(self._valkey)  # so that no wake-up from an earlier trial strikes this one's worker
+            _empty(self._valkey)  # so that no wake-up of an earlier trial triggers this one's worker
         present = [self.inventories[0], *self.orders, self.workers[0]]
         present += [self.blind_order] if scenario.way == "unreachable" else []
         missing = [service for service in present if service is not struck and not service.is_alive]
@@ -99,17 +99,17 @@ class Stage:
         return struck
 
     def start(self, service: Service) -> None:
-        """Start it, and return once it is ready."""
+        """Start a service, and return once it is ready."""
         service.start()
         self.wait_ready(service)
 
     def wake(self, service: Service) -> None:
-        """Let a stopped process go on; return once it answers again."""
+        """Continue a stopped process; return once it responds again."""
         service.signal(signal.SIGCONT)
         self.wait_ready(service)
 
     def wait_ready(self, service: Service) -> None:
-        """As the service's own, which reads the machine's certificates for each look."""
+        """As the service's own method, which loads the system's certificates for each poll."""
 
         def is_ready() -> bool:
             assert service.is_alive, f"{service.name} ended: {service.log.read_text()[-2000:]}"
@@ -122,14 +122,14 @@ class Stage:
         eventually(is_ready, READY_WITHIN, f"{service.name} ready")
 
     def now(self) -> datetime:
-        """The time by the order database's clock."""
+        """Return the time by the order database's clock."""
         found = self._orders.execute("SELECT clock_timestamp()").fetchone()
         assert found is not None
         at: datetime = found[0]
         return at
 
     def shops(self, scenario: Scenario) -> list[str]:
-        """Where this trial's orders are sent, first choice first."""
+        """Return the URLs for this trial's orders, first choice first."""
         match scenario.cell.process, scenario.way:
             case "worker", "unreachable":
                 return [self.blind_order.url]
@@ -139,7 +139,7 @@ class Stage:
                 return [order.url for order in self.orders]
 
     def lose_answers(self) -> None:
-        """Have every deduction's answer lost after its commit, until `calm`."""
+        """Lose the response to every deduction after its commit, until `calm`."""
         self._chaos("POST", {"partial_failure_rate": 1.0, "ttl_seconds": 120})
 
     def calm(self) -> None:
@@ -154,7 +154,7 @@ class Stage:
         return [Row(*row) for row in cursor]
 
     def left(self, item_id: str) -> int:
-        """How many are on the shelf."""
+        """Return the remaining stock."""
         found = self._stock.execute("SELECT quantity FROM inventory WHERE item_id = %s", [item_id]).fetchone()
         return int(found[0]) if found else 0
 
@@ -162,7 +162,7 @@ class Stage:
         return audit(self._sources, journal=self._journal_path, settle_limit=SETTLE_LIMIT)
 
     def story(self, item_id: str) -> dict[str, Any]:
-        """All that the databases and the logs say of one item's orders, as evidence."""
+        """Return everything in the databases and logs about one item's orders, as evidence."""
         events = self._orders.execute(
             """SELECT e.order_id::text, e.at, e."from", e."to", e.detail
                FROM order_events e JOIN orders USING (order_id) WHERE item_id = %s ORDER BY e.id""",
@@ -178,7 +178,7 @@ class Stage:
         return {"orders": self.rows(item_id), "events": events, "ledger": ledger, "logs": logs}
 
     def _chaos(self, method: str, wish: dict[str, float] | None) -> None:
-        """Repeated where Redis takes longer than a service waits for it, as on a busy machine."""
+        """Send a chaos request. Repeated if Redis exceeds a service's timeout, as on a busy machine."""
         url = f"{self.inventories[0].url}/api/admin/chaos"
         eventually(lambda: self._operator.request(method, url, json=wish).is_success, READY_WITHIN, "gremlins obey")
 
@@ -200,20 +200,20 @@ class Stage:
 
 
 class Grounds:
-    """One PostgreSQL and one Valkey, on which stages are built."""
+    """One PostgreSQL and one Valkey, shared by stages."""
 
     def __init__(self, databases: Databases, valkey: ValkeyServer, directory: Path, journals: Path) -> None:
         self._databases, self._valkey, self._directory, self._journals = databases, valkey, directory, journals
 
     @contextmanager
     def stage(self, lane: int, key_prefix: str) -> Iterator[Stage]:
-        """A stage on databases that no other had before, and on the lane's own numbered database of Valkey, emptied."""
+        """Yield a stage on new databases, and on the lane's own database number of Valkey, emptied."""
         name = f"lane-{lane}-{secrets.token_hex(4)}"
         directory = self._directory / name
         directory.mkdir()
         order_database = self._databases.make(f"{name}_orders", "order_template")
         inventory_database = self._databases.make(f"{name}_inventory", "inventory_template")
-        valkey = self._valkey.url(LAST_NUMBER - lane)  # shops of other tests are given the first numbers
+        valkey = self._valkey.url(LAST_NUMBER - lane)  # other tests use the lowest numbers
         _empty(valkey)
         with processes(directory, order_database, inventory_database, valkey) as services:
             stage = Stage(
@@ -227,7 +227,7 @@ class Grounds:
 
 @contextmanager
 def grounds(journals: Path) -> Iterator[Grounds]:
-    """Servers of their own, gone at the end; clients' journals stay in `journals`."""
+    """Yield separate servers, removed at the end; clients' journals are kept in `journals`."""
     with open_directory("faults") as directory:
         for name in ("postgres", "valkey", "lanes"):
             (directory / name).mkdir()
@@ -247,15 +247,15 @@ def _empty(valkey: str) -> None:
 
 
 def leave(service: Service) -> None:
-    """End a process as a supervisor would, if it runs. Fails when it does not end well."""
+    """End a running process as a supervisor would. Fails if it does not exit cleanly."""
     if service.is_alive:
-        service.signal(signal.SIGCONT)  # struck when nobody looked any more
+        service.signal(signal.SIGCONT)  # it may have been struck after the last poll
         code = service.stop()
         assert code == 0, f"{service.name} ended with {code}: {service.log.read_text()[-2000:]}"
 
 
 def is_stopped(service: Service) -> bool:
-    """Whether the kernel has it stopped (proc_pid_stat(5): the state is the first field after the name)."""
+    """Return True if the kernel has stopped it (proc_pid_stat(5): the state is the first field after the name)."""
     try:
         status = Path(f"/proc/{service.process.pid}/stat").read_text()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""One trial: a process is struck at one of its steps with orders in hand, and each key still has exactly one effect.
+"""One trial: a process is struck at a crash point while it handles orders, and each key still has exactly one effect.
 
-What a trial does comes from its seed; what is checked afterwards is the audit of everything that is in its lane's
-databases, every answer that a client was given, and that nothing was refused for no reason.
+The seed determines a trial. Afterwards it checks the audit of everything in its lane's databases, every response that a
+client got, and that no order was refused without a reason.
 """
 
 import signal
@@ -23,22 +23,22 @@ from valerix_cli.audit import Audit
 
 Outcome = Literal["held", "violated", "unsettled", "not-fired"]
 
-QUIET = 1.0  # seconds without a strike after all is done: nobody will pass that point any more
+QUIET = 1.0  # seconds without a strike after all orders are done: the point will not be reached any more
 STRIKE_WITHIN = 90.0  # seconds
 LONGEST_STOP = 5.0  # seconds
 LOOK_EVERY = 0.05  # seconds
 
 
 class Halted(Exception):  # noqa: N818 - named for the reason
-    """Somebody wants everything to end."""
+    """A request to end everything."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a trial. `settled_after` is in seconds from the strike to the last order's end.
+    """Result of a trial. `settled_after` is the seconds from the strike to the last order's end.
 
-    `taken_over` says whether others had finished or claimed all that was in hand when a process was stopped, before it
-    was woken; None when nothing was.
-    `wrong` is empty unless something is; `evidence` then says what the databases, clients and logs say.
+    `taken_over` is whether other processes had finished or claimed all unfinished orders of a stopped process before it
+    was continued; None if there were none. `wrong` is empty unless a check failed; `evidence` then has the contents of
+    databases, journals and logs.
     """
 
     cell: Cell
@@ -60,12 +60,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether this trial has its result, or something is wrong: else it is repeated with another seed."""
+        """True if the trial has a result or a check failed; else it is repeated with another seed."""
         return self.outcome != "not-fired"
 
 
 class Course(msgspec.Struct):
-    """What happened so far in a trial that runs. `troubles`: who did not start, answer, settle or end as it must."""
+    """State of a running trial. `troubles`: processes that did not start, respond, settle or exit as required."""
 
     fired: bool = False
     taken_over: bool | None = None
@@ -74,13 +74,13 @@ class Course(msgspec.Struct):
 
 
 class Clock:
-    """Waits, unless everything is to end."""
+    """Waits, unless everything has to end."""
 
     def __init__(self, halt: threading.Event) -> None:
         self._halt = halt
 
     def until(self, look: Callable[[], bool], within: float) -> bool:
-        """Whether `look` was true in time. Raises Halted."""
+        """Return whether `look` became true in time. Raises Halted."""
         deadline = time.monotonic() + within
         while not look():
             if time.monotonic() > deadline:
@@ -94,7 +94,7 @@ class Clock:
 
 
 def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threading.Event) -> Trial:
-    """Run one trial to its end. Raises Halted; whatever is wrong is in what is returned."""
+    """Run one trial to its end. Raises Halted; failed checks are in the result."""
     at, began, course = datetime.now(UTC), time.monotonic(), Course()
     customers = Customers(stage.shops(scenario), scenario.item_id, scenario.patience, stage.journal)
     try:
@@ -129,7 +129,7 @@ def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threadi
 
 
 def wrongs(scenario: Scenario, told: Sequence[Told], rows: Sequence[Row], left: int) -> list[str]:
-    """What is not as it must be, of what clients were told and of what was refused."""
+    """Return the failed checks of responses and refusals."""
     by_key = {row.key: row for row in rows}
     wrong = [why for answer in told if (why := _contradiction(answer, by_key.get(answer.key)))]
     wrong += [
@@ -141,7 +141,7 @@ def wrongs(scenario: Scenario, told: Sequence[Told], rows: Sequence[Row], left: 
 
 
 def _contradiction(told: Told, row: Row | None) -> str | None:
-    """How an answer and the database contradict each other; None when they do not."""
+    """Return how a response contradicts the database; None if it does not."""
     answer = f"{told.key} of {told.quantity} was answered {told.http_status} {told.order_status or told.problem}"
     if told.is_strange:
         return f"{answer}, which nobody should be told"
@@ -169,16 +169,16 @@ def _run(stage: Stage, scenario: Scenario, customers: Customers, course: Course,
         clock.until(bought.done, SETTLE_LIMIT)
     if not clock.until(lambda: _all_final(stage, scenario), SETTLE_LIMIT):
         course.troubles.append(f"not settled within {SETTLE_LIMIT} s")
-    if course.fired:  # else it is still armed, and asking might take it past its point
+    if course.fired:  # else its point is still armed, and a request might trigger it
         ends = [row.updated_at for row in stage.rows(scenario.item_id)]
         course.settled_after = round(max((max(ends, default=strike_at) - strike_at).total_seconds(), 0.0), 3)
         _ask_again(stage, scenario, customers, clock)
-    leave(struck)  # so that whatever it still had in hand is done before anybody looks
+    leave(struck)  # let it finish its work before the checks
 
 
 @contextmanager
 def _beside(customers: Customers, errand: Callable[[], None]) -> Iterator[Future[None]]:
-    """Have the customers run an errand beside the block. At its end they stop trying; raises what they raised."""
+    """Run the customers' `errand` during the block. At its end they stop repeating; errors of the errand are raised."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         running = beside.submit(errand)
         try:
@@ -189,7 +189,7 @@ def _beside(customers: Customers, errand: Callable[[], None]) -> Iterator[Future
 
 
 def _buy(stage: Stage, scenario: Scenario, customers: Customers) -> None:
-    """Have them buy; where the scenario says so, what inventory answers meanwhile is lost."""
+    """Send the customers' orders; inventory's responses are lost meanwhile if the scenario requires it."""
     if scenario.way != "lost-answers":
         return customers.buy(scenario.requests, scenario.concurrency)
     stage.lose_answers()
@@ -200,7 +200,7 @@ def _buy(stage: Stage, scenario: Scenario, customers: Customers) -> None:
 
 
 def _wait_struck(stage: Stage, scenario: Scenario, struck: Service, bought: Future[None], clock: Clock) -> bool:
-    """Wait until the process is dead or stopped, or nothing is left that could take it past its point."""
+    """Wait until the process is dead or stopped, or no work is left that could trigger the crash point."""
 
     def is_struck() -> bool:
         return is_stopped(struck) if scenario.cell.strike == "stop" else not struck.is_alive
@@ -218,13 +218,13 @@ def _wait_struck(stage: Stage, scenario: Scenario, struck: Service, bought: Futu
 
 
 def _outlast(stage: Stage, scenario: Scenario, clock: Clock) -> bool | None:
-    """Keep a stopped process so beyond its leases, and give others the chance to take what is in hand.
+    """Keep a stopped process stopped beyond its leases, and let others take over its orders.
 
-    Return whether they took all of it; None when nothing was.
+    Return whether they took all of them; None if there were none.
     """
     held = {row.key: row.token for row in stage.rows(scenario.item_id) if not row.is_final}
     until = time.monotonic() + LEASE * 1.2
-    if scenario.cell.process != "order":  # orders have a second service, and the worker, all the time
+    if scenario.cell.process != "order":  # orders always have a second service, and the worker
         stage.start(stage.second(scenario.cell.process))
 
     def taken() -> bool:
@@ -240,7 +240,7 @@ def _all_final(stage: Stage, scenario: Scenario) -> bool:
 
 
 def _ask_again(stage: Stage, scenario: Scenario, customers: Customers, clock: Clock) -> None:
-    """Have each order's client ask once more: everybody is back, and every key stands for its order."""
+    """Repeat each order once more: all services are back, and every key has a final response."""
     asked = [Request(row.key, row.quantity) for row in stage.rows(scenario.item_id)]
     later = Customers([stage.orders[0].url], scenario.item_id, 5.0, stage.journal)
     with _beside(later, lambda: later.buy(asked, 4)) as done:
@@ -253,7 +253,7 @@ def _ask_again(stage: Stage, scenario: Scenario, customers: Customers, clock: Cl
 
 
 def _found(audited: Audit, verdict: str) -> list[str]:
-    """What the audit says is so, with its examples."""
+    """Return the audit's invariants with this verdict, with examples."""
     return [
         f"audit: {said.name}: {said.broken}, {', '.join(f'{each.subject} {each.wrong}' for each in said.examples)}"
         for said in audited.invariants

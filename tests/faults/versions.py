@@ -1,4 +1,4 @@
-"""What took part in a campaign."""
+"""Versions of the software in a campaign."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from valerix_cli.local.binaries import embedded_postgres, embedded_valkey, postg
 
 
 def versions() -> dict[str, str]:
-    """The versions of everything, and the commit where this is a Git repository."""
+    """Return the versions of all components, and the commit if this is a Git repository."""
     found = {
         "valerix": valerix_cli.__version__,
         "commit": _commit(),
@@ -30,6 +30,6 @@ def _commit() -> str:
 
 
 def _said_by(*command: str) -> str:
-    """What a program prints; nothing when it fails."""
+    """Return the output of a program; "" if it fails."""
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else ""
