@@ -1,4 +1,4 @@
-"""A real OpenTelemetry collector (rotel), which hands on what it has received to a sink that remembers it."""
+"""A real OpenTelemetry collector (rotel) that forwards the spans it receives to a sink in memory."""
 
 import gzip
 import importlib.util
@@ -18,7 +18,7 @@ from valerix_cli.local.ports import free_port, is_free
 
 @dataclass(frozen=True)
 class Received:
-    """One span; ids are in hexadecimal, `links` are of the spans that it is linked to."""
+    """A span. Ids are in hexadecimal; `links` are the ids of linked spans."""
 
     service: str
     name: str
@@ -32,7 +32,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Collector:
-    """`url` is where it takes OTLP over HTTP; `spans` are those that came out of it."""
+    """A running collector. `url` is its OTLP endpoint over HTTP; `spans` are those that it forwarded."""
 
     url: str
     spans: list[Received]

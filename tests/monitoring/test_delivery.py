@@ -1,4 +1,4 @@
-"""The cluster's own Prometheus and Alertmanager files, in real ones of this machine: who is told of what."""
+"""The cluster's Prometheus and Alertmanager configuration, in local processes: which receiver gets which alert."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ pytestmark = [
 COMPONENT = MANIFESTS / "components" / "monitoring"
 RULES = MANIFESTS.parent / "dashboards" / "rules" / "cluster" / "delivery.yaml"
 FILL_IN = "https://fill-me-in.invalid/"
-RESENT = 120.0  # seconds; what fires before Prometheus knows its Alertmanager is sent again after one minute
+RESENT = 120.0  # seconds; alerts that fire before Prometheus has found its Alertmanager are sent again after a minute
 
 
 @dataclass(frozen=True)
 class Configured(Alertmanager):
-    """Alertmanager by a configuration that somebody else has written."""
+    """Alertmanager with a given configuration."""
 
     text: str = ""
 
@@ -46,7 +46,7 @@ class Configured(Alertmanager):
 
 @dataclass(frozen=True)
 class ByFile(Prometheus):
-    """Prometheus by a configuration that somebody else has written."""
+    """Prometheus with a given configuration."""
 
     text: str = ""
 
@@ -58,7 +58,7 @@ class ByFile(Prometheus):
 
 @contextmanager
 def watched(place: Path, receivers: str, rules: Path) -> Iterator[str]:
-    """Both of them as the component configures them, but for the addresses; yields that of Prometheus."""
+    """Run both with the component's configuration, except for addresses. Yields the URL of Prometheus."""
     port = free_port()
     settings = (COMPONENT / "prometheus.yml").read_text().replace("alertmanager:9093", f"127.0.0.1:{port}")
     settings = settings.replace("/etc/prometheus-rules/*.yaml", f"rules-{rules.name}")
@@ -87,7 +87,7 @@ def test_a_receiver_that_is_filled_in_hears_the_watchdog(tmp_path: Path, hook: W
 
 
 def test_receivers_that_are_not_filled_in_are_an_alert_themselves(tmp_path: Path) -> None:
-    """Alertmanager tries until the next notification is due, which an operator's minutes make too long for a test."""
+    """Alertmanager retries until the next notification is due, which takes too long for a test by default."""
     hurried = (COMPONENT / "alertmanager.yml").read_text().replace("group_interval: 1m", "group_interval: 1s")
     with watched(tmp_path, hurried, RULES) as prometheus:
 
@@ -100,7 +100,7 @@ def test_receivers_that_are_not_filled_in_are_an_alert_themselves(tmp_path: Path
 
 
 def test_an_alert_of_a_service_reaches_the_receiver_of_all_others(tmp_path: Path, hook: Webhook) -> None:
-    """None of the services answers under the names that the cluster gives them, so one of them is missing."""
+    """No service is reachable under its name in the cluster, so ServiceDown fires."""
     rules = yaml.safe_load((RULES.parents[1] / "alerts.yaml").read_text())
     [down] = [rule for rule in rules["groups"][0]["rules"] if rule.get("alert") == "ServiceDown"]
     file = tmp_path / "down.yaml"

@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager watch a real platform, in calm, in chaos, and after it."""
+"""A real Prometheus and Alertmanager monitor a real platform, before, during and after chaos."""
 
 import json
 import math
@@ -34,23 +34,23 @@ pytestmark = [
 BOARD = Path(__file__).parents[2] / "dashboards" / "grafana" / "valerix.json"
 FIRES = {"HighLatency", "CircuitBreakerOpen", "QueueBacklog", "ChaosLeftOn"}
 SOONER = {"1m": "15s", "2m": "15s", "10m": "10s", "30s": "10s", "15s": "15s"}
-"""How long an alert must hold: minutes are for operators, not for tests. Within 15 s Prometheus has asked everybody."""
-AGE, SOON = "> 60", "> 8"  # seconds that the oldest order waits
+"""Shorter durations of alerts' conditions, for tests. Within 15 s Prometheus has scraped all targets."""
+AGE, SOON = "> 60", "> 8"  # age of the oldest order, in seconds
 SEEDS_CHAOS = '{"latency": true, "latency_ms": 5000, "crash_rate": 0.3, "ttl_seconds": 300}'
 EVENTS = {"BreakerFlapping", "OrderLatencyBurnsFast", "OrderLatencyBurnsSlow"}
-"""What the seed's chaos may set off besides."""
+"""Alerts that the seed's chaos may raise in addition."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A platform, who watches it by rules whose times are shorter, and who is told."""
+    """A platform, the Prometheus that monitors it with shorter rules, and the receiver of its alerts."""
 
     shop: Installation
     prometheus: str
     hook: Webhook
 
     def ask(self, query: str) -> list[float]:
-        """The values that Prometheus has now for a query; NaN is none."""
+        """Return the current values of a query, without NaN."""
         answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query}, timeout=10).json()
         assert answer["status"] == "success", answer
         values = [float(series["value"][1]) for series in answer["data"]["result"]]
@@ -63,7 +63,7 @@ class Watch:
 
 
 def hurried(directory: Path) -> Iterator[Path]:
-    """The rules that come with Valerix, with alerts that come sooner."""
+    """Yield the bundled rules with shorter durations."""
     for file in shipped_rules():
         groups = yaml.safe_load(file.read_text())
         for rule in (rule for group in groups["groups"] for rule in group["rules"]):
@@ -79,7 +79,7 @@ def hurried(directory: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """A platform that `valerix up --monitoring` started, and beside it a Prometheus that scrapes more often."""
+    """A platform started by `valerix up --monitoring`, and a second Prometheus that scrapes more often."""
     place = tmp_path_factory.mktemp("monitoring")
     with ExitStack() as stack:
         hook = stack.enter_context(webhook())

@@ -1,4 +1,4 @@
-"""A real platform sends its spans to a real collector: one order is one tree, across the queue too."""
+"""A real platform sends its spans to a real collector: one order is one trace, across the queue as well."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -37,7 +37,7 @@ def roots(spans: list[Received]) -> list[Received]:
 
 
 def callers(spans: list[Received]) -> set[str]:
-    """The requests and attempts whose calls inventory has answered."""
+    """Return the names of the requests and attempts whose calls inventory has answered."""
     by_id = {span.span_id: span for span in spans}
     calls = [by_id.get(span.parent_id) for span in spans if span.name == "POST /api/inventory/deductions"]
     return {by_id[call.parent_id].name for call in calls if call is not None and call.parent_id in by_id}
@@ -55,7 +55,7 @@ def test_a_queued_order_is_one_tree_with_its_request_and_the_workers_later_attem
     trace_id = shop.json("order", "trace", placed["order_id"])["trace_id"]
 
     def whole() -> list[Received]:
-        """Each process sends what has ended every five seconds: a span may come before the one that it belongs to."""
+        """Return the trace once it is complete: processes export every five seconds, and in any order."""
         found = spans.of(trace_id)
         settled = any(span.name == "batch settle" and span.service == "valerix-worker" for span in found)
         numbers = [int(span.name.split()[1]) for span in found if span.name.startswith("attempt ")]

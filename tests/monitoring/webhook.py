@@ -1,4 +1,4 @@
-"""A webhook that remembers what Alertmanager told it."""
+"""A webhook that records the alerts that Alertmanager sends."""
 
 import json
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Webhook:
-    """`url` is where it listens; `told` has each alert with its status, `firing` or `resolved`, as it came."""
+    """`url` is its address; `told` has each alert with its status, `firing` or `resolved`, in order of arrival."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/"
         self.told: list[tuple[str, str]] = []
 
     def heard(self, status: str) -> set[str]:
-        """The names of the alerts that it was told of with this status."""
+        """Return the names of the alerts received with this status."""
         return {alert for alert, how in self.told if how == status}
 
 

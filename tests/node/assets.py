@@ -1,4 +1,4 @@
-"""`python -m tests.node.assets [DIR]`: build CoreDNS from its Go module, once, beside what tests.cluster does."""
+"""`python -m tests.node.assets [DIR]`: build CoreDNS from its Go module, once, next to the assets of tests.cluster."""
 
 import argparse
 import sys

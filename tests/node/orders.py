@@ -1,7 +1,7 @@
-"""`python -m tests.node.orders URL SECONDS JOURNAL [--keep] [--retries N]`: order at a steady rate.
+"""`python -m tests.node.orders URL SECONDS JOURNAL [--keep] [--retries N]`: send orders at a steady rate.
 
-It runs in the node's network and sends to a Service. Each order goes by a connection of its own, which the Service
-gives to any of its pods, unless `--keep` says that connections are used again. What failed is sent again with its key.
+Runs in the node's network and sends to a Service. Each order opens a new connection, which the Service routes to any of
+its pods, unless `--keep` reuses connections. Failed orders are repeated with the same key.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import httpx
 
 from valerix_cli.journal import JournalWriter
 
-RATE = 40.0  # orders a second: below what a service grants one client
+RATE = 40.0  # orders per second: below a service's limit for one client
 ITEMS = ("ps5", "xbox", "switch", "laptop")
 PLACED = ("200", "201")
 _PAUSE = 0.2  # seconds
@@ -27,9 +27,9 @@ _PAUSE = 0.2  # seconds
 
 @dataclass
 class Outcome:
-    """`first` counts how the first attempt of each order ended, by status or by the name of an error; `last` the last.
+    """Results of all orders, by status or name of the error: `first` of the first attempts, `last` of the last ones.
 
-    `complaints` says of each attempt that failed when it did, and why.
+    `complaints` has the time and reason of each failed attempt.
     """
 
     first: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class Sender:
     outcome: Outcome
 
     async def order(self, item: str) -> None:
-        """Send one order until it is placed, or as often as it may be."""
+        """Send one order until it is placed or no attempts are left."""
         key, said = str(uuid.uuid4()), ""
         for attempt in itertools.count():
             said = await self._send(key, item)

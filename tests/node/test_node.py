@@ -1,4 +1,4 @@
-"""Valerix on a real Kubernetes node: its image, Services and volumes, and pods that are killed or replaced."""
+"""Valerix on a real Kubernetes node: image, Services, volumes, and pods that are killed or replaced."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 NEVER_MADE = "never-made"
 PATIENT = "--retries=150"
-"""Half a minute: as long as a lease of an order whose pod died, and some."""
+"""Half a minute: slightly longer than the lease of an order whose pod died."""
 
 
 def test_a_check_finds_nothing_missing_before_the_first_apply(empty: Valerix) -> None:

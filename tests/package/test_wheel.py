@@ -118,7 +118,7 @@ def other_user(wheel: Path) -> Iterator[Tool]:
 
 
 def quick_start(valerix: Tool) -> None:
-    """Type the commands of the README's quick start."""
+    """Run the commands of the README's quick start."""
     valerix("up", "--detach", "--free-ports")
     try:
         (order,) = valerix.json("order", "place", "ps5", "--key", "demo-1")

@@ -1,4 +1,4 @@
-"""One installation for the whole folder, started again by whichever test finds it stopped."""
+"""One installation for the whole folder, restarted by any test that finds it stopped."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,8 +17,8 @@ def _installation() -> Iterator[Installation]:
 
 @pytest.fixture
 def platform(_installation: Installation) -> Installation:
-    """Everything runs; what earlier tests stored is there as well."""
-    with suppress(AssertionError):  # what a test has left as it fails, or has ended, may be on its way back
+    """The running platform, with the data of earlier tests."""
+    with suppress(AssertionError):  # a failed test may have left a process that is restarting
         eventually(lambda: _installation.is_whole or not _installation.processes, PATIENCE)
     if not _installation.is_whole:
         _installation.kill_everything()
@@ -28,7 +28,7 @@ def platform(_installation: Installation) -> Installation:
 
 @pytest.fixture
 def stopped(_installation: Installation) -> Installation:
-    """Nothing runs."""
+    """The installation, stopped."""
     if _installation.processes:
         _installation.run("down")
     return _installation

@@ -1,4 +1,4 @@
-"""Valerix as somebody uses it: its command, in an environment with a state directory of its own."""
+"""Valerix as a user runs it: the command, in an environment with a separate state directory."""
 
 import json
 import os
@@ -23,13 +23,13 @@ from valerix_cli.local.lock import holders, is_held
 from valerix_cli.local.prometheus import program
 from valerix_cli.local.stack import Service, Stack, read_stack
 
-PATIENCE = 120.0  # seconds: for a machine that does other things as well
-_TERMINAL = {"TERM": "xterm", "COLUMNS": "160"}  # what is shown does not depend on where the tests run
+PATIENCE = 120.0  # seconds, for a busy machine
+_TERMINAL = {"TERM": "xterm", "COLUMNS": "160"}  # makes the output independent of the tests' terminal
 VALERIX = str(Path(sys.executable).with_name("valerix"))
 
 
 def can_watch() -> bool:
-    """Whether Prometheus and Alertmanager are installed, which `up --monitoring` runs."""
+    """Return True if Prometheus and Alertmanager are installed, which `up --monitoring` runs."""
     with suppress(UnreachableError):
         return all(program(product) for product in ("Prometheus", "Alertmanager"))
     return False
@@ -37,7 +37,7 @@ def can_watch() -> bool:
 
 @dataclass(frozen=True)
 class Installation:
-    """`prefix` and `account` say as whom its commands run, when not as ourselves."""
+    """An installation. `prefix` and `account` set the user of its commands, if it is not ours."""
 
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Installation:
 
     @contextmanager
     def started(self, *arguments: str, into: IO[str] | int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
-        """One of its commands while it runs, writing `into`; gone at the end of the block whatever happens there."""
+        """Run a command during the block, with its output in `into`; it ends with the block in any case."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("VALERIX_")}
         become = self.account
         with subprocess.Popen(
@@ -72,13 +72,13 @@ class Installation:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str) -> Any:
-        """What a command prints with -o json; it has to succeed."""
+        """Return what a command prints with -o json; it has to succeed."""
         done = self.run(*arguments, "-o", "json", "--yes", "--no-input")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def up(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`valerix up --detach`, which has to succeed."""
+        """Run `valerix up --detach`, which has to succeed."""
         done = self.run("up", "--detach", *arguments)
         assert done.returncode == 0, done.stderr
         return done
@@ -96,7 +96,7 @@ class Installation:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every process is up, not only the supervisor."""
+        """True if every process is up, not only the supervisor."""
         if not self.is_ready:
             return False
         parts: list[Any] = [
@@ -111,7 +111,7 @@ class Installation:
 
     @property
     def processes(self) -> list[int]:
-        """Every process of it that is alive: all of them hold the lock, PostgreSQL's own children too."""
+        """Every live process of it: all of them hold the lock, including PostgreSQL's children."""
         return holders(self.directory)
 
     def kill_everything(self) -> None:
@@ -136,14 +136,14 @@ class Installation:
         return found
 
     def remove(self) -> None:
-        """End what runs and delete the directory, however the test has left it."""
+        """Stop all processes and delete the directory, whatever their state."""
         self.kill_everything()
         self.run("down", "--wipe", "--yes")
 
 
 @contextmanager
 def installed(**more: Any) -> Iterator[Installation]:
-    """An installation with nothing in it yet, where the database's account may come to; taken away at the end."""
+    """Yield an empty installation that the database's account can access; it is removed at the end."""
     with open_directory("platform") as parent:
         installation = Installation(parent / "state", **more)
         if installation.account:
@@ -155,10 +155,10 @@ def installed(**more: Any) -> Iterator[Installation]:
 
 
 def as_another_user() -> dict[str, Any]:
-    """What `installed` needs so that root's tests run the commands as somebody who is not root; nothing for others.
+    """Return the arguments with which `installed` runs root's commands as another user; none for other users.
 
-    As `nobody` where that user may come to this Python and this code. Otherwise in a user namespace in which we are
-    `nobody`: without any privilege, yet still the owner of our files.
+    The user is `nobody` if it can access this Python and this code. Otherwise it is a user namespace in which we are
+    `nobody`: without privileges, but still the owner of our files.
     """
     if os.geteuid() != 0:
         return {}

@@ -1,4 +1,4 @@
-"""Whom the processes of a platform run as when root starts it."""
+"""Users of a platform's processes when root starts it."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ _RUN = "from valerix_cli.main import run; run()"
 
 
 def open_python() -> Path:
-    """A Python of this version that every user may run: this one, or the system's."""
+    """Return a Python of this version that every user can run: this one, or the system's."""
     names = [Path(sys.executable).resolve(), Path(f"/usr/bin/python3.{sys.version_info.minor}")]
     for python in names:
         if python.exists() and is_open_to_all(python):
@@ -37,7 +37,7 @@ def open_python() -> Path:
 
 
 class Opened:
-    """Valerix in an environment that every user may read, with what is installed in ours."""
+    """Valerix in an environment that every user can read, with our installed packages."""
 
     def __init__(self, place: Path) -> None:
         self.state = place / "state"
@@ -46,7 +46,7 @@ class Opened:
         subprocess.run(make, check=True)
         (packages,) = (place / "environment" / "lib").glob("python3.*/site-packages")
         ours = Path(__file__).parents[2]
-        # what redis wants besides of a Python older than 3.11.3, which is not installed where ours is newer
+        # a dependency of redis on a Python older than 3.11.3, missing in newer environments
         (packages / "async_timeout.py").write_text("from asyncio import timeout\n")
         (packages / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ours}\n")
 
@@ -70,7 +70,7 @@ class Opened:
 
 @pytest.fixture(scope="module", params=["open", pytest.param("closed", marks=pytest.mark.long)])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """With a state directory that others may pass through, and with one that they may not."""
+    """Two state directories: one that other users can traverse, and one that they cannot."""
     with open_directory("accounts") as place:
         if not is_open_to_all(Path(sysconfig.get_path("purelib")), Path(__file__)):
             pytest.skip("other users may not read what is installed here")
@@ -98,7 +98,7 @@ def named(stack: Stack) -> dict[str, int]:
 
 
 def test_no_process_but_the_supervisor_runs_as_root(opened: Opened) -> None:
-    """Every one that holds the lock, PostgreSQL's own and the workers of others included."""
+    """Includes all processes that hold the lock: PostgreSQL's own, and workers of the services."""
     pids = named(opened.stack)
     services = {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1"}
     assert set(pids) == services | {"postgres", "redis"} | WATCHERS
@@ -119,7 +119,7 @@ def test_each_sort_of_process_has_a_user_of_its_own(opened: Opened) -> None:
 
 
 def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
-    """Tried as the very user of each: the secrets, PostgreSQL's data, Valkey's settings, the environment of others."""
+    """Runs as each service's user: the secrets, PostgreSQL's data, Valkey's settings, other processes' environments."""
     pids = named(opened.stack)
     (data,) = (opened.state / "postgres").glob("[0-9]*")
     files = [opened.state / "secrets.json", data / "PG_VERSION", opened.state / "valkey" / "valkey.conf"]
@@ -135,7 +135,7 @@ def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
 
 
 def test_a_prometheus_of_its_own_user_has_its_rules_and_reaches_its_alertmanager(opened: Opened) -> None:
-    """A file of rules that cannot be seen is none to Prometheus, and no error."""
+    """Prometheus treats a file of rules that it cannot see as missing, without an error."""
     if not WATCHERS:
         pytest.skip("Prometheus is not installed (Debian: prometheus, prometheus-alertmanager)")
     prometheus, manager = (opened.stack.monitoring[name] for name in ("prometheus", "alertmanager"))
@@ -174,7 +174,7 @@ def test_a_platform_of_several_users_serves_and_its_dashboard_audits(opened: Ope
 
 
 def test_users_are_the_same_at_each_start_and_others_for_another_platform() -> None:
-    """Two directories may have a number in common, one pair in some 300: so these are not drawn at random."""
+    """Two directories may have a number in common, one pair in about 300: so these are not random."""
     roles = [kind.name for kind in KINDS]
     first, again, other = (accounts(Path("/srv") / name, roles) for name in ("one", "one", "two"))
     assert first == again

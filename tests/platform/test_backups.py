@@ -1,4 +1,4 @@
-"""The scripts of manifests/components/backup, on a real server: what they dump, keep, restore and find wrong."""
+"""The scripts of manifests/components/backup, on a real server: dumps, retention, restore and damaged files."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ LIMIT = 60  # seconds
 
 @pytest.fixture
 def shop(postgres_server: PostgresServer) -> Iterator[dict[str, str]]:
-    """Both databases as a cluster has them, with one confirmed order: each role's URL, and who knows the passwords."""
+    """Both databases as a cluster has them, with one confirmed order: each role's URL, and the passwords."""
     secrets = Secrets.generate()
     urls = make_databases(postgres_server.url("postgres"), secrets.database_passwords)
     migrate(urls["order_service"], "services.order")
@@ -50,7 +50,7 @@ def shop(postgres_server: PostgresServer) -> Iterator[dict[str, str]]:
 
 
 class Backup:
-    """Runs the scripts as the pod would: by nobody in particular, with what the manifests tell it."""
+    """Runs the scripts as the pod does: as an unprivileged user, with the manifests' environment."""
 
     def __init__(self, server: PostgresServer, shop: Mapping[str, str], directory: Path) -> None:
         self.dumps, self._scratch = directory / "dumps", directory / "scratch"

@@ -1,4 +1,4 @@
-"""Files that are damaged, closed or without room: what may be lost is set aside, what may not is kept, all is said."""
+"""Damaged, closed or missing files and full disks: disposable files are set aside, others kept, each is reported."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def _cut(state: Path) -> None:
 
 
 def _garbage_in_the_middle(state: Path) -> None:
-    """Where a command begins: Valkey overlooks it at the end of a line that holds a number."""
+    """Inserted at the start of a command: Valkey ignores garbage at the end of a line that holds a number."""
     for file in _files(state, "*.incr.aof"):
         content = file.read_bytes() + b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" * 40
         middle = content.index(b"\n*", len(content) // 2) + 1
@@ -146,7 +146,7 @@ def test_the_data_of_postgresql_are_never_set_aside(stopped: Installation) -> No
 
 
 OF_THE_SERVERS = re.compile(r"(postgres/\d+|valkey/appendonlydir|monitoring/\w+/data|bin)/.+")
-"""What they store, and judge themselves."""
+"""Files that the servers store and check themselves."""
 
 
 def _made_into(kind: str, file: Path) -> None:
@@ -159,14 +159,17 @@ def _made_into(kind: str, file: Path) -> None:
 
 
 def _used(state: Path) -> tuple[list[Path], list[Path]]:
-    """The directories and the files of a platform that has run, without what its servers store."""
+    """Return the directories and files of a platform that has run, without those of its servers."""
     found = [path for path in sorted(state.rglob("*")) if not OF_THE_SERVERS.fullmatch(str(path.relative_to(state)))]
     return [path for path in found if path.is_dir()], [path for path in found if path.is_file()]
 
 
 @pytest.mark.long
 def test_whatever_is_not_of_its_kind_in_a_state_directory_is_named_by_a_start(stopped: Installation) -> None:
-    """All that a platform has left there, one after the other; a pipe that was waited for would end the test."""
+    """Everything that a platform left there, one after the other.
+
+    Opening a pipe would block until the test's timeout.
+    """
     stopped.up(*(["--monitoring"] if can_watch() else []))
     assert stopped.run("down").returncode == 0
     directories, files = _used(stopped.directory)
@@ -176,7 +179,7 @@ def test_whatever_is_not_of_its_kind_in_a_state_directory_is_named_by_a_start(st
     wrong += [(directory, kind) for directory in directories for kind in ("a file", "a pipe")]
     for path, kind in [*wrong, (stored, "a pipe")]:
         if OF_THE_SERVERS.fullmatch(f"{path.relative_to(stopped.directory)}/x") and kind == "a file":
-            continue  # the servers say so, or it is set aside
+            continue  # the servers report it, or it is set aside
         aside = stopped.directory / "aside"
         path.rename(aside)
         try:
@@ -263,7 +266,7 @@ def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damag
 
 @pytest.mark.parametrize("kind", ["a directory", "a pipe"])
 def test_a_log_that_is_no_file_is_named_and_not_waited_for(kind: str, tmp_path: Path) -> None:
-    """Also one that became so while the platform runs, when nothing looks at all of the directory."""
+    """Also a log replaced while the platform runs, when the directory is not checked."""
     log = tmp_path / "order-1.log"
     _made_into(kind, log)
     read, write, last = partial(open_log, log, "rb"), partial(open_log, log, "ab"), partial(last_lines, log, 3)
@@ -274,7 +277,7 @@ def test_a_log_that_is_no_file_is_named_and_not_waited_for(kind: str, tmp_path: 
 
 @pytest.fixture
 def small() -> Iterator[Installation]:
-    """An installation on a disk of 300 MB, of which a start needs 200."""
+    """An installation on a disk of 300 MB; a start needs 200 MB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     with installed() as found:

@@ -1,4 +1,4 @@
-"""Who may see which database, and servers that are not ours."""
+"""Access to databases, and servers of other owners."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,7 @@ def test_a_schema_is_current_only_once_every_file_was_applied(order_database: st
 
 @pytest.fixture
 def clerk(postgres_server: PostgresServer) -> Iterator[str]:
-    """Somebody on a server of our own who may make roles and databases, and nothing more."""
+    """URL of a role on our server that can create roles and databases, and nothing more."""
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
         admin.execute("CREATE ROLE clerk LOGIN CREATEROLE CREATEDB PASSWORD 'clerk'")
         yield postgres_server.url("postgres", user="clerk", password="clerk")

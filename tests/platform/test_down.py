@@ -39,7 +39,7 @@ def test_wiping_asks_first_and_takes_only_what_is_ours() -> None:
 
 
 def _ended_in_order(platform: Installation) -> None:
-    """Callers before those they call, services before databases, and PostgreSQL in its own orderly way."""
+    """Check the order: callers before their servers, services before databases; and PostgreSQL's regular shutdown."""
     said = platform.run("logs", "supervisor", "-n", "20").stdout
     _, _, after = said.rpartition("stopping, since SIGTERM was received\n")
     ended = [line.split("info")[1].split()[0] for line in after.splitlines() if "has ended" in line]

@@ -1,4 +1,4 @@
-"""Options that name a file to write: whatever lies there already, and is not of that kind, stays as it is."""
+"""Options that name an output file: an existing file of another kind stays unchanged."""
 
 import inspect
 import json
@@ -53,7 +53,7 @@ FOREIGN: dict[str, bytes] = {
 
 
 def options() -> Iterator[tuple[str, str]]:
-    """Every option and argument of every command whose value is a path."""
+    """Yield every option and argument of every command whose value is a path."""
 
     def look(group: Any, before: str = "") -> Iterator[tuple[str, str]]:
         for name, lazy in group.commands.items():
@@ -78,7 +78,7 @@ Typed = Callable[[list[str]], tuple[int, str]]
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """Runs a command in this process; returns its exit code and what it said on stderr."""
+    """Runs a command in this process; returns its exit status and its stderr."""
 
     def run(arguments: list[str]) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", ["valerix", *arguments, "--yes", "--no-input"])
@@ -109,7 +109,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
     command: str, option: str, directory: Path, typed: Typed
 ) -> None:
-    """Before anything else is done: a drill of minutes would otherwise be for nothing."""
+    """Checked before anything else, so that a drill of several minutes is not wasted."""
     for name, content in FOREIGN.items():
         file = directory / "precious"
         for place in (file, directory / "link") if name == "a text" else (file,):

@@ -1,7 +1,7 @@
-"""What CloudNativePG does to import the databases of another server, on two real ones: what it carries, and what not.
+"""The import of another server's databases by CloudNativePG, on two real servers: the objects it transfers.
 
-The commands are the operator's own (`pkg/management/postgres/logicalimport` of cloudnative-pg 1.27 and of August 2026):
-the roles with their verifiers, then `pg_dump -Fd` and, section by section, `pg_restore`, as the superuser.
+The commands are the operator's (`pkg/management/postgres/logicalimport` of cloudnative-pg 1.27 and of August 2026): the
+roles with their verifiers, then `pg_dump -Fd` and, section by section, `pg_restore`, as the superuser.
 """
 
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ LOOKS: dict[str, LiteralString] = {
 
 
 def seen(own: OwnServer, database: str) -> dict[str, list[Any]]:
-    """All that is in a database, by what it is."""
+    """Return the contents of a database by kind of object."""
     with psycopg.connect(own.server.url(database)) as conn:
         tables = [name for (name,) in conn.execute(TABLES)]
         rows = {
@@ -71,13 +71,13 @@ def seen(own: OwnServer, database: str) -> dict[str, list[Any]]:
 
 
 class Import:
-    """Runs what the operator runs, as a user that PostgreSQL's programs may be run by."""
+    """Runs the operator's commands, as a user who can run PostgreSQL's programs."""
 
     def __init__(self, source: OwnServer, target: OwnServer, directory: Path) -> None:
         self.source, self.target, self._directory = source, target, directory
 
     def run(self) -> None:
-        """The type `monolith`, of all three roles and both databases."""
+        """Import with type `monolith`: all three roles and both databases."""
         self.roles()
         for database in OWNERS.values():
             self.dump(database)
@@ -118,7 +118,7 @@ class Import:
 
 @pytest.fixture
 def pair() -> Iterator[Import]:
-    """A server with both databases, without orders, and an empty one; the second knows the same passwords."""
+    """A server with both databases, without orders, and an empty one with the same passwords."""
     with open_directory("import") as directory, own_server(directory / "source") as source:
         source.make()
         with own_server(directory / "target", source.passwords) as target:
@@ -143,7 +143,7 @@ def test_after_an_import_all_is_there_and_the_services_go_on_where_they_stood(
         first = Buyers(shop, writer, pool).send_all(sends)
         shop.chaos(crash_rate=1.0, seed=1)
         Buyers(shop, writer, pool).send_all([Send("before-waiting", "ps5", 1, 0)])
-        for service in (*shop.orders, shop.worker, shop.inventory):  # the order in which docs/deploy.md stops them
+        for service in (*shop.orders, shop.worker, shop.inventory):  # the order of the stop commands in docs/deploy.md
             assert service.stop() == 0
 
     assert set(shop.statuses().values()) == {"confirmed", "failed", "queued"}, "there is something to compare"
@@ -173,12 +173,12 @@ def test_after_an_import_all_is_there_and_the_services_go_on_where_they_stood(
 
 
 def essence(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what is made anew for each request."""
+    """Return a response without the fields that differ per request."""
     return {name: value for name, value in answer.items() if name not in {"instance", "request_id"}}
 
 
 def settings(own: OwnServer) -> set[str]:
-    """What is stored with the roles of both services."""
+    """Return the settings stored for the roles of both services."""
     with psycopg.connect(own.server.url("postgres")) as conn:
         return {
             name.partition("=")[0]
@@ -188,7 +188,7 @@ def settings(own: OwnServer) -> set[str]:
 
 
 def test_settings_stored_with_roles_come_along_only_where_the_database_is_made_of_the_dump(pair: Import) -> None:
-    """Else, as after an import of type `microservice` or a restore into a database, the job `migrate` stores them."""
+    """Otherwise (an import of type `microservice`, a restore into a database) the job `migrate` stores them."""
     assert settings(pair.source) == set(SESSION)
     pair.roles()
     for role, database in OWNERS.items():

@@ -1,4 +1,4 @@
-"""kill -9 of anything, at any time."""
+"""SIGKILL of any process, at any time."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A platform whose files are taken away, damaged or forged while it runs."""
+"""A platform whose files are removed, damaged or forged while it runs."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_a_supervisor_that_hangs_without_a_stack_is_named(platform: Installation
 
 
 def test_down_stops_in_order_although_the_stack_cannot_be_read(platform: Installation) -> None:
-    """The supervisor is held still for a moment, so that it does not mend the file first."""
+    """The supervisor is paused, so that it does not repair the file first."""
     pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -99,7 +99,7 @@ def test_a_platform_whose_directory_is_taken_away_stops_within_seconds_and_says_
             began = time.monotonic()
             if how == "deleted":
                 shutil.rmtree(platform.directory, ignore_errors=True)
-                shutil.rmtree(platform.directory, ignore_errors=True)  # what was written meanwhile
+                shutil.rmtree(platform.directory, ignore_errors=True)  # written in the meantime
             else:
                 platform.directory.rename(platform.directory.with_name("elsewhere"))
                 if how == "replaced":

@@ -1,4 +1,4 @@
-"""Whether a service is ready, and whether it is ours."""
+"""Readiness of a service, and its identity as part of this platform."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Single children, the decisions about them, and their logs."""
+"""Supervised processes, restart decisions, and logs."""
 
 import asyncio
 import sys

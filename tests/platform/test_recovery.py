@@ -1,4 +1,4 @@
-"""Recovery to a point in time, from a base backup and archived WAL, by the commands that docs/deploy.md gives."""
+"""Point-in-time recovery from a base backup and archived WAL, with the commands of docs/deploy.md."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a server puts its WAL, and a base backup of it."""
+    """A server's WAL archive and base backup."""
 
     directory: Path
 
@@ -39,7 +39,7 @@ class Archive:
         own.run("pg_basebackup", f"--dbname={url}", f"--pgdata={self.base}", "--wal-method=none", "--checkpoint=fast")
 
     def restore(self, directory: Path, version: str, until: datetime) -> None:
-        """Make the base backup the data of a server that replays the archive up to a moment, and then goes on."""
+        """Restore the base backup to a server that replays the archive up to a moment, and then accepts writes."""
         directory.mkdir()
         directory.chmod(0o711)
         data = directory / version
@@ -58,7 +58,7 @@ def directory() -> Iterator[Path]:
 
 
 def set_up(own: OwnServer, directory: Path) -> Archive:
-    """Make the databases, and have the server archive its WAL once it is started again."""
+    """Create the databases, and enable WAL archiving from the server's next start."""
     own.make()
     archive = Archive(own.give(directory))
     own.give(archive.wal)
@@ -70,7 +70,7 @@ def set_up(own: OwnServer, directory: Path) -> Archive:
 
 
 def until(journal: Path, moment: datetime, directory: Path) -> Path:
-    """A copy of a journal that ends at a moment, by whose lines nothing was sent or answered after it."""
+    """Write a copy of a journal without the entries from `moment` on; return its path."""
     with JournalWriter(path := directory / "until.jsonl", "until") as kept:
         kept.write(
             *(entry for entry in JournalReader(journal).entries() if isinstance(entry, RunStarted) or entry.at < moment)
@@ -86,7 +86,7 @@ def buy(shop: Shop, writer: JournalWriter, sends: list[Send]) -> None:
 
 
 def moment_of(own: OwnServer) -> datetime:
-    """Now, by the server's clock: no commit so far is later, and each one to come is."""
+    """Return the server's current time: all commits so far are earlier, and all others later."""
     with psycopg.connect(own.server.url("postgres")) as conn:
         ((now,),) = conn.execute("SELECT clock_timestamp()").fetchall()
     assert isinstance(now, datetime)
@@ -102,7 +102,7 @@ def test_a_dropped_table_is_there_again_as_of_the_moment_before_and_what_came_af
 
     with own_server(directory / "first") as own:
         archive = set_up(own, directory / "archive")
-    with own_server(directory / "first", own.passwords) as own:  # started again, so it archives
+    with own_server(directory / "first", own.passwords) as own:  # restarted, so it archives
         with shop_on(own, tmp_path / "first", valkey_server.url(7)) as shop, JournalWriter(journal, "client") as writer:
             shop.stock("ps5", 100)
             archive.take_base_backup(own)
@@ -131,7 +131,7 @@ def test_a_dropped_table_is_there_again_as_of_the_moment_before_and_what_came_af
         with (
             shop_on(
                 restored, tmp_path / "second", valkey_server.url(7)
-            ) as shop,  # the cache of before: it is not believed
+            ) as shop,  # the old cache: its responses are not trusted
             JournalWriter(journal, "client") as writer,
         ):
             shop.services.start(*shop.everyone)

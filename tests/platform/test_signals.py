@@ -1,4 +1,4 @@
-"""Stopping the platform by signals, and what is left when that was not possible."""
+"""Stopping the platform with signals, and cleaning up where that was not possible."""
 
 import os
 import pty
@@ -14,7 +14,7 @@ from valerix_cli.local.lock import take
 
 
 def test_a_terminal_shows_what_runs_and_a_second_signal_hurries(stopped: Installation) -> None:
-    """The worker is held still, so that it would take its whole time to end."""
+    """The worker is paused, so that it would take its full time to end."""
     ours, theirs = pty.openpty()
     screen = _Screen(ours)
     with stopped.started("up", into=theirs) as process:
@@ -35,7 +35,7 @@ def test_a_terminal_shows_what_runs_and_a_second_signal_hurries(stopped: Install
 
 
 class _Screen:
-    """What was written to a terminal so far; reading it makes room for more."""
+    """The output on a terminal so far; reading it makes room for more."""
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
@@ -43,7 +43,7 @@ class _Screen:
         os.set_blocking(terminal, False)
 
     def text(self) -> str:
-        with suppress(OSError):  # nothing more for now, or nobody left who writes
+        with suppress(OSError):  # no more output for now, or no writer left
             while part := os.read(self._terminal, 65536):
                 self._seen += part
         return self._seen.decode(errors="replace")
@@ -71,7 +71,7 @@ def test_a_platform_that_runs_in_the_background_of_a_shell_outlives_hang_ups_and
 
 
 def test_what_is_left_of_a_killed_platform_is_ended(stopped: Installation) -> None:
-    """Nothing stays by itself, so here a process of ours plays a child that holds the lock."""
+    """No real process outlives its platform, so a process of ours that holds the lock stands in for one."""
     lock = take(stopped.directory)
     assert lock is not None
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,)) as left:

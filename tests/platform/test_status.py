@@ -1,4 +1,4 @@
-"""What status and logs tell."""
+"""Output of `valerix status` and `valerix logs`."""
 
 import json
 import signal

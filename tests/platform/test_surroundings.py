@@ -1,4 +1,4 @@
-"""What the processes of a platform get from whoever started it."""
+"""Environment of a platform's processes, compared with that of the user who started it."""
 
 import shlex
 import subprocess
@@ -16,7 +16,7 @@ from valerix_cli.local.lock import holders
 LIBPQ = {one.envvar.decode() for one in psycopg.pq.Conninfo.get_defaults() if one.envvar} | {
     *("PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGREALM")
 }
-"""What this libpq reads, as it says itself, and what its manual names besides."""
+"""Variables that this libpq reads according to its own list, and others from its manual."""
 POISON = (
     dict.fromkeys(LIBPQ, "poisoned.invalid")
     | {"PGPORT": "1", "PGSSLMODE": "require", "PGCONNECT_TIMEOUT": "1", "PGTARGETSESSIONATTRS": "standby"}
@@ -46,7 +46,7 @@ def environ_of(pid: int) -> dict[str, str]:
 
 
 def children(installation: Installation) -> dict[str, int]:
-    """Every process that the supervisor runs, by its name."""
+    """Return every process of the supervisor, by name."""
     stack = installation.stack
     services = [(one.name, one.pid) for several in stack.services.values() for one in several]
     servers = [(name, one.pid) for name, one in (stack.databases | stack.monitoring).items()]
@@ -75,7 +75,7 @@ def test_no_variable_of_libpq_changes_a_connection_of_any_part(poisoned: Install
 
 
 def test_a_platform_may_leave_the_ports_that_services_like_to_others(poisoned: Installation) -> None:
-    """It was started with `--free-ports`."""
+    """The platform was started with `--free-ports`."""
     assert not {poisoned.service(name).port for name in ("order-1", "inventory-1", "frontend-1")} & {3000, 3001, 3002}
 
 
@@ -86,7 +86,7 @@ def test_every_variable_that_libpq_reads_is_forgotten() -> None:
 
 
 def test_the_dashboard_audits_without_the_secrets_of_the_platform(poisoned: Installation) -> None:
-    """By the very command, environment and directory that the supervisor gave it."""
+    """Runs the audit with the command, environment and directory of the frontend."""
     environ = environ_of(children(poisoned)["frontend-1"])
     assert "VALERIX_STATE_DIR" not in environ
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""State directories that others could have written, and files in them that say something wrong, tried on each command.
+"""State directories that others could have written, and wrong values in their files, tested with each command.
 
-The commands are those of the command line itself; each is run in this process, against real files, locks and processes.
+The list of commands is that of the command line. Each runs in this process, against real files, locks and processes.
 """
 
 import grp
@@ -37,7 +37,7 @@ NOBODY = 65534
 AN_ORDER = "00000000-0000-4000-8000-000000000000"
 PATIENCE = 20.0
 
-READ_NOTHING = {  # commands that never look into a state directory
+READ_NOTHING = {  # commands that never read a state directory
     "alerts": "with --prometheus it asks that one",
     "drill list": "drills and receipts are kept elsewhere",
     "drill show": "the same",
@@ -98,7 +98,7 @@ READ_IT = {
     "context show": [],
     "api": ["GET", "/health"],
 }
-STARTS_ONE = {"up", "demo"}  # where nothing runs they start a platform, which is not what is tried here
+STARTS_ONE = {"up", "demo"}  # they start a platform if none runs, which is not tested here
 COMMANDS = sorted(READ_IT)
 
 
@@ -125,7 +125,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Typed:
-    """Runs a command as `valerix` would, with the state directory `directory`."""
+    """Runs a command as `valerix` does, with the state directory `directory`."""
 
     directory: Path
     monkeypatch: pytest.MonkeyPatch
@@ -170,7 +170,7 @@ def typed(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 
 class Innocent:
-    """A process that has nothing to do with any platform, and knows what signals it was sent."""
+    """A process unrelated to any platform, which records the signals that it gets."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", record: Path) -> None:
         self.process, self._record = process, record
@@ -233,7 +233,7 @@ def innocent(tmp_path: Path) -> Iterator[Innocent]:
 
 
 def forged(pid: int, **more: Any) -> dict[str, Any]:
-    """A stack.json in which every process has that pid."""
+    """Return a stack.json in which every process has this pid."""
     now = "2026-01-01T00:00:00Z"
     one = {"pid": pid, "state": "running", "restarts": 0, "last_exit": None, "since": now, "port": 9}
     services = {
@@ -330,7 +330,7 @@ UNTRUSTED = [
 def test_a_directory_that_others_could_have_written_is_refused(
     command: str, typed: Typed, state: Path, innocent: Innocent
 ) -> None:
-    """By each command, however it is that others may write there; nothing in it is changed or deleted."""
+    """By each command, whatever the permission that allows the write; nothing in it is changed or deleted."""
     (state / "stack.json").write_text(json.dumps(forged(innocent.pid)))
     with process_of(_HOLDER, str(state / "lock"), "lock") as holder:
         before = sorted((path.name, path.lstat().st_size) for path in state.iterdir())
@@ -411,7 +411,7 @@ def _with_start(pid: int, started: int | None) -> dict[str, Any]:
     [
         pytest.param(name, marks=() if name == "the innocent" else pytest.mark.long)
         for name in DAMAGED
-        if name != "pid zero"  # on code that believes it, this signals the tests themselves: see below
+        if name != "pid zero"  # code that trusts it would signal the tests themselves: see below
     ],
 )
 def test_whatever_the_stack_says_nobody_else_is_signalled(

@@ -1,4 +1,4 @@
-"""Starting the platform, and what stands in the way of it."""
+"""Starting the platform, and the obstacles to a start."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_a_taken_port_is_named_and_another_one_used(stopped: Installation) -> No
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """Permissions do not bind root, so for root the directory is one that cannot exist."""
+    """Permissions do not restrict root, so for root it is a directory that cannot exist."""
     closed = tmp_path / "closed"
     if os.geteuid() == 0:
         closed.touch()

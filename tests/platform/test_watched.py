@@ -1,4 +1,4 @@
-"""A platform that is watched, and one that is not: what is said where something is missing."""
+"""Platforms with and without monitoring: the messages when a part is missing."""
 
 from tests.platform.installation import Installation, installed
 
