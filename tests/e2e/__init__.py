@@ -1,1 +1,1 @@
-"""The life of an order, across the order service, its worker and the inventory service."""
+"""The life cycle of an order across the order service, its worker and the inventory service."""

@@ -1,4 +1,4 @@
-"""A running shop, in the sizes that the tests need."""
+"""A running platform, in several sizes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from valerix_cli.local.servers import ValkeyServer
 
 @pytest.fixture
 def shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
-    """One replica of each, running, with 100 ps5 on the shelf."""
+    """One replica of each service, running, with 100 ps5 in stock."""
     shop = Shop(services, order_database, inventory_database)
     shop.stock("ps5", 100)
     services.start(*shop.everyone)
@@ -21,7 +21,7 @@ def shop(services: Processes, order_database: str, inventory_database: str) -> S
 
 
 class Builder:
-    """Makes shops that outlive a test: databases by a name of their own, one of Valkey's numbered databases each."""
+    """Builds platforms that outlive a test: each with named databases and a separate database number of Valkey."""
 
     def __init__(self, databases: Databases, valkey: ValkeyServer, directories: pytest.TempPathFactory) -> None:
         self._databases, self._valkey, self._directories = databases, valkey, directories
@@ -44,7 +44,7 @@ def builder(databases: Databases, valkey_server: ValkeyServer, tmp_path_factory:
 
 @pytest.fixture(scope="session")
 def open_shop(builder: Builder) -> Iterator[Shop]:
-    """Two order replicas, running for all tests that leave everybody alive and buy items of their own."""
+    """Two order replicas, shared by all tests that leave every process alive and buy separate items."""
     with builder.shop("open_shop", 1, orders=2) as shop:
         shop.services.start(*shop.everyone)
         yield shop

@@ -1,4 +1,4 @@
-"""A running shop with a proxy on each way from one of its processes to another, and a load that notes its answers."""
+"""A platform with a proxy on each connection between its processes, and a load that records responses."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ PAUSE = 0.05  # seconds between the requests of one client
 
 
 class Answer(NamedTuple):
-    """What one request came to: when it was sent (by the monotonic clock), its duration, and 0 for no answer."""
+    """The result of one request: time of sending (by the monotonic clock), duration, and status (0: no response)."""
 
     sent: float
     seconds: float
@@ -27,10 +27,10 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """A few clients that send one request after the other, each in a thread of its own."""
+    """A few clients that send one request after the other, each in a separate thread."""
 
     def __init__(self, url: str, item_id: str | None) -> None:
-        """Place orders for `item_id` at `url`, or, with None, only get it."""
+        """Place orders for `item_id` at `url`; with None, send GET requests."""
         self.answers: list[Answer] = []
         self._url, self._item_id = url, item_id
         self._enough = threading.Event()
@@ -65,7 +65,7 @@ class Load:
 
 @contextmanager
 def load(url: str, item_id: str | None = None) -> Iterator[Load]:
-    """Send requests for as long as the block takes."""
+    """Send requests during the block."""
     running = Load(url, item_id)
     running.start()
     try:
@@ -75,7 +75,10 @@ def load(url: str, item_id: str | None = None) -> Iterator[Load]:
 
 
 class WiredShop(Shop):
-    """One inventory, one worker, some order replicas. `proxies` are named as "order to redis", "order-2 to redis"."""
+    """One inventory, one worker, several order replicas.
+
+    `proxies` have names such as "order to redis", "order-2 to redis".
+    """
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class WiredShop(Shop):
             proxy.heal()
 
     def backends(self, replica: str) -> list[int]:
-        """The process ids of PostgreSQL's backends that serve a replica."""
+        """Return the process ids of the PostgreSQL backends that serve a replica."""
         with psycopg.connect(self.order_database) as conn:
             rows = conn.execute(
                 "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [f"valerix-{replica}"]
@@ -116,7 +119,7 @@ class WiredShop(Shop):
         return [pid for (pid,) in rows]
 
     def metric(self, service: str, name: str) -> float:
-        """One sample of a service's metrics page, by its name with its labels; 0 where there is none."""
+        """Return one sample of a service's metrics page, by its name with labels; 0 if it is missing."""
         url = {"order": self.order, "worker": self.worker, "inventory": self.inventory}[service].url
         lines = self.client.get(f"{url}/metrics").text.splitlines()
         return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)

@@ -1,4 +1,4 @@
-"""What the tests do with a running shop: place orders, look at both databases, turn gremlins on."""
+"""Operations on a running platform: place orders, query both databases, turn gremlins on."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ _keys = itertools.count(1)
 
 
 class Shop:
-    """One inventory, some order replicas and workers, on the databases of one test."""
+    """One inventory, several order replicas and workers, on the databases of one test."""
 
     def __init__(
         self, services: Processes, order_database: str, inventory_database: str, *, orders: int = 1, **settings: str
@@ -37,7 +37,7 @@ class Shop:
         return self.orders[0]
 
     def stock(self, item_id: str, quantity: int) -> None:
-        """Put an item on the shelf, as the seed does."""
+        """Create an item with stock, as the seed does."""
         with psycopg.connect(self.inventory_database) as conn:
             conn.execute(
                 "INSERT INTO inventory (item_id, item_name, quantity, reserved_quantity) VALUES (%s, %s, %s, 0)",
@@ -50,7 +50,7 @@ class Shop:
             )
 
     def restock(self, item_id: str, quantity: int) -> None:
-        """Put more of an item on the shelf."""
+        """Add stock to an item."""
         response = self.operator.post(
             f"{self.inventory.url}/api/inventory/{item_id}/restock",
             json={"quantity": quantity},
@@ -59,7 +59,7 @@ class Shop:
         assert response.is_success, response.text
 
     def new_item(self, quantity: int = 100) -> str:
-        """Put an item that only this test knows on the shelf."""
+        """Create an item for this test only, with stock."""
         item_id = f"item-{next(_keys)}"
         self.stock(item_id, quantity)
         return item_id
@@ -90,12 +90,12 @@ class Shop:
         response = self._ask_of_gremlins("DELETE")
         assert response.status_code == 200, response.text
         ended: dict[str, Any] = response.json()["ended"]
-        if live and not ended:  # an earlier try ended them, and its answer was 503
+        if live and not ended:  # an earlier attempt ended them and got 503
             ended = next(one for one in self._ask_of_gremlins("GET").json()["recent"] if one["id"] == live["id"])
         return ended
 
     def _ask_of_gremlins(self, method: str, json: dict[str, Any] | None = None) -> httpx.Response:
-        """Ask again while Redis does not answer in time, which happens on a busy machine."""
+        """Send a chaos request; repeat it while Redis times out, as on a busy machine."""
 
         def ask() -> httpx.Response | None:
             response = self.operator.request(method, f"{self.inventory.url}/api/admin/chaos", json=json)
@@ -111,7 +111,7 @@ class Shop:
         return found
 
     def breaker_history(self, replica: str) -> list[dict[str, Any]]:
-        """The replica's transitions, oldest first."""
+        """Return the replica's breaker transitions, oldest first."""
         view = self.operator.get(f"{self.order.url}/api/admin/breaker").json()
         return [entry for entry in reversed(view["history"]) if entry["replica"] == replica]
 
@@ -125,7 +125,7 @@ class Shop:
         return int(self.inventory_rows(b"SELECT quantity FROM inventory WHERE item_id = %s", [item_id])[0][0])
 
     def deductions(self, item_id: str | None = None) -> dict[uuid.UUID, int]:
-        """How many deductions each order has in the ledger; only of one item, if given."""
+        """Return the number of deductions of each order in the ledger; of one item, if given."""
         return dict(
             self.inventory_rows(
                 b"""SELECT order_id, count(*) FROM inventory_transactions
@@ -135,13 +135,13 @@ class Shop:
         )
 
     def statuses(self, item_id: str | None = None) -> dict[uuid.UUID, str]:
-        """What each order is; only of one item, if given."""
+        """Return the status of each order; of one item, if given."""
         return dict(
             self.order_rows(b"SELECT order_id, status FROM orders WHERE item_id = coalesce(%s, item_id)", [item_id])
         )
 
     def wait_settled(self, within: float = 15.0, item_id: str | None = None) -> dict[uuid.UUID, str]:
-        """Wait until no order, of one item if given, is unfinished; return what each became."""
+        """Wait until no order, of one item if given, is unfinished; return the final statuses."""
 
         def settled() -> bool:
             return not {"pending", "queued"} & set(self.statuses(item_id).values())
@@ -150,7 +150,7 @@ class Shop:
         return self.statuses(item_id)
 
     def assert_exactly_one_effect(self, item_id: str | None = None) -> None:
-        """Each confirmed order has one deduction, no other order has any, and stock adds up."""
+        """Assert that each confirmed order has one deduction and other orders have none, and that stock adds up."""
         deductions = self.deductions(item_id)
         for order_id, status in self.statuses(item_id).items():
             assert deductions.pop(order_id, 0) == (1 if status == "confirmed" else 0), (order_id, status)
@@ -168,7 +168,7 @@ def new_key() -> str:
 
 
 async def send_all(requests: list[tuple[str, str, dict[str, Any]]], concurrency: int) -> list[httpx.Response]:
-    """Send (url, key, body) orders, `concurrency` at a time, and return the answers in order."""
+    """Send (url, key, body) orders, `concurrency` at a time, and return the responses in order."""
     turn = asyncio.Semaphore(concurrency)
     limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(timeout=15, limits=limits) as client:

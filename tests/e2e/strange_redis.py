@@ -1,4 +1,4 @@
-"""A Redis that lets clients connect as usual and answers their commands with something else, or with an error."""
+"""A Redis that accepts clients as usual and replies to their commands with another type or an error."""
 
 import asyncio
 import re
@@ -38,7 +38,7 @@ ANSWERS = {
 
 
 class StrangeRedis:
-    """Stands before a real one on `port`. `answer` is what each command gets; None passes everything on."""
+    """A proxy of the real Redis on `port`. `answer` is the reply to each command; None forwards everything."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -102,7 +102,7 @@ class StrangeRedis:
 
 
 def _replies(answer: bytes, commands: list[bytes]) -> bytes:
-    """The same answer to each command; within a transaction it comes where EXEC answers for all of them."""
+    """Return the same reply for each command; within a transaction it is the reply of EXEC."""
     queued: int | None = None
     replies = []
     for command in commands:

@@ -1,4 +1,4 @@
-"""Who may do what, on each endpoint of both services."""
+"""Authorization on each endpoint of both services."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ def test_a_client_that_uses_up_its_minute_is_told_when_to_come_back(
     services.start(shop.order)
 
     def refused() -> list[httpx.Response]:
-        """Those of twelve that are refused: with five a minute, some are, even as a minute turns."""
+        """Return the refused responses of twelve: with five per minute, some are refused even when a minute begins."""
         answers = [shop.client.get(f"{shop.order.url}/api/orders") for _ in range(12)]
         return [answer for answer in answers if answer.status_code == 429]
 

@@ -1,4 +1,4 @@
-"""What is not an order is refused with the right problem and stored nowhere."""
+"""Invalid orders are refused with the right problem and are not stored."""
 
 import socket
 from typing import Any
@@ -11,7 +11,7 @@ GOOD = b'{"item_id":"ps5","quantity":1}'
 
 
 def post(shop: Shop, content: bytes, headers: list[tuple[str, str]] | None = None) -> httpx.Response:
-    """Send it by the shortcut and, spelled otherwise, by the framework's router: nobody can tell which it was."""
+    """Send a request to the direct endpoint and, spelled differently, to the framework's route: both respond alike."""
     given = [("Content-Type", "application/json"), ("Idempotency-Key", new_key())] if headers is None else headers
     short, routed = (
         shop.client.post(shop.order.url + path, content=content, headers=given)
@@ -22,7 +22,7 @@ def post(shop: Shop, content: bytes, headers: list[tuple[str, str]] | None = Non
 
 
 def seen(response: httpx.Response) -> tuple[int, dict[str, str], str]:
-    """What a caller gets, but for what is another with each request."""
+    """Return the response without the parts that differ between requests."""
     other = {"date", "x-request-id", "x-ratelimit-remaining", "idempotent-replayed"}
     headers = {name: value for name, value in response.headers.items() if name not in other}
     return response.status_code, headers, response.text.replace(response.headers["X-Request-ID"], "…")
@@ -38,7 +38,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
 
 
 def raw(shop: Shop, head: bytes) -> bytes:
-    """Send bytes that no client library would, and return the status line."""
+    """Send bytes that no client library would send, and return the status line."""
     with socket.create_connection(("127.0.0.1", shop.order.port), timeout=5) as connection:
         connection.sendall(
             b"POST /api/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 30\r\n"

@@ -1,4 +1,4 @@
-"""Nobody is answered with an order that is not there: not after a restore with Redis as it was, nor by a forgery."""
+"""No response contains an order that is not stored: neither after a restore with an old Redis nor by forged entries."""
 
 import shutil
 import signal
@@ -27,7 +27,7 @@ KEYS = [f"restored-{number}" for number in range(20)]
 
 
 class Site:
-    """A PostgreSQL with both databases, which can be backed up and restored, and a shop on it."""
+    """A PostgreSQL with both databases, which can be backed up and restored, and a platform on it."""
 
     def __init__(self, postgres: Mortal, directory: Path, redis_url: str) -> None:
         assert isinstance(postgres.server, PostgresServer)
@@ -48,7 +48,7 @@ class Site:
             self.program("pg_restore", "--clean", "-d", self.server.url(name), str(self.directory / name))
 
     def restore_rows(self) -> None:
-        """The orders alone: their rows are emptied out, and those of the dump put in."""
+        """Restore only the rows of the orders: the tables are emptied and filled from the dump."""
         name = NAMES[0]
         with psycopg.connect(self.server.url(name)) as conn:
             conn.execute("TRUNCATE orders, order_events")
@@ -121,7 +121,7 @@ def test_no_repeat_is_answered_with_an_order_that_a_restore_took_away(site: Site
     assert shop.place(key=KEYS[0]).headers["Idempotent-Replayed"] == "true"
     assert site.broken() == set()
     restore(site)
-    eventually(lambda: shop.operator.get(f"{shop.order.url}/api/admin/queue").is_success, 20)  # it has looked since
+    eventually(lambda: shop.operator.get(f"{shop.order.url}/api/admin/queue").is_success, 20)  # it has polled since
     answers = [shop.place(key=key) for key in KEYS]
     told = {answer.json()["order_id"] for answer in answers if answer.is_success}
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None] * len(KEYS)
@@ -145,7 +145,7 @@ def test_an_answer_whose_row_is_gone_is_named_by_the_audit(site: Site) -> None:
 
 
 def forgery(genuine: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """An answer under the key `forged`."""
+    """Return a response under the key `forged`."""
     order = {**genuine["order"], "order_id": str(uuid.uuid4()), "idempotency_key": "forged"}
     return {**genuine, "order": order, **changes}
 
@@ -162,7 +162,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def test_a_forged_answer_is_not_believed(shop: Shop, redis_url: str) -> None:
-    """Each kind of forgery in turn, under a key of its own."""
+    """Each kind of forgery in turn, under separate keys."""
     with redis.Redis.from_url(redis_url) as client:
         shop.place(key="genuine")
         raw = eventually(lambda: client.get("idempotency:genuine"), 5)

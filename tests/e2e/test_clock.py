@@ -1,4 +1,4 @@
-"""The database's clock is set while orders come in: every order ends in time, and nothing is taken for a violation."""
+"""The database's clock changes while orders arrive: every order ends in time, and the audit reports no violation."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ DAY = 86_400.0
 SETTLE_LIMIT = 60.0
 LEASE = 2.0
 SETTINGS = {"LEASE_SECONDS": str(LEASE), "INVENTORY_TIMEOUT_SECONDS": "1", "BREAKER_OPEN_SECONDS": "1"}
-ENDS_WITHIN = 15.0  # seconds: a lease, a back-off of at most 8 s, and what a busy machine takes
+ENDS_WITHIN = 15.0  # seconds: a lease, a back-off of at most 8 s, and the delays of a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def postgres() -> Iterator[ClockedPostgres]:
 
 @pytest.fixture
 def shop(postgres: ClockedPostgres, tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """A shop whose answers get lost now and then, so that orders are queued; the clock is right at first."""
+    """A platform that loses some responses, so that orders are queued; the clock is correct at first."""
     postgres.set_clock(0)
     databases, name = Databases(postgres), str(abs(hash(request.node.name)))
     urls = [databases.make(f"{service}_{name}", f"{service}_template") for service in ("order", "inventory")]
@@ -55,7 +55,7 @@ def shop(postgres: ClockedPostgres, tmp_path: Path, redis_url: str, request: pyt
 
 @contextmanager
 def customers(shop: Shop, count: int = 8) -> Iterator[list[str]]:
-    """Order all the time; yields the ids of orders that were acknowledged."""
+    """Place orders during the block; yields the ids of acknowledged orders."""
     acknowledged: list[str] = []
     enough = threading.Event()
 
@@ -110,7 +110,7 @@ def test_a_clock_that_is_set_under_load_delays_no_order_wherever_it_is_then(
 def test_an_order_that_was_queued_while_the_clock_was_a_day_ahead_ends_in_seconds_once_it_is_back(
     shop: Shop, postgres: ClockedPostgres
 ) -> None:
-    """Nobody works on it before the clock is back: neither the request that brought it nor a worker."""
+    """It is not tried before the clock is reset: neither by its request nor by a worker."""
     shop.worker.stop()
     shop.inventory.stop()
     postgres.set_clock(DAY)

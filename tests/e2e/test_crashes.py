@@ -1,4 +1,4 @@
-"""Processes killed at each named step: every accepted order ends, with exactly one effect."""
+"""Processes killed at each crash point: every accepted order ends with exactly one effect."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from tests.e2e.shop import Shop, new_key
 from tests.processes import Processes, eventually
 
 DAILY = {"after-accept", "before-settle", "after-claim", "after-deduct", "before-commit", "after-commit"}
-"""The steps that are tried each time; the others take their turn with the campaign, which strikes each fifty times."""
+"""The crash points of the default run; the campaign strikes each of the others fifty times."""
 
 
 def points(names: Iterable[str]) -> pytest.MarkDecorator:
@@ -24,7 +24,7 @@ def points(names: Iterable[str]) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="module")
 def backstage(builder: Builder) -> Iterator[Shop]:
-    """Inventory and worker running, for order services that die; what they held is free after a second."""
+    """Inventory and a worker, for order services that die; leases last one second."""
     with builder.shop("backstage", 2, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1") as shop:
         shop.services.start(shop.inventory, shop.worker)
         yield shop
@@ -32,7 +32,7 @@ def backstage(builder: Builder) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def frontstage(builder: Builder) -> Iterator[Shop]:
-    """Inventory running and an order service that cannot find it, for workers that die over what it queues."""
+    """Inventory and an order service that cannot reach it, for workers that die while processing its queued orders."""
     with builder.shop("frontstage", 3, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1") as shop:
         shop.orders[0] = shop.services.order("http://127.0.0.1:9", BREAKER_OPEN_SECONDS="1")
         shop.services.start(shop.inventory, shop.order)
@@ -41,14 +41,14 @@ def frontstage(builder: Builder) -> Iterator[Shop]:
 
 @pytest.fixture
 def quick_shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
-    """A shop with leases of a second, not yet running."""
+    """A platform with leases of one second, not yet running."""
     shop = Shop(services, order_database, inventory_database, LEASE_SECONDS="1", BREAKER_OPEN_SECONDS="1")
     shop.stock("ps5", 100)
     return shop
 
 
 def place_at(shop: Shop, item: str, keys: list[str]) -> None:
-    """Send orders to a service that may die over any of them."""
+    """Send orders to a service that may die during any of them."""
     for key in keys:
         try:
             shop.place(item, key=key)
@@ -78,7 +78,7 @@ def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: 
 @points(WORKER_POINTS)
 def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, point: str) -> None:
     shop, item = frontstage, frontstage.new_item()
-    accepted = [shop.place(item).json()["order_id"] for _ in range(3)]  # inventory is not to be found: they are queued
+    accepted = [shop.place(item).json()["order_id"] for _ in range(3)]  # inventory is unreachable: they are queued
     shop.worker.start(CRASH_AT=point)
     assert shop.worker.wait_killed() == -9
     shop.worker.start()

@@ -1,4 +1,4 @@
-"""PostgreSQL that answers but does not do all that it should: what callers, readiness, health and metrics say."""
+"""A degraded PostgreSQL: the responses, readiness, health and metrics of the services."""
 
 import time
 from collections.abc import Iterator
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.timed
 
 TOLD_WITHIN = 3.5  # seconds
 BACK_WITHIN = 5.0  # seconds
-COMMIT_TIMEOUT = 2.5  # seconds that a commit is waited for
+COMMIT_TIMEOUT = 2.5  # seconds that a commit may take
 UNAVAILABLE = "urn:valerix:problem:database-unavailable"
 
 
 class Server(NamedTuple):
-    """A PostgreSQL of the tests' own, and a shop on it."""
+    """A PostgreSQL of the tests and a platform on it."""
 
     server: PostgresServer
     shop: Shop
 
     def tell(self, *statements: str) -> None:
-        """Run statements as the superuser, each committed without a standby."""
+        """Run statements as the superuser, each committed without waiting for a standby."""
         url = self.server.url("postgres")
         with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=local") as conn:
             for statement in statements:
@@ -44,7 +44,7 @@ class Server(NamedTuple):
 
     @contextmanager
     def altered(self, name: str, value: str) -> Iterator[None]:
-        """Have a setting of the server for as long as the block takes."""
+        """Change a server setting during the block."""
         self.tell(f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()")
         eventually(lambda: self.ask(f"SHOW {name}") == value)
         try:
@@ -92,19 +92,19 @@ def assert_refused(response: httpx.Response) -> None:
 
 
 def remark(service: Service) -> str:
-    """What a service that is ready says of its database, by one look; empty when all is well."""
+    """Return the database detail of a ready service's health, from one request; "" when it is healthy."""
     status, said = health(service)
     return str(said["checks"]["postgres"]["detail"]) if (status, said["status"]) == (200, "degraded") else ""
 
 
 def assert_says_so(service: Service, why: str) -> None:
-    """Readiness goes on, with a remark; the refusals are counted. A service examines itself once a second."""
+    """Assert that a service stays ready with a reason, and counts refusals. It checks itself once per second."""
     assert why in eventually(lambda: remark(service), 5, f"a remark of {service.name}")
     assert metric(service, f'db_write_refusals_total{{reason="{why}"}}') > 0
 
 
 def assert_all_is_well(shop: Shop, keys: list[str]) -> None:
-    """Service is back, and each key that was sent meanwhile has exactly one effect, and the answer to go with it."""
+    """Assert that orders are served again, and each earlier key has exactly one effect and a matching response."""
     eventually(lambda: shop.place().status_code == 201, BACK_WITHIN, "business as usual")
     for key in keys:
         eventually(lambda key=key: shop.place(key=key).status_code == 201, 15, f"an answer to {key}")  # type: ignore[misc]  # a default binds it
@@ -158,7 +158,7 @@ def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_hea
 
 @pytest.mark.long
 def test_a_commit_whose_wait_for_the_standby_is_cancelled_stands_for_its_key(server: Server) -> None:
-    """PostgreSQL commits it here then, without the standby."""
+    """PostgreSQL then commits locally, without the standby."""
     shop, key = server.shop, new_key()
     with server.altered("synchronous_standby_names", "gone"):
         assert_refused(shop.place(key=key))
@@ -168,7 +168,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_stands_for_its_key(ser
             lambda: shop.client.get(f"{shop.order.url}/api/orders?idempotency_key={key}").json()["orders"]
         )
         again = shop.place(key=key)
-        assert again.status_code in {202, 409, 503}, again.text  # its lease is live, or has ended
+        assert again.status_code in {202, 409, 503}, again.text  # its lease is active, or has ended
     assert_all_is_well(shop, [key])
     assert shop.place(key=key).json()["order_id"] == stored[0]["order_id"]
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_read_only_refuses_writes_and_serves_reads(server: Serv
 
 @pytest.mark.long
 def test_a_server_whose_disk_is_full_refuses_writes_and_serves_reads(server: Server) -> None:
-    """It says so by this code, whatever it has no room for: a trigger stands in for the disk."""
+    """PostgreSQL uses this error code for any failed write on a full disk, so a trigger can simulate it."""
     shop, keys = server.shop, [new_key() for _ in range(5)]
     order_id = shop.place().json()["order_id"]
     with psycopg.connect(shop.order_database) as conn:

@@ -1,4 +1,4 @@
-"""Orders as they come over the wire: in pieces, in a row, broken off, and in the spellings that go another way."""
+"""Orders on raw connections: in pieces, pipelined, aborted, and in spellings that take the framework's route."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def shop(open_shop: Shop) -> Shop:
 
 
 class Answers:
-    """Reads answers off a connection, one after the other."""
+    """Reads responses from a connection, one after the other."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -31,7 +31,7 @@ class Answers:
         self._now: dict[str, Any] = {}
 
     def next(self) -> dict[str, Any]:
-        """Status, headers and body of the next one; none at the end of the connection."""
+        """Return status, headers and body of the next response; {} at the end of the connection."""
         while not self._done:
             data = self._connection.recv(65_536)
             if not data:

@@ -1,4 +1,4 @@
-"""Faults on purpose: what is unknown is queued, finished later, and never done twice."""
+"""Injected faults: orders with an unknown result are queued, finished later, and never deducted twice."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ async def test_answers_lost_after_the_commit_are_queued_and_deducted_once(shop: 
     assert {answer.status_code for answer in answers} == {202}
     assert set(shop.statuses().values()) == {"queued"}
     ended = shop.calm()
-    assert ended["counts"]["partial_failure"]["hits"] >= 5  # the breaker held the others back
+    assert ended["counts"]["partial_failure"]["hits"] >= 5  # the breaker blocked the others
 
     shop.wait_settled(within=15)
     assert set(shop.statuses().values()) == {"confirmed"}
@@ -55,7 +55,7 @@ async def test_a_slow_inventory_opens_the_breaker_which_answers_at_once_and_clos
             group.create_task(order(n))
             n += 1
             assert n < 20 * 40, f"not closed after 40 s: {shop.breaker_history('order-1')}"
-            await asyncio.sleep(0.05)  # the load itself: 20 orders a second
+            await asyncio.sleep(0.05)  # the load: 20 orders per second
 
     history = shop.breaker_history("order-1")
     assert [entry["to"] for entry in history[:2]] == ["open", "half-open"]
@@ -87,7 +87,7 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_at_any_concurrency(
 ) -> None:
     shop = Shop(services, order_database, inventory_database, BREAKER_MINIMUM_CALLS="100000")
     shop.stock("ps5", 1000)
-    services.start(shop.inventory, shop.order)  # no worker: each order meets its first attempt only
+    services.start(shop.inventory, shop.order)  # no worker: each order has only its first attempt
 
     async def run(concurrency: int) -> tuple[list[int], dict[str, Any]]:
         shop.chaos(crash_rate=0.3, partial_failure_rate=0.2, seed=42, ttl_seconds=60)

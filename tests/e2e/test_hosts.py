@@ -1,4 +1,4 @@
-"""Hosts and origins over real sockets: by both ways to a handler, and as a browser sends them."""
+"""Host and Origin headers over real sockets: on both routes to a handler, and as a browser sends them."""
 
 import socket
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.shop import Shop, new_key
 
 BODY = b'{"item_id":"hosts","quantity":1}'
-SLASH = b"/api/orders/"  # served by the framework's route; without the slash by the shortcut
+SLASH = b"/api/orders/"  # served by the framework's route; without the slash, directly
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def shop(open_shop: Shop) -> Shop:
 
 
 def send(shop: Shop, target: bytes, key: str, *lines: bytes, version: bytes = b"1.1") -> int:
-    """Order by a request with these header lines; return the status of the answer."""
+    """Place an order with these header lines; return the response's status."""
     head = [
         b"POST %s HTTP/%s" % (target, version),
         *lines,
@@ -97,7 +97,7 @@ def test_http_1_0_orders_without_a_host(shop: Shop) -> None:
 
 @pytest.fixture
 def rebound(shop: Shop) -> Iterator[httpx.Client]:
-    """A page's fetch after its own name was rebound to the order service: same origin, as far as the browser knows."""
+    """A page's fetch after its name was rebound to the order service: the same origin, as far as the browser knows."""
     page = {"Host": f"evil.example:{shop.order.port}", "Origin": f"http://evil.example:{shop.order.port}"}
     with httpx.Client(base_url=shop.order.url, headers=page | {"Sec-Fetch-Site": "same-origin"}) as client:
         yield client

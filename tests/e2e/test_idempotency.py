@@ -1,4 +1,4 @@
-"""One key, one order, however often and wherever it is sent."""
+"""One key, one order, however many requests are sent and to whichever replica."""
 
 import os
 import signal
@@ -74,7 +74,7 @@ def test_without_redis_the_service_answers_within_a_second_and_keeps_its_keys(
             first = shop.place(key="before")
             with redis.Redis.from_url(valkey.url()) as client:
                 pid = int(client.info("server")["process_id"])
-            os.kill(pid, signal.SIGSTOP)  # its port still takes connections, and answers nobody
+            os.kill(pid, signal.SIGSTOP)  # its port still accepts connections, without responding
             _assert_quick_and_right(shop, first.json()["order_id"], "stalled")
             os.kill(pid, signal.SIGKILL)
             _assert_quick_and_right(shop, first.json()["order_id"], "gone")
@@ -98,7 +98,7 @@ def test_an_unfinished_order_is_told_as_it_stands(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database)
-    services.start(shop.order)  # neither inventory nor worker: it stays queued
+    services.start(shop.order)  # without inventory and worker it stays queued
     first = shop.place(key="waiting")
     again = shop.place(key="waiting")
     assert [first.status_code, again.status_code] == [202, 202]

@@ -1,4 +1,4 @@
-"""A database that is shut down, a Redis that never was, a worker that sleeps through its lease."""
+"""A database that is shut down, a missing Redis, and a worker that is stopped beyond its lease."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ from valerix_cli.local.ports import free_port
 from valerix_cli.local.servers import PostgresServer, running
 
 SHORT = {"LEASE_SECONDS": "1", "BREAKER_OPEN_SECONDS": "1"}
-LIMIT = 3.0  # seconds until a caller is told that there is no database
+LIMIT = 3.0  # seconds until a client learns that the database is unavailable
 
 
 class Mortal:
-    """A PostgreSQL of the test's own with both databases, to be shut down and started again."""
+    """A PostgreSQL of the test with both databases, which can be shut down and started again."""
 
     def __init__(self, directory: Path) -> None:
         self._server = PostgresServer.at(directory, password="only-for-this-test", fsync=False)
@@ -55,7 +55,7 @@ def mortal(scratch: Path) -> Iterator[Mortal]:
 
 
 class Question(NamedTuple):
-    """One request, and the statuses it has with and without a database."""
+    """One request, and its statuses with and without a database."""
 
     service: Service
     method: str
@@ -76,7 +76,7 @@ def deduction(at: Service, path: str, without: int = 503) -> Question:
 
 
 def everything(shop: Shop, finished: dict[str, Any]) -> list[Question]:
-    """Each endpoint, those that commit together with others several times; `finished` is an order that is."""
+    """Return requests for each endpoint, several for those that batch their commits; `finished` is a finished order."""
     order_id, key = finished["order_id"], finished["idempotency_key"]
     return [
         *(
@@ -85,7 +85,7 @@ def everything(shop: Shop, finished: dict[str, Any]) -> list[Question]:
             for path in ("/health", "/health/ready", "/health/deep", "/health/live", "/metrics")
         ),
         *(order(shop.order, "ps5", new_key()) for _ in range(6)),
-        order(shop.order, "ps5", key, without=201),  # Redis remembers it
+        order(shop.order, "ps5", key, without=201),  # cached in Redis
         Question(shop.order, "GET", f"/api/orders/{order_id}"),
         Question(shop.order, "GET", f"/api/orders/{order_id}/events"),
         Question(shop.order, "GET", "/api/orders"),
@@ -96,7 +96,7 @@ def everything(shop: Shop, finished: dict[str, Any]) -> list[Question]:
         Question(shop.order, "POST", "/api/admin/queue/requeue", {"all": True}),
         Question(shop.order, "GET", "/api/admin/breaker", without=200),
         *(deduction(shop.inventory, "deduct") for _ in range(6)),
-        *(deduction(shop.inventory, "deductions", without=200) for _ in range(3)),  # each line says it
+        *(deduction(shop.inventory, "deductions", without=200) for _ in range(3)),  # each line has its own status
         Question(shop.inventory, "GET", "/api/inventory"),
         Question(shop.inventory, "GET", "/api/inventory/ps5"),
         Question(shop.inventory, "GET", f"/api/inventory/transactions/{order_id}"),
@@ -113,7 +113,7 @@ async def send(client: httpx.AsyncClient, question: Question) -> httpx.Response:
 
 
 def ask(questions: list[Question], *, apart: float = 0.0) -> list[tuple[Question, httpx.Response]]:
-    """Ask everything, each question so many seconds after the one before it, and return the answers."""
+    """Send all requests, `apart` seconds after each other, and return the responses."""
 
     async def answer(client: httpx.AsyncClient, number: int, question: Question) -> tuple[Question, httpx.Response]:
         await asyncio.sleep(number * apart)
@@ -132,7 +132,7 @@ def shown(question: Question, response: httpx.Response) -> str:
 
 
 def untold(answers: list[tuple[Question, httpx.Response]]) -> list[str]:
-    """Return what took too long, or did not say that there is no database."""
+    """Return the responses that took too long or did not report the missing database."""
     return [
         shown(question, response)
         for question, response in answers
@@ -182,7 +182,7 @@ def test_without_postgresql_every_endpoint_says_so_in_time_and_serves_again_with
         eventually(lambda: not unusual(ask(everything(shop, finished))), 5, "business as usual")
         assert [service.process.pid for service in shop.everyone] == pids
         unplaced = [each for each in at_once if each.path == "/api/orders" and each.key]
-        ask(unplaced)  # as clients do that were told to try again
+        ask(unplaced)  # as clients do after a 503
         settled = shop.wait_settled()
         assert set(settled.values()) == {"confirmed"}
         assert not unusual(ask(unplaced))
@@ -197,7 +197,7 @@ def test_without_redis_ever_every_order_ends_by_the_sweeper_alone(
         item = shop.new_item(10)
         services.start(*shop.orders, shop.worker)
         first = {key: shop.place(item, key=key, at=number % 2) for number, key in enumerate("abcdef")}
-        assert {answer.status_code for answer in first.values()} == {202}  # there is no inventory yet
+        assert {answer.status_code for answer in first.values()} == {202}  # inventory is not running yet
         services.start(shop.inventory)
         assert list(shop.wait_settled().values()) == ["confirmed"] * 6
         for key, answer in first.items():
@@ -217,7 +217,7 @@ def test_an_order_taken_while_inventory_was_away_is_the_answer_to_its_key_though
 ) -> None:
     shop = Shop(services, order_database, inventory_database, orders=1, **SHORT)
     services.start(shop.order)
-    order_id = shop.place("missing", key="taken").json()["order_id"]  # inventory is away, so nobody knows
+    order_id = shop.place("missing", key="taken").json()["order_id"]  # inventory is down, so the item is not checked
     services.start(shop.inventory)
     again = shop.place("missing", key="taken")
     assert (again.status_code, again.headers.get("Idempotent-Replayed")) == (202, "true"), again.text
@@ -235,11 +235,11 @@ def test_an_order_taken_while_inventory_was_away_is_the_answer_to_its_key_though
 def test_a_worker_that_wakes_after_its_lease_changes_nothing(
     services: Processes, order_database: str, inventory_database: str, point: str
 ) -> None:
-    """It goes on with orders that another worker has finished: asks for their stock again, and settles them late."""
+    """It continues with orders that another worker has finished: repeats their deductions and settles them late."""
     shop = Shop(services, order_database, inventory_database, orders=1, **SHORT)
     shop.stock("ps5", 100)
     services.start(shop.order)
-    assert [shop.place().status_code for _ in range(3)] == [202, 202, 202]  # there is no inventory yet
+    assert [shop.place().status_code for _ in range(3)] == [202, 202, 202]  # inventory is not running yet
     services.start(shop.inventory)
     zombie, second = shop.worker, services.worker(shop.inventory, **SHORT)
     zombie.start(CRASH_AT=point, CRASH_SIGNAL="stop")
@@ -263,7 +263,7 @@ def orders_and_events(shop: Shop) -> list[Row]:
 
 
 def has_settled(service: Service) -> bool:
-    """Whether it has tried to, going by what it counts."""
+    """Return True if it has tried to settle, according to its metrics."""
     page = httpx.get(f"{service.url}/metrics").text
     counts = [float(line.split()[-1]) for line in page.splitlines() if line.startswith(SETTLEMENTS)]
     return any(counts)

@@ -1,4 +1,4 @@
-"""A real browser on a hostile page: one that rebinds its own name, and one of another origin."""
+"""A real browser on hostile pages: one that rebinds its name, and one of another origin."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ KEYED = {"Content-Type": "application/json", "Idempotency-Key": "from-a-page"}
 
 
 class _Hostile(BaseHTTPRequestHandler):
-    """Serves a page at any name."""
+    """Serves a page under any name."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -36,7 +36,7 @@ class _Hostile(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[int]:
-    """The port of a server whose pages are hostile."""
+    """Port of a server with hostile pages."""
     with HTTPServer(("127.0.0.1", 0), _Hostile) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
@@ -45,7 +45,7 @@ def hostile() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser whose names all resolve to this machine, as after rebinding."""
+    """A browser that resolves every name to this machine, as after DNS rebinding."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1"]
@@ -94,7 +94,7 @@ def test_a_page_of_another_origin_changes_nothing(shop: Shop, page: Page, hostil
 
 
 def test_a_page_of_another_port_of_this_machine_changes_nothing(shop: Shop, page: Page, hostile: int) -> None:
-    """What another program on this machine serves is same-site, and another origin all the same."""
+    """A page of another program on this machine is same-site, but of another origin."""
     before = orders(shop)
     page.goto(f"http://127.0.0.1:{hostile}/")
     seen: list[int] = []

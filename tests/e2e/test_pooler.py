@@ -1,4 +1,4 @@
-"""The services behind a real PgBouncer in transaction mode: what they rely on in each session holds there too."""
+"""The services behind a real PgBouncer in transaction mode: their session settings and locks work there as well."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from valerix_cli.audit.runner import audit
 
 pytestmark = [needs_pgbouncer, pytest.mark.timed]
 
-SERVER_SESSIONS = 4  # of each role, fewer than the services have connections
+SERVER_SESSIONS = 4  # per role, fewer than the services have connections
 PATIENCE = 10.0  # seconds that a connection may take on a busy machine
 
 
 class Place(NamedTuple):
-    """A server with both databases as a cluster has them, and a pooler in front of it."""
+    """A server with both databases as a cluster has them, behind a pooler."""
 
     own: OwnServer
     pooler: PgBouncer
@@ -37,7 +37,7 @@ class Place(NamedTuple):
         return {role: self.pooler.url(url) for role, url in self.own.urls.items()}
 
     def lenient(self) -> PgBouncer:
-        """One more pooler, which drops what a client asks of its session, as CloudNativePG's do."""
+        """Return another pooler, which ignores startup parameters, as CloudNativePG's poolers do."""
         with suppress(FileExistsError):
             (self.directory / "lenient").mkdir()
         return pooler_for(self.own, self.directory / "lenient", ignored="options")
@@ -60,7 +60,7 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def shop(place: Place, tmp_path_factory: pytest.TempPathFactory, valkey_server: Any) -> Iterator[Shop]:
-    """Two order replicas, a worker and inventory, all behind the pooler; the tests look at the server itself."""
+    """Two order replicas, a worker and inventory behind the pooler; the tests query the server directly."""
     pooled, logs = place.pooled, tmp_path_factory.mktemp("pooler")
     with processes(logs, pooled["order_service"], pooled["inventory_service"], valkey_server.url(6)) as services:
         direct = place.own.urls
@@ -72,7 +72,7 @@ def shop(place: Place, tmp_path_factory: pytest.TempPathFactory, valkey_server: 
 
 
 def ready(url: str) -> tuple[int, str]:
-    """What readiness answers, and what it says of PostgreSQL."""
+    """Return the status of readiness, and its detail about PostgreSQL."""
     response = httpx.get(f"{url}/health/ready", timeout=5)
     return response.status_code, str(response.json()["checks"]["postgres"]["detail"])
 
@@ -86,7 +86,7 @@ def test_orders_that_race_and_are_repeated_have_one_effect_each(place: Place, sh
         for number in range(4)  # two at each replica
     ]
     answers = asyncio.run(send_all(requests, 32))
-    assert {answer.status_code for answer in answers} <= {201, 202, 409, 503}  # the last where a commit took too long
+    assert {answer.status_code for answer in answers} <= {201, 202, 409, 503}  # 503 if a commit took too long
     shop.wait_settled(30, item)
     replayed = asyncio.run(send_all(requests, 32))
     ids = {key: {a.json()["order_id"] for r, a in zip(requests, replayed, strict=True) if r[1] == key} for key in keys}
@@ -127,7 +127,7 @@ async def test_a_transaction_whose_process_was_stopped_is_ended_by_the_server(pl
                 await conn.execute("UPDATE inventory SET quantity = quantity - 1 WHERE item_id = %s", [item])
                 async with other.connection(PATIENCE) as waiting:
                     await waiting.execute("UPDATE inventory SET quantity = quantity WHERE item_id = %s", [item])
-                await conn.execute("SELECT 1")  # it wakes up
+                await conn.execute("SELECT 1")  # it resumes
 
         with pytest.raises((psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)):
             await stop_in_mid_transaction()
@@ -151,7 +151,7 @@ async def test_statements_that_are_run_often_are_not_prepared_in_a_session_of_so
 
         async def ask() -> None:
             async with pool.connection(PATIENCE) as conn:
-                for number in range(20):  # psycopg prepares what it has run five times
+                for number in range(20):  # psycopg prepares a statement at its fifth execution
                     cursor = await conn.execute("SELECT %s + 1", [number])
                     assert await cursor.fetchone() == (number + 1,)
 
@@ -200,7 +200,7 @@ def test_a_pooler_that_is_killed_loses_no_order(place: Place, shop: Shop) -> Non
 
 
 def test_commits_that_wait_for_a_standby_are_noticed_behind_a_pooler(place: Place, shop: Shop) -> None:
-    """Which of the server's processes were given up a pooler does not say."""
+    """A pooler does not report which server processes were abandoned."""
     keys = [new_key() for _ in range(10)]
     place.own.tell("ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()")
     try:

@@ -1,4 +1,4 @@
-"""The PostgreSQL of `components/data-stores-tls`, on a real server with the files of its pod."""
+"""The PostgreSQL of `components/data-stores-tls`, on a real server with its pod's files."""
 
 import os
 import subprocess
@@ -23,11 +23,11 @@ from valerix_cli.local.binaries import system_postgres
 from valerix_cli.local.ports import LOOPBACK, free_port
 from valerix_cli.local.servers import ADMIN, PostgresServer, running, unprivileged_account
 
-PASSWORD = "secret"  # as the rendered connection strings have it
+PASSWORD = "secret"  # as in the rendered connection strings
 
 
 def system() -> Path | None:
-    """The PostgreSQL of this machine: the one of the wheel is built without TLS."""
+    """Return the directory of the system's PostgreSQL: the wheel's is built without TLS."""
     try:
         return system_postgres()
     except UnreachableError:
@@ -43,18 +43,18 @@ def things() -> list[Any]:
 
 @dataclass(frozen=True)
 class Encrypted:
-    """PostgreSQL at 127.0.0.1, with the certificate and the pg_hba.conf that it has in its pod."""
+    """PostgreSQL at 127.0.0.1 with the certificate and the pg_hba.conf of its pod."""
 
     server: PostgresServer
     authority: Path
 
     def url(self, *, authority: Path | None = None, host: str = "postgres-rw", **more: str) -> str:
-        """The order service's own connection string, but for where the server is and where files are."""
+        """Return the order service's connection string, with this server's address and file paths."""
         found = url_of_order("postgresql:").replace(AUTHORITY, str(authority or self.authority))
         return make_conninfo(found, host=host, hostaddr=LOOPBACK, port=str(self.server.port), **more)
 
     def certify(self, authority: Authority) -> None:
-        """Put a certificate and its key where the server looks for them, as kubelet mounts them."""
+        """Write a certificate and its key to the server's paths, as kubelet mounts them."""
         for name, content in zip(("tls.crt", "tls.key"), authority.sign(*names_of(things(), "postgres")), strict=True):
             file = self.server.data / name
             file.write_bytes(content)
@@ -93,7 +93,7 @@ def encrypted(authority: Authority) -> Iterator[Encrypted]:
 
 
 def postgres_settings() -> list[str]:
-    """What PostgreSQL is told of TLS in its pod, for a server that has the files in its data directory."""
+    """Return the TLS options of PostgreSQL's pod, for a server with the files in its data directory."""
     [container] = one(things(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"]
     found = [argument.removeprefix("-c") for argument in container["args"] if argument.startswith("-cssl")]
     assert len(found) == 3

@@ -1,4 +1,4 @@
-"""The Redis of `components/data-stores-tls`, on a real server that starts as its pod does."""
+"""The Redis of `components/data-stores-tls`, on a real server that is started as in its pod."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.external import REDIS_URL, reach_redis
 from valerix_cli.local.ports import LOOPBACK, free_port
 
-PASSWORD = "secret"  # as the rendered connection strings have it
+PASSWORD = "secret"  # as in the rendered connection strings
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("redis-server") and shutil.which("redis-cli")),
@@ -48,13 +48,13 @@ def authority() -> Authority:
 
 @dataclass(frozen=True)
 class Encrypted:
-    """Redis at 127.0.0.1 as its pod starts it; its certificate names the hosts of the manifests, and localhost."""
+    """Redis at 127.0.0.1, started as in its pod; its certificate names the hosts of the manifests, and localhost."""
 
     port: int
     directory: Path
 
     def url(self, *, host: str = "localhost", authority: Path | None = None) -> str:
-        """The order service's own URL, but for where the server is and where files are."""
+        """Return the order service's URL, with this server's address and file paths."""
         found = url_of_order("redis").replace(AUTHORITY, str(authority or self.directory / "ca.crt"))
         return found.replace("@redis:6379/", f"@{host}:{self.port}/")
 
@@ -96,7 +96,7 @@ def certify(server: Encrypted, authority: Authority) -> None:
 
 
 def is_ready(server: Encrypted) -> bool:
-    """By the probe of its pod."""
+    """Run the readiness probe of the pod."""
     [container] = one(things(), "Deployment", "redis")["spec"]["template"]["spec"]["containers"]
     _, *arguments = container["readinessProbe"]["exec"]["command"]
     arguments = [argument.replace("/etc/redis-tls", str(server.directory)) for argument in arguments]
@@ -106,7 +106,7 @@ def is_ready(server: Encrypted) -> bool:
 
 
 def patient(url: str) -> Redis:
-    """A service's client, on a machine that may be busy."""
+    """A service's client with timeouts for a busy machine."""
     return open_redis(url, name="order-1", socket_timeout=10, connect_timeout=10)
 
 
@@ -119,7 +119,7 @@ async def test_a_service_talks_to_the_redis_that_the_authority_names(encrypted: 
 async def test_connections_to_redis_share_what_the_system_trusts(
     encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To read it takes longer than a request may wait for Redis when many connections are opened at once."""
+    """With many new connections at once, loading it each time takes longer than a request may wait for Redis."""
     made = []
     make = ssl.create_default_context
 
@@ -163,7 +163,7 @@ async def test_a_redis_that_is_not_known_is_not_talked_to_and_the_reason_is_said
 def test_a_platform_lives_with_an_encrypted_redis(
     encrypted: Encrypted, tmp_path: Path, order_database: str, inventory_database: str
 ) -> None:
-    """Who talks to it is told by itself, and it has no other port."""
+    """Redis itself lists its clients, and has no other port."""
     url = encrypted.url()
     with processes(tmp_path, order_database, inventory_database, url) as services, redis.Redis.from_url(url) as client:
         shop = Shop(services, order_database, inventory_database)
@@ -173,7 +173,7 @@ def test_a_platform_lives_with_an_encrypted_redis(
         eventually(lambda: wanted | {"frontend-1"} <= {one_["name"] for one_ in client.client_list()})
 
         def is_cached() -> bool:
-            """Caching may be left out by a busy machine, so each look is at a new order."""
+            """Return True if a new order is cached; on a busy machine, caching an order may be skipped."""
             placed, cached = shop.place(), cache.read(url)
             assert cached.unavailable_reason is None
             return placed.json()["order_id"] in {order.order_id for order in cached.orders.values()}

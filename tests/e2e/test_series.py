@@ -1,4 +1,4 @@
-"""Whatever callers make up, the number of series that Prometheus gets stays what it was."""
+"""Clients cannot increase the number of series that Prometheus scrapes."""
 
 import asyncio
 import uuid
@@ -22,9 +22,9 @@ def shop(open_shop: Shop) -> Shop:
 
 
 def series(shop: Shop) -> set[str]:
-    """Those that the order and the inventory service export now.
+    """Return the series that the order and the inventory service export now.
 
-    Without those of failed dependencies: their kinds are few and fixed, and on a busy machine Redis is late at times.
+    Series of failed dependencies are left out: their kinds are few and fixed, and Redis may be slow on a busy machine.
     """
     found = set()
     for service in (*shop.orders, shop.inventory):
@@ -48,7 +48,7 @@ def asking(path: str) -> bytes:
 
 
 async def send(port: int, requests: Iterable[bytes]) -> int:
-    """Send them over a few connections, in a row on each; returns how many were answered."""
+    """Send requests, pipelined over a few connections; return the number of responses."""
     waiting = list(requests)
 
     async def over_one(some: list[bytes]) -> int:

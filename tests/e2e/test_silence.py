@@ -1,7 +1,7 @@
-"""Connections that go dead without a word while new ones work: callers are told in time, and served again soon.
+"""Connections that go silent while new ones work: clients get an error in time, and service resumes soon.
 
-The ways to go dead: a proxy that drops what the connections that there are send, one that drops only the answers, and
-backends of PostgreSQL that are stopped while their server goes on. None of them is mended before the test looks.
+The kinds of silence: a proxy that drops all data on existing connections, one that drops only responses, and stopped
+PostgreSQL backends whose server continues. None is repaired before the checks.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from valerix_cli.local.servers import ValkeyServer
 
 pytestmark = pytest.mark.timed
 
-TOLD_WITHIN = 3.5  # seconds until a caller has an answer
-BACK_WITHIN = 5.0  # seconds until callers are served again
-ENOUGH = 12  # answers in a row that show a service to be back
+TOLD_WITHIN = 3.5  # seconds until a client has a response
+BACK_WITHIN = 5.0  # seconds until clients are served again
+ENOUGH = 12  # consecutive good responses that show that a service has recovered
 
 POSTGRES = ["order to postgres", "worker to postgres", "inventory to postgres"]
 REDIS = ["order to redis", "worker to redis", "inventory to redis"]
@@ -55,7 +55,7 @@ def wired(
 
 @pytest.fixture
 def shop(wired: WiredShop) -> Iterator[WiredShop]:
-    """The shop, well at the beginning and mended at the end."""
+    """The platform, healthy at the start and repaired at the end."""
     eventually(lambda: wired.place().status_code == 201, 15, "business as usual")
     yield wired
     wired.heal()
@@ -66,7 +66,7 @@ def last(answers: list[Answer]) -> list[Answer]:
 
 
 def back(running: Load, silent_at: float, served: set[int]) -> bool:
-    """Whether the last answers to what was sent since a moment are all good, and quick."""
+    """Return True if the last responses to requests sent since `silent_at` are good, and took less than a second."""
     found = last(running.since(silent_at))
     return len(found) == ENOUGH and all(answer.status in served and answer.seconds < 1 for answer in found)
 
@@ -80,7 +80,7 @@ def assert_back(running: Load, silent_at: float, *served: int) -> None:
 
 
 def assert_told(running: Load, *statuses: int) -> None:
-    """Each request had an answer in time, and one that says what is the matter."""
+    """Assert that each request had a response in time, with one of the statuses."""
     slower = slowdown()
     slow = [answer for answer in running.answers if answer.seconds > TOLD_WITHIN * slower]
     assert not slow, slow
@@ -89,7 +89,7 @@ def assert_told(running: Load, *statuses: int) -> None:
 
 @contextlib.contextmanager
 def silenced(shop: WiredShop, connection: str, kind: Any) -> Iterator[None]:
-    """Have the connections of one kind go dead, for as long as the block takes."""
+    """Silence the connections of one kind during the block."""
     if kind == "stopped backends":
         with stopped(shop.backends(shop_replica(shop, connection))):
             yield
@@ -98,7 +98,7 @@ def silenced(shop: WiredShop, connection: str, kind: Any) -> Iterator[None]:
     before = proxy.fired[kind]
     proxy.set(kind)
     yield
-    if connection not in DASHBOARD:  # what is tried there opens connections of its own, so none that is dead is used
+    if connection not in DASHBOARD:  # these tests open new connections, so no silent one is used
         assert proxy.fired[kind] > before, "nothing went through the dead connections"
     proxy.heal()
 
@@ -109,7 +109,7 @@ def shop_replica(shop: WiredShop, connection: str) -> str:
 
 
 def matrix(connections: list[str], kinds: list[str], quick: str = "") -> pytest.MarkDecorator:
-    """Each connection with each way to go dead; all but one are for the long run."""
+    """Return parameters for each connection and kind of silence; all but one are marked long."""
     return pytest.mark.parametrize(
         ("connection", "kind"),
         [
@@ -152,7 +152,7 @@ def test_dead_connections_to_postgresql_are_replaced(shop: WiredShop, connection
 
 
 def shop_waiting(shop: WiredShop) -> list[str]:
-    """Orders that inventory has not been able to serve, so that they are the worker's."""
+    """Return orders that inventory could not serve, which wait for the worker."""
     shop.chaos(crash_rate=1.0, ttl_seconds=60)
     return [shop.place().json()["order_id"] for _ in range(3)]
 
@@ -177,7 +177,7 @@ def test_dead_connections_to_redis_are_replaced(shop: WiredShop, connection: str
 
 
 def uses_redis(shop: WiredShop, connection: str, key: str) -> bool:
-    """Whether a process does with Redis what it is to do."""
+    """Return True if a process uses Redis successfully."""
     match connection.partition(" ")[0]:
         case "order":
             before = cache_hits(shop)
@@ -192,7 +192,7 @@ def uses_redis(shop: WiredShop, connection: str, key: str) -> bool:
 
 
 def reads_wake_ups(shop: WiredShop) -> bool:
-    """Whether a new entry of the stream is read and acknowledged, as one that nobody can read is at once."""
+    """Return True if a new entry of the stream is read and acknowledged; an invalid entry is acknowledged at once."""
     with redis.Redis.from_url(shop.redis_url) as client:
         told = client.xadd(STREAM, {"order_id": "none", "delay": 0})
         time.sleep(0.2)
@@ -225,7 +225,7 @@ def test_dead_connections_to_inventory_are_replaced(shop: WiredShop, connection:
 
 @matrix(DASHBOARD, SILENCES, "frontend to order, swallow")
 def test_dead_connections_of_the_dashboard_are_replaced(shop: WiredShop, connection: str, kind: str) -> None:
-    """Of what anybody may see, and of what an operator does: nobody waits for a connection that others have left."""
+    """For visitors and for operators: no request waits for an abandoned connection."""
     order_id = shop.place().json()["order_id"]
     with operator(shop) as browser, load(f"{shop.frontend.url}/orders/{order_id}") as pages:
         eventually(lambda: back(pages, 0, {200}), what="load")
@@ -244,14 +244,14 @@ def test_dead_connections_of_the_dashboard_are_replaced(shop: WiredShop, connect
 
 @contextlib.contextmanager
 def operator(shop: WiredShop) -> Iterator[httpx.Client]:
-    """A browser of somebody who has signed in to the dashboard."""
+    """Yield a browser that has signed in to the dashboard."""
     with httpx.Client(base_url=shop.frontend.url, headers={"Accept": "text/html"}, timeout=20) as browser:
         assert sign_in(browser, DASHBOARD_PASSWORD).status_code == 303
         yield browser
 
 
 def act(browser: httpx.Client, form: str, **filled: str) -> str:
-    """Send a form of the dashboard, and return the page that says what came of it."""
+    """Submit a form of the dashboard, and return the resulting page."""
     filled["_csrf_token"] = form_token(browser.get("/").text)
     done = browser.post(form, data=filled, follow_redirects=True)
     assert done.status_code == 200, done.text

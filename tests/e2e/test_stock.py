@@ -1,4 +1,4 @@
-"""Nothing is sold that is not there."""
+"""Stock is never oversold."""
 
 from collections import Counter
 

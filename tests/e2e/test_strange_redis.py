@@ -1,4 +1,4 @@
-"""Whatever Redis says, or its client raises, is Redis' failure: orders go on, and nothing fails unseen."""
+"""Any reply of Redis or error of its client is handled as a failure of Redis: orders continue, failures are logged."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ LIMIT = {"RATE_LIMIT_PER_MINUTE": "100000", "BREAKER_OPEN_SECONDS": "1", "LEASE_
 
 
 class StrangeShop(Shop):
-    """A shop whose processes all talk to Redis through one that may be strange."""
+    """A platform whose processes all use Redis through a proxy with strange replies."""
 
     strange: StrangeRedis
     redis: redis.Redis
@@ -53,7 +53,7 @@ def metric(service: Service, name: str) -> float:
 
 
 def sane(shop: StrangeShop) -> None:
-    """Assert that orders are placed and repeated, reads answered, and gremlins ruled or said to be out of reach."""
+    """Assert that orders are placed and repeated, reads succeed, and chaos requests succeed or report an outage."""
     key = new_key()
     for answer in (shop.place(key=key), shop.place(key=key)):
         assert answer.status_code == 201, answer.text
@@ -111,11 +111,11 @@ def uses_cache(shop: Shop) -> bool:
 
 
 def exercise(shop: StrangeShop, memory: dict[str, str]) -> dict[str, bool]:
-    """Use every key there is. Return whether it works, by what Redis is used for."""
+    """Use every key of Redis. Return, by purpose of the key, whether it works."""
     chaos = f"{shop.inventory.url}/api/admin/chaos"
     wish = {"crash_rate": 1, "ttl_seconds": 60, "script": []}
     live = shop.operator.post(chaos, json=wish)
-    if "order_id" not in memory:  # one that a gremlin hits, so that there is a script, a hit and a wake-up
+    if "order_id" not in memory:  # an order that a gremlin hits, for a script, a hit and a wake-up
         memory["order_id"] = shop.place(key=memory["key"]).json()["order_id"]
         hit = {"gremlin": "crash", "order_id": memory["order_id"], "attempt": 1}
         live = shop.operator.post(chaos, json={"crash_rate": 1, "ttl_seconds": 60})
@@ -157,7 +157,7 @@ def assert_mended(shop: StrangeShop, memory: dict[str, str], key: bytes, wrong: 
 
 @pytest.mark.long
 def test_a_key_of_a_wrong_type_is_mended_whichever_it_is(strange_shop: StrangeShop) -> None:
-    """Every key that the services have made becomes another type, one after the other, without an end to its time."""
+    """Each key that the services have created is replaced by one of another type, in turn, without expiry."""
     shop, memory = strange_shop, {"key": new_key()}
     eventually(lambda: all(exercise(shop, memory).values()), 10, "everything")
     found = sorted({bytes(key) for key in shop.redis.scan_iter("*")})
@@ -199,7 +199,7 @@ async def test_a_refusal_of_one_command_gives_the_others_no_rest(redis_url: str)
 
         assert await best_effort(read, "fallback") == "fallback"
         assert await best_effort(write, "fallback") != "fallback"
-        assert await best_effort(read, "fallback") is None  # it was deleted, since it was no text
+        assert await best_effort(read, "fallback") is None  # the invalid entry was deleted
 
 
 @pytest.mark.long

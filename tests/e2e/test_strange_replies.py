@@ -1,4 +1,4 @@
-"""Whatever Redis replies to whichever command, its callers have a failure of Redis or do without: never a bug."""
+"""Any reply of Redis to any command is handled as a failure of Redis: never a bug."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

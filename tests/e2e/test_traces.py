@@ -1,4 +1,4 @@
-"""One order is one trace: what its request came with is in every call for it, in logs, in problems, in its history."""
+"""One order is one trace: its context is in every call, in logs, in problem documents and in the order's history."""
 
 import json
 import secrets
@@ -13,7 +13,7 @@ from tests.processes import OPERATOR, Processes, eventually
 
 @contextmanager
 def ailing_inventory() -> Iterator[tuple[str, list[str]]]:
-    """Its URL, and the trace context of each deduction that it was asked for; it can do none of them."""
+    """Run an inventory that fails. Yields its URL, and the trace context of each deduction that it received."""
     asked: list[str] = []
 
     class Ailing(BaseHTTPRequestHandler):
@@ -43,7 +43,7 @@ def ailing_inventory() -> Iterator[tuple[str, list[str]]]:
 
 
 def trace() -> tuple[str, dict[str, str]]:
-    """A new trace, and the header of a request that is part of it."""
+    """Return the id of a new trace, and the header of a request in it."""
     trace_id = secrets.token_hex(16)
     return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
 

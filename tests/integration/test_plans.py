@@ -1,4 +1,4 @@
-"""A statement is planned while its tables are small, and its plan kept while they grow: it must not read ever more."""
+"""Statements are planned while their tables are small, and the plans are kept as these grow: reads must not grow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,17 +14,17 @@ from services.order import usecases as order
 from tests.integration.inventory.service import add_item
 from tests.integration.order.rows import LEASE, REPLICA, accepted, keys, settlement, wanted
 
-ENOUGH = 12  # times that a statement is run before psycopg and PostgreSQL have settled for a plan
-BATCHES, EACH = 10, 300  # what is stored after that
+ENOUGH = 12  # executions until psycopg and PostgreSQL keep a generic plan
+BATCHES, EACH = 10, 300  # orders stored after that
 LINES = 10
-AT_MOST = BATCHES * EACH // 4  # rows read for those: whatever reads a whole table reads more, and what is found few
+AT_MOST = BATCHES * EACH // 4  # rows read for those: a scan of a whole table reads more, an index few
 
-_MEASUREMENTS, _PAUSE = 20, 0.5  # seconds between them, in which autovacuum may end
+_MEASUREMENTS, _PAUSE = 20, 0.5  # seconds between measurements, in which autovacuum may finish
 
 
 @pytest.fixture
 async def orders(order_database: str) -> AsyncIterator[Pool]:
-    """One connection, so that every statement meets the plan that was made first."""
+    """A pool of one connection, so that every statement uses the plan that was made first."""
     async with open_pool(order_database, name="test", size=1) as pool:
         yield pool
 
@@ -36,7 +36,7 @@ async def stock(inventory_database: str) -> AsyncIterator[Pool]:
 
 
 async def rows_read(pool: Pool) -> int:
-    """By any session of this database until now, from tables and indexes."""
+    """Return the number of rows that all sessions of this database have read so far, from tables and indexes."""
     async with pool.connection() as conn:
         await conn.execute("SELECT pg_stat_force_next_flush()")
         cursor = await conn.execute(
@@ -50,9 +50,9 @@ async def rows_read(pool: Pool) -> int:
 
 
 async def reads_little(measure: Callable[[int], Awaitable[dict[str, int]]]) -> None:
-    """Measure until each step has read less than AT_MOST rows; a stale plan reads too much each time.
+    """Measure until each step has read fewer than AT_MOST rows; a stale plan reads too many each time.
 
-    Index entries of rows that are gone are skipped only once no transaction, as of autovacuum, may still see those.
+    Index entries of deleted rows are skipped only once no transaction, such as autovacuum, may still see them.
     """
     read: dict[str, int] = {}
     for number in range(_MEASUREMENTS):
@@ -66,7 +66,7 @@ async def reads_little(measure: Callable[[int], Awaitable[dict[str, int]]]) -> N
 
 async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: Pool) -> None:
     async def live(names: list[str]) -> dict[str, int]:
-        """Accept orders, ask for them again, queue them, claim them, confirm them; return what each step read."""
+        """Accept orders, repeat them, queue, claim and confirm them; return the rows that each step read."""
         read = [await rows_read(orders)]
         claims = await accepted(orders, *names)
         read.append(await rows_read(orders))
@@ -91,7 +91,7 @@ async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, in
     item = add_item(inventory_database, 1_000_000)
 
     async def serve(count: int) -> dict[str, int]:
-        """Deduct new orders, and ask for them again; return what each read."""
+        """Deduct new orders and repeat them; return the rows that each step read."""
         lines = [Line(uuid4(), item, 1) for _ in range(count)]
         read = [await rows_read(stock)]
         for _ in range(2):

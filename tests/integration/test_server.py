@@ -1,4 +1,4 @@
-"""How each service begins and ends, whatever it serves."""
+"""Start and shutdown of each service."""
 
 import contextlib
 import json
@@ -15,21 +15,21 @@ from tests.processes import SERVICE_TOKEN, Processes, Service, eventually
 
 
 def rss(service: Service) -> int:
-    """Bytes of memory that it has."""
+    """Return the resident memory in bytes."""
     resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{service.process.pid}/status").read_text())
     assert resident is not None
     return int(resident[1]) * 1024
 
 
 def writes(service: Service) -> int:
-    """System calls by which it has written anything, to a socket or a file."""
+    """Return the number of system calls that have written to a socket or file."""
     written = re.search(r"syscw: (\d+)", Path(f"/proc/{service.process.pid}/io").read_text())
     assert written is not None
     return int(written[1])
 
 
 def is_refused(port: int) -> bool:
-    """Whether nobody listens there any more."""
+    """Return True if connections are refused."""
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:
@@ -95,7 +95,7 @@ def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None
     for endless in (b"x: " + b"y" * 1000, b"x: y\r\n" * 150):
         with socket.create_connection(("127.0.0.1", service.port), timeout=5) as caller:
             caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
-            with contextlib.suppress(ConnectionError):  # it does not have to hear all of it
+            with contextlib.suppress(ConnectionError):  # it need not receive all of it
                 for _ in range(2000):
                     caller.sendall(endless)
             with contextlib.suppress(ConnectionError):

@@ -1,1 +1,1 @@
-"""The audit, on databases that tests fill and spoil."""
+"""The audit, on databases that tests fill and tamper with."""

@@ -1,4 +1,4 @@
-"""Books with nothing wrong in them."""
+"""Consistent databases."""
 
 import pytest
 

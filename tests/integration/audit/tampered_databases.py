@@ -1,4 +1,4 @@
-"""Both databases as honest services would have left them, and ways to spoil them by hand."""
+"""Both databases as the services would leave them, and functions to tamper with them."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ LEASE = timedelta(seconds=10)
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One line of an order's history."""
+    """One event in an order's history."""
 
     before: str | None
     after: str
@@ -39,7 +39,7 @@ def claim(status: str, token: int) -> Step:
 
 
 def walk(path: Sequence[str]) -> Iterator[Step]:
-    """The steps from pending along `path`: what is queued is claimed before it is settled."""
+    """Yield the steps from pending along `path`; queued orders are claimed before they are settled."""
     token = 1
     yield Step(None, "pending", {"token": token, "lease_seconds": LEASE.total_seconds()})
     for before, after in pairwise(["pending", *path]):
@@ -53,7 +53,7 @@ def walk(path: Sequence[str]) -> Iterator[Step]:
 
 
 class Books:
-    """An order_db and an inventory_db of a test's own."""
+    """The order_db and inventory_db of a test."""
 
     def __init__(self, orders: str, inventory: str) -> None:
         self.sources = Sources(orders, inventory)
@@ -66,7 +66,7 @@ class Books:
     def book(
         self, item: str, change: int, kind: str, order_id: uuid.UUID | None = None, key: str | None = None
     ) -> None:
-        """Write a ledger line and change the stock with it, as inventory does in one transaction."""
+        """Write a ledger line and update the stock, as inventory does in one transaction."""
         self.inventory(
             """
             WITH line AS (
@@ -82,7 +82,7 @@ class Books:
     def order(
         self, key: str, *path: str, item: str = "ps5", quantity: int = 1, age: timedelta = timedelta()
     ) -> uuid.UUID:
-        """An order that went along `path` from pending: accepted, then deducted or refused, then settled."""
+        """Write an order that went along `path` from pending: accepted, then deducted or refused, then settled."""
         order_id = uuid.uuid5(uuid.NAMESPACE_OID, key)
         accepted, *later = walk(path)
         with psycopg.connect(self.sources.orders) as conn:
@@ -115,7 +115,7 @@ class Books:
         return order_id
 
     def live(self, order_id: uuid.UUID, steps: Iterable[Step], age: timedelta = timedelta()) -> None:
-        """Write steps of an order, and the status they end in, at once."""
+        """Write events of an order and its resulting status in one transaction."""
         with psycopg.connect(self.sources.orders) as conn:
             for step in steps:
                 _write(conn, order_id, step, age)
@@ -129,7 +129,7 @@ class Books:
                 )
 
     def event(self, order_id: uuid.UUID, step: Step) -> None:
-        """Write a step and nothing else."""
+        """Write an event without any other change."""
         with psycopg.connect(self.sources.orders) as conn:
             _write(conn, order_id, step, timedelta())
 
@@ -145,7 +145,7 @@ class Books:
         return audit(self.sources, journal, settle_limit)
 
     def broken(self, journal: Path | None = None) -> dict[str, list[str]]:
-        """The invariants that do not hold, each with the subjects of its examples."""
+        """Return the violated invariants, each with the subjects of its examples."""
         return {
             one.name: [example.subject for example in one.examples]
             for one in self.audit(journal).invariants

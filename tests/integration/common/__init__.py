@@ -1,1 +1,1 @@
-"""What all services have in common, on a real Valkey."""
+"""Code shared by all services, on a real PostgreSQL and Valkey."""

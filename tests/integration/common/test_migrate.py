@@ -1,4 +1,4 @@
-"""Bringing a database to the schema that the code expects, and saying so where it is not."""
+"""Migrating a database to the schema that the code expects, and detecting one that is not migrated."""
 
 import time
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def ready(services: Processes, url: str) -> int:
 
 
 def locked(conn: psycopg.Connection[Any], what: str) -> None:
-    """Take what a command needs, so that it hears nothing, as from a server that is frozen."""
+    """Lock what a command needs, so that it gets no response, as from a frozen server."""
     conn.execute(b"SELECT pg_advisory_lock(%d)" % LOCK if what == "turn" else b"LOCK TABLE " + what.encode())
 
 

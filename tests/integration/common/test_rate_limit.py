@@ -1,4 +1,4 @@
-"""The limit per client: counted in one place for all replicas, open when nobody counts."""
+"""The rate limit per client: counted across replicas, and open while Redis is unavailable."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ NOON = 1_793_534_400.0  # the first second of a minute
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """With all the time that a busy machine may take."""
+    """Client with timeouts for a busy machine."""
     opened = open_redis(redis_url, name="test", socket_timeout=PATIENCE, connect_timeout=PATIENCE)
     async with closing(opened):
         yield opened
@@ -29,7 +29,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def hasty(redis_url: str) -> AsyncIterator[Redis]:
-    """With the time limits of the request path, for tests of these."""
+    """Client with the timeouts of the request path."""
     opened = open_redis(redis_url, name="test")
     async with closing(opened):
         yield opened
@@ -44,7 +44,7 @@ def replica(
     at: float = NOON,
     patience: float = PATIENCE,
 ) -> httpx.AsyncClient:
-    """A client, at the address `peer`, of a replica of its own, where it is a certain second."""
+    """Return a client with the address `peer` of a new replica whose clock shows `at`."""
     limit = RateLimit(BestEffort(redis, patience), per_minute, hops, clock=lambda: at)
     transport = httpx.ASGITransport(app=build({"rate_limit": limit}), client=(peer, 50_000))  # type: ignore[arg-type]  # two spellings of one protocol
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
@@ -118,7 +118,7 @@ async def test_no_client_gets_another_minute_by_another_spelling_of_its_address(
 
 
 async def test_no_client_gets_another_minute_by_what_is_no_address(redis: Redis) -> None:
-    """The peer is what counts then."""
+    """The peer's address counts then."""
     async with replica(redis, hops=1, per_minute=2) as client:
         named = [name for name in NONE if name.isascii() and "\n" not in name and "," not in name]
         assert {frozenset(await statuses(client, 1, **{"X-Forwarded-For": name})) for name in named[:2]} == {
@@ -160,6 +160,6 @@ async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_li
 
 @pytest.mark.timed
 async def test_a_burst_of_hundreds_at_once_is_counted_to_the_last(hasty: Redis) -> None:
-    """Each would want a connection of its own to Redis; there are fewer."""
+    """Each request needs a connection to Redis; there are fewer connections than requests."""
     async with replica(hasty, patience=REDIS_LIMIT) as client:
         assert await statuses(client, 400) == {200: TIMEOUT, 429: 400 - TIMEOUT}

@@ -1,4 +1,4 @@
-"""Dashboards as real processes, and clients that send them any bytes."""
+"""Dashboards as real processes, and clients that send arbitrary bytes."""
 
 import contextlib
 import re
@@ -29,19 +29,19 @@ class Dashboard:
         return self.service.url
 
     def browser(self, **headers: str) -> httpx.Client:
-        """A browser of its own: cookies are kept, redirects are not followed."""
+        """Return a new browser: it keeps cookies and does not follow redirects."""
         browser = httpx.Client(base_url=self.url, headers={"Accept": "text/html"} | headers, timeout=10)
         return self._open_browsers.enter_context(browser)
 
     def operator(self, **headers: str) -> httpx.Client:
-        """A browser of somebody who has signed in by the password."""
+        """Return a browser that has signed in with the password."""
         browser = self.browser(**headers)
         answer = sign_in(browser, PASSWORD)
         assert answer.status_code == 303, answer.text
         return browser
 
     def exchange(self, request: bytes) -> bytes:
-        """Send bytes on a connection of their own, and return the head of the answer; empty if there is none."""
+        """Send bytes on a new connection, and return the head of the response; empty if there is none."""
         with socket.create_connection(("127.0.0.1", self.service.port), timeout=10) as connection:
             connection.sendall(request)
             head = b""
@@ -66,7 +66,7 @@ def is_operator(browser: httpx.Client) -> bool:
 
 
 class Dashboards:
-    """Starts dashboards; all have ended when the test has."""
+    """Starts dashboards; all end with the test."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -74,7 +74,7 @@ class Dashboards:
         self._open_browsers = contextlib.ExitStack()
 
     def start(self, **settings: str) -> Dashboard:
-        """Start one more replica, with settings named without their prefix."""
+        """Start another replica, with settings named without their prefix."""
         name = f"frontend-{len(self._started) + 1}"
         told = {
             "ORDER_URL": NOBODY,
@@ -109,7 +109,7 @@ def dashboards(tmp_path: Path) -> Iterator[Dashboards]:
 
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """One dashboard for the tests of a module that leave no trace in it."""
+    """A dashboard for the tests of a module that leave no trace in it."""
     made = Dashboards(tmp_path_factory.mktemp("dashboard"))
     try:
         yield made.start()
@@ -119,7 +119,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 @pytest.fixture
 def no_traceback(dashboard: Dashboard) -> Iterator[None]:
-    """No request of a test that asks for this makes the dashboard log a bug."""
+    """Fails if a request of the test makes the dashboard log a traceback."""
     before = dashboard.service.log.stat().st_size
     yield
     with dashboard.service.log.open() as log:

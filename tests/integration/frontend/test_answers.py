@@ -1,4 +1,4 @@
-"""Whatever the services answer, the dashboard goes on: no page is a bug's, and what makes no sense is said to."""
+"""The dashboard with arbitrary responses of the services: no page fails, and invalid responses are reported."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ DECODE_ERRORS: dict[str, tuple[int, bytes]] = {
 
 
 class Service:
-    """Answers everything alike: with `answer`, or if there is none as the services do, but for times without a zone."""
+    """Sends the same response to every request: `answer`, or if it is None a regular one with times without a zone."""
 
     answer: tuple[int, bytes] | None = None
     asked = 0
@@ -73,7 +73,7 @@ async def test_no_answer_of_a_service_is_answered_as_a_bug(
 
 
 def _visit(dashboard: Dashboard, answering: Service) -> list[tuple[str, int]]:
-    """The pages and forms that are answered by a bug, after two looks at the services."""
+    """Return the pages and forms with a 500, after two polls of the services."""
     looks = answering.asked
     browser = dashboard.operator()
     eventually(lambda: answering.asked > looks + 20)

@@ -1,4 +1,4 @@
-"""Text that the services send is shown as text: on every page and in the feed, in each field that has any."""
+"""Text from the services is escaped: on every page and in the feed, in each field."""
 
 import json
 import re
@@ -38,7 +38,7 @@ ANSWERS: dict[str, Any] = {
 
 
 def hostile(kind: Any) -> Any:
-    """An example of a type in which every text is markup that acts unseen."""
+    """Return an example of a type in which every text is active markup."""
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {field.encode_name: hostile(field.type) for field in msgspec.structs.fields(kind)}
@@ -80,7 +80,7 @@ async def services_url() -> AsyncIterator[str]:
 
 
 class Elements(HTMLParser):
-    """What a browser would make of a page: its elements with the names of their attributes, and its text."""
+    """Parses a page as a browser does: its elements with their attributes' names, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def problems_of(page: str) -> list[str]:
 
 
 def structs(kind: Any) -> set[str]:
-    """The names of the structs that a type consists of."""
+    """Return the names of the structs in a type."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {kind.__name__}.union(*(structs(field.type) for field in msgspec.structs.fields(kind)))
     return set().union(*(structs(part) for part in get_args(kind)))

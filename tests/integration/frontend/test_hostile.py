@@ -1,4 +1,4 @@
-"""Whatever bytes are sent, and wherever, the answer is no bug's. Routes and fields are those of the application."""
+"""Arbitrary bytes on every route never cause a 500. Routes and fields are those of the application."""
 
 import base64
 import itertools
@@ -71,7 +71,7 @@ HEADERS = [
     "X-HTTP-Method-Override",
     "X-Request-ID",
 ]
-READ = {"Cookie", "Host", "Last-Event-ID"}  # by the dashboard's own code
+READ = {"Cookie", "Host", "Last-Event-ID"}  # read by the dashboard's code
 WORST = {"not UTF-8", "percent not UTF-8"}
 FORMS: dict[str, type[msgspec.Struct] | None] = {
     "/orders": actions.OrderForm,
@@ -87,7 +87,7 @@ FILLED = {"item_id": "ps5", "quantity": "1", "halted": "true", "state": "auto"}
 
 
 def routes() -> Iterator[tuple[str, str]]:
-    """Each method and path that the dashboard answers, with an example for what a path is open to."""
+    """Yield each method and path of the dashboard, with an example for each path parameter."""
     environ = {
         "PORT": "3000",
         "REPLICA": "frontend-1",
@@ -114,7 +114,10 @@ def status(head: bytes) -> int:
 
 
 def is_bug(head: bytes) -> bool:
-    """Whether an answer is one that no request may have. 503 is the truth here: no service is behind the dashboard."""
+    """Return True for a response that no request may cause.
+
+    503 is correct here: no service runs behind the dashboard.
+    """
     return status(head) not in {*range(200, 500), 501, 503}
 
 
@@ -131,7 +134,7 @@ def test_the_routes_are_those_of_the_application() -> None:
 
 
 def some(names: Iterable[str], first: set[str]) -> list[ParameterSet]:
-    """All of them as parameters, those that are not among the `first` for the long set."""
+    """Return all names as parameters; those that are not in `first` are marked long."""
     return [pytest.param(name, marks=[] if name in first else [pytest.mark.long]) for name in names]
 
 
@@ -148,7 +151,7 @@ def test_no_value_of_a_header_is_answered_as_a_bug_on_any_route(dashboard: Dashb
 
 
 def cookies(name: bytes) -> dict[str, bytes]:
-    """Cookies that look like ours: the kinds of damage that a format with a seal can have."""
+    """Return cookies in our format with each kind of damage that a signed format can have."""
 
     def encoded(said: bytes) -> bytes:
         return base64.urlsafe_b64encode(said)
@@ -182,17 +185,17 @@ def test_a_damaged_session_cookie_is_a_guests_on_every_route_and_is_cleared(dash
     for kind, cookie in damaged.items():
         head = dashboard.exchange(request("GET", b"/", b"Cookie: " + name.encode() + b"=" + cookie))
         assert (status(head), b"max-age=0" in head.lower()) == (200, True), kind
-    for cookie in damaged.values():  # beside a good one, each is passed over
+    for cookie in damaged.values():  # next to a valid one, each is ignored
         both = [name.encode() + b"=" + cookie, name.encode() + b"=" + value.encode()]
         for lines in ([b"Cookie: " + b"; ".join(both)], [b"Cookie: " + one for one in both]):
             if cookie.count(b"=") < 20:
                 head = dashboard.exchange(request("POST", b"/sign-out", *lines))
-                assert status(head) == 403, head  # known, but without a form's token
+                assert status(head) == 403, head  # signed in, but without a form's token
     assert is_operator(operator)
 
 
 def test_whatever_a_browser_keeps_it_can_sign_in(dashboard: Dashboard) -> None:
-    """A cookie that cannot be used locks nobody out, whatever Host a proxy sends."""
+    """An unusable cookie locks no user out, whatever Host a proxy sends."""
     ((name, _),) = dashboard.operator().cookies.items()
     hosts = itertools.cycle(["127.0.0.1", f"127.0.0.1:{dashboard.service.port}", "localhost:8443"])
     kept = [

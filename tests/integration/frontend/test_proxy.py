@@ -1,4 +1,4 @@
-"""Two dashboards behind a real nginx that sends each request to the next: one dashboard to whoever uses it."""
+"""Two dashboards behind a real nginx with round robin: they act as one."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ http {{
 
 @pytest.fixture
 def behind_nginx(dashboards: Dashboards, redis_url: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of an nginx in front of two dashboards."""
+    """URL of an nginx in front of two dashboards."""
     assert NGINX is not None
     replicas: list[Dashboard] = [dashboards.start(REDIS_URL=redis_url, TRUSTED_HOPS="1") for _ in range(2)]
     port = free_port()
@@ -79,7 +79,7 @@ def test_a_session_is_one_at_both_replicas_and_ends_at_both(behind_nginx: str) -
         assert sign_in(mine, PASSWORD).status_code == 303
         eventually(lambda: all(is_operator(mine) for _ in range(4)))
         copy.cookies = httpx.Cookies(mine.cookies)
-        for _ in range(4):  # each form is shown by one replica and taken by the other
+        for _ in range(4):  # each form is rendered by one replica and submitted to the other
             token = form_token(mine.get("/").text)
             assert mine.post("/chaos/calm", data={"_csrf_token": token}).headers["location"] == "/#chaos"
         token = form_token(mine.get("/").text)

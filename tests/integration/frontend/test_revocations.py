@@ -1,4 +1,4 @@
-"""What has ended, as replicas tell each other through a real Redis that may lose it."""
+"""Ended sessions, shared between replicas through a real Redis that may lose them."""
 
 from collections.abc import AsyncIterator
 
@@ -27,7 +27,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def replica(redis: Redis, clock: Clock, generation: str) -> Revocations:
-    """A replica that has just started."""
+    """Return a replica that has just started."""
     revocations = Revocations(BestEffort(redis, PATIENCE), SESSION_SECONDS, generation=generation, clock=clock)
     await revocations.sync()
     return revocations
@@ -65,7 +65,7 @@ async def test_what_redis_loses_is_told_again_by_who_remembers(redis: Redis) -> 
 
 
 async def test_what_nobody_remembers_is_not_accepted(redis: Redis) -> None:
-    """All replicas have restarted and Redis is empty: who had signed out is not known, so nobody is signed in."""
+    """All replicas have restarted and Redis is empty: sign-outs are unknown, so no session is accepted."""
     clock = Clock()
     first = await replica(redis, clock, "first")
     await first.revoke_session("mine", NOW + 60)

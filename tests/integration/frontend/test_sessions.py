@@ -1,4 +1,4 @@
-"""Sessions: who has one, what it is tied to, and that it ends everywhere."""
+"""Sessions: how they begin, what they are bound to, and that they end on all replicas."""
 
 import http.cookies
 import re
@@ -15,7 +15,7 @@ from valerix_cli.local import sign_in_link
 
 
 def copy_of(browser: httpx.Client, dashboard: Dashboard) -> httpx.Client:
-    """Another browser with the same cookies."""
+    """Return another browser with the same cookies."""
     other = dashboard.browser()
     other.cookies = httpx.Cookies(browser.cookies)
     return other
@@ -112,14 +112,14 @@ def test_a_forms_token_is_good_in_its_own_session_only(dashboard: Dashboard) -> 
             refused = mine.post(path, data={"halted": "true", "password": PASSWORD, "_csrf_token": token})
             assert refused.status_code == 403, (whose, path)
     cookies = "; ".join(f"{name}={value}" for client in (guest, mine) for name, value in client.cookies.items())
-    with httpx.Client(base_url=dashboard.url) as planted:  # a guest's cookie beside the operator's
+    with httpx.Client(base_url=dashboard.url) as planted:  # a guest's cookie next to the operator's
         both = {"_csrf_token": tokens["a guest's"], "halted": "true"}
         assert planted.post("/chaos/halt", data=both, headers={"Cookie": cookies}).status_code == 403
     assert mine.post("/chaos/calm", data={"_csrf_token": form_token(mine.get("/").text)}).status_code == 303
 
 
 def test_signing_in_begins_another_session(dashboard: Dashboard) -> None:
-    """Whoever planted the guest's cookie before does not share the session that follows (session fixation)."""
+    """An attacker who planted the guest's cookie does not share the session that follows (session fixation)."""
     browser = dashboard.browser()
     before = form_token(browser.get("/sign-in").text)
     planted = copy_of(browser, dashboard)
@@ -189,7 +189,7 @@ def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard
         token = form_token(browser.get(f"/sign-in?{name}=https://elsewhere.example/").text)
         form = {"password": PASSWORD, "_csrf_token": token, name: "https://elsewhere.example/"}
         answer = browser.post(f"/sign-in?{name}=//elsewhere.example", data=form)
-        if answer.status_code != 421:  # an unknown host is refused altogether
+        if answer.status_code != 421:  # an unknown host is always refused
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 

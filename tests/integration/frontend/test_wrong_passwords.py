@@ -1,4 +1,4 @@
-"""Guesses at the password: limited per address and in all, logged and counted; who has a link is not kept out."""
+"""Wrong passwords: limited per address and in total, logged and counted. Sign-in links are not affected."""
 
 import json
 import time

@@ -1,1 +1,1 @@
-"""The warehouse on real databases and over real HTTP."""
+"""The inventory service on real databases and over real HTTP."""

@@ -1,4 +1,4 @@
-"""A warehouse of two replicas that its tests share, each with items of its own; and a pool for tests without HTTP."""
+"""Two inventory replicas shared by tests with separate items, and a pool for tests without HTTP."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from valerix_cli.local.servers import ValkeyServer
 
 @pytest.fixture(scope="package")
 def shared_database(databases: Databases) -> Iterator[str]:
-    """The URL of an inventory_db in which each test puts items of its own."""
+    """URL of an inventory_db in which each test creates its own items."""
     yield databases.make("inventory_shared", "inventory_template")
     databases.drop("inventory_shared")
 
@@ -41,7 +41,7 @@ def running_warehouse(
 
 @pytest.fixture
 def warehouse(running_warehouse: Inventory) -> Iterator[Inventory]:
-    """The shared warehouse, calm before and after."""
+    """The shared inventory, without gremlins before and after."""
     with redis.Redis.from_url(running_warehouse.redis_url) as client:
         client.delete("chaos:halted")
     running_warehouse.deactivate()

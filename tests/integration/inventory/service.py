@@ -1,4 +1,4 @@
-"""What the tests do with a running warehouse: stock it, ask it, look into its books, let gremlins loose."""
+"""Operations on a running inventory: add stock, send requests, query the ledger, turn gremlins on."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ def ndjson(lines: Iterable[Line]) -> bytes:
 
 
 def add_item(database: str, quantity: int) -> str:
-    """Put a new item on the shelf, as the seed does, and return its id."""
+    """Create an item with stock, as the seed does, and return its id."""
     item_id = f"item-{next(_items)}"
     with psycopg.connect(database) as conn:
         conn.execute(
@@ -48,7 +48,7 @@ def add_item(database: str, quantity: int) -> str:
 
 
 async def balances(pool: Pool) -> dict[str, int]:
-    """Return what each item has, having seen that it is what the ledger says."""
+    """Return the stock of each item, after checking it against the ledger."""
     async with pool.connection() as conn:
         books = await (
             await conn.execute(
@@ -63,7 +63,7 @@ async def balances(pool: Pool) -> dict[str, int]:
 
 
 async def until_somebody_waits_for_a_lock(pool: Pool) -> None:
-    """Return once a session of the server does; five seconds at most."""
+    """Wait until a session of the server waits for a lock; five seconds at most."""
     async with asyncio.timeout(5), pool.connection() as conn:
         while True:
             waiting = await conn.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
@@ -92,7 +92,7 @@ class Inventory:
         return self.http.post(f"{self.replicas[at].url}/api/inventory/deduct", json=wanted, headers=SERVICE)
 
     def deduct_many(self, lines: Iterable[Line], at: int = 0) -> dict[str, Line]:
-        """Send one bulk request and return the answers by order."""
+        """Send one bulk request and return the result lines by order."""
         response = self.http.post(
             f"{self.replicas[at].url}/api/inventory/deductions", content=ndjson(lines), headers=NDJSON
         )
@@ -125,7 +125,7 @@ class Inventory:
         return activation
 
     def wait_until_followed(self) -> None:
-        """Wait until every replica follows the live gremlins; who turns them on waits for a second at most."""
+        """Wait until every replica follows the live gremlins: the request that turns them on waits a second at most."""
         names = [replica.name for replica in self.replicas]
         eventually(lambda: self.chaos()["live"]["acknowledged"] == names, what=f"{names} follow the gremlins")
 
@@ -155,7 +155,7 @@ class Inventory:
         return view
 
     def metric(self, name: str, at: int = 0) -> float:
-        """Return one sample of the metrics page, by its name with its labels."""
+        """Return one sample of the metrics page, by its name with labels."""
         page = self.http.get(f"{self.replicas[at].url}/metrics").text
         found = [sample for sample in page.splitlines() if sample.startswith(f"{name} ")]
         return float(found[0].rpartition(" ")[2]) if found else 0.0

@@ -1,4 +1,4 @@
-"""Two processes that follow the gremlins in one real Redis, without HTTP: what they hit is told, once and all of it."""
+"""Two processes that follow the gremlins in a real Redis, without HTTP: every hit is reported exactly once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def replicas(redis: Redis) -> list[LeaseFollower]:
 
 
 async def begin(redis: Redis, *replicas: LeaseFollower, **wish: Any) -> Activation:
-    """Have the replicas follow what is wished for."""
+    """Start an activation that the replicas follow."""
     wanted = msgspec.convert(wish, ActivationRequest)
     activation = build_activation(wanted, "a1", 7, datetime.now(UTC))
     await chaos_store.set_live(redis, activation, wanted.script)
@@ -50,7 +50,7 @@ def lease_of(leases: LeaseFollower) -> Lease:
 
 
 def roll(leases: LeaseFollower, orders: list[UUID], attempt: int = 1) -> list[Hit]:
-    """Give each gremlin its chance at each order, and return what it hit."""
+    """Offer each order to each gremlin, and return the hits."""
     lease = lease_of(leases)
     return [
         Hit(gremlin, order, attempt)
@@ -94,7 +94,7 @@ async def test_only_what_is_new_is_told(redis: Redis, replicas: list[LeaseFollow
     await redis.delete(f"chaos:hits:{activation.id}")
     new = roll(first, ORDERS[50:100])
     await first.sync()
-    assert await listed(redis, activation) == (in_order(new), False)  # the process still counts what was deleted
+    assert await listed(redis, activation) == (in_order(new), False)  # the process still counts the deleted ones
 
 
 async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: list[LeaseFollower]) -> None:
@@ -177,9 +177,9 @@ async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(
     first, _ = replicas
     activation = await begin(redis, first, crash_rate=1.0)
     async with background_tasks(first.run()):
-        await asyncio.sleep(0)  # it begins its first step
-        await first.sync()  # and has ended it
-        hit = roll(first, ORDERS[: MAX_HITS_PER_REPORT * 2 + 1])  # no other comes between this and the end
+        await asyncio.sleep(0)  # starts its first step
+        await first.sync()  # and completes it
+        hit = roll(first, ORDERS[: MAX_HITS_PER_REPORT * 2 + 1])  # no other step runs before the end
     assert await listed(redis, activation) == (in_order(hit), True)
 
 

@@ -1,4 +1,4 @@
-"""Deductions on a real database: exact, once per order, conserved at every moment."""
+"""Deductions on a real database: exact, once per order, and conserved at every moment."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The lease by which a drill has a platform to itself: two running replicas, and what else may be in Redis."""
+"""The lease that reserves a platform for a drill: two running replicas, and foreign values in Redis."""
 
 import json
 import uuid
@@ -19,7 +19,7 @@ TAKEN, REFUSED = 200, 409
 
 @pytest.fixture
 def store(warehouse: Inventory) -> Iterator[redis.Redis]:
-    """The warehouse's Redis, in which no drill has a lease."""
+    """The inventory's Redis, without a drill lease."""
     with redis.Redis.from_url(warehouse.redis_url) as client:
         client.delete(LEASE_KEY)
         yield client

@@ -1,4 +1,4 @@
-"""The warehouse over HTTP: who may ask what, and what is answered."""
+"""The inventory over HTTP: authorization and responses."""
 
 import asyncio
 import json
@@ -177,7 +177,7 @@ def test_bodies_too_large_or_of_another_type_are_refused(
 
     assert post(b" " * limit, right) == (422, "invalid-body")
     assert post(b" " * (limit + 1), right) == (413, "body-too-large")
-    assert post(iter([b" " * limit, b" "]), right) == (413, "body-too-large")  # of a length that is not said
+    assert post(iter([b" " * limit, b" "]), right) == (413, "body-too-large")  # without a Content-Length
     assert post(b"{}", "text/plain") == (415, "unsupported-media-type")
 
 

@@ -1,4 +1,4 @@
-"""Gremlins on two running replicas: they hit whom the seed says, do what they say, and end."""
+"""Gremlins on two running replicas: they hit the attempts that the seed selects, have the right effect, and end."""
 
 import asyncio
 import functools
@@ -27,7 +27,7 @@ NAMES = uuid.UUID(int=7)
 
 
 def lines_of(story: str, item: str, count: int) -> list[Line]:
-    """Lines whose order ids are the same in every run of that story."""
+    """Return lines with the same order ids in every run of that story."""
     return [line(item, order_id=str(uuid.uuid5(NAMES, f"{story}-{number}"))) for number in range(count)]
 
 
@@ -36,7 +36,7 @@ def fresh_lines(item: str, count: int) -> list[Line]:
 
 
 def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
-    """Say what an attempt will meet, from the activation alone."""
+    """Predict the result of an attempt from the activation alone."""
     terms = msgspec.convert(activation, Activation)
     order, attempt = uuid.UUID(wanted["order_id"]), wanted["attempt"]
     if gremlins.is_hit(terms, "crash", order, attempt):
@@ -52,7 +52,7 @@ def is_slow(activation: dict[str, Any], wanted: Line) -> bool:
 
 
 def foretell_hits(activation: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
-    """Say what of these attempts is hit by what: nothing comes after a crash."""
+    """Predict the hits on these attempts: no other gremlin follows a crash."""
     terms = msgspec.convert(activation, Activation)
     hits = []
     for each in sorted(lines, key=lambda each: (each["order_id"], each["attempt"])):
@@ -157,7 +157,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
         while [fate for at in (0, 1) for fate in (await warehouse.fates([line(item)], 1, at)).values()] != [200, 200]:
             assert time.monotonic() - flushed < 5 * slowdown()
         waits.append(time.monotonic() - flushed)
-    assert min(waits) < 0.25, waits  # the best of three, since the machine may be busy with other things
+    assert min(waits) < 0.25, waits  # the best of three, since the machine may be busy
 
     def told_again() -> bool:
         hits = {each["id"]: each["counts"]["crash"]["hits"] for each in warehouse.chaos()["recent"]}
@@ -290,7 +290,7 @@ def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: In
             warehouse.http.post(f"{warehouse.url}/api/inventory/{path}", content=body, headers=headers, timeout=0.4)
     assert warehouse.quantity(item) == 80
     warehouse.deactivate()
-    warehouse.wait_for_metric("http_requests_in_flight", 1)  # the one that asks
+    warehouse.wait_for_metric("http_requests_in_flight", 1)  # this request
     assert {answer["repeated"] for answer in warehouse.deduct_many(lines).values()} == {True}
 
 

@@ -1,4 +1,4 @@
-"""What the warehouse does while a dependency is away, and when the process itself is killed half-way."""
+"""Inventory while a dependency is unavailable, and when its process is killed in the middle of a request."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Items that appear: what was refused before stays so, what is there is left alone."""
+"""New items: earlier refusals remain, and existing items stay unchanged."""
 
 import asyncio
 import uuid
@@ -16,7 +16,7 @@ from tests.integration.inventory.service import balances, until_somebody_waits_f
 
 @pytest.fixture
 async def empty(inventory_database: str) -> AsyncIterator[Pool]:
-    """A pool on an inventory_db without any item."""
+    """A pool on an inventory_db without items."""
     async with open_pool(inventory_database, name="test", size=6) as pool:
         yield pool
 

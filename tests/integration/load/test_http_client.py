@@ -99,7 +99,7 @@ async def test_a_problem_is_read_with_its_retry_after() -> None:
 
     async with serving(handle) as url:
         sender = client(url)
-        for _ in range(2):  # on a new connection, since each of these is closed
+        for _ in range(2):  # on a new connection, since the server closes each
             assert await sender.post(ORDER) == expected(409, retry_after=1.0, problem="request-in-flight")
 
 

@@ -22,7 +22,7 @@ HEADERS = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 
 @pytest.fixture
 def shop(services: Processes, order_database: str, inventory_database: str) -> Shop:
-    patient = {"INVENTORY_TIMEOUT_SECONDS": "20", "LEASE_SECONDS": "30"}  # a busy machine queues nothing here
+    patient = {"INVENTORY_TIMEOUT_SECONDS": "20", "LEASE_SECONDS": "30"}  # no order is queued on a busy machine
     shop = Shop(services, order_database, inventory_database, orders=2, **patient)
     for item in ("ps5", "xbox"):
         shop.stock(item, 100_000)

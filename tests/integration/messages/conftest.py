@@ -1,4 +1,4 @@
-"""All four services, running for every test that leaves them alive."""
+"""All four services, shared by the tests that leave them alive."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ ITEM = "wire"
 def fleet(
     databases: Databases, valkey_server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Service]]:
-    """Each service by its name, with more of one item in stock than any test buys."""
+    """Each service by its name, with more stock of one item than any test buys."""
     order, inventory = (
         databases.make("wire_orders", "order_template"),
         databases.make("wire_inventory", "inventory_template"),
@@ -30,7 +30,7 @@ def fleet(
         yield dict(zip(ROLES, (shop.order, shop.inventory, shop.worker, frontend), strict=True))
 
 
-ALIKE = ("inventory", "worker")  # serve in the same way as the order service: tried where time does not count
+ALIKE = ("inventory", "worker")  # serve like the order service: tested where time does not matter
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] * (name in ALIKE)) for name in ROLES])

@@ -16,7 +16,7 @@ def new_id() -> bytes:
 
 @dataclass(frozen=True)
 class Role:
-    """A service, and what to send it: `target` takes a `body` by POST and answers `status`."""
+    """A service and a request to it: a POST of `body` to `target`, whose response has `status`."""
 
     service: Service
     target: bytes
@@ -32,7 +32,7 @@ class Role:
         return self.head(request_id, b"GET", b"/health/live") + b"\r\n"
 
     def post(self, request_id: bytes, framing: bytes, body: bytes | None = None) -> bytes:
-        """The request that has an effect, framed as `framing` says; `body` as it is on the wire."""
+        """Return the request that has an effect, with `framing` as its framing headers and `body` as its raw body."""
         return self.head(request_id, b"POST", self.target) + self.fields + framing + b"\r\n" + (body or b"")
 
     def head(self, request_id: bytes, method: bytes, target: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How many connections a process takes, how long each may take, and who is served meanwhile."""
+"""Connection limits of a process: their number, their timeouts, and service to other clients meanwhile."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from tests.integration.messages.services import ROLES, new_id, role
 from tests.processes import Processes, Service, eventually
 from tests.raw_http import Connection
 
-LATE = 4.0  # seconds that a limit may be passed by on a busy machine
+LATE = 4.0  # seconds by which a timeout may be exceeded on a busy machine
 
 
 @contextlib.contextmanager
 def many(port: int, number: int, sent: bytes = b"") -> Iterator[list[Connection]]:
-    """That many connections, each of which has sent `sent`."""
+    """Yield that many connections, each of which has sent `sent`."""
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(number):
@@ -33,7 +33,7 @@ def many(port: int, number: int, sent: bytes = b"") -> Iterator[list[Connection]
 
 
 def is_open(connection: Connection) -> bool:
-    """Whether the server has neither answered on it nor closed it."""
+    """Return True if the server has neither responded on it nor closed it."""
     connection.socket.setblocking(False)  # noqa: FBT003 - it has no keyword
     try:
         return bool(connection.socket.recv(1, socket.MSG_PEEK)) and False
@@ -59,7 +59,7 @@ def logged(service: Service, event: str) -> list[dict[str, object]]:
 def test_three_hundred_silent_connections_end_at_their_limit_and_others_are_served_meanwhile(
     fleet: dict[str, Service],
 ) -> None:
-    """On each service: half of them say nothing at all, the others half of a head."""
+    """On each service: half of them send nothing, the others half of a request head."""
     with contextlib.ExitStack() as stack:
         silent, unfinished = [], []
         for service in fleet.values():
@@ -82,14 +82,14 @@ def test_three_hundred_silent_connections_end_at_their_limit_and_others_are_serv
 
 @pytest.mark.long
 def test_each_way_to_take_too_long_ends_at_its_limit(fleet: dict[str, Service]) -> None:
-    """The body, the answer, and the time between two requests, on every service at once."""
+    """Timeouts of the body, the response, and the time between two requests, on every service at once."""
     with contextlib.ExitStack() as stack:
         waiting: dict[tuple[str, str], Connection] = {}
         for name in ROLES:
             one = role(name, fleet[name], "wire")
             stalled = one.head(new_id(), b"POST", one.target) + one.fields + b"Content-Length: 100\r\n\r\n{"
             kinds = {"idle": one.get(new_id()), "write": one.head(new_id(), b"GET", b"/metrics") + b"\r\n"}
-            if one.status < 300:  # others answer at once
+            if one.status < 300:  # others respond at once
                 kinds["body"] = stalled
             else:
                 kinds["drain"] = stalled
@@ -108,13 +108,13 @@ def test_each_way_to_take_too_long_ends_at_its_limit(fleet: dict[str, Service]) 
             for (name, kind), connection in waiting.items():
                 if (name, kind) not in ended and (
                     metric(fleet[name], 'http_timeouts_total{kind="write"}') > 0
-                    if kind == "write"  # there is much to read yet
+                    if kind == "write"  # there is much left to read
                     else not is_open(connection)
                 ):
                     ended[name, kind] = time.monotonic() - began
             time.sleep(0.1)
         for (name, kind), took in ended.items():
-            late = 20.0 if kind == "write" else LATE  # answers go on until the kernel takes no more
+            late = 20.0 if kind == "write" else LATE  # the response continues until the kernel's buffers are full
             assert LIMITS[kind] - LATE < took < LIMITS[kind] + late, (name, kind)
         assert all(metric(fleet[name], "http_timeouts_total") >= before[name] + 3 for name in ROLES)
 
@@ -162,7 +162,7 @@ def test_beyond_the_limit_silent_connections_make_room_and_health_is_answered_ev
     assert metric(service, 'http_connections_refused_total{reason="silent"}') > 0
     said = eventually(lambda: logged(service, "connections refused"))
     assert said[0]["limit"] == 40
-    assert len(said) < 15  # however many were
+    assert len(said) < 15  # however many there were
 
 
 def test_beyond_the_limit_the_connection_that_is_idle_for_longest_makes_room(services: Processes) -> None:
@@ -171,7 +171,7 @@ def test_beyond_the_limit_the_connection_that_is_idle_for_longest_makes_room(ser
     head = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % service.port
     with many(service.port, 1, head) as first:
         assert first[0].next() is not None
-        time.sleep(1.2)  # idle at a sweep, before the others are
+        time.sleep(1.2)  # idle at a sweep, before the others
         with many(service.port, 4, head) as others:
             for one in others:
                 assert one.next() is not None

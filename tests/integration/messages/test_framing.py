@@ -1,4 +1,4 @@
-"""Where a message ends is never a matter of opinion (RFC 9112), and what frames it is limited."""
+"""The end of a message is never ambiguous (RFC 9112), and framing has limits."""
 
 import re
 from pathlib import Path
@@ -88,7 +88,7 @@ REFUSED_CHUNKS = [
 
 
 def ends_with(answers: list[Answer], status: int) -> bool:
-    """Whether there is one answer, a problem, which says that the connection ends."""
+    """Return True if there is exactly one response, a problem, with `Connection: close`."""
     (only,) = answers
     return (only.status, only.headers.get("connection"), only.headers["content-type"]) == (
         status,
@@ -116,7 +116,7 @@ def test_a_request_line_that_is_none_is_refused_and_the_connection_ends(each: Ro
 
 @pytest.mark.parametrize("chunks", REFUSED_CHUNKS)
 def test_chunks_of_unclear_framing_are_refused_and_the_connection_ends(each: Role, chunks: bytes) -> None:
-    """An endpoint that takes no body has answered before, and only the connection ends."""
+    """An endpoint that takes no body has already responded, so only the connection ends."""
     first = new_id()
     with connected(each.port) as connection:
         connection.send(each.post(first, CHUNKED, chunks + NEXT))
@@ -182,7 +182,7 @@ def test_a_large_body_that_waits_for_its_turn_is_read_when_that_comes(each: Role
 
 
 def test_a_message_is_refused_for_its_own_reason_while_another_is_answered(each: Role) -> None:
-    """What waits is parsed as the answer before it is sent: in the midst of handling that request's own error."""
+    """A waiting message is parsed when the response before it is sent: while that request's error is handled."""
     ids = [new_id() for _ in range(150)]
     missing = b"".join(each.head(one, b"GET", b"/nowhere") + b"\r\n" for one in ids)
     with connected(each.port) as connection:
@@ -198,7 +198,7 @@ def test_a_message_is_refused_for_its_own_reason_while_another_is_answered(each:
 
 
 def test_trailer_fields_are_not_header_fields(each: Role) -> None:
-    """They neither authenticate nor name the request (RFC 9110, section 6.5.1)."""
+    """They neither authenticate nor identify the request (RFC 9110, section 6.5.1)."""
     first = new_id()
     trailers = b"X-Request-ID: trailer\r\nAuthorization: Bearer %s\r\n" % OPERATOR_TOKEN.encode()
     with connected(each.port) as connection:
@@ -241,7 +241,7 @@ ENDLESS = {
 
 
 def rss(service: Service) -> int:
-    """Bytes of memory that it has."""
+    """Return the resident memory in bytes."""
     resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{service.process.pid}/status").read_text())
     assert resident is not None
     return int(resident[1]) * 1024
@@ -249,7 +249,7 @@ def rss(service: Service) -> int:
 
 @pytest.mark.parametrize("what", ENDLESS)
 def test_what_frames_a_message_may_not_go_on_for_ever(each: Role, what: str) -> None:
-    """The connection ends, with 431 unless the request is answered, and none of the 24 MB is kept."""
+    """The connection ends, with 431 unless the request was answered, and none of the 24 MB is kept."""
     before_body, begin, endless = ENDLESS[what]
     head = each.post(new_id(), CHUNKED)
     if before_body is None:
@@ -314,7 +314,7 @@ def test_trailer_fields_count_against_the_limit_of_the_head(
     is_fine: bool,  # noqa: FBT001 - a parameter of the test
     piece: int | None,
 ) -> None:
-    """An endpoint that takes no body has answered before, and only the connection ends."""
+    """An endpoint that takes no body has already responded, so only the connection ends."""
     with connected(each.port) as connection:
         request = each.post(new_id(), fields + CHUNKED, chunked(each.body, trailers=trailers))
         connection.send(request + each.get(last := new_id()), piece)
@@ -354,7 +354,7 @@ def test_requests_far_ahead_of_their_turn_cost_no_more_than_their_bytes(each: Ro
             while sent < len(many):
                 sent += connection.socket.send(many[sent:])
         except BlockingIOError:
-            pass  # it does not read on
+            pass  # it has stopped reading
         connection.socket.settimeout(20)
         answers = [connection.next() for _ in range(sent // 200)]
         assert rss(each.service) < before + 24 * MIB

@@ -17,9 +17,9 @@ VICTIMS = 1000  # requests
 
 
 def attacks(each: Role) -> list[tuple[bytes, bytes]]:
-    """Heads and bodies. A body holds a request, whole or to be filled up with what the next client sends.
+    """Return heads and bodies. A body contains a request, complete or to be completed by the next client's bytes.
 
-    Empty lines before it, which a parser of requests skips, make nginx pass it on apart from the head.
+    Empty lines before it, which parsers of requests skip, make nginx forward it separately from the head.
     """
     whole = each.post(b"attack-whole", b"Content-Length: %d\r\n" % len(each.body), each.body)
     unfinished = each.post(b"attack-unfinished", b"Content-Length: 70\r\n")
@@ -53,7 +53,7 @@ def test_no_client_behind_nginx_receives_an_answer_meant_for_another(
                 break
             with connected(port) as connection:
                 connection.send(head)
-                time.sleep(0.002)  # so that the head travels alone
+                time.sleep(0.002)  # so that the head is sent alone
                 connection.send(body)
                 connection.next()
             sent += 1
@@ -80,5 +80,5 @@ def test_no_client_behind_nginx_receives_an_answer_meant_for_another(
             over.set()
         assert sum(attacker.result() for attacker in attackers) > 50
     assert [one for one in seen if one[0].decode() != one[1]] == []
-    assert {status for _, _, status in seen} - {503} == {200, each.status}  # 503 is what a busy machine may get
+    assert {status for _, _, status in seen} - {503} == {200, each.status}  # a busy machine may respond with 503
     assert len(seen) == VICTIMS

@@ -1,4 +1,4 @@
-"""Upgrades that are asked for and declined: every message is framed as if nobody had asked (RFC 9110, section 7.8)."""
+"""Declined upgrades: every message is framed as if none had been requested (RFC 9110, section 7.8)."""
 
 import socket
 from collections.abc import Callable
@@ -20,7 +20,7 @@ UPGRADES = [
 ]
 
 
-Framing: TypeAlias = Callable[[bytes], tuple[bytes, bytes]]  # a body, to the fields that announce it and its bytes
+Framing: TypeAlias = Callable[[bytes], tuple[bytes, bytes]]  # maps a body to the fields that announce it and its bytes
 
 
 def by_length(body: bytes) -> tuple[bytes, bytes]:
@@ -35,7 +35,7 @@ def by_chunks(body: bytes) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("framing", [by_length, by_chunks])
 @pytest.mark.parametrize("piece", [None, 97, 1], ids=["whole", "pieces", "bytes"])
 def test_a_body_behind_an_upgrade_is_a_body(each: Role, upgrade: bytes, framing: Framing, piece: int | None) -> None:
-    """The effect takes place, and the requests behind it are answered as what they are."""
+    """The effect takes place, and the following requests get their own responses."""
     fields, body = framing(each.body)
     first, second, third = new_id(), new_id(), new_id()
     with connected(each.port) as connection:
@@ -79,7 +79,7 @@ def test_a_client_that_waits_for_100_before_its_body_is_told_also_with_an_upgrad
     framing = b"Content-Length: %d\r\nExpect: 100-continue\r\n" % len(each.body)
     with connected(each.port) as connection:
         connection.send(each.post(first, framing + UPGRADES[0]))
-        if each.status < 300:  # an endpoint that does not read the body answers at once
+        if each.status < 300:  # an endpoint that does not read the body responds at once
             assert connection.socket.recv(64).startswith(b"HTTP/1.1 100 ")
             connection.send(each.body)
         answer = connection.next()

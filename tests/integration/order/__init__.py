@@ -1,1 +1,1 @@
-"""The order service's store and use-cases on a real PostgreSQL and a real Valkey, in this process."""
+"""The order service's store and use-cases on a real PostgreSQL and Valkey, in this process."""

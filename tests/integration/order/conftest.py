@@ -1,4 +1,4 @@
-"""An order database of the test's own with a pool of connections to it, and an emptied Redis."""
+"""An order database per test with a pool of connections to it, and an emptied Redis."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +15,7 @@ PATIENCE = 5.0  # seconds
 
 @pytest.fixture(autouse=True)
 async def closed_warehouses() -> AsyncIterator[None]:
-    """Nothing by itself: what the test opened is closed after it."""
+    """Closes what the test opened."""
     yield
     await Warehouse.close_all()
 
@@ -29,7 +29,7 @@ async def pool(order_database: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
-    """A client with all the time that a busy machine may take."""
+    """Client with timeouts for a busy machine."""
     opened = open_redis(redis_url, name="test", socket_timeout=PATIENCE, connect_timeout=PATIENCE)
     async with closing(opened):
         yield opened
@@ -42,7 +42,7 @@ def redis(client: Redis) -> BestEffort:
 
 @pytest.fixture
 async def hasty(redis_url: str) -> AsyncIterator[BestEffort]:
-    """Redis with the time limits of the request path, for tests of these."""
+    """Redis with the timeouts of the request path."""
     opened = open_redis(redis_url, name="hasty")
     async with closing(opened):
         yield BestEffort(opened)
@@ -50,7 +50,7 @@ async def hasty(redis_url: str) -> AsyncIterator[BestEffort]:
 
 @pytest.fixture
 async def start(pool: Pool, redis: BestEffort) -> AsyncIterator[Start]:
-    """Starts replicas on this test's database; each has finished what it had in hand when the test ends."""
+    """Starts replicas on this test's database; each finishes its work when the test ends."""
     started: list[Replica] = []
 
     def start(**settings: Any) -> Replica:

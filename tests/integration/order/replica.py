@@ -1,4 +1,4 @@
-"""An order replica or a worker in this process: real database, real Redis, an inventory that does as it is told."""
+"""An order replica or worker in this process: real database, real Redis, and a controllable inventory."""
 
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from tests.unit.order.fake_inventory import Warehouse, reply
 
 
 class Replica:
-    """The parts of one process, as it wires them. Settings are named without their prefix."""
+    """The parts of a process, connected as in the service. Settings are named without their prefix."""
 
     def __init__(
         self, pool: Pool, redis: BestEffort, *, patient: bool = False, patience: float = COMMIT_TIMEOUT, **settings: str
@@ -40,6 +40,6 @@ class Replica:
 
 
 class Start(Protocol):
-    """Starts a replica with these settings, in front of an inventory that answers at once, or when it is told to."""
+    """Starts a replica with these settings. Its inventory responds at once or, if `patient`, on request of the test."""
 
     def __call__(self, *, patient: bool = False, patience: float = COMMIT_TIMEOUT, **settings: str) -> Replica: ...

@@ -1,4 +1,4 @@
-"""What tests put into an order database, and what they look at afterwards."""
+"""Functions that write to an order database in tests and read it back."""
 
 import asyncio
 import random
@@ -18,12 +18,12 @@ Row = tuple[Any, ...]
 
 
 def chance(seed: int | str) -> random.Random:
-    """The same choices on every run."""
+    """Return a generator of random numbers with a fixed seed."""
     return random.Random(seed)  # noqa: S311 - not a secret
 
 
 async def until(look: Callable[[], Awaitable[Any]], within: float = 5.0) -> None:
-    """Wait until `look` finds something."""
+    """Wait until `look` returns a true value."""
     async with asyncio.timeout(within):
         while not await look():  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0)
@@ -38,13 +38,13 @@ def keys(count: int, prefix: str = "key") -> list[str]:
 
 
 async def accepted(pool: Pool, *names: str, lease: timedelta = LEASE) -> list[Claim]:
-    """Accept new orders with these keys and return the claims to them."""
+    """Accept new orders with these keys and return their claims."""
     admissions = await usecases.accept(pool, lease, REPLICA, [wanted(name) for name in names])
     return [admission.claim for admission in admissions if isinstance(admission, Admitted)]
 
 
 async def queued(pool: Pool, *names: str) -> list[Claim]:
-    """Accept orders and queue them, due now; returns the claims they were queued with, which are spent."""
+    """Accept orders and queue them, due now; return the claims that queued them, which are spent."""
     claims = await accepted(pool, *names)
     await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=0) for claim in claims])
     return claims
@@ -61,7 +61,7 @@ async def rows(pool: Pool, query: bytes, *parameters: Any) -> list[Row]:
 
 
 async def end_leases(pool: Pool) -> None:
-    """Let time pass for the database: every lease has ended and every next attempt is due."""
+    """End every lease and make every next attempt due."""
     await rows(
         pool,
         b"""UPDATE orders SET lease_until = CASE WHEN lease_until IS NOT NULL THEN least(lease_until, now()) END,
@@ -71,7 +71,7 @@ async def end_leases(pool: Pool) -> None:
 
 
 async def statuses(pool: Pool) -> dict[str, str]:
-    """The status of each key."""
+    """Return the status of each key."""
     return dict(await rows(pool, b"SELECT idempotency_key, status FROM orders"))
 
 

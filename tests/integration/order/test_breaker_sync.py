@@ -1,4 +1,4 @@
-"""Breakers among each other: what an operator forces reaches all, and what each does is seen by all."""
+"""Breaker state shared between replicas: an operator's command reaches all, and all see each other's transitions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +27,7 @@ def breaker_sync(redis: BestEffort, replica: str) -> BreakerSync:
 
 @pytest.fixture
 async def replicas(redis_url: str) -> AsyncIterator[tuple[BreakerSync, BreakerSync]]:
-    """Two replicas in touch with each other, each with a connection of its own."""
+    """Two replicas that share a Redis, each with its own connection."""
     one, two = open_redis(redis_url, name="one"), open_redis(redis_url, name="two")
     async with closing(one), closing(two):
         first, second = breaker_sync(BestEffort(one), "order-1"), breaker_sync(BestEffort(two), "order-2")
@@ -108,7 +108,7 @@ async def state_seen(by: BreakerSync, replica: str, state: str) -> bool:
 async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
     replicas: tuple[BreakerSync, BreakerSync], client: Redis
 ) -> None:
-    """Redis is left alone for a second after any failure; an operator's command must outlive that."""
+    """Redis is not used for a second after a failure; an operator's command has to outlast that."""
     first, second = replicas
     await client.client_pause(400)
     await first._redis(lambda redis: redis.ping(), fallback=False)  # noqa: SLF001 - makes it rest
@@ -120,7 +120,7 @@ async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
 
 
 class Late(BestEffort):
-    """What it is told arrives when the test says so."""
+    """A client whose replies arrive when the test releases them."""
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client)
@@ -135,7 +135,7 @@ class Late(BestEffort):
 
 
 async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redis) -> None:
-    """The look found nothing forced; that arrives after the operator has forced the breaker open."""
+    """The poll found no command; its reply arrives after the operator has forced the breaker open."""
     late = Late(client)
     first = breaker_sync(late, "order-1")
     looking = asyncio.create_task(first.sync())
@@ -187,7 +187,7 @@ async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEff
 async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end(
     redis: BestEffort, client: Redis, year: int
 ) -> None:
-    """Also one that had told of itself before Redis' clock was set back, which is dated in the future."""
+    """Including one that reported before Redis' clock was set back, with a time in the future."""
     gone, here = breaker_sync(redis, "order-1-x7k2p"), breaker_sync(redis, "order-1-m4q9z")
     await gone.sync()
     told = msgspec.structs.replace(gone.own_view(), updated_at=datetime(year, 1, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""PostgreSQL stalled, killed and back: callers are told in time, and afterwards everything is as it was."""
+"""PostgreSQL stalled, killed and restarted: clients get an error in time, and service is fully restored."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ NOT_SERVED: tuple[type[Exception], ...] = (DatabaseUnavailable, *OUTAGES)
 
 
 class Mortal:
-    """A PostgreSQL of the test's own, which may be stalled."""
+    """A PostgreSQL of the test that can be stalled."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -63,7 +63,7 @@ async def own_pool(mortal: Mortal) -> AsyncIterator[Pool]:
 
 
 async def is_whole(pool: Pool) -> bool:
-    """Whether every connection is idle in the pool: none leaked, none lost."""
+    """Return True if every connection is idle in the pool: none leaked or lost."""
     stats = pool.get_stats()
     return stats["pool_available"] == stats["pool_size"] == SIZE
 
@@ -91,7 +91,7 @@ async def test_a_stalled_database_is_told_in_time_and_all_is_well_when_it_goes_o
         assert time.monotonic() - began < 7 * slowdown()
         began = time.monotonic()
         with pytest.raises((TimeoutError, *NOT_SERVED)):
-            async with asyncio.timeout(3):  # as whoever asks for the health does
+            async with asyncio.timeout(3):  # as the health check does
                 await check_schema(own_pool, "services.order")
         assert time.monotonic() - began < 3.5 * slowdown()
     finally:
@@ -102,7 +102,7 @@ async def test_a_stalled_database_is_told_in_time_and_all_is_well_when_it_goes_o
 
 
 async def every_order_ends(replica: Replica, pool: Pool) -> None:
-    """Orders that were stored although their callers were told that they were not: they end like any other."""
+    """Assert that orders which were stored although their clients got an error end like any other."""
     await end_leases(pool)
     await replica.worker.sweep()
     await replica.worker.drain()
@@ -136,7 +136,7 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
 
 
 def frozen(pool: Pool, *connections: Connection) -> contextlib.AbstractContextManager[None]:
-    """Stop the server's processes of these connections, or of all idle ones, and leave their server alone."""
+    """Stop the backends of these connections, or of all idle ones; the server itself continues."""
     return stopped([conn.pgconn.backend_pid for conn in connections or list(pool._pool)])  # noqa: SLF001 - no other way to them
 
 
@@ -182,7 +182,7 @@ async def test_idle_connections_that_are_dead_are_replaced_together(own_pool: Po
 async def test_whatever_the_transport_raises_is_an_outage(
     own_pool: Pool, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    """The event loop is made to raise where psycopg waits: in a way that no transport here does on demand."""
+    """The event loop is made to raise where psycopg waits, since no transport here does so on demand."""
 
     def broken(*_: object) -> None:
         raise failure
@@ -198,7 +198,7 @@ async def test_whatever_the_transport_raises_is_an_outage(
 
 async def test_garbage_in_place_of_an_answer_is_an_outage(own_pool: Pool) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass everything on until the first query; answer that with what is no protocol of PostgreSQL's."""
+        """Forward everything up to the first query; respond to that with bytes outside of PostgreSQL's protocol."""
         there, back = await asyncio.open_connection("127.0.0.1", port)
         async with closing(writer), closing(back):
             while chunk := await reader.read(65536):

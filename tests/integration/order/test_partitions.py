@@ -1,6 +1,6 @@
-"""A table of orders that grows: which ways to split it keep one order to a key, on a real server.
+"""A growing table of orders: the partitionings that keep one order per key, on a real server.
 
-Nothing of this is built. docs/deploy.md says what each test shows.
+None of this is implemented. docs/deploy.md describes the result of each test.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ WITH old AS (
 )
 INSERT INTO orders_archive SELECT * FROM gone
 """
-"""Move up to `batch` orders that ended longer ago than `retention`: one statement, so none is in both or in neither."""
+"""Move up to `batch` orders that ended before `retention`, in one statement, so that each is in exactly one table."""
 
 
 def partitioned(url: str) -> str:
@@ -142,7 +142,7 @@ async def test_orders_are_archived_in_batches_none_twice_and_none_that_is_unfini
 def test_a_key_that_is_sent_again_after_its_order_was_archived_takes_no_stock_again(
     quantity: int, status: str, services: Processes, order_database: str, inventory_database: str, redis_url: str
 ) -> None:
-    """The order id is made from the key, and inventory keeps one outcome for an order id: that of the first time."""
+    """The order id is derived from the key, and inventory keeps one result per order id: the first."""
     with_archive(order_database)
     shop = Shop(services, order_database, inventory_database)
     shop.stock("ps5", 10)
@@ -154,7 +154,7 @@ def test_a_key_that_is_sent_again_after_its_order_was_archived_takes_no_stock_ag
     found = audit(Sources(order_database, inventory_database))
     assert {rule.name for rule in found.invariants if rule.broken} == {"deducted-means-ordered", "terminal-stays"}
     with redis.Redis.from_url(redis_url) as cache:
-        cache.flushall()  # what was answered then is remembered there for a while
+        cache.flushall()  # it caches the earlier response for a while
     again = shop.place(key="long-ago", quantity=quantity)
     assert (again.status_code, again.json()["order_id"]) == (
         201 if status == "confirmed" else 409,

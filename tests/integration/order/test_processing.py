@@ -1,4 +1,4 @@
-"""An order from its request to its end, and what becomes of it when somebody is stopped on the way."""
+"""An order from its request to its end, with processes that are stopped in between."""
 
 import asyncio
 import uuid
@@ -133,7 +133,7 @@ async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued
         full.append(backlog.is_full)
         backlog.increment()
     full.append(backlog.is_full)
-    await backlog.refresh()  # what was counted is what is seen now, or is not there
+    await backlog.refresh()  # replaces the increments by the stored count
     full.append(backlog.is_full)
     assert full == [False, False, True, False]
 
@@ -160,7 +160,7 @@ async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, 
 
 
 async def take_over(pool: Pool, status: Status) -> None:
-    """What a worker does with an order whose holder was stopped for longer than its lease."""
+    """Claim and settle an order as a worker does after its holder was stopped beyond the lease."""
     await end_leases(pool)
     claims = await usecases.claim(pool, LEASE, "worker-1", 10)
     delay = 0 if status == "queued" else None
@@ -181,7 +181,7 @@ async def take_over(pool: Pool, status: Status) -> None:
 async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_what_the_row_says(
     pool: Pool, start: Start, became: Status, answer: dict[str, Any]
 ) -> None:
-    """Stopped with its deduction under way; meanwhile a worker took the order and settled it."""
+    """Stopped during its deduction; meanwhile a worker claimed the order and settled it."""
     replica = start(patient=True)
     replica.warehouse.answer = lambda _: answer
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
@@ -204,7 +204,7 @@ async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(
 
 
 async def test_two_workers_on_one_order_settle_it_once(pool: Pool, start: Start) -> None:
-    """A worker stopped past its lease and the one that took over, each with an answer of its own."""
+    """A worker stopped beyond its lease and its successor, each with a result of its own."""
     await queued(pool, "key-1")
     (first,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     await end_leases(pool)
@@ -282,7 +282,7 @@ AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; EN
 async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_settled(
     pool: Pool, start: Start
 ) -> None:
-    """The order is stored, and its lease will end; the caller may ask again with the same key."""
+    """The order is stored, and its lease will end; the client can repeat the request with the same key."""
     replica = start(patient=True, patience=0.3)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))

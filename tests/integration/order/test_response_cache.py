@@ -1,4 +1,4 @@
-"""Answers that Redis remembers: right or none, whatever Redis does."""
+"""Responses cached in Redis: correct or missing, whatever Redis does."""
 
 import asyncio
 import time
@@ -30,14 +30,14 @@ def hasty_answers(hasty: BestEffort) -> ResponseCache:
 
 @pytest.fixture
 async def nowhere() -> AsyncIterator[BestEffort]:
-    """A Redis that is not there."""
+    """A Redis that is unreachable."""
     opened = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(opened):
         yield BestEffort(opened)
 
 
 async def pause(client: Redis, seconds: float) -> None:
-    """Let Redis accept commands and answer none of them for so long."""
+    """Make Redis accept commands without replying for that many seconds."""
     await client.client_pause(int(seconds * 1000))
 
 
@@ -82,7 +82,7 @@ async def test_a_value_of_another_kind_is_a_miss(answers: ResponseCache, client:
 
 
 async def test_another_orders_answer_under_this_key_is_a_miss(answers: ResponseCache, client: Redis) -> None:
-    """The bodies may be the same; the orders are not."""
+    """The bodies may be equal; the orders differ."""
     await answers.put(order(key="key-2"))
     await client.rename("idempotency:key-2", "idempotency:key-1")
     assert await answers.get("key-1", PS5) is None
@@ -191,7 +191,7 @@ async def test_when_redis_is_back_it_is_asked_again(
 
 
 async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(client: Redis) -> None:
-    """Callers give up in the middle of a command; the connection they leave behind must not serve anybody else."""
+    """Callers give up in the middle of a command; their connection must not serve another caller."""
     dice = chance(5)
     names = keys(50)
     await client.mset({name: name for name in names})
@@ -204,7 +204,7 @@ async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(client:
     found = 0
     for lap in range(40):
         if lap % 10 == 9:
-            await pause(client, 0.4)  # longer than the limit, so that some give up of themselves
+            await pause(client, 0.4)  # longer than the limit, so that some time out
         asked = {name: asyncio.create_task(ask(name)) for name in dice.sample(names, 20)}
         for _ in range(dice.randrange(12)):
             await asyncio.sleep(0)

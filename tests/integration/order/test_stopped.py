@@ -1,4 +1,4 @@
-"""Processes stopped for longer than their leases and woken again: nothing is lost, nothing happens twice."""
+"""Processes stopped beyond their leases and continued: no order is lost, and none has two effects."""
 
 import asyncio
 import signal
@@ -97,7 +97,7 @@ async def test_whoever_is_stopped_and_woken_at_random_every_key_has_one_effect(
 
 
 def stop_and_go(service: Service, dice: Random, enough: threading.Event) -> None:
-    """Stop a process and wake it again, some of the time for longer than its leases."""
+    """Stop a process and continue it, sometimes after the end of its leases."""
     while not enough.wait(dice.uniform(0.1, 1.5)):
         service.signal(signal.SIGSTOP)
         enough.wait(dice.choice([0.1, 0.5, 1.2, 2.0]))
@@ -105,7 +105,7 @@ def stop_and_go(service: Service, dice: Random, enough: threading.Event) -> None
 
 
 async def load(shop: Shop, keys: int) -> set[str]:
-    """Place orders on both replicas, repeating each until it is answered, and return the ids that were told."""
+    """Place orders on both replicas, repeating each until it is answered, and return the order ids."""
     told: set[str] = set()
 
     async def place(client: httpx.AsyncClient, key: str, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Accepting orders: once per key, whoever races for it."""
+"""Accepting orders: once per key, with any number of concurrent requests."""
 
 import asyncio
 from datetime import timedelta
@@ -64,7 +64,7 @@ async def test_racing_accepts_of_the_same_keys_give_each_key_to_one(pool: Pool) 
 
 
 async def race(pool: Pool, names: list[str]) -> list[Admission]:
-    """Each racer wants all the keys, in an order of its own, from a connection of its own."""
+    """Accept the same keys from several connections at once, each in a different order."""
     dice = chance(names[0])
 
     async def run() -> list[Admission]:
@@ -77,7 +77,7 @@ async def race(pool: Pool, names: list[str]) -> list[Admission]:
 
 
 async def test_overlapping_batches_in_any_order_do_not_deadlock(pool: Pool) -> None:
-    """Each waits for the other's keys at most in one direction, since keys are inserted in order."""
+    """Transactions wait for each other in one direction only, since keys are inserted in order."""
     dice = chance(7)
     names = keys(60)
 
@@ -198,7 +198,7 @@ async def test_through_the_group_commit_only_the_bad_order_fails(pool: Pool) -> 
 
 
 def impossible(key: str) -> NewOrder:
-    """An order that no body can ask for, and the table does not take."""
+    """Return an order that no request body can describe, and that the table rejects."""
     return NewOrder(key, wanted(key).order_id, "ps5", 0, b"", "request")
 
 
@@ -217,7 +217,7 @@ async def test_an_acceptance_cancelled_before_its_commit_leaves_nothing(pool: Po
 async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_for_long(
     pool: Pool, order_database: str
 ) -> None:
-    """The database ends its transaction sooner than the statements that wait for it, so they go on and are not lost."""
+    """The database ends its transaction before the statements that wait for it time out, so none of them is lost."""
     async with open_pool(order_database, name="stopped", size=1) as other:
         stopped = await other.getconn()
         await stopped.execute("BEGIN")
@@ -247,7 +247,7 @@ async def test_a_lease_may_be_as_short_as_one_likes(pool: Pool) -> None:
 
 
 async def test_who_was_stopped_for_too_long_in_mid_transaction_is_told_of_an_outage(pool: Pool) -> None:
-    """Not of a bug: nothing was stored, and the same key may simply be sent again."""
+    """It reports an outage, not a bug: nothing was stored, and the request can be repeated with its key."""
     conn = await pool.getconn()
     await conn.execute("BEGIN")
     await store.insert_new(conn, [wanted("key-1")], LEASE, REPLICA)

@@ -1,4 +1,4 @@
-"""Claiming orders: what is due and in nobody's hands, each by one."""
+"""Claiming orders: those that are due and unclaimed, each by one process."""
 
 import asyncio
 from datetime import timedelta
@@ -136,7 +136,7 @@ async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Po
 
 
 async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process whose clock is a year ahead takes nothing that is leased, and its own leases end no later."""
+    """A process whose clock is a year ahead claims no leased order, and its own leases end no later."""
     monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
     await accepted(pool, "key-1")
     assert await usecases.claim(pool, LEASE, "worker-1", 10) == []

@@ -1,4 +1,4 @@
-"""Times of unfinished orders that cannot be right are corrected, and no others."""
+"""Impossible times of unfinished orders are corrected, and no others."""
 
 from collections.abc import Awaitable, Callable
 
@@ -24,7 +24,7 @@ UPDATE orders SET created_at = created_at + %s * interval '1 s', updated_at = up
 
 
 async def written_ahead(pool: Pool, seconds: float) -> None:
-    """Have every row be written by a clock so far ahead."""
+    """Shift the times of all rows, as a clock that is ahead would have written them."""
     await rows(pool, AHEAD, *[seconds] * 5)
 
 

@@ -1,4 +1,4 @@
-"""Everybody does everything at once, for a while; then the database is asked whether it makes sense."""
+"""All operations on orders run concurrently for a while; then the database has to be consistent."""
 
 import asyncio
 from random import Random
@@ -11,7 +11,7 @@ from services.order.domain import Admitted, Claim, Settlement, Status
 from tests.integration.order.rows import LEASE, chance, end_leases, keys, rows, settlement, wanted
 
 STEPS = 80
-ENDS: dict[Status, int] = {"confirmed": 1, "failed": 1, "queued": 12, "dead": 6}  # how often each, in proportion
+ENDS: dict[Status, int] = {"confirmed": 1, "failed": 1, "queued": 12, "dead": 6}  # relative frequencies
 LAWFUL = {
     (None, "pending"),
     *(("pending", to) for to in ("queued", "confirmed", "failed", "dead")),
@@ -22,7 +22,7 @@ CLAIMS = {("pending", "pending"), ("queued", "queued")}
 
 
 class Somebody:
-    """A process that accepts, claims, settles, forgets what it holds and comes back to it much later."""
+    """A process that accepts, claims and settles, and returns to its claims much later."""
 
     def __init__(self, name: str, pool: Pool, names: list[str]) -> None:
         self._name, self._pool, self._names = name, pool, names
@@ -43,7 +43,7 @@ class Somebody:
         self._held += await usecases.claim(self._pool, LEASE, self._name, self._dice.randint(1, 6))
 
     async def _settle(self) -> None:
-        """Settle some of what it ever held; most of that is stale by then."""
+        """Settle some of all claims that it ever had; most of them are stale."""
         some = self._dice.sample(self._held, min(len(self._held), 6))
         batch = [self._conclusion(claim) for claim in some]
         for settled, told in zip(batch, await usecases.settle(self._pool, self._name, batch), strict=True):

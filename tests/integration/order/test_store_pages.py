@@ -14,14 +14,14 @@ Page = list[tuple[int, Order]]
 
 @pytest.fixture
 async def shelf(pool: Pool) -> Pool:
-    """30 orders, every fifth for an xbox."""
+    """30 orders, every fifth of them for an xbox."""
     for number, name in enumerate(keys(30)):
         await usecases.accept(pool, LEASE, REPLICA, [wanted(name, "xbox" if number % 5 == 0 else "ps5")])
     return pool
 
 
 async def all_pages(fetch: Callable[[int | None], Awaitable[Page]], size: int) -> list[str]:
-    """The keys of all pages, one after the other."""
+    """Return the keys of all pages, one after the other."""
     found: list[str] = []
     before: int | None = None
     while page := await fetch(before):

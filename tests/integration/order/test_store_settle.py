@@ -1,4 +1,4 @@
-"""Settling orders: only by whoever holds the claim in force, and only once."""
+"""Settling orders: only by the holder of the current claim, and only once."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ from tests.integration.order.rows import (
 
 
 async def reclaimed(pool: Pool, *names: str) -> tuple[list[Claim], list[Claim]]:
-    """Accepted orders whose leases have ended and that another took: the stale claims and those in force, by key."""
+    """Return orders whose leases ended and that another process claimed: stale and current claims, by key."""
     stale = await accepted(pool, *names)
     await end_leases(pool)
     fresh = {claim.order_id: claim for claim in await usecases.claim(pool, LEASE, "worker-1", len(names))}
@@ -149,7 +149,7 @@ async def test_both_holders_of_one_order_in_one_batch_are_told_what_the_one_in_f
 
 
 async def test_a_claim_and_a_late_settlement_that_race_never_both_win(pool: Pool) -> None:
-    """At the end of a lease its holder settles while a worker claims: the order is the one's or the other's."""
+    """At the end of a lease, its holder settles while a worker claims: only one of them succeeds."""
     won = {"settled": 0, "claimed": 0}
     for lap in range(60):
         (claim,) = await accepted(pool, f"lap-{lap}")

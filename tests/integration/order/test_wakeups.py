@@ -1,4 +1,4 @@
-"""Wake-ups through a Redis stream: nice to have, never needed, and never in the way."""
+"""Wake-ups through a Redis stream: an optimization that is never required and never blocks."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ ONE, TWO, THREE = (wanted(name).order_id for name in ("one", "two", "three"))
 
 @pytest.fixture
 async def patient(redis_url: str) -> AsyncIterator[Redis]:
-    """A client whose time limit is longer than the block."""
+    """A client with a timeout longer than the blocking read."""
     opened = open_redis(redis_url, name="reader", socket_timeout=BLOCK_MS / 400)
     async with closing(opened):
         yield opened
@@ -24,7 +24,7 @@ async def patient(redis_url: str) -> AsyncIterator[Redis]:
 
 @contextlib.asynccontextmanager
 async def reading(redis: Redis, name: str = "worker-1") -> AsyncIterator[AsyncIterator[list[WakeUp]]]:
-    """The batches that a worker of this name reads, quiet ones left out."""
+    """Yield the batches that a worker of this name reads, without empty ones."""
 
     async def batches() -> AsyncGenerator[list[WakeUp], None]:
         async for batch in Reader(redis, name).read():

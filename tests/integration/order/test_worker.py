@@ -1,4 +1,4 @@
-"""The worker: takes what is due, never more than it can hold, and survives what goes wrong around it."""
+"""The worker: claims due orders, never more than it can process, and survives failures of its dependencies."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) 
 async def test_how_long_ago_a_worker_looked_is_known_whatever_its_clock_says(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked while its clock was an hour ahead, and does not look again."""
+    """It polled while its clock was an hour ahead, and does not poll again."""
     replica = start()
     with monkeypatch.context() as ahead:
         right = time.time
@@ -78,7 +78,7 @@ async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool:
 
 
 async def until_confirmed(pool: Pool, replica: Replica) -> None:
-    """Sweep and let inventory answer until every order is confirmed."""
+    """Sweep and let inventory respond until every order is confirmed."""
 
     async def look() -> bool:
         replica.warehouse.release_all()
@@ -118,7 +118,7 @@ async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_
 
 
 async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start: Start) -> None:
-    """A worker may be started before the schema is there; it must still work once it is."""
+    """A worker may start before the schema exists; it has to work once it does."""
     await queued(pool, *keys(10))
     replica = start()
     await rows(pool, b"ALTER TABLE orders RENAME TO elsewhere")
@@ -172,7 +172,7 @@ async def reader(redis_url: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def listening(worker: Worker, reader: Redis, client: Redis) -> AsyncIterator[None]:
-    """A worker that hears of wake-ups in the block, and of none after."""
+    """Run a worker that receives wake-ups during the block."""
     async with background_tasks(worker.listen(reader, "worker-1")):
         await until(lambda: client.exists(STREAM))
         yield
