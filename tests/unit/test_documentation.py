@@ -1,4 +1,4 @@
-"""What is documented is what there is: settings, metrics, problems and crash points."""
+"""The documentation matches the code: settings, metrics, problems and crash points."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ SETTINGS = (OrderSettings, InventorySettings, FrontendSettings)
 
 
 def documented(pattern: str, text: str = REFERENCE) -> set[str]:
-    """The first column of the table rows that match."""
+    """Return the first column of the matching table rows."""
     return set(re.findall(rf"^\| `({pattern})`", text, re.MULTILINE))
 
 
@@ -51,7 +51,7 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
 
 
 def logged() -> set[str]:
-    """The keys of every event that a service logs, but for those that every line has."""
+    """Return the keys of every event that a service logs, except the keys that every line has."""
     keys: set[str] = set()
     for file in (DOCS.parent / "services").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -78,9 +78,9 @@ def test_every_key_of_the_logs_is_documented_and_every_documented_one_is_logged(
 
 
 def test_every_problem_is_documented_and_every_documented_one_exists() -> None:
-    assert frontend_app.ASSETS  # loaded, so that its refusals are known here
+    assert frontend_app.ASSETS  # imported, so that its refusals are registered
     slugs = {cls.slug for cls in every_refusal()} | {slug for slug, _ in BY_STATUS.values()}
-    slugs |= {"internal-error", "injected-fault"}  # a bug and a gremlin refuse nothing
+    slugs |= {"internal-error", "injected-fault"}  # a bug and a gremlin are no refusals
     assert slugs == documented("[a-z-]+", REFERENCE.partition("## Problems")[2])
 
 

@@ -25,7 +25,7 @@ def terms() -> list[Term]:
 
 
 def words(cell: str) -> list[str]:
-    """The names in a cell, without what distinguishes them from others of the name."""
+    """Return the names in a cell, without qualifiers."""
     return [re.sub(r" \(.*\)", "", word) for word in cell.split(", ") if word]
 
 

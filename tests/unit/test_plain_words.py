@@ -19,7 +19,7 @@ reported, a client that.
 ALLOWED = {
     ("valerix_cli/demo/navigation.py", "told"),  # a parameter
     ("valerix_cli/demo/tampering.py", "nobody"),  # a name from which an id is derived
-    ("valerix_cli/local/accounts.py", "nobody"),  # an account of the system
+    ("valerix_cli/local/accounts.py", "nobody"),  # a system account
     ("valerix_cli/local/postgres.py", "nobody"),
     ("valerix_cli/doctor/binaries.py", "nobody"),
 }

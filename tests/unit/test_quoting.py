@@ -1,4 +1,4 @@
-"""A value that goes into a shell command, a URL or a file of settings is read back as that very value."""
+"""A value in a shell command, a URL or a settings file is parsed back as the same value."""
 
 import ast
 import re
@@ -41,29 +41,29 @@ HOSTILE = (
 TYPED = re.compile(
     r"(?:^|[\s;:`'(])(?:valerix|kubectl|chmod|chown|mv|rm|df|curl|export|cd|kill|pg_isready|apt-get|pip) [^;]*$"
 )
-"""What ends like this is the beginning of a command, and what follows is a part of it."""
+"""Text that ends like this is the beginning of a command, and a part of it follows."""
 PATH = re.compile(r"(?:^|[\w}]|://[^/\s]+)/(?:api|apis|orders|v1|admin)(?:/[^\s?]*)?/$")
-"""What ends like this is the beginning of a URL's path, and what follows is a segment."""
+"""Text that ends like this is the beginning of a URL's path, and a segment follows."""
 QUOTED = re.compile(r"(?:word|command|path)\(|pid$|(?:server|self)\.port$|[A-Z_]+(?:\[.*\])?$")
-"""Expressions that are safe there: our own helpers', numbers, and constants."""
+"""Expressions that are safe there: our helpers' results, numbers, and constants."""
 SPOKEN = (
     "valerix top  {name}",  # a title on the screen
     "valerix demo: {TITLE}",  # the title of a picture
-    "valerix dashboard sign-in {said}",  # what is hashed with a password
-    "valerix {version.",  # what the command is called, and what version it is
+    "valerix dashboard sign-in {said}",  # input of a password hash
+    "valerix {version.",  # name and version of the command
     "use valerix {ready.version}",
     "started by valerix {version}",
-    "kill -9 of {self.kill}",  # what a drill does, in its receipt
-    "expires in {ends}",  # said of a command
+    "kill -9 of {self.kill}",  # description of a fault, in a drill's receipt
+    "expires in {ends}",  # about a command
     "Logs: valerix logs -f ({stack.log_dir}",
     "valerix cluster {'delete' if",  # one of two words
     "valerix drill {verb}",
 )
-"""What looks like a command and is none, or has no value of a user's in it."""
+"""Text that only looks like a command, or contains no value of a user."""
 
 
 def read_by_a_shell(line: str) -> list[str]:
-    """The words that bash makes of a command line."""
+    """Return the words of a command line, as bash splits it."""
     script = f"printf '%s\\0' {line}"
     said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - what is tested
     return said.decode(errors="surrogateescape").split("\0")[:-1]
@@ -119,7 +119,7 @@ def test_a_path_of_a_service_has_as_many_segments_as_were_given(segment: str) ->
 
 @cache
 def followed() -> list[tuple[str, str, str]]:
-    """Each expression in an f-string of ours: where it is, what of the string comes before it, and what it is."""
+    """Return each expression in our f-strings: its location, the text before it, and the expression."""
     found = []
     for file in SOURCES:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -155,7 +155,7 @@ def test_every_value_in_the_path_of_a_url_is_a_segment() -> None:
 
 
 def test_what_is_looked_for_is_found_where_it_is() -> None:
-    """Or the two tests above could not fail."""
+    """Otherwise the two tests above could not fail."""
     found = [(before, said) for _, before, said in followed() if TYPED.search(before)]
     assert ("kubectl kustomize ", "word(overlay)") in found
     assert PATH.search("/api/inventory/")
@@ -175,7 +175,7 @@ def test_nothing_else_quotes_for_a_shell_or_a_path() -> None:
 
 
 def test_every_command_that_is_told_can_be_typed() -> None:
-    """Options that are said are options of the command, so that what is pasted is read."""
+    """Mentioned options belong to the command, so that pasted commands are valid."""
     commands = dict(every_command())
     told = [
         call

@@ -1,4 +1,4 @@
-"""A test that fails leaves nothing on for those that share a platform with it."""
+"""A failed test leaves no fault on for tests that share its platform."""
 
 from pathlib import Path
 

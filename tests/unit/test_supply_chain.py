@@ -1,4 +1,4 @@
-"""What is installed, built and shipped was pinned by hash; what a scanner is told to pass over has a reason."""
+"""Everything installed, built and shipped is pinned by hash; every scanner exception has a reason."""
 
 import ast
 import json
@@ -29,13 +29,13 @@ DOCKERFILE = (ROOT / "services/Dockerfile").read_text()
 
 
 def pins(file: str) -> dict[str, tuple[str, int]]:
-    """Each package of a file: its version, and how many hashes there are for it."""
+    """Return each package of a file, with its version and number of hashes."""
     found = PIN.findall((ROOT / file).read_text())
     return {name: (version, hashes.count("--hash")) for name, version, hashes in found}
 
 
 def closure(wanted: list[str]) -> set[str]:
-    """The names of what `wanted` brings, by what is installed here."""
+    """Return the names of `wanted` and its dependencies, as installed here."""
     found: set[tuple[str, str]] = set()
     waiting = [Requirement(line) for line in wanted]
     while waiting:
@@ -52,7 +52,7 @@ def closure(wanted: list[str]) -> set[str]:
 def _of(name: str, extra: str) -> list[Requirement]:
     try:
         lines = metadata.requires(name) or []
-    except metadata.PackageNotFoundError:  # not of the groups that this environment has
+    except metadata.PackageNotFoundError:  # not in a group of this environment
         return []
     needed = [Requirement(line) for line in lines]
     return [one for one in needed if one.marker is None or one.marker.evaluate({"extra": extra})]
@@ -69,7 +69,7 @@ def test_everything_that_is_installed_or_builds_is_pinned_with_hashes() -> None:
 
 
 def test_build_requirements_have_the_pinned_versions() -> None:
-    """So those hold also for whoever builds without the constraints."""
+    """So that builds without the constraints use them as well."""
     pinned = pins("constraints.txt")
     requires = PROJECT["build-system"]["requires"]
     assert requires == [f"{name}=={pinned[name][0]}" for name in (line.partition("==")[0] for line in requires)]
@@ -119,7 +119,7 @@ def test_the_image_needs_nothing_that_the_package_does_not_depend_on() -> None:
 
 
 def constant(name: str) -> tuple[str, ...]:
-    """The value of a constant of the noxfile."""
+    """Return the value of a constant of the noxfile."""
     for node in NOXFILE.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             value: tuple[str, ...] = ast.literal_eval(node.value)
@@ -128,7 +128,7 @@ def constant(name: str) -> tuple[str, ...]:
 
 
 def wheel(directory: Path, name: str, module: str) -> Path:
-    """A package of one module, as a wheel."""
+    """Return a wheel with a single module."""
     path = directory / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", module)
@@ -159,7 +159,7 @@ build_editable = build_wheel
 def test_a_package_with_another_hash_is_refused_to_run_and_to_build(
     tmp_path: Path, wrong: str, *, editable: bool
 ) -> None:
-    """By the very options that the sessions install with."""
+    """With the options that the sessions use to install."""
     import hashlib  # noqa: PLC0415 - only this test makes packages
 
     made = tmp_path / "made"
@@ -253,7 +253,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_what_a_scanner_passes_over_is_explained_where_it_is() -> None:
-    """A `nosec` names its checks, and has a reason of its own or that of the lint exception on its line."""
+    """A `nosec` comment names its checks, and has a reason of its own or that of the lint exception on its line."""
     sources = [
         *(file for name in ("services", "valerix_cli", "dashboards", "docs") for file in (ROOT / name).rglob("*.py"))
     ]

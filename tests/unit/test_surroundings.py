@@ -1,4 +1,4 @@
-"""What the tests take from whoever started them: nothing that matters to a test."""
+"""Tests are independent of their starter: signals, terminal, standard input and variables."""
 
 import json
 import os
@@ -41,7 +41,7 @@ sys.exit(subprocess.run([sys.executable, "-I", "-c", {CHILD!r}]).returncode)
 
 
 def test_a_process_that_a_test_starts_is_as_one_from_a_shell_in_a_terminal() -> None:
-    """Whatever this run was started with: here as a background job, under nohup, without a standard input."""
+    """However this run was started: here as a background job, under nohup, without standard input."""
     started = subprocess.run(
         ["/bin/sh", "-c", 'trap \'\' HUP INT QUIT USR1 CHLD; exec "$0" -c "$1" <&-', sys.executable, PARENT],
         env=os.environ | HOSTILE | {"PYTHONPATH": str(Path(__file__).parents[2])},

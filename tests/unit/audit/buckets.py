@@ -1,4 +1,4 @@
-"""Short forms of the audit's buckets and findings."""
+"""Short notations for the audit's buckets and findings."""
 
 from valerix_cli.audit.comparison import Bucket
 from valerix_cli.audit.model import Finding

@@ -1,4 +1,4 @@
-"""The audit compares buckets of orders, deductions and refusals; findings are counted and judged."""
+"""The audit compares buckets of orders, deductions and refusals; findings are counted and evaluated."""
 
 import pytest
 

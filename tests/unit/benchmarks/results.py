@@ -1,4 +1,4 @@
-"""Results made up for tests."""
+"""Generated results for tests."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import msgspec
 
 from tests.benchmarks.results import Bound, Drain, Machine, Ordeal, Result, Sample
 
-BOUND = Bound(order_rows=4000.0, stock_row=4000 / 3, alone=2.0)  # 1,000 orders a second one by one
+BOUND = Bound(order_rows=4000.0, stock_row=4000 / 3, alone=2.0)  # 1,000 orders per second one by one
 DRAIN = Drain(20_000, 0, 10.0, 20.0, 2000.0, [(0.0, 20_000), (20.0, 0)])
 
 
@@ -24,7 +24,7 @@ def ordeal(**more: object) -> Ordeal:
 
 
 def result(**more: object) -> Result:
-    """One round with nothing but the bound, and `more`."""
+    """Return a result of one round with the bound and `more`."""
     made = Result(
         command="nox -s bench",
         started=datetime(2026, 11, 25, tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""What a run is held against."""
+"""Requirements on a benchmark run."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.unit.benchmarks.results import BOUND, DRAIN, ordeal, result, sample
 
 
 def line(of: Result, *words: str) -> Line:
-    """The first requirement that says all of `words`."""
+    """Return the first requirement that contains all of `words`."""
     return next(one for one in evaluate(of) if all(word in one.what for word in words))
 
 

@@ -1,4 +1,4 @@
-"""What may be asked for."""
+"""Command line of the benchmarks."""
 
 import pytest
 

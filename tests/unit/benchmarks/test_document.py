@@ -1,4 +1,4 @@
-"""What becomes of a result: tables, pictures, the page, JSON."""
+"""Output of a result: tables, pictures, the page, JSON."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -20,7 +20,7 @@ PAGE = f"By hand.\n\n{document.BEGIN}\nold\n{document.END}\n\nBy hand too.\n"
 
 @pytest.fixture
 def full() -> Result:
-    """Something of everything."""
+    """A result in which every field has a value."""
     cases = {f"{case}/{clients}": [sample()] for case in ("hot", "items", "new", "replays") for clients in CLIENTS}
     cases |= {f"rate/{rate}": [sample()] for rate in (100, 500, 1000, 2000, "half")}
     cases |= {f"rows/1000000/{kind}/64": [sample()] for kind in ("empty", "full")}
@@ -95,7 +95,7 @@ def test_pictures_are_small_and_bring_nothing_along(full: Result) -> None:
         ET.fromstring(picture)  # noqa: S314 - our own
         assert len(picture) < 20_000
         assert "script" not in picture
-        assert picture.count("http") == 1  # the name of SVG itself
+        assert picture.count("http") == 1  # the namespace of SVG
 
 
 def test_the_same_figures_give_the_same_picture(full: Result) -> None:

@@ -1,4 +1,4 @@
-"""What pgbench, wrk and `valerix load` say."""
+"""Parsing the output of pgbench, wrk and `valerix load`."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ LATENCY = {"p50": 0.0107, "p90": 0.02, "p95": 0.0234, "p99": 0.05, "p999": 0.06,
 
 
 def load(answers: dict[str, int], latency: dict[str, float | None]) -> dict[str, Any]:
-    """What `valerix load -o json` prints."""
+    """Return the output of `valerix load -o json`."""
     plan = {"rate": 500, "clients": None, "seconds": 2, "seed": 1, "key_prefix": "a-", "items": ["hot"], "mix": "hot"}
     counts = {"orders": 10, "requests": 10, "retried": 0, "replayed": 1, "outcomes": {}, "answers": answers}
     figures = {"throughput": 499.5, "error_rate": 0.0, "latency": latency, "behind": 0.1, "cpu": 0.95}

@@ -1,4 +1,4 @@
-"""Values as the services send them, for tests of what is made of them."""
+"""Values as the services send them, for tests of clients and views."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ def order(**changes: Any) -> Order:
 
 
 def sent(answer: Order | Problem, *, status: int = 201, replayed: bool = False) -> OrderResponse:
-    """One send, answered with an order or a problem."""
+    """Return the response to one order: an order or a problem."""
     plain = OrderResponse(OrderRequest("ps5", 2, "a-key"), status, replayed, 12.0, NOON)
     if isinstance(answer, Order):
         return msgspec.structs.replace(plain, order=answer)

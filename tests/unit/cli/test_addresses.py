@@ -1,4 +1,4 @@
-"""Where a token may be sent, and what is an address at all."""
+"""Destinations of a token, and the syntax of addresses."""
 
 import os
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_no_token_goes_by_plain_http_to_another_machine(url: str, token: str, tm
         assert url in refused.value.why
     with pytest.raises(GuardError):
         context(tmp_path, "https://orders.example", token, inventory=url)
-    assert context(tmp_path, url).operator_token is None  # without one it may be used
+    assert context(tmp_path, url).operator_token is None  # without a token it may be used
     assert context(tmp_path, url, token, flag=True).services["order"][1] == url
     assert context(tmp_path, url, f"{token}\nallow_plain_http = true").services["order"][1] == url
 

@@ -46,7 +46,7 @@ def test_a_watch_tells_of_what_begins_fires_and_ends_and_of_nothing_twice() -> N
 
 
 def asked(*rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Alerting:
-    """What is made of an answer with these rules."""
+    """Return the alerts that the client parses from a response with these rules."""
     told = json.dumps({"data": {"groups": [{"rules": rules}]}}).encode()
     answers = httpx.MockTransport(lambda _: httpx.Response(200, content=told))
     monkeypatch.setattr(httpx, "Client", lambda **_: Client(transport=answers))

@@ -1,4 +1,4 @@
-"""What was typed is used or refused: for each option and argument of each command, as they are declared."""
+"""Every option and argument of every command, as declared: a value is used or refused."""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -21,7 +21,7 @@ NUMBERS = (FAR_TOO_MANY, str(2**53), f"-{FAR_TOO_MANY}", "1.5", "nan")
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Each command that can be run, by what is typed for it."""
+    """Yield each command that can be run, with the words to type for it."""
     command = command or build()
     if isinstance(command, LazyCommand):
         command = command.load()
@@ -57,13 +57,13 @@ ARGUMENTS = [path for path, command in COMMANDS.items() if any(map(is_argument, 
 
 
 def refusal_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command line that has to be refused before anything else is told."""
+    """Run a command line that has to be refused; return its stderr."""
     assert execute(arguments) == ExitCode.BAD_USAGE, arguments
     told = capsys.readouterr()
     assert not told.out
     assert "Invalid arguments for" in told.err
     assert not [words for words in LIBRARY if words in told.err], told.err
-    assert len(told.err) < 400  # however long the value was
+    assert len(told.err) < 400  # however long the value is
     return told.err
 
 
@@ -89,7 +89,7 @@ def test_an_empty_argument_is_refused(path: tuple[str, ...], capsys: pytest.Capt
 
 
 def wrong_values() -> Iterator[Any]:
-    """Each option that takes a figure, with each figure that is none of its."""
+    """Yield each option that takes a number, with each invalid value."""
     by_metavar = {"DURATION": DURATIONS, "RATE": RATES, "SHARE": SHARES}
     for path, param in OPTIONS:
         wrong = by_metavar.get(str(param.metavar), NUMBERS if is_number(param) else ())
@@ -102,7 +102,7 @@ def spelled(each: object) -> str | None:
 
 
 def has_a_kind(param: Any) -> bool:
-    """Whether it is a number, one of several words, or a UUID."""
+    """Return True if the parameter is a number, an enumeration, or a UUID."""
     annotation = param.type_descriptor.annotation
     return any(
         kind in {int, UUID} or (isinstance(kind, type) and issubclass(kind, Enum))

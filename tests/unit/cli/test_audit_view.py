@@ -1,4 +1,4 @@
-"""How an audit ends and what it shows: what was held against nothing is never `ok`."""
+"""Verdict and output of an audit; without evidence it is never `ok`."""
 
 from datetime import UTC, datetime
 from io import StringIO

@@ -1,4 +1,4 @@
-"""What is asked for when a gremlin is turned on."""
+"""Requests that turn gremlins on."""
 
 import math
 

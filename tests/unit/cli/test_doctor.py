@@ -1,4 +1,4 @@
-"""How looks are run, and how what they find is concluded from and shown."""
+"""The doctor runs its checks, concludes from their findings, and prints them."""
 
 import threading
 import time

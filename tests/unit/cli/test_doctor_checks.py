@@ -1,4 +1,4 @@
-"""What is made of what was measured: values in, a finding out."""
+"""Evaluation of measurements: values in, a finding out."""
 
 import resource
 import sys
@@ -236,7 +236,7 @@ def test_another_version_than_this_commands_is_a_warning() -> None:
 
 
 def heartbeat(seconds_ago: float) -> Finding:
-    """Of a worker whose clock is an hour ahead."""
+    """Return the finding for a worker whose clock is an hour ahead."""
     in_an_hour = (NOON + timedelta(hours=1)).timestamp()
     text = (
         f"worker_last_heartbeat_timestamp_seconds {in_an_hour}\n# TYPE worker_last_heartbeat_age_seconds gauge\n"

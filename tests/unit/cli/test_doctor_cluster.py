@@ -1,4 +1,4 @@
-"""Which cluster a kubeconfig chooses, and whether its API server answers."""
+"""The cluster that a kubeconfig selects, and the availability of its API server."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ users: []
 
 
 class ApiServer(BaseHTTPRequestHandler):
-    """Tells its version, as one does to everybody."""
+    """An API server that returns its version without authentication."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/version" else 404)

@@ -1,4 +1,4 @@
-"""Every code is explained, and documented."""
+"""Every code has an explanation and is documented."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ MANUAL = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 def slugs_of_the_services() -> set[str]:
-    """The slugs in the source of the services: `slug, status, title = "…"` and the table of Litestar's own refusals."""
+    """Return the slugs in the services' source: `slug, status, title = "…"`, and the table of Litestar's refusals."""
     found: set[str] = set()
     for path in (ROOT / "services").rglob("*.py"):
         source = path.read_text(encoding="utf-8")

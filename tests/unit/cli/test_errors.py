@@ -1,4 +1,4 @@
-"""How a command ends badly."""
+"""Exit codes and messages of commands that fail."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Text from elsewhere is shown as text: what is escaped, that nothing is lost, and that nothing goes past it."""
+"""Text from elsewhere is escaped for a terminal, completely, and no output bypasses the escaping."""
 
 import ast
 import io
@@ -61,7 +61,7 @@ def test_values_are_escaped_all_through_and_the_rest_is_the_same_object() -> Non
     escaped = escape_values(hostile)
     assert escaped.why == [escape(HOSTILE)]
     assert escaped.versions == {escape(HOSTILE): escape(HOSTILE)}
-    assert escaped.text == f"a\nb{MARK}\\x1b"  # its view shows it line by line
+    assert escaped.text == f"a\nb{MARK}\\x1b"  # its view prints it line by line
     assert escaped.timeline is safe.timeline
 
 
@@ -80,11 +80,11 @@ def test_nothing_but_output_writes_to_a_terminal() -> None:
     for file in PACKAGE.rglob("*.py"):
         if (name := file.relative_to(PACKAGE).as_posix()) not in MAY_WRITE:
             wrong += [f"{name}:{line}" for line in writes(ast.parse(file.read_text()))]
-    assert wrong == ["demo/renderer.py:110"]  # a console on a StringIO, whose lines go to `draw`
+    assert wrong == ["demo/renderer.py:110"]  # a console on a StringIO, whose lines are passed to `draw`
 
 
 def writes(tree: ast.AST) -> list[int]:
-    """The lines that call what writes, do more with a standard stream than ask it, or hand it to something else."""
+    """Return the lines that write, use a standard stream for anything but queries, or pass it on."""
     lines = []
     for node in ast.walk(tree):
         match node:

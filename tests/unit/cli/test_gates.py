@@ -1,4 +1,4 @@
-"""Requirements: read strictly, judged honestly."""
+"""Requirements on a load: parsed strictly and evaluated correctly."""
 
 import operator
 from fractions import Fraction

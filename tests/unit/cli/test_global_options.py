@@ -1,4 +1,4 @@
-"""Global options anywhere, and nothing imported that --help does not need."""
+"""Global options in any position, and imports that --help does not need."""
 
 import subprocess
 import sys

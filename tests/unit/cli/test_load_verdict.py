@@ -1,4 +1,4 @@
-"""How `valerix load` ends: with 0 only where orders were taken, and all that was required was measured and held."""
+"""Exit code of `valerix load`: 0 only if orders were accepted, and every requirement was measured and holds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a user is told of a file or an answer that is not what it should be: never a library's words."""
+"""Messages about invalid files and responses, which never quote a library's error."""
 
 import ast
 from collections.abc import Callable
@@ -152,7 +152,7 @@ def test_a_reason_is_in_plain_words(error: Exception, said: str) -> None:
 
 
 def test_no_error_of_a_command_is_a_library_s_own_text() -> None:
-    """Whoever raises one of our errors for a library's says why by `why`, or has no place for the library's text."""
+    """An error of ours that wraps a library's gets its reason from `why`, or omits it."""
     raw = [
         f"{file.relative_to(ROOT)}:{call.lineno}: {ast.unparse(argument)}"
         for file in sorted(ROOT.rglob("*.py"))

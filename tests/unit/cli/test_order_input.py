@@ -1,4 +1,4 @@
-"""What is to be ordered, as typed and as read from a file."""
+"""Orders as typed and as read from a file."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where and how things are said."""
+"""Destination and format of output."""
 
 import json
 from io import StringIO

@@ -1,4 +1,4 @@
-"""A project's valerix.toml holds once its content is trusted, and never has more than a project may have."""
+"""A project's valerix.toml applies once its content is trusted, and never grants more than a project may."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[str, Any]] = {
     "no_input": ("no_input = true", True),
     "contexts": (f"[contexts.theirs]\n{ADDRESSES}", None),
 }
-"""What a project file may hold: how it is written, and what it comes to."""
+"""Settings that a project file may have: their text, and the value it is parsed to."""
 OF_A_CONTEXT: dict[str, tuple[str, bool]] = {
     "order": ("", True),
     "inventory": ("", True),
@@ -39,7 +39,7 @@ OF_A_CONTEXT: dict[str, tuple[str, bool]] = {
     "overlay": ('cluster = "kind-theirs"\noverlay = "x"', True),
     "allow_plain_http": ("allow_plain_http = true", False),
 }
-"""What a context may hold: how it is written, and whether a project's may."""
+"""Settings of a context: their text, and whether a project's context may have them."""
 SECRETS = [
     *("AWS_SECRET_ACCESS_KEY", "HOME", "GITHUB_TOKEN", "VALERIX_DATABASE_URL", "VALERIX_REDIS_URL", "MY_VALERIX_TOKEN"),
     *("VALERIX_STATE_DIR", "valerix_x_token", "VALERIX_x_TOKEN", "VALERIX_A_TOKEN\nB", "VALERIX__TOKENS", ""),
@@ -135,7 +135,7 @@ def test_no_project_reads_another_programs_secrets(field: str, variable: str, pl
         place.settings()
     with pytest.raises(BadUsageError, match="sets more than a project may set"):
         check(parse_config(text.encode(), place.file), place.file)
-    place.config.write_text(text)  # in the user's own config it may be any
+    place.config.write_text(text)  # in the user's own config it may have any name
     place.file.unlink()
     assert "theirs" in place.settings().contexts
 

@@ -1,4 +1,4 @@
-"""What many sends of one key amount to."""
+"""Summary of repeated requests with one key."""
 
 from tests.unit.cli.samples import ORDER_ID, OTHER_ID, order, problem, sent
 from valerix_cli.clients.order_models import OrderRequest

@@ -1,4 +1,4 @@
-"""Requests over several replicas, some of which are gone."""
+"""Requests over several replicas, some of which are down."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from valerix_cli.errors import BadUsageError, CliError, GuardError, TimeoutExpir
 
 
 class Server(ThreadingHTTPServer):
-    """Counts what it is asked; hangs up or stays silent where that is wanted."""
+    """Counts its requests; closes connections or stays silent if configured so."""
 
     daemon_threads = True
     block_on_close = False
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing on stderr."""
+        """Suppress the log."""
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def server(*, hangs_up: bool = False, silent: bool = False) -> Iterator[Server]:
 
 
 def gone() -> str:
-    """A URL on which nobody listens."""
+    """Return a URL with no server."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"

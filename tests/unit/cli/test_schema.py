@@ -1,4 +1,4 @@
-"""What `-o json` prints is what its schema says."""
+"""The output of `-o json` matches its schema."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which of several places a setting is taken from."""
+"""Precedence of the sources of a setting."""
 
 from pathlib import Path
 

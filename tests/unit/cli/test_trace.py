@@ -1,4 +1,4 @@
-"""The life of an order told in sentences."""
+"""The history of an order, in sentences."""
 
 from typing import Any
 

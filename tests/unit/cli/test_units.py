@@ -1,4 +1,4 @@
-"""Lengths of time, typed and read."""
+"""Durations, parsed and printed."""
 
 import pytest
 import typer

@@ -1,4 +1,4 @@
-"""Whether a cluster can take an overlay: what could not be looked at is not well."""
+"""Requirements of an overlay on a cluster; one that could not be checked is never ok."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ TARGET = Target(cluster="kind", namespace="valerix", overlay="local", named="her
 
 
 class Cluster:
-    """An API server that grants everything and has nothing."""
+    """An API server that grants all permissions and has no objects."""
 
     server = "https://127.0.0.1:6443"
     transport = SimpleNamespace(client=SimpleNamespace(configuration=SimpleNamespace(ssl_ca_cert=None)))

@@ -1,4 +1,4 @@
-"""Which pod a forwarded port leads to, while pods come and go."""
+"""The pod that a forwarded port leads to, while pods start and stop."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from valerix_cli.errors import UnreachableError
 
 
 class Namespace:
-    """The pods that an API server would list."""
+    """The pods that an API server lists."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -70,7 +70,7 @@ def test_without_any_there_is_none(namespace: Namespace, pods: forward.PodSlots)
 
 
 class Pod:
-    """Answers each request with its name, and the hang-up of its client by hanging up."""
+    """Responds to each request with its name, and closes when its client does."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -99,7 +99,7 @@ class Pod:
 
 @pytest.fixture
 def forwards(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[forward.Forwards]:
-    """Of a namespace with one pod, and another that may come."""
+    """Port forwards in a namespace with one pod, to which another can be added."""
     namespace.names = ["order-a"]
     with ExitStack() as stack:
         found = {name: Pod(name) for name in ("order-a", "order-b")}
@@ -113,7 +113,7 @@ def forwards(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def asked(client: socket.socket) -> str:
-    """The answer to a request; empty where the connection was closed."""
+    """Return the response to a request; "" if the connection was closed."""
     client.settimeout(10)
     try:
         client.sendall(b"?")

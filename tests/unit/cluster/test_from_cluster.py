@@ -1,4 +1,4 @@
-"""What is found in a cluster, so that a context needs no more than its name."""
+"""Connection settings read from a cluster, so that a context needs only its name."""
 
 import base64
 from collections.abc import Callable
@@ -18,7 +18,7 @@ AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB+w/4=\n-----END CERTIFICATE-----\n
 
 
 class Api:
-    """A cluster with what was applied, and the secrets of these names."""
+    """A cluster with applied objects, and secrets of these names."""
 
     def __init__(
         self, things: list[Object], *secrets: str, password: str = PASSWORD, authority: str = AUTHORITY
@@ -35,12 +35,12 @@ class Api:
 
 
 def without_settings() -> list[Object]:
-    """What was applied before there was a setting for it."""
+    """Return the objects as applied before the settings object existed."""
     return [thing for thing in base() if not thing["metadata"]["name"].startswith("settings-")]
 
 
 def forwards(*pods: str, port: int | None = None) -> Any:
-    """Ports of pods; each is 10,000 above that of the pod, or `port`."""
+    """Return port forwards of these pods: to the pod's port + 10,000, or to `port`."""
 
     def open_ports(service: str, of_pod: int, *, sessions: bool = False) -> list[int]:
         assert sessions == (service in {"postgres", "redis"})

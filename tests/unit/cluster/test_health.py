@@ -1,4 +1,4 @@
-"""How far an object is from what was asked of it."""
+"""Progress of an object towards its desired state."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_a_deployment_is_ready_once_every_pod_is_new_and_available(status: Any, 
 
 
 def test_old_news_do_not_count() -> None:
-    """A failure of the generation before says nothing about this one."""
+    """A failure of the previous generation does not count for this one."""
     failed = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "old"}]
     assert evaluate(deployment(observedGeneration=1, conditions=failed)).verdict == "waiting"
 

@@ -1,4 +1,4 @@
-"""What in a namespace is ours, and what is others'."""
+"""Ownership of the objects in a namespace."""
 
 from typing import Any
 

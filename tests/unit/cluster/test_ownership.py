@@ -1,4 +1,4 @@
-"""Which fields of an object are whose, as the API server tells it."""
+"""Field managers of an object, as the API server reports them."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_of_one_who_has_applied_nothing_only_the_name_is_left() -> None:
 )
 def test_a_field_is_ours_if_we_have_applied_it(fields: tuple[str, ...], *, expected: bool) -> None:
     assert has_applied(LIVE, *fields) is expected
-    assert not has_applied(LIVE, *fields, manager="kubectl-edit")  # which has set it, and not applied
+    assert not has_applied(LIVE, *fields, manager="kubectl-edit")  # this manager has set the field, but not by an apply
 
 
 def test_the_fields_of_others_are_those_that_we_have_not_set_ourselves() -> None:

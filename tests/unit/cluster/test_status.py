@@ -1,4 +1,4 @@
-"""What runs in a namespace and how it is, as far as we may see it."""
+"""Status of the workloads in a namespace, with limited permissions."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def run(number: int, condition: str | None) -> Any:
 
 
 class Cluster:
-    """An API server that has these objects, and does not permit some kinds to be listed."""
+    """An API server with these objects, which forbids listing some kinds."""
 
     version = "v1.37.2"
 

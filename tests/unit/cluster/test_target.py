@@ -1,4 +1,4 @@
-"""Which cluster is meant, and whether it may be written to."""
+"""The target cluster, and the permission to write to it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Requests to an API server that is busy, or away for a while: which are repeated, and for how long."""
+"""Requests to an API server that is busy or temporarily unavailable: which are repeated, and for how long."""
 
 import json
 import math
@@ -17,7 +17,7 @@ Answer = int | UnreachableError
 
 
 class Server(Transport):
-    """Answers as it is told, the last answer for ever."""
+    """Responds with the given responses, and repeats the last one."""
 
     message = "etcdserver: leader changed"
 
@@ -45,7 +45,7 @@ class Server(Transport):
 
 
 class Event(threading.Event):
-    """Time passes only by waiting for it, and whoever waits lets other threads run."""
+    """An event with simulated time: only waiting advances it, and lets other threads run."""
 
     now = 0.0
 

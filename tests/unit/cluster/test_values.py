@@ -1,4 +1,4 @@
-"""What `valerix cluster` makes of objects before it talks to anybody."""
+"""Objects as `valerix cluster` prepares them, before any request."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""What every service does identically, without a database."""
+"""Code shared by all services, without a database."""

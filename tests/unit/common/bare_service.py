@@ -1,4 +1,4 @@
-"""A service with nothing in it but what all services have in common, spoken to as a server would."""
+"""A service with only the parts that all services share, called through ASGI."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -102,7 +102,7 @@ def decode(raw: bytes) -> Thing:
 
 
 class Unlimited:
-    """What a rate limit is where nobody counts."""
+    """A rate limit without limit."""
 
     async def spend(self, _: auth.AnyConnection) -> None: ...
 
@@ -121,7 +121,7 @@ def build(state: Mapping[str, Any] | None = None) -> ASGIApp:
 
 @asynccontextmanager
 async def client(app: ASGIApp | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service; whatever the service raises instead of answering, the client raises."""
+    """Yield a client of the service. Exceptions of the service are raised by the client."""
     transport = httpx.ASGITransport(app=app or build(), raise_app_exceptions=True)  # type: ignore[arg-type]  # two spellings of one protocol
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Each of these tests has a log of its own."""
+"""A separate log for each of these tests."""
 
 import io
 from collections.abc import Iterator
@@ -10,6 +10,6 @@ from tests.unit.common.logs import recorded
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[io.StringIO]:
-    """What the services log during the test."""
+    """The log of the services during the test."""
     with recorded() as kept:
         yield kept

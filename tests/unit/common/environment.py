@@ -1,4 +1,4 @@
-"""The least a service has to be told."""
+"""The minimal settings of a service."""
 
 TOKENS = ("s-4f1c9a7be2d05836", "s-77ab10c9de42f3b5", "o-93be07d1c6a8f245", "o-1c5d2e8f90ab37c4")
 

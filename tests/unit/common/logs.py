@@ -1,4 +1,4 @@
-"""The log of a test, kept in memory."""
+"""The log of a test, in memory."""
 
 import contextlib
 import io
@@ -15,13 +15,13 @@ from services.common import logging as our_logging
 
 @contextlib.contextmanager
 def recorded(level: str = "info") -> Iterator[io.StringIO]:
-    """Send the log into what is yielded, and leave logging as it was."""
+    """Redirect the log to the yielded buffer, and restore logging afterwards."""
     root = logging.getLogger()
     before, structured = (root.handlers, root.level, sys.stderr), structlog.get_config()
     sys.stderr = io.StringIO()
     try:
         our_logging.configure("order", "order-1", level)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it is the tests that ask, and would be heard as well
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # requests of the tests would be logged too
         yield sys.stderr
     finally:
         structlog.configure(**structured)
@@ -30,7 +30,7 @@ def recorded(level: str = "info") -> Iterator[io.StringIO]:
 
 
 def events(log: io.StringIO) -> list[dict[str, Any]]:
-    """What was logged; fails where a line of it is not one JSON object, however lines are told apart."""
+    """Return the logged events; fails if a line, by any line separator, is not one JSON object."""
     text = log.getvalue()
     assert text.endswith("\n")
     lines = text.removesuffix("\n").split("\n")

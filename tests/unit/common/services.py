@@ -1,4 +1,4 @@
-"""Every application that Valerix serves, with nothing behind it, and all that it serves."""
+"""All applications of Valerix, without dependencies, and all of their endpoints."""
 
 import functools
 import re
@@ -34,7 +34,7 @@ Lines = Sequence[tuple[bytes, bytes]]
 
 
 class Endpoint(NamedTuple):
-    """One method of one route, and a path that it matches."""
+    """A method of a route, and a path that matches it."""
 
     service: str
     method: str
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
     @property
     def slug(self) -> str | None:
-        """The type of the problem that it is, if it is one."""
+        """The type of the problem, or None if the response is no problem document."""
         if self.headers.get("content-type") != "application/problem+json" or not self.body:
             return None
         kind: str = msgspec.json.decode(self.body)["type"]
@@ -58,7 +58,10 @@ class Answer(NamedTuple):
 
 @functools.cache
 def build(service: str, **variables: str) -> RequestMiddleware:
-    """A service with settings named without their prefix. Chaos is allowed, as it is where its endpoints exist."""
+    """Return a service with these settings, named without their prefix.
+
+    Chaos is allowed, so that its endpoints exist.
+    """
     environ = ENVIRON | FRONTEND | {"VALERIX_CHAOS_ALLOWED": "1"}
     environ |= {f"VALERIX_{name}": value for name, value in variables.items()}
     match service:
@@ -73,14 +76,14 @@ def build(service: str, **variables: str) -> RequestMiddleware:
 
 
 def application(edge: RequestMiddleware) -> Litestar:
-    """The framework's application below the outermost layer."""
+    """Return the Litestar application inside the outermost layer."""
     app = edge.app.app if isinstance(edge.app, FastRoute) else edge.app
     assert isinstance(app, Litestar)
     return app
 
 
 def endpoints(*methods: str) -> list[Endpoint]:
-    """Every endpoint of every service, with OPTIONS if that is among `methods`; only those, if there are any."""
+    """Return the endpoints of every service with one of `methods`; by default, with any but OPTIONS and HEAD."""
     found = []
     for service in SERVICES:
         for route in application(build(service)).routes:
@@ -104,7 +107,7 @@ async def ask(
     content: bytes = b"",
     http_version: str = "1.1",
 ) -> Answer:
-    """One request as a server passes it on; without a database it may well be answered 500."""
+    """Send one request as a server does; without a database, 500 is a possible response."""
     path, _, query = path.partition("?")
     sent: list[Any] = []
     incoming: list[Any] = [{"type": "http.request", "body": content, "more_body": False}]

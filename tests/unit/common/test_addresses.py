@@ -1,4 +1,4 @@
-"""What counts as one client, however its address is written."""
+"""The identity of a client, for any notation of its address."""
 
 import tracemalloc
 

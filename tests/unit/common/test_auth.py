@@ -1,4 +1,4 @@
-"""Three levels, told apart by tokens: who is let in where."""
+"""The three access levels of the tokens, and the endpoints that each may use."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Work beside the requests outlives its failures and ends when it is told to."""
+"""Background tasks survive failures and end on request."""
 
 import ast
 import asyncio
@@ -53,7 +53,7 @@ async def test_work_that_has_ended_holds_nobody_up() -> None:
 
 
 def starts_of_tasks(file: Path) -> list[str]:
-    """Where a file starts a task by anything but `spawn`."""
+    """Return the lines of a file that start a task other than by `spawn`."""
     found = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""What every endpoint that takes a body refuses, whatever the body is for: members sent twice, and encodings."""
+"""Bodies that every endpoint refuses: duplicate members and wrong encodings."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def test_every_endpoint_that_takes_json_is_among_them() -> None:
 
 
 async def send(endpoint: Endpoint, body: bytes, *more: tuple[bytes, bytes]) -> Answer:
-    """Send a body with the token that the endpoint wants. With no database behind it a good one is answered 500."""
+    """Send a body with the token that the endpoint requires. A valid one gets 500, since there is no database."""
     token = TOKENS[0 if "deduct" in endpoint.path else 2].encode()
     kind = b"application/x-ndjson" if endpoint.path.endswith("deductions") else b"application/json"
     usual: Lines = [
@@ -58,12 +58,12 @@ async def send(endpoint: Endpoint, body: bytes, *more: tuple[bytes, bytes]) -> A
 
 
 def is_taken(answer: Answer) -> bool:
-    """Whether it got as far as to the database that there is not."""
+    """Return True if the request got as far as the missing database."""
     return answer.slug == "internal-error"
 
 
 def repeated(value: Any) -> Iterator[str]:
-    """JSON texts of `value` in which one member, at any depth, comes twice: spelled alike or by an escape."""
+    """Yield JSON texts of `value` in which one member, at any depth, is repeated, spelled alike or with an escape."""
     match value:
         case dict():
             texts = {name: json.dumps(part) for name, part in value.items()}

@@ -1,4 +1,4 @@
-"""Where a process is struck, by what, and how often."""
+"""Crash points: the process that they strike, the signal, and the number of times."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ POINTS = frozenset({"before-commit", "after-commit"})
 
 @pytest.fixture
 def struck(monkeypatch: pytest.MonkeyPatch) -> list[signal.Signals]:
-    """The signals that this process would have sent itself."""
+    """The signals that this process would have sent to itself."""
     signals: list[signal.Signals] = []
 
     def note(pid: int, number: signal.Signals) -> None:

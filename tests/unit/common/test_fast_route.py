@@ -1,4 +1,4 @@
-"""The request that the handler of a shortcut gets: Litestar's, without what nobody asks for."""
+"""The request object of the direct route: Litestar's, without unused parts."""
 
 from typing import Any, cast
 

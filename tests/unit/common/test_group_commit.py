@@ -1,4 +1,4 @@
-"""Group commit: who shares a batch with whom, who waits for whom, and who hears of which failure."""
+"""Group commit: the composition of batches, the order of flushes, and the propagation of failures."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ class Outage(Exception):  # noqa: N818 - what a flush says when nothing will wor
 
 @dataclass
 class Desk:
-    """A flush that keeps its batches until told to answer them, and says what it was given."""
+    """A flush that holds its batches until they are released, and records them."""
 
     answer: Callable[[int], Any] = lambda item: item * 10
     batches: list[list[int]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Desk:
 
 
 async def turns(count: int = 5) -> None:
-    """Let everybody who can go on go on."""
+    """Let every runnable task run."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -62,7 +62,7 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush)
     (only,) = start(group, 1)
-    await turns(3)  # one for the submitter, two for its lane, which looks whether more are coming
+    await turns(3)  # one for the submitter, two for its lane, which checks for more items
     assert desk.batches == [[1]]
     desk.release_all()
     assert await only == 10
@@ -312,7 +312,7 @@ async def test_a_submitter_cancelled_before_its_batch_fails_is_not_told() -> Non
 
 
 async def test_a_flush_speaks_for_none_of_the_requests_that_share_it() -> None:
-    """What it logs must not carry the request id of whoever happened to come first."""
+    """Its log lines must not carry the request id of the first request."""
 
     async def flush(items: list[int]) -> list[str]:
         return [request_context.request_id.get() for _ in items]
@@ -344,12 +344,12 @@ async def test_closing_what_was_never_used_waits_for_nothing() -> None:
     await GroupCommit("test", desk.flush).close()
 
 
-Item: TypeAlias = tuple[int, int, str]  # who, their how-manieth, what is to become of it
+Item: TypeAlias = tuple[int, int, str]  # submitter, number of the item, result
 
 
 @dataclass(frozen=True)
 class Submitter:
-    """Waits some turns of the loop, then submits its items one after the other; may be cancelled after some turns."""
+    """Waits for some turns of the event loop, then submits its items one by one; may be cancelled after some turns."""
 
     after: int
     items: list[str]
@@ -383,7 +383,7 @@ async def _play(max_in_flight: int, limit: int, durations: list[int], wanted: li
     )
     tasks = [asyncio.create_task(_submit(group, who, submitter)) for who, submitter in enumerate(wanted)]
     cancellers = [asyncio.create_task(_cancel(task, who)) for task, who in zip(tasks, wanted, strict=True)]
-    for _ in range(2000):  # far more turns than all the flushes together can take: who is not done by then never is
+    for _ in range(2000):  # far more turns than all flushes can take: a task that is not done by then never will be
         if all(task.done() for task in tasks):
             break
         await asyncio.sleep(0)
@@ -396,7 +396,7 @@ async def _play(max_in_flight: int, limit: int, durations: list[int], wanted: li
 
 
 class _Flushes:
-    """A flush that takes as many turns as it is told, and fails for the items that say so."""
+    """A flush that takes a given number of turns, and fails for items of some kinds."""
 
     def __init__(self, max_in_flight: int, limit: int, durations: list[int]) -> None:
         self._max_in_flight, self._limit = max_in_flight, limit
@@ -418,7 +418,7 @@ class _Flushes:
 
 
 async def _submit(group: GroupCommit[Item, tuple[int, int]], who: int, submitter: Submitter) -> None:
-    """Each item gets its own result or its own failure; an outage may strike whoever shared its batch."""
+    """Each item gets its own result or failure; an outage may affect all items of a batch."""
     await turns(submitter.after)
     for number, kind in enumerate(submitter.items):
         item = (who, number, kind)

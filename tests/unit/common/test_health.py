@@ -1,4 +1,4 @@
-"""Health is examined at most once a second, however often and by however many it is asked for."""
+"""Health is checked at most once per second, for any number of requests."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 class Dependency:
-    """Counts how often it is looked at, and answers once it may."""
+    """Counts its checks; each completes when the test allows it."""
 
     def __init__(self) -> None:
         self.looks = 0

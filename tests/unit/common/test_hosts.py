@@ -1,4 +1,4 @@
-"""For which hosts each service answers, and what a web page of another origin cannot do, on every path there is."""
+"""The hosts that each service accepts, and the limits for pages of other origins, on every path."""
 
 import pytest
 
@@ -146,7 +146,7 @@ async def test_a_host_is_still_refused_once_thousands_were_seen() -> None:
         (b"localhost:80", [(b"origin", b"http://localhost")], True),
         (b"[::1]:3001", [(b"origin", b"http://[0:0::1]:3001")], True),
         (b"localhost:80", [(b"origin", b"https://localhost")], False),
-        (b"localhost:3001", [(b"origin", b"http://localhost:3000")], False),  # another program's page
+        (b"localhost:3001", [(b"origin", b"http://localhost:3000")], False),  # a page of another program
         (b"localhost:3001", [(b"origin", b"http://127.0.0.1:3001")], False),
         (b"localhost:3001", [(b"origin", b"http://localhost")], False),
         (b"localhost:3001", [(b"origin", b"http://a.localhost:3001")], False),

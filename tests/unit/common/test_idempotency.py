@@ -1,4 +1,4 @@
-"""The idempotency key as a request carries it: one, well formed, bare or quoted."""
+"""The Idempotency-Key header: exactly one, well-formed, bare or quoted."""
 
 import string
 

@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, whatever is said."""
+"""The log has one JSON object per line, whatever the message."""
 
 import logging
 import unicodedata

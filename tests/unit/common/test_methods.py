@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS on every path of every service, and what 405 says."""
+"""HEAD and OPTIONS on every path of every service, and 405 responses."""
 
 import pytest
 
@@ -9,7 +9,7 @@ OTHERS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "-")
 
 
 def methods_of(service: str, path: str) -> set[str]:
-    """What a path is documented to take by the application's own handlers."""
+    """Return the methods that a path accepts according to the application's own handlers."""
     return {endpoint.method for endpoint in endpoints() if (endpoint.service, endpoint.path) == (service, path)}
 
 

@@ -1,4 +1,4 @@
-"""What is done for every request: its id, the security headers, the measuring."""
+"""Processing common to all requests: request id, security headers, metrics."""
 
 import re
 from typing import Any
@@ -73,7 +73,7 @@ async def test_two_requests_have_two_ids() -> None:
 
 
 def series() -> set[str]:
-    """Every series on the metrics page, by name and labels."""
+    """Return every series on the metrics page, by name and labels."""
     return {
         f"{sample.name}{sorted(sample.labels.items())}" for metric in REGISTRY.collect() for sample in metric.samples
     }
@@ -109,7 +109,7 @@ async def test_health_and_metrics_are_not_measured(path: str) -> None:
 
 
 def measured() -> float:
-    """How many requests were measured, all series together."""
+    """Return the number of requests measured, over all series."""
     return sum(
         sample.value
         for metric in REGISTRY.collect()
@@ -130,7 +130,7 @@ async def test_ten_thousand_paths_and_methods_add_a_handful_of_series() -> None:
 
 
 async def send(app: ASGIApp, method: str, path: str) -> None:
-    """One request as a server passes it on; much faster than a client library."""
+    """Send one request as a server does; much faster than with a client library."""
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,4 +1,4 @@
-"""What a service says of a value that it does not take: plain words, never those of the library that reads it."""
+"""Messages of a service about invalid values: in plain words, never those of the parsing library."""
 
 import json
 from pathlib import Path
@@ -108,6 +108,6 @@ async def test_no_parameter_is_refused_in_the_words_of_the_library(query: str) -
 
 
 def test_both_packages_say_it_alike() -> None:
-    """Neither may import the other."""
+    """Neither package may import the other."""
     ours, theirs = ((ROOT / top / "mistakes.py").read_text() for top in ("services/common", "valerix_cli"))
     assert ours.partition("import re")[2] == theirs.partition("import re")[2]

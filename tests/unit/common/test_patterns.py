@@ -1,4 +1,4 @@
-"""Each pattern that a field of a body, a setting or a drill file has: whole values match it, or nothing."""
+"""The pattern of each field of a body, setting or drill file matches whole values only."""
 
 import importlib
 import inspect
@@ -16,12 +16,12 @@ import valerix_cli.drills
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not found.name.endswith(("asgi", "worker", "migrate")):  # which run when they are imported
+        if not found.name.endswith(("asgi", "worker", "migrate")):  # these run when they are imported
             yield importlib.import_module(found.name)
 
 
 def patterns(kind: Any) -> Iterator[str]:
-    """Those of a type, at any depth."""
+    """Yield the patterns of a type, at any depth."""
     if isinstance(kind, msgspec.inspect.StrType) and kind.pattern:
         yield kind.pattern
     for part in getattr(kind, "__struct_fields__", ()):
@@ -43,7 +43,7 @@ STRUCTS = {
 def info(kind: type[msgspec.Struct]) -> msgspec.inspect.Type | None:
     try:
         return msgspec.inspect.type_info(kind)
-    except TypeError:  # it is only made here, never read
+    except TypeError:  # it is only created here, never parsed
         return None
 
 
@@ -56,5 +56,5 @@ def test_patterns_are_found() -> None:
 
 @pytest.mark.parametrize("pattern", sorted(FOUND))
 def test_no_pattern_lets_a_final_line_break_pass(pattern: str) -> None:
-    """A lone `$` does: it matches before one, too."""
+    """A single `$` would allow it: it also matches before a line break."""
     assert not pattern.endswith("$")

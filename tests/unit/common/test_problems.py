@@ -1,4 +1,4 @@
-"""Whatever goes wrong is answered with one problem document that says no more than it should."""
+"""Every failure gets one problem document, without internal details."""
 
 import io
 from typing import Any
@@ -12,7 +12,7 @@ from tests.unit.common.logs import events
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:
-    """The status and slug of an answer that is a problem document through and through."""
+    """Return the status and slug of a response, after checking that it is a complete problem document."""
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()
     assert document["status"] == response.status_code

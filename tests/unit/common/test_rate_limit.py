@@ -1,4 +1,4 @@
-"""Whose minute a request is taken from."""
+"""The client that a request counts for."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.unit.common.services import Endpoint, application, build, endpoints
 
 
 def asked_by(peer: str | None, *forwarded: str) -> ASGIConnection[Any, Any, Any, Any]:
-    """A request from a socket peer, with X-Forwarded-For lines as they came."""
+    """Return a request from a socket peer, with these X-Forwarded-For lines."""
     scope: Any = {
         "type": "http",
         "headers": [(b"x-forwarded-for", line.encode()) for line in forwarded],
@@ -55,7 +55,7 @@ def test_the_client_is_the_socket_peer_or_whom_the_outermost_trusted_proxy_saw(
 
 
 def test_a_proxy_that_adds_a_line_of_its_own_is_believed_over_the_line_the_client_sent() -> None:
-    """Some proxies append to the header, some add a second one (RFC 9110, 5.3: both mean one list)."""
+    """Some proxies append to the header, others add a second one (RFC 9110, 5.3: both mean one list)."""
     assert client_address(asked_by("10.0.0.9", "6.6.6.6", "1.1.1.1"), 1) == "1.1.1.1"
     assert client_address(asked_by("10.0.0.9", "6.6.6.6, 7.7.7.7", "1.1.1.1", "2.2.2.2"), 2) == "1.1.1.1"
 
@@ -79,7 +79,7 @@ async def test_a_limit_of_one_process_remembers_a_bounded_number_of_clients() ->
         await limit.spend(asked_by(f"10.0.{number // 256}.{number % 256}"))
     await limit.spend(asked_by("192.0.2.1"))
     with pytest.raises(RateLimited):
-        await limit.spend(asked_by("192.0.2.2"))  # which counts with all that came too late
+        await limit.spend(asked_by("192.0.2.2"))  # counts together with all later clients
 
 
 EXEMPT = {

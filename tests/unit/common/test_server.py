@@ -1,4 +1,4 @@
-"""A service that is told nonsense says so in one line and ends with 2."""
+"""A service with invalid settings prints one line and exits with 2."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What a service is told, and what it refuses to be told."""
+"""Settings of a service, and their validation."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.common.environment import ENVIRON, TOKENS
 
 
 def refused(**variables: str) -> str:
-    """Why these variables, named without their prefix, are refused."""
+    """Return the reason for which these variables, named without their prefix, are refused."""
     with pytest.raises(SettingsError) as caught:
         read(OrderSettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
     return str(caught.value)

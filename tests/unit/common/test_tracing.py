@@ -1,4 +1,4 @@
-"""Tracing that is off costs nothing, and tracing that cannot be had is said at the start."""
+"""Tracing costs nothing while it is off; a wrong configuration is reported at the start."""
 
 import subprocess
 import sys

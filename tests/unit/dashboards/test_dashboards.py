@@ -1,4 +1,4 @@
-"""Rules, alerts and panels ask for what there is; each alert can be looked up, and was seen quiet, firing, over."""
+"""Rules, alerts and panels query existing metrics; each alert has a runbook entry and tests of all its states."""
 
 import importlib.util
 import json
@@ -24,7 +24,7 @@ RULES = [*sorted((DASHBOARDS / "rules").glob("*.yaml")), *sorted((DASHBOARDS / "
 TESTS = sorted((DASHBOARDS / "tests").glob("*.yaml"))
 HEADINGS = re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
 PROCESSES = (worker, inventory_app, frontend_app)
-"""Loaded, so that all they count is known here."""
+"""Imported, so that their metrics are registered."""
 
 OF_PROMETHEUS = {"up"}
 EXPORTERS: dict[str, dict[str, set[str]]] = {
@@ -50,7 +50,7 @@ EXPORTERS: dict[str, dict[str, set[str]]] = {
     },
     "cert-manager": {"certmanager_certificate_expiration_timestamp_seconds": {"namespace", "name"}},
 }
-"""What programs of others export that the rules for a cluster ask for, with the labels of each series."""
+"""Series of third-party exporters that the rules for a cluster use, with their labels."""
 promtool = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(promtool is None, reason="promtool is not installed (Debian: prometheus)")
 
@@ -70,7 +70,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def selectors(node: Any) -> Iterator[Any]:
-    """Every vector selector below a node of a parsed expression."""
+    """Yield every vector selector below a node of a parsed expression."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     for name in ("expr", "lhs", "rhs", "param", "vector_selector"):
@@ -81,7 +81,7 @@ def selectors(node: Any) -> Iterator[Any]:
 
 
 def asked_for() -> dict[str, set[str]]:
-    """Each metric that a rule or a panel asks for, with the labels it is selected by."""
+    """Return each metric of the rules and panels, with the labels that they select by."""
     queries = [rule["expr"] for rule in rules()] + [one["expr"] for panel in panels() for one in panel["targets"]]
     found: dict[str, set[str]] = {}
     for query in queries:
@@ -92,7 +92,7 @@ def asked_for() -> dict[str, set[str]]:
 
 
 def exported() -> dict[str, set[str]]:
-    """The names of all series that a process exports, with their labels."""
+    """Return the names of all series that a process exports, with their labels."""
     found: dict[str, set[str]] = {}
     for collector in set(REGISTRY._collector_to_names):  # noqa: SLF001 - it tells of series only once they have samples
         for name in REGISTRY._collector_to_names[collector]:  # noqa: SLF001 - the same
@@ -149,7 +149,7 @@ def test_the_runbook_says_whose_series_each_alert_of_a_cluster_needs() -> None:
 
 
 def of_series(expression: str) -> dict[str, bool]:
-    """The metrics that an expression comes from, recording rules included; true where it asks for their absence."""
+    """Return the metrics behind an expression, including recording rules; true if it tests for their absence."""
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     absent = set(re.findall(r"absent\((\w+)", expression))
     found: dict[str, bool] = {}
@@ -162,7 +162,7 @@ def of_series(expression: str) -> dict[str, bool]:
 
 
 def has_samples(series: dict[str, str], interval: float, at: float) -> bool:
-    """Whether a series, as promtool writes it, has a sample within the five minutes that Prometheus looks back."""
+    """Return True if a series, in promtool's notation, has a sample within Prometheus' lookback of five minutes."""
     samples: list[bool] = []
     for part in series["values"].split():
         value, _, times = part.partition("x")

@@ -1,4 +1,4 @@
-"""A picture like those that a demo paints, to be changed where a test says so."""
+"""A frame of the demo, with parameters for the parts that a test changes."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ FACTS = {
         ("audit", "clean: exit 0, in 120 ms"),
     ],
 }
-"""What the steps that see most have seen."""
+"""Facts of the steps that have the most."""
 
 METRICS = LiveMetrics(
     throughput=19.8,
@@ -43,7 +43,7 @@ METRICS = LiveMetrics(
 
 
 def frame(name: str = "crash", **changes: Any) -> Frame:
-    """One of the step of this name, over and held."""
+    """Return a frame of the step with this name, finished and passed."""
     number = [step.name for step in STORY].index(name)
     step = STORY[number]
     facts = [Fact(*fact) for fact in FACTS.get(name, [])]

@@ -1,4 +1,4 @@
-"""Keys of a terminal, as it sends them, and that it is as before afterwards."""
+"""Keys as a terminal sends them, and restoring the terminal's settings."""
 
 import os
 import pty

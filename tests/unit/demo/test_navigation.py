@@ -1,4 +1,4 @@
-"""What a key does on stage."""
+"""Effects of keys during the demo."""
 
 import pytest
 

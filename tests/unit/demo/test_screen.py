@@ -1,4 +1,4 @@
-"""The screen: never larger than the terminal, nothing lost that matters, and readable without colour."""
+"""The screen: never larger than the terminal, without loss of important parts, and readable without colour."""
 
 import re
 
@@ -21,7 +21,7 @@ def plain(lines: list[str]) -> list[str]:
 
 
 def words(lines: list[str]) -> str:
-    """All of it, however it was wrapped."""
+    """Return all words of the screen, without its line breaks."""
     return " ".join(" ".join(plain(lines)).split())
 
 

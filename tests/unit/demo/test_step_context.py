@@ -1,4 +1,4 @@
-"""A step while it is played: it waits for conditions, and says so when one has not come about in time."""
+"""A running step waits for conditions, and reports those that do not hold in time."""
 
 import time
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ SCENE = cast("DemoEnvironment", SimpleNamespace(command_prefix="export VALERIX_S
 
 
 def run_step(act: Any, *, timeout: float = 0.05, leave: bool = False) -> tuple[StepResult, list[str]]:
-    """What came of a step that does this, and what was told meanwhile."""
+    """Run a step with this function; return its result and its messages."""
     heard: list[str] = []
     step = Step("a-step", "A step", "", "", ("HERE", "valerix order replay KEY", "valerix stock list"), timeout, act)
     step_run = StepRun(step, SCENE, heard.append)

@@ -1,4 +1,4 @@
-"""Checks of a run beyond its requirements; anything that was not measured is never held."""
+"""Checks of a run beyond its requirements; one that was not measured never passes."""
 
 from datetime import UTC, datetime
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""A service behind its replicas, as the dashboard asks it."""
+"""Requests of the dashboard to a service with several replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ QUEUE = {"depth": 3, "oldest_age_seconds": 1.5, "dead": 0, "cap": 9, "something 
 
 
 class Replica:
-    """A real server that remembers what it was asked."""
+    """A real server that records its requests."""
 
     def __init__(self) -> None:
         self.asked: list[web.Request] = []
@@ -125,7 +125,7 @@ async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understo
 
 
 async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the pods of a cluster come and go: they are looked up anew every few seconds."""
+    """As the pods of a cluster start and stop: the name is resolved again every few seconds."""
     monkeypatch.setattr(backends, "DNS_REFRESH_INTERVAL", 0.0)
     known = {"order-pods": ["10.0.0.2", "10.0.0.1"], "alone": ["10.0.0.9"], "six": ["fd00::2", "fd00::1"]}
 

@@ -31,7 +31,7 @@ def read(message: bytes) -> Told:
 
 
 async def told(follower: AsyncIterator[bytes]) -> Told:
-    """The next message that is no comment."""
+    """Return the next message that is not a comment."""
     while True:
         message = await asyncio.wait_for(anext(follower), 5)
         if message.startswith(b"event:"):
@@ -97,7 +97,7 @@ async def test_each_message_is_made_once_however_many_follow() -> None:
     feed.publish(AT, {"queue": "none"}, (1.0,))
     followers = [feed.subscribe(None) for _ in range(50)]
     for follower in followers:
-        await anext(follower)  # how soon to come back
+        await anext(follower)  # the retry interval
     messages = {id(await anext(follower)) for follower in followers}
     assert (len(messages), feed.subscribers) == (1, 50)
 

@@ -1,4 +1,4 @@
-"""How values read on the page."""
+"""Formatting of values on the page."""
 
 import math
 

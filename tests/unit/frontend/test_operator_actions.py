@@ -1,4 +1,4 @@
-"""What an operator asks for, as the services are asked for it."""
+"""Operator actions, as requests to the services."""
 
 import json
 import shlex

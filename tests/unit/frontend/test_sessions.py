@@ -1,4 +1,4 @@
-"""Cookies that carry sessions, and the revocations that ends them."""
+"""Session cookies, and the revocations that end sessions."""
 
 import pytest
 
@@ -108,7 +108,7 @@ def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
 
 
 def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(clock: Clock) -> None:
-    """It cannot know who signed out there."""
+    """It cannot know the sign-outs of that generation."""
     here, there = (
         Sessions(KEY, Revocations(None, SESSION_SECONDS, clock=clock), is_secure=False, clock=clock) for _ in range(2)
     )
@@ -117,7 +117,7 @@ def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(cl
 
 
 async def test_what_others_write_to_redis_fills_no_memory(clock: Clock) -> None:
-    """Entries without an end, without meaning, or without number."""
+    """Entries without an end, without meaning, or in excess."""
     revocations = Revocations(None, SESSION_SECONDS, clock=clock)
     revocations.learn(b"session:for-ever", "inf")
     revocations.learn(b"\xff\xfe", NOW + 1)

@@ -1,4 +1,4 @@
-"""Who may act from the dashboard: who has its password, or a code that was made from it."""
+"""Sign-in with the dashboard's password, or with a code derived from it."""
 
 import string
 
@@ -32,7 +32,7 @@ async def test_a_code_that_the_command_line_made_opens_once() -> None:
 
 
 async def test_another_spelling_of_a_used_code_opens_nothing() -> None:
-    """The last character of a signature in base64 has two bits that mean nothing."""
+    """The last base64 character of a signature has two unused bits."""
     mine, code = door(), cli.code(PASSWORD, NOW)
     spellings = [code[:-1] + last for last in string.ascii_letters + string.digits + "-_"]
     genuine = [spelling for spelling in spellings if await door().verify(spelling, HERE)]

@@ -1,4 +1,4 @@
-"""Rates, averages and percentiles, from what the replicas have counted."""
+"""Rates, averages and percentiles, computed from the replicas' counters."""
 
 import math
 
@@ -10,7 +10,7 @@ from services.frontend.traffic import RateMeter, Scrape, delta, parse_scrape, pe
 
 
 def page(latencies: list[float], *, status: str = "201", replays: int = 0, created: int = 0) -> str:
-    """Metrics as the order service writes them."""
+    """Return a metrics page as the order service writes it."""
     registry = CollectorRegistry()
     durations = Histogram(
         "http_request_duration_seconds",

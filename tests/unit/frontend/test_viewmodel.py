@@ -1,4 +1,4 @@
-"""What the page says of what was seen."""
+"""The page's model of the services' state."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

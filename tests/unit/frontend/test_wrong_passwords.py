@@ -1,4 +1,4 @@
-"""The limit of wrong passwords, minute by minute."""
+"""The limit of wrong passwords per minute."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""The warehouse's decisions, without any I/O."""
+"""Decisions of the inventory service, without I/O."""

@@ -1,4 +1,4 @@
-"""What one process notes of a lease: every roll, whom it hit, and what of that is told."""
+"""A process's record of a lease: rolls, hits, and reports of them."""
 
 import time
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ def test_beyond_the_bound_hits_are_counted_and_no_longer_kept() -> None:
 
 def test_a_report_goes_on_where_the_last_one_that_was_told_ended() -> None:
     telling = lease(crash_rate=1.0)
-    assert telling.has_unreported  # namely that it is followed
+    assert telling.has_unreported  # the acknowledgement of the activation
     for number in range(5):
         telling.should_inject("crash", UUID(int=number), 1)
     lost, first = telling.report(3), telling.report(3)

@@ -1,4 +1,4 @@
-"""Who gets what: the batch against a warehouse that serves one line at a time and knows no batches."""
+"""Decisions on a batch, compared with a model that serves one line at a time."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ stocks = st.fixed_dictionaries({"ps5": st.integers(0, 12), "xbox": st.integers(0
 
 
 class Naive:
-    """Serves one line after the other and remembers what it said."""
+    """Serves one line after the other and remembers its results."""
 
     def __init__(self, stock: dict[str, int]) -> None:
         self.stock = dict(stock)

@@ -1,4 +1,4 @@
-"""Whether a gremlin hits is a function of seed, gremlin, order and attempt, and of nothing else."""
+"""A gremlin's hits are a function of seed, gremlin, order and attempt only."""
 
 from collections import Counter
 from datetime import UTC, datetime

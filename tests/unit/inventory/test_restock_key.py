@@ -1,4 +1,4 @@
-"""The key of a restock, as it may come over the wire."""
+"""The key of a restock, as received."""
 
 import pytest
 

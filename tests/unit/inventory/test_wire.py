@@ -1,4 +1,4 @@
-"""Lines in, lines out."""
+"""Parsing and encoding of NDJSON lines."""
 
 from uuid import UUID
 

@@ -19,7 +19,7 @@ from valerix_cli.load.model import CompletedOrder
 from valerix_cli.units import parse_positive_duration, parse_rate
 
 A_HUNDRED_AND_FIFTY = settings(max_examples=150)
-MOST = 400  # orders of one plan, so that a test is over soon
+MOST = 400  # orders of one plan, to limit the duration of a test
 NEAR = 1e-6  # seconds
 
 

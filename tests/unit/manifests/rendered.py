@@ -1,4 +1,4 @@
-"""The manifests as kustomize makes objects of them: each rendered once per run, and looked up by name."""
+"""The manifests as rendered by kustomize: each rendered once per run, with lookups by name."""
 
 import functools
 import subprocess
@@ -25,9 +25,9 @@ NEEDED = {
     "cloudnative-pg-backup": ("cloudnative-pg",),
     "cloudnative-pg-recovery": ("cloudnative-pg", "cloudnative-pg-backup"),
 }
-"""Components that are of no use without another."""
+"""Components that require another one."""
 EVERYWHERE = ("base", *OVERLAYS)
-"""The names of what can be applied as it is; nothing is rendered until a test asks for it by `rendered`."""
+"""The names of everything that can be applied directly; rendered on demand by `rendered`."""
 
 
 @functools.cache
@@ -42,19 +42,19 @@ def overlay(name: str) -> list[Object]:
 
 @functools.cache
 def with_component(name: str, namespace: str | None = None) -> list[Object]:
-    """The base with one component, and what that needs; `namespace` is set by an overlay around both."""
+    """Return the base with one component and its requirements; `namespace` is set by an overlay around both."""
     with _overlay([*NEEDED.get(name, ()), name]) as directory:
         return render(directory, namespace=namespace)
 
 
 def raw_with(components: Sequence[str], **more: Any) -> str:
-    """What kustomize says of the base with these components, in this order, and with an overlay's other fields."""
+    """Return kustomize's output for the base with these components, in this order, and an overlay's other fields."""
     with _overlay(components, **more) as directory:
         return raw(directory)
 
 
 def parsed(text: str) -> list[Object]:
-    """The objects in what kustomize says."""
+    """Return the objects in kustomize's output."""
     return [thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing]
 
 
@@ -70,12 +70,12 @@ def _overlay(components: Sequence[str], **more: Any) -> Iterator[Path]:
 
 
 def rendered(where: str) -> list[Object]:
-    """The objects of one of `EVERYWHERE`."""
+    """Return the objects of one of `EVERYWHERE`."""
     return base() if where == "base" else overlay(where)
 
 
 def one(things: Sequence[Object], kind: str, name: str) -> Any:
-    """The object of that name; the test fails where there is none, or two."""
+    """Return the object with that name; fails if there is none, or more than one."""
     [found] = [thing for thing in things if (thing["kind"], thing["metadata"]["name"]) == (kind, name)]
     return found
 
@@ -85,13 +85,13 @@ def of_kind(things: Sequence[Object], kind: str) -> list[Any]:
 
 
 def workloads(things: Sequence[Object]) -> Iterator[tuple[Object, Any]]:
-    """Everything that makes pods, with the description of these."""
+    """Yield each workload with its pod template."""
     for thing in things:
         for template in pod_templates(thing):
             yield thing, template
 
 
 def raw(directory: Path) -> str:
-    """What kustomize says, as it says it."""
+    """Return kustomize's unparsed output."""
     done = subprocess.run([kubectl(), "kustomize", str(directory)], capture_output=True, text=True, check=True)
     return done.stdout

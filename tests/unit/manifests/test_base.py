@@ -1,4 +1,4 @@
-"""What the base promises, one promise a test, on the objects that kustomize makes of it."""
+"""Guarantees of the base, one per test, on the rendered objects."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from valerix_cli.cluster.objects import Object, containers, labels
 
 
 def pods(where: str) -> Iterator[tuple[str, Any]]:
-    """What each pod of an overlay, or of the base, is made of, with the name to tell of it."""
+    """Yield the pod template of each workload, with its name for messages."""
     found = [
         (f"{thing['kind']} {thing['metadata']['name']}", template) for thing, template in workloads(rendered(where))
     ]
@@ -65,7 +65,7 @@ def test_every_container_says_what_it_needs_and_what_it_may_take(where: str) -> 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_what_a_pod_may_write_on_its_node_is_more_than_its_volumes_there_hold(where: str) -> None:
-    """Above the limit it is evicted: its volumes on the disk count; its log does too, 50 MiB by default."""
+    """A pod above the limit is evicted. Volumes on disk count, and so does its log, 50 MiB by default."""
     for name, template in pods(where):
         volumes = [volume["emptyDir"] for volume in template["spec"].get("volumes") or () if "emptyDir" in volume]
         assert all("sizeLimit" in volume for volume in volumes), name
@@ -125,7 +125,7 @@ def test_every_volume_claim_can_be_told_as_ours(where: str) -> None:
 
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_a_stateful_set_is_governed_by_a_headless_service(where: str) -> None:
-    """Its pods have names in DNS only then."""
+    """Only then do its pods have DNS names."""
     things = rendered(where)
     for stateful_set in of_kind(things, "StatefulSet"):
         service = one(things, "Service", stateful_set["spec"]["serviceName"])["spec"]
@@ -134,7 +134,7 @@ def test_a_stateful_set_is_governed_by_a_headless_service(where: str) -> None:
 
 
 def test_what_postgres_shares_between_its_processes_is_in_memory_and_fits_its_limit() -> None:
-    """Both count: half of the limit is left for what each connection takes."""
+    """Both count: half of the limit is left for the memory of each connection."""
     spec = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]
     [container] = spec["containers"]
     mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
@@ -154,7 +154,7 @@ def test_postgres_acknowledges_what_is_durable_and_is_stopped_without_waiting_fo
 
 
 def test_two_servers_never_have_one_directory() -> None:
-    """A lock on the volume, held by the server itself, for as long as it or a child of it lives."""
+    """A lock on the volume, held by the server itself as long as it or one of its children lives."""
     container = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]
     [volume] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "data"]
     assert container["command"][:3] == ["flock", "--no-fork", f"{volume}/lock"]
@@ -186,14 +186,14 @@ def test_a_pod_that_goes_serves_until_everybody_knows_and_has_time_to_finish(nam
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_three_probes_differ_and_mean_it(name: str) -> None:
-    """Starting takes a while, readiness asks its dependencies, liveness the process: a restart mends no database."""
+    """Startup allows time, readiness checks dependencies, liveness only the process: a restart repairs no database."""
     container = container_of(name)
     start, ready, live = (container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness"))
     assert start["httpGet"]["path"] == live["httpGet"]["path"] == "/health/live"
     assert ready["httpGet"]["path"] == "/health/ready"
     patience = [probe["periodSeconds"] * probe["failureThreshold"] for probe in (start, ready, live)]
     assert patience == [60, 6, 60]
-    assert ready["timeoutSeconds"] > 3  # a look at a dependency may take that long
+    assert ready["timeoutSeconds"] > 3  # the check of a dependency may take that long
     assert not any("exec" in probe for probe in (start, ready, live))
 
 
@@ -220,7 +220,7 @@ def test_pods_of_one_revision_spread_over_nodes_and_zones(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_where_much_depends_on_it_pods_rather_wait_than_stand_in_one_place(name: str) -> None:
-    """Nodes at DigitalOcean have no label of a zone: a pod that insisted on one would wait for ever."""
+    """DigitalOcean's nodes have no zone label: a pod that required one would stay pending."""
     assert {where: waited_for(things, name) for where, things in ((name, rendered(name)) for name in EVERYWHERE)} == {
         "base": {},
         "local": {},
@@ -231,7 +231,7 @@ def test_where_much_depends_on_it_pods_rather_wait_than_stand_in_one_place(name:
 
 
 def waited_for(things: list[Object], name: str) -> dict[str, str]:
-    """What a pod insists on being spread over, and what is made of tainted nodes: they must not count as empty ones."""
+    """Return the topologies over which a pod has to spread, with the policy for tainted nodes."""
     spread = one(things, "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
     strict = [one_ for one_ in spread if one_["whenUnsatisfiable"] == "DoNotSchedule"]
     return {one_["topologyKey"]: one_.get("nodeTaintsPolicy", "Ignore") for one_ in strict}
@@ -244,7 +244,7 @@ def test_where_there_are_two_replicas_one_may_be_disrupted_and_nowhere_else_is_a
 
 
 def test_every_selector_selects_pods_that_there_are() -> None:
-    """A Service, a budget or a policy that selects nothing is accepted by any API server, and does nothing."""
+    """An API server accepts a Service, budget or policy that selects nothing, and it has no effect."""
     for where, things in ((name, rendered(name)) for name in EVERYWHERE):
         templates = [labels(template) for _, template in workloads(things)]
         templates += [
@@ -254,7 +254,7 @@ def test_every_selector_selects_pods_that_there_are() -> None:
         ]
         for name, selector in selectors(things):
             if "acme.cert-manager.io/http01-solver" in str(selector):
-                continue  # cert-manager makes them
+                continue  # cert-manager creates them
             found = [one_ for one_ in templates if selects(selector, one_)]
             assert found, f"{where}: {name} selects no pod by {selector}"
 
@@ -304,7 +304,7 @@ def test_the_services_ports_are_those_their_pods_have() -> None:
         }
         for service in of_kind(things, "Service"):
             if "cnpg.io/cluster" in service["spec"]["selector"]:
-                continue  # its pods are described by nobody here
+                continue  # its pods are not described here
             named = ports[service["spec"]["selector"]["app.kubernetes.io/name"]]
             for port in service["spec"]["ports"]:
                 assert port["port"] == named[port["targetPort"]]
@@ -345,7 +345,7 @@ def test_no_secret_is_written_down() -> None:
 def test_the_quota_has_room_for_every_pod_and_those_of_a_roll_out() -> None:
     for things in map(rendered, EVERYWHERE):
         hard = one(things, "ResourceQuota", "valerix")["spec"]["hard"]
-        assert "limits.cpu" not in hard  # an overlay may do without
+        assert "limits.cpu" not in hard  # an overlay may omit it
         pods = [(thing, template) for thing, template in workloads(things)]
         wanted = sum(2 * most(things, thing) for thing, _ in pods)
         assert wanted <= int(hard["pods"])
@@ -354,7 +354,7 @@ def test_the_quota_has_room_for_every_pod_and_those_of_a_roll_out() -> None:
 
 
 def most(things: list[Object], workload: Object) -> int:
-    """The most replicas that a workload may have."""
+    """Return the maximum number of replicas of a workload."""
     for scaler in of_kind(things, "HorizontalPodAutoscaler"):
         if scaler["spec"]["scaleTargetRef"]["name"] == workload["metadata"]["name"]:
             return int(scaler["spec"]["maxReplicas"])
@@ -362,7 +362,7 @@ def most(things: list[Object], workload: Object) -> int:
 
 
 def requested(template: Any) -> float:
-    """Cores that a pod asks for."""
+    """Return the cores that a pod requests."""
     return max(cores(container["resources"]["requests"]["cpu"]) for container in containers(template))
 
 

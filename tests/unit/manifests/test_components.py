@@ -1,4 +1,4 @@
-"""What each optional capability adds to the base, and takes from it."""
+"""Changes of each optional component to the base."""
 
 import runpy
 import shutil
@@ -29,7 +29,7 @@ def settings(things: list[Object]) -> dict[str, str]:
 
 
 def file_of(things: list[Object], name: str) -> str:
-    """A file of a ConfigMap; the test fails where none has it, or two."""
+    """Return a file from a ConfigMap; fails if none has it, or more than one."""
     [found] = [one_["data"][name] for one_ in of_kind(things, "ConfigMap") if name in one_["data"]]
     return str(found)
 
@@ -61,7 +61,7 @@ def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard()
     assert "--storage.tsdb.retention.time=7d" in prometheus["template"]["spec"]["containers"][0]["args"]
     for name in ("prometheus", "grafana", "alertmanager"):
         deployment = one(things, "Deployment", name)["spec"]
-        assert deployment["strategy"] == {"type": "Recreate"}  # two cannot have the volume
+        assert deployment["strategy"] == {"type": "Recreate"}  # the volume cannot be mounted twice
         claims = [volume.get("persistentVolumeClaim") for volume in deployment["template"]["spec"]["volumes"]]
         assert {"claimName": name} in claims
     shown = next(one_ for one_ in of_kind(things, "ConfigMap") if one_["metadata"]["name"].startswith("grafana-dash"))
@@ -99,7 +99,7 @@ def test_prometheus_tells_the_alertmanager_that_it_also_asks_whether_it_can_deli
 
 
 def test_whoever_is_told_is_filled_in_by_the_overlay_and_until_then_nothing_is_dropped_silently() -> None:
-    """A receiver without a way out would be silence; this one fails, which is logged, counted and an alert."""
+    """A missing receiver would drop alerts silently; this one fails, which is logged, counted and raises an alert."""
     settings_ = yaml.safe_load(file_of(with_component("monitoring"), "alertmanager.yml"))
     receivers = {one_["name"]: one_["webhook_configs"] for one_ in settings_["receivers"]}
     routes = [settings_["route"], *settings_["route"]["routes"]]
@@ -125,7 +125,7 @@ def test_prometheus_takes_its_configuration() -> None:
 
 
 def test_prometheus_has_every_rule_whose_series_it_can_ask_for() -> None:
-    """The others want exporters of the cluster, which one without rights of the cluster does not find."""
+    """The others need exporters of the cluster, which a Prometheus without cluster permissions cannot find."""
     rules = MANIFESTS.parent / "dashboards" / "rules"
     names = {path.name for path in rules.rglob("*.yaml")} - {"kubernetes.yaml"}
     [found] = [
@@ -140,7 +140,7 @@ def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
     things = with_component("prometheus-operator")
     [endpoint] = one(things, "ServiceMonitor", "valerix")["spec"]["endpoints"]
     assert endpoint["interval"] == "15s"
-    assert {one_["targetLabel"] for one_ in endpoint["relabelings"]} == {"service", "instance"}  # what the rules go by
+    assert {one_["targetLabel"] for one_ in endpoint["relabelings"]} == {"service", "instance"}  # used by the rules
     watched = one(things, "ServiceMonitor", "valerix")["spec"]["selector"]["matchLabels"]
     assert {
         service["metadata"]["labels"]["app.kubernetes.io/name"]
@@ -165,7 +165,7 @@ def test_the_prometheus_operator_asks_the_instances_of_postgres_by_the_labels_of
 
 
 def test_the_prometheus_operator_has_the_latest_rules() -> None:
-    """`python dashboards/rules/prometheus_rule.py` writes them anew."""
+    """`python dashboards/rules/prometheus_rule.py` generates them."""
     rules = MANIFESTS.parent / "dashboards" / "rules"
     program = runpy.run_path(str(rules / "prometheus_rule.py"))
     assert program["WHERE"].read_text() == program["written"]()
@@ -191,7 +191,7 @@ def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_on
 
 
 def routes(things: list[Object], listener: str) -> list[Any]:
-    """The rules of every route that one listener of the Gateway takes."""
+    """Return the rules of every route of one listener of the Gateway."""
     return [
         rule
         for route in of_kind(things, "HTTPRoute")
@@ -225,7 +225,7 @@ def test_every_gateway_of_an_overlay_that_has_a_certificate_uses_it() -> None:
 
 @pytest.mark.parametrize("name", ["tls", "gateway-tls"])
 def test_the_pods_that_answer_a_challenge_of_http_01_are_let_in(name: str) -> None:
-    """Everything else is denied, theirs too; they have this label and this port from cert-manager."""
+    """All other traffic is denied. cert-manager gives these pods this label and port."""
     solver = {"acme.cert-manager.io/http01-solver": "true"}
     rules = [
         rule
@@ -237,8 +237,8 @@ def test_the_pods_that_answer_a_challenge_of_http_01_are_let_in(name: str) -> No
     way_in = of_kind(base(), "NetworkPolicy")
     [order] = [policy["spec"] for policy in way_in if policy["metadata"]["name"] == "order"]
     [by_ingress] = [rule["from"] for rule in rules if "from" in rule]
-    assert by_ingress[0] in order["ingress"][0]["from"]  # as the Ingress controller comes to the services
-    assert any("from" not in rule for rule in rules) == (name == "gateway-tls")  # Cilium's gateway comes from no pod
+    assert by_ingress[0] in order["ingress"][0]["from"]  # the Ingress controller, as for the services
+    assert any("from" not in rule for rule in rules) == (name == "gateway-tls")  # Cilium's gateway is no pod
 
 
 def test_spans_are_let_out_to_the_collector_that_the_services_are_told_of() -> None:
@@ -274,7 +274,7 @@ def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(name: st
         spec = scaler["spec"]
         assert (spec.get("minReplicas") or spec.get("minReplicaCount")) == 2
         deployment = one(things, "Deployment", spec["scaleTargetRef"]["name"])
-        assert "replicas" not in deployment["spec"]  # else an apply would fight over it
+        assert "replicas" not in deployment["spec"]  # else an apply would reset it
         assert one(things, "PodDisruptionBudget", deployment["metadata"]["name"])
 
 
@@ -286,7 +286,7 @@ def test_workers_are_scaled_by_the_age_of_the_queue() -> None:
 
 
 def commands(things: list[Object], name: str) -> list[str]:
-    """The scripts of a CronJob's pod, in the order in which they run."""
+    """Return the scripts of a CronJob's pod, in the order in which they run."""
     pod = one(things, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     return [container["command"][1] for container in (*pod.get("initContainers", ()), *pod["containers"])]
 
@@ -351,7 +351,7 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
         "order_db": "order_service",
         "inventory_db": "inventory_service",
     }
-    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the service that the operator makes for the primary
+    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # the operator's service for the primary
     [job] = of_kind(things, "Job")
     assert one(things, "ConfigMap", job["metadata"]["name"])["data"]["DATABASE_HOST"] == "postgres-rw"
 
@@ -370,7 +370,7 @@ def test_an_import_takes_all_roles_and_databases_of_the_old_postgres_while_nothi
     assert source["password"]["name"] == cluster["superuserSecret"]["name"]
     replicas = {thing["metadata"]["name"]: thing["spec"].get("replicas") for thing in of_kind(things, "Deployment")}
     assert {name for name, count in replicas.items() if count == 0} == {"order", "worker", "inventory"}
-    assert settings(things)["DATABASE_HOST"] == "postgres"  # nobody is on the new one before it is complete
+    assert settings(things)["DATABASE_HOST"] == "postgres"  # the new one is not used before it is complete
 
 
 def test_an_import_keeps_the_old_postgres_and_its_service_leads_to_that_alone() -> None:
@@ -397,7 +397,7 @@ def test_the_services_reach_postgres_through_the_pooler_and_everybody_else_direc
     assert pooler["spec"]["type"] == "rw"
     assert pooler["spec"]["pgbouncer"]["poolMode"] == "transaction"
     assert settings(things)["VALERIX_DATABASE_POOLED"] == "1"
-    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # of migrations, audits and backups
+    assert settings(things)["DATABASE_HOST"] == "postgres-rw"  # for migrations, audits and backups
     for name in ("order", "worker", "inventory"):
         [container] = one(things, "Deployment", name)["spec"]["template"]["spec"]["containers"]
         names = [variable["name"] for variable in container["env"]]

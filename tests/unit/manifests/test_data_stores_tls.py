@@ -1,4 +1,4 @@
-"""Whether whoever talks to PostgreSQL and Redis checks whom: by the settings of all pods, as kubelet expands them."""
+"""TLS verification of PostgreSQL and Redis by all clients, from the settings of all pods as kubelet expands them."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ SHAPES = {
     "pooler": ["cloudnative-pg", "pooler", "backup", "data-stores-tls"],
     "import": ["backup", "data-stores-tls", "cloudnative-pg-import"],
 }
-"""The platforms that have PostgreSQL in a place of their own, with certificates."""
+"""The components of each platform with TLS to its data stores."""
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -39,7 +39,7 @@ def things(request: pytest.FixtureRequest) -> list[Object]:
 
 
 def expanded(things: list[Object], container: Any) -> dict[str, str]:
-    """The variables of a container: each may name those before it; secrets are `secret`."""
+    """Return the variables of a container, with references to earlier ones expanded; secrets are `secret`."""
     found: dict[str, str] = {}
     for entry in container.get("env") or ():
         source = entry.get("valueFrom") or {}
@@ -53,7 +53,7 @@ def expanded(things: list[Object], container: Any) -> dict[str, str]:
 
 
 def urls(things: list[Object], scheme: str) -> dict[tuple[str, str, str], str]:
-    """Each value that begins with `scheme`, by (pod, container, variable)."""
+    """Return each value that begins with `scheme`, by (pod, container, variable)."""
     return {
         (dict(labels(template))[NAME], container["name"], name): value
         for _, template in workloads(things)
@@ -64,14 +64,14 @@ def urls(things: list[Object], scheme: str) -> dict[tuple[str, str, str], str]:
 
 
 def url_of_order(scheme: str) -> str:
-    """The order service's own connection string."""
+    """Return the connection string of the order service."""
     found = urls(with_component("data-stores-tls"), scheme)
     [url] = [url for (pod, _, _), url in found.items() if pod == "order" and "://" in url]
     return url
 
 
 def talking(things: list[Object]) -> Iterator[tuple[Any, Any, dict[str, str]]]:
-    """(pod, container, variables) of each that is told where PostgreSQL or Redis is."""
+    """Yield (pod, container, variables) of each container with the address of PostgreSQL or Redis."""
     for _, template in workloads(things):
         for container in containers(template):
             told = expanded(things, container)
@@ -144,7 +144,7 @@ def test_one_authority_signs_both_certificates_and_outlives_its_own_renewal(thin
 
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "postgres"), ("Deployment", "redis")])
 def test_a_server_can_read_its_key_and_nobody_else_can(kind: str, name: str) -> None:
-    """PostgreSQL takes a key of root's that its group may read, and none that others may; the group is fsGroup's."""
+    """PostgreSQL accepts a key owned by root and readable by its group, but not by others; the group is fsGroup."""
     things = with_component("data-stores-tls")
     pod = one(things, kind, name)["spec"]["template"]["spec"]
     [container] = pod["containers"]
@@ -180,7 +180,7 @@ def test_the_certificates_name_their_host_in_whatever_namespace_it_is(namespace:
 
 
 def test_whoever_has_certificates_leaves_those_of_cert_manager_out() -> None:
-    """By the patch of docs/deploy.md; that of the Ingress stays."""
+    """With the patch of docs/deploy.md; the certificate of the Ingress stays."""
     [patch] = re.findall(r"```yaml\n(patches:\n  - target: # no certificates.*?)```", DEPLOY.read_text(), re.DOTALL)
     things = parsed(raw_with(["tls", "data-stores-tls"], **yaml.safe_load(patch)))
     assert [thing["metadata"]["name"] for thing in things if "cert-manager" in thing["apiVersion"]] == ["valerix"]

@@ -1,4 +1,4 @@
-"""What lets kubectl, Argo CD and Flux apply one version after the other; tests/cluster has a real API server see it."""
+"""Annotations for upgrades by kubectl, Argo CD and Flux; tests/cluster applies them to a real API server."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from valerix_cli.cluster.overlays import MANIFESTS, render
 
 WAVE = "argocd.argoproj.io/sync-wave"
 UNANNOTATED = {"local"}
-"""Overlays that nobody syncs."""
+"""Overlays that are not synced."""
 
 
 def annotations(thing: Object) -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_argo_cd_has_the_waves_of_valerix_itself(where: str) -> None:
 
 @pytest.mark.parametrize("where", [name for name in OVERLAYS if name not in UNANNOTATED])
 def test_a_claim_is_in_the_wave_of_who_mounts_it(where: str) -> None:
-    """Argo CD waits until it is bound, and many classes bind a claim only to a pod."""
+    """Argo CD waits until a claim is bound, and many storage classes bind it only to a pod."""
     things = overlay(where)
     for thing in things:
         for template in pod_templates(thing):

@@ -1,4 +1,4 @@
-"""Under which names pods are reached, and that they answer for those."""
+"""Host names of the pods, and the names that the services accept."""
 
 import functools
 import re
@@ -16,7 +16,7 @@ URL = re.compile(r"http://([a-z-]+):300[0-3]")
 
 
 def policy(things: list[Object], service: str) -> HostPolicy:
-    """What a service answers for, with the variables expanded as kubelet does it."""
+    """Return the host policy of a service, with its variables expanded as kubelet does."""
     [container] = one(things, "Deployment", service)["spec"]["template"]["spec"]["containers"]
     [setting] = [entry["value"] for entry in container["env"] if entry["name"] == "VALERIX_ALLOWED_HOSTS"]
     [source] = [entry["valueFrom"] for entry in container["env"] if entry["name"] == "PUBLIC_HOSTS"]
@@ -47,7 +47,7 @@ def test_a_service_answers_for_its_names_in_whatever_namespace_it_is(service: st
 
 
 def names(things: list[Object]) -> Iterator[tuple[str, str]]:
-    """(service, name) for the names of a Service and those in the settings of all pods."""
+    """Yield (service, name) for the names of a Service and those in the settings of all pods."""
     for service in of_kind(things, "Service"):
         name = service["metadata"]["name"]
         if (target := name.removesuffix("-pods")) in SERVICES:
@@ -63,7 +63,7 @@ def names(things: list[Object]) -> Iterator[tuple[str, str]]:
 
 
 def public(things: list[Object]) -> set[str]:
-    """The names under which the world comes in."""
+    """Return the public host names."""
     ingress = {rule["host"] for one_ in of_kind(things, "Ingress") for rule in one_["spec"]["rules"] if "host" in rule}
     return ingress | {name for one_ in of_kind(things, "HTTPRoute") for name in one_["spec"].get("hostnames", ())}
 

@@ -1,4 +1,4 @@
-"""Every image of production can be pinned by its digest, and one that is not pinned is told."""
+"""Every production image can be pinned by its digest, and an unpinned one is reported."""
 
 import os
 import re
@@ -20,7 +20,7 @@ def name_of(image: str) -> str:
 
 
 def pinning(directory: Path, name: str) -> Path:
-    """An overlay around `name` with a digest for each of its images, as the docs have it."""
+    """Write an overlay around `name` with a digest for each of its images, as documented."""
     up = "/".join([".."] * (len(directory.resolve().parts) - 1))
     pins = [{"name": one, "digest": DIGEST} for one in sorted({name_of(image) for image in images(overlay(name))})]
     content = {"resources": [f"{up}{MANIFESTS}/overlays/{name}"], "images": pins}
@@ -29,7 +29,7 @@ def pinning(directory: Path, name: str) -> Path:
 
 
 def unpinned(rendered: str) -> list[str]:
-    """What the command of the docs prints where kubectl prints `rendered`."""
+    """Return the output of the documented command if kubectl prints `rendered`."""
     text = (MANIFESTS.parent / "docs" / "deploy.md").read_text()
     [command] = re.findall(r"^kubectl kustomize shop \| (.*)$", text, re.MULTILINE)
     done = subprocess.run(
@@ -55,7 +55,7 @@ BY_TAG, BY_DIGEST = "registry.example.com:5000/shop:1.2.3", f"registry.example.c
 
 
 def check_image(directory: Path, name: str, image: str) -> None:
-    """Every service of `directory`, an overlay as `name` is or around it, runs `image`, and nothing else does."""
+    """Check that in the overlay of `directory`, which is or wraps `name`, only the services run `image`, and all do."""
     others = images(overlay(name)) - images_of_services(overlay(name))
     found = render(directory, image=image)
     assert images_of_services(found) == {image}
@@ -64,7 +64,7 @@ def check_image(directory: Path, name: str, image: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(name: str) -> None:
-    """Whatever the overlay calls it."""
+    """Whatever the overlay's name for it is."""
     check_image(MANIFESTS / "overlays" / name, name, BY_TAG)
 
 

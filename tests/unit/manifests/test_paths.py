@@ -1,4 +1,4 @@
-"""Who may talk to whom: exactly the paths that exist, each open at both ends."""
+"""Network policies: exactly the required connections are allowed, at both ends."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
@@ -15,8 +15,8 @@ PATHS = {
     ("frontend", "order", 3001),
     ("frontend", "inventory", 3002),
     ("frontend", "worker", 3003),
-    ("frontend", "postgres", 5432),  # it audits
-    ("frontend", "redis", 6379),  # its replicas tell each other who signed out
+    ("frontend", "postgres", 5432),  # it runs audits
+    ("frontend", "redis", 6379),  # its replicas share sign-outs
     ("order", "inventory", 3002),
     ("order", "postgres", 5432),
     ("order", "redis", 6379),
@@ -46,22 +46,22 @@ EXPECTED = {
 
 
 def pods(things: list[Object]) -> dict[str, dict[str, str]]:
-    """The labels of each sort of pod, by its name."""
+    """Return the labels of each kind of pod, by its name."""
     found = {
         dict(labels(template))[NAME]: dict(labels(template)) for thing in things for template in pod_templates(thing)
     }
     for cluster in of_kind(things, "Cluster"):
         inherited = cluster["spec"]["inheritedMetadata"]["labels"]
-        name = "instances" if inherited[NAME] in found else inherited[NAME]  # beside the StatefulSet that they follow
+        name = "instances" if inherited[NAME] in found else inherited[NAME]  # next to the StatefulSet that they replace
         found[name] = inherited | {"cnpg.io/cluster": cluster["metadata"]["name"]}
-    for pooler in of_kind(things, "Pooler"):  # as the operator labels them, whatever their template says
+    for pooler in of_kind(things, "Pooler"):  # with the operator's labels, whatever their template
         made = {NAME: "postgresql", "cnpg.io/poolerName": pooler["metadata"]["name"]}
         found["pooler"] = made | {"cnpg.io/cluster": pooler["spec"]["cluster"]["name"]}
     return found
 
 
 def ports(things: list[Object]) -> dict[str, set[int]]:
-    """The ports that each sort of pod listens at."""
+    """Return the listening ports of each kind of pod."""
     found = {
         dict(labels(template))[NAME]: {
             port["containerPort"]
@@ -76,7 +76,7 @@ def ports(things: list[Object]) -> dict[str, set[int]]:
 
 
 def allowed(things: list[Object], side: str) -> set[tuple[str, str, int]]:
-    """(from, to, port) as far as the policies of one side allow it, for ports that somebody listens at."""
+    """Return (from, to, port) allowed by the policies of one side, for listening ports."""
     every, listening = pods(things), ports(things)
     found = set()
     for policy in of_kind(things, "NetworkPolicy"):
@@ -136,7 +136,7 @@ def test_names_are_looked_up_by_udp_and_tcp_and_nobody_but_the_datastores_goes_w
     [servers, cache] = rule["to"]
     [label] = servers["podSelector"]["matchExpressions"]
     assert (label["key"], set(label["values"])) == ("k8s-app", {"kube-dns", "coredns", "node-local-dns"})
-    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}  # NodeLocal DNSCache, by its own documentation
+    assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}  # NodeLocal DNSCache, by its documentation
     assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
     without = {name for name, has in pods(base()).items() if not selects(policy["podSelector"], has)}
     assert without == {"postgres", "redis"}
@@ -154,7 +154,7 @@ def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_co
 
 
 def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_receivers() -> None:
-    """Online Boutique's checkout, for one, may talk to the whole world."""
+    """By contrast, the checkout of Online Boutique may connect to any address."""
     for where in ("base", "local", "staging"):
         for policy in of_kind(rendered(where), "NetworkPolicy"):
             for rule in policy["spec"].get("egress") or ():
@@ -178,7 +178,7 @@ def test_alertmanager_gets_out_by_https_and_to_no_private_address() -> None:
 
 
 def published(things: list[Object]) -> set[tuple[str, str, str]]:
-    """(service, kind of match, path) as the Ingress or the HTTPRoute has them."""
+    """Return (service, kind of match, path) of each rule of the Ingress or the HTTPRoute."""
     by_ingress = {
         (path["backend"]["service"]["name"], path["pathType"], path["path"])
         for ingress in of_kind(things, "Ingress")
@@ -195,7 +195,7 @@ def published(things: list[Object]) -> set[tuple[str, str, str]]:
 
 
 def leads_to(things: list[Object], path: str) -> set[str]:
-    """The services that a path is published of; prefixes go by whole segments, as Ingress and HTTPRoute have it."""
+    """Return the services for a path; prefixes match whole segments, as Ingress and HTTPRoute define it."""
     return {
         service
         for service, kind, prefix in published(things)

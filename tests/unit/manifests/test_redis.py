@@ -1,4 +1,4 @@
-"""Redis as its pod starts it, by the real server of the wheel."""
+"""Redis as its pod starts it, with the real server from the wheel."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""What tests/cluster/scanners.py makes of schemas and findings, without the programs that it runs."""
+"""Processing of schemas and findings by tests/cluster/scanners.py, without the programs that it runs."""
 
 import json
 import stat
@@ -37,7 +37,7 @@ def test_a_schema_of_kubernetes_is_written_with_all_it_refers_to(tmp_path: Path)
 
 
 def test_kube_score_may_find_what_is_explained_and_has_to(tmp_path: Path) -> None:
-    """A stand-in says that two Deployments have few replicas, one of which nobody has explained."""
+    """A fake kube-score reports two Deployments with few replicas, one of which has no exception."""
     said = [
         {
             "type_meta": {"kind": "Deployment"},

@@ -1,4 +1,4 @@
-"""Every object against Kubernetes' own schemas, strictly: an unknown field is an error."""
+"""Every object is valid by Kubernetes' own schemas, strictly: an unknown field is an error."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from tests.unit.manifests.rendered import COMPONENTS, EVERYWHERE, rendered, with
 from valerix_cli.cluster.objects import Object
 
 OLDEST, LATEST = "1.32", "1.37"
-FOREIGN = {  # no schemas come with Kubernetes; tests/cluster has a real API server judge these
+FOREIGN = {  # not part of Kubernetes' schemas; tests/cluster validates these with a real API server
     "barmancloud.cnpg.io",
     "cert-manager.io",
     "external-secrets.io",

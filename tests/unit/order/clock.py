@@ -1,8 +1,8 @@
-"""A monotonic clock that goes on when told to."""
+"""A monotonic clock that a test advances."""
 
 
 class Clock:
-    """Counts in 1024ths of a second, which floats hold exactly, so that no test hangs on a rounding."""
+    """Counts in 1024ths of a second, which floats represent exactly, so that no test depends on rounding."""
 
     def __init__(self, start: int = 0) -> None:
         self.ticks = start

@@ -1,4 +1,4 @@
-"""Each of these tests has a log of its own, and leaves no warehouse open."""
+"""A separate log for each of these tests, and fake inventories that are closed."""
 
 import io
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +11,13 @@ from tests.unit.order.fake_inventory import Warehouse
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[io.StringIO]:
-    """What the service logs during the test."""
+    """The log of the service during the test."""
     with recorded() as kept:
         yield kept
 
 
 @pytest.fixture(autouse=True)
 async def closed_warehouses() -> AsyncIterator[None]:
-    """Nothing by itself: what the test opened is closed after it."""
+    """Closes what the test opened."""
     yield
     await Warehouse.close_all()

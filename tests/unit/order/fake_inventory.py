@@ -1,4 +1,4 @@
-"""An inventory that answers as a test tells it to: real replicas on the loopback interface, and a client of theirs."""
+"""An inventory controlled by a test: real replicas on the loopback interface, and a client of them."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ from services.order.domain import Claim
 from services.order.inventory_client import InventoryClient
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-LIMIT = 5.0  # seconds: longer than any test, unless it is about the limit
+LIMIT = 5.0  # seconds: longer than any test, except those of the limit
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A whole answer, sent as it stands."""
+    """A complete response, sent unchanged."""
 
     status: int
     body: bytes = b""
@@ -31,12 +31,12 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def reply(status: int, content: Any) -> Reply:
-    """An answer of JSON."""
+    """Return a JSON response."""
     return Reply(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 class Fault(enum.Enum):
-    """What comes instead of an answer, or of the rest of one."""
+    """Replacements of a response, or of the rest of one."""
 
     REFUSED = "nothing listens"
     RESET = "the connection is reset"
@@ -60,10 +60,10 @@ class _HungUp(Exception):  # noqa: N818 - what a test wanted
 
 
 class Warehouse:
-    """Takes deductions line by line; `answer` says what becomes of each, None that its answer is lost.
+    """Receives deductions line by line; `answer` returns the result of each, None to lose it.
 
-    Lines wait until they are released, unless `patient` is false. `responses` are for whole paths. All of it is closed
-    by `close_all`, which a fixture calls.
+    Lines wait until they are released, unless `patient` is false. `responses` are for whole paths. `close_all` closes
+    all instances; a fixture calls it.
     """
 
     _open: ClassVar[list["Warehouse"]] = []
@@ -117,28 +117,28 @@ class Warehouse:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def script(self, path: str, what: Reply | Fault) -> None:
-        """Let this be what comes of asking for `path`; of asking for anything, when nothing listens."""
+        """Set the response for `path`; for every path if the replicas refuse connections."""
         if what is Fault.REFUSED:
             self.leave()
         else:
             self.responses[path] = what
 
     def leave(self, *urls: str) -> None:
-        """Let these replicas, or all, refuse connections from now on. Their ports stay theirs."""
+        """Make these replicas, or all, refuse connections from now on. They keep their ports."""
         for port in self._ports(urls):
             self._stop_listening(port)
             self._replicas[port] = _bound(port)
 
     def vanish(self, *urls: str) -> None:
-        """Let these replicas, or all, answer nothing when somebody wants to connect, as when their machine is gone."""
+        """Make these replicas, or all, ignore connection attempts, as if their machine were down."""
         for port in self._ports(urls):
             self._stop_listening(port)
             self._replicas[port] = full = _bound(port)
             full.listen(0)
-            self._strangers.append(socket.create_connection(("127.0.0.1", port)))  # the one that it has room for
+            self._strangers.append(socket.create_connection(("127.0.0.1", port)))  # fills its only slot
 
     def release_all(self) -> None:
-        """Let every line go that has come in."""
+        """Release every line received so far."""
         for batch in self.batches:
             for line in batch:
                 self.released.setdefault(line["order_id"], asyncio.Event()).set()
@@ -263,7 +263,7 @@ async def _suffer(fault: Fault, writer: asyncio.StreamWriter) -> Never:
 
 
 async def until(look: Callable[[], Any], within: float = 5.0) -> None:
-    """Wait until `look` finds something."""
+    """Wait until `look` returns a true value."""
     async with asyncio.timeout(within):
         while not look():  # noqa: ASYNC110 - what it waits for comes over the network
             await asyncio.sleep(0)

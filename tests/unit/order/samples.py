@@ -1,4 +1,4 @@
-"""Orders in the shapes that tests need."""
+"""Sample orders."""
 
 import uuid
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is asked of the order service in a way it does not take, refused before any database is asked."""
+"""Invalid requests to the order service, refused before any access to the database."""
 
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.unit.common.environment import ENVIRON, TOKENS
 
 @pytest.fixture
 async def orders() -> AsyncIterator[httpx.AsyncClient]:
-    """The order service with no database behind it, spoken to by an operator."""
+    """Client of the order service as an operator, without a database."""
     transport = httpx.ASGITransport(app=build(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
     headers = {"Authorization": f"Bearer {TOKENS[2]}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -48,7 +48,7 @@ async def orders() -> AsyncIterator[httpx.AsyncClient]:
         ("/api/orders?cursor=MTIz%3D", "invalid-parameter"),
         ("/api/orders?cursor=MTI!z", "invalid-parameter"),
         ("/api/orders?cursor=MTIz%0A", "invalid-parameter"),
-        ("/api/orders?cursor=MTJ", "invalid-parameter"),  # bits that no cursor has set
+        ("/api/orders?cursor=MTJ", "invalid-parameter"),  # bits that no cursor sets
         ("/api/orders?cursor=MDE", "invalid-parameter"),  # 01
         ("/api/orders?cursor=KzE", "invalid-parameter"),  # +1
         ("/api/orders?status=null", "invalid-parameter"),

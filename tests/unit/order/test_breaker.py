@@ -1,4 +1,4 @@
-"""When the breaker opens, for how long, and what closes it again."""
+"""Conditions under which the breaker opens, its open period, and conditions under which it closes."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.unit.order.clock import Clock
 
 
 class Observed:
-    """A breaker on a clock of its own, with all it says."""
+    """A breaker on a separate clock, with its transitions and outcomes."""
 
     def __init__(self, **options: float) -> None:
         self.clock = Clock(12_345)

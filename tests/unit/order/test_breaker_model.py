@@ -1,4 +1,4 @@
-"""The breaker, held against a model that keeps every call and knows nothing of pybreaker."""
+"""The breaker, compared with a model that keeps every call and does not use pybreaker."""
 
 from typing import Literal
 
@@ -13,23 +13,23 @@ MINIMUM, THRESHOLD, OPEN_TICKS, BUCKET = 3, 50, 10 * 1024, 1024
 
 
 class Model:
-    """What the design says of the breaker, as plainly as it can be put."""
+    """The specification of the breaker, as plainly as possible."""
 
     def __init__(self) -> None:
         self.now = 0
         self.state = "closed"
         self.forced: Literal["open", "closed"] | None = None
-        self.era = 0  # goes up with each change of state: results of an earlier one are dropped
+        self.era = 0  # increases with each change of state: results of an earlier era are dropped
         self.opened_at = 0
         self.on_trial = False
-        self.calls: list[tuple[int, bool]] = []  # when, and whether it failed
+        self.calls: list[tuple[int, bool]] = []  # time of each call, and whether it failed
 
     def look(self) -> None:
         if self.forced is None and self.state == "open" and self.now >= self.opened_at + OPEN_TICKS:
             self._move("half-open")
 
     def admit(self) -> int | None:
-        """Return the era of the call, or None when it is held back."""
+        """Return the era of the call, or None if it is blocked."""
         if self.forced is not None:
             return None if self.forced == "open" else self.era
         self.look()

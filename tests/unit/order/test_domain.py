@@ -1,4 +1,4 @@
-"""What an order is and what may become of it."""
+"""Orders and their transitions."""
 
 import uuid
 from random import Random
@@ -52,7 +52,7 @@ shares = st.floats(0, 1)
 
 
 class Jitter(Random):
-    """Draws what it is told to: 0 for the least of each range, 1 for the most."""
+    """Returns a given number: 0 for the least of each range, 1 for the most."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def test_a_repeat_of_any_other_order_gets_the_order(status: Status, *, is_leased
 
 @given(claim=claims, outcome=outcomes, share=shares)
 def test_unknown_is_never_failed(claim: Claim, outcome: Outcome, share: float) -> None:
-    """`failed` needs a refusal, `confirmed` a deduction, `dead` an inventory that knows nothing; the rest is queued."""
+    """`failed` needs a refusal, `confirmed` a deduction, `dead` an inventory without a record; all else is queued."""
     expected = {Deducted: "confirmed", Refused: "failed", Unknown: "queued", NotSent: "queued", NoRecord: "dead"}
     settlement = decide(claim, outcome, Jitter(share))
     assert settlement.status == expected[type(outcome)]

@@ -1,4 +1,4 @@
-"""Calls to inventory: what each line's fate says of the order, and what it says of inventory."""
+"""Calls to inventory: the result of each line for the order, and for the health of inventory."""
 
 import asyncio
 import gc
@@ -20,12 +20,12 @@ from tests.unit.order.fake_inventory import LIMIT, Fault, Reply, Warehouse, clai
 DEDUCTIONS = "/api/inventory/deductions"
 NO_SUCH_ITEM = reply(404, {"type": "urn:valerix:problem:item-not-found"})
 LINE = b'{"order_id":"00000000-0000-0000-0000-000000000001","status":200'
-SHORT = 0.1  # seconds: the limit of calls that are not answered
+SHORT = 0.1  # seconds: the timeout of calls without a response
 BUG = RuntimeError("a bug of the client library")
 
 
 def make_happen(failure: Reply | Fault | Exception, warehouse: Warehouse, path: str, patch: pytest.MonkeyPatch) -> None:
-    """Let this be what comes of asking for `path`."""
+    """Make requests to `path` fail in this way."""
     if isinstance(failure, Exception):
 
         def fail(*_: Any, **__: Any) -> None:
@@ -61,7 +61,7 @@ def make_happen(failure: Reply | Fault | Exception, warehouse: Warehouse, path: 
 async def test_what_a_line_is_answered_is_what_becomes_of_it(
     answer: dict[str, Any] | bytes | None, outcome: Outcome, counted: str, log: io.StringIO
 ) -> None:
-    """A refusal is a success of inventory; whatever is not understood is unknown, and a failure."""
+    """A refusal is a success of inventory; an invalid response is an unknown result, and a failure."""
     warehouse = Warehouse()
     warehouse.answer = lambda _: answer
     (claim,) = claims(1)
@@ -200,7 +200,7 @@ async def test_an_idle_connection_that_inventory_has_closed_loses_no_answer() ->
 
 
 async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.StringIO) -> None:
-    """Not even the event loop's, which complains of failures that nobody has looked at."""
+    """Not even the event loop reports it, which logs unretrieved exceptions."""
     warehouse = Warehouse(patient=True)
     for round_ in range(3):
         wanted = claims(2, first=2 * round_ + 1)
@@ -264,7 +264,7 @@ async def test_a_replica_that_cannot_be_reached_is_passed_over() -> None:
 async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next_still_has_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The machines of two are gone, and do not even refuse."""
+    """The machines of two replicas are down and do not even refuse connections."""
     monkeypatch.setattr(inventory_http, "LOOKUP_TIMEOUT", 0.9)
     warehouse = Warehouse(replicas=3, limit=0.9)
     one, two, three = warehouse.urls
@@ -385,7 +385,7 @@ async def test_a_process_that_is_cancelled_decides_nothing_about_inventory() -> 
 async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two may be under way, and two are."""
+    """Two calls may be in flight, and two are."""
     monkeypatch.setattr(module, "MAX_CALLS", 2)
     warehouse = Warehouse(patient=True)
     first, second, third, fourth = claims(4)
@@ -480,7 +480,7 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
 async def test_only_a_clear_no_means_that_there_is_no_such_item(
     answer: Reply | Fault, monkeypatch: pytest.MonkeyPatch, *, lacks: bool
 ) -> None:
-    """Not a 404 of whatever stands in front of inventory: a misrouted call must refuse no order."""
+    """A 404 of a proxy in front of inventory does not count: a misrouted call must not refuse an order."""
     if answer is Fault.SILENT:
         monkeypatch.setattr(inventory_http, "LOOKUP_TIMEOUT", SHORT)
     warehouse = Warehouse()

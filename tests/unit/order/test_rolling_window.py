@@ -1,4 +1,4 @@
-"""The window's sums, held against an oracle that keeps every call."""
+"""The sums of the rolling window, compared with an oracle that keeps every call."""
 
 from collections import Counter
 
@@ -12,8 +12,8 @@ from tests.unit.order.clock import Clock
 CAUSES = ["timeout", "500", "503", "lost answer", "connection error"]
 
 steps = st.tuples(
-    st.integers(0, 4 * 1024) | st.sampled_from([0, 1, 1023, 1024, 9 * 1024, 10 * 1024, 11 * 1024]),  # ticks to go on
-    st.sampled_from([SUCCESS, *CAUSES]) | st.none() | st.just("clear"),  # what is added; None only looks
+    st.integers(0, 4 * 1024) | st.sampled_from([0, 1, 1023, 1024, 9 * 1024, 10 * 1024, 11 * 1024]),  # ticks to advance
+    st.sampled_from([SUCCESS, *CAUSES]) | st.none() | st.just("clear"),  # the outcome to add; None only reads
 )
 
 
@@ -21,10 +21,10 @@ steps = st.tuples(
 def test_the_sums_are_those_of_an_oracle_that_keeps_every_call(
     start: int, bucket_ticks: int, story: list[tuple[int, str | None]]
 ) -> None:
-    """A call counts in the bucket it was made in and in the nine after that."""
+    """A call counts in its bucket and in the nine that follow."""
     clock = Clock(start)
     window = RollingWindow(10 * bucket_ticks / 1024, clock)
-    calls: list[tuple[int, str]] = []  # the bucket each was made in, counted from the clock's zero, and its outcome
+    calls: list[tuple[int, str]] = []  # bucket of each call, counted from the clock's zero, and its outcome
     for ticks, step in story:
         clock.ticks += ticks
         bucket = clock.ticks // bucket_ticks

@@ -1,4 +1,4 @@
-"""Snapshots of a platform as it may be."""
+"""Sample snapshots of a platform."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def replica(name: str = "order-1", **changes: Any) -> ReplicaBreaker:
 
 
 def moved(seconds: float, before: str, to: str, name: str = "order-1") -> BreakerTransition:
-    """A transition so many seconds after noon."""
+    """Return a transition that many seconds after noon."""
     return BreakerTransition(name, NOON + timedelta(seconds=seconds), to, "a reason", before)
 
 
@@ -39,7 +39,7 @@ def item(item_id: str, quantity: int) -> Item:
 
 
 def snapshot(**changes: Any) -> Snapshot:
-    """A platform under a gremlin: one breaker open, latency over the limit, orders waiting."""
+    """Return a platform under a gremlin: one breaker open, latency over the limit, orders queued."""
     names = ("inventory-1", "order-1", "order-2", "worker-1")
     processes = [Process(name, "running", "ok", 62.0, 0) for name in names]
     processes[0] = Process("inventory-1", "backing-off", "unreachable", 1.0, 3, -9)

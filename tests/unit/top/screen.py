@@ -1,4 +1,4 @@
-"""`valerix top` without a terminal: given snapshots in, what stands on the screen out."""
+"""`valerix top` without a terminal: snapshots in, the text of the screen out."""
 
 import asyncio
 import html
@@ -27,13 +27,13 @@ LOW, TALL = (80, 24), (160, 50)
 LOCAL = Context("local", {"order": ("http://127.0.0.1:3001",)}, None, "none", "a test")
 STAGING = Context("staging", {"order": ("https://orders.staging.example",)}, None, "none", "a test")
 
-_GLANCE = 0.1  # seconds: drawing what is on the screen takes half as long
+_GLANCE = 0.1  # seconds: rendering the screen takes half as long
 _CELL = 12.2  # the width of a character in Textual's SVG
 _TEXT = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
 
 
 class Written:
-    """Deeds that are written down, and answered as they would be."""
+    """Actions that are recorded, with the results of real ones."""
 
     def __init__(self) -> None:
         self.done: list[object] = []
@@ -64,7 +64,7 @@ class Written:
 
 
 class Screen:
-    """One run of it."""
+    """One run of the screen."""
 
     def __init__(self, app: TopApp, pilot: Pilot[None], actions: Written) -> None:
         self.app, self._pilot, self.actions = app, pilot, actions
@@ -82,9 +82,9 @@ class Screen:
         return "\n".join(self.lines)
 
     async def press(self, *keys: str) -> None:
-        """Press one after the other, each once what was there has been dealt with.
+        """Press the keys one by one, each once the one before has been processed.
 
-        `Pilot.press` waits until the process is idle, which takes up to a second a key on a machine that is busy.
+        `Pilot.press` waits until the process is idle, which takes up to a second per key on a busy machine.
         """
         for key in keys:
             self.app.simulate_key(key)
@@ -94,7 +94,7 @@ class Screen:
         await self._pilot.resize_terminal(width, height)
 
     async def until(self, look: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60  # a busy machine takes its time
+        deadline = time.monotonic() + 60  # for a busy machine
         while not look():
             assert time.monotonic() < deadline, self.text
             await asyncio.sleep(_GLANCE)
@@ -103,7 +103,7 @@ class Screen:
         await self.until(lambda: self._shows(words))
 
     def _shows(self, words: Iterable[str]) -> bool:
-        text = self.text  # drawing it takes a while: once for all words
+        text = self.text  # rendering takes a while: once for all words
         return all(word in text for word in words)
 
 
@@ -111,10 +111,10 @@ class Screen:
 async def showing(
     look: Snapshot | Callable[[], Snapshot] | None = None, size: tuple[int, int] = LOW, context: Context = LOCAL
 ) -> AsyncIterator[Screen]:
-    """The screen once the first snapshot is on it."""
+    """Yield the screen once it shows the first snapshot."""
     actions, given = Written(), snapshot() if look is None else look
     app = TopApp(given if callable(given) else lambda: given, actions, context)
-    app.animation_level = "none"  # nobody looks, and each key would wait for what moves
+    app.animation_level = "none"  # each key would wait for animations
     async with app.run_test(size=size, notifications=True) as pilot:
         screen = Screen(app, pilot, actions)
         await screen.until(lambda: "asking" not in screen.text)

@@ -1,4 +1,4 @@
-"""Turning one gremlin on and off beside others."""
+"""Turning one gremlin on and off while others are on."""
 
 from tests.unit.cli.samples import activation
 from valerix_cli.clients.chaos_request import Gremlin

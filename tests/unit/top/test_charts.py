@@ -1,4 +1,4 @@
-"""Bars and lines made of characters."""
+"""Bar and line charts made of characters."""
 
 import pytest
 

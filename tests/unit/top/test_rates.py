@@ -1,4 +1,4 @@
-"""Orders per second and percentiles, from what the replicas have counted."""
+"""Orders per second and percentiles, computed from the replicas' counters."""
 
 import math
 
@@ -10,7 +10,7 @@ from valerix_cli.top.rates import Meter, Scrape, percentile, scrape, step
 
 
 def page(latencies: list[float], *, status: str = "201", replays: int = 0) -> str:
-    """Metrics as a service writes them."""
+    """Return a metrics page as a service writes it."""
     registry = CollectorRegistry()
     histogram = Histogram(
         "http_request_duration_seconds",
@@ -57,7 +57,7 @@ def test_two_replicas_are_added_up_and_one_that_is_away_is_left_out() -> None:
 
 
 def test_a_replica_that_comes_back_does_not_make_a_peak() -> None:
-    """It counts what it answered meanwhile over the time it was away."""
+    """The orders that it has counted meanwhile are spread over the time without samples."""
     meter = Meter()
     meter.read({"a": scrape(page([]), 0.0)})
     back = meter.read({"a": scrape(page([0.05] * 60), 6.0)})

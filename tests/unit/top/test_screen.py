@@ -1,4 +1,4 @@
-"""What stands on the screen of `valerix top`, and what its keys do."""
+"""The screen of `valerix top`, and its keys."""
 
 import itertools
 from datetime import UTC, datetime

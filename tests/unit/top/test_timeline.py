@@ -1,4 +1,4 @@
-"""What a breaker did lately."""
+"""The recent states of a breaker."""
 
 from tests.unit.cli.samples import later
 from tests.unit.top.samples import moved, replica
@@ -41,7 +41,7 @@ def test_other_replicas_transitions_are_theirs() -> None:
 
 
 def test_what_a_replica_says_of_itself_counts_more_than_a_history_that_was_lost() -> None:
-    """It was started again after it had opened, and Redis still tells of the life before."""
+    """It was restarted after it had opened, and Redis still has the state before the restart."""
     again = replica(state="closed", since=later(-2.5))
     cells = timeline(again, [moved(-6.5, "closed", "open")], later(0), cells=10, seconds=1.0)
     assert "".join(MARKS[cell] for cell in cells) == "▁▁▁█████▁▁"
