@@ -49,7 +49,7 @@ def main() -> None:
             subprocess.run([VALERIX, "down", "--quiet"], env=environ, check=True)  # nosec B603 # our own command
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     for command, screen in screens:
-        if command.startswith("order watch"):  # waits until the worker is done; a live view makes no still
+        if command.startswith("order watch"):  # waits for the worker; a live view cannot be drawn
             continue
         console.print(Text.assemble(("$ ", "bold green"), (f"valerix {command}", "bold")))
         console.print(Text.from_ansi(screen), end="\n\n")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def newest(environ: dict[str, str]) -> str:
-    """The id of the order placed last."""
+    """Return the id of the newest order."""
     listed = subprocess.run(  # nosec B603 # our own command
         [VALERIX, "order", "list", "-o", "json", "-q"], env=environ, check=True, capture_output=True
     )
@@ -81,7 +81,7 @@ def seen(command: str, environ: dict[str, str]) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so at the end
+    except OSError:  # Linux raises it at the end
         return b""
 
 

@@ -1,1 +1,1 @@
-"""Tests by what they touch: unit nothing, integration real databases and processes, platform the whole."""
+"""Tests by their dependencies: unit needs none, integration real databases and processes, platform everything."""

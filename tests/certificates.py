@@ -1,4 +1,4 @@
-"""Certificates as cert-manager makes them: an authority, and what it signs."""
+"""Certificates as cert-manager issues them: an authority, and certificates signed by it."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ _NO_USAGE = dict.fromkeys(
 
 
 class Authority:
-    """Signs certificates, which pass Python's strict check; `certificate` is its own, in PEM."""
+    """Signs certificates that pass Python's strict check; `certificate` is its own, in PEM."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -32,7 +32,7 @@ class Authority:
         self.certificate = signed.public_bytes(serialization.Encoding.PEM)
 
     def sign(self, *names: str) -> tuple[bytes, bytes]:
-        """(certificate, key) of a server of these names or addresses, in PEM."""
+        """Return (certificate, key) of a server with these names or addresses, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         signed = (
             self._builder(names[0], key.public_key())
@@ -58,7 +58,7 @@ class Authority:
 
 
 def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
-    """A private key, in PEM."""
+    """Return a private key in PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

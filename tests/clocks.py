@@ -19,7 +19,10 @@ class ClockedPostgres(PostgresServer):
     """An embedded PostgreSQL that is `set_clock` seconds ahead of this machine."""
 
     def set_clock(self, ahead: float) -> None:
-        """Take effect with the server's next look at its clock. Less than 0 is behind."""
+        """Set the clock forward by that many seconds, from the server's next read of it.
+
+        Negative values set it back.
+        """
         self._clock.write_text(f"{ahead:+g}\n")
         self._clock.chmod(0o644)
 
@@ -33,7 +36,7 @@ class ClockedPostgres(PostgresServer):
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        # Loaded by `env` only, as the server's own account: what the launcher makes as root, that may not open.
+        # Loaded by `env` only, as the server's account: it could not open files that the launcher creates as root.
         command = ("/usr/bin/env", f"LD_PRELOAD={LIBRARY}", *launch.command)
         return replace(launch, command=command, environment=environment)
 

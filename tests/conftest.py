@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Valkey for the run; a fresh copy of each migrated database for every test that asks."""
+"""One PostgreSQL and one Valkey per run; a new copy of each migrated database for every test that requests it."""
 
 import itertools
 from collections.abc import Generator, Iterator
@@ -22,7 +22,7 @@ from valerix_cli.local.servers import PostgresServer, ValkeyServer, running
 PASSWORD = "only-for-this-run"
 MOST_WORKERS = 16
 
-# Hypothesis tries the same examples in each run, and none is too slow: `--hypothesis-profile default` makes others up.
+# Hypothesis tries the same examples in each run, without a deadline: `--hypothesis-profile default` generates others.
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
 _numbers = itertools.count(1)
@@ -47,15 +47,15 @@ GROUPS = (
     _files("e2e", "crashes"),
     _files("integration/inventory", "gremlins"),
 )
-"""Files whose tests share a platform go to one worker; what takes long begins before all others, in this order."""
+"""Files whose tests share a platform run in one worker. The slow ones start before all others, in this order."""
 
 
 FOLDERS = ("tests/unit/manifests/",)
-"""Files whose tests share what is made once per process, here what kustomize renders, go to one worker too."""
+"""Files whose tests share results computed once per process, here rendered manifests, run in one worker too."""
 
 
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
-    """Side by side, a file goes to one worker; so do files that share a platform."""
+    """In parallel runs, the tests of a file run in one worker, as do files that share a platform."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -70,14 +70,14 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist is not typed
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure the machine during tests that say how long something may take."""
+    """Measure the load of the machine during timed tests."""
     is_timed = item.get_closest_marker("timed") is not None
     LEAST_WAIT["seconds"] = 0.0 if is_timed else 30.0
     with machine_load.observed() if is_timed else nullcontext():
         return (yield)
 
 
-@pytest.hookimpl(trylast=True)  # pytest has seen by then how it is to colour what it prints
+@pytest.hookimpl(trylast=True)  # by then, pytest has chosen the colours of its output
 def pytest_configure() -> None:
     surroundings.settle()
 
@@ -86,7 +86,7 @@ def pytest_configure() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, Any]:
-    """Have what a failed test shares with others put right: gremlins, halts and forced breakers would fail them too."""
+    """Restore what a failed test shares with others: gremlins, halts and forced breakers would make them fail too."""
     report = yield
     if call.when == "call" and report.failed:
         for shared in getattr(item, "funcargs", {}).values():
@@ -100,7 +100,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_ports(worker_id: str) -> None:
-    """Side by side, no worker takes a port that another has chosen, and does not listen on yet."""
+    """In parallel runs, each worker has its own ports: none takes a port that another has chosen but not opened yet."""
     if worker_id != "master":
         ports.OURS = ports.OURS[int(worker_id.removeprefix("gw")) :: MOST_WORKERS]
 
@@ -113,7 +113,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
 
 
 class Databases:
-    """Makes databases by copying a template, which takes a few hundredths of a second."""
+    """Creates databases by copying a template, which takes a few hundredths of a second."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
@@ -132,14 +132,14 @@ class Databases:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
-    """Without this, structlog draws each traceback with all local variables, and the event loop stands for seconds."""
+    """Plain tracebacks: structlog's default prints all local variables, which blocks the event loop for seconds."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A directory for both servers' data."""
+    """Directory for both servers' data."""
     with open_directory("tests") as directory:
         yield directory
 
@@ -170,19 +170,19 @@ def databases(postgres_server: PostgresServer) -> Databases:
 
 @pytest.fixture
 def order_database(databases: Databases) -> Iterator[str]:
-    """The URL of an order_db of this test's own."""
+    """URL of an order_db for this test."""
     yield from _copy(databases, "order")
 
 
 @pytest.fixture
 def inventory_database(databases: Databases) -> Iterator[str]:
-    """The URL of an inventory_db of this test's own, without items."""
+    """URL of an inventory_db for this test, without items."""
     yield from _copy(databases, "inventory")
 
 
 @pytest.fixture
 def redis_url(valkey_server: ValkeyServer) -> str:
-    """The URL of the run's Valkey, emptied."""
+    """URL of the run's Valkey, emptied."""
     with redis.Redis.from_url(valkey_server.url()) as client:
         client.flushall()
     return valkey_server.url()
@@ -190,7 +190,7 @@ def redis_url(valkey_server: ValkeyServer) -> str:
 
 @pytest.fixture
 def services(tmp_path: Path, order_database: str, inventory_database: str, redis_url: str) -> Iterator[Processes]:
-    """Makes services that share this test's databases; none is started yet."""
+    """Creates services that share this test's databases; none is started yet."""
     with processes(tmp_path, order_database, inventory_database, redis_url) as made:
         yield made
 

@@ -1,7 +1,7 @@
-"""Starting our own programs by forking from a process that has imported the libraries, which is most of their start.
+"""Starts our programs by forking a process that has imported the libraries, which take most of their start-up time.
 
-What they do from there is what `python -m MODULE` and `valerix` do. This module is imported in the process they are
-forked from, so it imports next to nothing itself.
+From there on they run as `python -m MODULE` or `valerix` do. The forking process imports this module, so it has few
+imports itself.
 """
 
 import multiprocessing
@@ -20,17 +20,17 @@ _GLANCE = 0.005  # seconds
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        "__main__",  # or each child would import pytest anew
+        "__main__",  # or each child would import pytest again
         "tests.fork_server",
         *("services.common.app", "services.common.rate_limit", "services.common.server", "aiohttp", "pybreaker"),
         *("valerix_cli.main", "valerix_cli.polling", "rich.console", "rich.table", "rich.live"),
-        "valerix_cli.doctor.diagnose",  # psycopg, httpx and redis, which other commands want as well
+        "valerix_cli.doctor.diagnose",  # psycopg, httpx and redis, which other commands use as well
     ]
 )
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Whoever starts a process looks at all others, and how one has ended can be read once: a second reader is told 255."""
+"""Starting a process polls all others, and an exit status can be read only once: a second reader gets 255."""
 
 
 def start(process: ForkServerProcess) -> None:
@@ -39,13 +39,13 @@ def start(process: ForkServerProcess) -> None:
 
 
 def exit_code(process: ForkServerProcess) -> int | None:
-    """How a process has ended; None while it runs."""
+    """Return the exit code of a process; None while it runs."""
     with _ONE_AT_A_TIME:
         return process.exitcode
 
 
 def end_of(process: ForkServerProcess, within: float) -> int | None:
-    """Wait for a process to end, and return how it has; None when it still runs after so many seconds."""
+    """Wait for a process to end, and return its exit code; None if it still runs after `within` seconds."""
     deadline = time.monotonic() + within
     while (code := exit_code(process)) is None and time.monotonic() < deadline:
         time.sleep(_GLANCE)
@@ -53,7 +53,7 @@ def end_of(process: ForkServerProcess, within: float) -> int | None:
 
 
 def _end_with_starter() -> None:
-    """Have this process killed once the one that started it is gone, as it is when tests are broken off."""
+    """Kill this process when its starter ends, for instance when tests are interrupted."""
     starter = multiprocessing.parent_process()
     assert starter is not None, "it is the child of a process of tests"
 
@@ -65,20 +65,20 @@ def _end_with_starter() -> None:
 
 
 def be_module(module: str, environ: dict[str, str], log: Path) -> None:
-    """Be that module, with nothing of ours but what it is told, which may be to call a function before."""
+    """Run a module in this process, with only the given environment, which may name a function to call first."""
     _end_with_starter()
     with log.open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     os.environ.clear()
     os.environ.update(environ)
-    if prelude := environ.get("VALERIX_PRELUDE"):  # tests.faults breaks services on purpose
+    if prelude := environ.get("VALERIX_PRELUDE"):  # tests.faults mutates services
         pkgutil.resolve_name(prelude)()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def be_valerix(typed: tuple[str, ...], directory: Path, environ: dict[str, str], streams: Path) -> None:
-    """Be `valerix`, with the files called 0, 1 and 2 in `streams` for its standard streams."""
+    """Run `valerix` in this process, with the files 0, 1 and 2 of `streams` as its standard streams."""
     _end_with_starter()
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT)):
         os.dup2(os.open(streams / str(number), mode), number)

@@ -1,4 +1,4 @@
-"""How much slower than an idle machine this one is. Limits of timed tests are in seconds of an idle machine."""
+"""Slowdown of this machine relative to an idle one. Limits of timed tests are in seconds of an idle machine."""
 
 import hashlib
 import threading
@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERVAL = 0.25  # seconds between two measurements while a test runs
-_WORK = 50_000  # iterations: some 10 ms of CPU time
+_WORK = 50_000  # iterations: about 10 ms of CPU time
 _highest: list[float] = [1.0]
 
 
 def measure() -> float:
-    """Return how many times its CPU time a computation takes, at least 1.0. It does not hold the interpreter's lock."""
+    """Return the ratio of wall-clock time to CPU time of a computation, at least 1.0.
+
+    It releases the interpreter's lock.
+    """
     began, began_cpu = time.perf_counter(), time.thread_time()
     hashlib.pbkdf2_hmac("sha256", b"", b"", _WORK)
     used = time.thread_time() - began_cpu
@@ -20,13 +23,13 @@ def measure() -> float:
 
 
 def slowdown() -> float:
-    """Return the highest slowdown that was measured since the block of `observed` began, or the current one."""
+    """Return the highest slowdown measured since the block of `observed` began, or the current one."""
     return max(*_highest, measure())
 
 
 @contextmanager
 def observed() -> Iterator[None]:
-    """Measure the machine again and again for the duration of a block."""
+    """Measure the machine repeatedly during a block."""
     over = threading.Event()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""A real nginx in front of a service, with the lines that ingress-nginx writes for each backend."""
+"""A real nginx in front of a service, configured as ingress-nginx configures a backend."""
 
 import shutil
 import subprocess
@@ -44,9 +44,9 @@ http {{
 
 @contextmanager
 def in_front_of(service: int, directory: Path, *, buffering: bool = True) -> Iterator[int]:
-    """Run nginx in front of the port `service`, on few connections that it uses again; yield the port it listens on.
+    """Run nginx in front of the port `service`, with few, reused connections; yield the port it listens on.
 
-    Without `buffering` it passes a body on as it arrives.
+    Without `buffering` it forwards a body as it arrives.
     """
     assert NGINX is not None
     port = free_port()

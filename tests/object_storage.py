@@ -1,4 +1,4 @@
-"""A real server that speaks S3 and checks signatures, and rclone as its client."""
+"""A real S3 server that verifies signatures, and rclone as its client."""
 
 import os
 import shutil
@@ -34,19 +34,19 @@ secret_access_key = {secret}
 
 
 class ObjectStorage:
-    """A server with one bucket, which it keeps in the directory `bucket`."""
+    """A server with one bucket, stored in the directory `bucket`."""
 
     def __init__(self, bucket: Path, port: int) -> None:
         self.port, self._bucket = port, bucket
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What is in the bucket, as the server stores it."""
+        """The objects in the bucket, as the server stores them."""
         found = [path for path in self._bucket.rglob("*") if path.is_file() and ".sgwtmp" not in path.parts]
         return {str(path.relative_to(self._bucket)): path.read_bytes() for path in found}
 
     def configuration(self, directory: Path, secret: str = SECRET) -> Path:
-        """A file that rclone reads, with the remote `backups`."""
+        """Write an rclone configuration with the remote `backups`; return its path."""
         path = directory / "rclone.conf"
         path.write_text(_CONFIG.format(port=self.port, key=KEY, secret=secret))
         path.chmod(0o644)

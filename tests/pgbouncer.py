@@ -39,7 +39,7 @@ ignore_startup_parameters = {ignored}
 
 
 class PgBouncer:
-    """Clients of `users` (role to password) share `size` sessions with the server of each role and database."""
+    """A running pooler. Clients of `users` (role to password) share `size` sessions per role and database."""
 
     def __init__(
         self, server: int, directory: Path, users: Mapping[str, str], *, admin: str, size: int = 4, ignored: str = ""
@@ -71,18 +71,18 @@ class PgBouncer:
         eventually(self._answers, what=f"PgBouncer answers: {(self._directory / 'log').read_text()[-1000:]}")
 
     def kill(self) -> None:
-        """End it at once, with what its clients have in hand."""
+        """Kill it, with its clients' transactions."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
             self._process.wait(10)
 
     def url(self, direct: str) -> str:
-        """The connection string of a database by way of the pooler, from that of the server itself."""
+        """Return the pooler's connection string of a database, given that of the server."""
         return conninfo.make_conninfo(direct, host="127.0.0.1", port=self.port)
 
     def tell(self, command: str) -> list[tuple[Any, ...]]:
-        """Run a command of its console, such as RECONNECT."""
+        """Run a command on its console, such as RECONNECT."""
         with psycopg.connect(self._console(), autocommit=True, connect_timeout=5) as conn:
             cursor = psycopg.ClientCursor(conn).execute(command.encode())
             return cursor.fetchall() if cursor.description else []

@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, with the databases and roles that a cluster has."""
+"""A PostgreSQL for one test, with the databases and roles that a cluster has."""
 
 import os
 import subprocess
@@ -20,19 +20,19 @@ from valerix_cli.local.stack import AUDITOR, Secrets
 LIMIT = 120  # seconds that a program may take
 PASSWORD = "only-for-this-test"
 SERVICES = {"order_service": "services.order", "inventory_service": "services.inventory"}
-"""Each role, and the package that migrates its database."""
+"""The package that migrates each role's database."""
 
 
 @dataclass(frozen=True)
 class OwnServer:
-    """`passwords` has one for each role."""
+    """A running server. `passwords` has one for each role."""
 
     server: PostgresServer
     passwords: Mapping[str, str]
 
     @property
     def urls(self) -> dict[str, str]:
-        """The connection string of each service's role."""
+        """Connection string of each service's role."""
         admin = self.server.url("postgres")
         return {
             role: at_database(admin, database, user=role, password=self.passwords[role])
@@ -41,7 +41,7 @@ class OwnServer:
 
     @property
     def sources(self) -> Sources:
-        """What an audit reads."""
+        """Connection strings for an audit."""
         admin = self.server.url("postgres")
         return Sources(
             *(
@@ -51,14 +51,14 @@ class OwnServer:
         )
 
     def tell(self, *statements: str, database: str = "postgres") -> None:
-        """Run statements as the superuser, each committed without a standby."""
+        """Run statements as the superuser, each committed without waiting for a standby."""
         url, options = self.server.url(database), "-c synchronous_commit=local"
         with psycopg.connect(url, autocommit=True, options=options) as conn:
             for statement in statements:
                 conn.execute(statement.encode())
 
     def run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs, as whoever the server runs as."""
+        """Run one of PostgreSQL's programs as the server's user."""
         done = subprocess.run(
             [str(self.server.programs / program), *arguments],
             cwd="/",
@@ -71,14 +71,14 @@ class OwnServer:
         assert done.returncode == 0, done.stderr
 
     def give(self, directory: Path) -> Path:
-        """Make a directory that the server may write into."""
+        """Create a directory that the server can write to."""
         directory.mkdir()
         if self.server.account:
             os.chown(directory, self.server.account.uid, self.server.account.gid)
         return directory
 
     def make(self) -> None:
-        """What the job `migrate` does of roles, databases and migrations; it may be repeated."""
+        """Create roles and databases and migrate them, as the job `migrate` does; can be repeated."""
         make_databases(self.server.url("postgres"), self.passwords)
         for role, package in SERVICES.items():
             migrate(self.urls[role], package)
@@ -86,7 +86,7 @@ class OwnServer:
 
 @contextmanager
 def own_server(directory: Path, passwords: Mapping[str, str] | None = None) -> Iterator[OwnServer]:
-    """Run a server with its data in `directory`; there is nothing in it yet, unless it was run there before."""
+    """Run a server with its data in `directory`; without databases, unless it ran there before."""
     directory.mkdir(exist_ok=True)
     with running(PostgresServer.at(directory, password=PASSWORD, fsync=False)) as server:
         yield OwnServer(server, passwords or Secrets.generate().database_passwords)
@@ -94,7 +94,7 @@ def own_server(directory: Path, passwords: Mapping[str, str] | None = None) -> I
 
 @contextmanager
 def shop_on(own: OwnServer, logs: Path, redis_url: str) -> Iterator[Shop]:
-    """One replica of each service, as the roles that they have in a cluster; none is started yet."""
+    """Yield one replica of each service, with the roles of a cluster; none is started yet."""
     logs.mkdir()
     order, inventory = own.urls["order_service"], own.urls["inventory_service"]
     with processes(logs, order, inventory, redis_url) as services:

@@ -1,6 +1,6 @@
-"""Real services as real processes, on databases that a test names; every one is gone when the test ends.
+"""Real services as real processes, on the databases of a test; all of them end with the test.
 
-They are forked (see tests.fork_server); tests/platform starts them the way users do.
+They are forked (see tests.fork_server); tests/platform starts them as users do.
 """
 
 import os
@@ -33,13 +33,13 @@ ROOM = 2 * 1024**3  # bytes that a run may need
 
 
 LEAST_WAIT = {"seconds": 30.0}
-"""Seconds that `eventually` waits at least. 0 in tests marked `timed`, whose subject is how long something takes."""
+"""Minimum timeout of `eventually` in seconds. 0 in tests marked `timed`, which test durations."""
 
 
 def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T:
-    """Return the first truthy result of `look`; fail with the last falsy one when time is up.
+    """Return the first true result of `look`; fail with the last false one after the timeout.
 
-    `within` is in seconds of an idle machine: a busy one has more of them, by its `slowdown`.
+    `within` is in seconds of an idle machine; on a busy one, it is multiplied by `slowdown`.
     """
     within = max(within, LEAST_WAIT["seconds"])
     began = time.monotonic()
@@ -54,10 +54,10 @@ def eventually(look: Callable[[], T], within: float = 10.0, what: str = "") -> T
 
 @contextmanager
 def open_directory(what: str) -> Iterator[Path]:
-    """A directory that the database's own account may enter, unlike pytest's; gone at the end.
+    """Yield a directory that the database's account can access, unlike pytest's; remove it at the end.
 
-    In memory where there is room: copying a template database is a matter of making some 300 files, and costs twenty
-    times as much on a disk.
+    It is in memory if there is space: copying a template database creates some 300 files, which takes twenty times as
+    long on a disk.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the directory below it is made under a name nobody can guess
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
@@ -69,7 +69,7 @@ def open_directory(what: str) -> Iterator[Path]:
 
 @contextmanager
 def stopped(pids: list[int]) -> Iterator[None]:
-    """Stop processes for as long as the block takes; those that have ended by then are left alone."""
+    """Stop processes during the block; those that have ended by then are ignored."""
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -82,7 +82,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 
 class Service:
-    """One process of one service."""
+    """A process of a service."""
 
     def __init__(self, module: str, name: str, log: Path, environ: dict[str, str]) -> None:
         self.module, self.name, self.log = module, name, log
@@ -121,13 +121,13 @@ class Service:
         self.wait_killed()
 
     def wait_killed(self, within: float = 10.0) -> int:
-        """Wait for the process to end by itself and return its exit code (-9 after SIGKILL)."""
+        """Wait for the process to end and return its exit code (-9 after SIGKILL)."""
         code = end_of(self.process, within)
         assert code is not None, f"{self.name} still runs after {within} s"
         return code
 
     def stop(self) -> int:
-        """End it as a supervisor would and return its exit code."""
+        """End it as a supervisor does and return its exit code."""
         self.process.terminate()
         return self.wait_killed(20)
 
@@ -138,7 +138,7 @@ class Service:
 
 
 class Processes:
-    """The services of one test."""
+    """The services of a test."""
 
     def __init__(self, directory: Path, order_database: str, inventory_database: str, redis_url: str) -> None:
         self._directory = directory
@@ -196,7 +196,7 @@ class Processes:
 
 
 def start_all(services: list[Service], within: float = 90.0) -> None:
-    """Start a whole fleet at once, which takes a while on a busy machine, and wait for all."""
+    """Start all services at once, which takes a while on a busy machine, and wait for them."""
     for service in services:
         service.start()
     for service in services:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 in bytes: requests that no client library would send, and the answers to them one by one."""
+"""HTTP/1.1 in bytes: requests that no client library would send, and their responses."""
 
 import contextlib
 import socket
@@ -17,12 +17,12 @@ class Answer:
 
     @property
     def request_id(self) -> str:
-        """Which request it answers, if that came with an X-Request-ID."""
+        """The request id of the response, "" without one."""
         return self.headers.get("x-request-id", "")
 
 
 class Connection:
-    """A connection to a server, with what has come back on it."""
+    """A connection to a server, with the responses received on it."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -31,13 +31,16 @@ class Connection:
         self._now = Answer(0)
 
     def send(self, data: bytes, piece: int | None = None) -> None:
-        """Send `data`, in segments of `piece` bytes if given. A server that hangs up meanwhile is no error."""
+        """Send `data`, in segments of `piece` bytes if given.
+
+        It is no error if the server closes the connection meanwhile.
+        """
         with contextlib.suppress(ConnectionError):
             for at in range(0, len(data), piece or len(data) or 1):
                 self.socket.sendall(data[at : at + (piece or len(data))])
 
     def next(self) -> Answer | None:
-        """Return the next answer, interim ones left out; None at the end of the connection."""
+        """Return the next response, without interim ones; None at the end of the connection."""
         while not self._complete:
             try:
                 data = self.socket.recv(65_536)
@@ -49,7 +52,7 @@ class Connection:
         return self._complete.pop(0)
 
     def rest(self) -> list[Answer]:
-        """Return all answers until the server closes the connection."""
+        """Return all responses until the server closes the connection."""
         return list(iter(self.next, None))
 
     def on_message_begin(self) -> None:
@@ -75,6 +78,6 @@ def connected(port: int, timeout: float = 10.0) -> Iterator[Connection]:
 
 
 def chunked(body: bytes, size: int = 7, trailers: bytes = b"") -> bytes:
-    """`body` in chunks of `size` bytes, then `trailers`, whole lines."""
+    """Return `body` in chunks of `size` bytes, followed by `trailers`, which are complete lines."""
     pieces = (body[at : at + size] for at in range(0, len(body), size))
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n" + trailers + b"\r\n"

@@ -1,4 +1,4 @@
-"""Connections of asyncio's streams."""
+"""Helpers for asyncio streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 
 @asynccontextmanager
 async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-    """Close it on leaving, and wait for that: else its socket is found open once the event loop has ended.
+    """Close a writer after the block and wait for it: else its socket is found open after the end of the event loop.
 
-    Python says so whenever it collects garbage, so most often in a test that has nothing to do with it.
+    Python reports that when it collects garbage, which is usually during an unrelated test.
     """
     try:
         yield

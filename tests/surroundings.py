@@ -1,6 +1,6 @@
-"""What a run of the tests does not take from whoever started it: ignored signals, a closed input, variables.
+"""Isolation of a test run from its starter: ignored signals, a closed standard input, environment variables.
 
-Tests of how Valerix itself holds under such things bring them about on purpose.
+Tests of Valerix under such conditions create them explicitly.
 """
 
 import os
@@ -22,11 +22,11 @@ NAMES = frozenset(
     }
 )
 FIXED = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-_OF_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # it ignores these itself, and gives children the default
+_OF_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # Python ignores these itself, and resets them for children
 
 
 def settle() -> None:
-    """Make this process, and so every one that a test starts, independent of its starter."""
+    """Make this process, and so every process that a test starts, independent of its starter."""
     settle_variables(os.environ)
     restore_signals()
     open_input()
@@ -43,24 +43,24 @@ def is_dropped(name: str) -> bool:
 
 
 def restore_signals() -> None:
-    """Have children begin with every signal's default, as from a shell in a terminal.
+    """Give children the default action of every signal, as a shell in a terminal does.
 
-    SIGINT breaks off the tests as usual; any other signal that is ignored (SIGHUP under nohup) still does nothing to
-    this process: a handler, unlike that a signal is ignored, is not inherited.
+    SIGINT interrupts the tests as usual. Any other ignored signal (SIGHUP under nohup) still has no effect on this
+    process: it gets a handler, which children do not inherit, unlike an ignored signal.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - _OF_PYTHON:
         if signal.getsignal(number) is signal.SIG_IGN:
-            with suppress(OSError):  # not to be handled, like those the C library keeps for itself
+            with suppress(OSError):  # cannot be handled, like those that the C library reserves
                 signal.signal(number, _HANDLERS.get(number, _nothing))
 
 
 def open_input() -> None:
-    """Put the null device where standard input is closed: the next file opened would get its number."""
+    """Open the null device as standard input if it is closed: the next file opened would get its number."""
     try:
         os.fstat(0)
     except OSError:
-        os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+        os.open(os.devnull, os.O_RDONLY)  # the lowest free number
 
 
 def _nothing(*_: object) -> None: ...

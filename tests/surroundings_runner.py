@@ -1,11 +1,11 @@
-"""Runs tests in each of the surroundings in which somebody may start them: `nox -s surroundings`.
+"""Runs tests in each environment that a user may start them in: `nox -s surroundings`.
 
-    python -m tests.surroundings_runner
-    python -m tests.surroundings_runner --only nohup,"another user" -- tests/cli -n 2
-    python -m tests.surroundings_runner --only combined -- -n 3 --dist loadfile -m "not timed and not long"
+python -m tests.surroundings_runner
+python -m tests.surroundings_runner --only nohup,"another user" -- tests/cli -n 2
+python -m tests.surroundings_runner --only combined -- -n 3 --dist loadfile -m "not timed and not long"
 
-What comes after `--` goes to pytest instead of TESTS. Exit 0 when all that could be tried has passed, else 1; what
-could not be tried is named, with the reason.
+Arguments after `--` go to pytest and replace TESTS. Exits with 0 if all environments that could be tried passed, else
+with 1. Environments that could not be tried are listed, with the reason.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TESTS = (
     ),
     *("tests/platform/test_signals.py", "tests/platform/test_surroundings.py"),
 )
-"""Those of signals, streams, terminals, variables and accounts; some minutes for each of the surroundings."""
+"""Tests of signals, streams, terminals, variables and accounts; a few minutes in each environment."""
 STRANGE = """it's a "strange" $place"""
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".nox", "__pycache__", "node_modules", ".*_cache")
 _SHELL = "/bin/sh"
@@ -51,12 +51,12 @@ _DEVELOPMENT = (
 
 
 class Untried(Exception):  # noqa: N818 - a reason, not a failure
-    """Why tests cannot be run so on this machine."""
+    """The reason for which an environment is not possible on this machine."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where tests run: the tree, the Python that has what they need, and as whom (None: as ourselves)."""
+    """A tree, a Python with the dependencies, and the user that runs the tests (None: this one)."""
 
     tree: Path = ROOT
     python: str = sys.executable
@@ -75,7 +75,7 @@ def strange_directory(temporary: Path) -> Iterator[Place]:
 
 @contextmanager
 def another_user(temporary: Path, directory: str = "copy") -> Iterator[Place]:
-    """A copy that belongs to `nobody`, with a Python that everybody may run."""
+    """Yield a copy that belongs to `nobody`, with a Python that every user can run."""
     if os.geteuid() != 0:
         raise Untried("only root can become somebody else")
     python = shutil.which("python3", path=os.defpath)
@@ -92,7 +92,7 @@ def another_user(temporary: Path, directory: str = "copy") -> Iterator[Place]:
 
 
 def copied(tree: Path, python: str) -> Place:
-    """A copy of this tree with a virtual environment of its own."""
+    """Return a copy of this tree with a separate virtual environment."""
     shutil.copytree(ROOT, tree, ignore=_NOT_COPIED)
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", python, ".venv"], cwd=tree, check=True)
@@ -144,11 +144,11 @@ KNOWN[COMBINED] = Surroundings(
     variables={**KNOWN["libpq"].variables, **KNOWN["proxies"].variables},
     place=partial(another_user, directory=STRANGE),
 )
-"""Those in which the default suite has to pass, all of them in one run."""
+"""The environments in which the default suite has to pass, combined into one run."""
 
 
 def run(found: Surroundings, pytest: Sequence[str]) -> int:
-    """Run pytest so and return how it ended. Raises Untried."""
+    """Run pytest in an environment and return its exit code. Raises Untried."""
     with tempfile.TemporaryDirectory(prefix="valerix-elsewhere-") as name:
         temporary = Path(name)
         temporary.chmod(0o755)

@@ -1,6 +1,6 @@
-"""`python dashboards/grafana/board.py` writes valerix.json, Grafana's dashboard, beside itself; a test sees it was.
+"""`python dashboards/grafana/board.py` generates valerix.json, Grafana's dashboard, next to this file.
 
-A panel is one line of a row below: what it is called, what it asks Prometheus, in which unit, and what one sees in it.
+A test checks that it is up to date. Each row below lists its panels: title, description, unit, and Prometheus queries.
 """
 
 import json
@@ -18,7 +18,7 @@ OURS = 'service=~"order|inventory|worker|frontend"'
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries` are PromQL by legend. `limit` draws a red line, and what is above it red."""
+    """A panel. `queries` are PromQL by legend. `limit` is drawn as a red line, and the area above it is red."""
 
     title: str
     about: str
@@ -27,7 +27,7 @@ class Panel:
     kind: str = "timeseries"
     limit: float | None = None
     words: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """What a value means, and its colour."""
+    """The meaning of each value, and its colour."""
     runbook: str | None = None
 
 
@@ -233,7 +233,7 @@ ROWS: dict[str, list[Panel]] = {
 
 
 def dashboard() -> dict[str, Any]:
-    """The whole, as Grafana imports it."""
+    """Return the whole dashboard, as Grafana imports it."""
     panels: list[dict[str, Any]] = []
     top = 0
     for title, row in ROWS.items():

@@ -1,6 +1,6 @@
-"""`python dashboards/rules/prometheus_rule.py` writes the rules as the Prometheus operator takes them.
+"""`python dashboards/rules/prometheus_rule.py` writes the rules as a resource of the Prometheus operator.
 
-A kustomization cannot put one file into a field of another, so the result is kept; a test sees that it is the latest.
+A kustomization cannot insert a file into a field of another, so the result is committed; a test checks it is current.
 """
 
 from pathlib import Path
@@ -19,12 +19,12 @@ spec:
 
 
 def files() -> list[Path]:
-    """Those for every platform, then those for a cluster."""
+    """Return the files for every platform, then those for a cluster."""
     return [*sorted(RULES.glob("*.yaml")), *sorted(RULES.glob("cluster/*.yaml"))]
 
 
 def written() -> str:
-    """Every group of rules, as it stands in its file."""
+    """Return every group of rules, as in its file."""
     return _HEAD + "".join(_groups(file.read_text(encoding="utf-8")) for file in files())
 
 

@@ -1,1 +1,1 @@
-"""The drills that come with Valerix, run for real."""
+"""The shipped drills, run for real."""

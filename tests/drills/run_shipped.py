@@ -1,8 +1,8 @@
-"""Runs every drill that comes with Valerix twice, each time on a platform of its own: `nox -s drills`.
+"""Runs every shipped drill twice, each time on a temporary platform: `nox -s drills`.
 
-Both runs have to pass, and to hit the same orders. Which attempts take place is up to time and to the breaker, so
-what is compared is what has to be the same in any case: every hit is one that the seed asks for, and where the breaker
-stayed closed the first attempts of all orders that were due well within a fault are hit in both runs or in neither.
+Both runs have to pass, and to hit the same orders. Timing and the breaker decide which attempts take place, so only
+invariants are compared: the seed selects every hit, and if the breaker stayed closed, the first attempts of all orders
+due well within a fault are hit in both runs or in neither.
 """
 
 import json
@@ -22,11 +22,11 @@ from valerix_cli.drills.model import Drill
 from valerix_cli.drills.receipt import Receipt, decoder
 
 VALERIX = str(Path(sys.executable).with_name("valerix"))
-EDGE = 2.0  # seconds at both ends of a fault in which an order may have met it or not
+EDGE = 2.0  # seconds at both ends of a fault during which an order may or may not be affected
 
 
 class Twice(msgspec.Struct, frozen=True):
-    """Two runs of one drill, and what is wrong with them."""
+    """Two runs of a drill, and their discrepancies."""
 
     drill: str
     codes: tuple[int, int]
@@ -36,7 +36,7 @@ class Twice(msgspec.Struct, frozen=True):
 
 
 def run(name: str, receipts: Path) -> tuple[int, Receipt]:
-    """One run, with its exit code."""
+    """Run a drill; return its exit code and receipt."""
     environ = os.environ | {"VALERIX_RECEIPTS_DIR": str(receipts)}
     done = subprocess.run(
         [VALERIX, "drill", "run", name, "--fresh", "-q", "-o", "json"],
@@ -70,7 +70,7 @@ def compare(drill: Drill, one: tuple[int, Receipt], two: tuple[int, Receipt]) ->
 
 
 def within(drill: Drill, receipts: tuple[Receipt, Receipt]) -> set[str]:
-    """The orders that were due well within the gremlins' time in both runs."""
+    """Return the orders that were due well within the gremlins' time in both runs."""
     spans = [
         (injection.began, injection.ended or 0.0)
         for receipt in receipts

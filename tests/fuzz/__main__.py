@@ -1,7 +1,8 @@
 """`python -m tests.fuzz`: thousands of HTTP messages, valid and mutated, for each service, directly and through nginx.
 
-What may not be: an answer to another request, a request read out of a body, a server error but 501 and 503, an error
-in a log, growth of memory or of open descriptors. Exit 1 if any was. The same seed sends the same bytes.
+Findings are a response to another request, a request parsed out of a body, a server error except 501 and 503, an error
+in a log, and growth of memory or of open descriptors. Exits with 1 if there are any. The same seed sends the same
+bytes.
 """
 
 import argparse
@@ -17,9 +18,9 @@ from tests.nginx import NGINX
 
 MESSAGES = 20_000
 THREADS = 12
-WARM_UP = 0.25  # of the messages, before memory is looked at
+WARM_UP = 0.25  # of the messages, before memory is measured
 GROWTH = 24 * 1024 * 1024  # bytes of memory
-DESCRIPTORS = 8  # that come and go by themselves
+DESCRIPTORS = 8  # normal fluctuation
 SHOWN = 10  # findings for each target
 
 
@@ -29,7 +30,7 @@ def say(line: str) -> None:
 
 
 def fuzz(target: Target, seed: int, numbers: range) -> list[str]:
-    """Have the conversations of these numbers with a target. Return what was wrong."""
+    """Run the conversations of these numbers with a target. Return the findings."""
 
     def one(number: int) -> str | None:
         what = conversation(seed, target.name, number, b"127.0.0.1:%d" % target.service.port)
@@ -41,7 +42,7 @@ def fuzz(target: Target, seed: int, numbers: range) -> list[str]:
 
 
 def growth(target: Target, before: tuple[int, int]) -> list[str]:
-    """Return what the service has more of than `before`, once connections have ended."""
+    """Return the growth of the service since `before`, once connections have ended."""
     memory, descriptors = before
     deadline = time.monotonic() + 15
     while target.descriptors() > descriptors + DESCRIPTORS and time.monotonic() < deadline:
@@ -55,7 +56,7 @@ def growth(target: Target, before: tuple[int, int]) -> list[str]:
 
 
 def fuzz_all(targets: list[Target], seed: int, messages: int) -> int:
-    """Fuzz each target and print a line for it. Return how many findings there were."""
+    """Fuzz each target and print a line for it. Return the number of findings."""
     share, findings = messages // len(targets), 0
     for index, target in enumerate(targets):
         began, first = time.monotonic(), index * share

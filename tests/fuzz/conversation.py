@@ -1,18 +1,18 @@
-"""One conversation on a connection of its own, and what is wrong with the answers."""
+"""A conversation on a new connection, and the check of its responses."""
 
 import httptools
 
 from tests.fuzz.messages import ISSUED, Conversation
 from tests.raw_http import Answer, connected
 
-QUIET = 0.25  # seconds without an answer after which none is expected: the message may have no end
-PATIENCE = 30.0  # seconds for the answers to a valid message, on a busy machine
-ALLOWED = frozenset({501, 503})  # of the server errors
-NGINX = frozenset({505})  # what nginx answers by itself
+QUIET = 0.25  # seconds without a response after which none is expected: the message may be incomplete
+PATIENCE = 30.0  # seconds for the responses to a valid message, on a busy machine
+ALLOWED = frozenset({501, 503})  # server errors that are no findings
+NGINX = frozenset({505})  # sent by nginx itself
 
 
 def talk(what: Conversation, port: int, *, through_nginx: bool) -> str | None:
-    """Have a conversation. Return what is wrong, None when nothing is."""
+    """Run a conversation. Return the finding, or None."""
     try:
         with connected(port, timeout=5) as connection:
             for piece in what.pieces:
@@ -29,7 +29,7 @@ def talk(what: Conversation, port: int, *, through_nginx: bool) -> str | None:
                     return f"no answer to a valid message; before it: {_shown(answers)}"
     except httptools.HttpParserError as error:
         if through_nginx and not what.is_valid:
-            return None  # nginx answers HTTP/0.9, which has no heads
+            return None  # nginx responds with HTTP/0.9, which has no heads
         return f"an answer that is no HTTP: {error}"
     except (TimeoutError, ConnectionError) as error:
         return f"cannot connect: {error!r}"
@@ -37,7 +37,7 @@ def talk(what: Conversation, port: int, *, through_nginx: bool) -> str | None:
 
 
 def evaluate(what: Conversation, answers: list[Answer], *, through_nginx: bool) -> str | None:
-    """Return what is wrong with the answers to a conversation."""
+    """Return the finding about the responses to a conversation, or None."""
     seen = [answer.request_id for answer in answers]
     errors = [a.status for a in answers if a.status >= 500 and a.status not in ALLOWED]
     if through_nginx:
@@ -60,7 +60,7 @@ def _evaluate_valid(what: Conversation, answers: list[Answer], seen: list[str], 
     if what.ids[3] in seen:
         return f"what is in a body was answered: {_shown(answers)}"
     closes = bool(answers) and answers[-1].headers.get("connection") == "close"
-    closes |= through_nginx  # which hangs up without a word where an answer comes before all of the body has
+    closes |= through_nginx  # which closes silently if a response precedes the end of the body
     if seen != list(what.ids[:3]) and not (closes and 2 <= len(seen) < 3):
         return f"a valid message is not answered in its turn: {_shown(answers)}"
     return None

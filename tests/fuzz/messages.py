@@ -1,6 +1,6 @@
-"""Conversations made from a seed: a request, a message that may be mutated, and a request behind it.
+"""Conversations generated from a seed: a request, a message that may be mutated, and another request.
 
-Each request carries an X-Request-ID of its own, and so does each that hides in a body.
+Each request has a unique X-Request-ID, including those hidden in a body.
 """
 
 import hashlib
@@ -88,10 +88,10 @@ ISSUED: set[str] = set()
 
 @dataclass(frozen=True)
 class Conversation:
-    """What is sent on one connection, and whose answers may come back.
+    """The bytes sent on one connection, and the request ids that may be answered.
 
-    `ids` are of the request before, the message, and the request behind, and then of what hides in the body. Where
-    `is_valid`, nothing that hides may be answered, and all else has to be.
+    `ids` are those of the first request, the message, the last request, and the request hidden in the body. If
+    `is_valid`, the hidden one must not be answered, and all others have to be.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Conversation:
 
 
 def conversation(seed: int, service: str, number: int, host: bytes) -> Conversation:
-    """Return number `number` for `service`: the same for the same seed."""
+    """Return conversation `number` for `service`: the same for the same seed."""
     name = f"fuzz-{seed}-{service}-{number}"
     dice = random.Random(name)  # noqa: S311 - repeatable, not secret
     ids = tuple(f"{part}-{_digest(name)}" for part in ("before", "message", "behind", "hidden"))
@@ -116,7 +116,7 @@ def conversation(seed: int, service: str, number: int, host: bytes) -> Conversat
 
 
 def _digest(name: str) -> str:
-    """Return what no mutation makes out of the digest of another name."""
+    """Return a digest that no mutation turns into that of another name."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
@@ -161,7 +161,7 @@ def _body(dice: random.Random, host: bytes, hidden: str) -> bytes:
 
 
 def _cut(dice: random.Random, before: bytes, message: bytes, behind: bytes) -> tuple[bytes, ...]:
-    """All of it at once, or in pieces cut anywhere."""
+    """Return the bytes in one piece, or in pieces of random length."""
     whole = before + message + behind
     if dice.random() < 0.5:
         return (whole,)

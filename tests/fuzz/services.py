@@ -1,4 +1,4 @@
-"""All four services on databases of their own, and nginx in front of each."""
+"""All four services on separate databases, and nginx in front of each."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +19,7 @@ PASSWORD = "only-for-this-run"
 
 @dataclass(frozen=True)
 class Target:
-    """A way to a service."""
+    """A connection to a service, directly or through nginx."""
 
     service: Service
     name: str
@@ -27,21 +27,21 @@ class Target:
     through_nginx: bool
 
     def memory(self) -> int:
-        """Return the bytes that the service has resident."""
+        """Return the resident memory of the service in bytes."""
         return psutil.Process(self.service.process.pid).memory_info().rss
 
     def descriptors(self) -> int:
         return psutil.Process(self.service.process.pid).num_fds()
 
     def failures(self) -> list[str]:
-        """Return what the service logged as an error."""
+        """Return the errors in the service's log."""
         lines = self.service.log.read_text().splitlines()
         return [line[:300] + " … " + line[-700:] for line in lines if '"level": "error"' in line]
 
 
 @contextmanager
 def running_fleet() -> Iterator[list[Target]]:
-    """Run it; yield each service directly, and through nginx where that is installed."""
+    """Run the services; yield each directly, and through nginx if that is installed."""
     with ExitStack() as stack:
         directory = stack.enter_context(open_directory("fuzz"))
         for name in ("postgres", "valkey"):

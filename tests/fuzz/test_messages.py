@@ -1,4 +1,4 @@
-"""What the fuzzer sends can be sent again, and what it judges is wrong is found."""
+"""The fuzzer's messages are reproducible, and its checks detect wrong responses."""
 
 import pytest
 

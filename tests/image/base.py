@@ -1,12 +1,12 @@
-"""`python -m tests.image.base [--python PREFIX]`: make a base image where none can be pulled, and Valerix' image on it.
+"""`python -m tests.image.base [--python PREFIX]`: build a base image without a registry, and Valerix' image on it.
 
-The base stands in for python:3.13-slim: Debian's smallest system, by debootstrap, and below /usr/local the CPython of
-PREFIX (else the one that runs this) with a pip of its own. That Python must have been built for a prefix of its own, as
-those of pyenv and of `uv python install` are, and Debian's is not. It is made as root, with Debian's debootstrap,
-buildah and podman.
+The base replaces python:3.13-slim: Debian's minimal system, by debootstrap, and below /usr/local the CPython of PREFIX
+(by default, the one that runs this) with its own pip. This Python must have been built for a separate prefix, as those
+of pyenv and of `uv python install` are, and Debian's is not. It is built as root, with Debian's debootstrap, buildah
+and podman.
 
-Where packages come by a way of one's own, BUILDAH_ARGUMENTS says it, by `--volume "$HOME/.npmrc:/root/.npmrc:ro"` and
-the like.
+If packages come from another registry, BUILDAH_ARGUMENTS configures it, for instance with `--volume
+"$HOME/.npmrc:/root/.npmrc:ro"`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BASE, IMAGE = "localhost/python-base:test", "localhost/valerix:test"
 TREE = "valerix.dev/tree"
-"""The label that says of which state of the tree an image is."""
+"""The label with the digest of the tree that an image was built from."""
 GIT = shutil.which("git") or "git"
 TOOLS = ("debootstrap", "buildah", "podman")
 
@@ -32,22 +32,22 @@ LIBRARIES = (
     "ca-certificates netbase tzdata libssl3 libffi8 zlib1g libbz2-1.0 liblzma5 libsqlite3-0 libreadline8 libncursesw6 "
     "libuuid1 libexpat1"
 )
-"""What a CPython links to, and what the official image has besides."""
+"""The libraries that CPython is linked to, and other packages of the official image."""
 LEFT_OUT = ("test", "tests", "idle_test", "__pycache__", "libpython*.a")
-"""As the official image, which has neither tests nor bytecode."""
+"""Left out as in the official image, which has neither tests nor bytecode."""
 SPARE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log")
 
 LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
-"""Else podman and buildah ask for a million, which a root who is confined may not have."""
+"""By default podman and buildah request a million, which a confined root may not have."""
 
 
 def podman() -> list[str]:
-    """Podman, with runc where there is one: crun refuses a machine that has both versions of cgroups."""
+    """Return podman's command, with runc if it is installed: crun refuses machines with both versions of cgroups."""
     return ["podman", *(["--runtime", "runc"] if shutil.which("runc") else [])]
 
 
 def missing() -> str | None:
-    """Why no image can be made and run here, and what to do about it; None if it can."""
+    """Return why no image can be built and run here, and the remedy; None if one can."""
     absent = [tool for tool in TOOLS if not shutil.which(tool)]
     if absent:
         return f"{', '.join(absent)} not installed: apt-get install {' '.join(TOOLS)} runc"
@@ -57,7 +57,7 @@ def missing() -> str | None:
 
 
 def taken() -> Iterator[Path]:
-    """The files that the image is made from, by .dockerignore: what it sends, less what Python or npm left there."""
+    """Yield the files of the build context, by .dockerignore, without files that Python or npm left in it."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     kept, left = [line[1:] for line in lines if line.startswith("!")], [line for line in lines if line[0] not in "!*"]
     for path in sorted(file for name in kept for file in (ROOT / name, *(ROOT / name).rglob("*")) if file.is_file()):
@@ -67,7 +67,7 @@ def taken() -> Iterator[Path]:
 
 
 def tree() -> str:
-    """A digest of the files that the image is made from; it changes with each of them, its name and what it says."""
+    """Return a digest of the names and contents of the build context."""
     digest = hashlib.sha256()
     for path in (ROOT / ".dockerignore", *taken()):
         digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -79,19 +79,19 @@ def exists(image: str) -> bool:
 
 
 def is_current() -> bool:
-    """Whether the image is there, of the tree as it is now."""
+    """Return True if the image exists and was built from the current tree."""
     look = [*podman(), "image", "inspect", "--format", f'{{{{index .Labels "{TREE}"}}}}', IMAGE]
     found = subprocess.run(look, capture_output=True, text=True, check=False)
     return found.returncode == 0 and found.stdout.strip() == tree()
 
 
 def make_base(prefix: Path) -> None:
-    """Debian and a Python, as one layer of an image that finds `python` on its path."""
+    """Build the base image: Debian and a Python, as one layer, with `python` on its path."""
     if prefix == Path("/usr"):
         sys.exit(f"{sys.executable} is the system's own Python: name the prefix of another, --python PREFIX")
     with tempfile.TemporaryDirectory(prefix="valerix-base-") as directory:
         root = Path(directory)
-        root.chmod(0o755)  # it becomes /, which everybody must be able to enter
+        root.chmod(0o755)  # it becomes /, which every user has to traverse
         include = f"--include={','.join(LIBRARIES.split())}"
         run("debootstrap", "--variant=minbase", include, SUITE, directory)
         for name in SPARE:
@@ -108,7 +108,7 @@ def make_base(prefix: Path) -> None:
 
 
 def _add_python(prefix: Path, root: Path) -> None:
-    """Copy the Python without what somebody installed into it, strip it, and have it bring its own pip."""
+    """Copy the Python without installed packages, strip it, and install its bundled pip."""
     for name in ("bin", "lib", "include"):
         ignore = shutil.ignore_patterns(*LEFT_OUT)
         shutil.copytree(prefix / name, root / "usr/local" / name, symlinks=True, ignore=ignore, dirs_exist_ok=True)
@@ -124,11 +124,11 @@ def _add_python(prefix: Path, root: Path) -> None:
 
 
 def build() -> None:
-    """The image, by buildah, in this very network, on BASE."""
+    """Build the image with buildah, in the host's network, on BASE."""
     revision = subprocess.run([GIT, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     run(
         "buildah", "build", "--isolation", "chroot", "--network", "host", *LIMITS,
-        "--layers", "--format", "docker",  # OCI's format has no HEALTHCHECK
+        "--layers", "--format", "docker",  # the OCI format has no HEALTHCHECK
         *shlex.split(os.environ.get("BUILDAH_ARGUMENTS", "")),
         "--build-arg", f"PYTHON={BASE}", "--build-arg", f"REVISION={revision.stdout.strip() or 'unknown'}",
         "--label", f"{TREE}={tree()}", "--file", "services/Dockerfile", "--tag", IMAGE, ".",

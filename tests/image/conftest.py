@@ -1,4 +1,4 @@
-"""The image as the tree is now, made once for a run, and containers of it for each test."""
+"""The image of the current tree, built once per run, and containers of it for each test."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.image.containers import Containers, containers
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """The image's name. It is made when there is none of this very tree, and when VALERIX_IMAGE says `anew`."""
+    """Name of the image. It is built if there is none of the current tree, or if VALERIX_IMAGE is `anew`."""
     if why := base.missing():
         pytest.skip(f"no containers here: {why}")
     if os.environ.get("VALERIX_IMAGE") == "anew" or not base.is_current():

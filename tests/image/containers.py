@@ -1,4 +1,4 @@
-"""Real containers of the image, on this machine's network, as confined as manifests/components/restricted has them."""
+"""Real containers of the image, on this machine's network, as confined as manifests/components/restricted does it."""
 
 import json
 import subprocess
@@ -15,41 +15,41 @@ from valerix_cli.local.ports import free_port
 
 CONFINED = (
     "--network", "host", *LIMITS,
-    "--read-only", "--read-only-tmpfs=false",  # not even /tmp
+    "--read-only", "--read-only-tmpfs=false",  # not even /tmp is writable
     "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
     "--memory", "512m",
-    "--no-healthcheck",  # podman has systemd ask it, which need not be there; tests ask by themselves
+    "--no-healthcheck",  # podman needs systemd for it, which may be missing; tests poll themselves
 )  # fmt: skip
 TOKENS = {"VALERIX_SERVICE_TOKENS": SERVICE_TOKEN, "VALERIX_OPERATOR_TOKENS": OPERATOR_TOKEN}
 FRONTEND = {"VALERIX_OPERATOR_TOKEN": OPERATOR_TOKEN, "VALERIX_DASHBOARD_PASSWORD": "d-5b8e02f7a1c94d36"}
-WITHIN = 30.0  # seconds for podman and a service to start, beside other work
+WITHIN = 30.0  # seconds for podman and a service to start on a busy machine
 
 ELSEWHERE = tempfile.gettempdir()
-"""Where podman is started: it leaves a file `oom` in its directory when a container runs out of memory."""
+"""Working directory of podman: it leaves a file `oom` there when a container runs out of memory."""
 
 
 def call(*arguments: str) -> str:
-    """What podman prints. Fails with what it says on stderr."""
+    """Return podman's output. Fails with its stderr."""
     done = subprocess.run([*podman(), *arguments], cwd=ELSEWHERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"podman {arguments[0]}: {done.stderr[-2000:]}"
     return done.stdout.strip()
 
 
 def once(command: Sequence[str], *options: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Run one command in a container of its own to its end."""
+    """Run one command in a new container to its end."""
     more = [*CONFINED, *options, *_told(environ), IMAGE, *command]
     command = [*podman(), "run", "--rm", *more]
     return subprocess.run(command, cwd=ELSEWHERE, capture_output=True, text=True, timeout=120, check=False)
 
 
 def inspect() -> dict[str, Any]:
-    """What podman knows of the image."""
+    """Return podman's description of the image."""
     found: list[dict[str, Any]] = json.loads(call("image", "inspect", IMAGE))
     return found[0]
 
 
 class Container:
-    """One service in one container."""
+    """A service in a container."""
 
     def __init__(self, module: str, environ: Mapping[str, str]) -> None:
         self.port = free_port()
@@ -74,13 +74,13 @@ class Container:
         call("kill", "--signal", name, self.id)
 
     def wait_ended(self, within: float) -> int:
-        """Wait for it to end by itself and return its exit code."""
+        """Wait for it to end and return its exit code."""
         eventually(lambda: self.state["State"]["Status"] == "exited", within, f"ended; its log:\n{self.log}")
         code: int = self.state["State"]["ExitCode"]
         return code
 
     def execute(self, *command: str, **environ: str) -> int:
-        """Run a command beside the service, as Docker runs a health command, and return its exit code."""
+        """Run a command in the container, as Docker runs a health check, and return its exit code."""
         more = [*_told(environ), self.id, *command]
         return subprocess.run([*podman(), "exec", *more], capture_output=True, check=False).returncode
 
@@ -96,7 +96,7 @@ class Container:
 
 
 class Containers:
-    """The containers of one test."""
+    """The containers of a test."""
 
     def __init__(self, order_database: str, inventory_database: str, redis_url: str) -> None:
         self._backing = TOKENS | {"VALERIX_REDIS_URL": redis_url}
@@ -125,7 +125,7 @@ class Containers:
             container.remove()
 
     def _start(self, module: str, environ: Mapping[str, str], **settings: str) -> Container:
-        """Start a container and wait for it to be alive; settings are named as their fields."""
+        """Start a container and wait until it is live; settings are named as their fields."""
         more = {f"VALERIX_{name.upper()}": value for name, value in settings.items()}
         container = Container(module, dict(environ) | more)
         self._started.append(container)

@@ -1,4 +1,4 @@
-"""What the image holds, and that its containers serve while they may do next to nothing else."""
+"""The contents of the image, and its containers, which serve with minimal permissions."""
 
 import json
 import re
@@ -21,9 +21,12 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("image")]
 
 USER = "10001"
 ROOM = 185_000_000
-"""Bytes that Valerix may add to its base. They are 157 million: 63 of the packages' machine code, 39 of what else they
-bring, 35 of their bytecode and 12 of the standard library's, besides what files cost. What is left has no room for
-servers of its own (46), nor for a Kubernetes client or Node."""
+"""Bytes that Valerix may add to its base.
+
+They are 157 million: 63 of the packages' machine code, 39 of their other files, 35 of their bytecode and 12 of the
+standard library's, and the file system's overhead. The rest is too little for embedded servers (46), a Kubernetes
+client or Node.
+"""
 TOOLS = ("pip", "pip3", "uv", "cc", "gcc", "g++", "clang", "ld", "make", "node", "npm", "curl", "wget", "git")
 LOOK = f"""
 import importlib.util, shutil
@@ -38,13 +41,13 @@ WRITABLE = "find /valerix /usr /etc /opt /srv -xdev -not -readable -prune -o -no
 
 
 def status(container: Container) -> dict[str, str]:
-    """What Linux says of the container's first process: proc_pid_status(5)."""
+    """Return the status of the container's first process: proc_pid_status(5)."""
     lines = call("exec", container.id, "cat", "/proc/1/status").splitlines()
     return {name: " ".join(value.split()) for name, _, value in (line.partition(":") for line in lines)}
 
 
 def seed(url: str) -> None:
-    """Add the catalogue's items, by the image itself."""
+    """Add the catalogue's items with the image's own command."""
     done = once(["python", "-m", "services.inventory.migrate", "--seed"], VALERIX_DATABASE_URL=url)
     assert (done.returncode, "added ps5" in done.stderr) == (0, True), done.stderr
 
@@ -113,7 +116,7 @@ def test_a_dashboard_that_somebody_watches_ends_all_the_same(started: Containers
 
 def test_the_health_command_says_whether_the_service_is_there(started: Containers) -> None:
     kind, *command = inspect()["Healthcheck"]["Test"]
-    assert kind == "CMD"  # of its own, by no shell
+    assert kind == "CMD"  # a command, without a shell
     inventory = started.inventory()
     assert inventory.execute(*command) == 0
     assert inventory.execute(*command, VALERIX_PORT=str(free_port())) == 1
@@ -169,7 +172,7 @@ def test_a_command_that_was_told_nothing_says_what_is_missing(module: str) -> No
 
 @pytest.fixture
 def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server without our roles and databases, before and after."""
+    """A server without our roles and databases, before and after the test."""
     yield postgres_server
     with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
         for database in OWNERS.values():

@@ -1,1 +1,1 @@
-"""Mistakes put into the code that makes verdicts, each of which a unit test has to catch."""
+"""Mutations of the code that computes verdicts; a unit test has to catch each."""

@@ -1,7 +1,7 @@
-"""`python -m tests.verdicts`: put each mistake into the verdict code, and say which no unit test notices.
+"""`python -m tests.verdicts`: mutate the code that computes verdicts, and report mutants that no unit test catches.
 
-Each mutant has a process of its own, forked from one that has loaded all libraries and nothing of Valerix, and there
-the tests of its module run until one fails.
+Each mutant runs in a separate process, forked from one that has loaded all libraries and nothing of Valerix. There the
+tests of its module run until one fails.
 """
 
 import argparse
@@ -28,9 +28,9 @@ LIBRARIES = (
     "pytest_asyncio", "redis", "rich.console", "rich.table", "structlog", "textual.app", "typer.main", "yaml", "yarl",
 )  # fmt: skip
 PYTEST = ("-x", "-q", "--noconftest", "--assert=plain", "-p", "no:cacheprovider")
-PATIENCE = 120  # seconds: what takes longer goes round for ever
+PATIENCE = 120  # seconds: a mutant that takes longer loops forever
 SIDE_BY_SIDE = 2
-CAUGHT = {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}  # the second where a module cannot be imported
+CAUGHT = {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}  # the second if a module cannot be imported
 SURVIVED = 11
 
 
@@ -60,17 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load_libraries() -> None:
-    """Load what every mutant's process needs, once. Pytest's plugins come with a first run, of tests of no product."""
+    """Load the libraries that all mutants need, and pytest's plugins by a first run without tests of Valerix."""
     for library in LIBRARIES:
         __import__(library)
     with redirect_stdout(StringIO()):
         pytest.main([*PYTEST, "--collect-only", "tests/verdicts/test_mutants.py"])
     assert not any(name.startswith("valerix_cli") for name in sys.modules), "a mutant would come too late"
-    gc.freeze()  # pytest collects garbage five times at its end, which is most of the time otherwise
+    gc.freeze()  # pytest collects garbage five times at its end, which takes most of the time otherwise
 
 
 def _tried(targets: Sequence[Target], only: str) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant, and whether it was caught, as it is known."""
+    """Yield each mutant and whether it was caught, in order of completion."""
     waiting = [(mutant, target) for target in targets for mutant in target.mutants() if only in mutant.name]
     waiting = [(mutant, target) for mutant, target in waiting if (mutant.module, mutant.name) not in EQUIVALENT]
     running: dict[int, Mutant] = {}
@@ -97,7 +97,7 @@ def _is_caught(status: int) -> bool:
 
 
 def _begin(target: Target, mutant: Mutant | None) -> int:
-    """Run the tests of a module, with this mistake in it, in a process of its own."""
+    """Run the tests of a module with this mutation in a new process; return its pid."""
     if pid := os.fork():
         return pid
     code = 3
@@ -112,7 +112,7 @@ def _begin(target: Target, mutant: Mutant | None) -> int:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module, with a mistake in it."""
+    """Finds one module, with a mutation in it."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant

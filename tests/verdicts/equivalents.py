@@ -1,4 +1,4 @@
-"""Mutants that no test can catch, since they do what the original does; each with the reason."""
+"""Mutants that no test can catch, because they behave like the original; each with the reason."""
 
 LOOKS_ON = "it only looks on for longer"
 NEAREST = "only the first of the nearest names is used"

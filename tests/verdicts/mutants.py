@@ -1,7 +1,7 @@
-"""Verdict code broken on purpose, one small mistake at a time: comparisons, gates left out, evidence not asked for.
+"""Mutants of the code that computes verdicts: changed comparisons, omitted conditions and checks.
 
-A mutant is one change in the syntax tree of a module, named by the function, what stood there, and what stands there
-instead. So it keeps its name when the code around it moves.
+A mutant is one change in the syntax tree of a module, named by the function, the original text and its replacement. So
+its name stays the same when the code around it moves.
 """
 
 import ast
@@ -33,7 +33,7 @@ _WORDS = {
     **dict.fromkeys(("missed", "violated", "unsettled", "not-measured", "not-checked"), "held"),
     **dict.fromkeys(("inconclusive", "worse", "not-rolled-back"), "passed"),
 }
-"""Bad is called good, and good bad."""
+"""Good results are replaced by bad ones, and vice versa."""
 _BY_NAME = {
     ast.Lt: "<",
     ast.LtE: "<=",
@@ -51,7 +51,7 @@ Change = Callable[[ast.AST], ast.AST]
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake in a module; `place` is the node's number in a walk of its tree, `choice` which of its changes."""
+    """A mutation of a module; `place` is the number of the node in a walk of its tree, `choice` that of the change."""
 
     module: str
     name: str
@@ -61,7 +61,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
 
 def mutants(module: str, path: Path, functions: Sequence[str] = ()) -> list[Mutant]:
-    """All mutants of a module, or of some of its functions and classes."""
+    """Return all mutants of a module, or of some of its functions and classes."""
     tree = ast.parse(path.read_text())
     times: Counter[str] = Counter()
     found = []
@@ -76,7 +76,7 @@ def mutants(module: str, path: Path, functions: Sequence[str] = ()) -> list[Muta
 
 
 def mutated(source: str, mutant: Mutant) -> ast.Module:
-    """The tree of a module with this mistake."""
+    """Return the tree of a module with this mutation."""
     tree = ast.parse(source)
     for place, (node, _) in enumerate(_walk(tree)):
         if place == mutant.place:
@@ -95,7 +95,7 @@ class _Replaced(ast.NodeTransformer):
 
 
 def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Every node whose change would be noticed when the module runs, with the function that it is in."""
+    """Yield every node whose change has an effect when the module runs, with its function."""
 
     def below(node: ast.AST, inside: str) -> Iterator[tuple[ast.AST, str]]:
         for child in ast.iter_child_nodes(node):
@@ -111,7 +111,7 @@ def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _is_silent(parent: ast.AST, child: ast.AST) -> bool:
-    """Types, docstrings and how a struct is made decide nothing."""
+    """Return True for types, docstrings and struct options, which have no effect."""
     is_option = isinstance(child, ast.keyword) and (isinstance(parent, ast.ClassDef) or child.arg == "strict")
     is_type = child is getattr(parent, "annotation", None) or child is getattr(parent, "returns", None)
     is_literal = isinstance(child, ast.Subscript) and ast.unparse(child.value) in ("Literal", "Annotated", "TypeAlias")
@@ -120,7 +120,7 @@ def _is_silent(parent: ast.AST, child: ast.AST) -> bool:
 
 
 def _changes(node: ast.AST) -> list[tuple[str, Change]]:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of mistake
-    """What can be made wrong with one node: how that is called, and the node that is wrong."""
+    """Return the possible changes of a node: their names, and the changed node."""
     match node:
         case ast.Compare():
             return [_compared(node, number) for number in range(len(node.ops))]
@@ -145,7 +145,7 @@ def _changes(node: ast.AST) -> list[tuple[str, Change]]:  # noqa: C901, PLR0911,
             value=ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_log")))
             | ast.Call(func=ast.Attribute(attr="_show_progress"))
         ):
-            return []  # which only says how a run goes on
+            return []  # only reports the progress of a run
         case ast.Expr(value=ast.Call()) | ast.Expr(value=ast.YieldFrom()) | ast.AugAssign():
             return [(f"{_said(node)} left out", lambda _: ast.Pass())]
         case ast.Expr(value=ast.Yield()):
@@ -181,7 +181,7 @@ def _joined(node: ast.BoolOp) -> tuple[str, Change]:
 
 
 def _left_out(node: ast.BoolOp, number: int) -> tuple[str, Change]:
-    """One of several conditions is not asked for."""
+    """Omit one of several conditions."""
     rest = [copy.deepcopy(value) for place, value in enumerate(node.values) if place != number]
     wrong = rest[0] if len(rest) == 1 else ast.BoolOp(op=node.op, values=rest)
     return f"{_said(node)}: {_said(node.values[number])} left out", lambda _: wrong

@@ -1,4 +1,4 @@
-"""The code that makes verdicts, and the unit tests that have to notice each mistake in it."""
+"""The code that computes verdicts, and the unit tests that have to catch each mutation of it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ LOAD = "tests/unit/load"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A module, or some of its functions, and the tests of it: quick ones first, since the first that fails decides."""
+    """A module, or some of its functions, and its tests: fast ones first, since the first failure decides."""
 
     module: str
     tests: tuple[str, ...]
@@ -23,7 +23,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Where the module is; looked up without importing it."""
+        """Path of the module, found without importing it."""
         return ROOT.joinpath(*self.module.split(".")).with_suffix(".py")
 
     def mutants(self) -> list[Mutant]:

@@ -1,4 +1,4 @@
-"""The mistakes are what they say they are; `nox -s verdicts` has the tests of each module catch them all."""
+"""The mutants have the intended changes; `nox -s verdicts` checks that the tests of each module catch them."""
 
 import ast
 from pathlib import Path
