@@ -52,7 +52,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def imports(session: nox.Session) -> None:
-    """Who may import whom."""
+    """Check which packages import which."""
     install(session, "import-linter")
     session.run("lint-imports")
 

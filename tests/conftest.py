@@ -93,7 +93,7 @@ def pytest_runtest_makereport(
             if hasattr(type(shared), "restore"):
                 try:
                     shared.restore()
-                except Exception as error:  # noqa: BLE001 - told with the failure, of which this may be a part
+                except Exception as error:  # noqa: BLE001 - reported with the failure, which may have caused it
                     report.sections.append(("not put right", repr(error)))
     return report
 

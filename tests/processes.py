@@ -59,7 +59,7 @@ def open_directory(what: str) -> Iterator[Path]:
     It is in memory if there is space: copying a template database creates some 300 files, which takes twenty times as
     long on a disk.
     """
-    memory = Path("/dev/shm")  # noqa: S108 - the directory below it is made under a name nobody can guess
+    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets a random name
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
     with tempfile.TemporaryDirectory(prefix=f"valerix-{what}-", dir=memory if roomy else None) as name:
         directory = Path(name)

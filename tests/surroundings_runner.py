@@ -104,7 +104,7 @@ def copied(tree: Path, python: str) -> Place:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """How tests are started: `ignored` signals, `wrapped` in another program, a `redirection`, variables, a place.
+    """Conditions of a run: `ignored` signals, `wrapped` in another program, a `redirection`, variables, a place.
 
     A variable that is None is not set.
     """

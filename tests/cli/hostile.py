@@ -65,7 +65,7 @@ _DRAWN = re.compile(
 def leaks(written: bytes, *, lines: bool = True) -> list[str]:
     """Return the payloads that got through, and any character that is neither text nor sent by Rich or Textual.
 
-    A response body that is shown unchanged may have `lines` of its own.
+    Without `lines`, payloads that begin a line are accepted: a response body that is shown unchanged may have them.
     """
     text = written.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
     plain = _DRAWN.sub("", text)
@@ -148,7 +148,7 @@ PAGES: list[tuple[str, str, Any]] = [
     ("POST", r"/api/admin/chaos/halt", wire.Chaos),
     ("GET", r"/api/admin/chaos/[^/]+/hits", wire.Hits),
     ("PUT", r"/api/admin/chaos/drill", wire.DrillLease),
-    ("GET", r"/api/v1/rules", prometheus._Answer),  # noqa: SLF001 - what Prometheus answers
+    ("GET", r"/api/v1/rules", prometheus._Answer),  # noqa: SLF001 - the type of Prometheus' response
 ]
 _CALM = {"live": None, "halted": False}
 
@@ -231,7 +231,7 @@ def on_a_terminal(arguments: list[str], size: tuple[int, int]) -> Iterator[Calla
     """
     pid, master = pty.fork()
     if not pid:
-        os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell is wanted
+        os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - without a shell
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
     got = b""
 

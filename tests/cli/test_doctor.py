@@ -52,7 +52,7 @@ def examined(valerix: Valerix, *, context: str | None = None, **changes: Any) ->
 
 
 def in_a_shell(hint: str) -> None:
-    subprocess.run(hint, shell=True, check=True)  # noqa: S602 - a hint is there to be typed
+    subprocess.run(hint, shell=True, check=True)  # noqa: S602 - hints are commands for a shell
 
 
 def describe(valerix: Valerix, name: str, **settings: Any) -> None:
@@ -71,7 +71,7 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture
 def left_behind(valerix: Valerix, state: Path) -> Stack:
-    """What a killed platform leaves in `state`: its secrets, and a stack.json whose supervisor is gone."""
+    """The files that a killed platform leaves in `state`: its secrets, and a stack.json whose supervisor is gone."""
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     stack = read_stack(valerix.directory / "state")
@@ -313,7 +313,7 @@ def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, 
 
 @pytest.mark.parametrize("version", ["3", pytest.param("4", marks=pytest.mark.long)])
 def test_a_migration_that_lacks_is_found_in_the_database_and_at_the_service(valerix: Valerix, version: str) -> None:
-    """Whether or not it is the last one."""
+    """The result does not depend on whether it is the last migration."""
     with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = %s", version):
         eventually(lambda: _ails(valerix, "services: order-1"), 10, "a service looks at what it needs once a second")
         found = examined(valerix)

@@ -88,7 +88,7 @@ def bugs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append("".join(traceback.format_exception(error)[-6:]))
         return tell(error)
 
-    tell = main._bug  # noqa: SLF001 - what it tells may have nowhere to go
+    tell = main._bug  # noqa: SLF001 - its output may be lost with the terminal
     monkeypatch.setattr(main, "_bug", note)
     return found
 

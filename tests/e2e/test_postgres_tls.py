@@ -172,7 +172,7 @@ def test_a_new_certificate_of_postgres_is_taken_when_it_reloads(
 def test_an_audit_reads_postgres_by_tls_through_a_forwarded_port(encrypted: Encrypted) -> None:
     encrypted.tell("CREATE ROLE auditor LOGIN PASSWORD 'with/and@in-it'")
     ports = forwards("postgres", port=encrypted.server.port)
-    url, _ = from_cluster.databases_of(Api(things(), "postgres-auditor"), "valerix", ports)  # type: ignore[arg-type]  # it only asks for objects
+    url, _ = from_cluster.databases_of(Api(things(), "postgres-auditor"), "valerix", ports)  # type: ignore[arg-type]  # it only reads objects
     assert url is not None
     with psycopg.connect(url) as conn:
         assert conn.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)

@@ -215,7 +215,7 @@ def test_a_forwarded_port_leads_to_the_redis_of_the_authority_and_to_no_other(
 ) -> None:
     def through(authority: bytes) -> redis.Redis:
         api = Api(things(), "redis", "data-stores-ca", password=PASSWORD, authority=authority.decode())
-        url = from_cluster.cache_of(api, "valerix", forwards("redis", port=encrypted.port))  # type: ignore[arg-type]  # it only asks for objects
+        url = from_cluster.cache_of(api, "valerix", forwards("redis", port=encrypted.port))  # type: ignore[arg-type]  # it only reads objects
         assert url is not None
         return redis.Redis.from_url(url)
 

@@ -170,9 +170,9 @@ def test_a_key_of_a_wrong_type_is_mended_whichever_it_is(strange_shop: StrangeSh
             continue
         tried.add(family)
         if family == b"idempotency":
-            key = f"idempotency:{memory['key']}".encode()  # noqa: PLW2901 - the only one that is asked for again
+            key = f"idempotency:{memory['key']}".encode()  # noqa: PLW2901 - the only key that is requested again
         if family == b"rate":
-            key = f"rate:127.0.0.1:{int(time.time()) // 60}".encode()  # noqa: PLW2901 - another minute's is over
+            key = f"rate:127.0.0.1:{int(time.time()) // 60}".encode()  # noqa: PLW2901 - the previous minute's key has expired
         was = shop.redis.type(key)
         wrong = "list" if was in {b"string", b"none"} else "string"
         shop.redis.delete(key)

@@ -175,6 +175,6 @@ def _progress(total: int, console: Console) -> Iterator[Callable[[Trial], None]]
 
 if __name__ == "__main__":
     # Every process forked for a service would import its parent's main module again, and this one has many imports.
-    __spec__ = None  # type: ignore[assignment]  # as Python has it where a file is run by its path
+    __spec__ = None  # type: ignore[assignment]  # None, as for a file run by its path
     del __file__
     sys.exit(main())

@@ -227,7 +227,7 @@ class Gauntlet:
             future.result()
 
     def kill_at_an_accept(self, keys: Sequence[str]) -> None:
-        """Send to an order service that is killed when it stores its first order; nobody repeats these keys."""
+        """Send to an order service that is killed when it stores its first order; these keys are not repeated."""
         self.buyers.send_all(Send(key, "plenty", 1, MORTAL) for key in keys)
         self.expect(lambda: not self.shop.orders[MORTAL].is_alive, "death at an accept")
 

@@ -390,7 +390,7 @@ _writing: set[asyncio.Task[None]] = set()
 
 async def acknowledge_early(processing: Processing, new_order: NewOrder) -> Placement | None:
     """Report a new order as accepted, and store it later; None for a key that is stored or about to be."""
-    if new_order.key in _written_behind or await usecases.find_by_key(processing._pool, new_order) is not None:  # noqa: SLF001 - a mutant has no manners
+    if new_order.key in _written_behind or await usecases.find_by_key(processing._pool, new_order) is not None:  # noqa: SLF001 - a mutant changes internals
         return None
     _written_behind.add(new_order.key)
     task = asyncio.create_task(_write_behind(processing, new_order))

@@ -140,7 +140,7 @@ class Load:
 
     async def _send(self, client: httpx.AsyncClient, send: Send) -> None:
         """Send one order until it has a final response or no attempts are left."""
-        dice = Random(f"{self._seed} {send.number}")  # noqa: S311 - spreads retries, keeps no secret
+        dice = Random(f"{self._seed} {send.number}")  # noqa: S311 - spreads retries, not a secret
         fate = self._fates.setdefault(send.key, Fate(self._clock()))
         self._sent[send.kind] += 1
         for attempt in range(TRIES):

@@ -337,7 +337,7 @@ def test_in_every_story_each_key_has_one_effect(shop: Shop, valkey_server: Valke
     def story() -> Story:
         return Story(shop, valkey_server.url())
 
-    print(f"VALERIX_STORY_SEED={SEED}")  # noqa: T201 - pytest shows it when a story ends badly
+    print(f"VALERIX_STORY_SEED={SEED}")  # noqa: T201 - pytest prints it if a story fails
     run_state_machine_as_test(
         story,  # type: ignore[arg-type]  # its documentation takes any function that makes one
         settings=settings(

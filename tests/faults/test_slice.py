@@ -45,7 +45,7 @@ def servers(databases: Databases, valkey_server: ValkeyServer, tmp_path: Path) -
 
 def test_whoever_is_struck_at_a_step_every_key_has_exactly_one_effect(servers: Grounds) -> None:
     seed = secrets.randbelow(2**31)
-    print(f"seed {seed}")  # noqa: T201 - shown when the test fails, to run it again
+    print(f"seed {seed}")  # noqa: T201 - printed if the test fails, to repeat it
     ran: list[Trial] = []
     Lanes(servers, seed, ran.append, threading.Event()).run([Planned(cell, 1) for cell in SLICE], 2)
     assert [(trial.seed, trial.wrong) for trial in ran if trial.wrong] == []

@@ -51,7 +51,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """Two of each service and, for orders that are to be queued, an order service that cannot reach inventory.
+    """Two of each service and, for queued orders, an order service that cannot reach inventory.
 
     The second inventory and the second worker run only as replacements of the first.
     """

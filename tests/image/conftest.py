@@ -20,7 +20,7 @@ def image() -> str:
 
 
 @pytest.fixture
-def started(image: str, order_database: str, inventory_database: str, redis_url: str) -> Iterator[Containers]:  # noqa: ARG001 - it must be there
+def started(image: str, order_database: str, inventory_database: str, redis_url: str) -> Iterator[Containers]:  # noqa: ARG001 - a required fixture
     """Starts services in containers that share this test's databases."""
     with containers(order_database, inventory_database, redis_url) as made:
         yield made

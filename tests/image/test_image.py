@@ -71,7 +71,7 @@ def test_the_image_runs_as_nobody_in_particular_and_needs_no_writable_root(start
         assert found["Gid"].split() == [USER] * 4
         assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert found["NoNewPrivs"] == "1"
-        assert container.execute("touch", "/tmp/x") == 1  # noqa: S108 - to see that it cannot
+        assert container.execute("touch", "/tmp/x") == 1  # noqa: S108 - the test expects a failure
         assert container.state["HostConfig"]["Memory"] == 512 * 1024**2
 
 

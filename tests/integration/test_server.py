@@ -68,7 +68,7 @@ def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connecti
             assert idle.recv(4096).startswith(b"HTTP/1.1 200")
             service.signal(number)
             assert service.wait_killed() == 0
-        assert eventually(lambda: last_line(service)["event"] == "stopped")  # noqa: B023 - called before the next turn
+        assert eventually(lambda: last_line(service)["event"] == "stopped")  # noqa: B023 - called before the next iteration
 
 
 def test_a_request_that_was_on_its_way_when_a_service_was_told_to_stop_is_answered_and_told_to_be_the_last(

@@ -204,7 +204,7 @@ def test_a_journal_whose_very_first_line_was_cut_short_is_begun_anew(tmp_path: P
 
 @pytest.mark.parametrize("kind", ["JUNIT", "HTML", "MARKDOWN"])
 def test_a_document_replaces_one_of_its_kind_and_goes_into_pipes(kind: str, tmp_path: Path) -> None:
-    from tests.unit.drills.samples import receipt  # noqa: PLC0415 - beside what it is for
+    from tests.unit.drills.samples import receipt  # noqa: PLC0415 - next to its only use
     from valerix_cli import files  # noqa: PLC0415 - the same
     from valerix_cli import reports as documents  # noqa: PLC0415 - the same
 
@@ -239,7 +239,7 @@ def _umask() -> int:
 
 
 def test_a_recording_replaces_a_recording(tmp_path: Path) -> None:
-    from valerix_cli.demo.asciicast import Recording  # noqa: PLC0415 - beside what it is for
+    from valerix_cli.demo.asciicast import Recording  # noqa: PLC0415 - next to its only use
 
     path = tmp_path / "demo.cast"
     for text in ("first, and long", "second"):

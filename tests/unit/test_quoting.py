@@ -65,7 +65,7 @@ SPOKEN = (
 def read_by_a_shell(line: str) -> list[str]:
     """Return the words of a command line, as bash splits it."""
     script = f"printf '%s\\0' {line}"
-    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - what is tested
+    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - bash is the subject of the test
     return said.decode(errors="surrogateescape").split("\0")[:-1]
 
 
@@ -98,7 +98,7 @@ def test_a_path_that_looks_like_a_pattern_matches_itself_alone(name: str, tmp_pa
     for each in (name, "a1", "aa", "whatx", "a"):
         (tmp_path / each).touch()
     expand = f"shopt -s nullglob; printf '%s\\0' {glob(name)}"
-    done = subprocess.run(["bash", "-c", expand], cwd=tmp_path, capture_output=True, check=True, text=True, timeout=30)  # noqa: S607 - what is tested
+    done = subprocess.run(["bash", "-c", expand], cwd=tmp_path, capture_output=True, check=True, text=True, timeout=30)  # noqa: S607 - bash is the subject of the test
     assert done.stdout.split("\0")[:-1] == [name]
 
 

@@ -253,7 +253,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_what_a_scanner_passes_over_is_explained_where_it_is() -> None:
-    """A `nosec` comment names its checks, and has a reason of its own or that of the lint exception on its line."""
+    """A `nosec` comment names its checks and has a reason, unless the lint exception on its line gives one."""
     sources = [
         *(file for name in ("services", "valerix_cli", "dashboards", "docs") for file in (ROOT / name).rglob("*.py"))
     ]

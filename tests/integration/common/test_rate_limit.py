@@ -46,7 +46,7 @@ def replica(
 ) -> httpx.AsyncClient:
     """Return a client with the address `peer` of a new replica whose clock shows `at`."""
     limit = RateLimit(BestEffort(redis, patience), per_minute, hops, clock=lambda: at)
-    transport = httpx.ASGITransport(app=build({"rate_limit": limit}), client=(peer, 50_000))  # type: ignore[arg-type]  # two spellings of one protocol
+    transport = httpx.ASGITransport(app=build({"rate_limit": limit}), client=(peer, 50_000))  # type: ignore[arg-type]  # two types of the same protocol
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 

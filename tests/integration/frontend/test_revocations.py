@@ -84,7 +84,7 @@ async def test_a_key_of_another_type_is_replaced(redis: Redis, command: tuple[st
     await redis.delete(KEY)
     await redis.execute_command(command[0], KEY, *command[1:])  # type: ignore[no-untyped-call]  # redis-py has no types for it
     for _ in range(2):
-        first._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - it would leave a Redis that refused it alone for a second
+        first._redis = BestEffort(redis, PATIENCE)  # noqa: SLF001 - the old client pauses for a second after a refusal
         await first.sync()
     assert await redis.type(KEY) == b"zset"
     assert (await replica(redis, clock, "second")).accepts("first", "mine")

@@ -518,4 +518,4 @@ def test_the_command_line_gets_what_was_hit_and_may_give_it_back_as_a_script(war
     eventually(lambda: client.hits(str(second.id)).complete)
     assert second.script_length == len(hit.hits)
     assert client.hits(str(second.id)).hits == hit.hits
-    replicas._client.close()  # noqa: SLF001 - a command has no need to: it ends
+    replicas._client.close()  # noqa: SLF001 - commands leave this to the end of their process

@@ -25,7 +25,7 @@ def chance(seed: int | str) -> random.Random:
 async def until(look: Callable[[], Awaitable[Any]], within: float = 5.0) -> None:
     """Wait until `look` returns a true value."""
     async with asyncio.timeout(within):
-        while not await look():  # noqa: ASYNC110 - what it waits for happens in another process
+        while not await look():  # noqa: ASYNC110 - the condition is in another process
             await asyncio.sleep(0)
 
 

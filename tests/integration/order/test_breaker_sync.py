@@ -111,7 +111,7 @@ async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
     """Redis is not used for a second after a failure; an operator's command has to outlast that."""
     first, second = replicas
     await client.client_pause(400)
-    await first._redis(lambda redis: redis.ping(), fallback=False)  # noqa: SLF001 - makes it rest
+    await first._redis(lambda redis: redis.ping(), fallback=False)  # noqa: SLF001 - pauses the use of Redis
     await first.force("open")
     assert first.breaker.forced == "open"
     await until(lambda: forced_to(second, "open"), within=4)

@@ -137,7 +137,7 @@ async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch:
 
 def frozen(pool: Pool, *connections: Connection) -> contextlib.AbstractContextManager[None]:
     """Stop the backends of these connections, or of all idle ones; the server itself continues."""
-    return stopped([conn.pgconn.backend_pid for conn in connections or list(pool._pool)])  # noqa: SLF001 - no other way to them
+    return stopped([conn.pgconn.backend_pid for conn in connections or list(pool._pool)])  # noqa: SLF001 - there is no public access
 
 
 async def test_a_statement_has_a_limit_here_after_which_its_connection_is_replaced(own_pool: Pool) -> None:

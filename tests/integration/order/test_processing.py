@@ -204,7 +204,7 @@ async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(
 
 
 async def test_two_workers_on_one_order_settle_it_once(pool: Pool, start: Start) -> None:
-    """A worker stopped beyond its lease and its successor, each with a result of its own."""
+    """A worker stopped beyond its lease and its successor, each with its own result."""
     await queued(pool, "key-1")
     (first,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     await end_leases(pool)

@@ -185,7 +185,7 @@ async def test_when_redis_is_back_it_is_asked_again(
     await pause(client, 0.5)
     assert await hasty_answers.get("key-1", PS5) is None
     async with asyncio.timeout(COOLDOWN + 2):
-        while await hasty_answers.get("key-1", PS5) is None:  # noqa: ASYNC110 - what it waits for happens in another process
+        while await hasty_answers.get("key-1", PS5) is None:  # noqa: ASYNC110 - the condition is in another process
             await asyncio.sleep(0)
     assert await hasty(lambda client: client.ping(), fallback=False)
 

@@ -41,7 +41,7 @@ def test_only_cache_entries_of_the_audited_database_count() -> None:
 
 def test_a_cache_entry_of_another_version_is_ignored() -> None:
     valid = b'{"order":{"order_id":"id-1","item_id":"ps5","quantity":1,"status":"confirmed"},"origin":"here"}'
-    entry = cache._decode(valid)  # noqa: SLF001 - what is read of each entry
+    entry = cache._decode(valid)  # noqa: SLF001 - the decoder of an entry
     assert entry is not None
     assert (entry.order, entry.origin) == (CACHED, "here")
     assert cache._decode(b'{"v":2}') is None  # noqa: SLF001 - the same

@@ -110,7 +110,7 @@ def test_no_proxy_gets_what_is_meant_for_this_machine(url: str, monkeypatch: pyt
     for variable in {"NO_PROXY", "no_proxy"} & set(os.environ):
         monkeypatch.delenv(variable)
     with httpx.Client(mounts=past_proxies([url]), trust_env=True) as http:
-        direct = http._transport  # noqa: SLF001 - there is no other way to ask
+        direct = http._transport  # noqa: SLF001 - there is no public access
         assert http._transport_for_url(httpx.URL(url + "/x")) is direct  # noqa: SLF001 - the same
         assert http._transport_for_url(httpx.URL("http://orders.example")) is not direct  # noqa: SLF001 - the same
 

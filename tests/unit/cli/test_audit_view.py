@@ -58,7 +58,7 @@ def test_top_and_the_dashboard_mark_an_audit_without_orders() -> None:
     assert "nothing to compare" in str(draw(audit(EMPTY, orders=0), room))
     assert "clean" in str(draw(audit(HELD), room))
     rules: list[wire.Invariant] = []
-    assert actions._audit_notice(wire.Audit("clean", NOW, 0.4, rules, without_orders=True)).message.startswith(  # noqa: SLF001 - a sentence of the page
+    assert actions._audit_notice(wire.Audit("clean", NOW, 0.4, rules, without_orders=True)).message.startswith(  # noqa: SLF001 - the page's message
         "Nothing"
     )
     assert actions._audit_notice(wire.Audit("clean", NOW, 0.4, rules)).kind == "good"  # noqa: SLF001 - the same

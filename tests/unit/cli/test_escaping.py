@@ -115,7 +115,7 @@ def in_a_thread() -> None:
 def in_a_live_view() -> None:
     with live(SafeConsole(file=unguarded(sys.stdout), width=2000), auto_refresh=False) as view:
         view.update(Text(HOSTILE), refresh=True)
-        print(HOSTILE)  # noqa: T201 - as a library might
+        print(HOSTILE)  # noqa: T201 - as a library could
         logging.lastResort.handle(logging.makeLogRecord({"msg": HOSTILE, "levelno": logging.ERROR}))  # type: ignore[union-attr]  # it is never None
         info(HOSTILE, Output())
 

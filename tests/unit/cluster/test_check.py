@@ -94,5 +94,5 @@ PLAYGROUND = {
 def test_images_that_a_tag_names_are_a_warning_but_where_gremlins_are_allowed(
     things: list[Any], found: str | None, tmp_path: Path
 ) -> None:
-    lines = check(Cluster(), TARGET, things, KnownClusters(tmp_path / "config.toml")).checks  # type: ignore[arg-type]  # acts as one
+    lines = check(Cluster(), TARGET, things, KnownClusters(tmp_path / "config.toml")).checks  # type: ignore[arg-type]  # has the same methods
     assert [line.found for line in lines if line.group == "images"] == ([] if found is None else [found])

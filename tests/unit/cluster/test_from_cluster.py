@@ -52,13 +52,13 @@ def forwards(*pods: str, port: int | None = None) -> Any:
 
 
 def test_cached_answers_are_read_from_the_redis_of_the_cluster() -> None:
-    found = from_cluster.cache_of(Api(base(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
+    found = from_cluster.cache_of(Api(base(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only reads objects
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"
 
 
 def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_and_not_by_its_name() -> None:
     api = Api(with_component("data-stores-tls"), "redis", "data-stores-ca")
-    found = from_cluster.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only asks for objects
+    found = from_cluster.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only reads objects
     assert found is not None
     assert found.startswith("rediss://:with%2Fand%40in-it@127.0.0.1:16379/0?")
     with redis.Redis.from_url(found) as client:

@@ -74,7 +74,7 @@ class Cluster:
     ],
 )
 def test_a_job_by_the_clock_is_as_its_last_run(runs: Any, status: Any, state: str, detail: str) -> None:
-    found = look(Cluster(CRON | {"status": status}, *runs), TARGET)  # type: ignore[arg-type]  # all that is asked of it
+    found = look(Cluster(CRON | {"status": status}, *runs), TARGET)  # type: ignore[arg-type]  # the only methods used
     assert [(one.kind, one.name, one.state, one.detail) for one in found.workloads] == [
         ("CronJob", "backup", state, detail)
     ]

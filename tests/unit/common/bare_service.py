@@ -122,6 +122,6 @@ def build(state: Mapping[str, Any] | None = None) -> ASGIApp:
 @asynccontextmanager
 async def client(app: ASGIApp | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of the service. Exceptions of the service are raised by the client."""
-    transport = httpx.ASGITransport(app=app or build(), raise_app_exceptions=True)  # type: ignore[arg-type]  # two spellings of one protocol
+    transport = httpx.ASGITransport(app=app or build(), raise_app_exceptions=True)  # type: ignore[arg-type]  # two types of the same protocol
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as opened:
         yield opened

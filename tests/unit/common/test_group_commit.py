@@ -14,11 +14,11 @@ from services.common import request_context
 from services.common.group_commit import BatchResult, GroupCommit
 
 
-class BadItem(Exception):  # noqa: N818 - what a flush says of one item
+class BadItem(Exception):  # noqa: N818 - named for the failure of one item
     pass
 
 
-class Outage(Exception):  # noqa: N818 - what a flush says when nothing will work
+class Outage(Exception):  # noqa: N818 - named for the reason of a failed flush
     pass
 
 
@@ -116,9 +116,9 @@ async def test_nobody_looks_at_the_clock_while_nobody_waits() -> None:
     desk.release_all()
     assert await asyncio.gather(*start(group, *range(5))) == [0, 10, 20, 30, 40]
     async with asyncio.timeout(5):
-        while group._next_check is not None:  # noqa: SLF001 - a timer that stays is seen by nothing else
+        while group._next_check is not None:  # noqa: SLF001 - a leaked timer is visible only here
             await turns()
-    assert not group._deadlines  # noqa: SLF001 - nor what keeps its items alive
+    assert not group._deadlines  # noqa: SLF001 - nor references to its items
 
 
 async def test_items_that_arrive_during_a_flush_share_the_next() -> None:

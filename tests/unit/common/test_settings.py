@@ -123,7 +123,7 @@ def test_a_token_may_not_stand_for_two_levels() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(AttributeError):
-        read(OrderSettings, ENVIRON).port = 1  # type: ignore[misc]  # the point of the test
+        read(OrderSettings, ENVIRON).port = 1  # type: ignore[misc]  # the subject of the test
 
 
 POINTS = frozenset({"before-commit", "after-commit"})

@@ -94,7 +94,7 @@ def asked_for() -> dict[str, set[str]]:
 def exported() -> dict[str, set[str]]:
     """Return the names of all series that a process exports, with their labels."""
     found: dict[str, set[str]] = {}
-    for collector in set(REGISTRY._collector_to_names):  # noqa: SLF001 - it tells of series only once they have samples
+    for collector in set(REGISTRY._collector_to_names):  # noqa: SLF001 - collect() omits series without samples
         for name in REGISTRY._collector_to_names[collector]:  # noqa: SLF001 - the same
             found[name] = {*getattr(collector, "_labelnames", ()), *(("le",) if name.endswith("_bucket") else ())}
     return found | {name: labels for series in EXPORTERS.values() for name, labels in series.items()}

@@ -36,7 +36,7 @@ def sample(at: float, **changes: object) -> Sample:
         "dead": 0,
         "injected": {},
     }
-    return Sample(at=at, **(known | changes))  # type: ignore[arg-type]  # as a test wants them
+    return Sample(at=at, **(known | changes))  # type: ignore[arg-type]  # typed by the test
 
 
 def test_metrics_count_orders_by_outcome() -> None:

@@ -47,7 +47,7 @@ def test_junit_has_a_case_per_check_and_reports_a_broken_invariant() -> None:
     assert (bad.get("tests"), bad.get("failures"), bad.get("errors"), bad.get("skipped")) == ("4", "1", "1", "1")
     (red,) = [case for case in bad.findall("testcase") if case.find("failure") is not None]
     assert (red.get("classname"), red.get("name")) == ("slow-inventory.audit", "no-oversell")
-    assert good.find(".//property[@name='again']").get("value") == "valerix drill run slow-inventory --seed 42"  # type: ignore[union-attr]  # else the test fails as it should
+    assert good.find(".//property[@name='again']").get("value") == "valerix drill run slow-inventory --seed 42"  # type: ignore[union-attr]  # None fails the test as well
 
 
 def test_the_html_page_is_complete_and_loads_nothing() -> None:

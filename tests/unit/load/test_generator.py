@@ -56,7 +56,7 @@ class FakeClient:
     async def post(self, _: OrderRequest) -> Response:
         self.arrived.append(self._loop.time())
         await asyncio.sleep(self._takes)
-        return Response(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as it is parsed
+        return Response(201, False, None, "an-id", "confirmed", None)  # noqa: FBT003 - as the parser passes it
 
     def close(self) -> None: ...
 

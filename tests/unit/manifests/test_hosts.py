@@ -31,7 +31,7 @@ def policy(things: list[Object], service: str) -> HostPolicy:
 
 def is_allowed(hosts: HostPolicy, host: str) -> bool:
     scope = {"method": "POST", "http_version": "1.1", "headers": [(b"host", host.encode())]}
-    return hosts.refusal(scope, {}) is None  # type: ignore[arg-type]  # as much of a request as it looks at
+    return hosts.refusal(scope, {}) is None  # type: ignore[arg-type]  # the parts of a request that it reads
 
 
 @functools.cache

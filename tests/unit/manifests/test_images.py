@@ -64,7 +64,7 @@ def check_image(directory: Path, name: str, image: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(name: str) -> None:
-    """Whatever the overlay's name for it is."""
+    """The overlay's name for the image does not matter."""
     check_image(MANIFESTS / "overlays" / name, name, BY_TAG)
 
 

@@ -55,7 +55,7 @@ class _Request(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class _HungUp(Exception):  # noqa: N818 - what a test wanted
+class _HungUp(Exception):  # noqa: N818 - a control-flow exception of the tests
     """The replica closes the connection."""
 
 
@@ -265,7 +265,7 @@ async def _suffer(fault: Fault, writer: asyncio.StreamWriter) -> Never:
 async def until(look: Callable[[], Any], within: float = 5.0) -> None:
     """Wait until `look` returns a true value."""
     async with asyncio.timeout(within):
-        while not look():  # noqa: ASYNC110 - what it waits for comes over the network
+        while not look():  # noqa: ASYNC110 - the condition comes over the network
             await asyncio.sleep(0)
 
 

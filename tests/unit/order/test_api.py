@@ -19,7 +19,7 @@ from tests.unit.common.environment import ENVIRON, TOKENS
 @pytest.fixture
 async def orders() -> AsyncIterator[httpx.AsyncClient]:
     """Client of the order service as an operator, without a database."""
-    transport = httpx.ASGITransport(app=build(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
+    transport = httpx.ASGITransport(app=build(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two types of the same protocol
     headers = {"Authorization": f"Bearer {TOKENS[2]}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
         yield client
@@ -86,7 +86,7 @@ async def test_a_breaker_is_forced_open_or_closed_or_left_to_itself(orders: http
 
 
 async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
-    transport = httpx.ASGITransport(app=build_worker(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two spellings of one protocol
+    transport = httpx.ASGITransport(app=build_worker(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two types of the same protocol
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as worker:
         assert (await worker.get("/health/live")).json()["service"] == "worker"
         assert (await worker.get("/metrics")).status_code == 200

@@ -209,7 +209,7 @@ async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.
             warehouse.release(claim)
             assert await task == Deducted(repeated=False)
     await warehouse.hang_up(reset=True)
-    await until(lambda: not warehouse.inventory._replicas._readers)  # noqa: SLF001 - what it keeps is for connections that live
+    await until(lambda: not warehouse.inventory._replicas._readers)  # noqa: SLF001 - it has one entry per open connection
     assert warehouse.connections == 1
     gc.collect()
     assert log.getvalue() == ""

@@ -60,7 +60,7 @@ def test_what_is_forgotten_leaves_no_trace() -> None:
         window.add(f"cause-{number}")
         clock.go_on(20)
     assert window.outcomes() == {}
-    assert len(window._sum) == 0  # noqa: SLF001 - memory that is kept shows nowhere else
+    assert len(window._sum) == 0  # noqa: SLF001 - retained memory is visible only here
 
 
 @pytest.mark.parametrize(
