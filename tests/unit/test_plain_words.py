@@ -16,6 +16,8 @@ AVOIDED = re.compile(
 """Write instead: again, from then on, is notified of, claimed, has to be, recently, its own, no process, another user,
 reported, a client that.
 """
+OPENING = re.compile(r"(What|Whatever|Whether|Where|Who|Whoever|That|Those|Is|How(?! (many|far|long|often)))\b")
+"""A docstring names its subject or its result: "Return", "Yield", "True if". "How many" may introduce a limit."""
 ALLOWED = {
     ("valerix_cli/demo/navigation.py", "told"),  # a parameter
     ("valerix_cli/demo/tampering.py", "nobody"),  # a name from which an id is derived
@@ -28,6 +30,16 @@ SPOKEN = {ROOT / "valerix_cli" / "demo" / "script.py"}  # what a presenter says
 MODULES = sorted(
     file for package in ("services", "valerix_cli") for file in (ROOT / package).rglob("*.py") if file not in SPOKEN
 )
+
+TESTS = sorted(file for folder in ("dashboards", "docs", "tests") for file in (ROOT / folder).rglob("*.py"))
+
+
+def docstrings(module: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of each string that stands alone: the docstrings, of constants and fields as well."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text
 
 
 def texts(module: Path) -> Iterator[str]:
@@ -51,3 +63,23 @@ def test_documentation_has_no_avoided_word(page: Path) -> None:
 def test_docstrings_and_messages_have_no_avoided_word() -> None:
     found = {str(module.relative_to(ROOT)): avoided(module, "\n".join(texts(module))) for module in MODULES}
     assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_docstrings_of_tests_have_no_avoided_word() -> None:
+    found = {
+        f"{module.relative_to(ROOT)}:{line}": words
+        for module in TESTS
+        for line, text in docstrings(module)
+        if (words := avoided(module, re.sub(r"`[^`]*`", "", text)))
+    }
+    assert found == {}
+
+
+def test_docstrings_begin_with_their_subject() -> None:
+    found = [
+        f"{module.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for module in [ROOT / "noxfile.py", *MODULES, *SPOKEN, *TESTS]
+        for line, text in docstrings(module)
+        if OPENING.match(text)
+    ]
+    assert found == []
