@@ -33,7 +33,7 @@ def between(document: str, generated: str) -> str:
 
 
 def encoded(result: Result) -> str:
-    """Encode a result as JSON, one field per line."""
+    """Return a result as JSON, one field per line."""
     fields = [
         f"{msgspec.json.encode(name).decode()}:{msgspec.json.encode(value).decode()}"
         for name, value in msgspec.to_builtins(result).items()
@@ -42,7 +42,7 @@ def encoded(result: Result) -> str:
 
 
 def decoded(path: Path) -> Result:
-    """Decode a stored result. Raises Broken."""
+    """Return a stored result. Raises Broken."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Result)
     except (OSError, msgspec.DecodeError) as error:

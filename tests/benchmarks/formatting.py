@@ -29,5 +29,5 @@ def statuses(samples: Sequence[Sample]) -> str:
 
 
 def _short(value: float) -> str:
-    """Format a number with three significant digits at least."""
+    """Return the number with three significant digits at least."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

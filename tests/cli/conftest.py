@@ -44,8 +44,8 @@ class Valerix:
     def __call__(self, *typed: str, code: int | None = 0, stdin: str = "", **environ: str) -> Done:
         """Run a command to its end; its exit status has to be `code`, unless that is None.
 
-        The command is forked (see tests.fork_server), except `up`, which starts as from a shell: only `up` may own its
-        children.
+        The command is forked (see tests.fork_server). `up` is started as by a shell: its children may have no other
+        parent.
         """
         arguments = (typed, self.directory, self.environ | environ)
         ran = self.as_a_shell_would(*arguments, stdin) if "up" in typed else self._fork(*arguments, stdin)
@@ -86,7 +86,7 @@ class Valerix:
         return json.loads(self(*typed, "-o", "json", code=code).out)
 
     def stack(self) -> Any:
-        """The running platform's stack.json."""
+        """Return the contents of the running platform's stack.json."""
         return json.loads((self.directory / "state" / "stack.json").read_text())
 
     def start(self, *typed: str) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 
 
 def overlay(directory: Path, *components: str) -> str:
-    """Write an overlay of the base with these components."""
+    """Write an overlay of the base with these components; return its path."""
     up = "/".join([".."] * len(directory.resolve().parts))
     at = [f"{up}{MANIFESTS}/components/{one}" for one in components]
     wanted = {"namespace": "valerix", "resources": [f"{up}{BASE}"], "components": at}

@@ -22,7 +22,7 @@ def container_of(valerix: Valerix, name: str) -> Any:
 
 
 def bad_release(directory: Path) -> str:
-    """Patch an overlay with an image that crashes and a variable that the previous release did not have."""
+    """Write an overlay with an image that crashes and a variable that the previous release did not have."""
     variable = {"name": ADDED, "value": "1"}
     patch = [{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": variable}]
     adding = {"target": {"kind": "Deployment", "name": "order"}, "patch": json.dumps(patch)}

@@ -59,7 +59,7 @@ class Shop:
         assert response.is_success, response.text
 
     def new_item(self, quantity: int = 100) -> str:
-        """Create an item for this test only, with stock."""
+        """Create an item with stock for this test only; return its id."""
         item_id = f"item-{next(_keys)}"
         self.stock(item_id, quantity)
         return item_id

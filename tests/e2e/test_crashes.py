@@ -13,7 +13,7 @@ from tests.e2e.shop import Shop, new_key
 from tests.processes import Processes, eventually
 
 DAILY = {"after-accept", "before-settle", "after-claim", "after-deduct", "before-commit", "after-commit"}
-"""The crash points of the default run; the campaign strikes each of the others fifty times."""
+"""The crash points of the default run; the others are long tests, and the campaign strikes each point fifty times."""
 
 
 def points(names: Iterable[str]) -> pytest.MarkDecorator:

@@ -96,7 +96,7 @@ def certify(server: Encrypted, authority: Authority) -> None:
 
 
 def is_ready(server: Encrypted) -> bool:
-    """Run the readiness probe of the pod."""
+    """Return whether the readiness probe of the pod succeeds."""
     [container] = one(things(), "Deployment", "redis")["spec"]["template"]["spec"]["containers"]
     _, *arguments = container["readinessProbe"]["exec"]["command"]
     arguments = [argument.replace("/etc/redis-tls", str(server.directory)) for argument in arguments]
@@ -106,7 +106,7 @@ def is_ready(server: Encrypted) -> bool:
 
 
 def patient(url: str) -> Redis:
-    """A service's client with timeouts for a busy machine."""
+    """Return a service's client with timeouts for a busy machine."""
     return open_redis(url, name="order-1", socket_timeout=10, connect_timeout=10)
 
 

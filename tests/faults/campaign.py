@@ -54,7 +54,7 @@ def run_trials(results: Results, lanes: int, console: Console) -> None:
 
 
 def run_nemesis(results: Results, *, seconds: float, rate: float, console: Console) -> NemesisReport:
-    """Run the nemesis, unless an earlier run of this campaign has done so."""
+    """Run the nemesis, unless an earlier run of this campaign has done so. Return its report."""
     kept = results.directory / "nemesis.json"
     if kept.exists():
         return msgspec.json.decode(kept.read_bytes(), type=NemesisReport)

@@ -323,7 +323,7 @@ def _health(url: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Exit 0 if everything is clean, 11 on a violation, 12 if inconclusive, 130 after Ctrl-C."""
+    """Run the nemesis. Return 0 if everything is clean, 11 on a violation, 12 if inconclusive, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.nemesis", description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=1.0)

@@ -109,7 +109,10 @@ class Stage:
         self.wait_ready(service)
 
     def wait_ready(self, service: Service) -> None:
-        """As the service's own method, which loads the system's certificates for each poll."""
+        """Wait until a service is ready.
+
+        The service's own method would load the system's certificates for each poll.
+        """
 
         def is_ready() -> bool:
             assert service.is_alive, f"{service.name} ended: {service.log.read_text()[-2000:]}"

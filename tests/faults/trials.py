@@ -200,7 +200,10 @@ def _buy(stage: Stage, scenario: Scenario, customers: Customers) -> None:
 
 
 def _wait_struck(stage: Stage, scenario: Scenario, struck: Service, bought: Future[None], clock: Clock) -> bool:
-    """Wait until the process is dead or stopped, or no work is left that could trigger the crash point."""
+    """Wait until the process is dead or stopped, or no work is left that could trigger the crash point.
+
+    Return whether it was struck.
+    """
 
     def is_struck() -> bool:
         return is_stopped(struck) if scenario.cell.strike == "stop" else not struck.is_alive

@@ -70,7 +70,7 @@ class Opened:
 
 @pytest.fixture(scope="module", params=["open", pytest.param("closed", marks=pytest.mark.long)])
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
-    """Two state directories: one that other users can traverse, and one that they cannot."""
+    """Valerix with a state directory that other users can traverse, and with one that they cannot."""
     with open_directory("accounts") as place:
         if not is_open_to_all(Path(sysconfig.get_path("purelib")), Path(__file__)):
             pytest.skip("other users may not read what is installed here")

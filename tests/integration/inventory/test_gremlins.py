@@ -36,7 +36,7 @@ def fresh_lines(item: str, count: int) -> list[Line]:
 
 
 def foretell(activation: dict[str, Any], wanted: Line) -> Fate:
-    """Predict the result of an attempt from the activation alone."""
+    """Return the result of an attempt as predicted from the activation alone."""
     terms = msgspec.convert(activation, Activation)
     order, attempt = uuid.UUID(wanted["order_id"]), wanted["attempt"]
     if gremlins.is_hit(terms, "crash", order, attempt):
@@ -52,7 +52,7 @@ def is_slow(activation: dict[str, Any], wanted: Line) -> bool:
 
 
 def foretell_hits(activation: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
-    """Predict the hits on these attempts: no other gremlin follows a crash."""
+    """Return the predicted hits on these attempts: no other gremlin follows a crash."""
     terms = msgspec.convert(activation, Activation)
     hits = []
     for each in sorted(lines, key=lambda each: (each["order_id"], each["attempt"])):

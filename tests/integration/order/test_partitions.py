@@ -30,7 +30,7 @@ WITH old AS (
 )
 INSERT INTO orders_archive SELECT * FROM gone
 """
-"""Move up to `batch` orders that ended before `retention`, in one statement, so that each is in exactly one table."""
+"""Move up to `batch` orders that ended more than `retention` ago, in one statement: each is in exactly one table."""
 
 
 def partitioned(url: str) -> str:
