@@ -31,7 +31,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 TARGETS = (
-    Target("valerix_cli.errors", (f"{CLI}/test_errors.py", f"{CLI}/test_catalogue.py"), ("ExitCode",)),
+    Target("valerix_cli.errors", (f"{CLI}/test_errors.py", f"{CLI}/test_error_reference.py"), ("ExitCode",)),
     Target("valerix_cli.gates", (f"{CLI}/test_gates.py",)),
     Target("valerix_cli.load.metrics", (f"{CLI}/test_gates.py", f"{LOAD}/test_generator.py")),
     Target("valerix_cli.commands.load", (f"{CLI}/test_load_verdict.py",), ("error_of",)),
