@@ -1,33 +1,31 @@
 """valerix cluster: check, diff, apply, status, history, rollback, delete."""
 
-import os
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
-from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, ExitCode, GuardError, UnreachableError
+from valerix_cli.commands.cluster_target import (
+    apply_options,
+    carry_out,
+    check_writable,
+    connect_target,
+    known_clusters,
+    plan_deployment,
+    refuse_gremlins,
+    render_overlay,
+    warn_orphans,
+    warn_unknown,
+)
+from valerix_cli.errors import BadUsageError, ChangesFoundError, CliError, UnreachableError
 from valerix_cli.output import follow, info, print_result, spinner, warn
 from valerix_cli.polling import poll
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
 
-if TYPE_CHECKING:  # slow to import
-    from collections.abc import Sequence
-
-    from valerix_cli.cluster.api import Api
-    from valerix_cli.cluster.apply import ApplyOptions
-    from valerix_cli.cluster.deploy import Deployment
-    from valerix_cli.cluster.identity import KnownClusters
-    from valerix_cli.cluster.model import Applied
-    from valerix_cli.cluster.objects import Object
-    from valerix_cli.cluster.plan import Orphans
-    from valerix_cli.cluster.target import Target
-
 app = App("Run the platform in a Kubernetes cluster.")
 
-_WAIT = 300.0  # seconds that each wave of an apply may take, unless --timeout says otherwise
 _EVERY = 1.0  # seconds
 
 OverlayOption = Annotated[
@@ -47,7 +45,7 @@ def check(
     overlay: OverlayOption = None,
     accept: Annotated[bool, typer.Option("--accept", help="Bind the context to this cluster from now on.")] = False,
 ) -> None:
-    """Say all that an overlay would lack in a cluster.
+    """Check that a cluster can run an overlay.
 
     Access, version, rights (with the Role that would grant what is missing), kinds, storage, ways in; exit 3 where
     something fails.
@@ -57,16 +55,16 @@ def check(
     from valerix_cli.views.cluster import readiness_view  # noqa: PLC0415 - --help must not pay for it
 
     session: Session = ctx.obj
-    target, api = _reach(session, overlay)
+    target, api = connect_target(session, overlay)
     if accept:
-        _writable(session, target, "remember the cluster")
+        check_writable(session, target, "remember the cluster")
         session.require_confirmation(
             f"bind the context `{target.named}` to {target.cluster} at {api.server}",
             "later commands go to that cluster",
         )
-        _known_clusters().remember(str(target.named), identities(api)[0])
+        known_clusters().remember(str(target.named), identities(api)[0])
     with spinner(f"looking at {target}", session.output):
-        found = run_checks(api, target, _described(target), _known_clusters())
+        found = run_checks(api, target, render_overlay(target), known_clusters())
     print_result(found, readiness_view, session.output)
     failed = [line for line in found.checks if line.status == "failed"]
     if failed:
@@ -95,16 +93,16 @@ def diff(
     from valerix_cli.views.cluster import diff_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
-    target, api = _reach(session, overlay)
+    target, api = connect_target(session, overlay)
     with spinner(f"asking {target}", session.output):
-        things = _described(target, image)
+        things = render_overlay(target, image)
         planned = plan(api, target, things)
         left = orphans(api, target, things)
     changes = [one.change for one in planned]
     refused = [f"{one.refusal.what} {one.refusal.why}" for one in planned if one.refusal]
     found = Diff(target.cluster, target.namespace, target.overlay, summary(changes), changes, refused)
     print_result(found, diff_view, session.output)
-    _say_orphans(session, left)
+    warn_orphans(session, left)
     if refusal := refusal_of(planned):
         raise refusal
     if exit_code and any(change.action != "unchanged" for change in changes):
@@ -130,9 +128,9 @@ def apply(  # noqa: PLR0913 - its options
     ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is ready.")] = True,
 ) -> None:
-    """Have a cluster be as an overlay describes it.
+    """Apply an overlay to a cluster.
 
-    It goes wave by wave, and waits until each is ready.
+    Objects are applied in waves; each wave has to be ready before the next.
 
     Everything is tried out first (a server-side dry run), so that refusals are reported before anything
     is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to, and
@@ -143,17 +141,17 @@ def apply(  # noqa: PLR0913 - its options
 
     session: Session = ctx.obj
     began = time.monotonic()
-    target, api = _reach(session, overlay)
+    target, api = connect_target(session, overlay)
     if not dry_run:
-        _writable(session, target, f"apply the overlay {target.overlay}", api)
-    things = _described(target, image)
-    _refuse_gremlins(session, target, things)
+        check_writable(session, target, f"apply the overlay {target.overlay}", api)
+    things = render_overlay(target, image)
+    refuse_gremlins(session, target, things)
     deployment = Deployment(api, target, things, force=force_conflicts, prune=prune, share=share_namespace)
     if dry_run:
-        result = _planned(session, deployment).would_be()
+        result = plan_deployment(session, deployment).would_be()
     else:
         with deployment.alone():
-            _planned(session, deployment)
+            plan_deployment(session, deployment)
             for note in deployment.notes:
                 warn(f"This {note}.", session.output)
             if deployment.changes_something:
@@ -163,11 +161,11 @@ def apply(  # noqa: PLR0913 - its options
             if deployment.orphans.objects and prune:
                 named = ", ".join(map(str, deployment.orphans.refs))
                 session.require_confirmation(f"delete {named} from {target}", "it changes a cluster")  # nosec B608 # no SQL
-            result = _carry_out(deployment, _ways(session, force=force_conflicts, wait=wait))
+            result = carry_out(deployment, apply_options(session, force=force_conflicts, wait=wait))
     result = msgspec.structs.replace(result, seconds=round(time.monotonic() - began, 1))
     print_result(result, applied_view, session.output)
     if not prune or dry_run:
-        _say_orphans(session, deployment.orphans)
+        warn_orphans(session, deployment.orphans)
     if hint := deployment.undo if not dry_run else None:
         info(f"Undo: {hint}", session.output)
 
@@ -186,7 +184,7 @@ def status(
     from valerix_cli.views import cluster as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
-    target, api = _reach(session, None)
+    target, api = connect_target(session, None)
     if watch:
         follow(
             poll(lambda: look(api, target), session.output, every=_EVERY),
@@ -222,7 +220,7 @@ def history(
     from valerix_cli.views.cluster import history_view  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
-    target, api = _reach(session, None)
+    target, api = connect_target(session, None)
     print_result(revisions.history(api, target, services or ()), history_view, session.output)
 
 
@@ -238,9 +236,9 @@ def rollback(
     ] = None,
     force_conflicts: ForceOption = False,
 ) -> None:
-    """Go back to the last revision that was available.
+    """Roll back to the last revision that was available.
 
-    That is its image and its settings. Schemas stay, since they only grow.
+    This restores its image and its settings. Schemas stay, since migrations only add to them.
     """
     from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.history import note_available  # noqa: PLC0415 - the same
@@ -255,8 +253,8 @@ def rollback(
             "each service has its own revision numbers",
             "valerix cluster rollback order --to-revision 3",
         )
-    target, api = _reach(session, None)
-    _writable(session, target, "roll back", api)
+    target, api = connect_target(session, None)
+    check_writable(session, target, "roll back", api)
     with held(api, target.namespace, "rollback") as check_lease:
         note_available(api, target)
         returns = find_returns(api, target, services or (), to_revision=to_revision)
@@ -265,7 +263,7 @@ def rollback(
         for one in returns:
             check_lease()
             roll_back(api, one, force=force_conflicts)
-        await_all(api, [one.deployment for one in returns], _ways(session))
+        await_all(api, [one.deployment for one in returns], apply_options(session))
         note_available(api, target)
     print_result([one.outcome for one in returns], rolled_back_view, session.output)
     info("valerix cluster history lists other revisions.", session.output)
@@ -284,9 +282,9 @@ def delete(
         typer.Option("--confirm", metavar="NAMESPACE", help="With --volumes: confirm by name, without a prompt."),
     ] = None,
 ) -> None:
-    """Take Valerix out of a cluster, but for its data.
+    """Delete Valerix from a cluster, except its data.
 
-    Volumes and secrets are kept, so that an apply brings everything back. What an apply has not made is never deleted.
+    Volumes and secrets are kept, so that an apply restores everything. Only objects that an apply has created are deleted.
     """
     from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same
@@ -301,11 +299,11 @@ def delete(
             "only the deletion of data has to be confirmed by name",
             "add --volumes, or leave it out",
         )
-    target, api = _reach(session, None)
-    _writable(session, target, "delete Valerix", api)
+    target, api = connect_target(session, None)
+    check_writable(session, target, "delete Valerix", api)
     with spinner(f"looking at {target}", session.output):
         found = deletion.find(api, target, volumes=volumes)
-    _say_unknown(session, found.unknown)
+    warn_unknown(session, found.unknown)
     if found.count:
         with held(api, target.namespace, "delete") as check_lease:
             what = f"delete {found.count} objects from {target}"
@@ -321,101 +319,3 @@ def delete(
     print_result(Deleted(target.cluster, target.namespace, gone, found.kept), deleted_view, session.output)
     if found.count and not volumes:
         info("Undo: valerix cluster apply", session.output)
-
-
-def _reach(session: Session, overlay: str | None) -> "tuple[Target, Api]":
-    from dataclasses import replace  # noqa: PLC0415 - with those below
-
-    from valerix_cli.cluster.api import connect  # noqa: PLC0415 - slow to import
-    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - the same
-    from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
-
-    target = find_target(session.settings, kube_contexts)
-    api = connect(target.cluster, say=lambda text: info(text, session.output))
-    return replace(target, overlay=overlay or target.overlay), api
-
-
-def _described(target: "Target", image: str | None = None) -> "Sequence[Object]":
-    from valerix_cli.cluster.overlays import find_overlay, render  # noqa: PLC0415 - slow to import
-    from valerix_cli.cluster.target import NAMESPACE  # noqa: PLC0415 - the same
-
-    namespace = None if target.namespace == NAMESPACE else target.namespace
-    things = render(find_overlay(target.overlay), namespace=namespace, image=image)
-    if not things:
-        raise BadUsageError(
-            f"The overlay {target.overlay} is empty.",
-            "it renders no object",
-            "valerix cluster check --overlay DIR",
-        )
-    return things
-
-
-def _writable(session: Session, target: "Target", operation: str, api: "Api | None" = None) -> None:
-    """Raises GuardError unless a context names this cluster, and it is still the one that the context means."""
-    from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - slow to import
-    from valerix_cli.cluster.target import require_write_access  # noqa: PLC0415 - the same
-
-    require_write_access(target, session.settings, operation)
-    if api is not None:
-        refuse_another_cluster(target, lambda: identities(api), _known_clusters())
-
-
-def _known_clusters() -> "KnownClusters":
-    from valerix_cli.cluster.identity import KnownClusters  # noqa: PLC0415 - slow to import
-    from valerix_cli.settings import user_config  # noqa: PLC0415 - the same
-
-    return KnownClusters(user_config(os.environ))
-
-
-def _refuse_gremlins(session: Session, target: "Target", things: "Sequence[Object]") -> None:
-    """Raises GuardError for an overlay that lets gremlins loose where the context's own does not."""
-    from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - slow to import
-    from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
-    from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
-
-    own = find_target(session.settings, kube_contexts)
-    if own.overlay == target.overlay or not allows_gremlins(things) or allows_gremlins(_described(own)):
-        return
-    raise GuardError(
-        f"Not done: apply the overlay {target.overlay} to {target}.",
-        f"it allows gremlins, and the overlay of the context, {own.overlay}, does not",
-        f"leave --overlay out, which means {own.overlay}; or choose another context",
-    )
-
-
-def _planned(session: Session, deployment: "Deployment") -> "Deployment":
-    with spinner(f"asking {deployment.target}", session.output):
-        deployment.plan()
-    return deployment
-
-
-def _ways(session: Session, *, force: bool = False, wait: bool = True) -> "ApplyOptions":
-    from valerix_cli.cluster.apply import ApplyOptions  # noqa: PLC0415 - slow to import
-
-    limit = session.settings.setting("timeout").value or _WAIT
-    return ApplyOptions(lambda text: info(text, session.output), limit, force=force, wait=wait)
-
-
-def _carry_out(deployment: "Deployment", options: "ApplyOptions") -> "Applied":
-    try:
-        return deployment.carry_out(options)
-    except (KeyboardInterrupt, SystemExit) as end:
-        error = CliError(
-            "The apply was interrupted.",
-            "objects applied so far stay; none is partly written",
-            "valerix cluster apply continues with the rest",
-        )
-        error.code = ExitCode.of(end)
-        raise error from end
-
-
-def _say_orphans(session: Session, left: "Orphans") -> None:
-    if left.objects:
-        named = ", ".join(map(str, left.refs))
-        warn(f"No longer in the overlay: {named}. Delete them: valerix cluster apply --prune", session.output)
-    _say_unknown(session, left.unknown)
-
-
-def _say_unknown(session: Session, unknown: "Sequence[str]") -> None:
-    if unknown:
-        info(f"Not checked, because you may not list them: {', '.join(unknown)}.", session.output)
