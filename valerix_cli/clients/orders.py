@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from valerix_cli.addresses import path
+from valerix_cli.clients import retry
 from valerix_cli.clients.http import Replicas, decode, parse, read_problem
 from valerix_cli.clients.order_models import OrderRequest, OrderResponse
 from valerix_cli.clients.tracing import client_span
@@ -19,8 +20,7 @@ from valerix_cli.errors import CliError, TimeoutExpiredError, UnreachableError
 from valerix_cli.journal import JournalWriter
 
 PAGE = 500
-_WORTH_A_RETRY = {"request-in-flight", "rate-limited", "queue-full", "database-unavailable"}
-_LONGEST_PAUSE = 5.0
+_jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret # nosec B311
 
 
 class OrderClient:
@@ -35,7 +35,7 @@ class OrderClient:
         return OrderClient(self._replicas, journal)
 
     def place(self, request: OrderRequest, *, retries: int = 0) -> OrderResponse:
-        """Send an order, and send it again with the same key while that may help, up to `retries` times."""
+        """Send an order, and retry it with the same key up to `retries` times."""
         with client_span("order place") as traceparent:
             return self._place(request, retries, traceparent)
 
@@ -44,12 +44,13 @@ class OrderClient:
             try:
                 sent = self._send(request, attempt, traceparent)
             except (UnreachableError, TimeoutExpiredError):
-                time.sleep(_pause(attempt))
-                continue
-            if not _may_change(sent):
-                return sent
-            named = sent.problem.retry_after if sent.problem else None
-            time.sleep(_pause(attempt) if named is None else named)
+                retry_after = None
+            else:
+                problem = sent.problem
+                if problem is None or not retry.is_retryable(sent.status, problem.slug):
+                    return sent
+                retry_after = problem.retry_after
+            time.sleep(retry.delay(attempt, retry_after, _jitter))
         return self._send(request, retries + 1, traceparent)
 
     def _send(self, request: OrderRequest, attempt: int, traceparent: str) -> OrderResponse:
@@ -150,15 +151,3 @@ class OrderClient:
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         return self._replicas.send("POST", path, repeatable=True, json=body)  # each of them sets a state
-
-
-def _may_change(sent: OrderResponse) -> bool:
-    """Return whether the same request may well be answered differently in a moment."""
-    return sent.problem is not None and (
-        sent.status >= httpx.codes.INTERNAL_SERVER_ERROR or sent.problem.slug in _WORTH_A_RETRY
-    )
-
-
-def _pause(attempt: int) -> float:
-    """Exponential back-off with full jitter, in seconds."""
-    return random.uniform(0, min(_LONGEST_PAUSE, 0.2 * 2**attempt))  # noqa: S311 - spreads retries, keeps no secret # nosec B311

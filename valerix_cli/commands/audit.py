@@ -1,6 +1,5 @@
 """valerix audit: the proof, read from the databases themselves."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from valerix_cli.quoting import command
 from valerix_cli.session import Session
 from valerix_cli.units import parse_positive_duration
 from valerix_cli.views import audit as views
+from valerix_cli.waiting import wait_for
 
 _EVERY = 5.0  # seconds
 _AGAIN = 0.5  # seconds between looks at whether a repair has settled
@@ -112,16 +112,14 @@ def _without_answers(found: Audit) -> CliError | None:
 
 
 def _repair(session: Session, sources: Sources, settle: float) -> list[str]:
-    """Drive again what can be, and wait until nothing is unfinished, or the time is up: the audit will tell."""
+    """Retry unfinished orders, and wait until they are settled or time is up. Returns a sentence for each retry."""
     session.confirm_remote("requeue dead orders and retry missing deductions")
     done = retry(sources, session.orders, _deducting(session))
     for sentence in done:
         info(sentence, session.output)
     info(f"Retried: {len(done)}.", session.output)
-    deadline = time.monotonic() + min(settle, session.wait)
     with spinner("waiting until all orders are settled", session.output):
-        while done and session.orders.queue().depth and time.monotonic() < deadline:
-            time.sleep(_AGAIN)
+        wait_for(lambda: not done or not session.orders.queue().depth, min(settle, session.wait), interval=_AGAIN)
     return done
 
 

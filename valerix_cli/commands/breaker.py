@@ -1,6 +1,5 @@
 """valerix breaker: status, history, open, close, auto."""
 
-import time
 from typing import Annotated
 
 import typer
@@ -13,9 +12,9 @@ from valerix_cli.quoting import command
 from valerix_cli.session import Session
 from valerix_cli.typer_app import App
 from valerix_cli.views import breaker as views
+from valerix_cli.waiting import wait_for
 
-_HEARSAY = 2.0  # seconds
-_CHAOS_CHECK_TIMEOUT = 0.1  # seconds
+_SYNC_TIMEOUT = 2.0  # seconds
 
 app = App("Show and force the circuit breaker between orders and inventory.")
 
@@ -86,10 +85,10 @@ def _force(session: Session, state: str, effect: str) -> None:
 
 
 def _once_known(session: Session, forced: str | None) -> Breaker:
-    """The breakers once every replica has heard, which takes up to a second, or as they are after two."""
-    breaker = session.orders.breaker()
-    deadline = time.monotonic() + _HEARSAY
-    while any(one.forced != forced for one in breaker.replicas) and time.monotonic() < deadline:
-        time.sleep(_CHAOS_CHECK_TIMEOUT)
+    """Return the breakers once every replica has the forced state, or after two seconds."""
+
+    def synchronized() -> Breaker | None:
         breaker = session.orders.breaker()
-    return breaker
+        return breaker if all(one.forced == forced for one in breaker.replicas) else None
+
+    return wait_for(synchronized, _SYNC_TIMEOUT, interval=0.1) or session.orders.breaker()

@@ -284,7 +284,7 @@ def delete(
 ) -> None:
     """Delete Valerix from a cluster, except its data.
 
-    Volumes and secrets are kept, so that an apply restores everything. Only objects that an apply has created are deleted.
+    Volumes and secrets are kept, so that an apply restores everything. Objects that no apply has created stay.
     """
     from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same

@@ -29,6 +29,7 @@ from valerix_cli.load.model import CompletedOrder
 from valerix_cli.load.thread import run_in_thread
 from valerix_cli.quoting import command, word
 from valerix_cli.session import Session
+from valerix_cli.waiting import wait_for
 
 RATE = 20.0  # orders a second: enough for a p95 and a breaker, and little for any machine
 SEED = 42
@@ -202,11 +203,11 @@ def _wait_for_undo(forged: LedgerTampering) -> str:
 
 
 def _all_run(processes: LocalProcesses) -> str:
-    """Wait until every process runs. Returns what is amiss where that takes too long."""
-    deadline = time.monotonic() + RESTART_TIMEOUT
-    while time.monotonic() < deadline:
+    """Wait until every process runs. Returns the problem if that takes too long, else ""."""
+
+    def all_run() -> bool:
         with suppress(CliError):
-            if processes.all_running():
-                return ""
-        time.sleep(_INTERVAL)
-    return "not every process runs again"
+            return processes.all_running()
+        return False
+
+    return "" if wait_for(all_run, RESTART_TIMEOUT) else "not every process runs again"

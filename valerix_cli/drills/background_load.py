@@ -12,6 +12,7 @@ from valerix_cli.journal import JournalWriter
 from valerix_cli.load import LoadGenerator, LoadResult, Plan
 from valerix_cli.load.model import CompletedOrder
 from valerix_cli.load.thread import run_in_thread
+from valerix_cli.waiting import wait_for
 
 _POLL_INTERVAL = 0.05  # seconds
 
@@ -73,9 +74,7 @@ class BackgroundLoad:
 
     def wait_until_done(self) -> None:
         """Wait for requests in flight, at most for their timeout and five seconds."""
-        deadline = time.monotonic() + self._timeout + 5
-        while not self.is_done and time.monotonic() < deadline:
-            time.sleep(_POLL_INTERVAL)
+        wait_for(lambda: self.is_done, self._timeout + 5)
 
 
 def _plan(drill: Drill, key_prefix: str) -> Plan:

@@ -20,6 +20,7 @@ from valerix_cli.drills.validation import RECENT
 from valerix_cli.drills.verdict import progress_line
 from valerix_cli.gates import as_floats
 from valerix_cli.units import format_duration
+from valerix_cli.waiting import wait_for
 
 _POLL_INTERVAL = 0.05  # seconds
 _DRAIN_INTERVAL = 0.5  # seconds between two samples, both of which have to find nothing queued
@@ -105,8 +106,7 @@ class Phases:
         """Wait until no order is in flight and none is queued."""
         self._log.add("draining")
         deadline = time.monotonic() + self._drill.drain
-        while not self._load.is_done and time.monotonic() < deadline:
-            time.sleep(_POLL_INTERVAL)
+        wait_for(lambda: self._load.is_done, self._drill.drain, interval=_POLL_INTERVAL)
         is_empty = self._wait_until_empty(deadline)
         self._load.raise_if_failed()
         sample = self._monitor.last

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
+from valerix_cli.clients import retry
 from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.gates import Gate, evaluate
 from valerix_cli.journal import JournalWriter
@@ -17,9 +18,6 @@ from valerix_cli.load.metrics import ACCEPTED, REFUSED, load_metrics, order_coun
 from valerix_cli.load.model import PERCENTILES, CompletedOrder, Latency, LoadProgress, LoadResult, Plan
 from valerix_cli.load.workload import generate_orders
 
-_RETRYABLE = frozenset({"request-in-flight", "rate-limited", "queue-full", "database-unavailable"})
-_SERVER_ERROR = 500
-_MAX_RETRY_DELAY = 5.0  # seconds
 _MAX_CPU = 0.9  # of a core: above this the generator is the bottleneck
 _MAX_LAG = 0.05  # seconds behind the plan at the 99th percentile: above this as well
 
@@ -143,7 +141,8 @@ class LoadGenerator:
                 if not _is_retryable(response) or self.is_stopped:
                     break
                 self._retried += 1
-                await asyncio.sleep(self._retry_delay(response, attempt))
+                retry_after = response.retry_after if isinstance(response, Response) else None
+                await asyncio.sleep(retry.delay(attempt, retry_after, self._random))
                 response = await self._send(client, order)
         finally:
             self._in_flight -= 1
@@ -169,12 +168,6 @@ class LoadGenerator:
         if self._journal is not None:
             await self._journal.record_response(order, response)
         return response
-
-    def _retry_delay(self, response: Response | NoResponse, attempt: int) -> float:
-        """Return Retry-After if given, else exponential back-off with full jitter, in seconds."""
-        if isinstance(response, Response) and response.retry_after is not None:
-            return response.retry_after
-        return self._random.uniform(0, min(_MAX_RETRY_DELAY, 0.2 * 2**attempt))
 
     def _latency_summary(self) -> Latency:
         latency = self._latency
@@ -212,4 +205,4 @@ def _is_retryable(response: Response | NoResponse) -> bool:
     """Return True if the same request may get another response."""
     if isinstance(response, NoResponse):
         return True
-    return response.http_status >= _SERVER_ERROR or response.problem in _RETRYABLE
+    return retry.is_retryable(response.http_status, response.problem)

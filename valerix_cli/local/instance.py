@@ -11,6 +11,7 @@ from valerix_cli.errors import GuardError, TimeoutExpiredError, UnreachableError
 from valerix_cli.local.identity import Handle
 from valerix_cli.local.lock import holders, holds_lock, is_held, supervisor, take
 from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
+from valerix_cli.waiting import wait_for
 
 _LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children are gone within one
 _ORPHANS_AFTER = 2.0  # seconds without a supervisor: one that is just starting is known sooner
@@ -81,14 +82,12 @@ def end(directory: Path, within: float) -> bool:
         raise GuardError(
             "The platform was not stopped.", "it belongs to another user", "run this as the user who started it"
         ) from error
-    while is_held(directory):
-        if time.monotonic() > deadline:
-            raise TimeoutExpiredError(
-                "The platform has not stopped yet.",
-                f"{_processes(holders(directory))} still hold {directory}",
-                "valerix down again, to kill what is left",
-            )
-        time.sleep(_POLL_INTERVAL)
+    if not wait_for(lambda: not is_held(directory), deadline - time.monotonic()):
+        raise TimeoutExpiredError(
+            "The platform has not stopped yet.",
+            f"{_processes(holders(directory))} still hold {directory}",
+            "valerix down again, to kill what is left",
+        )
     return True
 
 
@@ -123,9 +122,7 @@ def _end_orphans(directory: Path) -> None:
     On Linux only; elsewhere they cannot be identified.
     """
     _signal_all(directory, None)
-    deadline = time.monotonic() + _GENTLE
-    while is_held(directory) and time.monotonic() < deadline:
-        time.sleep(_POLL_INTERVAL)
+    wait_for(lambda: not is_held(directory), _GENTLE)
     _signal_all(directory, signal.SIGKILL)
 
 

@@ -22,6 +22,7 @@ from valerix_cli.local.launch import Launch
 from valerix_cli.local.ports import free_port, is_free
 from valerix_cli.local.postgres import ADMIN, PostgresServer, unprivileged_account
 from valerix_cli.local.valkey import ValkeyServer
+from valerix_cli.waiting import wait_for
 
 __all__ = ["ADMIN", "PostgresServer", "Server", "ValkeyServer", "running", "unprivileged_account"]
 
@@ -113,11 +114,11 @@ def _started(
 
 def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) -> bool:
     """Wait until it does; False when it has ended, or the time is up."""
-    while process.poll() is None and time.monotonic() < deadline:
-        if server.answers():
-            return True
-        time.sleep(_POLL_INTERVAL)
-    return False
+
+    def state() -> str:
+        return "ended" if process.poll() is not None else "ready" if server.answers() else ""
+
+    return wait_for(state, deadline - time.monotonic()) == "ready"
 
 
 def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

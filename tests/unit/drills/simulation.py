@@ -13,6 +13,7 @@ from unittest.mock import patch
 import msgspec
 
 from tests.unit.drills.samples import NOON
+from valerix_cli import waiting
 from valerix_cli.audit import model
 from valerix_cli.audit.model import Audit, Coverage, Finding, Invariant
 from valerix_cli.drills import background_load, phases, runner
@@ -109,6 +110,7 @@ def _patched(clock: Clock, world: World) -> Iterator[None]:
             "FaultScheduler": lambda drill, *_, clock, script, **__: _Faults(drill, world, clock, script),
         },
         phases: {"time": clock, "_POLL_INTERVAL": 0.25},
+        waiting: {"time": clock},
         background_load: {
             "time": clock,
             "_POLL_INTERVAL": 0.25,

@@ -1,6 +1,5 @@
 """Faults in the pods of a cluster: deleting pods and restarting workloads. The cluster recreates the pods."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -9,7 +8,8 @@ from valerix_cli.cluster.health import evaluate, is_ready
 from valerix_cli.cluster.objects import NAME, Object, Ref
 from valerix_cli.drills.model import Fault
 from valerix_cli.drills.targets.base import Process
-from valerix_cli.errors import TimeoutExpiredError, UnreachableError
+from valerix_cli.errors import UnreachableError
+from valerix_cli.waiting import require
 
 RESTART_TIMEOUT = 180.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds
@@ -59,7 +59,7 @@ class KubernetesPods:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         change = {"spec": {"template": {"metadata": {"annotations": {_RESTARTED_AT: now}}}}}
         self._api.patch(workload, change, manager="valerix-drill")
-        _wait_until(lambda: self._is_rolled_out(workload), f"{workload} is not rolled out.")
+        _require(lambda: self._is_rolled_out(workload), f"{workload} is not rolled out.")
         yield from processes
 
     def wait_until_back(self, previous: Process) -> None:
@@ -70,7 +70,7 @@ class KubernetesPods:
             names = [pod["metadata"]["name"] for pod in self._ready_pods(service)]
             return previous.name not in names and len(names) >= expected
 
-        _wait_until(is_back, f"{previous.name} is not replaced.")
+        _require(is_back, f"{previous.name} is not replaced.")
 
     def all_running(self) -> bool:
         """Return True if every workload of Valerix is ready."""
@@ -96,9 +96,5 @@ class KubernetesPods:
         return live is not None and evaluate(live).verdict == "ready"
 
 
-def _wait_until(condition: Callable[[], bool], failure: str) -> None:
-    deadline = time.monotonic() + RESTART_TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutExpiredError(failure, f"the time limit of {RESTART_TIMEOUT:g} s has passed", _STATUS)
-        time.sleep(_POLL_INTERVAL)
+def _require(condition: Callable[[], bool], failure: str) -> None:
+    require(condition, RESTART_TIMEOUT, failure, _STATUS, interval=_POLL_INTERVAL)

@@ -3,20 +3,19 @@
 import signal
 import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from valerix_cli.drills.targets.base import Process
-from valerix_cli.errors import CliError, TimeoutExpiredError, UnreachableError
+from valerix_cli.errors import CliError, UnreachableError
 from valerix_cli.local import restart_holds
 from valerix_cli.local.identity import Handle, child_of
 from valerix_cli.local.instance import running
 from valerix_cli.local.stack import Stack, read_secrets
 from valerix_cli.reasons import why
+from valerix_cli.waiting import require
 
 RESTART_TIMEOUT = 60.0  # seconds
-_POLL_INTERVAL = 0.05  # seconds
 _SERVERS = ("redis", "postgres")
 _SHUTDOWN_SIGNALS = {"postgres": signal.SIGINT}  # fast shutdown; SIGTERM waits for all clients to disconnect
 
@@ -93,7 +92,12 @@ class LocalProcesses:
 
     def wait_until_back(self, previous: Process) -> None:
         """Wait until a process is replaced and ready. Raises TimeoutExpiredError."""
-        _wait_until(lambda: self.is_back(previous), f"{previous.name} is not back.")
+        require(
+            lambda: self.is_back(previous),
+            RESTART_TIMEOUT,
+            f"{previous.name} is not back.",
+            "valerix status; valerix logs",
+        )
 
     def all_running(self) -> bool:
         """Return True if every process of the platform is ready."""
@@ -154,13 +158,3 @@ def _send(handle: Handle, name: str, number: signal.Signals) -> None:
         raise CliError(
             f"No signal was sent to {name}.", "it belongs to another user", "run it as the user who ran valerix up"
         ) from error
-
-
-def _wait_until(condition: Callable[[], bool], failure: str) -> None:
-    deadline = time.monotonic() + RESTART_TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutExpiredError(
-                failure, f"the time limit of {RESTART_TIMEOUT:g} s has passed", "valerix status; valerix logs"
-            )
-        time.sleep(_POLL_INTERVAL)
