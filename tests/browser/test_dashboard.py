@@ -42,7 +42,7 @@ def violations(page: Page, axe: str) -> list[str]:
     ]
 
 
-def test_an_order_is_placed_and_seen_in_the_feed_and_its_repeat_is_no_second_order(dashboard: Dashboard) -> None:
+def test_an_order_appears_in_the_feed_and_its_repeat_places_no_second_order(dashboard: Dashboard) -> None:
     with dashboard.operate() as page:
         place(page, "browser-once")
         placed = page.locator("#placed")
@@ -72,7 +72,7 @@ def test_an_order_is_shown_step_by_step_across_both_services(dashboard: Dashboar
 
 
 @pytest.mark.long
-def test_latency_opens_the_breaker_orders_queue_and_all_turns_green_when_its_lease_has_ended(
+def test_latency_opens_the_breaker_and_the_page_recovers_when_its_lease_ends(
     dashboard: Dashboard,
 ) -> None:
     with dashboard.operate() as page:
@@ -99,7 +99,7 @@ def test_latency_opens_the_breaker_orders_queue_and_all_turns_green_when_its_lea
         expect(page.get_by_role("row", name="queued → confirmed")).to_have_count(1)
 
 
-def test_a_dashboard_that_was_killed_comes_back_with_fresh_data_and_no_update_is_lost_or_doubled(
+def test_a_restarted_dashboard_streams_fresh_data_without_lost_or_duplicate_updates(
     dashboard: Dashboard,
 ) -> None:
     with dashboard.operate() as page, dashboard.quietly():
@@ -147,7 +147,7 @@ def test_everything_works_without_scripts(dashboard: Dashboard) -> None:
         expect(page.get_by_role("link", name="Sign in to act")).to_be_visible()
 
 
-def test_the_keyboard_is_enough(dashboard: Dashboard) -> None:
+def test_every_action_works_by_keyboard(dashboard: Dashboard) -> None:
     with dashboard.operate() as page:
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -184,7 +184,7 @@ def test_nothing_is_cut_off_at_any_width(dashboard: Dashboard, width: int) -> No
 
 @pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(dashboard: Dashboard, axe: str, scheme: Any) -> None:
+def test_axe_finds_no_serious_violation(dashboard: Dashboard, axe: str, scheme: Any) -> None:
     with dashboard.operate(color_scheme=scheme) as page:
         place(page, f"browser-axe-{scheme}")
         expect(page.locator("#placed")).to_contain_text("confirmed")
@@ -203,7 +203,7 @@ def test_axe_finds_nothing_serious(dashboard: Dashboard, axe: str, scheme: Any) 
         assert violations(page, axe) == []
 
 
-def test_who_has_not_signed_in_sees_everything_and_may_do_nothing(dashboard: Dashboard) -> None:
+def test_visitors_without_sign_in_see_all_panels_and_cannot_act(dashboard: Dashboard) -> None:
     with dashboard.visit() as page:
         expect(panel(page, "health")).to_contain_text("inventory-1")
         expect(page.locator("form")).to_have_count(0)
@@ -212,7 +212,7 @@ def test_who_has_not_signed_in_sees_everything_and_may_do_nothing(dashboard: Das
     assert refused.status_code == 403
 
 
-def test_a_form_of_another_site_does_nothing_even_for_who_has_signed_in(dashboard: Dashboard) -> None:
+def test_a_cross_site_form_is_refused_even_with_the_cookies_of_an_operator(dashboard: Dashboard) -> None:
     with dashboard.operate() as page:
         theirs = {one["name"]: one["value"] for one in page.context.cookies()}
         token = page.locator("#chaos [name=_csrf_token]").first.get_attribute("value")
@@ -231,7 +231,7 @@ def page_cookies(dashboard: Dashboard) -> list[Any]:
         return list(page.context.cookies())
 
 
-def test_a_wrong_password_or_a_used_link_opens_nothing(dashboard: Dashboard) -> None:
+def test_a_wrong_password_or_a_used_link_does_not_sign_in(dashboard: Dashboard) -> None:
     link = dashboard.valerix.json("dashboard")["sign_in_url"].removeprefix(dashboard.url)
     for signs_in in (True, False):
         with dashboard.visit(link) as page, dashboard.quietly():
@@ -267,7 +267,7 @@ def test_the_operators_token_never_reaches_the_browser(dashboard: Dashboard) -> 
         (["order", "inventory"], "The order service does not respond; inventory does not respond"),
     ],
 )
-def test_without_order_or_inventory_or_both_the_page_says_so_and_stays_usable(
+def test_the_page_reports_unreachable_services_and_stays_usable(
     dashboard: Dashboard, names: list[str], says: str
 ) -> None:
     stopped = [dashboard.valerix.stack()["services"][name][0]["pid"] for name in names]
@@ -292,7 +292,7 @@ def test_without_order_or_inventory_or_both_the_page_says_so_and_stays_usable(
 
 
 @pytest.mark.long
-def test_fifty_tabs_cost_the_services_no_more_than_one(dashboard: Dashboard) -> None:
+def test_fifty_tabs_cause_no_more_service_requests_than_one(dashboard: Dashboard) -> None:
     few, many = requests_per_tick(dashboard, tabs=1), requests_per_tick(dashboard, tabs=50)
     assert few > 0
     assert many <= few * 1.3
@@ -362,7 +362,7 @@ def test_scripts_are_small(dashboard: Dashboard) -> None:
 
 
 @pytest.mark.long
-def test_something_is_painted_within_half_a_second(dashboard: Dashboard) -> None:
+def test_the_first_paint_takes_less_than_half_a_second(dashboard: Dashboard) -> None:
     with dashboard.visit() as page:
         paints = "performance.getEntriesByType('paint').map((one) => one.startTime)"
         assert min(eventually(lambda: page.evaluate(paints))) < 500

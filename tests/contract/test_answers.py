@@ -62,7 +62,7 @@ def place(platform: Platform, key: str | None, body: Any = BODY, **headers: str)
         ({"item_id": "nobody-sells-this", "quantity": 1}, 422),
     ],
 )
-def test_an_order_and_its_replay_are_answered_as_described(
+def test_an_order_and_its_replay_match_the_documented_responses(
     platform: Platform, document: Document, body: dict[str, Any], status: int
 ) -> None:
     key = new_key()
@@ -78,7 +78,7 @@ def test_an_order_and_its_replay_are_answered_as_described(
         assert first.headers["location"] == again.headers["location"] == f"/api/orders/{first.json()['order_id']}"
 
 
-def test_an_accepted_order_says_where_it_is(platform: Platform, document: Document) -> None:
+def test_an_accepted_order_returns_its_location(platform: Platform, document: Document) -> None:
     platform.shop.chaos(crash_rate=1.0, ttl_seconds=30)
     try:
         answer = place(platform, new_key())
@@ -103,7 +103,7 @@ def test_an_accepted_order_says_where_it_is(platform: Platform, document: Docume
         ("k", {"item_id": "ps5"}, {}, 422),
     ],
 )
-def test_a_refusal_is_answered_as_described(
+def test_a_refusal_matches_the_documented_response(
     platform: Platform, document: Document, key: str | None, body: Any, headers: dict[str, str], status: int
 ) -> None:
     answer = place(platform, key, body, **headers)
@@ -111,7 +111,7 @@ def test_a_refusal_is_answered_as_described(
     document.hold(answer, "post", "/api/orders")
 
 
-def test_every_page_but_the_last_has_a_cursor_of_the_described_form(platform: Platform, document: Document) -> None:
+def test_every_page_but_the_last_has_a_cursor_of_the_documented_form(platform: Platform, document: Document) -> None:
     for _ in range(3):
         place(platform, new_key())
     parameters = document.operation("get", "/api/orders")["parameters"]
@@ -141,7 +141,7 @@ def test_every_page_but_the_last_has_a_cursor_of_the_described_form(platform: Pl
         {},
     ],
 )
-def test_a_requeue_is_taken_exactly_where_its_schema_takes_it(
+def test_a_requeue_is_accepted_exactly_when_its_schema_accepts_it(
     platform: Platform, document: Document, body: dict[str, Any]
 ) -> None:
     path = "/api/admin/queue/requeue"

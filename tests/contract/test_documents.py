@@ -26,7 +26,7 @@ async def operations() -> list[tuple[Endpoint, Any]]:
     ]
 
 
-async def test_every_endpoint_is_described_but_for_pages_and_metrics() -> None:
+async def test_every_endpoint_except_pages_and_metrics_is_documented() -> None:
     described = {endpoint for endpoint, _ in await operations()}
     missing = {
         endpoint for endpoint in endpoints(*METHODS) if endpoint.path.startswith(("/api", "/health"))
@@ -35,7 +35,7 @@ async def test_every_endpoint_is_described_but_for_pages_and_metrics() -> None:
     assert len(described) > 30
 
 
-async def test_who_may_ask_is_who_is_let_in() -> None:
+async def test_documented_security_matches_enforced_access() -> None:
     """Without a token, and with one of each level: refused exactly where the document requires another level."""
     bearers = {"none": [], "service": [(b"authorization", f"Bearer {TOKENS[0]}".encode())]}
     bearers["operator"] = [(b"authorization", f"Bearer {TOKENS[2]}".encode())]
@@ -53,7 +53,7 @@ async def test_who_may_ask_is_who_is_let_in() -> None:
                 assert str(answer.status) in operation["responses"], (endpoint, level)
 
 
-async def test_whatever_wants_a_key_says_so_with_its_pattern_and_refuses_what_has_none() -> None:
+async def test_every_operation_with_an_idempotency_key_documents_its_pattern_and_enforces_it() -> None:
     found = set()
     for endpoint, operation in await operations():
         for parameter in operation.get("parameters", ()):
@@ -68,7 +68,7 @@ async def test_whatever_wants_a_key_says_so_with_its_pattern_and_refuses_what_ha
     assert found == {"/api/orders", "/api/inventory/{item_id}/restock"}
 
 
-async def test_every_answer_has_the_headers_that_are_described_as_required() -> None:
+async def test_every_response_has_the_headers_documented_as_required() -> None:
     for endpoint, operation in await operations():
         documented = (await document(endpoint.service))["components"]["headers"]
         for host, origin in ((b"evil.example", b"http://evil.example"), (b"localhost", b"http://evil.example")):
@@ -84,7 +84,7 @@ async def test_every_answer_has_the_headers_that_are_described_as_required() -> 
 
 
 @pytest.mark.parametrize("body", [{"order_id": None, "all": False}, {}, {"order_id": "x", "all": True}])
-async def test_a_requeue_is_described_as_one_order_or_all(body: dict[str, Any]) -> None:
+async def test_the_requeue_schema_allows_one_order_or_all(body: dict[str, Any]) -> None:
     described = (await document("order"))["paths"]["/api/admin/queue/requeue"]["post"]["requestBody"]
     schema = described["content"]["application/json"]["schema"]
     assert not jsonschema.Draft202012Validator(schema).is_valid(body)

@@ -37,7 +37,7 @@ def examine(service: Service, directory: Path, token: str, phases: str, *more: s
 
 
 @EITHER_WAY
-def test_the_order_service_does_what_its_document_says(
+def test_the_order_service_conforms_to_its_openapi_document(
     services: Processes, order_database: str, inventory_database: str, tmp_path: Path, phases: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database)
@@ -49,7 +49,7 @@ def test_the_order_service_does_what_its_document_says(
 
 @pytest.mark.long
 @EITHER_WAY
-def test_the_inventory_service_does_what_its_document_says(
+def test_the_inventory_service_conforms_to_its_openapi_document(
     services: Processes, order_database: str, inventory_database: str, tmp_path: Path, phases: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database)

@@ -45,7 +45,7 @@ def status(shop: Shop, endpoint: tuple[str, str, str, Any], headers: dict[str, s
     return response.status_code
 
 
-def test_protected_endpoints_take_only_the_token_of_their_level(open_shop: Shop) -> None:
+def test_protected_endpoints_accept_only_a_token_of_their_level(open_shop: Shop) -> None:
     before = open_shop.quantity()
     for endpoint in OPERATOR_ENDPOINTS:
         assert [status(open_shop, endpoint, who) for who in ({}, WRONG, BASIC, SERVICE)] == [401, 401, 401, 403], (
@@ -67,7 +67,7 @@ def test_the_right_token_opens_each_protected_endpoint(shop: Shop) -> None:
         assert status(shop, endpoint, SERVICE) == 200, endpoint
 
 
-def test_public_endpoints_take_anyone_but_not_a_wrong_token(open_shop: Shop) -> None:
+def test_public_endpoints_need_no_token_but_refuse_a_wrong_one(open_shop: Shop) -> None:
     for service, path in (
         ("order", "/api/orders"),
         ("inventory", "/api/inventory"),
@@ -79,7 +79,7 @@ def test_public_endpoints_take_anyone_but_not_a_wrong_token(open_shop: Shop) -> 
         )
 
 
-def test_where_chaos_is_not_allowed_its_endpoints_do_not_exist(
+def test_chaos_endpoints_return_404_when_chaos_is_not_allowed(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, CHAOS_ALLOWED="")
@@ -89,7 +89,7 @@ def test_where_chaos_is_not_allowed_its_endpoints_do_not_exist(
             assert [status(shop, endpoint, who) for who in ({}, WRONG, OPERATOR)] == [404, 404, 404], endpoint
 
 
-def test_a_client_that_uses_up_its_minute_is_told_when_to_come_back(
+def test_a_rate_limited_client_gets_a_retry_after(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, RATE_LIMIT_PER_MINUTE="5")

@@ -49,7 +49,7 @@ def raw(shop: Shop, head: bytes) -> bytes:
         return connection.makefile("rb").readline()
 
 
-def test_every_bad_request_gets_its_problem_and_leaves_nothing(open_shop: Shop) -> None:
+def test_every_bad_request_gets_its_problem_type_and_changes_nothing(open_shop: Shop) -> None:
     before = open_shop.statuses(), open_shop.quantity()
     json = ("Content-Type", "application/json")
     keys = {
@@ -102,14 +102,14 @@ def test_every_bad_request_gets_its_problem_and_leaves_nothing(open_shop: Shop) 
     assert (open_shop.statuses(), open_shop.quantity()) == before
 
 
-def test_an_order_is_the_same_one_by_either_spelling_of_the_path(open_shop: Shop) -> None:
+def test_an_order_is_placed_on_the_direct_and_on_the_routed_path(open_shop: Shop) -> None:
     before = open_shop.quantity()
     response = post(open_shop, GOOD)
     assert (response.status_code, response.headers["Content-Type"]) == (201, "application/json")
     assert open_shop.quantity() == before - 1
 
 
-def test_a_line_break_or_a_nul_in_the_key_is_refused_before_it_reaches_us(open_shop: Shop) -> None:
+def test_a_line_break_or_a_nul_in_the_key_is_refused_by_the_parser(open_shop: Shop) -> None:
     before = open_shop.statuses()
     for key in (b"a\r\nb", b"a\nb", b"a\x00b", b"\x00"):
         assert b" 400 " in raw(open_shop, b"Idempotency-Key: " + key), key
@@ -118,7 +118,7 @@ def test_a_line_break_or_a_nul_in_the_key_is_refused_before_it_reaches_us(open_s
     assert b" 201 " in raw(open_shop, b"Idempotency-Key: good")
 
 
-def test_a_body_over_the_limit_is_refused_without_a_content_length_too(open_shop: Shop) -> None:
+def test_a_chunked_body_over_the_limit_is_refused(open_shop: Shop) -> None:
     before = open_shop.statuses()
     response = open_shop.client.post(
         f"{open_shop.order.url}/api/orders",
@@ -129,7 +129,7 @@ def test_a_body_over_the_limit_is_refused_without_a_content_length_too(open_shop
     assert open_shop.statuses() == before
 
 
-def test_a_bad_question_gets_its_problem(open_shop: Shop) -> None:
+def test_every_bad_query_gets_its_problem_type(open_shop: Shop) -> None:
     nobody = "00000000-0000-0000-0000-000000000000"
     for path, status, slug in (
         ("/api/orders/not-a-uuid", 404, "not-found"),

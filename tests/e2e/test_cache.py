@@ -109,7 +109,7 @@ WAYS: dict[str, tuple[Callable[[Site], None], Callable[[Site], None]]] = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
-def test_no_repeat_is_answered_with_an_order_that_a_restore_took_away(site: Site, way: str) -> None:
+def test_a_repeat_is_never_answered_with_an_order_lost_in_a_restore(site: Site, way: str) -> None:
     back_up, restore = WAYS[way]
     shop = site.shop
     back_up(site)
@@ -129,7 +129,7 @@ def test_no_repeat_is_answered_with_an_order_that_a_restore_took_away(site: Site
     assert "cache-agrees" not in site.broken()
 
 
-def test_an_answer_whose_row_is_gone_is_named_by_the_audit(site: Site) -> None:
+def test_the_audit_reports_a_cached_answer_without_a_database_row(site: Site) -> None:
     shop = site.shop
     shop.services.start(*shop.everyone)
     kept, dropped, changed = (shop.place(key=key).json()["order_id"] for key in ("kept", "dropped", "changed"))

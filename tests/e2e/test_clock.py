@@ -86,7 +86,7 @@ def audited(shop: Shop) -> Audit:
     [(DAY, 0.0), (-DAY, 0.0), (120.0, 0.0), (10.0, 0.0), (0.0, -DAY), (0.0, -120.0), (DAY, -DAY)],
     ids=lambda seconds: f"{seconds:+g}s",
 )
-def test_a_clock_that_is_set_under_load_delays_no_order_wherever_it_is_then(
+def test_a_clock_changed_under_load_delays_no_order(
     shop: Shop, postgres: ClockedPostgres, ahead: float, then: float
 ) -> None:
     with customers(shop) as acknowledged:
@@ -107,7 +107,7 @@ def test_a_clock_that_is_set_under_load_delays_no_order_wherever_it_is_then(
 
 
 @pytest.mark.timed
-def test_an_order_that_was_queued_while_the_clock_was_a_day_ahead_ends_in_seconds_once_it_is_back(
+def test_an_order_queued_while_the_clock_was_a_day_fast_settles_within_seconds_of_its_reset(
     shop: Shop, postgres: ClockedPostgres
 ) -> None:
     """It is not tried before the clock is reset: neither by its request nor by a worker."""

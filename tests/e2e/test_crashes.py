@@ -57,7 +57,7 @@ def place_at(shop: Shop, item: str, keys: list[str]) -> None:
 
 
 @points(ORDER_POINTS)
-def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: Shop, point: str) -> None:
+def test_an_order_service_killed_at_a_step_neither_loses_nor_duplicates_an_order(backstage: Shop, point: str) -> None:
     shop, item, keys = backstage, backstage.new_item(), [new_key() for _ in range(3)]
     shop.order.start(CRASH_AT=point)
     shop.order.wait_ready()
@@ -76,7 +76,7 @@ def test_an_order_service_killed_at_a_step_loses_and_doubles_nothing(backstage: 
 
 
 @points(WORKER_POINTS)
-def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, point: str) -> None:
+def test_a_worker_killed_at_a_step_neither_loses_nor_duplicates_an_order(frontstage: Shop, point: str) -> None:
     shop, item = frontstage, frontstage.new_item()
     accepted = [shop.place(item).json()["order_id"] for _ in range(3)]  # inventory is unreachable: they are queued
     shop.worker.start(CRASH_AT=point)
@@ -92,7 +92,7 @@ def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(frontstage: Shop, p
 
 
 @points({"after-insert", "before-commit", "after-commit"})
-def test_an_inventory_killed_in_mid_deduction_loses_and_doubles_nothing(
+def test_an_inventory_killed_during_a_deduction_neither_loses_nor_duplicates_it(
     services: Processes, quick_shop: Shop, point: str
 ) -> None:
     shop = quick_shop
@@ -109,7 +109,7 @@ def test_an_inventory_killed_in_mid_deduction_loses_and_doubles_nothing(
     shop.assert_exactly_one_effect()
 
 
-def test_a_service_asked_to_stop_finishes_what_it_has_in_hand(services: Processes, quick_shop: Shop) -> None:
+def test_a_terminated_service_finishes_its_requests_in_flight(services: Processes, quick_shop: Shop) -> None:
     shop = quick_shop
     services.start(shop.inventory, shop.order)
     shop.chaos(latency=True, latency_ms=1000, ttl_seconds=30)

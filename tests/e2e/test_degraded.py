@@ -114,7 +114,7 @@ def assert_all_is_well(shop: Shop, keys: list[str]) -> None:
         eventually(lambda service=service: health(service)[1]["status"] == "ok", 10, service.name)  # type: ignore[misc]  # a default binds it
 
 
-def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_health_says_why(server: Server) -> None:
+def test_without_the_synchronous_standby_writes_are_refused_and_reads_are_served(server: Server) -> None:
     shop = server.shop
     known = new_key()
     order_id = shop.place(key=known).json()["order_id"]
@@ -157,7 +157,7 @@ def test_without_the_synchronous_standby_writes_are_refused_reads_served_and_hea
 
 
 @pytest.mark.long
-def test_a_commit_whose_wait_for_the_standby_is_cancelled_stands_for_its_key(server: Server) -> None:
+def test_a_commit_whose_standby_wait_is_cancelled_keeps_its_key(server: Server) -> None:
     """PostgreSQL then commits locally, without the standby."""
     shop, key = server.shop, new_key()
     with server.altered("synchronous_standby_names", "gone"):
@@ -174,7 +174,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_stands_for_its_key(ser
 
 
 @pytest.mark.long
-def test_a_server_that_is_read_only_refuses_writes_and_serves_reads(server: Server) -> None:
+def test_a_read_only_database_refuses_writes_and_serves_reads(server: Server) -> None:
     shop, keys = server.shop, [new_key() for _ in range(5)]
     known = new_key()
     order_id = shop.place(key=known).json()["order_id"]
@@ -187,7 +187,7 @@ def test_a_server_that_is_read_only_refuses_writes_and_serves_reads(server: Serv
 
 
 @pytest.mark.long
-def test_a_server_whose_disk_is_full_refuses_writes_and_serves_reads(server: Server) -> None:
+def test_a_database_with_a_full_disk_refuses_writes_and_serves_reads(server: Server) -> None:
     """PostgreSQL uses this error code for any failed write on a full disk, so a trigger can simulate it."""
     shop, keys = server.shop, [new_key() for _ in range(5)]
     order_id = shop.place().json()["order_id"]
@@ -217,7 +217,7 @@ def test_a_server_whose_disk_is_full_refuses_writes_and_serves_reads(server: Ser
     ],
     ids=["another password", "no connections"],
 )
-def test_where_no_connection_is_to_be_had_readiness_ends_until_one_is(server: Server, away: str, back: str) -> None:
+def test_readiness_fails_while_no_database_connection_is_available(server: Server, away: str, back: str) -> None:
     shop, keys = server.shop, [new_key() for _ in range(5)]
     with psycopg.connect(server.server.url("postgres"), autocommit=True) as superuser:
         superuser.execute(away.encode())

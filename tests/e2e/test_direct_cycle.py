@@ -66,7 +66,7 @@ def head(key: str, more: bytes = PLAIN, line: bytes = b"POST /api/orders HTTP/1.
     )
 
 
-def test_a_body_may_come_in_pieces_and_the_connection_goes_on(shop: Shop) -> None:
+def test_a_body_in_several_segments_is_read_and_the_connection_stays_open(shop: Shop) -> None:
     with connected(shop) as (connection, answers):
         for _ in range(3):
             request = head(new_key()) + BODY
@@ -92,7 +92,7 @@ def test_orders_sent_in_a_row_are_answered_in_turn(shop: Shop) -> None:
     ]
 
 
-def test_who_hangs_up_in_the_middle_of_a_body_has_ordered_nothing(shop: Shop) -> None:
+def test_a_client_that_disconnects_mid_body_places_no_order(shop: Shop) -> None:
     key = new_key()
     with connected(shop) as (connection, _):
         connection.sendall(head(key) + BODY[:10])
@@ -100,7 +100,7 @@ def test_who_hangs_up_in_the_middle_of_a_body_has_ordered_nothing(shop: Shop) ->
     assert found["orders"] == []
 
 
-def test_who_hangs_up_before_the_answer_has_ordered(shop: Shop) -> None:
+def test_a_client_that_disconnects_before_the_response_has_placed_its_order(shop: Shop) -> None:
     key = new_key()
     with connected(shop) as (connection, _):
         connection.sendall(head(key) + BODY)
@@ -125,7 +125,7 @@ def test_who_hangs_up_before_the_answer_has_ordered(shop: Shop) -> None:
         (b"Transfer-Encoding: chunked\r\n", b"POST /api/orders HTTP/1.1"),
     ],
 )
-def test_other_spellings_of_the_same_are_the_same(shop: Shop, more: bytes, line: bytes) -> None:
+def test_equivalent_request_spellings_have_the_same_result(shop: Shop, more: bytes, line: bytes) -> None:
     sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY) if b"chunked" in more else BODY
     with connected(shop) as (connection, answers):
         connection.sendall(head(new_key(), more, line) + sent)
@@ -136,7 +136,7 @@ def test_other_spellings_of_the_same_are_the_same(shop: Shop, more: bytes, line:
     ("more", "line"),
     [(PLAIN + b"Connection: close\r\n", b"POST /api/orders HTTP/1.1"), (PLAIN, b"POST /api/orders HTTP/1.0")],
 )
-def test_a_connection_that_is_to_end_says_so_and_ends(shop: Shop, more: bytes, line: bytes) -> None:
+def test_a_closing_connection_sends_connection_close_and_ends(shop: Shop, more: bytes, line: bytes) -> None:
     with connected(shop) as (connection, answers):
         connection.sendall(head(new_key(), more, line) + BODY)
         answer = answers.next()
@@ -144,7 +144,7 @@ def test_a_connection_that_is_to_end_says_so_and_ends(shop: Shop, more: bytes, l
         assert answers.next() == {}
 
 
-def test_who_waits_to_be_told_to_go_on_is_told(shop: Shop) -> None:
+def test_an_expect_100_continue_request_gets_its_100(shop: Shop) -> None:
     with connected(shop) as (connection, _):
         connection.sendall(head(new_key(), PLAIN + b"Expect: 100-continue\r\n"))
         assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
@@ -152,7 +152,7 @@ def test_who_waits_to_be_told_to_go_on_is_told(shop: Shop) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_body_that_is_declared_too_long_is_refused_at_once(shop: Shop) -> None:
+def test_a_content_length_over_the_limit_is_refused_at_once(shop: Shop) -> None:
     with connected(shop) as (connection, answers):
         connection.sendall(head(new_key(), b"Content-Length: 65537\r\n"))
         answer = answers.next()

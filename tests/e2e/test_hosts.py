@@ -58,7 +58,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("target", [b"/api/orders", SLASH], ids=["shortcut", "framework"])
 @pytest.mark.parametrize(("status", "lines"), REFUSED)
-def test_what_is_refused_places_no_order_by_either_way(
+def test_a_refused_request_places_no_order_on_either_path(
     shop: Shop, status: int, lines: list[bytes], target: bytes
 ) -> None:
     key = new_key()
@@ -103,7 +103,7 @@ def rebound(shop: Shop) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_rebound_name_reads_and_orders_nothing(shop: Shop, rebound: httpx.Client) -> None:
+def test_a_rebound_host_name_reads_and_orders_nothing(shop: Shop, rebound: httpx.Client) -> None:
     key = new_key()
     for path in ("/api/orders", "/metrics", "/health/deep", "/schema/openapi.json", "/nothing"):
         assert rebound.get(path).status_code == 421
@@ -112,14 +112,14 @@ def test_a_rebound_name_reads_and_orders_nothing(shop: Shop, rebound: httpx.Clie
     assert not is_placed(shop, key)
 
 
-def test_every_service_refuses_a_rebound_name(shop: Shop) -> None:
+def test_every_service_refuses_a_rebound_host_name(shop: Shop) -> None:
     for service in shop.everyone:
         for path in ("/health", "/metrics", "/nothing"):
             answer = shop.client.get(service.url + path, headers={"Host": "evil.example"})
             assert (answer.status_code, answer.json()["type"]) == (421, "urn:valerix:problem:misdirected-request")
 
 
-def test_options_may_ask_for_the_service_as_a_whole(shop: Shop) -> None:
+def test_options_accepts_the_asterisk_form_for_the_whole_service(shop: Shop) -> None:
     for service in shop.everyone:
         for host, status in ((b"localhost", 204), (b"evil.example", 421)):
             with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:

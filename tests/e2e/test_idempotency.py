@@ -84,7 +84,7 @@ def test_without_redis_the_service_answers_within_a_second_and_keeps_its_keys(
             made.end()
 
 
-def test_the_stored_refusal_is_the_answer_to_each_repeat(open_shop: Shop) -> None:
+def test_every_repeat_of_a_refused_order_returns_the_stored_refusal(open_shop: Shop) -> None:
     item = open_shop.new_item()
     for replayed in (None, "true", "true"):
         answer = open_shop.place(item, 101, key="too-many")
@@ -94,7 +94,7 @@ def test_the_stored_refusal_is_the_answer_to_each_repeat(open_shop: Shop) -> Non
     assert open_shop.quantity(item) == 100
 
 
-def test_an_unfinished_order_is_told_as_it_stands(
+def test_a_repeat_of_an_unfinished_order_returns_its_current_state(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database)
@@ -107,7 +107,7 @@ def test_an_unfinished_order_is_told_as_it_stands(
     assert first.headers["Location"] == f"/api/orders/{first.json()['order_id']}"
 
 
-def test_known_keys_are_answered_while_new_ones_are_refused_for_a_full_queue(
+def test_a_full_queue_refuses_new_keys_and_answers_known_ones(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, BACKLOG_CAP="3")

@@ -157,7 +157,7 @@ def unusual(answers: list[tuple[Question, httpx.Response]]) -> list[str]:
 
 
 @pytest.mark.timed
-def test_without_postgresql_every_endpoint_says_so_in_time_and_serves_again_without_a_restart(
+def test_without_postgresql_every_endpoint_fails_in_time_and_recovers_without_a_restart(
     mortal: Mortal, tmp_path: Path, redis_url: str
 ) -> None:
     databases = mortal.order_database, mortal.inventory_database
@@ -189,7 +189,7 @@ def test_without_postgresql_every_endpoint_says_so_in_time_and_serves_again_with
         assert {shop.deductions()[order_id] for order_id in settled} == {1}
 
 
-def test_without_redis_ever_every_order_ends_by_the_sweeper_alone(
+def test_the_sweeper_settles_every_order_without_redis(
     tmp_path: Path, order_database: str, inventory_database: str
 ) -> None:
     with processes(tmp_path, order_database, inventory_database, f"redis://127.0.0.1:{free_port()}") as services:
@@ -212,7 +212,7 @@ def test_without_redis_ever_every_order_ends_by_the_sweeper_alone(
         shop.assert_exactly_one_effect()
 
 
-def test_an_order_taken_while_inventory_was_away_is_the_answer_to_its_key_though_there_is_no_such_item(
+def test_an_order_accepted_during_an_outage_is_returned_for_its_key_even_if_the_item_is_unknown(
     services: Processes, order_database: str, inventory_database: str, redis_url: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, orders=1, **SHORT)

@@ -72,7 +72,7 @@ def orders(shop: Shop) -> list[Any]:
     return found
 
 
-def test_a_page_that_rebinds_its_name_reads_and_orders_nothing(shop: Shop, page: Page) -> None:
+def test_a_page_that_rebinds_its_host_name_reads_and_orders_nothing(shop: Shop, page: Page) -> None:
     before = orders(shop)
     answer = page.goto(f"http://evil.example:{shop.order.port}/nothing")
     assert answer is not None

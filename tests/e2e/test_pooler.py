@@ -77,7 +77,7 @@ def ready(url: str) -> tuple[int, str]:
     return response.status_code, str(response.json()["checks"]["postgres"]["detail"])
 
 
-def test_orders_that_race_and_are_repeated_have_one_effect_each(place: Place, shop: Shop) -> None:
+def test_racing_repeated_orders_have_one_effect_each(place: Place, shop: Shop) -> None:
     item = shop.new_item(10_000)
     keys = [new_key() for _ in range(150)]
     requests = [
@@ -96,7 +96,7 @@ def test_orders_that_race_and_are_repeated_have_one_effect_each(place: Place, sh
     assert audit(place.own.sources).verdict == "clean"
 
 
-def test_every_setting_of_a_session_holds_behind_a_pooler_and_only_since_it_is_stored_with_the_role(
+def test_session_settings_are_kept_behind_a_pooler_once_they_are_stored_with_the_role(
     place: Place,
 ) -> None:
     def found() -> dict[str, str]:
@@ -114,7 +114,7 @@ def test_every_setting_of_a_session_holds_behind_a_pooler_and_only_since_it_is_s
     assert found() == SESSION
 
 
-async def test_a_transaction_whose_process_was_stopped_is_ended_by_the_server(place: Place, shop: Shop) -> None:
+async def test_a_transaction_of_a_stopped_process_is_ended_by_the_server(place: Place, shop: Shop) -> None:
     item = shop.new_item(10)
     url = place.pooled["inventory_service"]
     async with (
@@ -134,7 +134,7 @@ async def test_a_transaction_whose_process_was_stopped_is_ended_by_the_server(pl
     assert shop.quantity(item) == 10
 
 
-async def test_a_statement_that_takes_too_long_is_ended_by_the_server(place: Place) -> None:
+async def test_a_slow_statement_is_cancelled_by_the_server(place: Place) -> None:
     async with (
         open_pool(place.pooled["order_service"], name="slow", size=1, pooled=True) as pool,
         pool.connection(PATIENCE) as conn,
@@ -144,7 +144,7 @@ async def test_a_statement_that_takes_too_long_is_ended_by_the_server(place: Pla
             await conn.execute("SELECT pg_sleep(19)")
 
 
-async def test_statements_that_are_run_often_are_not_prepared_in_a_session_of_somebody_else(
+async def test_frequent_statements_are_not_prepared_in_pooled_sessions(
     place: Place,
 ) -> None:
     async with open_pool(place.pooled["order_service"], name="often", size=12, pooled=True) as pool:
@@ -158,7 +158,7 @@ async def test_statements_that_are_run_often_are_not_prepared_in_a_session_of_so
         await asyncio.gather(*(ask() for _ in range(12)))
 
 
-def test_a_service_whose_role_lacks_a_setting_is_not_ready_until_it_has_it(place: Place, shop: Shop) -> None:
+def test_a_service_whose_role_lacks_a_setting_is_not_ready_until_it_is_restored(place: Place, shop: Shop) -> None:
     place.own.tell("ALTER ROLE order_service IN DATABASE order_db RESET statement_timeout")
     place.pooler.tell("RECONNECT")
     said = eventually(lambda: (r := ready(shop.order.url))[0] == 503 and r[1], 5, "not ready")
@@ -168,7 +168,7 @@ def test_a_service_whose_role_lacks_a_setting_is_not_ready_until_it_has_it(place
     eventually(lambda: ready(shop.order.url)[0] == 200, 5, "ready again")
 
 
-def test_a_service_that_is_not_told_of_the_pooler_is_not_ready_and_says_what_to_set(place: Place, shop: Shop) -> None:
+def test_a_service_not_configured_for_the_pooler_is_not_ready_and_names_the_setting(place: Place, shop: Shop) -> None:
     with place.lenient() as lenient:
         order = shop.services.order("http://127.0.0.1:9")
         order.environ["VALERIX_DATABASE_URL"] = lenient.url(place.own.urls["order_service"])
@@ -190,7 +190,7 @@ def test_migrations_refuse_a_pooler(place: Place) -> None:
         migrate(lenient.url(place.own.urls["order_service"]), "services.order")
 
 
-def test_a_pooler_that_is_killed_loses_no_order(place: Place, shop: Shop) -> None:
+def test_a_killed_pooler_loses_no_order(place: Place, shop: Shop) -> None:
     keys = [new_key() for _ in range(20)]
     place.pooler.kill()
     refused = shop.place(key=keys[0])
@@ -199,7 +199,7 @@ def test_a_pooler_that_is_killed_loses_no_order(place: Place, shop: Shop) -> Non
     assert_all_is_well(shop, keys)
 
 
-def test_commits_that_wait_for_a_standby_are_noticed_behind_a_pooler(place: Place, shop: Shop) -> None:
+def test_commits_that_wait_for_a_standby_are_detected_behind_a_pooler(place: Place, shop: Shop) -> None:
     """A pooler does not report which server processes were abandoned."""
     keys = [new_key() for _ in range(10)]
     place.own.tell("ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()")

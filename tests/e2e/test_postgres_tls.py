@@ -100,7 +100,7 @@ def postgres_settings() -> list[str]:
     return [f"{name} = '{value.rpartition('/')[2]}'" for name, value in (setting.split("=") for setting in found)]
 
 
-async def test_a_service_gets_an_encrypted_connection_to_the_server_that_the_authority_names(
+async def test_a_service_connects_to_postgres_with_verified_tls(
     encrypted: Encrypted,
 ) -> None:
     for host in ("postgres", "postgres-rw", "postgres-pooler"):
@@ -109,18 +109,18 @@ async def test_a_service_gets_an_encrypted_connection_to_the_server_that_the_aut
             assert await rows.fetchone() == (True,)
 
 
-def test_a_postgres_with_a_certificate_of_somebody_else_is_not_talked_to(encrypted: Encrypted, tmp_path: Path) -> None:
+def test_a_postgres_certificate_of_another_authority_is_refused(encrypted: Encrypted, tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(Authority().certificate)
     with pytest.raises(psycopg.OperationalError, match=r"certificate verify failed|signature failure"):
         psycopg.connect(encrypted.url(authority=tmp_path / "ca.crt"))
 
 
-def test_a_postgres_under_a_name_that_its_certificate_lacks_is_not_talked_to(encrypted: Encrypted) -> None:
+def test_a_postgres_certificate_for_another_host_is_refused(encrypted: Encrypted) -> None:
     with pytest.raises(psycopg.OperationalError, match="does not match host name"):
         psycopg.connect(encrypted.url(host="postgres-replica"))
 
 
-def test_a_postgres_without_encryption_is_not_talked_to(encrypted: Encrypted) -> None:
+def test_a_postgres_server_without_tls_is_refused(encrypted: Encrypted) -> None:
     encrypted.tell("ALTER SYSTEM SET ssl = off")
     hba = encrypted.server.data / "pg_hba.conf"
     strict = hba.read_text()
@@ -135,19 +135,19 @@ def test_a_postgres_without_encryption_is_not_talked_to(encrypted: Encrypted) ->
         encrypted.tell("SELECT pg_reload_conf()")
 
 
-def test_postgres_lets_nobody_in_without_encryption(encrypted: Encrypted) -> None:
+def test_postgres_refuses_unencrypted_connections(encrypted: Encrypted) -> None:
     with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry .*no encryption"):
         psycopg.connect(encrypted.url(sslmode="disable"))
 
 
-def test_the_probe_of_postgres_finds_it_ready(encrypted: Encrypted) -> None:
+def test_the_readiness_probe_of_postgres_succeeds_with_tls(encrypted: Encrypted) -> None:
     [container] = one(things(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"]
     program, *arguments = container["readinessProbe"]["exec"]["command"]
     command = [encrypted.server.programs / program, *arguments, f"--port={encrypted.server.port}"]
     assert subprocess.run(command, check=False).returncode == 0
 
 
-def test_a_new_certificate_of_postgres_is_taken_when_it_reloads(
+def test_postgres_serves_a_renewed_certificate_after_a_reload(
     encrypted: Encrypted, authority: Authority, tmp_path: Path
 ) -> None:
     def is_served() -> bool:
@@ -169,7 +169,7 @@ def test_a_new_certificate_of_postgres_is_taken_when_it_reloads(
         encrypted.tell("SELECT pg_reload_conf()")
 
 
-def test_an_audit_reads_postgres_by_tls_through_a_forwarded_port(encrypted: Encrypted) -> None:
+def test_an_audit_reads_postgres_with_tls_through_a_forwarded_port(encrypted: Encrypted) -> None:
     encrypted.tell("CREATE ROLE auditor LOGIN PASSWORD 'with/and@in-it'")
     ports = forwards("postgres", port=encrypted.server.port)
     url, _ = from_cluster.databases_of(Api(things(), "postgres-auditor"), "valerix", ports)  # type: ignore[arg-type]  # it only reads objects

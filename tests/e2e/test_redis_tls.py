@@ -110,13 +110,13 @@ def patient(url: str) -> Redis:
     return open_redis(url, name="order-1", socket_timeout=10, connect_timeout=10)
 
 
-async def test_a_service_talks_to_the_redis_that_the_authority_names(encrypted: Encrypted) -> None:
+async def test_a_service_connects_to_redis_with_verified_tls(encrypted: Encrypted) -> None:
     client = patient(encrypted.url())
     async with closing(client):
         assert await client.ping()
 
 
-async def test_connections_to_redis_share_what_the_system_trusts(
+async def test_redis_connections_share_one_load_of_the_system_certificates(
     encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With many new connections at once, loading it each time takes longer than a request may wait for Redis."""
@@ -146,7 +146,7 @@ async def test_connections_to_redis_share_what_the_system_trusts(
     ],
     ids=["another authority", "no authority", "another name", "a file that is not there", "no TLS"],
 )
-async def test_a_redis_that_is_not_known_is_not_talked_to_and_the_reason_is_said(
+async def test_an_untrusted_redis_is_refused_with_the_reason(
     spoilt: Callable[[Encrypted, Path], str], why: str, encrypted: Encrypted, tmp_path: Path
 ) -> None:
     (tmp_path / "ca.crt").write_bytes(Authority().certificate)
@@ -160,7 +160,7 @@ async def test_a_redis_that_is_not_known_is_not_talked_to_and_the_reason_is_said
     assert refused.match("cannot be used")
 
 
-def test_a_platform_lives_with_an_encrypted_redis(
+def test_a_platform_works_with_an_encrypted_redis(
     encrypted: Encrypted, tmp_path: Path, order_database: str, inventory_database: str
 ) -> None:
     """Redis itself lists its clients, and has no other port."""
@@ -181,7 +181,7 @@ def test_a_platform_lives_with_an_encrypted_redis(
         eventually(is_cached)
 
 
-def test_a_service_that_does_not_know_its_redis_serves_without_it_and_says_why(
+def test_a_service_that_does_not_trust_its_redis_serves_without_it_and_reports_why(
     encrypted: Encrypted, tmp_path: Path, order_database: str, inventory_database: str
 ) -> None:
     (tmp_path / "ca.crt").write_bytes(Authority().certificate)
@@ -196,9 +196,7 @@ def test_a_service_that_does_not_know_its_redis_serves_without_it_and_says_why(
         assert shop.place().status_code == 201
 
 
-def test_the_doctor_finds_an_encrypted_redis_well_and_one_that_is_not_known_failed(
-    encrypted: Encrypted, tmp_path: Path
-) -> None:
+def test_the_doctor_accepts_an_encrypted_redis_and_fails_an_untrusted_one(encrypted: Encrypted, tmp_path: Path) -> None:
     def examined(url: str) -> list[Any]:
         setup = Setup("local", tmp_path, {REDIS_URL: url}, None)
         return [finding.check for one in check_tasks(setup) for finding in one.check()]
@@ -210,7 +208,7 @@ def test_the_doctor_finds_an_encrypted_redis_well_and_one_that_is_not_known_fail
     assert "certificate verify failed" in check.found
 
 
-def test_a_forwarded_port_leads_to_the_redis_of_the_authority_and_to_no_other(
+def test_a_forwarded_port_connects_only_to_the_trusted_redis(
     encrypted: Encrypted,
 ) -> None:
     def through(authority: bytes) -> redis.Redis:
@@ -225,7 +223,7 @@ def test_a_forwarded_port_leads_to_the_redis_of_the_authority_and_to_no_other(
         client.ping()
 
 
-def test_a_new_certificate_of_redis_is_taken_when_it_starts(authority: Authority) -> None:
+def test_redis_serves_a_renewed_certificate_after_a_restart(authority: Authority) -> None:
     with open_directory("tls") as directory:
         with redis_in(directory, authority) as started:
             certify(started, Authority())

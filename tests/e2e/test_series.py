@@ -69,7 +69,7 @@ async def send(port: int, requests: Iterable[bytes]) -> int:
 
 
 @pytest.mark.parametrize("number", [1_000, pytest.param(MANY, marks=pytest.mark.long)])
-async def test_thousands_of_made_up_paths_items_and_keys_add_no_series(shop: Shop, number: int) -> None:
+async def test_thousands_of_invented_paths_items_and_keys_add_no_series(shop: Shop, number: int) -> None:
     def some(count: int) -> list[bytes]:
         made_up = [uuid.uuid4().hex for _ in range(count)]
         return [

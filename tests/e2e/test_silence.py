@@ -259,7 +259,7 @@ def act(browser: httpx.Client, form: str, **filled: str) -> str:
 
 
 @pytest.mark.long
-def test_a_frozen_replica_of_inventory_is_passed_over(
+def test_a_frozen_inventory_replica_is_skipped(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, orders=1, **SETTINGS)

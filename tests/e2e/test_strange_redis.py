@@ -83,7 +83,7 @@ QUICK = {"a list of many"}
 @pytest.mark.parametrize(
     "what", [pytest.param(each, marks=[] if each in QUICK else pytest.mark.long) for each in ANSWERS]
 )
-def test_whatever_redis_answers_orders_go_on_and_nothing_fails_unseen(strange_shop: StrangeShop, what: str) -> None:
+def test_orders_succeed_and_failures_are_counted_whatever_redis_answers(strange_shop: StrangeShop, what: str) -> None:
     shop = strange_shop
     eventually(lambda: uses_cache(shop), 10, "a cache")
     failures = {service.name: metric(service, "dependency_failures_total") for service in shop.everyone}
@@ -156,7 +156,7 @@ def assert_mended(shop: StrangeShop, memory: dict[str, str], key: bytes, wrong: 
 
 
 @pytest.mark.long
-def test_a_key_of_a_wrong_type_is_mended_whichever_it_is(strange_shop: StrangeShop) -> None:
+def test_every_redis_key_of_a_wrong_type_is_replaced(strange_shop: StrangeShop) -> None:
     """Each key that the services have created is replaced by one of another type, in turn, without expiry."""
     shop, memory = strange_shop, {"key": new_key()}
     eventually(lambda: all(exercise(shop, memory).values()), 10, "everything")
@@ -185,7 +185,7 @@ def test_a_key_of_a_wrong_type_is_mended_whichever_it_is(strange_shop: StrangeSh
         assert not metric(service, "unhandled_errors_total"), service.log.read_text()[-3000:]
 
 
-async def test_a_refusal_of_one_command_gives_the_others_no_rest(redis_url: str) -> None:
+async def test_an_error_reply_to_one_redis_command_starts_no_cooldown(redis_url: str) -> None:
     client = open_redis(redis_url, name="test")
     async with closing(client):
         best_effort = BestEffort(client)
@@ -203,7 +203,9 @@ async def test_a_refusal_of_one_command_gives_the_others_no_rest(redis_url: str)
 
 
 @pytest.mark.long
-async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server: ValkeyServer, redis_url: str) -> None:
+async def test_a_late_redis_reply_is_not_matched_to_another_command(
+    valkey_server: ValkeyServer, redis_url: str
+) -> None:
     with Proxy(valkey_server.port) as proxy:
         client = open_redis(redis_url.replace(f":{valkey_server.port}", f":{proxy.port}"), name="test")
         async with closing(client):
@@ -234,7 +236,7 @@ async def test_an_answer_that_comes_too_late_answers_nothing_else(valkey_server:
             assert answered > 40
 
 
-def test_what_uvloop_raises_for_a_closed_transport_is_redis_failure(redis_url: str) -> None:
+def test_a_uvloop_error_for_a_closed_transport_counts_as_a_redis_failure(redis_url: str) -> None:
     async def lose_the_transport() -> Any:
         client = open_redis(redis_url, name="test")
         async with closing(client):

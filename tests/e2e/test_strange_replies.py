@@ -52,7 +52,7 @@ async def redis(strange: StrangeRedis, valkey_server: ValkeyServer) -> AsyncIter
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-async def test_a_breaker_is_shown_whatever_redis_says_of_the_others(
+async def test_the_breaker_view_survives_any_redis_answer_about_other_replicas(
     strange: StrangeRedis, redis: Redis, what: str
 ) -> None:
     strange.answer = ANSWERS[what]
@@ -64,7 +64,7 @@ async def test_a_breaker_is_shown_whatever_redis_says_of_the_others(
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-async def test_a_session_goes_on_whatever_redis_says_was_signed_out(
+async def test_a_session_survives_any_redis_answer_about_sign_outs(
     strange: StrangeRedis, redis: Redis, what: str
 ) -> None:
     strange.answer = ANSWERS[what]
@@ -74,7 +74,7 @@ async def test_a_session_goes_on_whatever_redis_says_was_signed_out(
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_whatever_redis_says_of_gremlins_is_its_failure_or_says_nothing(
+async def test_any_redis_answer_about_gremlins_is_a_failure_or_ignored(
     strange: StrangeRedis, redis: Redis, exchange: str
 ) -> None:
     for answer in ANSWERS.values():

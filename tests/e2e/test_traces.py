@@ -48,7 +48,7 @@ def trace() -> tuple[str, dict[str, str]]:
     return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
 
 
-def test_the_worker_goes_on_with_the_trace_of_the_request_that_was_queued(services: Processes) -> None:
+def test_the_worker_continues_the_trace_of_the_queued_request(services: Processes) -> None:
     with ailing_inventory() as (url, asked):
         order, worker = services.order(url), services.worker(url)
         services.start(order, worker)
@@ -66,7 +66,7 @@ def test_the_worker_goes_on_with_the_trace_of_the_request_that_was_queued(servic
         assert history[0]["detail"]["trace_id"] == trace_id
 
 
-def test_a_problem_and_the_log_of_it_name_the_trace(shop: Shop) -> None:
+def test_a_problem_document_and_its_log_line_contain_the_trace_id(shop: Shop) -> None:
     trace_id, header = trace()
     refused = shop.client.post(
         f"{shop.order.url}/api/orders", json={}, headers={"Idempotency-Key": new_key(), **header}

@@ -10,7 +10,7 @@ GAP = 5.0  # seconds in which dead connections are replaced
 
 @pytest.mark.long
 @pytest.mark.timed
-def test_while_old_connections_are_dead_orders_are_accepted_again_soon() -> None:
+def test_orders_are_accepted_again_soon_while_old_connections_are_dead() -> None:
     command = [sys.executable, "-m", "tests.faults.availability", "--seconds", "8", "--only", "old connections dead"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr

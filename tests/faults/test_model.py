@@ -332,7 +332,7 @@ def _is_struck(person: Service) -> bool:
     return not person.is_alive or psutil.Process(person.process.pid).status() == psutil.STATUS_STOPPED
 
 
-def test_in_every_story_each_key_has_one_effect(shop: Shop, valkey_server: ValkeyServer) -> None:
+def test_every_key_has_one_effect_in_every_generated_scenario(shop: Shop, valkey_server: ValkeyServer) -> None:
     @seed(SEED)
     def story() -> Story:
         return Story(shop, valkey_server.url())

@@ -87,13 +87,13 @@ async def client(proxy: Proxy, connect: Connect) -> Client:
     return client
 
 
-async def test_without_a_fault_everything_passes_and_nothing_is_counted(proxy: Proxy, client: Client) -> None:
+async def test_the_proxy_forwards_everything_and_counts_nothing_without_a_fault(proxy: Proxy, client: Client) -> None:
     long = b"x" * 50_000 + b"\n"
     assert await client.ask(long) == long
     assert not proxy.fired
 
 
-async def test_a_delay_holds_each_chunk_back_both_ways(proxy: Proxy, client: Client) -> None:
+async def test_a_delay_holds_each_chunk_back_in_both_directions(proxy: Proxy, client: Client) -> None:
     proxy.delay(0.1)
     began = time.monotonic()
     assert await client.ask(b"slow\n") == b"slow\n"
@@ -101,7 +101,7 @@ async def test_a_delay_holds_each_chunk_back_both_ways(proxy: Proxy, client: Cli
     assert proxy.fired == {"delay": 1}
 
 
-async def test_a_delay_ends_when_it_is_healed(proxy: Proxy, client: Client) -> None:
+async def test_a_delay_ends_when_healed(proxy: Proxy, client: Client) -> None:
     proxy.delay(3600)
     client.send(b"slow\n")
     await asyncio.to_thread(eventually, lambda: proxy.fired["delay"], LIMIT)
@@ -109,7 +109,7 @@ async def test_a_delay_ends_when_it_is_healed(proxy: Proxy, client: Client) -> N
     assert await client.hear() == b"slow\n"
 
 
-async def test_a_stalled_connection_says_nothing_and_is_reset_when_it_is_healed(
+async def test_a_stalled_connection_is_silent_and_is_reset_when_healed(
     proxy: Proxy, client: Client, connect: Connect
 ) -> None:
     proxy.stall()
@@ -127,7 +127,7 @@ async def test_a_stalled_connection_says_nothing_and_is_reset_when_it_is_healed(
 
 
 @pytest.mark.parametrize("answers_only", [False, True])
-async def test_swallowing_silences_the_connections_that_there_are_and_passes_new_ones_on(
+async def test_swallowing_silences_open_connections_and_forwards_new_ones(
     proxy: Proxy, client: Client, connect: Connect, *, answers_only: bool
 ) -> None:
     proxy.swallow(answers_only=answers_only)
@@ -141,14 +141,14 @@ async def test_swallowing_silences_the_connections_that_there_are_and_passes_new
         await client.hear()
 
 
-async def test_a_connection_with_nothing_to_say_survives_a_stall(proxy: Proxy, client: Client) -> None:
+async def test_an_idle_connection_survives_a_stall(proxy: Proxy, client: Client) -> None:
     proxy.stall()
     proxy.heal()
     assert await client.ask(b"still here\n") == b"still here\n"
     assert not proxy.fired
 
 
-async def test_an_answer_is_cut_in_mid_line(proxy: Proxy, client: Client) -> None:
+async def test_a_response_is_cut_within_a_line(proxy: Proxy, client: Client) -> None:
     proxy.cut(after=9)
     assert await client.ask(b"whole\n") == b"whole\n"
     assert not proxy.fired
@@ -156,15 +156,13 @@ async def test_an_answer_is_cut_in_mid_line(proxy: Proxy, client: Client) -> Non
     assert proxy.fired == {"cut": 1}
 
 
-async def test_each_connection_is_cut_after_as_many_bytes(proxy: Proxy, connect: Connect) -> None:
+async def test_each_connection_is_cut_after_the_same_number_of_bytes(proxy: Proxy, connect: Connect) -> None:
     proxy.cut(after=2)
     assert [await (await connect(proxy)).ask(b"halved\n") for _ in range(3)] == [b"ha"] * 3
     assert proxy.fired == {"cut": 3}
 
 
-async def test_a_reset_ends_the_connections_that_there_are_and_each_new_one(
-    proxy: Proxy, client: Client, connect: Connect
-) -> None:
+async def test_a_reset_ends_open_connections_and_every_new_one(proxy: Proxy, client: Client, connect: Connect) -> None:
     proxy.reset()
     with pytest.raises(ConnectionResetError):
         await client.hear()
@@ -173,7 +171,7 @@ async def test_a_reset_ends_the_connections_that_there_are_and_each_new_one(
     assert proxy.fired == {"reset": 2}
 
 
-async def test_a_refusal_closes_in_good_order(proxy: Proxy, client: Client, connect: Connect) -> None:
+async def test_a_refusal_closes_connections_cleanly(proxy: Proxy, client: Client, connect: Connect) -> None:
     proxy.refuse()
     assert await client.hear() == b""
     assert await (await connect(proxy)).hear() == b""
@@ -181,7 +179,7 @@ async def test_a_refusal_closes_in_good_order(proxy: Proxy, client: Client, conn
 
 
 @pytest.mark.parametrize("fault", ["stall", "cut", "reset", "refuse"])
-async def test_after_any_fault_new_connections_pass_again(proxy: Proxy, fault: str, connect: Connect) -> None:
+async def test_new_connections_pass_after_any_fault(proxy: Proxy, fault: str, connect: Connect) -> None:
     proxy.set(fault)  # type: ignore[arg-type]  # mypy sees a str
     with suppress(TimeoutError, ConnectionError):  # a reset may precede the connection
         client = await connect(proxy)
@@ -192,9 +190,7 @@ async def test_after_any_fault_new_connections_pass_again(proxy: Proxy, fault: s
     assert proxy.fired == {fault: 1}
 
 
-async def test_where_no_server_is_clients_are_reset_until_there_is_one(
-    proxy: Proxy, port: int, connect: Connect
-) -> None:
+async def test_clients_are_reset_while_no_server_listens(proxy: Proxy, port: int, connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nowhere = gone.getsockname()[1]
     with Proxy(nowhere) as orphan, pytest.raises(ConnectionResetError):
@@ -203,7 +199,7 @@ async def test_where_no_server_is_clients_are_reset_until_there_is_one(
     assert port != nowhere
 
 
-async def test_stopping_resets_what_is_still_connected(port: int, connect: Connect) -> None:
+async def test_stopping_resets_open_connections(port: int, connect: Connect) -> None:
     proxy = Proxy(port).start()
     client = await connect(proxy)
     assert await client.ask(b"hello\n") == b"hello\n"

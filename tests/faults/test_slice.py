@@ -43,7 +43,7 @@ def servers(databases: Databases, valkey_server: ValkeyServer, tmp_path: Path) -
     return Grounds(databases, valkey_server, tmp_path / "lanes", tmp_path / "journals")
 
 
-def test_whoever_is_struck_at_a_step_every_key_has_exactly_one_effect(servers: Grounds) -> None:
+def test_every_key_has_exactly_one_effect_whichever_process_is_hit_at_a_step(servers: Grounds) -> None:
     seed = secrets.randbelow(2**31)
     print(f"seed {seed}")  # noqa: T201 - printed if the test fails, to repeat it
     ran: list[Trial] = []
@@ -73,7 +73,7 @@ def ended(cell: Cell, number: int, outcome: Outcome = "held", *, again: int = 0,
     )
 
 
-def test_a_campaign_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+def test_a_killed_campaign_resumes(tmp_path: Path) -> None:
     begun = Results.begin(tmp_path, asked(KILLED, STOPPED))
     begun.add(ended(KILLED, 1))
     begun.add(ended(STOPPED, 1, "not-fired"))
@@ -87,7 +87,7 @@ def test_a_campaign_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert [trial.again for trial in Results.resume(tmp_path, later).trials] == [0, 0, 1]
 
 
-def test_a_campaign_of_another_seed_is_not_gone_on_with_and_none_is_begun_over_another(tmp_path: Path) -> None:
+def test_a_campaign_cannot_resume_with_another_seed_or_overwrite_another(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds no campaign"):
         Results.resume(tmp_path, asked(KILLED))
     Results.begin(tmp_path, asked(KILLED))
@@ -101,7 +101,7 @@ def receipt(*trials: Trial, cells: tuple[Cell, ...] = (KILLED, STOPPED), planned
     return write_up(asked(*cells, trials=planned), trials, None, NOON)
 
 
-def test_a_receipt_with_every_trial_and_no_violation_says_what_follows() -> None:
+def test_a_receipt_with_every_trial_and_no_violation_states_its_bound() -> None:
     made = receipt(ended(KILLED, 1, after=2.0), ended(STOPPED, 1, "not-fired"), ended(STOPPED, 1, again=1, after=4.0))
     assert made.exit_code == 0
     assert made.bound is not None
@@ -125,7 +125,7 @@ def test_a_receipt_with_every_trial_and_no_violation_says_what_follows() -> None
         ([], 12),
     ],
 )
-def test_what_never_fired_never_settled_or_broke_is_no_success(trials: list[Trial], code: int) -> None:
+def test_trials_that_never_fired_never_settled_or_broke_are_no_success(trials: list[Trial], code: int) -> None:
     made = receipt(*trials)
     assert made.exit_code == code
     assert (made.bound is None) == (code == 11 or not trials)
@@ -138,7 +138,7 @@ def test_three_hundred_trials_without_a_violation_bound_it_by_one_in_a_hundred()
     assert bound(0) is None
 
 
-def test_a_seed_decides_a_trial_and_another_seed_another() -> None:
+def test_a_trial_depends_only_on_its_seed() -> None:
     for cell in CELLS:
         assert scenario(1, cell, 1) == scenario(1, cell, 1)
         others = [scenario(2, cell, 1), scenario(1, cell, 2), scenario(1, cell, 1, again=1)]
@@ -146,7 +146,7 @@ def test_a_seed_decides_a_trial_and_another_seed_another() -> None:
     assert len({scenario(1, cell, number).item_id for cell in CELLS for number in range(30)}) == 30 * len(CELLS)
 
 
-def test_trials_repeat_keys_change_bodies_run_out_of_stock_and_let_passes_by() -> None:
+def test_trials_cover_repeated_keys_changed_bodies_exhausted_stock_and_skipped_hits() -> None:
     drawn = [scenario(1, cell, number) for cell in CELLS for number in range(10)]
     assert all(1 <= len({request.key for request in each.requests}) <= 12 for each in drawn)
     assert any(max(Counter(each.requests).values()) > 1 for each in drawn)
@@ -179,7 +179,7 @@ def selling(stock: int, quantity: int = 2) -> Scenario:
         (told(422, quantity=3, problem="idempotency-key-reused"), sold(), 0),
     ],
 )
-def test_what_is_as_it_must_be_is_not_wrong(answer: Told, row: Row, left: int) -> None:
+def test_consistent_answers_and_rows_have_no_errors(answer: Told, row: Row, left: int) -> None:
     assert wrongs(selling(stock=1 if row.status == "failed" else 2), [answer], [row], left) == []
 
 
@@ -196,11 +196,11 @@ def test_what_is_as_it_must_be_is_not_wrong(answer: Told, row: Row, left: int) -
         (told(201, said="confirmed"), [sold(status="dead")], "is dead"),
     ],
 )
-def test_what_contradicts_the_database_is_wrong(answer: Told, rows: list[Row], why: str) -> None:
+def test_an_answer_that_contradicts_the_database_is_an_error(answer: Told, rows: list[Row], why: str) -> None:
     assert any(why in wrong for wrong in wrongs(selling(stock=1), [answer], rows, 0))
 
 
-def test_what_is_refused_with_enough_on_the_shelf_is_wrong() -> None:
+def test_a_refusal_despite_sufficient_stock_is_an_error() -> None:
     assert wrongs(selling(stock=1), [], [sold(status="failed")], 1) == []
     assert wrongs(selling(stock=2), [], [sold(status="failed")], 1) != []
     assert wrongs(selling(stock=1), [], [sold(status="failed", quantity=1)], 1) != []
@@ -225,7 +225,7 @@ def exit_code(directory: Path, *more: str) -> int:
 
 
 @pytest.mark.long
-def test_a_campaign_that_is_interrupted_leaves_nothing_running_and_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_an_interrupted_campaign_leaves_no_process_and_can_resume(tmp_path: Path) -> None:
     results = tmp_path / "trials.jsonl"
     with running_campaign(tmp_path, "--seed", "7", "--trials", "100") as run:
         eventually(lambda: results.exists() and b'"held"' in results.read_bytes(), 120, "the first trial")

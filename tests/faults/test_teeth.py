@@ -20,7 +20,7 @@ def part(name: str) -> str:
     return f"Farewell, {name}"
 
 
-def test_an_edit_changes_a_function_for_whoever_has_it_already() -> None:
+def test_an_edit_changes_a_function_that_was_imported_before() -> None:
     known = greet
     apply(Edit(f"{__name__}:greet", {"Good day": "Good night"}))
     assert known("Ada") == "Good night, Ada"
@@ -32,13 +32,13 @@ def test_an_edit_that_does_not_find_its_text_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_still_finds_what_it_changes(mutant: Mutant, order_database: str, inventory_database: str) -> None:
+def test_every_mutant_still_applies_to_the_code(mutant: Mutant, order_database: str, inventory_database: str) -> None:
     for edit in mutant.edits:
         edited(pkgutil.resolve_name(edit.function), edit.changes)
     mutant.alter(order_database, inventory_database)
 
 
-def test_each_mutant_has_a_name_of_its_own_and_says_its_mistake() -> None:
+def test_every_mutant_has_a_unique_name_and_describes_its_mistake() -> None:
     assert len(BY_NAME) == len(MUTANTS)
     assert all(mutant.mistake and (mutant.edits or mutant.order_statements) for mutant in MUTANTS)
 

@@ -25,7 +25,7 @@ def answered(*ids: str, status: int = 200, last: str | None = None) -> list[Answ
     return answers
 
 
-def test_each_kind_of_wrong_answer_is_found() -> None:
+def test_every_kind_of_wrong_response_is_detected() -> None:
     valid = next(one for one in (conversation(1, "order", n, HOST) for n in range(99)) if one.is_valid)
     mutated = Conversation(valid.name, valid.pieces, valid.ids, is_valid=False)
     other = conversation(2, "order", 1, HOST)

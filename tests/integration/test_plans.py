@@ -64,7 +64,7 @@ async def reads_little(measure: Callable[[int], Awaitable[dict[str, int]]]) -> N
     pytest.fail(f"rows read, at the least: {read}")
 
 
-async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: Pool) -> None:
+async def test_no_order_query_reads_more_rows_with_thousands_of_orders(orders: Pool) -> None:
     async def live(names: list[str]) -> dict[str, int]:
         """Accept orders, repeat them, queue, claim and confirm them; return the rows that each step read."""
         read = [await rows_read(orders)]
@@ -87,7 +87,9 @@ async def test_no_step_of_an_order_reads_more_when_thousands_are_stored(orders: 
     await reads_little(lambda number: live(keys(LINES, f"late-{number}")))
 
 
-async def test_no_deduction_reads_more_when_thousands_are_stored(stock: Pool, inventory_database: str) -> None:
+async def test_no_deduction_query_reads_more_rows_with_thousands_of_deductions(
+    stock: Pool, inventory_database: str
+) -> None:
     item = add_item(inventory_database, 1_000_000)
 
     async def serve(count: int) -> dict[str, int]:

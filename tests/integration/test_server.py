@@ -42,7 +42,7 @@ def last_line(service: Service) -> dict[str, Any]:
     return line
 
 
-def test_a_port_that_somebody_has_is_never_shared(services: Processes) -> None:
+def test_a_port_in_use_is_never_shared(services: Processes) -> None:
     first, second = services.inventory(), services.inventory()
     services.start(first)
     second.start(PORT=str(first.port))
@@ -51,7 +51,7 @@ def test_a_port_that_somebody_has_is_never_shared(services: Processes) -> None:
     assert {httpx.get(f"{first.url}/health").json()["replica"] for _ in range(5)} == {"inventory-1"}
 
 
-def test_a_setting_that_is_missing_or_a_placeholder_ends_the_start_with_its_name(services: Processes) -> None:
+def test_a_start_with_a_missing_or_placeholder_setting_fails_and_names_it(services: Processes) -> None:
     for name, value in (("OPERATOR_TOKENS", ""), ("SERVICE_TOKENS", "changeme-changeme"), ("CRASH_AT", "somewhere")):
         service = services.inventory()
         service.start(**{name: value})
@@ -59,7 +59,7 @@ def test_a_setting_that_is_missing_or_a_placeholder_ends_the_start_with_its_name
         assert f"VALERIX_{name}" in last_line(service)["why"]
 
 
-def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connection(services: Processes) -> None:
+def test_sigterm_and_sigint_stop_a_service_cleanly_despite_an_open_connection(services: Processes) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         service = services.inventory()
         services.start(service)
@@ -71,7 +71,7 @@ def test_either_signal_ends_a_service_cleanly_though_a_client_keeps_its_connecti
         assert eventually(lambda: last_line(service)["event"] == "stopped")  # noqa: B023 - called before the next iteration
 
 
-def test_a_request_that_was_on_its_way_when_a_service_was_told_to_stop_is_answered_and_told_to_be_the_last(
+def test_a_request_sent_during_shutdown_is_answered_with_connection_close(
     services: Processes,
 ) -> None:
     service = services.inventory()
@@ -89,7 +89,7 @@ def test_a_request_that_was_on_its_way_when_a_service_was_told_to_stop_is_answer
     assert service.wait_killed() == 0
 
 
-def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None:
+def test_an_endless_request_head_is_cut_off(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     for endless in (b"x: " + b"y" * 1000, b"x: y\r\n" * 150):
@@ -104,14 +104,14 @@ def test_a_request_whose_head_has_no_end_is_cut_off(services: Processes) -> None
         assert rss(service) < 150_000_000
 
 
-def test_large_heads_and_many_requests_on_one_connection_are_fine(services: Processes) -> None:
+def test_large_heads_and_many_requests_on_one_connection_are_accepted(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     with httpx.Client(base_url=service.url, headers={"X-Large": "y" * 30_000}) as client:
         assert {client.get("/health/live").status_code for _ in range(10)} == {200}
 
 
-def test_what_is_not_http_is_refused_and_not_logged(services: Processes) -> None:
+def test_bytes_that_are_not_http_are_refused_and_not_logged(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as stranger:
@@ -120,7 +120,7 @@ def test_what_is_not_http_is_refused_and_not_logged(services: Processes) -> None
     assert {json.loads(line)["level"] for line in service.log.read_text().splitlines()} == {"info"}
 
 
-def test_a_caller_that_waits_to_be_told_to_go_on_is_told(services: Processes) -> None:
+def test_an_expect_100_continue_request_gets_its_100(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as careful:
@@ -133,7 +133,7 @@ def test_a_caller_that_waits_to_be_told_to_go_on_is_told(services: Processes) ->
         assert careful.recv(4096).startswith(b"HTTP/1.1 422 ")
 
 
-def test_the_head_of_an_answer_and_its_body_are_one_write(services: Processes) -> None:
+def test_response_head_and_body_are_one_write(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     with httpx.Client(base_url=service.url) as caller:
@@ -143,7 +143,7 @@ def test_the_head_of_an_answer_and_its_body_are_one_write(services: Processes) -
     assert all(answer.status_code == 200 and answer.json()["status"] for answer in answers)
 
 
-def test_an_answer_without_a_body_is_sent_too(services: Processes) -> None:
+def test_a_response_without_a_body_is_sent(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     for method in ("HEAD", "OPTIONS"):

@@ -79,14 +79,14 @@ def hook() -> Iterator[Webhook]:
         yield found
 
 
-def test_a_receiver_that_is_filled_in_hears_the_watchdog(tmp_path: Path, hook: Webhook) -> None:
+def test_a_configured_receiver_gets_the_watchdog(tmp_path: Path, hook: Webhook) -> None:
     filled_in = (COMPONENT / "alertmanager.yml").read_text().replace(f"{FILL_IN}alive", hook.url)
     with watched(tmp_path, filled_in, RULES):
         eventually(lambda: "Watchdog" in hook.heard("firing"), within=RESENT)
         assert hook.heard("firing") == {"Watchdog"}
 
 
-def test_receivers_that_are_not_filled_in_are_an_alert_themselves(tmp_path: Path) -> None:
+def test_an_unconfigured_receiver_raises_an_alert(tmp_path: Path) -> None:
     """Alertmanager retries until the next notification is due, which takes too long for a test by default."""
     hurried = (COMPONENT / "alertmanager.yml").read_text().replace("group_interval: 1m", "group_interval: 1s")
     with watched(tmp_path, hurried, RULES) as prometheus:
@@ -99,7 +99,7 @@ def test_receivers_that_are_not_filled_in_are_an_alert_themselves(tmp_path: Path
     assert "fill-me-in.invalid" in (tmp_path / "alertmanager.log").read_text()
 
 
-def test_an_alert_of_a_service_reaches_the_receiver_of_all_others(tmp_path: Path, hook: Webhook) -> None:
+def test_a_service_alert_reaches_the_default_receiver(tmp_path: Path, hook: Webhook) -> None:
     """No service is reachable under its name in the cluster, so ServiceDown fires."""
     rules = yaml.safe_load((RULES.parents[1] / "alerts.yaml").read_text())
     [down] = [rule for rule in rules["groups"][0]["rules"] if rule.get("alert") == "ServiceDown"]

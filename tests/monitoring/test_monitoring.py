@@ -113,7 +113,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
         yield Watch(shop, f"http://127.0.0.1:{prometheus.port}", hook)
 
 
-def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(watch: Watch) -> None:
+def test_alerts_fire_only_under_faults_reach_a_webhook_and_resolve(watch: Watch) -> None:
     watch.shop.json("stock", "restock", "keyboard", "100000", "--key", "plenty")
     calm = watch.shop.json("load", "--rate", "20/s", "--for", "45s", "--item", "keyboard")
     assert calm["outcomes"], calm
@@ -144,7 +144,7 @@ def test_in_calm_no_alert_fires_and_in_chaos_those_fire_reach_a_webhook_and_end(
     assert watch.shop.json("audit")["verdict"] == "clean"
 
 
-def test_a_process_that_is_gone_is_an_alert_until_it_is_back(watch: Watch) -> None:
+def test_a_dead_process_raises_an_alert_until_it_is_back(watch: Watch) -> None:
     (worker,) = watch.shop.stack.services["worker"]
     assert worker.pid is not None
     hold(watch.shop.directory, worker.name, 40)

@@ -43,7 +43,7 @@ def callers(spans: list[Received]) -> set[str]:
     return {by_id[call.parent_id].name for call in calls if call is not None and call.parent_id in by_id}
 
 
-def test_a_queued_order_is_one_tree_with_its_request_and_the_workers_later_attempt(
+def test_a_queued_order_is_one_trace_with_its_request_and_the_later_worker_attempt(
     traced: tuple[Installation, Collector],
 ) -> None:
     shop, spans = traced

@@ -21,18 +21,18 @@ PATIENT = "--retries=150"
 """Half a minute: slightly longer than the lease of an order whose pod died."""
 
 
-def test_a_check_finds_nothing_missing_before_the_first_apply(empty: Valerix) -> None:
+def test_cluster_check_passes_before_the_first_apply(empty: Valerix) -> None:
     found = empty.json("cluster", "check")
     assert found["verdict"] == "ok", found
 
 
-def test_everything_that_is_applied_becomes_ready(shop: Valerix) -> None:
+def test_every_applied_workload_becomes_ready(shop: Valerix) -> None:
     found = shop.json("cluster", "status")
     assert found["state"] == "ready", found
     assert shop("cluster", "diff").stdout
 
 
-def test_a_pod_finds_services_by_their_names_and_each_pod_of_the_headless_ones(shop: Valerix) -> None:
+def test_a_pod_resolves_services_and_every_pod_of_headless_services(shop: Valerix) -> None:
     address = shop.kubectl("get", "service", "order", "--output=jsonpath={.spec.clusterIP}")
     assert _resolved(shop, "order") == _resolved(shop, "order.valerix.svc.cluster.local") == {address}
     assert _resolved(shop, "order-pods") == set(shop.pods("order").values())
@@ -43,7 +43,7 @@ def test_an_order_sent_to_the_service_is_placed(shop: Valerix) -> None:
     assert outcome.first == {"201": 8}, outcome.complaints
 
 
-def test_the_command_line_reaches_everything_by_ports_of_pods(shop: Valerix) -> None:
+def test_the_command_line_reaches_every_service_through_forwarded_pod_ports(shop: Valerix) -> None:
     placed = shop.json("order", "place", "ps5", "--yes")
     assert json.dumps(placed).count("confirmed") == 1, placed
     for command in (["stock", "list"], ["chaos", "status"], ["breaker", "status"], ["queue", "status"]):
@@ -53,7 +53,7 @@ def test_the_command_line_reaches_everything_by_ports_of_pods(shop: Valerix) -> 
     assert "cache-agrees" in {rule["name"] for rule in audited["invariants"]}
 
 
-def test_a_pod_of_the_dashboard_audits(shop: Valerix) -> None:
+def test_a_dashboard_pod_runs_an_audit(shop: Valerix) -> None:
     pod = next(iter(shop.pods("frontend")))
     command = ("python", "-m", "valerix_cli", "audit", "--output", "json")
     assert json.loads(shop.kubectl("exec", pod, "--", *command))["verdict"] == "clean"
@@ -71,7 +71,7 @@ def test_a_roll_out_under_load_fails_no_request(shop: Valerix, options: list[str
     shop.wait_clean(orders)
 
 
-def test_the_zero_downtime_drill_rolls_out_and_sees_no_failed_request(shop: Valerix) -> None:
+def test_the_zero_downtime_drill_rolls_out_without_a_failed_request(shop: Valerix) -> None:
     before = set(shop.pods("order"))
     receipt = shop.json("drill", "run", "zero-downtime", "--yes")
     [roll_out] = receipt["injections"]
@@ -80,7 +80,7 @@ def test_the_zero_downtime_drill_rolls_out_and_sees_no_failed_request(shop: Vale
     assert before.isdisjoint(shop.pods("order"))
 
 
-def test_order_pods_that_are_killed_under_load_lose_nothing(shop: Valerix) -> None:
+def test_order_pods_killed_under_load_lose_no_order(shop: Valerix) -> None:
     orders = shop.ordering(25, PATIENT)
     time.sleep(2)
     deleted, killed = shop.pods("order")
@@ -93,7 +93,7 @@ def test_order_pods_that_are_killed_under_load_lose_nothing(shop: Valerix) -> No
     assert set(outcome.last) <= set(PLACED), outcome.complaints[-5:]
 
 
-def test_a_database_that_is_killed_under_load_keeps_what_it_acknowledged(shop: Valerix) -> None:
+def test_a_database_killed_under_load_keeps_every_acknowledged_order(shop: Valerix) -> None:
     orders = shop.ordering(15, PATIENT)
     time.sleep(2)
     shop.node.kill("postgres-0")
@@ -105,7 +105,7 @@ def test_a_database_that_is_killed_under_load_keeps_what_it_acknowledged(shop: V
     assert set(outcome.last) <= set(PLACED), outcome.complaints[-5:]
 
 
-def test_a_version_whose_image_cannot_be_pulled_ends_at_its_migration(shop: Valerix) -> None:
+def test_a_version_whose_image_cannot_be_pulled_fails_at_its_migration(shop: Valerix) -> None:
     before = shop.pods("order")
     done = shop("cluster", "apply", "--yes", "--image", f"valerix:{NEVER_MADE}", code=1)
     assert re.search(r"^Error: Job/migrate-\w+ does not become ready\.$", done.stderr, re.MULTILINE)
@@ -116,7 +116,9 @@ def test_a_version_whose_image_cannot_be_pulled_ends_at_its_migration(shop: Vale
     assert shop.pods("order") == before
 
 
-def test_a_service_that_refuses_its_settings_is_told_by_its_own_last_words(shop: Valerix, tmp_path: Path) -> None:
+def test_an_apply_shows_the_last_log_lines_of_a_service_that_refuses_its_settings(
+    shop: Valerix, tmp_path: Path
+) -> None:
     loud = {"name": "settings", "namespace": "valerix", "behavior": "merge", "literals": ["VALERIX_LOG_LEVEL=loud"]}
     local = os.path.relpath(MANIFESTS / "overlays" / "local", tmp_path.resolve())
     overlay = {"resources": [local], "configMapGenerator": [loud]}
@@ -130,7 +132,7 @@ def test_a_service_that_refuses_its_settings_is_told_by_its_own_last_words(shop:
     assert shop.json("cluster", "status")["state"] == "ready"
 
 
-def test_a_rollback_takes_away_pods_that_do_not_come_up(shop: Valerix) -> None:
+def test_a_rollback_removes_pods_that_never_became_ready(shop: Valerix) -> None:
     before = shop.pods("order")
     shop.kubectl("set", "image", "deployment/order", f"order=valerix:{NEVER_MADE}")
     eventually(lambda: len(shop.pods("order")) == len(before) + 1, within=30, what="a pod of the new version")

@@ -29,7 +29,7 @@ def judge(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_comparison_condition_gate_and_verdict_has_its_mistake(judge: Path) -> None:
+def test_every_comparison_condition_gate_and_verdict_has_a_mutant(judge: Path) -> None:
     assert {mutant.name.partition(": ")[2] for mutant in mutants("judge", judge)} == {
         "limit is None -> False",
         "limit is None -> is not",
@@ -49,7 +49,7 @@ def test_each_comparison_condition_gate_and_verdict_has_its_mistake(judge: Path)
     }
 
 
-def test_a_mutant_is_the_module_with_one_mistake_and_no_other(judge: Path) -> None:
+def test_a_mutant_differs_from_the_module_by_one_mistake(judge: Path) -> None:
     original = ast.unparse(ast.parse(JUDGE)).splitlines()
     for mutant in mutants("judge", judge):
         wrong = ast.unparse(mutated(JUDGE, mutant)).splitlines()
@@ -57,7 +57,7 @@ def test_a_mutant_is_the_module_with_one_mistake_and_no_other(judge: Path) -> No
         assert sum(one != other for one, other in zip(original, wrong, strict=True)) == 1, mutant.name
 
 
-def test_a_mutant_runs_and_does_what_its_name_says(judge: Path) -> None:
+def test_a_mutant_runs_and_behaves_as_its_name_states(judge: Path) -> None:
     (mutant,) = [one for one in mutants("judge", judge) if one.name.endswith("append(one) left out")]
     names: dict[str, object] = {}
     exec(compile(mutated(JUDGE, mutant), "judge.py", "exec"), names)  # noqa: S102 - what is written above
@@ -65,7 +65,7 @@ def test_a_mutant_runs_and_does_what_its_name_says(judge: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.module))
-def test_each_target_is_there_with_its_functions_and_its_tests(target: Target) -> None:
+def test_every_target_exists_with_its_functions_and_its_tests(target: Target) -> None:
     assert target.mutants()
     assert all((ROOT / test).is_file() for test in target.tests)
     places = {mutant.name.partition(": ")[0] for mutant in target.mutants()}
@@ -73,7 +73,7 @@ def test_each_target_is_there_with_its_functions_and_its_tests(target: Target) -
         assert any(place == function or place.startswith(f"{function}.") for place in places), function
 
 
-def test_each_mutant_has_a_name_of_its_own_and_each_equivalent_one_is_still_there() -> None:
+def test_every_mutant_has_a_unique_name_and_every_equivalent_one_exists() -> None:
     names = [(mutant.module, mutant.name) for target in TARGETS for mutant in target.mutants()]
     assert len(names) == len({*names})
     assert {*EQUIVALENT} <= {*names}

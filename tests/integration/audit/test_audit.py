@@ -16,7 +16,7 @@ from valerix_cli.errors import UnreachableError
 HOUR = timedelta(hours=1)
 
 
-def test_an_audit_of_consistent_databases_is_clean_and_lists_what_it_cannot_check(books: Books) -> None:
+def test_an_audit_of_consistent_databases_is_clean_and_lists_unchecked_orders(books: Books) -> None:
     for number in range(30):
         books.order(f"confirmed-{number}", "confirmed", quantity=2)
     books.order("failed", "queued", "failed")

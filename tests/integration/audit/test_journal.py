@@ -166,7 +166,7 @@ def test_a_truncated_journal_line_is_skipped_and_removed_by_the_next_write(path:
 
 
 @pytest.mark.parametrize("cut", [1, 70_000, 200_000])
-def test_only_the_truncated_journal_line_is_removed_whatever_its_length(path: Path, cut: int) -> None:
+def test_only_the_truncated_journal_line_is_removed(path: Path, cut: int) -> None:
     with JournalWriter(path, "first"):
         pass
     whole = path.read_bytes()

@@ -21,7 +21,7 @@ from valerix_cli.doctor.postgres import reading
 from valerix_cli.errors import UnreachableError
 
 
-def test_without_its_variable_a_migration_ends_with_2_and_names_it(
+def test_a_migration_without_its_variable_exits_with_2_and_names_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("VALERIX_DATABASE_URL", raising=False)
@@ -30,7 +30,7 @@ def test_without_its_variable_a_migration_ends_with_2_and_names_it(
     assert capsys.readouterr().err == "VALERIX_DATABASE_URL is not set\n"
 
 
-def test_without_its_database_a_migration_ends_with_3(
+def test_a_migration_without_its_database_exits_with_3(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VALERIX_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/order_db")
@@ -44,7 +44,7 @@ def unmigrated(databases: Databases, inventory_database: str) -> tuple[str, str]
     return databases.make("order_unmigrated"), inventory_database
 
 
-def test_a_service_whose_schema_is_missing_is_not_ready_until_it_is_there(
+def test_a_service_is_not_ready_until_its_schema_exists(
     unmigrated: tuple[str, str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     order_database, inventory_database = unmigrated
@@ -57,7 +57,7 @@ def test_a_service_whose_schema_is_missing_is_not_ready_until_it_is_there(
 
 
 @pytest.mark.parametrize("kind", ["order", "worker", "inventory"])
-def test_a_service_on_a_newer_schema_is_ready_and_says_so_once(services: Processes, kind: str) -> None:
+def test_a_service_on_a_newer_schema_is_ready_and_logs_it_once(services: Processes, kind: str) -> None:
     service = services.inventory() if kind == "inventory" else getattr(services, kind)("http://127.0.0.1:9")
     with psycopg.connect(service.environ["VALERIX_DATABASE_URL"]) as conn:
         conn.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'of a later version')")
@@ -75,7 +75,9 @@ def locked(conn: psycopg.Connection[Any], what: str) -> None:
     conn.execute(b"SELECT pg_advisory_lock(%d)" % LOCK if what == "turn" else b"LOCK TABLE " + what.encode())
 
 
-def test_a_migration_waits_for_its_turn_and_not_for_ever(order_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_waits_for_the_migration_lock_with_a_timeout(
+    order_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(postgres, "TURN_LIMIT", 0.5)
     with psycopg.connect(order_database) as other:
         locked(other, "turn")
@@ -85,7 +87,7 @@ def test_a_migration_waits_for_its_turn_and_not_for_ever(order_database: str, mo
 
 
 @pytest.mark.parametrize("command", ["migrate", "audit", "doctor", "seed"])
-def test_no_command_waits_for_ever_for_a_database_that_says_nothing(
+def test_every_command_times_out_on_an_unresponsive_database(
     order_database: str, inventory_database: str, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     def examine() -> None:

@@ -55,19 +55,19 @@ async def statuses(client: httpx.AsyncClient, times: int, **headers: str) -> Cou
     return Counter(answer.status_code for answer in answers)
 
 
-async def test_replicas_count_together_and_exactly(redis: Redis) -> None:
+async def test_replicas_share_one_exact_count(redis: Redis) -> None:
     async with replica(redis) as one, replica(redis) as two:
         first, second = await asyncio.gather(statuses(one, 15), statuses(two, 15))
     assert first + second == {200: TIMEOUT, 429: 20}
 
 
-async def test_each_client_has_a_minute_of_its_own(redis: Redis) -> None:
+async def test_each_client_has_its_own_limit(redis: Redis) -> None:
     async with replica(redis, peer="10.0.0.1") as one, replica(redis, peer="10.0.0.2") as two:
         assert await statuses(one, 12) == {200: 10, 429: 2}
         assert await statuses(two, 12) == {200: 10, 429: 2}
 
 
-async def test_whoever_is_refused_is_told_when_to_come_back(redis: Redis) -> None:
+async def test_a_refused_request_gets_a_retry_after(redis: Redis) -> None:
     async with replica(redis, per_minute=1, at=NOON + 41.7) as client:
         await client.get("/public")
         refused = await client.get("/public")
@@ -75,13 +75,13 @@ async def test_whoever_is_refused_is_told_when_to_come_back(redis: Redis) -> Non
     assert refused.headers["retry-after"] == "19"
 
 
-async def test_the_next_minute_begins_anew(redis: Redis) -> None:
+async def test_the_limit_starts_again_each_minute(redis: Redis) -> None:
     async with replica(redis, at=NOON + 59.9) as before, replica(redis, at=NOON + 60) as after:
         assert await statuses(before, 12) == {200: 10, 429: 2}
         assert await statuses(after, 12) == {200: 10, 429: 2}
 
 
-async def test_a_token_is_exempt_and_a_wrong_one_is_not_let_through(redis: Redis) -> None:
+async def test_a_valid_token_is_exempt_and_a_wrong_one_is_refused(redis: Redis) -> None:
     async with replica(redis, per_minute=1) as client:
         assert await statuses(client, 2) == {200: 1, 429: 1}
         for token in TOKENS:
@@ -89,20 +89,20 @@ async def test_a_token_is_exempt_and_a_wrong_one_is_not_let_through(redis: Redis
         assert await statuses(client, 3, Authorization="Bearer wrong-0123456789") == {401: 3}
 
 
-async def test_zero_is_no_limit_and_counts_nothing(redis: Redis) -> None:
+async def test_a_limit_of_zero_disables_rate_limiting(redis: Redis) -> None:
     async with replica(redis, per_minute=0) as client:
         assert await statuses(client, 30) == {200: 30}
     assert await redis.keys("rate:*") == []
 
 
-async def test_a_count_does_not_outlive_its_minute_by_much(redis: Redis) -> None:
+async def test_a_count_expires_shortly_after_its_minute(redis: Redis) -> None:
     async with replica(redis) as client:
         await client.get("/public")
     (key,) = await redis.keys("rate:*")
     assert 60 < await redis.ttl(key) <= 120
 
 
-async def test_behind_a_trusted_proxy_clients_are_told_apart_by_whom_it_saw(redis: Redis) -> None:
+async def test_behind_a_trusted_proxy_the_address_it_appended_identifies_the_client(redis: Redis) -> None:
     async with replica(redis, hops=1, per_minute=2) as client:
         assert await statuses(client, 3, **{"X-Forwarded-For": "1.1.1.1"}) == {200: 2, 429: 1}
         assert await statuses(client, 3, **{"X-Forwarded-For": "6.6.6.6, 2.2.2.2"}) == {200: 2, 429: 1}
@@ -110,14 +110,14 @@ async def test_behind_a_trusted_proxy_clients_are_told_apart_by_whom_it_saw(redi
 
 
 @pytest.mark.parametrize("network", SPELLINGS)
-async def test_no_client_gets_another_minute_by_another_spelling_of_its_address(redis: Redis, network: str) -> None:
+async def test_every_spelling_of_an_address_shares_one_limit(redis: Redis, network: str) -> None:
     async with replica(redis, hops=1, per_minute=3) as client:
         sent = [await statuses(client, 1, **{"X-Forwarded-For": address}) for address in SPELLINGS[network]]
     assert sent == [{200: 1}] * 3 + [{429: 1}] * (len(sent) - 3)
     assert await redis.keys("rate:*") == [f"rate:{network}:{int(NOON) // 60}".encode()]
 
 
-async def test_no_client_gets_another_minute_by_what_is_no_address(redis: Redis) -> None:
+async def test_an_invalid_address_counts_for_the_peer(redis: Redis) -> None:
     """The peer's address counts then."""
     async with replica(redis, hops=1, per_minute=2) as client:
         named = [name for name in NONE if name.isascii() and "\n" not in name and "," not in name]
@@ -128,7 +128,7 @@ async def test_no_client_gets_another_minute_by_what_is_no_address(redis: Redis)
             assert await statuses(client, 1, **{"X-Forwarded-For": name}) == {429: 1}, name[:64]
 
 
-async def test_neighbours_in_one_network_share_a_minute_by_socket_too(redis: Redis) -> None:
+async def test_addresses_of_one_network_share_a_limit_without_a_proxy_too(redis: Redis) -> None:
     counted: Counter[int] = Counter()
     for host in range(1, 6):
         async with replica(redis, per_minute=3, peer=f"2001:db8:7:7:{host}::{host}") as client:
@@ -136,21 +136,21 @@ async def test_neighbours_in_one_network_share_a_minute_by_socket_too(redis: Red
     assert counted == {200: 3, 429: 2}
 
 
-async def test_without_a_trusted_proxy_nobody_gets_another_minute_by_naming_another_address(redis: Redis) -> None:
+async def test_a_forwarded_address_is_ignored_without_a_trusted_proxy(redis: Redis) -> None:
     async with replica(redis, per_minute=2) as client:
         answers = [await client.get("/public", headers={"X-Forwarded-For": f"1.1.1.{n}"}) for n in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
 
 
 @pytest.mark.timed
-async def test_without_redis_everybody_is_let_through_at_once() -> None:
+async def test_every_request_is_allowed_at_once_without_redis() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere), replica(nowhere, per_minute=1, patience=REDIS_LIMIT) as client, asyncio.timeout(2):
         assert await statuses(client, 50) == {200: 50}
 
 
 @pytest.mark.timed
-async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_limit(hasty: Redis) -> None:
+async def test_every_request_is_allowed_within_the_timeout_of_an_unresponsive_redis(hasty: Redis) -> None:
     async with replica(hasty, per_minute=1, patience=REDIS_LIMIT) as client:
         await hasty.client_pause(600)
         async with asyncio.timeout(0.9):
@@ -159,7 +159,7 @@ async def test_a_redis_that_does_not_answer_lets_everybody_through_within_its_li
 
 
 @pytest.mark.timed
-async def test_a_burst_of_hundreds_at_once_is_counted_to_the_last(hasty: Redis) -> None:
+async def test_every_request_of_a_concurrent_burst_is_counted(hasty: Redis) -> None:
     """Each request needs a connection to Redis; there are fewer connections than requests."""
     async with replica(hasty, patience=REDIS_LIMIT) as client:
         assert await statuses(client, 400) == {200: TIMEOUT, 429: 400 - TIMEOUT}

@@ -57,9 +57,7 @@ async def service() -> AsyncIterator[tuple[Service, str]]:
 
 
 @pytest.mark.long
-async def test_no_answer_of_a_service_is_answered_as_a_bug(
-    dashboards: Dashboards, service: tuple[Service, str]
-) -> None:
+async def test_no_response_of_a_service_causes_a_500(dashboards: Dashboards, service: tuple[Service, str]) -> None:
     answering, url = service
     dashboard = await asyncio.to_thread(
         dashboards.start, ORDER_URL=url, INVENTORY_URL=url, WORKER_URL=url, REFRESH_INTERVAL_SECONDS="0.05"

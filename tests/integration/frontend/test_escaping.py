@@ -110,12 +110,12 @@ def structs(kind: Any) -> set[str]:
     return set().union(*(structs(part) for part in get_args(kind)))
 
 
-def test_every_type_that_the_dashboard_reads_is_among_the_answers() -> None:
+def test_every_type_that_the_dashboard_reads_is_among_the_test_responses() -> None:
     told = {one.__name__ for one in vars(wire).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)}
     assert told == set().union(*map(structs, [*ANSWERS.values(), wire.Audit, wire.Problem]))
 
 
-async def test_markup_and_marks_of_direction_from_the_services_are_text_everywhere(
+async def test_markup_and_bidi_characters_from_the_services_are_escaped_everywhere(
     dashboards: Dashboards, services_url: str, tmp_path: Path
 ) -> None:
     import asyncio  # noqa: PLC0415 - the services of this test answer from its own event loop

@@ -128,7 +128,7 @@ def request(method: str, path: bytes, *headers: bytes, body: bytes = b"") -> byt
     return b"\r\n".join([b"%s %s HTTP/1.1" % (method.encode(), path), *headers, *usual, b"", body])
 
 
-def test_the_routes_are_those_of_the_application() -> None:
+def test_the_tested_routes_are_those_of_the_application() -> None:
     assert {"/", "/feed", "/sign-in", "/sign-out", "/orders", "/metrics", "/health"} <= {path for _, path in ROUTES}
     assert {path for method, path in ROUTES if method == "POST"} == {*FORMS, "/sign-in", "/sign-out", "/nowhere"}
 
@@ -139,7 +139,7 @@ def some(names: Iterable[str], first: set[str]) -> list[ParameterSet]:
 
 
 @pytest.mark.parametrize("header", some(HEADERS, READ))
-def test_no_value_of_a_header_is_answered_as_a_bug_on_any_route(dashboard: Dashboard, header: str) -> None:
+def test_no_header_value_causes_a_500_on_any_route(dashboard: Dashboard, header: str) -> None:
     wrong = []
     for method, path in ROUTES:
         for name, value in VALUES.items():
@@ -170,7 +170,7 @@ def cookies(name: bytes) -> dict[str, bytes]:
     }
 
 
-def test_a_damaged_session_cookie_is_a_guests_on_every_route_and_is_cleared(dashboard: Dashboard) -> None:
+def test_a_damaged_session_cookie_counts_as_signed_out_on_every_route_and_is_cleared(dashboard: Dashboard) -> None:
     operator = dashboard.operator()
     ((name, value),) = operator.cookies.items()
     damaged = cookies(name.encode()) | {
@@ -194,7 +194,7 @@ def test_a_damaged_session_cookie_is_a_guests_on_every_route_and_is_cleared(dash
     assert is_operator(operator)
 
 
-def test_whatever_a_browser_keeps_it_can_sign_in(dashboard: Dashboard) -> None:
+def test_a_browser_with_any_stored_cookie_can_sign_in(dashboard: Dashboard) -> None:
     """An unusable cookie locks no user out, whatever Host a proxy sends."""
     ((name, _),) = dashboard.operator().cookies.items()
     hosts = itertools.cycle(["127.0.0.1", f"127.0.0.1:{dashboard.service.port}", "localhost:8443"])
@@ -212,7 +212,7 @@ def test_whatever_a_browser_keeps_it_can_sign_in(dashboard: Dashboard) -> None:
 
 
 @pytest.mark.parametrize("value", some(VALUES, WORST))
-def test_no_path_query_or_body_is_answered_as_a_bug(dashboard: Dashboard, value: str) -> None:
+def test_no_path_query_or_body_causes_a_500(dashboard: Dashboard, value: str) -> None:
     raw = VALUES[value]
     quoted = b"".join(b"%%%02X" % byte for byte in raw)
     places = [b"/" + quoted, b"/orders/" + quoted, b"/assets/" + quoted, b"/health/" + quoted]
@@ -230,7 +230,7 @@ def test_no_path_query_or_body_is_answered_as_a_bug(dashboard: Dashboard, value:
 
 
 @pytest.mark.parametrize("path", some(FORMS, {"/orders", "/chaos"}))
-def test_no_field_of_an_operators_form_is_answered_as_a_bug(dashboard: Dashboard, path: str) -> None:
+def test_no_field_of_an_operators_form_causes_a_500(dashboard: Dashboard, path: str) -> None:
     form, operator = FORMS[path], dashboard.operator()
     token = form_token(operator.get("/").text)
     fields = [field.name for field in msgspec.structs.fields(form)] if form else ["x"]
@@ -250,7 +250,7 @@ def test_no_field_of_an_operators_form_is_answered_as_a_bug(dashboard: Dashboard
     assert is_operator(operator)
 
 
-def test_a_field_that_comes_twice_is_refused_in_every_form(dashboard: Dashboard) -> None:
+def test_a_duplicate_field_is_refused_in_every_form(dashboard: Dashboard) -> None:
     operator = dashboard.operator()
     token = form_token(operator.get("/").text)
     for path in [*FORMS, "/sign-out"]:

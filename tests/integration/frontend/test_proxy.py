@@ -74,7 +74,7 @@ def browser(url: str, **headers: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=same | headers, timeout=10)
 
 
-def test_a_session_is_one_at_both_replicas_and_ends_at_both(behind_nginx: str) -> None:
+def test_a_session_starts_and_ends_on_both_replicas(behind_nginx: str) -> None:
     with browser(behind_nginx) as mine, browser(behind_nginx) as copy:
         assert sign_in(mine, PASSWORD).status_code == 303
         eventually(lambda: all(is_operator(mine) for _ in range(4)))
@@ -90,7 +90,7 @@ def test_a_session_is_one_at_both_replicas_and_ends_at_both(behind_nginx: str) -
         }
 
 
-def test_a_guesser_behind_the_proxy_is_limited_by_each_replica_whatever_it_says_of_itself(behind_nginx: str) -> None:
+def test_password_guesses_behind_a_proxy_are_limited_despite_forged_addresses(behind_nginx: str) -> None:
     with browser(behind_nginx) as guesser:
         form = {"password": "guess", "_csrf_token": form_token(guesser.get("/sign-in").text)}
         found = [

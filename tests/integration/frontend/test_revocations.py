@@ -33,7 +33,7 @@ async def replica(redis: Redis, clock: Clock, generation: str) -> Revocations:
     return revocations
 
 
-async def test_a_sign_out_reaches_every_replica_also_one_that_starts_later(redis: Redis) -> None:
+async def test_a_sign_out_reaches_every_replica_and_later_ones(redis: Redis) -> None:
     clock = Clock()
     first, second = [await replica(redis, clock, name) for name in ("first", "second")]
     await first.sync()
@@ -52,7 +52,7 @@ async def test_a_code_is_used_once_by_racing_replicas(redis: Redis) -> None:
     assert [await one.use_code("code", NOW + 60) for one in (*replicas, *replicas)] == [True] + [False] * 5
 
 
-async def test_what_redis_loses_is_told_again_by_who_remembers(redis: Redis) -> None:
+async def test_sign_outs_lost_by_redis_are_restored_by_a_replica(redis: Redis) -> None:
     clock = Clock()
     first, second = [await replica(redis, clock, name) for name in ("first", "second")]
     await first.revoke_session("mine", NOW + 60)
@@ -64,7 +64,7 @@ async def test_what_redis_loses_is_told_again_by_who_remembers(redis: Redis) -> 
     assert third.accepts("first", "another's")
 
 
-async def test_what_nobody_remembers_is_not_accepted(redis: Redis) -> None:
+async def test_no_session_is_accepted_when_all_sign_outs_are_lost(redis: Redis) -> None:
     """All replicas have restarted and Redis is empty: sign-outs are unknown, so no session is accepted."""
     clock = Clock()
     first = await replica(redis, clock, "first")
@@ -90,7 +90,7 @@ async def test_a_key_of_another_type_is_replaced(redis: Redis, command: tuple[st
     assert (await replica(redis, clock, "second")).accepts("first", "mine")
 
 
-async def test_a_generation_lasts_as_long_as_its_last_session_and_entries_do_not_stay(redis: Redis) -> None:
+async def test_a_generation_lasts_as_long_as_its_last_session_and_entries_expire(redis: Redis) -> None:
     clock = Clock()
     first = await replica(redis, clock, "first")
     await first.revoke_session("mine", NOW + 60)
@@ -104,7 +104,7 @@ async def test_a_generation_lasts_as_long_as_its_last_session_and_entries_do_not
     assert await redis.zrange(KEY, 0, -1) == [b"generation:second"]
 
 
-async def test_without_redis_each_replica_goes_by_what_it_knows(redis: Redis) -> None:
+async def test_each_replica_uses_its_own_sign_outs_without_redis(redis: Redis) -> None:
     clock = Clock()
     first = await replica(redis, clock, "first")
     away = Revocations(

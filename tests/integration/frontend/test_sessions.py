@@ -30,7 +30,7 @@ def morsel(answer: httpx.Response) -> http.cookies.Morsel[str]:
     return cookie
 
 
-def test_signing_out_ends_every_copy_of_the_session_and_no_other(dashboard: Dashboard) -> None:
+def test_signing_out_ends_every_copy_of_the_session_and_no_other_session(dashboard: Dashboard) -> None:
     mine, other = dashboard.operator(), dashboard.operator()
     copies = [copy_of(mine, dashboard) for _ in range(3)]
     token = form_token(mine.get("/").text)
@@ -42,7 +42,7 @@ def test_signing_out_ends_every_copy_of_the_session_and_no_other(dashboard: Dash
     assert is_operator(other)
 
 
-def test_signing_out_ends_the_session_at_every_replica_and_after_a_restart(
+def test_signing_out_ends_the_session_on_every_replica_and_after_a_restart(
     dashboards: Dashboards, redis_url: str
 ) -> None:
     first, second = dashboards.start(REDIS_URL=redis_url), dashboards.start(REDIS_URL=redis_url)
@@ -60,7 +60,7 @@ def test_signing_out_ends_the_session_at_every_replica_and_after_a_restart(
 
 
 @pytest.mark.long
-def test_what_redis_loses_revives_no_session_and_ends_none(dashboards: Dashboards, redis_url: str) -> None:
+def test_data_lost_by_redis_neither_revives_nor_ends_a_session(dashboards: Dashboards, redis_url: str) -> None:
     dashboard = dashboards.start(REDIS_URL=redis_url)
     ended, kept = dashboard.operator(), dashboard.operator()
     copy = copy_of(ended, dashboard)
@@ -90,7 +90,7 @@ def test_a_restart_keeps_a_session_with_redis_and_ends_it_without(dashboards: Da
         assert is_operator(browser) is survives
 
 
-def test_signing_out_works_while_redis_is_away(dashboards: Dashboards) -> None:
+def test_signing_out_works_without_redis(dashboards: Dashboards) -> None:
     dashboard = dashboards.start(REDIS_URL="redis://127.0.0.1:9")
     browser = dashboard.operator()
     copy = copy_of(browser, dashboard)
@@ -99,7 +99,7 @@ def test_signing_out_works_while_redis_is_away(dashboards: Dashboards) -> None:
     assert not is_operator(copy)
 
 
-def test_a_forms_token_is_good_in_its_own_session_only(dashboard: Dashboard) -> None:
+def test_a_csrf_token_is_valid_only_in_its_own_session(dashboard: Dashboard) -> None:
     mine, theirs, guest = dashboard.operator(), dashboard.operator(), dashboard.browser()
     tokens = {
         "another operator's": form_token(theirs.get("/").text),
@@ -118,7 +118,7 @@ def test_a_forms_token_is_good_in_its_own_session_only(dashboard: Dashboard) -> 
     assert mine.post("/chaos/calm", data={"_csrf_token": form_token(mine.get("/").text)}).status_code == 303
 
 
-def test_signing_in_begins_another_session(dashboard: Dashboard) -> None:
+def test_signing_in_starts_a_new_session(dashboard: Dashboard) -> None:
     """An attacker who planted the guest's cookie does not share the session that follows (session fixation)."""
     browser = dashboard.browser()
     before = form_token(browser.get("/sign-in").text)
@@ -131,7 +131,7 @@ def test_signing_in_begins_another_session(dashboard: Dashboard) -> None:
     assert not is_operator(first), "the session that signed in again has replaced its former one"
 
 
-def test_a_session_that_has_ended_is_sent_to_sign_in(dashboard: Dashboard) -> None:
+def test_an_ended_session_is_redirected_to_sign_in(dashboard: Dashboard) -> None:
     browser = dashboard.operator()
     token = form_token(browser.get("/").text)
     browser.cookies.clear()
@@ -143,7 +143,7 @@ def test_a_session_that_has_ended_is_sent_to_sign_in(dashboard: Dashboard) -> No
 
 @pytest.mark.long
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_cookie_is_strict_bounded_and_named_alike_whatever_the_host(
+def test_the_session_cookie_is_strict_bounded_and_independent_of_the_host(
     dashboards: Dashboards, *, secure: bool
 ) -> None:
     replicas = [dashboards.start(SECURE_COOKIES=str(secure)) for _ in range(2)]
@@ -162,7 +162,7 @@ def test_the_cookie_is_strict_bounded_and_named_alike_whatever_the_host(
     assert morsel(other.browser().get("/sign-in")).key != name
 
 
-def test_only_pages_with_a_form_set_a_cookie_and_nothing_is_kept_by_caches(dashboard: Dashboard) -> None:
+def test_only_pages_with_a_form_set_a_cookie_and_no_page_is_cached(dashboard: Dashboard) -> None:
     for path in ("/", "/metrics", "/health", "/nowhere", "/sign-in", "/orders/x"):
         answer = dashboard.browser().get(path)
         assert ("set-cookie" in answer.headers) is (path == "/sign-in"), path
@@ -171,7 +171,7 @@ def test_only_pages_with_a_form_set_a_cookie_and_nothing_is_kept_by_caches(dashb
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
-def test_what_caches_may_keep_carries_no_cookie(dashboard: Dashboard) -> None:
+def test_cacheable_responses_set_no_cookie(dashboard: Dashboard) -> None:
     operator = dashboard.operator()
     ((name, value),) = operator.cookies.items()
     assets = re.findall(r'(?:src|href)="(/assets/[^"]+)"', operator.get("/").text)
@@ -183,7 +183,7 @@ def test_what_caches_may_keep_carries_no_cookie(dashboard: Dashboard) -> None:
             assert "set-cookie" not in answer.headers
 
 
-def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard) -> None:
+def test_signing_in_redirects_only_to_the_dashboard(dashboard: Dashboard) -> None:
     for name in ("next", "url", "redirect", "return_to"):
         browser = dashboard.browser(Host="elsewhere.example")
         token = form_token(browser.get(f"/sign-in?{name}=https://elsewhere.example/").text)
@@ -194,14 +194,14 @@ def test_signing_in_leads_to_the_dashboard_and_nowhere_else(dashboard: Dashboard
 
 
 @pytest.mark.long
-def test_a_link_signs_in_once_at_one_of_all_replicas(dashboards: Dashboards, redis_url: str) -> None:
+def test_a_link_signs_in_once_across_all_replicas(dashboards: Dashboards, redis_url: str) -> None:
     replicas = [dashboards.start(REDIS_URL=redis_url) for _ in range(2)]
     code = sign_in_link.code(PASSWORD, time.time())
     found = [sign_in(one.browser(), code).status_code for one in (*replicas, *replicas)]
     assert found == [303, 403, 403, 403]
 
 
-def test_what_was_done_is_told_once_on_the_next_page(dashboard: Dashboard) -> None:
+def test_a_notice_appears_once_on_the_next_page(dashboard: Dashboard) -> None:
     browser = dashboard.operator()
     done = browser.post("/chaos/calm", data={"_csrf_token": form_token(browser.get("/").text)})
     assert done.headers["location"] == "/#chaos"

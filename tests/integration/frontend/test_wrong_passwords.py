@@ -31,7 +31,7 @@ def count(dashboard: Dashboard, outcome: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in page if line.startswith(name))
 
 
-def test_guesses_of_one_address_are_limited_logged_and_counted_and_a_link_still_signs_in(
+def test_guesses_from_one_address_are_limited_logged_and_counted_and_a_link_still_works(
     dashboards: Dashboards,
 ) -> None:
     dashboard = dashboards.start()
@@ -60,7 +60,7 @@ def _as_json(browser: httpx.Client) -> httpx.Response:
     return browser.post("/sign-in", data=form, headers={"Accept": "application/json"})
 
 
-def test_a_forged_code_is_a_guess_like_any_other(dashboards: Dashboards) -> None:
+def test_a_forged_code_counts_as_a_guess(dashboards: Dashboards) -> None:
     dashboard = dashboards.start()
     browser = dashboard.browser()
     code = sign_in_link.code(PASSWORD, time.time())
@@ -70,7 +70,7 @@ def test_a_forged_code_is_a_guess_like_any_other(dashboards: Dashboards) -> None
     assert sign_in(browser, code).status_code == 303
 
 
-def test_behind_a_proxy_each_client_has_its_own_limit_and_all_have_one(dashboards: Dashboards) -> None:
+def test_clients_behind_a_proxy_have_their_own_limits_and_a_common_one(dashboards: Dashboards) -> None:
     dashboard = dashboards.start(TRUSTED_HOPS="1")
     known = dashboard.operator(**{"X-Forwarded-For": "192.0.2.1"})
     assert known.get("/").status_code == 200
@@ -87,7 +87,7 @@ def test_behind_a_proxy_each_client_has_its_own_limit_and_all_have_one(dashboard
     assert again.status_code == 303, "who signed in from there before is not locked out by strangers"
 
 
-def test_without_a_proxy_no_header_gives_an_address(dashboards: Dashboards) -> None:
+def test_address_headers_are_ignored_without_a_proxy(dashboards: Dashboards) -> None:
     dashboard = dashboards.start()
     browser = dashboard.browser()
     spoofed = ["192.0.2.77", "::1", "unknown", "'; DROP", "192.0.2.78, 192.0.2.79", ""]

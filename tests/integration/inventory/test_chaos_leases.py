@@ -70,7 +70,7 @@ def in_order(hits: list[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (str(hit.order_id), hit.attempt, hit.gremlin))
 
 
-async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, replicas: list[LeaseFollower]) -> None:
+async def test_two_replicas_report_exactly_the_hits_of_the_seed(redis: Redis, replicas: list[LeaseFollower]) -> None:
     activation = await begin(redis, *replicas, **ALL)
     roll(replicas[0], ORDERS[:50])
     roll(replicas[1], ORDERS[50:100], attempt=2)
@@ -86,7 +86,7 @@ async def test_two_replicas_tell_together_what_the_seed_says(redis: Redis, repli
     assert 60 < len(foretold) < 120
 
 
-async def test_only_what_is_new_is_told(redis: Redis, replicas: list[LeaseFollower]) -> None:
+async def test_only_new_hits_are_reported(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     roll(first, ORDERS[:50])
@@ -97,7 +97,7 @@ async def test_only_what_is_new_is_told(redis: Redis, replicas: list[LeaseFollow
     assert await listed(redis, activation) == (in_order(new), False)  # the process still counts the deleted ones
 
 
-async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: list[LeaseFollower]) -> None:
+async def test_reporting_the_same_hits_twice_changes_nothing(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     hit = roll(first, ORDERS[:50])
@@ -108,7 +108,7 @@ async def test_telling_the_same_twice_changes_nothing(redis: Redis, replicas: li
     assert await listed(redis, activation) == (in_order(hit), True)
 
 
-async def test_after_a_flush_every_replica_tells_everything_again_and_nothing_twice(
+async def test_after_a_flush_every_replica_reports_its_hits_again_without_duplicates(
     redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     activation = await begin(redis, *replicas, **ALL)
@@ -120,7 +120,7 @@ async def test_after_a_flush_every_replica_tells_everything_again_and_nothing_tw
         assert await listed(redis, activation) == (in_order(hit), True)
 
 
-async def test_a_flush_in_the_middle_of_an_exchange_is_made_up_for_by_the_next(
+async def test_a_flush_during_a_sync_is_repaired_by_the_next_sync(
     redis: Redis, replicas: list[LeaseFollower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = replicas
@@ -143,9 +143,7 @@ async def test_a_flush_in_the_middle_of_an_exchange_is_made_up_for_by_the_next(
     assert await listed(redis, activation) == (in_order(hit), True)
 
 
-async def test_an_attempt_that_was_hit_on_both_replicas_is_listed_once_and_nothing_is_missing(
-    redis: Redis, replicas: list[LeaseFollower]
-) -> None:
+async def test_an_attempt_hit_on_both_replicas_is_listed_once(redis: Redis, replicas: list[LeaseFollower]) -> None:
     activation = await begin(redis, *replicas, **ALL)
     hit = [roll(leases, ORDERS[:50]) for leases in replicas for _ in range(2)]
     for leases in replicas:
@@ -154,7 +152,7 @@ async def test_an_attempt_that_was_hit_on_both_replicas_is_listed_once_and_nothi
     assert await listed(redis, activation) == (in_order(hit[0]), True)
 
 
-async def test_beyond_the_bound_the_list_is_incomplete_and_until_all_is_told(
+async def test_the_hit_list_is_incomplete_beyond_its_bound_and_until_all_hits_are_reported(
     redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     first, _ = replicas
@@ -171,9 +169,7 @@ async def test_beyond_the_bound_the_list_is_incomplete_and_until_all_is_told(
     assert await listed(redis, activation) == (in_order(hit), False)
 
 
-async def test_a_process_that_is_told_to_end_tells_all_its_hits_first(
-    redis: Redis, replicas: list[LeaseFollower]
-) -> None:
+async def test_a_stopping_process_reports_all_its_hits_first(redis: Redis, replicas: list[LeaseFollower]) -> None:
     first, _ = replicas
     activation = await begin(redis, first, crash_rate=1.0)
     async with background_tasks(first.run()):
@@ -194,7 +190,7 @@ async def test_counts_hits_and_the_script_expire(redis: Redis, replicas: list[Le
     assert 10 < await redis.ttl(f"chaos:script:{activation.id}") <= 20
 
 
-async def test_a_script_is_known_to_who_follows_it(redis: Redis, replicas: list[LeaseFollower]) -> None:
+async def test_every_follower_of_an_activation_has_its_script(redis: Redis, replicas: list[LeaseFollower]) -> None:
     script = [Hit("crash", ORDERS[1], 1), Hit("latency", ORDERS[2], 1), Hit("partial_failure", ORDERS[3], 1)]
     activation = await begin(redis, *replicas, **ALL | {"script": script})
     assert activation.script_length == 3
@@ -203,7 +199,7 @@ async def test_a_script_is_known_to_who_follows_it(redis: Redis, replicas: list[
         assert roll(leases, ORDERS[:50], attempt=2) == []
 
 
-async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(
+async def test_a_script_lost_by_redis_hits_nothing_and_logs_a_warning(
     redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     activation = await begin(redis, **ALL | {"script": [Hit("crash", ORDERS[1], 1)]})
@@ -220,7 +216,7 @@ async def test_a_script_that_redis_lost_hits_nothing_and_is_warned_of(
     assert set((await chaos_store.followers(redis)).values()) == {activation.id}
 
 
-async def test_while_a_script_cannot_be_read_nobody_follows_it_nor_what_was_before(
+async def test_an_activation_with_an_unreadable_script_is_not_followed_nor_is_the_previous_one(
     redis: Redis, replicas: list[LeaseFollower]
 ) -> None:
     first, _ = replicas
@@ -237,5 +233,5 @@ async def test_while_a_script_cannot_be_read_nobody_follows_it_nor_what_was_befo
     assert roll(first, ORDERS[:3]) == wanted.script
 
 
-async def test_of_an_activation_that_nobody_followed_there_is_no_list(redis: Redis) -> None:
+async def test_an_activation_without_followers_has_no_hit_list(redis: Redis) -> None:
     assert await chaos_store.read_hits(redis, "a1") is None

@@ -34,7 +34,7 @@ async def deductions(pool: Pool, order_id: uuid.UUID) -> list[int]:
         max_size=4,
     ),
 )
-async def test_batches_answer_and_store_what_a_one_by_one_warehouse_would(
+async def test_batches_have_the_results_of_one_by_one_processing(
     pool: Pool, shared_database: str, stock: tuple[int, int], batches: list[list[tuple[int, int, int]]]
 ) -> None:
     items = [*(add_item(shared_database, quantity) for quantity in stock), "unknown"]
@@ -47,9 +47,7 @@ async def test_batches_answer_and_store_what_a_one_by_one_warehouse_would(
     assert {item: left[item] for item in items[:2]} == naive.stock
 
 
-async def test_racing_batches_never_oversell_and_the_books_balance_at_every_moment(
-    pool: Pool, shared_database: str
-) -> None:
+async def test_racing_batches_never_oversell_and_the_ledger_always_balances(pool: Pool, shared_database: str) -> None:
     items = [add_item(shared_database, quantity) for quantity in (40, 60, 80)]
     random = Random(5)  # noqa: S311 - the same orders in every run
     orders = [line(random.choice(items), random.randint(1, 5)) for _ in range(150)]
@@ -97,7 +95,7 @@ async def test_twenty_racing_attempts_of_one_order_deduct_once(pool: Pool, share
     assert (await balances(pool))[item] == 100 - 3 - 20
 
 
-async def test_fifty_buyers_of_the_last_one_are_one_served_and_forty_nine_refused(
+async def test_one_of_fifty_buyers_of_the_last_unit_is_served_and_the_others_are_refused(
     pool: Pool, shared_database: str
 ) -> None:
     item = add_item(shared_database, 1)
@@ -120,7 +118,7 @@ async def test_a_refused_order_stays_refused_after_a_restock(pool: Pool, shared_
     assert refusal.reason == "insufficient-stock"
 
 
-async def test_an_attempt_that_waits_while_its_order_is_refused_is_refused_though_there_is_stock_by_then(
+async def test_an_attempt_that_waited_for_the_refusal_of_its_order_is_refused_despite_new_stock(
     pool: Pool, shared_database: str
 ) -> None:
     item = add_item(shared_database, 1)
@@ -135,16 +133,14 @@ async def test_an_attempt_that_waits_while_its_order_is_refused_is_refused_thoug
     assert (await balances(pool))[item] == 11
 
 
-async def test_new_orders_that_can_all_be_served_take_one_trip_to_the_database(
-    pool: Pool, shared_database: str
-) -> None:
+async def test_new_orders_that_can_all_be_served_take_one_round_trip(pool: Pool, shared_database: str) -> None:
     item, other = (add_item(shared_database, 10) for _ in range(2))
     async with pool.connection() as conn:
         assert await store.deduct_all(conn, [line(item, 4), line(other, 1), line(item, 5)]) == {item: 1, other: 9}
 
 
 @pytest.mark.parametrize("odd", ["too many", "unknown", "refused", "deducted"])
-async def test_if_one_line_takes_a_closer_look_nothing_is_deducted_in_one_trip(
+async def test_deduct_all_deducts_nothing_unless_every_line_is_new_known_and_covered(
     pool: Pool, shared_database: str, odd: str
 ) -> None:
     item = add_item(shared_database, 10)
@@ -156,7 +152,7 @@ async def test_if_one_line_takes_a_closer_look_nothing_is_deducted_in_one_trip(
     assert (await balances(pool))[item] == 9
 
 
-async def test_one_order_id_racing_for_two_items_gets_one_of_them(pool: Pool, shared_database: str) -> None:
+async def test_an_order_id_racing_for_two_items_deducts_one_of_them(pool: Pool, shared_database: str) -> None:
     first, second = (add_item(shared_database, 100) for _ in range(2))
     for _ in range(10):
         order_id = uuid.uuid4()
@@ -171,9 +167,7 @@ async def test_one_order_id_racing_for_two_items_gets_one_of_them(pool: Pool, sh
     await balances(pool)
 
 
-async def test_two_batches_that_want_each_others_orders_for_other_items_both_get_through(
-    pool: Pool, shared_database: str
-) -> None:
+async def test_two_batches_with_each_others_order_ids_do_not_deadlock(pool: Pool, shared_database: str) -> None:
     first, second = (add_item(shared_database, 1000) for _ in range(2))
     for _ in range(5):
         orders = [uuid.uuid4() for _ in range(20)]
@@ -186,7 +180,7 @@ async def test_two_batches_that_want_each_others_orders_for_other_items_both_get
     assert left[first] + left[second] == 2000 - 100
 
 
-async def test_the_database_itself_refuses_a_second_deduction(pool: Pool, shared_database: str) -> None:
+async def test_the_database_refuses_a_second_deduction(pool: Pool, shared_database: str) -> None:
     wanted = line(add_item(shared_database, 5))
     await usecases.deduct_batch(pool, [wanted])
     with pytest.raises(psycopg.errors.UniqueViolation):

@@ -41,7 +41,7 @@ def new_run() -> str:
 
 
 @pytest.mark.usefixtures("store")
-def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Inventory) -> None:
+def test_a_second_drill_is_refused_with_the_details_of_the_first(warehouse: Inventory) -> None:
     assert take(warehouse, "first", by="ann@laptop").status_code == TAKEN
     refused = take(warehouse, "second", at=1)
     problem = refused.json()
@@ -51,7 +51,7 @@ def test_the_second_drill_is_refused_and_told_of_the_first(warehouse: Inventory)
 
 
 @pytest.mark.usefixtures("store")
-def test_everybody_sees_which_drill_has_the_platform(warehouse: Inventory) -> None:
+def test_the_chaos_view_shows_the_running_drill(warehouse: Inventory) -> None:
     taken = take(warehouse, "first").json()
     seen = warehouse.chaos()["drill"]
     assert {name: seen[name] for name in ("run", "drill", "by", "since")} == {
@@ -60,13 +60,13 @@ def test_everybody_sees_which_drill_has_the_platform(warehouse: Inventory) -> No
 
 
 @pytest.mark.usefixtures("store")
-def test_of_many_drills_at_once_one_begins(warehouse: Inventory) -> None:
+def test_one_of_many_concurrent_drills_starts(warehouse: Inventory) -> None:
     with ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda at: take(warehouse, new_run(), at % 2).status_code, range(16)))
     assert sorted(codes) == [TAKEN] + 15 * [REFUSED]
 
 
-def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Inventory, store: redis.Redis) -> None:
+def test_a_renewal_extends_the_lease_and_keeps_its_start(warehouse: Inventory, store: redis.Redis) -> None:
     first = take(warehouse, "first", ttl_seconds=5).json()
     again = take(warehouse, "first", at=1, ttl_seconds=60)
     assert (again.status_code, again.json()["since"]) == (TAKEN, first["since"])
@@ -74,13 +74,13 @@ def test_a_renewal_prolongs_the_lease_and_keeps_its_beginning(warehouse: Invento
 
 
 @pytest.mark.usefixtures("store")
-def test_the_lease_of_a_drill_that_was_killed_ends(warehouse: Inventory) -> None:
+def test_the_lease_of_a_killed_drill_expires(warehouse: Inventory) -> None:
     take(warehouse, "killed", ttl_seconds=1)
     eventually(lambda: take(warehouse, "next").status_code == TAKEN, what="the end of the lease")
 
 
 @pytest.mark.usefixtures("store")
-def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(warehouse: Inventory) -> None:
+def test_a_lease_is_released_only_by_its_holder(warehouse: Inventory) -> None:
     take(warehouse, "first")
     assert give_back(warehouse, "second") == {"returned": False}
     assert take(warehouse, "second").status_code == REFUSED
@@ -99,7 +99,7 @@ def test_a_lease_that_was_given_back_is_free_and_nobody_gives_back_anothers(ware
         ),
     ],
 )
-def test_what_is_no_lease_keeps_no_drill_away(
+def test_an_invalid_lease_value_blocks_no_drill(
     warehouse: Inventory, store: redis.Redis, spoil: Callable[[redis.Redis], object]
 ) -> None:
     spoil(store)
@@ -108,7 +108,7 @@ def test_what_is_no_lease_keeps_no_drill_away(
 
 
 @pytest.mark.parametrize("raw", [b"other", b"other {}", b"\xff\xfe garbage", b"", b" "])
-def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
+def test_an_unreadable_lease_blocks_other_drills_until_it_expires(
     warehouse: Inventory, store: redis.Redis, raw: bytes
 ) -> None:
     store.set(LEASE_KEY, raw, px=2000)
@@ -133,6 +133,6 @@ def test_a_lease_that_cannot_be_read_keeps_others_away_until_it_ends(
     ],
     ids=json.dumps,
 )
-def test_what_a_lease_cannot_be_is_refused(warehouse: Inventory, store: redis.Redis, terms: dict[str, Any]) -> None:
+def test_invalid_lease_terms_are_refused(warehouse: Inventory, store: redis.Redis, terms: dict[str, Any]) -> None:
     assert take(warehouse, **({"run": "first"} | terms)).json()["type"] == "urn:valerix:problem:invalid-body"
     assert not store.exists(LEASE_KEY)

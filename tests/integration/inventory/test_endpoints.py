@@ -21,7 +21,7 @@ def slug(response: httpx.Response) -> str:
     return str(response.json()["type"]).removeprefix("urn:valerix:problem:")
 
 
-async def test_one_order_sent_to_both_endpoints_of_both_replicas_at_once_is_deducted_once(
+async def test_an_order_sent_to_both_endpoints_of_both_replicas_is_deducted_once(
     warehouse: Inventory,
 ) -> None:
     item = warehouse.add_item()
@@ -48,7 +48,7 @@ async def test_one_order_sent_to_both_endpoints_of_both_replicas_at_once_is_dedu
     assert warehouse.quantity(item) == 100 - 2 - 10
 
 
-def test_a_deduction_says_what_is_left_and_a_repeat_says_that_it_is_one(warehouse: Inventory) -> None:
+def test_a_deduction_returns_the_remaining_stock_and_a_repeat_is_marked(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item(10), 4)
     first, second = warehouse.deduct(wanted), warehouse.deduct(wanted | {"attempt": 2})
     told = {"order_id": wanted["order_id"], "item_id": wanted["item_id"], "quantity": 4, "remaining": 6}
@@ -56,7 +56,7 @@ def test_a_deduction_says_what_is_left_and_a_repeat_says_that_it_is_one(warehous
     assert (second.status_code, second.json()) == (200, told | {"repeated": True})
 
 
-def test_what_the_stock_does_not_cover_is_refused_with_the_figures(warehouse: Inventory) -> None:
+def test_a_deduction_beyond_the_stock_is_refused_with_both_quantities(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item(3), 4)
     response = warehouse.deduct(wanted)
     assert (response.status_code, slug(response)) == (409, "insufficient-stock")
@@ -88,7 +88,7 @@ def test_an_unknown_item_is_422_on_either_endpoint(warehouse: Inventory) -> None
     }
 
 
-def test_an_order_id_used_for_something_else_is_refused_and_changes_nothing(warehouse: Inventory) -> None:
+def test_an_order_id_reused_for_another_line_is_refused_and_changes_nothing(warehouse: Inventory) -> None:
     item, other = warehouse.add_item(), warehouse.add_item()
     wanted = line(item, 2)
     warehouse.deduct(wanted)
@@ -100,7 +100,7 @@ def test_an_order_id_used_for_something_else_is_refused_and_changes_nothing(ware
     assert (warehouse.quantity(item), warehouse.quantity(other)) == (98, 100)
 
 
-def test_a_bulk_request_answers_each_line_with_its_own_status(warehouse: Inventory) -> None:
+def test_a_bulk_request_returns_a_status_per_line(warehouse: Inventory) -> None:
     item = warehouse.add_item(5)
     lines = [line(item, 4), line(item, 3), line(item, 1), line("nobody-sells-this")]
     answers = warehouse.deduct_many(lines)
@@ -167,7 +167,7 @@ def test_a_bad_body_is_422_and_nothing_is_stored(warehouse: Inventory, body: byt
         ("/api/admin/chaos", OPERATOR, "application/json", 1_048_576),
     ],
 )
-def test_bodies_too_large_or_of_another_type_are_refused(
+def test_too_large_bodies_and_other_media_types_are_refused(
     warehouse: Inventory, path: str, token: dict[str, str], right: str, limit: int
 ) -> None:
     def post(content: bytes | Iterator[bytes], media_type: str) -> tuple[int, str]:
@@ -181,7 +181,7 @@ def test_bodies_too_large_or_of_another_type_are_refused(
     assert post(b"{}", "text/plain") == (415, "unsupported-media-type")
 
 
-def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Inventory) -> None:
+def test_a_large_body_is_read_only_for_an_operator(warehouse: Inventory) -> None:
     large = b" " * 1_048_577
     for token, refusal in (({}, (401, "unauthorized")), (SERVICE, (403, "forbidden"))):
         headers = token | {"Content-Type": "application/json"}
@@ -203,7 +203,7 @@ def test_nobody_but_an_operator_has_a_large_body_read(warehouse: Inventory) -> N
         ("POST", "/api/admin/chaos/halt", [OPERATOR]),
     ],
 )
-def test_each_protected_endpoint_wants_its_level(
+def test_every_protected_endpoint_requires_its_level(
     warehouse: Inventory, method: str, path: str, allowed: list[dict[str, str]]
 ) -> None:
     def ask(headers: dict[str, str]) -> httpx.Response:
@@ -218,7 +218,7 @@ def test_each_protected_endpoint_wants_its_level(
         assert (answered.status_code in {401, 403}) == (headers not in allowed), answered.text
 
 
-def test_stock_is_public_but_a_wrong_token_is_not_taken(warehouse: Inventory) -> None:
+def test_stock_is_public_and_a_wrong_token_is_refused(warehouse: Inventory) -> None:
     item = warehouse.add_item(5)
     listed = warehouse.http.get(f"{warehouse.url}/api/inventory").json()["items"]
     shown = warehouse.http.get(f"{warehouse.url}/api/inventory/{item}").json()
@@ -228,7 +228,7 @@ def test_stock_is_public_but_a_wrong_token_is_not_taken(warehouse: Inventory) ->
 
 
 @pytest.mark.parametrize("item_id", ["nobody-sells-this", "%00", "a%00b", "%ff", "%F0%9F%8E%AE", "..%2f", "a" * 5000])
-def test_an_item_nobody_sells_is_404(warehouse: Inventory, item_id: str) -> None:
+def test_an_unknown_item_is_404(warehouse: Inventory, item_id: str) -> None:
     response = warehouse.http.get(f"{warehouse.url}/api/inventory/{item_id}")
     assert response.status_code == 404, response.text
     assert slug(response) in {"item-not-found", "not-found"}
@@ -245,7 +245,7 @@ def test_a_restock_adds_once_per_key(warehouse: Inventory) -> None:
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1_000_001, 1.5, "1", True, None])
-def test_a_restock_wants_a_sensible_quantity(warehouse: Inventory, quantity: object) -> None:
+def test_a_restock_requires_a_valid_quantity(warehouse: Inventory, quantity: object) -> None:
     response = warehouse.http.post(
         f"{warehouse.url}/api/inventory/ps5/restock",
         json={"quantity": quantity},
@@ -254,7 +254,7 @@ def test_a_restock_wants_a_sensible_quantity(warehouse: Inventory, quantity: obj
     assert (response.status_code, slug(response)) == (422, "invalid-body")
 
 
-def test_a_restock_wants_one_key_and_an_item_that_exists(warehouse: Inventory) -> None:
+def test_a_restock_requires_one_key_and_an_existing_item(warehouse: Inventory) -> None:
     url = f"{warehouse.url}/api/inventory/ps5/restock"
     missing = warehouse.http.post(url, json={"quantity": 1}, headers=OPERATOR)
     assert (missing.status_code, slug(missing)) == (400, "idempotency-key-missing")
@@ -264,7 +264,7 @@ def test_a_restock_wants_one_key_and_an_item_that_exists(warehouse: Inventory) -
     assert slug(warehouse.restock("a%00b", 1, "nothing")) == "item-not-found"
 
 
-def test_the_metrics_speak_of_items_in_the_catalogue_and_of_nothing_a_caller_says(warehouse: Inventory) -> None:
+def test_the_metrics_have_labels_for_known_items_only(warehouse: Inventory) -> None:
     item = warehouse.add_item(7)
     before = warehouse.metric('inventory_transactions_total{type="deduct"}')
     warehouse.deduct(line(item, 2))

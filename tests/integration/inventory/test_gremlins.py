@@ -91,7 +91,7 @@ async def test_the_same_seed_and_orders_meet_the_same_faults_alone_together_and_
     assert injected == sum(fate != 200 for fate in alone.values())
 
 
-async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: Inventory) -> None:
+async def test_another_attempt_of_an_order_has_its_own_faults(warehouse: Inventory) -> None:
     lines = lines_of("another attempt", warehouse.add_item(1000), 30)
     warehouse.activate(crash_rate=0.5, seed=42)
     first = await warehouse.fates(lines, concurrency=10)
@@ -99,7 +99,7 @@ async def test_another_attempt_of_the_same_order_rolls_the_dice_anew(warehouse: 
     assert first != second
 
 
-async def test_setting_and_ending_is_known_to_every_replica_when_it_is_answered(warehouse: Inventory) -> None:
+async def test_every_replica_has_a_changed_activation_when_the_response_is_sent(warehouse: Inventory) -> None:
     item = warehouse.add_item(1000)
     for _ in range(3):
         activation = warehouse.activate(crash_rate=1.0, reason="to see")
@@ -126,7 +126,7 @@ async def test_the_counts_of_all_replicas_are_summed_and_in_the_metrics(warehous
 
 
 @pytest.mark.timed
-def test_a_gremlin_ends_with_its_time_on_every_replica(warehouse: Inventory) -> None:
+def test_a_gremlin_expires_on_every_replica(warehouse: Inventory) -> None:
     def is_calm(at: int) -> bool:
         return warehouse.chaos(at)["live"] is None
 
@@ -166,7 +166,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
     eventually(told_again, 2)
 
 
-def test_a_halt_ends_what_is_live_and_refuses_more_until_lifted(warehouse: Inventory) -> None:
+def test_a_halt_ends_live_gremlins_and_refuses_new_ones_until_lifted(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     live = warehouse.activate(crash_rate=1.0)
     view = warehouse.halt(halted=True)
@@ -180,7 +180,7 @@ def test_a_halt_ends_what_is_live_and_refuses_more_until_lifted(warehouse: Inven
     assert warehouse.activate(crash_rate=1.0)["crash_rate"] == 1.0
 
 
-def test_gremlins_that_slipped_past_a_halt_hit_nobody(warehouse: Inventory) -> None:
+def test_gremlins_that_slipped_past_a_halt_hit_nothing(warehouse: Inventory) -> None:
     def is_served(at: int) -> bool:
         try:
             return warehouse.deduct(line(item), at).status_code == 200
@@ -196,7 +196,7 @@ def test_gremlins_that_slipped_past_a_halt_hit_nobody(warehouse: Inventory) -> N
     assert warehouse.chaos()["live"] is None
 
 
-def test_new_gremlins_take_the_place_of_those_that_are_live(warehouse: Inventory) -> None:
+def test_new_gremlins_replace_live_ones(warehouse: Inventory) -> None:
     first, second = warehouse.activate(crash_rate=0.1), warehouse.activate(latency=True, latency_rate=0.2)
     view = warehouse.chaos(1)
     assert view["live"]["id"] == second["id"]
@@ -205,7 +205,7 @@ def test_new_gremlins_take_the_place_of_those_that_are_live(warehouse: Inventory
     assert warehouse.deactivate() is None
 
 
-async def test_a_partial_failure_commits_and_loses_the_answer(warehouse: Inventory) -> None:
+async def test_a_partial_failure_commits_and_loses_the_response(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     lines = fresh_lines(item, 24)
     warehouse.activate(partial_failure_rate=1.0)
@@ -234,7 +234,7 @@ async def test_a_crash_comes_before_any_work(warehouse: Inventory) -> None:
     assert all(warehouse.ledger(each["order_id"])["transactions"] == [] for each in lines)
 
 
-def test_a_problem_of_a_gremlin_says_so(warehouse: Inventory) -> None:
+def test_a_problem_caused_by_a_gremlin_is_marked(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     activation = warehouse.activate(crash_rate=1.0)
     hit = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == 503)
@@ -243,7 +243,7 @@ def test_a_problem_of_a_gremlin_says_so(warehouse: Inventory) -> None:
 
 
 @pytest.mark.timed
-async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_completion(
+async def test_a_slow_line_delays_no_other_and_results_arrive_in_order_of_completion(
     warehouse: Inventory,
 ) -> None:
     item = warehouse.add_item()
@@ -271,7 +271,7 @@ async def test_a_slow_line_holds_up_no_other_and_answers_come_in_order_of_comple
 
 
 @pytest.mark.timed
-def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Inventory) -> None:
+def test_a_stream_whose_results_are_all_lost_ends_at_once(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     activation = warehouse.activate(crash_rate=1.0)
     lost = next(each for each in iter(lambda: line(item), None) if foretell(activation, each) == "lost")
@@ -280,7 +280,7 @@ def test_a_stream_whose_answers_are_all_lost_ends_at_once(warehouse: Inventory) 
     assert time.monotonic() - began < 5 * slowdown(), "it does not wait for more"
 
 
-def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: Inventory) -> None:
+def test_a_disconnected_client_loses_only_its_responses(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     activation = warehouse.activate(latency=True, latency_ms=1500, latency_rate=0.5, seed=11)
     lines = lines_of("gives up", item, 20)
@@ -294,7 +294,7 @@ def test_a_caller_that_gives_up_loses_its_answers_and_nothing_else(warehouse: In
     assert {answer["repeated"] for answer in warehouse.deduct_many(lines).values()} == {True}
 
 
-async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Inventory) -> None:
+async def test_deactivating_latency_releases_delayed_responses(warehouse: Inventory) -> None:
     item = warehouse.add_item()
     warehouse.activate(latency=True, latency_ms=30_000)
     began = time.monotonic()
@@ -311,7 +311,7 @@ async def test_ending_the_latency_lets_go_of_the_answers_it_held(warehouse: Inve
     assert time.monotonic() - began < 5 * slowdown()
 
 
-def test_only_deductions_are_at_a_gremlins_mercy(warehouse: Inventory) -> None:
+def test_gremlins_affect_only_deductions(warehouse: Inventory) -> None:
     item = warehouse.add_item(5)
     warehouse.activate(crash_rate=1.0, latency=True, partial_failure_rate=1.0)
     for path in ("/health", "/health/live", "/health/deep", "/metrics", "/api/inventory", f"/api/inventory/{item}"):
@@ -331,13 +331,15 @@ async def test_the_kinds_of_faults_vary_by_order(warehouse: Inventory) -> None:
     "wrong",
     [{"ttl_seconds": 0}, {"ttl_seconds": 901}, {"crash_rate": 2}, {"latency": "yes"}, {"seed": -1}, {"surprise": 1}],
 )
-def test_a_wish_out_of_bounds_is_refused_and_changes_nothing(warehouse: Inventory, wrong: dict[str, object]) -> None:
+def test_an_activation_out_of_bounds_is_refused_and_changes_nothing(
+    warehouse: Inventory, wrong: dict[str, object]
+) -> None:
     response = warehouse.http.post(f"{warehouse.url}/api/admin/chaos", json=wrong, headers=OPERATOR)
     assert (response.status_code, response.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
     assert warehouse.chaos()["live"] is None
 
 
-async def test_what_was_hit_is_listed_and_is_exactly_what_the_seed_says(warehouse: Inventory) -> None:
+async def test_the_hit_list_matches_the_seed(warehouse: Inventory) -> None:
     item = warehouse.add_item(1000)
     alone, in_bulk = lines_of("alone", item, 40), lines_of("in bulk", item, 40)
     again = [each | {"attempt": 2} for each in alone]
@@ -357,7 +359,7 @@ async def test_what_was_hit_is_listed_and_is_exactly_what_the_seed_says(warehous
     assert sum(tally["hits"] for tally in ended["counts"].values()) == len(foretold)
 
 
-async def test_a_flush_doubles_and_loses_nothing_of_what_was_hit(warehouse: Inventory) -> None:
+async def test_a_flush_neither_loses_nor_duplicates_a_hit(warehouse: Inventory) -> None:
     lines = lines_of("flushed", warehouse.add_item(1000), 60)
     activation = warehouse.activate(crash_rate=0.5, seed=42)
     await warehouse.fates(lines[:30], 10)
@@ -374,7 +376,7 @@ async def test_a_flush_doubles_and_loses_nothing_of_what_was_hit(warehouse: Inve
     assert warehouse.hits(activation["id"])["complete"]
 
 
-def test_more_hits_than_are_kept_make_an_incomplete_list(warehouse: Inventory) -> None:
+def test_more_hits_than_the_bound_give_an_incomplete_list(warehouse: Inventory) -> None:
     item = warehouse.add_item(1)
     activation = warehouse.activate(crash_rate=1.0)
     for number in range(21):
@@ -390,7 +392,7 @@ def test_more_hits_than_are_kept_make_an_incomplete_list(warehouse: Inventory) -
     assert not warehouse.hits(activation["id"])["complete"]
 
 
-def test_of_gremlins_that_never_were_there_is_no_list(warehouse: Inventory) -> None:
+def test_an_unknown_activation_has_no_hit_list(warehouse: Inventory) -> None:
     url = f"{warehouse.url}/api/admin/chaos/0123456789ab/hits"
     response = warehouse.http.get(url, headers=OPERATOR)
     assert (response.status_code, response.json()["type"]) == (404, "urn:valerix:problem:activation-not-found")
@@ -398,7 +400,7 @@ def test_of_gremlins_that_never_were_there_is_no_list(warehouse: Inventory) -> N
 
 @pytest.mark.parametrize("rate", [0.001, 1.0])
 @pytest.mark.parametrize("gremlin", GREMLINS)
-async def test_a_script_is_followed_on_either_endpoint_whatever_the_rate(
+async def test_a_script_overrides_the_rate_on_both_endpoints(
     warehouse: Inventory, gremlin: Gremlin, rate: float
 ) -> None:
     item = warehouse.add_item(1000)
@@ -434,7 +436,7 @@ async def test_a_script_is_followed_on_either_endpoint_whatever_the_rate(
     assert sum(tally["hits"] for tally in second["counts"].values()) == 11
 
 
-async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_same_faults(
+async def test_a_hit_list_replayed_as_a_script_reproduces_the_faults(
     warehouse: Inventory,
 ) -> None:
     lines = lines_of("repeated", warehouse.add_item(1000), 60)
@@ -449,7 +451,7 @@ async def test_the_list_of_what_was_hit_is_a_script_that_hits_the_same_with_the_
     assert warehouse.hits(scripted["id"], at=1)["hits"] == hits
 
 
-def test_a_gremlin_that_is_off_does_nothing_of_its_script(warehouse: Inventory) -> None:
+def test_a_disabled_gremlin_hits_nothing_of_its_script(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item())
     script = [{"gremlin": gremlin, "order_id": wanted["order_id"], "attempt": 1} for gremlin in GREMLINS]
     activation = warehouse.activate(script=script)
@@ -457,7 +459,7 @@ def test_a_gremlin_that_is_off_does_nothing_of_its_script(warehouse: Inventory) 
     assert warehouse.hits(activation["id"])["hits"] == []
 
 
-def test_a_script_that_redis_lost_hits_nothing(warehouse: Inventory) -> None:
+def test_a_script_lost_by_redis_hits_nothing(warehouse: Inventory) -> None:
     def is_followed() -> bool:
         return bool(warehouse.chaos()["live"]["acknowledged"] == ["inventory-1", "inventory-2"])
 
@@ -476,7 +478,7 @@ def test_a_script_that_redis_lost_hits_nothing(warehouse: Inventory) -> None:
     assert (ended["id"], ended["counts"]["crash"]) == (without_script["id"], {"rolls": 42, "hits": 0})
 
 
-def test_a_long_script_is_taken_in_and_what_every_replica_reads_each_time_stays_small(
+def test_a_long_script_is_accepted_and_stays_out_of_the_polled_state(
     warehouse: Inventory,
 ) -> None:
     wanted = line(warehouse.add_item(), attempt=7)
@@ -496,7 +498,7 @@ def test_a_long_script_is_taken_in_and_what_every_replica_reads_each_time_stays_
         assert max(map(len, client.zrange("chaos:recent", 0, -1))) < 500
 
 
-def test_the_command_line_gets_what_was_hit_and_may_give_it_back_as_a_script(warehouse: Inventory) -> None:
+def test_the_command_line_reads_hits_and_replays_them_as_a_script(warehouse: Inventory) -> None:
     urls = tuple(replica.url for replica in warehouse.replicas)
     context = Context("local", {"inventory": urls}, OPERATOR_TOKEN, "a test", "a test")
     replicas = Replicas(context, "inventory")

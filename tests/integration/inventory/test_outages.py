@@ -32,9 +32,7 @@ def one_replica(logs: Path, database: str, redis_url: str) -> Iterator[Inventory
             yield warehouse
 
 
-def test_without_its_database_it_refuses_quickly_and_recovers_by_itself(
-    scratch: Path, tmp_path: Path, redis_url: str
-) -> None:
+def test_inventory_fails_fast_without_its_database_and_recovers(scratch: Path, tmp_path: Path, redis_url: str) -> None:
     directory = scratch / "outage"
     directory.mkdir()
     with ExitStack() as stack:
@@ -61,7 +59,7 @@ def test_without_its_database_it_refuses_quickly_and_recovers_by_itself(
 
 
 @pytest.mark.timed
-def test_without_redis_the_last_known_gremlins_live_on_until_their_time_and_no_longer(
+def test_without_redis_the_last_known_gremlins_expire_on_time(
     tmp_path: Path, scratch: Path, inventory_database: str
 ) -> None:
     directory = scratch / "valkey-outage"
@@ -86,7 +84,7 @@ def test_without_redis_the_last_known_gremlins_live_on_until_their_time_and_no_l
 
 
 @pytest.mark.parametrize(("point", "stored"), [("after-insert", 0), ("before-commit", 0), ("after-commit", 1)])
-async def test_killed_at_a_crash_point_it_has_done_all_or_nothing_and_a_repeat_does_it_once(
+async def test_an_inventory_killed_at_a_crash_point_deducts_all_or_nothing_and_a_repeat_deducts_once(
     services: Processes, inventory_database: str, redis_url: str, point: str, stored: int
 ) -> None:
     item = add_item(inventory_database, 10)
@@ -106,7 +104,7 @@ async def test_killed_at_a_crash_point_it_has_done_all_or_nothing_and_a_repeat_d
 
 
 @pytest.mark.timed
-def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_what_is_in_flight(
+def test_a_terminated_inventory_finishes_requests_and_ignores_gremlins_unless_allowed(
     services: Processes, inventory_database: str, redis_url: str
 ) -> None:
     item = add_item(inventory_database, 10)
@@ -129,7 +127,7 @@ def test_without_leave_there_are_no_gremlins_and_asked_to_end_it_first_answers_w
         assert asking.result().status_code == 200
 
 
-def test_asked_to_end_it_tells_whom_its_gremlins_hit(
+def test_a_terminated_inventory_reports_the_hits_of_its_gremlins(
     services: Processes, inventory_database: str, redis_url: str
 ) -> None:
     item = add_item(inventory_database, 10)

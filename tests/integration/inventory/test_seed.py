@@ -31,7 +31,7 @@ async def test_an_order_refused_for_an_unknown_item_stays_refused_once_the_item_
     assert (await balances(empty))["ps5"] == 100
 
 
-async def test_an_item_appears_only_after_all_who_were_told_that_it_is_unknown(
+async def test_an_item_appears_only_after_transactions_that_found_it_unknown(
     empty: Pool, inventory_database: str
 ) -> None:
     wanted = Line(uuid.uuid4(), "ps5", 1)
@@ -45,7 +45,7 @@ async def test_an_item_appears_only_after_all_who_were_told_that_it_is_unknown(
     assert await usecases.deduct_batch(empty, [wanted]) == [Refused("unknown-item", repeated=True)]
 
 
-async def test_a_seed_in_the_midst_of_orders_leaves_none_both_refused_and_served(
+async def test_seeding_during_orders_leaves_no_order_both_refused_and_served(
     empty: Pool, inventory_database: str
 ) -> None:
     orders = [Line(uuid.uuid4(), item_id, 1) for item_id, _, _ in SEED_ITEMS for _ in range(3)]
@@ -61,7 +61,7 @@ async def test_a_seed_in_the_midst_of_orders_leaves_none_both_refused_and_served
     await balances(empty)
 
 
-async def test_seeding_adds_what_is_missing_and_leaves_the_rest_alone(empty: Pool, inventory_database: str) -> None:
+async def test_seeding_adds_missing_items_and_changes_no_others(empty: Pool, inventory_database: str) -> None:
     with psycopg.connect(inventory_database) as conn:
         conn.execute("INSERT INTO inventory (item_id, item_name, quantity) VALUES ('ps5', 'ours', 0)")
     assert len(migrate.seed(inventory_database)) == 11

@@ -118,7 +118,7 @@ async def test_a_truncated_or_invalid_response_is_no_response(sent: bytes, reaso
             await client(url).post(ORDER)
 
 
-async def test_a_late_response_is_not_taken_for_the_next_requests() -> None:
+async def test_a_late_response_is_not_taken_for_that_of_the_next_request() -> None:
     late = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -56,7 +56,7 @@ def logged(service: Service, event: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.timed
-def test_three_hundred_silent_connections_end_at_their_limit_and_others_are_served_meanwhile(
+def test_silent_connections_time_out_while_others_are_served(
     fleet: dict[str, Service],
 ) -> None:
     """On each service: half of them send nothing, the others half of a request head."""
@@ -81,7 +81,7 @@ def test_three_hundred_silent_connections_end_at_their_limit_and_others_are_serv
 
 
 @pytest.mark.long
-def test_each_way_to_take_too_long_ends_at_its_limit(fleet: dict[str, Service]) -> None:
+def test_every_kind_of_slow_request_times_out(fleet: dict[str, Service]) -> None:
     """Timeouts of the body, the response, and the time between two requests, on every service at once."""
     with contextlib.ExitStack() as stack:
         waiting: dict[tuple[str, str], Connection] = {}
@@ -120,7 +120,7 @@ def test_each_way_to_take_too_long_ends_at_its_limit(fleet: dict[str, Service]) 
 
 
 @pytest.mark.long
-def test_a_stream_of_the_dashboard_is_not_cut(fleet: dict[str, Service]) -> None:
+def test_a_dashboard_stream_does_not_time_out(fleet: dict[str, Service]) -> None:
     began = time.monotonic()
     with httpx.stream("GET", f"{fleet['frontend'].url}/feed", timeout=20) as stream:
         for _ in stream.iter_raw():
@@ -130,7 +130,7 @@ def test_a_stream_of_the_dashboard_is_not_cut(fleet: dict[str, Service]) -> None
 
 
 @pytest.mark.timed
-def test_beyond_the_limit_silent_connections_make_room_and_health_is_answered_even_when_none_can(
+def test_health_is_answered_beyond_the_connection_limit_and_silent_connections_are_closed(
     services: Processes,
 ) -> None:
     service = services.inventory(MAX_CONNECTIONS="40")
@@ -165,7 +165,7 @@ def test_beyond_the_limit_silent_connections_make_room_and_health_is_answered_ev
     assert len(said) < 15  # however many there were
 
 
-def test_beyond_the_limit_the_connection_that_is_idle_for_longest_makes_room(services: Processes) -> None:
+def test_the_longest_idle_connection_is_closed_beyond_the_limit(services: Processes) -> None:
     service = services.inventory(MAX_CONNECTIONS="5")
     services.start(service)
     head = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % service.port
@@ -185,7 +185,7 @@ def test_beyond_the_limit_the_connection_that_is_idle_for_longest_makes_room(ser
 
 
 @pytest.mark.timed
-def test_descriptors_that_run_out_are_said_and_the_service_recovers(services: Processes) -> None:
+def test_exhausted_file_descriptors_are_logged_and_the_service_recovers(services: Processes) -> None:
     service = services.inventory()
     services.start(service)
     process = psutil.Process(service.process.pid)
@@ -203,7 +203,7 @@ def test_descriptors_that_run_out_are_said_and_the_service_recovers(services: Pr
     assert len(logged(service, "no file descriptor left, new connections are closed")) < 8
 
 
-def test_no_more_connections_are_taken_than_there_may_be_descriptors() -> None:
+def test_the_connection_limit_is_below_the_descriptor_limit() -> None:
     ask = "from services.common.client_connections import allowed; print(allowed(1000))"
     for limits, expected in (("-Hn 1100 -Sn 256", 900), ("-Hn 4096 -Sn 256", 1000), ("-Hn 40 -Sn 40", 10)):
         hard, soft = limits.split(" -S")

@@ -99,7 +99,7 @@ def ends_with(answers: list[Answer], status: int) -> bool:
 
 @pytest.mark.parametrize("piece", [None, pytest.param(1, marks=pytest.mark.long)], ids=["whole", "bytes"])
 @pytest.mark.parametrize(("status", "fields"), REFUSED_HEADS)
-def test_a_head_of_unclear_framing_is_refused_and_the_connection_ends(
+def test_a_head_with_ambiguous_framing_is_refused_and_the_connection_closed(
     each: Role, status: int, fields: bytes, piece: int | None
 ) -> None:
     with connected(each.port) as connection:
@@ -108,14 +108,14 @@ def test_a_head_of_unclear_framing_is_refused_and_the_connection_ends(
 
 
 @pytest.mark.parametrize("line", REFUSED_LINES)
-def test_a_request_line_that_is_none_is_refused_and_the_connection_ends(each: Role, line: bytes) -> None:
+def test_an_invalid_request_line_is_refused_and_the_connection_closed(each: Role, line: bytes) -> None:
     with connected(each.port) as connection:
         connection.send(line + b"\r\nHost: x\r\n\r\n" + NEXT)
         assert ends_with(connection.rest(), 400)
 
 
 @pytest.mark.parametrize("chunks", REFUSED_CHUNKS)
-def test_chunks_of_unclear_framing_are_refused_and_the_connection_ends(each: Role, chunks: bytes) -> None:
+def test_ambiguous_chunks_are_refused_and_the_connection_closed(each: Role, chunks: bytes) -> None:
     """An endpoint that takes no body has already responded, so only the connection ends."""
     first = new_id()
     with connected(each.port) as connection:
@@ -127,7 +127,7 @@ def test_chunks_of_unclear_framing_are_refused_and_the_connection_ends(each: Rol
         assert ends_with([answer], 400)
 
 
-def test_http_1_0_has_no_transfer_codings(each: Role) -> None:
+def test_a_transfer_coding_is_refused_with_http_1_0(each: Role) -> None:
     with connected(each.port) as connection:
         request = each.post(new_id(), CHUNKED, chunked(each.body))
         connection.send(request.replace(b"HTTP/1.1", b"HTTP/1.0", 1) + NEXT)
@@ -137,7 +137,7 @@ def test_http_1_0_has_no_transfer_codings(each: Role) -> None:
 @pytest.mark.parametrize(
     "coding", [b"chunked", b"CHUNKED", b"\tchunked", b"chunked "], ids=["plain", "upper", "tab before", "space after"]
 )
-def test_the_chunked_coding_is_known_however_it_is_spelt(each: Role, coding: bytes) -> None:
+def test_every_spelling_of_the_chunked_coding_is_accepted(each: Role, coding: bytes) -> None:
     body = chunked(each.body, trailers=b"X-Checksum: 1\r\n").replace(b"\r\n", b";name=value\r\n", 1)
     with connected(each.port) as connection:
         connection.send(each.post(new_id(), b"Transfer-Encoding: %s\r\n" % coding, body) + each.get(last := new_id()))
@@ -167,7 +167,7 @@ def test_a_refused_message_is_answered_after_those_before_it(each: Role) -> None
         assert [(a.status, a.headers.get("connection")) for a in answers[3:]] in ([(400, "close")], [(405, None)])
 
 
-def test_a_large_body_that_waits_for_its_turn_is_read_when_that_comes(each: Role) -> None:
+def test_a_large_pipelined_body_is_read_when_its_turn_comes(each: Role) -> None:
     body = each.body + b" " * 20_000
     for framing, sent in ((b"Content-Length: %d\r\n" % len(body), body), (CHUNKED, chunked(body, 1000))):
         first, second, third = new_id(), new_id(), new_id()
@@ -181,7 +181,7 @@ def test_a_large_body_that_waits_for_its_turn_is_read_when_that_comes(each: Role
         ]
 
 
-def test_a_message_is_refused_for_its_own_reason_while_another_is_answered(each: Role) -> None:
+def test_a_refusal_during_another_response_has_its_own_reason(each: Role) -> None:
     """A waiting message is parsed when the response before it is sent: while that request's error is handled."""
     ids = [new_id() for _ in range(150)]
     missing = b"".join(each.head(one, b"GET", b"/nowhere") + b"\r\n" for one in ids)
@@ -208,7 +208,7 @@ def test_trailer_fields_are_not_header_fields(each: Role) -> None:
     assert (answer.status, answer.request_id) == (each.status, first.decode())
 
 
-def test_an_operators_token_in_a_trailer_is_none(fleet: dict[str, Service]) -> None:
+def test_an_operator_token_in_a_trailer_is_ignored(fleet: dict[str, Service]) -> None:
     trailers = b"Authorization: Bearer %s\r\n" % OPERATOR_TOKEN.encode()
     for name, target in (("inventory", b"/api/inventory/wire/restock"), ("order", b"/api/admin/breaker")):
         with connected(fleet[name].port) as connection:
@@ -248,7 +248,7 @@ def rss(service: Service) -> int:
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_what_frames_a_message_may_not_go_on_for_ever(each: Role, what: str) -> None:
+def test_endless_framing_is_cut_off(each: Role, what: str) -> None:
     """The connection ends, with 431 unless the request was answered, and none of the 24 MB is kept."""
     before_body, begin, endless = ENDLESS[what]
     head = each.post(new_id(), CHUNKED)
@@ -280,7 +280,7 @@ def test_what_frames_a_message_may_not_go_on_for_ever(each: Role, what: str) -> 
     ],
     ids=["64 KiB less", "64 KiB", "128 KiB", "90 of 700", "90 of 800", "95", "101"],
 )
-def test_the_limit_of_a_head_is_hard_however_it_arrives(
+def test_the_head_limit_holds_however_the_head_arrives(
     each: Role, fields: bytes, status: int, piece: int | None
 ) -> None:
     with connected(each.port) as connection:
@@ -307,7 +307,7 @@ def test_the_limit_of_a_head_is_hard_however_it_arrives(
     ],
     ids=["64 KiB less", "64 KiB", "90 of 700", "90 of 800", "with the head", "95", "101"],
 )
-def test_trailer_fields_count_against_the_limit_of_the_head(
+def test_trailer_fields_count_towards_the_head_limit(
     each: Role,
     fields: bytes,
     trailers: bytes,
@@ -324,7 +324,7 @@ def test_trailer_fields_count_against_the_limit_of_the_head(
     assert (last.decode() in [answer.request_id for answer in answers if answer]) == is_fine
 
 
-def test_a_large_head_ahead_of_a_large_body_and_one_behind_it_are_fine(each: Role) -> None:
+def test_large_heads_before_and_after_a_large_body_are_accepted(each: Role) -> None:
     head = b"X: %s\r\n" % (b"y" * (LIMIT - 400))
     body = each.body + b" " * 60_000
     with connected(each.port) as connection:
@@ -336,7 +336,7 @@ def test_a_large_head_ahead_of_a_large_body_and_one_behind_it_are_fine(each: Rol
             assert [a.request_id for a in answers if a] == [first.decode(), second.decode()]
 
 
-def test_a_body_may_come_in_the_smallest_of_chunks(each: Role) -> None:
+def test_a_body_in_one_byte_chunks_is_accepted(each: Role) -> None:
     body = each.body + b" " * 20_000
     with connected(each.port) as connection:
         connection.send(each.post(new_id(), CHUNKED, chunked(body, 1)) + each.get(new_id()))
@@ -344,7 +344,7 @@ def test_a_body_may_come_in_the_smallest_of_chunks(each: Role) -> None:
     assert [a.status for a in answers if a][1:] == [200]
 
 
-def test_requests_far_ahead_of_their_turn_cost_no_more_than_their_bytes(each: Role) -> None:
+def test_pipelined_requests_use_little_more_memory_than_their_bytes(each: Role) -> None:
     many = b"".join(each.get(b"ahead-%d" % number) for number in range(20_000))
     before = rss(each.service)
     with connected(each.port, timeout=20) as connection:

@@ -39,7 +39,7 @@ def attacks(each: Role) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize(
     "buffering", [True, pytest.param(False, marks=pytest.mark.long)], ids=["buffered", "unbuffered"]
 )
-def test_no_client_behind_nginx_receives_an_answer_meant_for_another(
+def test_clients_behind_nginx_receive_only_their_own_responses(
     each: Role,
     tmp_path: Path,
     buffering: bool,  # noqa: FBT001 - a parameter of the test

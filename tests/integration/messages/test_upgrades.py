@@ -34,7 +34,9 @@ def by_chunks(body: bytes) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("framing", [by_length, by_chunks])
 @pytest.mark.parametrize("piece", [None, 97, 1], ids=["whole", "pieces", "bytes"])
-def test_a_body_behind_an_upgrade_is_a_body(each: Role, upgrade: bytes, framing: Framing, piece: int | None) -> None:
+def test_a_body_after_an_upgrade_header_is_read_as_a_body(
+    each: Role, upgrade: bytes, framing: Framing, piece: int | None
+) -> None:
     """The effect takes place, and the following requests get their own responses."""
     fields, body = framing(each.body)
     first, second, third = new_id(), new_id(), new_id()
@@ -50,7 +52,7 @@ def test_a_body_behind_an_upgrade_is_a_body(each: Role, upgrade: bytes, framing:
 
 @pytest.mark.parametrize("method", sorted(METHODS | {"PROPFIND", "TRACE", "MKCOL"}))
 @pytest.mark.parametrize("framing", [by_length, by_chunks])
-def test_a_request_within_a_body_is_never_answered(each: Role, method: str, framing: Framing) -> None:
+def test_a_request_inside_a_body_is_never_answered(each: Role, method: str, framing: Framing) -> None:
     fields, body = framing(SMUGGLED * 3)
     for upgrade in UPGRADES[:2]:
         first, second = new_id(), new_id()
@@ -66,7 +68,7 @@ def test_a_request_within_a_body_is_never_answered(each: Role, method: str, fram
         assert [a.request_id for a in answers if a] == [first.decode(), second.decode()]
 
 
-def test_an_upgrade_without_a_body_leaves_the_connection_in_use(each: Role) -> None:
+def test_an_upgrade_without_a_body_keeps_the_connection_open(each: Role) -> None:
     ids = [new_id() for _ in range(5)]
     with connected(each.port) as connection:
         connection.send(b"".join(each.head(one, b"GET", b"/health/live") + UPGRADES[0] + b"\r\n" for one in ids))
@@ -74,7 +76,7 @@ def test_an_upgrade_without_a_body_leaves_the_connection_in_use(each: Role) -> N
     assert [(a.status, a.request_id) for a in answers if a] == [(200, one.decode()) for one in ids]
 
 
-def test_a_client_that_waits_for_100_before_its_body_is_told_also_with_an_upgrade(each: Role) -> None:
+def test_an_expect_100_continue_request_with_an_upgrade_gets_its_100(each: Role) -> None:
     first = new_id()
     framing = b"Content-Length: %d\r\nExpect: 100-continue\r\n" % len(each.body)
     with connected(each.port) as connection:
@@ -91,7 +93,7 @@ def test_a_client_that_waits_for_100_before_its_body_is_told_also_with_an_upgrad
         )
 
 
-def test_http_1_0_has_no_upgrades(each: Role) -> None:
+def test_an_upgrade_is_ignored_with_http_1_0(each: Role) -> None:
     first = new_id()
     request = each.post(first, b"Content-Length: %d\r\n" % len(each.body) + UPGRADES[0], each.body)
     with connected(each.port) as connection:
@@ -100,7 +102,7 @@ def test_http_1_0_has_no_upgrades(each: Role) -> None:
     assert [(a.status, a.request_id) for a in answers] == [(each.status, first.decode())]
 
 
-def test_connect_is_refused_and_what_follows_is_not_read(each: Role) -> None:
+def test_connect_is_refused_and_the_following_bytes_are_not_read(each: Role) -> None:
     with connected(each.port) as connection:
         connection.send(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n" + SMUGGLED)
         answers = connection.rest()

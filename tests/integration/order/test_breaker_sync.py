@@ -46,7 +46,7 @@ async def forced_to(breaker_sync: BreakerSync, forced: Forced | None) -> bool:
     return breaker_sync.breaker.forced == forced
 
 
-async def test_what_is_forced_on_one_reaches_the_other_within_a_second(
+async def test_a_forced_state_reaches_the_other_replica_within_a_second(
     replicas: tuple[BreakerSync, BreakerSync],
 ) -> None:
     first, second = replicas
@@ -58,7 +58,7 @@ async def test_what_is_forced_on_one_reaches_the_other_within_a_second(
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
-async def test_replicas_see_each_other_however_wrong_the_clock_of_one_is(redis: BestEffort, hours: int) -> None:
+async def test_replicas_see_each_other_despite_a_wrong_clock(redis: BestEffort, hours: int) -> None:
     right = breaker_sync(redis, "order-1")
     settings = read(OrderSettings, ENVIRON | {"VALERIX_REPLICA": "order-2"})
     wrong = BreakerSync(settings, "order", redis, lambda: datetime.now(UTC) + timedelta(hours=hours))
@@ -69,7 +69,7 @@ async def test_replicas_see_each_other_however_wrong_the_clock_of_one_is(redis: 
         assert {view.replica for view in (await one.view()).replicas} == {"order-1", "order-2"}
 
 
-async def test_a_replica_that_starts_later_does_as_the_others(
+async def test_a_replica_that_starts_later_adopts_the_forced_state(
     replicas: tuple[BreakerSync, BreakerSync], redis: BestEffort
 ) -> None:
     await replicas[0].force("open")
@@ -78,7 +78,7 @@ async def test_a_replica_that_starts_later_does_as_the_others(
         await until(lambda: forced_to(late, "open"), within=1)
 
 
-async def test_transitions_are_seen_by_all_with_their_reasons_newest_first(
+async def test_transitions_are_listed_for_all_replicas_with_reasons_newest_first(
     replicas: tuple[BreakerSync, BreakerSync],
 ) -> None:
     first, second = replicas
@@ -105,7 +105,7 @@ async def state_seen(by: BreakerSync, replica: str, state: str) -> bool:
     return any(view.replica == replica and view.state == state for view in (await by.view()).replicas)
 
 
-async def test_what_is_forced_while_redis_is_resting_still_reaches_the_others(
+async def test_a_state_forced_during_the_redis_cooldown_still_reaches_the_others(
     replicas: tuple[BreakerSync, BreakerSync], client: Redis
 ) -> None:
     """Redis is not used for a second after a failure; an operator's command has to outlast that."""
@@ -134,7 +134,7 @@ class Late(BestEffort):
         return result
 
 
-async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redis) -> None:
+async def test_a_poll_in_flight_does_not_undo_an_operators_command(client: Redis) -> None:
     """The poll found no command; its reply arrives after the operator has forced the breaker open."""
     late = Late(client)
     first = breaker_sync(late, "order-1")
@@ -149,7 +149,7 @@ async def test_a_command_is_not_undone_by_a_look_that_was_under_way(client: Redi
     assert await client.get(FORCED) == b"open"
 
 
-async def test_without_redis_each_shows_itself_and_does_as_it_was_told() -> None:
+async def test_each_replica_shows_and_applies_its_own_state_without_redis() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
         alone = breaker_sync(BestEffort(nowhere), "order-1")
@@ -163,9 +163,7 @@ async def test_without_redis_each_shows_itself_and_does_as_it_was_told() -> None
 
 
 @pytest.mark.parametrize("value", [b"", b"sideways", b"\xff"])
-async def test_a_forced_state_that_nobody_can_read_forces_nothing_and_stops_nothing(
-    redis: BestEffort, client: Redis, value: bytes
-) -> None:
+async def test_an_invalid_forced_state_is_ignored(redis: BestEffort, client: Redis, value: bytes) -> None:
     await client.set(FORCED, value)
     alone = breaker_sync(redis, "order-1")
     await alone.sync()
@@ -173,7 +171,7 @@ async def test_a_forced_state_that_nobody_can_read_forces_nothing_and_stops_noth
     assert await client.hexists(REPLICAS, "order-1")
 
 
-async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEffort, client: Redis) -> None:
+async def test_entries_of_another_version_are_left_out_of_the_view(redis: BestEffort, client: Redis) -> None:
     await client.hset(REPLICAS, "order-9", b'{"replica":"order-9","colour":"blue"}')
     await client.lpush(HISTORY, b"not json", b"{}")
     alone = breaker_sync(redis, "order-1")
@@ -184,7 +182,7 @@ async def test_what_another_version_wrote_is_left_out_of_the_view(redis: BestEff
 
 
 @pytest.mark.parametrize("year", [2020, 2200])
-async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end(
+async def test_a_removed_replica_disappears_from_the_view_and_from_redis(
     redis: BestEffort, client: Redis, year: int
 ) -> None:
     """Including one that reported before Redis' clock was set back, with a time in the future."""
@@ -198,7 +196,7 @@ async def test_a_replica_that_has_gone_is_shown_no_more_and_forgotten_in_the_end
     assert await client.hkeys(REPLICAS) == [b"order-1-m4q9z"]
 
 
-async def test_the_history_is_bounded_and_loses_nothing_new_while_redis_is_away(redis_url: str) -> None:
+async def test_the_history_is_bounded_and_keeps_new_transitions_while_redis_is_down(redis_url: str) -> None:
     own = open_redis(redis_url, name="own")
     async with closing(own):
         alone = breaker_sync(BestEffort(own), "order-1")

@@ -76,7 +76,7 @@ async def is_served(replica: Replica) -> bool:
     return placed.order.status == "confirmed"
 
 
-async def test_a_stalled_database_is_told_in_time_and_all_is_well_when_it_goes_on(
+async def test_a_stalled_database_is_reported_in_time_and_used_again_when_it_resumes(
     mortal: Mortal, own_pool: Pool, redis: BestEffort
 ) -> None:
     replica = Replica(own_pool, redis)
@@ -112,7 +112,7 @@ async def every_order_ends(replica: Replica, pool: Pool) -> None:
     await replica.finish()
 
 
-async def test_a_database_that_is_killed_and_back_is_used_again_at_once(scratch: Path, redis: BestEffort) -> None:
+async def test_a_database_that_was_killed_is_used_again_as_soon_as_it_is_back(scratch: Path, redis: BestEffort) -> None:
     directory = scratch / f"killed-{time.monotonic_ns()}"
     directory.mkdir()
     server = PostgresServer.at(directory, password="only-for-this-test", fsync=False)
@@ -140,7 +140,7 @@ def frozen(pool: Pool, *connections: Connection) -> contextlib.AbstractContextMa
     return stopped([conn.pgconn.backend_pid for conn in connections or list(pool._pool)])  # noqa: SLF001 - there is no public access
 
 
-async def test_a_statement_has_a_limit_here_after_which_its_connection_is_replaced(own_pool: Pool) -> None:
+async def test_a_statement_timeout_in_the_client_replaces_the_connection(own_pool: Pool) -> None:
     async with own_pool.connection() as conn:
         conn.limit = 0.3
         with frozen(own_pool, conn), pytest.raises(StatementTimeout):
@@ -179,7 +179,7 @@ async def test_idle_connections_that_are_dead_are_replaced_together(own_pool: Po
     ],
     ids=repr,
 )
-async def test_whatever_the_transport_raises_is_an_outage(
+async def test_every_transport_error_counts_as_an_outage(
     own_pool: Pool, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """The event loop is made to raise where psycopg waits, since no transport here does so on demand."""
@@ -196,7 +196,7 @@ async def test_whatever_the_transport_raises_is_an_outage(
     await until(lambda: is_whole(own_pool), within=2)
 
 
-async def test_garbage_in_place_of_an_answer_is_an_outage(own_pool: Pool) -> None:
+async def test_an_invalid_response_of_postgres_counts_as_an_outage(own_pool: Pool) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward everything up to the first query; respond to that with bytes outside of PostgreSQL's protocol."""
         there, back = await asyncio.open_connection("127.0.0.1", port)
@@ -220,7 +220,7 @@ async def test_garbage_in_place_of_an_answer_is_an_outage(own_pool: Pool) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limit on unacknowledged data is Linux's")
-async def test_a_database_that_vanishes_without_a_word_is_noticed_by_the_kernel(pool: Pool) -> None:
+async def test_a_vanished_database_host_is_detected_by_the_kernel(pool: Pool) -> None:
     async with pool.connection() as conn:
         with socket.socket(fileno=os.dup(conn.fileno())) as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000

@@ -46,7 +46,7 @@ def with_archive(url: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["UNIQUE (idempotency_key)", "UNIQUE (order_id)"])
-def test_partitions_by_time_cannot_keep_one_order_to_a_key(order_database: str, key: str) -> None:
+def test_partitions_by_time_cannot_ensure_one_order_per_key(order_database: str, key: str) -> None:
     with psycopg.connect(order_database, autocommit=True) as conn:
         conn.execute(
             """CREATE TABLE by_month (LIKE orders INCLUDING ALL EXCLUDING INDEXES) PARTITION BY RANGE (created_at)"""
@@ -70,7 +70,7 @@ def test_partitions_by_time_cannot_keep_one_order_to_a_key(order_database: str, 
         assert conn.execute("SELECT count(*) FROM by_month WHERE idempotency_key = 'the same key'").fetchone() == (2,)
 
 
-async def test_partitions_by_a_hash_of_the_key_keep_one_order_to_a_key(order_database: str) -> None:
+async def test_partitions_by_key_hash_ensure_one_order_per_key(order_database: str) -> None:
     async with open_pool(partitioned(order_database), name="test", size=8) as pool:
         names = keys(40)
         racing = [usecases.accept(pool, LEASE, REPLICA, [wanted(name) for name in names]) for _ in range(8)]
@@ -92,7 +92,7 @@ async def test_partitions_by_a_hash_of_the_key_keep_one_order_to_a_key(order_dat
                 )
 
 
-def test_the_services_run_unchanged_on_partitions_by_a_hash_of_the_key(
+def test_the_services_run_unchanged_on_partitions_by_key_hash(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, partitioned(order_database), inventory_database, orders=2)
@@ -114,7 +114,7 @@ async def confirmed(pool: Pool, names: list[str]) -> None:
     await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed") for claim in claims])
 
 
-async def test_orders_are_archived_in_batches_none_twice_and_none_that_is_unfinished(order_database: str) -> None:
+async def test_finished_orders_are_archived_in_batches_once_each(order_database: str) -> None:
     with_archive(order_database)
     async with open_pool(order_database, name="test", size=4) as pool:
         await confirmed(pool, keys(50, "old"))
@@ -139,7 +139,7 @@ async def test_orders_are_archived_in_batches_none_twice_and_none_that_is_unfini
 
 
 @pytest.mark.parametrize(("quantity", "status"), [(1, "confirmed"), (2, "failed")])
-def test_a_key_that_is_sent_again_after_its_order_was_archived_takes_no_stock_again(
+def test_a_repeat_of_an_archived_order_deducts_no_stock(
     quantity: int, status: str, services: Processes, order_database: str, inventory_database: str, redis_url: str
 ) -> None:
     """The order id is derived from the key, and inventory keeps one result per order id: the first."""

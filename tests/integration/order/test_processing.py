@@ -35,7 +35,7 @@ from tests.unit.order.fake_inventory import Fault, Reply, reply
 DEDUCTIONS = "/api/inventory/deductions"
 
 
-async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, start: Start, client: Redis) -> None:
+async def test_an_order_is_stored_deducted_settled_and_cached(pool: Pool, start: Start, client: Redis) -> None:
     replica = start()
     placed = await replica.processing.place(wanted("key-1"))
     assert (placed.order.status, placed.replayed) == ("confirmed", False)
@@ -45,7 +45,7 @@ async def test_an_order_is_stored_deducted_settled_and_remembered(pool: Pool, st
     assert len(replica.warehouse.batches) == 1
 
 
-async def test_a_refused_order_is_a_stored_answer_too(start: Start) -> None:
+async def test_a_refused_order_is_cached_too(start: Start) -> None:
     replica = start()
     replica.warehouse.answer = lambda _: {"status": 409, "reason": "insufficient-stock", "available": 0}
     for replayed in (False, True, True):
@@ -84,7 +84,7 @@ async def test_an_unknown_outcome_is_queued_and_announced(
     assert (again.order.status, again.replayed) == ("queued", True)
 
 
-async def test_an_order_that_was_not_sent_keeps_its_attempt(start: Start) -> None:
+async def test_an_order_that_was_not_sent_does_not_count_an_attempt(start: Start) -> None:
     replica = start()
     replica.breaker_sync.breaker.force("open")
     placed = await replica.processing.place(wanted("key-1"))
@@ -105,7 +105,7 @@ def conflicts() -> dict[str, float]:
     return {kind: REGISTRY.get_sample_value("idempotency_conflicts_total", {"kind": kind}) or 0 for kind in kinds}
 
 
-async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(pool: Pool, start: Start) -> None:
+async def test_a_full_queue_refuses_new_orders_and_answers_known_ones(pool: Pool, start: Start) -> None:
     replica = start(BACKLOG_CAP="3")
     replica.breaker_sync.breaker.force("open")
     for name in keys(3):
@@ -122,7 +122,7 @@ async def test_a_full_queue_takes_nothing_new_but_still_answers_for_what_it_has(
     assert len(await statuses(pool)) == 3
 
 
-async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued_since(
+async def test_the_queue_is_full_when_the_last_count_plus_orders_queued_since_reach_the_cap(
     pool: Pool, start: Start
 ) -> None:
     backlog = start(BACKLOG_CAP="5").backlog
@@ -138,7 +138,7 @@ async def test_the_queue_is_full_at_its_cap_by_what_was_seen_and_what_was_queued
     assert full == [False, False, True, False]
 
 
-async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, start: Start) -> None:
+async def test_a_failed_refresh_keeps_the_counts(pool: Pool, start: Start) -> None:
     backlog = start(BACKLOG_CAP="2").backlog
     backlog.increment()
     backlog.increment()
@@ -148,7 +148,7 @@ async def test_a_look_that_fails_forgets_nothing_that_was_counted(pool: Pool, st
     assert backlog.is_full
 
 
-async def test_what_is_queued_while_somebody_looks_is_not_forgotten(pool: Pool, start: Start) -> None:
+async def test_orders_queued_during_a_refresh_are_counted(pool: Pool, start: Start) -> None:
     backlog = start(BACKLOG_CAP="1").backlog
     async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
@@ -178,7 +178,7 @@ async def take_over(pool: Pool, status: Status) -> None:
         {"status": 500},
     ],
 )
-async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_what_the_row_says(
+async def test_a_replica_stopped_past_its_lease_changes_nothing_and_returns_the_stored_result(
     pool: Pool, start: Start, became: Status, answer: dict[str, Any]
 ) -> None:
     """Stopped during its deduction; meanwhile a worker claimed the order and settled it."""
@@ -194,7 +194,7 @@ async def test_whoever_was_stopped_past_its_lease_changes_nothing_and_answers_wh
     assert await rows(pool, b"SELECT status, reason, attempts, lease_token, updated_at FROM orders") == before
 
 
-async def test_whoever_was_stopped_before_it_sent_anything_finds_the_order_done(pool: Pool, start: Start) -> None:
+async def test_a_replica_stopped_before_sending_finds_the_order_settled(pool: Pool, start: Start) -> None:
     (stale,) = await accepted(pool, "key-1")
     await take_over(pool, "confirmed")
     replica = start()
@@ -225,7 +225,7 @@ async def test_two_workers_on_one_order_settle_it_once(pool: Pool, start: Start)
         (None, "queued"),
     ],
 )
-async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_the_order(
+async def test_inventory_is_asked_for_the_outcome_when_the_attempts_are_used_up(
     pool: Pool, start: Start, ledger: dict[str, Any] | None, status: Status
 ) -> None:
     replica = start(MAX_ATTEMPTS="2")
@@ -240,7 +240,7 @@ async def test_when_the_attempts_are_used_up_inventory_is_asked_what_became_of_t
     assert (await replica.processing.process(claim)).status == status
 
 
-async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again(pool: Pool, start: Start) -> None:
+async def test_an_order_past_its_attempts_is_looked_up_and_not_sent_again(pool: Pool, start: Start) -> None:
     replica = start(MAX_ATTEMPTS="1")
     replica.warehouse.responses[f"/api/inventory/transactions/{wanted('key-1').order_id}"] = Reply(503)
     await queued(pool, "key-1")
@@ -252,9 +252,7 @@ async def test_an_order_past_its_attempts_is_only_asked_about_and_not_sent_again
     assert replica.warehouse.batches == []
 
 
-async def test_a_settlement_that_the_database_does_not_take_leaves_the_order_to_the_end_of_its_lease(
-    pool: Pool, start: Start
-) -> None:
+async def test_an_order_whose_settlement_fails_keeps_its_lease(pool: Pool, start: Start) -> None:
     replica = start(patient=True)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
@@ -279,7 +277,7 @@ AS $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = 'admin_shutdown'; EN
 
 
 @pytest.mark.timed
-async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_settled(
+async def test_a_database_that_stalls_before_the_settlement_does_not_delay_the_response(
     pool: Pool, start: Start
 ) -> None:
     """The order is stored, and its lease will end; the client can repeat the request with the same key."""
@@ -298,7 +296,7 @@ async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the
 
 
 @pytest.mark.timed
-async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the_order_is_stored(
+async def test_a_database_that_stalls_before_the_acceptance_does_not_delay_the_response(
     pool: Pool, start: Start
 ) -> None:
     replica = start(patience=0.2)
@@ -310,7 +308,7 @@ async def test_a_caller_is_not_kept_waiting_by_a_database_that_stalls_before_the
     await replica.processing.close()
 
 
-async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(pool: Pool, start: Start) -> None:
+async def test_an_order_of_a_disconnected_client_is_settled(pool: Pool, start: Start) -> None:
     replica = start(patient=True)
     placing = asyncio.create_task(replica.processing.place(wanted("key-1")))
     await until(lambda: asyncio.sleep(0, replica.warehouse.batches))
@@ -324,7 +322,7 @@ async def test_a_caller_that_goes_away_leaves_an_order_that_ends_all_the_same(po
     assert await statuses(pool) == {"key-1": "confirmed"}
 
 
-async def test_closing_finishes_every_order_in_hand_and_tells_redis(start: Start, client: Redis) -> None:
+async def test_closing_finishes_every_order_in_flight_and_updates_redis(start: Start, client: Redis) -> None:
     replica = start(patient=True)
     placing = [asyncio.create_task(replica.processing.place(wanted(name))) for name in keys(20)]
     await until(lambda: asyncio.sleep(0, sum(map(len, replica.warehouse.batches)) == 20))

@@ -41,18 +41,18 @@ async def pause(client: Redis, seconds: float) -> None:
     await client.client_pause(int(seconds * 1000))
 
 
-async def test_what_was_kept_is_found_whole(answers: ResponseCache) -> None:
+async def test_a_cached_order_is_returned_complete(answers: ResponseCache) -> None:
     for kept in (order("confirmed"), order("failed", "insufficient-stock", key="key-2")):
         await answers.put(kept)
         assert await answers.get(kept.idempotency_key, PS5) == kept
 
 
-async def test_it_is_kept_for_a_day(answers: ResponseCache, client: Redis) -> None:
+async def test_a_cached_order_expires_after_a_day(answers: ResponseCache, client: Redis) -> None:
     await answers.put(order())
     assert TTL_SECONDS - 5 <= await client.ttl("idempotency:key-1") <= TTL_SECONDS == 86_400
 
 
-async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(answers: ResponseCache) -> None:
+async def test_a_key_with_another_body_is_a_cache_miss(answers: ResponseCache) -> None:
     await answers.put(order())
     assert await answers.get("key-1", fingerprint("ps5", 2)) is None
     assert await answers.get("key-2", PS5) is None
@@ -71,17 +71,17 @@ async def test_a_key_with_another_body_is_a_miss_so_that_the_database_decides(an
         b"[" * 10_000,
     ],
 )
-async def test_a_value_that_is_not_ours_is_a_miss(answers: ResponseCache, client: Redis, value: bytes) -> None:
+async def test_an_invalid_cached_value_is_a_miss(answers: ResponseCache, client: Redis, value: bytes) -> None:
     await client.set("idempotency:key-1", value)
     assert await answers.get("key-1", PS5) is None
 
 
-async def test_a_value_of_another_kind_is_a_miss(answers: ResponseCache, client: Redis) -> None:
+async def test_a_value_of_another_redis_type_is_a_miss(answers: ResponseCache, client: Redis) -> None:
     await client.lpush("idempotency:key-1", "x")
     assert await answers.get("key-1", PS5) is None
 
 
-async def test_another_orders_answer_under_this_key_is_a_miss(answers: ResponseCache, client: Redis) -> None:
+async def test_the_cached_response_of_another_order_is_a_miss(answers: ResponseCache, client: Redis) -> None:
     """The bodies may be equal; the orders differ."""
     await answers.put(order(key="key-2"))
     await client.rename("idempotency:key-2", "idempotency:key-1")
@@ -89,9 +89,7 @@ async def test_another_orders_answer_under_this_key_is_a_miss(answers: ResponseC
 
 
 @pytest.mark.parametrize("status", ["pending", "queued", "dead"])
-async def test_an_order_that_may_still_change_is_a_miss_even_if_somebody_kept_it(
-    answers: ResponseCache, client: Redis, status: str
-) -> None:
+async def test_a_cached_order_that_is_not_final_is_a_miss(answers: ResponseCache, client: Redis, status: str) -> None:
     await answers.put(order())
     kept = msgspec.json.decode(await client.get("idempotency:key-1") or b"")
     kept["order"]["status"] = status
@@ -99,21 +97,19 @@ async def test_an_order_that_may_still_change_is_a_miss_even_if_somebody_kept_it
     assert await answers.get("key-1", PS5) is None
 
 
-async def test_after_a_flush_everything_is_a_miss(answers: ResponseCache, client: Redis) -> None:
+async def test_every_key_is_a_miss_after_a_flush(answers: ResponseCache, client: Redis) -> None:
     await answers.put(order())
     await client.flushall()
     assert await answers.get("key-1", PS5) is None
 
 
-async def test_many_at_once_each_find_their_own(answers: ResponseCache) -> None:
+async def test_concurrent_reads_each_return_their_own_order(answers: ResponseCache) -> None:
     kept = [order(key=name) for name in keys(300)]
     await asyncio.gather(*(answers.put(each) for each in kept))
     assert await asyncio.gather(*(answers.get(each.idempotency_key, PS5) for each in kept)) == kept
 
 
-async def test_while_it_is_not_known_which_database_is_there_nothing_is_kept_and_nothing_found(
-    redis: BestEffort, client: Redis
-) -> None:
+async def test_the_cache_is_unused_until_the_database_is_identified(redis: BestEffort, client: Redis) -> None:
     now = 100.0
     origin = Origin(lambda: now)
     answers = ResponseCache(redis, origin)
@@ -131,7 +127,7 @@ async def test_while_it_is_not_known_which_database_is_there_nothing_is_kept_and
 
 
 @pytest.mark.parametrize(("identity", "secret"), [("two", "s" * 64), ("one", "t" * 64)])
-async def test_an_answer_of_another_database_or_of_another_secret_is_a_miss(
+async def test_a_response_of_another_database_or_secret_is_a_miss(
     redis: BestEffort, identity: str, secret: str
 ) -> None:
     one, two = Origin(), Origin()
@@ -142,7 +138,7 @@ async def test_an_answer_of_another_database_or_of_another_secret_is_a_miss(
     assert await ResponseCache(redis, two).get("key-1", PS5) is None
 
 
-async def test_each_bit_of_an_answer_is_signed(answers: ResponseCache, client: Redis) -> None:
+async def test_every_bit_of_a_cached_response_is_signed(answers: ResponseCache, client: Redis) -> None:
     await answers.put(order())
     raw = bytes(await client.get("idempotency:key-1") or b"")  # type: ignore[arg-type]  # this client decodes nothing
     for place in range(len(raw)):
@@ -153,7 +149,7 @@ async def test_each_bit_of_an_answer_is_signed(answers: ResponseCache, client: R
 
 
 @pytest.mark.timed
-async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> None:
+async def test_an_unreachable_redis_is_a_miss_at_once(nowhere: BestEffort) -> None:
     answers = ResponseCache(nowhere)
     began = time.monotonic()
     for name in keys(100):
@@ -163,7 +159,7 @@ async def test_a_redis_that_is_gone_is_a_miss_at_once(nowhere: BestEffort) -> No
 
 
 @pytest.mark.timed
-async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothing_for_a_while(
+async def test_an_unresponsive_redis_costs_one_timeout_and_then_nothing_during_the_cooldown(
     hasty_answers: ResponseCache, client: Redis
 ) -> None:
     await hasty_answers.put(order())
@@ -178,7 +174,7 @@ async def test_a_redis_that_does_not_answer_costs_its_limit_once_and_then_nothin
     assert time.monotonic() - began < 50 * TIMEOUT / 10 * slowdown(), "a tenth of what it would take to wait each time"
 
 
-async def test_when_redis_is_back_it_is_asked_again(
+async def test_redis_is_used_again_when_it_is_back(
     hasty_answers: ResponseCache, client: Redis, hasty: BestEffort
 ) -> None:
     await hasty_answers.put(order())
@@ -190,7 +186,7 @@ async def test_when_redis_is_back_it_is_asked_again(
     assert await hasty(lambda client: client.ping(), fallback=False)
 
 
-async def test_an_answer_that_comes_too_late_is_never_taken_for_anothers(client: Redis) -> None:
+async def test_a_late_redis_reply_is_not_taken_for_another(client: Redis) -> None:
     """Callers give up in the middle of a command; their connection must not serve another caller."""
     dice = chance(5)
     names = keys(50)

@@ -23,9 +23,7 @@ def shop(services: Processes, order_database: str, inventory_database: str) -> S
     return shop
 
 
-def test_an_order_service_stopped_with_a_deduction_under_way_finds_its_order_done_by_the_worker(
-    services: Processes, shop: Shop
-) -> None:
+def test_a_stopped_order_service_returns_the_order_that_a_worker_settled(services: Processes, shop: Shop) -> None:
     services.start(*shop.everyone)
     shop.chaos(latency=True, latency_ms=600, ttl_seconds=30)
     with ThreadPoolExecutor() as pool:
@@ -41,9 +39,7 @@ def test_an_order_service_stopped_with_a_deduction_under_way_finds_its_order_don
     assert shop.quantity() == 999
 
 
-def test_a_worker_stopped_with_orders_in_hand_settles_none_that_another_has_taken(
-    services: Processes, shop: Shop
-) -> None:
+def test_a_stopped_worker_settles_no_order_that_another_has_claimed(services: Processes, shop: Shop) -> None:
     services.start(shop.order)
     orders = [shop.place().json()["order_id"] for _ in range(5)]  # inventory is down: they are queued
     second = services.worker(shop.inventory, **SHORT)
@@ -62,7 +58,7 @@ def test_a_worker_stopped_with_orders_in_hand_settles_none_that_another_has_take
     shop.assert_exactly_one_effect()
 
 
-def test_an_inventory_stopped_in_mid_call_deducts_once_when_it_wakes(services: Processes, shop: Shop) -> None:
+def test_an_inventory_stopped_during_a_call_deducts_once_when_it_resumes(services: Processes, shop: Shop) -> None:
     services.start(*shop.everyone)
     assert shop.place(key="warm").status_code == 201
     shop.inventory.signal(signal.SIGSTOP)
@@ -74,7 +70,7 @@ def test_an_inventory_stopped_in_mid_call_deducts_once_when_it_wakes(services: P
 
 
 @pytest.mark.long
-async def test_whoever_is_stopped_and_woken_at_random_every_key_has_one_effect(
+async def test_every_key_has_one_effect_when_random_processes_are_stopped_and_resumed(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
     shop = Shop(services, order_database, inventory_database, orders=2, **SHORT)

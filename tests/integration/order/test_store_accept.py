@@ -29,7 +29,7 @@ from tests.integration.order.rows import (
 RACERS = 8
 
 
-async def test_a_new_order_is_stored_pending_and_leased_by_the_databases_clock(pool: Pool) -> None:
+async def test_a_new_order_is_stored_pending_with_a_lease_by_the_database_clock(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     ((status, attempts, token, lease, due, now_is_before),) = await rows(
         pool,
@@ -40,7 +40,7 @@ async def test_a_new_order_is_stored_pending_and_leased_by_the_databases_clock(p
     assert (claim.attempt, claim.token, claim.status) == (1, 1, "pending")
 
 
-async def test_acceptance_is_the_first_line_of_an_orders_history(pool: Pool) -> None:
+async def test_acceptance_is_the_first_entry_of_the_history(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     (event,) = await usecases.history(pool, claim.order_id)
     assert (event.from_, event.to) == (None, "pending")
@@ -53,7 +53,7 @@ async def test_acceptance_is_the_first_line_of_an_orders_history(pool: Pool) -> 
     }
 
 
-async def test_racing_accepts_of_the_same_keys_give_each_key_to_one(pool: Pool) -> None:
+async def test_racing_accepts_of_the_same_keys_admit_each_key_once(pool: Pool) -> None:
     for lap in range(10):
         names = keys(20, f"lap-{lap}")
         results = await race(pool, names)
@@ -93,7 +93,7 @@ async def test_overlapping_batches_in_any_order_do_not_deadlock(pool: Pool) -> N
         await rows(pool, b"TRUNCATE orders")
 
 
-async def test_a_racer_waits_for_the_other_to_commit_and_then_sees_its_order(pool: Pool) -> None:
+async def test_a_racing_accept_waits_for_the_others_commit_and_returns_its_order(pool: Pool) -> None:
     async with pool.connection() as first, first.transaction():
         await store.insert_new(first, [wanted("key-1")], LEASE, REPLICA)
         second = asyncio.create_task(usecases.accept(pool, LEASE, "order-2", [wanted("key-1", quantity=2)]))
@@ -103,7 +103,7 @@ async def test_a_racer_waits_for_the_other_to_commit_and_then_sees_its_order(poo
     assert isinstance(admission, IdempotencyKeyReused)
 
 
-async def test_a_racer_takes_the_key_when_the_other_rolls_back(pool: Pool) -> None:
+async def test_a_racing_accept_takes_the_key_when_the_other_rolls_back(pool: Pool) -> None:
     async with pool.connection() as first, first.transaction(force_rollback=True):
         await store.insert_new(first, [wanted("key-1")], LEASE, REPLICA)
         second = asyncio.create_task(usecases.accept(pool, LEASE, "order-2", [wanted("key-1", quantity=2)]))
@@ -118,7 +118,7 @@ async def until_someone_waits(pool: Pool) -> None:
     await until(lambda: rows(pool, b"SELECT 1 FROM pg_locks WHERE NOT granted"))
 
 
-async def test_doubles_within_a_batch_are_answered_from_the_first(pool: Pool) -> None:
+async def test_duplicates_within_a_batch_get_the_result_of_the_first(pool: Pool) -> None:
     batch = [wanted("a"), wanted("b"), wanted("a"), wanted("a", quantity=2), wanted("b"), wanted("c")]
     first, second, again, other, second_again, third = await usecases.accept(pool, LEASE, REPLICA, batch)
     for admission in (first, second, third):
@@ -133,14 +133,14 @@ async def test_doubles_within_a_batch_are_answered_from_the_first(pool: Pool) ->
     ]
 
 
-async def test_the_first_of_doubles_with_two_bodies_wins(pool: Pool) -> None:
+async def test_the_first_of_two_bodies_for_a_key_in_a_batch_wins(pool: Pool) -> None:
     first, other = await usecases.accept(pool, LEASE, REPLICA, [wanted("a", quantity=3), wanted("a", quantity=2)])
     assert isinstance(first, Admitted)
     assert isinstance(other, IdempotencyKeyReused)
     assert await rows(pool, b"SELECT quantity FROM orders") == [(3,)]
 
 
-async def test_each_admission_stands_where_its_request_stood(pool: Pool) -> None:
+async def test_admissions_are_returned_in_the_order_of_the_requests(pool: Pool) -> None:
     names = keys(50)
     chance(1).shuffle(names)
     await accepted(pool, *names[::3])
@@ -154,7 +154,7 @@ async def test_each_admission_stands_where_its_request_stood(pool: Pool) -> None
             assert admission.claim.order_id == wanted(name).order_id
 
 
-async def test_a_known_key_is_answered_with_what_became_of_its_order(pool: Pool) -> None:
+async def test_a_known_key_returns_the_current_state_of_its_order(pool: Pool) -> None:
     done, waiting, held = await accepted(pool, "done", "waiting", "held")
     await usecases.settle(pool, REPLICA, [settlement(done, "confirmed"), settlement(waiting, "queued", delay=5)])
     first, second, third = await usecases.accept(
@@ -171,7 +171,7 @@ async def test_a_known_key_is_answered_with_what_became_of_its_order(pool: Pool)
     assert (third.order.status, third.order.order_id) == ("pending", held.order_id)
 
 
-async def test_looking_a_key_up_takes_nothing(pool: Pool) -> None:
+async def test_looking_up_a_key_changes_nothing(pool: Pool) -> None:
     assert await usecases.find_by_key(pool, wanted("key-1")) is None
     assert await statuses(pool) == {}
     await accepted(pool, "key-1")
@@ -179,14 +179,14 @@ async def test_looking_a_key_up_takes_nothing(pool: Pool) -> None:
     assert isinstance(await usecases.find_by_key(pool, wanted("key-1", quantity=2)), IdempotencyKeyReused)
 
 
-async def test_a_batch_with_an_order_that_cannot_be_stored_stores_none_of_them(pool: Pool) -> None:
+async def test_a_batch_with_an_order_that_cannot_be_stored_stores_none(pool: Pool) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         await usecases.accept(pool, LEASE, REPLICA, [wanted("good"), impossible("bad")])
     assert await statuses(pool) == {}
     assert await rows(pool, b"SELECT * FROM order_events") == []
 
 
-async def test_through_the_group_commit_only_the_bad_order_fails(pool: Pool) -> None:
+async def test_only_the_bad_order_of_a_group_commit_fails(pool: Pool) -> None:
     group = GroupCommit("test", partial(usecases.accept, pool, LEASE, REPLICA), outages=OUTAGES)
     results = await asyncio.gather(
         *(group.submit(new) for new in [wanted("one"), impossible("bad"), wanted("two")]), return_exceptions=True
@@ -214,7 +214,7 @@ async def test_an_acceptance_cancelled_before_its_commit_leaves_nothing(pool: Po
 
 
 @pytest.mark.timed
-async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_for_long(
+async def test_a_replica_stopped_during_an_acceptance_delays_the_others_only_briefly(
     pool: Pool, order_database: str
 ) -> None:
     """The database ends its transaction before the statements that wait for it time out, so none of them is lost."""
@@ -230,7 +230,7 @@ async def test_a_replica_stopped_in_mid_acceptance_does_not_hold_up_the_others_f
         await other.putconn(stopped)
 
 
-async def test_the_table_itself_takes_a_key_once_and_an_order_id_once(pool: Pool) -> None:
+async def test_the_table_enforces_unique_keys_and_order_ids(pool: Pool) -> None:
     await accepted(pool, "key-1")
     again = b"""INSERT INTO orders (order_id, item_id, quantity, status, idempotency_key, fingerprint, attempts,
                                     lease_token)
@@ -240,13 +240,13 @@ async def test_the_table_itself_takes_a_key_once_and_an_order_id_once(pool: Pool
             await rows(pool, again, order_id, key)
 
 
-async def test_a_lease_may_be_as_short_as_one_likes(pool: Pool) -> None:
+async def test_a_lease_may_be_arbitrarily_short(pool: Pool) -> None:
     await accepted(pool, "key-1", lease=timedelta(0))
     (admission,) = await usecases.accept(pool, LEASE, REPLICA, [wanted("key-1")])
     assert isinstance(admission, Replay)
 
 
-async def test_who_was_stopped_for_too_long_in_mid_transaction_is_told_of_an_outage(pool: Pool) -> None:
+async def test_a_transaction_stopped_for_too_long_is_reported_as_an_outage(pool: Pool) -> None:
     """It reports an outage, not a bug: nothing was stored, and the request can be repeated with its key."""
     conn = await pool.getconn()
     await conn.execute("BEGIN")
@@ -259,7 +259,7 @@ async def test_who_was_stopped_for_too_long_in_mid_transaction_is_told_of_an_out
     assert await statuses(pool) == {}
 
 
-async def test_a_database_that_only_reads_is_an_outage(pool: Pool) -> None:
+async def test_a_read_only_database_is_an_outage(pool: Pool) -> None:
     async with pool.connection() as conn, conn.transaction():
         await conn.execute("SET TRANSACTION READ ONLY")
         with pytest.raises(OUTAGES):

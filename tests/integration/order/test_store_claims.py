@@ -22,7 +22,7 @@ from tests.integration.order.rows import (
 )
 
 
-async def test_each_due_order_is_taken_once_across_concurrent_claimers(pool: Pool) -> None:
+async def test_every_due_order_is_claimed_once_by_concurrent_workers(pool: Pool) -> None:
     orders = await queued(pool, *keys(300))
 
     async def take() -> list[Claim]:
@@ -38,7 +38,7 @@ async def test_each_due_order_is_taken_once_across_concurrent_claimers(pool: Poo
     assert {(claim.token, claim.attempt, claim.status) for claim in taken} == {(2, 2, "queued")}
 
 
-async def test_a_claim_leases_the_order_by_the_databases_clock(pool: Pool) -> None:
+async def test_a_claim_leases_the_order_by_the_database_clock(pool: Pool) -> None:
     await queued(pool, "key-1")
     await usecases.claim(pool, timedelta(seconds=7), "worker-1", 1)
     assert await rows(
@@ -46,7 +46,7 @@ async def test_a_claim_leases_the_order_by_the_databases_clock(pool: Pool) -> No
     ) == [(timedelta(seconds=7), timedelta(seconds=7), True)]
 
 
-async def test_a_claim_goes_on_with_the_trace_that_the_order_came_with(pool: Pool) -> None:
+async def test_a_claim_continues_the_trace_of_the_order(pool: Pool) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     traced = msgspec.structs.replace(wanted("key-1"), traceparent=traceparent)
     for admission in await usecases.accept(pool, LEASE, REPLICA, [traced, wanted("key-2")]):
@@ -56,7 +56,7 @@ async def test_a_claim_goes_on_with_the_trace_that_the_order_came_with(pool: Poo
     assert {claim.idempotency_key: claim.traceparent for claim in claims} == {"key-1": traceparent, "key-2": None}
 
 
-async def test_each_claim_is_a_line_of_history_and_says_whether_somebody_let_a_lease_end(pool: Pool) -> None:
+async def test_each_claim_is_recorded_with_whether_a_lease_had_expired(pool: Pool) -> None:
     (claim,) = await queued(pool, "key-1")
     await usecases.claim(pool, LEASE, "worker-1", 1)
     await end_leases(pool)
@@ -66,7 +66,7 @@ async def test_each_claim_is_a_line_of_history_and_says_whether_somebody_let_a_l
     assert left.detail == {"by": "worker-2", "attempt": 3, "token": 3, "cause": "lease-ended", "lease_seconds": 1.5}
 
 
-async def test_an_order_in_somebodys_hands_is_not_taken_until_the_lease_ends(pool: Pool) -> None:
+async def test_a_leased_order_is_not_claimed_until_its_lease_ends(pool: Pool) -> None:
     await accepted(pool, "fresh")
     await queued(pool, "claimed")
     assert len(await usecases.claim(pool, LEASE, "worker-1", 10)) == 1
@@ -83,13 +83,13 @@ async def test_an_order_in_somebodys_hands_is_not_taken_until_the_lease_ends(poo
         b"UPDATE orders SET lease_until = now() - interval '1 s', next_attempt_at = now() + interval '1 min'",
     ],
 )
-async def test_both_the_lease_and_the_wait_must_be_over(pool: Pool, not_yet: bytes) -> None:
+async def test_an_order_is_claimed_only_after_both_its_lease_and_its_delay(pool: Pool, not_yet: bytes) -> None:
     await queued(pool, "key-1")
     await rows(pool, not_yet)
     assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
 
 
-async def test_the_one_that_has_been_due_longest_comes_first(pool: Pool) -> None:
+async def test_the_order_due_longest_is_claimed_first(pool: Pool) -> None:
     names = keys(5)
     await queued(pool, *names)
     for age, name in enumerate(names):
@@ -103,7 +103,7 @@ async def test_the_one_that_has_been_due_longest_comes_first(pool: Pool) -> None
     assert taken == [wanted(name).order_id for name in reversed(names)]
 
 
-async def test_a_wake_up_takes_only_the_orders_it_names_and_only_if_they_are_due(pool: Pool) -> None:
+async def test_a_wake_up_claims_only_named_orders_that_are_due(pool: Pool) -> None:
     due, other = await queued(pool, "due", "other")
     (leased,) = await accepted(pool, "leased")
     (done,) = await accepted(pool, "done")
@@ -116,7 +116,7 @@ async def test_a_wake_up_takes_only_the_orders_it_names_and_only_if_they_are_due
     assert taken.order_id == other.order_id
 
 
-async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) -> None:
+async def test_a_claim_skips_orders_that_another_is_claiming(pool: Pool) -> None:
     await queued(pool, *keys(10))
     async with pool.connection() as slow, slow.transaction():
         first = await store.claim_due(slow, LEASE, "worker-1", 4)
@@ -127,7 +127,7 @@ async def test_a_claimer_steps_over_orders_that_another_is_taking(pool: Pool) ->
     assert not {claim.order_id for claim in first} & {claim.order_id for claim in second}
 
 
-async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Pool) -> None:
+async def test_a_rolled_back_claim_leaves_the_order_to_the_next_worker(pool: Pool) -> None:
     await queued(pool, "key-1")
     async with pool.connection() as conn, conn.transaction(force_rollback=True):
         await store.claim_due(conn, LEASE, "worker-1", 1)
@@ -135,7 +135,7 @@ async def test_a_claim_that_is_rolled_back_leaves_the_order_to_the_next(pool: Po
     assert (claim.token, claim.attempt) == (2, 2)
 
 
-async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_claim_ignores_the_workers_clock(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process whose clock is a year ahead claims no leased order, and its own leases end no later."""
     monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
     await accepted(pool, "key-1")
@@ -143,7 +143,7 @@ async def test_a_claimers_own_idea_of_the_time_does_not_matter(pool: Pool, monke
     assert await rows(pool, b"SELECT lease_until < now() + interval '11 s' FROM orders") == [(True,)]
 
 
-async def test_the_backlog_counts_what_waits_and_not_what_is_in_hand_for_the_first_time(pool: Pool) -> None:
+async def test_the_queue_stats_exclude_orders_in_their_first_attempt(pool: Pool) -> None:
     async def look() -> unfinished.QueueStats:
         async with pool.connection() as conn:
             return await unfinished.queue_stats(conn)

@@ -34,7 +34,7 @@ async def look(pool: Pool) -> unfinished.QueueStats:
 
 
 @pytest.mark.parametrize("ahead", [6.0, 120.0, 86_400.0, 1e9])
-async def test_an_order_that_a_clock_ahead_wrote_waits_no_longer_than_was_meant(pool: Pool, ahead: float) -> None:
+async def test_an_order_written_under_a_fast_clock_waits_no_longer_than_intended(pool: Pool, ahead: float) -> None:
     await accepted(pool, "in-hand")
     (claim,) = await accepted(pool, "queued")
     await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=8)])
@@ -47,7 +47,7 @@ async def test_an_order_that_a_clock_ahead_wrote_waits_no_longer_than_was_meant(
     assert await rows(pool, TIMES) == before
 
 
-async def test_the_correction_is_a_line_of_history_under_the_token_in_force(pool: Pool) -> None:
+async def test_the_correction_is_recorded_in_the_history_under_the_current_token(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await written_ahead(pool, 3600)
     await look(pool)
@@ -99,7 +99,7 @@ async def test_an_order_due_later_than_any_setting_allows_is_due_now(pool: Pool,
         b"UPDATE orders SET updated_at = now() + interval '4 s', created_at = now() + interval '4 s'",
     ],
 )
-async def test_an_order_with_times_that_can_be_right_is_left_alone(pool: Pool, spoil: bytes) -> None:
+async def test_an_order_with_plausible_times_is_not_corrected(pool: Pool, spoil: bytes) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "queued", delay=5)])
     await rows(pool, spoil)
@@ -110,7 +110,7 @@ async def test_an_order_with_times_that_can_be_right_is_left_alone(pool: Pool, s
     assert await rows(pool, b"SELECT * FROM orders") == before
 
 
-async def test_finished_orders_keep_the_times_they_were_finished_with(pool: Pool) -> None:
+async def test_finished_orders_keep_their_times(pool: Pool) -> None:
     claims = await accepted(pool, *keys(3))
     ends = zip(claims, ("confirmed", "failed", "dead"), strict=True)
     await usecases.settle(pool, REPLICA, [settlement(claim, end) for claim, end in ends])  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ async def test_finished_orders_keep_the_times_they_were_finished_with(pool: Pool
     assert await rows(pool, b"SELECT * FROM orders") == before
 
 
-async def test_a_whole_backlog_is_corrected_look_by_look_by_many_at_once(pool: Pool) -> None:
+async def test_a_whole_backlog_is_corrected_in_steps_by_concurrent_workers(pool: Pool) -> None:
     await queued(pool, *keys(1500))
     await written_ahead(pool, 86_400)
     seen = [await look(pool) for _ in range(2)]

@@ -61,7 +61,7 @@ class Somebody:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_however_processes_interleave_every_history_is_one_unbroken_line(pool: Pool, seed: int) -> None:
+async def test_every_history_is_unbroken_however_processes_interleave(pool: Pool, seed: int) -> None:
     names = keys(25, f"story-{seed}")
     await asyncio.gather(*(Somebody(f"replica-{seed}-{number}", pool, names).live() for number in range(6)))
 

@@ -32,7 +32,7 @@ async def all_pages(fetch: Callable[[int | None], Awaitable[Page]], size: int) -
 
 
 @pytest.mark.parametrize("size", [1, 7, 10, 30, 500])
-async def test_the_pages_together_are_all_orders_newest_first(shelf: Pool, size: int) -> None:
+async def test_the_pages_together_list_all_orders_newest_first(shelf: Pool, size: int) -> None:
     async def fetch(before: int | None) -> Page:
         async with shelf.connection() as conn:
             return await store.page(conn, None, before, size)
@@ -40,7 +40,7 @@ async def test_the_pages_together_are_all_orders_newest_first(shelf: Pool, size:
     assert await all_pages(fetch, size) == list(reversed(keys(30)))
 
 
-async def test_orders_that_come_in_meanwhile_shift_no_page(shelf: Pool) -> None:
+async def test_new_orders_shift_no_page(shelf: Pool) -> None:
     async def fetch(before: int | None) -> Page:
         await accepted(shelf, f"late-{before}")
         async with shelf.connection() as conn:
@@ -69,7 +69,7 @@ async def test_pages_of_one_status_hold_only_that_status(pool: Pool) -> None:
     assert confirmed == {claim.order_id for claim in claims[::3]}
 
 
-async def test_both_filters_hold_at_once(shelf: Pool) -> None:
+async def test_both_filters_apply_together(shelf: Pool) -> None:
     async with shelf.connection() as conn:
         assert len(await store.page_with_status(conn, "pending", "xbox", None, 50)) == 6
         assert await store.page_with_status(conn, "confirmed", "xbox", None, 50) == []

@@ -31,7 +31,7 @@ async def reclaimed(pool: Pool, *names: str) -> tuple[list[Claim], list[Claim]]:
 
 
 @pytest.mark.parametrize("status", ["confirmed", "failed", "dead"])
-async def test_a_settled_order_is_in_nobodys_hands_and_never_due(pool: Pool, status: Status) -> None:
+async def test_a_settled_order_has_no_lease_and_is_never_due(pool: Pool, status: Status) -> None:
     (claim,) = await accepted(pool, "key-1")
     (order,) = await usecases.settle(pool, REPLICA, [settlement(claim, status, "why")])
     assert (order.status, order.reason, order.attempts) == (status, "why", 1)
@@ -41,7 +41,7 @@ async def test_a_settled_order_is_in_nobodys_hands_and_never_due(pool: Pool, sta
     assert await usecases.claim(pool, LEASE, "worker-1", 10) == []
 
 
-async def test_a_queued_order_is_due_after_its_delay_by_the_databases_clock(pool: Pool) -> None:
+async def test_a_queued_order_is_due_after_its_delay_by_the_database_clock(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "queued", "timeout", delay=2.5)])
     assert await rows(
@@ -53,7 +53,7 @@ async def test_a_queued_order_is_due_after_its_delay_by_the_databases_clock(pool
     assert len(await usecases.claim(pool, LEASE, "worker-1", 10)) == 1
 
 
-async def test_each_settlement_is_a_line_of_history_with_its_facts(pool: Pool) -> None:
+async def test_each_settlement_is_recorded_in_the_history_with_its_details(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, "order-9", [settlement(claim, "queued", delay=0)])
     (claim,) = await usecases.claim(pool, LEASE, "worker-1", 1)
@@ -76,7 +76,7 @@ async def test_each_settlement_is_a_line_of_history_with_its_facts(pool: Pool) -
     assert [event.at for event in history] == sorted(event.at for event in history)
 
 
-async def test_a_stale_token_settles_nothing_and_is_told_what_the_row_says(pool: Pool) -> None:
+async def test_a_stale_token_settles_nothing_and_returns_the_stored_order(pool: Pool) -> None:
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
     (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
     assert (told.status, told.reason) == ("pending", None)
@@ -86,7 +86,7 @@ async def test_a_stale_token_settles_nothing_and_is_told_what_the_row_says(pool:
     assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
-async def test_a_stale_token_does_not_end_the_lease_of_the_one_in_force(pool: Pool) -> None:
+async def test_a_stale_token_does_not_end_the_current_lease(pool: Pool) -> None:
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
     before = await rows(pool, b"SELECT lease_until, lease_token, attempts, updated_at FROM orders")
     await usecases.settle(pool, "order-1", [settlement(stale, "queued", delay=0)])
@@ -97,7 +97,7 @@ async def test_a_stale_token_does_not_end_the_lease_of_the_one_in_force(pool: Po
 
 @pytest.mark.parametrize("final", ["confirmed", "failed", "dead"])
 @pytest.mark.parametrize("then", ["queued", "confirmed", "failed", "dead"])
-async def test_a_settled_order_stays_as_it_is_even_for_its_own_token(pool: Pool, final: Status, then: Status) -> None:
+async def test_a_settled_order_does_not_change_even_for_its_own_token(pool: Pool, final: Status, then: Status) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, final)])
     (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, then, delay=0 if then == "queued" else None)])
@@ -106,7 +106,7 @@ async def test_a_settled_order_stays_as_it_is_even_for_its_own_token(pool: Pool,
     assert len(await events(pool, claim.order_id)) == 2
 
 
-async def test_a_claim_is_used_up_by_settling_also_when_the_order_is_queued(pool: Pool) -> None:
+async def test_settling_uses_up_a_claim_even_if_the_order_is_queued(pool: Pool) -> None:
     (claim,) = await queued(pool, "key-1")
     (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
     assert told.status == "queued"
@@ -117,14 +117,14 @@ async def test_a_claim_is_used_up_by_settling_also_when_the_order_is_queued(pool
     assert told.status == "confirmed"
 
 
-async def test_a_lease_that_has_ended_still_settles_as_long_as_nobody_else_claimed_the_order(pool: Pool) -> None:
+async def test_an_expired_lease_still_settles_unless_another_claimed_the_order(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await end_leases(pool)
     (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
     assert told.status == "confirmed"
 
 
-async def test_a_batch_settles_those_in_force_and_reports_the_others_each_in_its_place(pool: Pool) -> None:
+async def test_a_batch_settles_current_claims_and_returns_results_in_order(pool: Pool) -> None:
     names = keys(6)
     stale, fresh = await reclaimed(pool, *names)
     batch = [
@@ -141,14 +141,14 @@ async def test_a_batch_settles_those_in_force_and_reports_the_others_each_in_its
     assert [order.reason for order in told] == [None, None, "unknown-item", None, "timeout", None]
 
 
-async def test_both_holders_of_one_order_in_one_batch_are_told_what_the_one_in_force_wrote(pool: Pool) -> None:
+async def test_a_stale_and_the_current_holder_in_one_batch_get_the_current_holders_result(pool: Pool) -> None:
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
     told = await usecases.settle(pool, REPLICA, [settlement(stale, "failed"), settlement(fresh, "confirmed")])
     assert [order.status for order in told] == ["confirmed", "confirmed"]
     assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
-async def test_a_claim_and_a_late_settlement_that_race_never_both_win(pool: Pool) -> None:
+async def test_a_claim_and_a_racing_late_settlement_never_both_win(pool: Pool) -> None:
     """At the end of a lease, its holder settles while a worker claims: only one of them succeeds."""
     won = {"settled": 0, "claimed": 0}
     for lap in range(60):
@@ -176,7 +176,7 @@ async def test_racing_settlements_of_the_same_claim_write_it_once(pool: Pool) ->
         assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", told[0][0].status)]
 
 
-async def test_a_dead_order_is_requeued_with_all_its_attempts_due_now(pool: Pool) -> None:
+async def test_a_requeued_dead_order_is_due_now_with_all_its_attempts(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "dead", "attempts-exhausted")])
     assert await usecases.requeue(pool, "order-2", claim.order_id) == [claim.order_id]
@@ -187,7 +187,7 @@ async def test_a_dead_order_is_requeued_with_all_its_attempts_due_now(pool: Pool
     assert (fresh.attempt, fresh.token) == (1, 3)
 
 
-async def test_whoever_held_an_order_before_it_was_requeued_settles_nothing(pool: Pool) -> None:
+async def test_a_claim_from_before_a_requeue_settles_nothing(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "dead")])
     await usecases.requeue(pool, "order-2", claim.order_id)
@@ -195,7 +195,7 @@ async def test_whoever_held_an_order_before_it_was_requeued_settles_nothing(pool
     assert told.status == "queued"
 
 
-async def test_requeueing_all_takes_the_dead_and_only_them(pool: Pool) -> None:
+async def test_requeueing_all_takes_only_dead_orders(pool: Pool) -> None:
     dead, failed, confirmed, _ = await accepted(pool, "dead", "failed", "confirmed", "pending")
     await usecases.settle(
         pool,
@@ -212,7 +212,7 @@ async def test_requeueing_all_takes_the_dead_and_only_them(pool: Pool) -> None:
     }
 
 
-async def test_two_operators_who_requeue_at_once_requeue_each_order_once(pool: Pool) -> None:
+async def test_concurrent_requeues_requeue_each_order_once(pool: Pool) -> None:
     claims = await accepted(pool, *keys(50))
     await usecases.settle(pool, REPLICA, [settlement(claim, "dead") for claim in claims])
     taken = await asyncio.gather(*(usecases.requeue(pool, f"order-{number}", None) for number in range(4)))
@@ -229,7 +229,7 @@ async def test_an_order_that_is_not_dead_is_not_requeued(pool: Pool, status: Sta
     assert await statuses(pool) == {"key-1": status}
 
 
-async def test_what_is_not_there_is_not_found(pool: Pool) -> None:
+async def test_an_unknown_order_is_not_found(pool: Pool) -> None:
     nobody = wanted("nobody").order_id
     with pytest.raises(OrderNotFound):
         await usecases.requeue(pool, REPLICA, nobody)

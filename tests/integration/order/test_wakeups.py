@@ -35,14 +35,14 @@ async def reading(redis: Redis, name: str = "worker-1") -> AsyncIterator[AsyncIt
         yield opened
 
 
-async def test_what_is_announced_is_read_with_its_delay(redis: BestEffort, patient: Redis) -> None:
+async def test_a_wake_up_is_read_with_its_delay(redis: BestEffort, patient: Redis) -> None:
     await notify(redis, [(ONE, 0), (TWO, 1.25)])
     async with reading(patient) as batches:
         batch = await anext(batches)
     assert [(wake_up.order_id, wake_up.delay) for wake_up in batch] == [(ONE, 0.0), (TWO, 1.25)]
 
 
-async def test_a_reader_that_waits_hears_at_once(redis: BestEffort, patient: Redis, client: Redis) -> None:
+async def test_a_waiting_reader_gets_a_wake_up_at_once(redis: BestEffort, patient: Redis, client: Redis) -> None:
     async with reading(patient) as batches:
         waiting = asyncio.ensure_future(anext(batches))
         await until(lambda: client.exists(STREAM))
@@ -51,7 +51,7 @@ async def test_a_reader_that_waits_hears_at_once(redis: BestEffort, patient: Red
             assert [wake_up.order_id for wake_up in await waiting] == [ONE]
 
 
-async def test_two_workers_share_what_is_announced(redis: BestEffort, patient: Redis) -> None:
+async def test_two_workers_share_the_wake_ups(redis: BestEffort, patient: Redis) -> None:
     async with reading(patient, "worker-1") as first, reading(patient, "worker-2") as second:
         await notify(redis, [(ONE, 0)])
         assert [wake_up.order_id for wake_up in await anext(first)] == [ONE]
@@ -59,7 +59,7 @@ async def test_two_workers_share_what_is_announced(redis: BestEffort, patient: R
         assert [wake_up.order_id for wake_up in await anext(second)] == [TWO]
 
 
-async def test_what_is_acknowledged_is_done_with(redis: BestEffort, patient: Redis, client: Redis) -> None:
+async def test_an_acknowledged_wake_up_is_not_delivered_again(redis: BestEffort, patient: Redis, client: Redis) -> None:
     await notify(redis, [(ONE, 0), (TWO, 0)])
     async with reading(patient) as batches:
         first, second = await anext(batches)
@@ -70,7 +70,7 @@ async def test_what_is_acknowledged_is_done_with(redis: BestEffort, patient: Red
         assert (await client.xpending(STREAM, GROUP))["pending"] == 0
 
 
-async def test_what_a_dead_worker_left_is_taken_over(
+async def test_wake_ups_of_a_dead_worker_are_claimed(
     redis: BestEffort, patient: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await notify(redis, [(ONE, 0)])
@@ -95,7 +95,7 @@ async def test_what_a_dead_worker_left_is_taken_over(
         {"order_id": str(ONE), "delay": "1e300"},
     ],
 )
-async def test_an_entry_that_nobody_can_read_stands_in_nobodys_way_and_does_not_come_back(
+async def test_an_invalid_entry_is_discarded_and_blocks_nothing(
     redis: BestEffort, patient: Redis, client: Redis, fields: dict[bytes | str, bytes | str]
 ) -> None:
     await client.xadd(STREAM, fields)  # type: ignore[arg-type]  # its dict is invariant
@@ -106,7 +106,7 @@ async def test_an_entry_that_nobody_can_read_stands_in_nobodys_way_and_does_not_
     assert (await client.xpending(STREAM, GROUP))["pending"] == 1
 
 
-async def test_after_a_flush_a_reader_fails_and_the_next_one_reads_on(
+async def test_a_reader_fails_after_a_flush_and_the_next_one_resumes(
     redis: BestEffort, patient: Redis, client: Redis
 ) -> None:
     async with reading(patient) as batches:
@@ -120,19 +120,19 @@ async def test_after_a_flush_a_reader_fails_and_the_next_one_reads_on(
         assert [wake_up.order_id for wake_up in await anext(batches)] == [THREE]
 
 
-async def test_the_stream_does_not_grow_for_ever(redis: BestEffort, client: Redis) -> None:
+async def test_the_stream_is_bounded(redis: BestEffort, client: Redis) -> None:
     for _ in range(15):
         await notify(redis, [(ONE, 0)] * 1000)
     assert await client.xlen(STREAM) <= MAX_ENTRIES + 200
 
 
-async def test_announcing_to_nobody_fails_nothing() -> None:
+async def test_notifying_without_redis_does_not_fail() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
         assert await notify(BestEffort(nowhere), [(ONE, 0)]) == [None]
 
 
-async def test_acknowledging_to_nobody_fails_nothing() -> None:
+async def test_acknowledging_without_redis_does_not_fail() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
     async with closing(nowhere):
         await Reader(nowhere, "worker-1").acknowledge([WakeUp(b"1-1", ONE, 0)])

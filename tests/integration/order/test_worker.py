@@ -28,7 +28,7 @@ async def all_are(pool: Pool, status: str) -> bool:
     return set((await statuses(pool)).values()) == {status}
 
 
-async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) -> None:
+async def test_one_sweep_claims_every_due_order(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(600))
     replica = start()
     await replica.worker.sweep()
@@ -37,7 +37,7 @@ async def test_one_sweep_takes_everything_that_is_due(pool: Pool, start: Start) 
     assert sum(map(len, replica.warehouse.batches)) == 600
 
 
-async def test_how_long_ago_a_worker_looked_is_known_whatever_its_clock_says(
+async def test_the_time_since_the_last_poll_is_known_despite_a_changed_clock(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It polled while its clock was an hour ahead, and does not poll again."""
@@ -57,7 +57,7 @@ async def test_how_long_ago_a_worker_looked_is_known_whatever_its_clock_says(
     eventually(lambda: before < age() < 60, what="a greater age")
 
 
-async def test_two_workers_never_take_the_same_order(pool: Pool, start: Start) -> None:
+async def test_two_workers_never_claim_the_same_order(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(300))
     replicas = [start(REPLICA=f"worker-{number}") for number in range(2)]
     await asyncio.gather(*(replica.worker.sweep() for replica in replicas))
@@ -66,7 +66,7 @@ async def test_two_workers_never_take_the_same_order(pool: Pool, start: Start) -
     assert len(sent) == len(set(sent)) == 300
 
 
-async def test_it_holds_no_more_than_it_may_and_goes_on_when_there_is_room(pool: Pool, start: Start) -> None:
+async def test_a_worker_holds_at_most_its_limit_and_continues_when_it_has_capacity(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(MAX_IN_FLIGHT + 300))
     replica = start(patient=True)
     for _ in range(3):
@@ -88,7 +88,7 @@ async def until_confirmed(pool: Pool, replica: Replica) -> None:
     await until(look, within=20)
 
 
-async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, start: Start) -> None:
+async def test_a_worker_claims_nothing_while_the_breaker_is_open(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(5))
     replica = start()
     replica.breaker_sync.breaker.force("open")
@@ -101,7 +101,7 @@ async def test_while_the_breaker_is_open_it_takes_nothing(pool: Pool, start: Sta
     assert await all_are(pool, "confirmed")
 
 
-async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_succeeded(
+async def test_a_worker_claims_one_trial_order_half_open_and_the_rest_once_it_succeeded(
     pool: Pool, start: Start
 ) -> None:
     await queued(pool, *keys(5))
@@ -117,7 +117,7 @@ async def test_half_open_it_takes_one_order_as_the_trial_and_the_rest_once_that_
     assert replica.breaker_sync.breaker.state_name == "closed"
 
 
-async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start: Start) -> None:
+async def test_a_database_that_is_not_ready_yet_uses_no_capacity(pool: Pool, start: Start) -> None:
     """A worker may start before the schema exists; it has to work once it does."""
     await queued(pool, *keys(10))
     replica = start()
@@ -131,7 +131,7 @@ async def test_a_database_that_is_not_ready_yet_costs_no_room(pool: Pool, start:
     assert await all_are(pool, "confirmed")
 
 
-async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, start: Start) -> None:
+async def test_a_cancelled_sweep_uses_no_capacity(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(10))
     replica = start()
     async with pool.connection() as blocker, blocker.transaction():
@@ -147,7 +147,7 @@ async def test_a_sweep_that_is_cancelled_costs_no_room(pool: Pool, start: Start)
     assert await all_are(pool, "confirmed")
 
 
-async def test_an_order_that_meets_a_bug_takes_no_other_down_and_no_room_for_ever(pool: Pool, start: Start) -> None:
+async def test_an_order_that_hits_a_bug_affects_no_other_and_frees_its_capacity(pool: Pool, start: Start) -> None:
     names = keys(20)
     await queued(pool, *names)
     replica = start()
@@ -178,7 +178,7 @@ async def listening(worker: Worker, reader: Redis, client: Redis) -> AsyncIterat
         yield
 
 
-async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after(
+async def test_a_wake_up_is_acknowledged_after_its_order_was_tried_at_once(
     pool: Pool, redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
     await queued(pool, "key-1", "key-2")
@@ -193,7 +193,7 @@ async def test_a_wake_up_makes_it_try_an_order_at_once_and_is_acknowledged_after
         await until(done)
 
 
-async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledged_and_does_nothing(
+async def test_a_wake_up_for_a_settled_order_is_acknowledged_without_effect(
     redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
     replica = start()
@@ -208,7 +208,7 @@ async def test_a_wake_up_for_an_order_that_somebody_else_has_done_is_acknowledge
     assert replica.warehouse.asked == []
 
 
-async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_still_to_come(
+async def test_a_stopping_worker_claims_nothing_on_a_later_wake_up(
     pool: Pool, redis: BestEffort, start: Start, reader: Redis, client: Redis
 ) -> None:
     await queued(pool, "key-1")
@@ -230,7 +230,7 @@ async def test_a_worker_that_is_ending_takes_nothing_more_on_a_wake_up_that_was_
     assert len(await usecases.claim(pool, LEASE, "worker-1", 1)) == 1
 
 
-async def test_while_inventory_answers_nothing_orders_wait_and_none_is_lost(pool: Pool, start: Start) -> None:
+async def test_orders_wait_while_inventory_does_not_answer_and_none_is_lost(pool: Pool, start: Start) -> None:
     await queued(pool, *keys(30))
     replica = start(BREAKER_MINIMUM_CALLS="1000")
     replica.warehouse.responses[DEDUCTIONS] = Fault.RESET
