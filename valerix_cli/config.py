@@ -90,14 +90,14 @@ def describe(config: ConfigFile) -> Iterator[str]:
     """Show the settings of a file one by one; a token is masked."""
     for name in ("context", "output", "timeout", "no_input"):
         if (value := getattr(config, name)) is not None:
-            yield f"{name} = {_said(value)}"
+            yield f"{name} = {_format(value)}"
     for name, context in config.contexts.items():
         given = msgspec.structs.asdict(context)
-        said = [f"{key} = {_said(value, key)}" for key, value in given.items() if value not in ([], None, False)]
-        yield f"contexts.{name}: {', '.join(said)}"
+        settings = [f"{key} = {_format(value, key)}" for key, value in given.items() if value not in ([], None, False)]
+        yield f"contexts.{name}: {', '.join(settings)}"
 
 
-def _said(value: Any, name: str = "") -> str:
+def _format(value: Any, name: str = "") -> str:
     if name == "operator_token":
         return "(given)"
     return " ".join(value) if isinstance(value, list) else str(value)

@@ -110,8 +110,8 @@ class JournalWriter:
         *,
         replayed: bool = False,
     ) -> None:
-        now, asked = datetime.now(UTC), (sent.key, sent.item_id, sent.quantity)
-        self.write(ResponseReceived(now, *asked, http_status, order_id, order_status, problem, replayed))
+        now, body = datetime.now(UTC), (sent.key, sent.item_id, sent.quantity)
+        self.write(ResponseReceived(now, *body, http_status, order_id, order_status, problem, replayed))
 
     def unknown(self, sent: RequestSent, error: str) -> None:
         self.write(OutcomeUnknown(datetime.now(UTC), sent.key, error))

@@ -150,10 +150,10 @@ _IN_WORDS = [
 
 def _bad_usage(error: typer.TyperException) -> BadUsageError:
     ctx = getattr(error, "ctx", None)
-    said = error.format_message()
+    message = error.format_message()
     for pattern, words in _IN_WORDS:
-        said = pattern.sub(words, said)
-    why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", said)  # long values are shortened
+        message = pattern.sub(words, message)
+    why = re.sub(r"\S{60,}", lambda word: f"{word[0][:40]}…", message)  # long values are shortened
     if ctx is None:
         return BadUsageError("Unknown command.", why, "valerix --help")
     return BadUsageError(f"Invalid arguments for `{ctx.command_path}`.", why, f"{ctx.command_path} --help")

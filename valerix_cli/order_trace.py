@@ -32,16 +32,18 @@ def build_trace(order: Order, events: list[OrderEvent], ledger: Ledger | None) -
 
     Transitions stay in the order in which they took place, also where the clock was set back between two of them.
     """
-    ours: list[_Event] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
-    theirs: list[_Event] = []
+    transitions: list[_Event] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
+    ledger_entries: list[_Event] = []
     if ledger is not None:
-        theirs = [(line.created_at, "inventory", _of_line(line), _facts_of_line(line)) for line in ledger.transactions]
+        ledger_entries = [
+            (line.created_at, "inventory", _of_line(line), _facts_of_line(line)) for line in ledger.transactions
+        ]
         if ledger.refusal is not None:
-            theirs.append((ledger.refusal.created_at, "inventory", _of_refusal(ledger.refusal), {}))
-    told = list(heapq.merge(ours, theirs, key=lambda step: step[0]))  # each stays in its own order
+            ledger_entries.append((ledger.refusal.created_at, "inventory", _of_refusal(ledger.refusal), {}))
+    entries = list(heapq.merge(transitions, ledger_entries, key=lambda step: step[0]))  # each stays in its own order
     steps = []
-    before = told[0][0] if told else None
-    for at, where, what, detail in told:
+    before = entries[0][0] if entries else None
+    for at, where, what, detail in entries:
         after = max(0.0, (at - before).total_seconds()) if before is not None else 0.0
         steps.append(Step(at, round(after, 6), where, what, detail))
         before = at
@@ -54,29 +56,29 @@ def _of_event(event: OrderEvent, order: Order) -> str:
     attempt = event.detail.get("attempt")
     nth = f" on attempt {attempt}" if attempt else ""
     cause = _cause(event)
-    told = f"moved the order from {event.from_ or 'nothing'} to {event.to}"
+    sentence = f"moved the order from {event.from_ or 'nothing'} to {event.to}"
     match event.from_, event.to:
         case None, "pending":
-            told = "stored the order as pending, before anything was sent to inventory"
+            sentence = "stored the order as pending, before anything was sent to inventory"
         case _, "confirmed":
             again = "; inventory had done it before" if event.detail.get("repeated") else ""
-            told = f"confirmed the order{nth}: its {order.quantity} x {order.item_id} are deducted{again}"
+            sentence = f"confirmed the order{nth}: its {order.quantity} x {order.item_id} are deducted{again}"
         case _, "failed":
-            told = f"failed the order{nth}: {cause}{_available(event)}"
+            sentence = f"failed the order{nth}: {cause}{_available(event)}"
         case "dead", "queued":
-            told = f"queued the dead order again: {cause}"
+            sentence = f"queued the dead order again: {cause}"
         case _ if event.detail.get("cause") == "clock-set-back":
             ahead = format_duration(float(event.detail.get("ahead_seconds", 0)))
-            told = f"moved the order's times back by {ahead}: {cause}"
+            sentence = f"moved the order's times back by {ahead}: {cause}"
         case _ if "lease_seconds" in event.detail:
-            told = f"claimed the order{nth}{_lease(event)}: {cause}"
+            sentence = f"claimed the order{nth}{_lease(event)}: {cause}"
         case "queued", "queued":
-            told = f"tried{nth} and left it queued: {cause}{_next(event)}"
+            sentence = f"tried{nth} and left it queued: {cause}{_next(event)}"
         case _, "queued":
-            told = f"queued the order{nth}: {cause}{_next(event)}"
+            sentence = f"queued the order{nth}: {cause}{_next(event)}"
         case _, "dead":
-            told = f"gave the order up{nth}: {cause}"
-    return f"{by} {told}"
+            sentence = f"gave the order up{nth}: {cause}"
+    return f"{by} {sentence}"
 
 
 def _cause(event: OrderEvent) -> str:

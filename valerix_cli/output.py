@@ -105,19 +105,19 @@ def write_line(value: object, output: Output) -> None:
 def info(text: str, output: Output) -> None:
     """Say something that is not a result, unless `-q`."""
     if not output.quiet:
-        _say(text)
+        _print_message(text)
 
 
 def warn(text: str, output: Output) -> None:
     """Say something that must not be overlooked, unless `-q`."""
     if not output.quiet:
-        _say(text, fg="yellow")
+        _print_message(text, fg="yellow")
 
 
 def debug(text: str, output: Output) -> None:
     """Say what goes on behind the scenes, with `-v`."""
     if output.verbose:
-        _say(text, dim=True)
+        _print_message(text, dim=True)
 
 
 def progress(
@@ -186,7 +186,7 @@ def ask_for_text(question: str) -> str:
 def print_traceback(error: BaseException) -> None:
     """Show on stderr where an error came from."""
     for line in "".join(traceback.format_exception(error)).splitlines():
-        _say(line)
+        _print_message(line)
 
 
 def print_plain(text: str) -> None:
@@ -203,9 +203,9 @@ def draw(sequence: str) -> None:
 
 def print_error(error: CliError) -> None:
     """The three lines: what happened, why, what to type next."""
-    _say(f"Error: {_one_line(error.what)}", fg="red", bold=True)
-    _say(f"  why: {_one_line(error.why)}")
-    _say(f"  try: {_one_line(error.hint)}")
+    _print_message(f"Error: {_one_line(error.what)}", fg="red", bold=True)
+    _print_message(f"  why: {_one_line(error.why)}")
+    _print_message(f"  try: {_one_line(error.hint)}")
 
 
 def flush(code: int) -> int:
@@ -225,13 +225,13 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _say(text: str, **style: Any) -> None:
+def _print_message(text: str, **style: Any) -> None:
     text = escape(text)
     plain = not style or not is_terminal(sys.stderr) or "NO_COLOR" in os.environ
-    said = text if plain else typer.style(text, **style)
+    styled = text if plain else typer.style(text, **style)
     stream = unguarded(sys.stderr)
     try:
-        print(said, file=stream, flush=True)
+        print(styled, file=stream, flush=True)
     except OSError:  # cannot be reported, and must not stop the work
         discard(stream)
 

@@ -12,14 +12,14 @@ T = TypeVar("T")
 EVERY = 0.5  # seconds
 
 
-def poll(look: Callable[[], T], output: Output, *, every: float = EVERY) -> Iterator[T]:
-    """Yield what `look` returns, for ever. After the first result, a service that goes away is waited for."""
-    yield look()
+def poll(read: Callable[[], T], output: Output, *, every: float = EVERY) -> Iterator[T]:
+    """Yield what `read` returns, for ever. After the first result, a service that goes away is waited for."""
+    yield read()
     gone = False
     while True:
         time.sleep(every)
         try:
-            found = look()
+            found = read()
         except (UnreachableError, TimeoutExpiredError) as error:
             if not gone:
                 info(f"{error.what} Waiting for it.", output)

@@ -71,9 +71,11 @@ class Trust:
         """None where there is no such file, or others may write to it."""
         try:
             with _opened(self.path, os.O_RDONLY | os.O_NOFOLLOW) as file:
-                seen = os.fstat(file.fileno())
-                ours = stat.S_ISREG(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o022
-                return msgspec.json.decode(file.read(), type=list[Trusted]) if ours else []
+                status = os.fstat(file.fileno())
+                is_private = (
+                    stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+                )
+                return msgspec.json.decode(file.read(), type=list[Trusted]) if is_private else []
         except (OSError, msgspec.DecodeError):
             return []
 
@@ -165,8 +167,8 @@ def check(config: ConfigFile, path: Path) -> None:
 
 def others_may_write(path: Path) -> bool:
     """Return whether another user can change a file, which then has to be trusted again."""
-    seen = path.stat()
-    return seen.st_uid not in {0, os.geteuid()} or bool(seen.st_mode & 0o022)
+    status = path.stat()
+    return status.st_uid not in {0, os.geteuid()} or bool(status.st_mode & 0o022)
 
 
 def _too_much(path: Path, why: str) -> BadUsageError:

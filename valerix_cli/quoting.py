@@ -14,10 +14,10 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 def word(text: object) -> str:
     r"""One word of a shell; with control characters, which would act when they are pasted, as `$'\x1b'` (bash, zsh)."""
-    said = str(text)
-    if said.isprintable():
-        return shlex.quote(said)
-    return f"$'{''.join(map(_in_ansi_c, said))}'"
+    string = str(text)
+    if string.isprintable():
+        return shlex.quote(string)
+    return f"$'{''.join(map(_in_ansi_c, string))}'"
 
 
 def command(words: str, *operands: object, **options: object) -> str:

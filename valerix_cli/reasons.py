@@ -23,8 +23,8 @@ def why(error: BaseException, kind: Any = None, *, whole: str = "it") -> str:
             return f"{whole} is not valid TOML: {_lowered(str(error))}"
         case RecursionError():
             return f"{whole} is nested too deeply"
-        case OSError(strerror=str(said)):
-            return _lowered(said)
+        case OSError(strerror=str(message)):
+            return _lowered(message)
         case _:
             return _of_library(error)
 
@@ -33,9 +33,9 @@ def _of_library(error: BaseException) -> str:
     """Return a library's message, without system error numbers and addresses in memory."""
     while isinstance(reason := getattr(error, "reason", None), BaseException):  # urllib3 wraps what went wrong
         error = reason
-    said = _OBJECT.sub("", _NUMBER.sub("", str(error)))
-    return " ".join(said.split()).rstrip(".") or type(error).__name__
+    message = _OBJECT.sub("", _NUMBER.sub("", str(error)))
+    return " ".join(message.split()).rstrip(".") or type(error).__name__
 
 
-def _lowered(said: str) -> str:
-    return said[:1].lower() + said[1:]
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]

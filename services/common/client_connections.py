@@ -105,8 +105,8 @@ class ClientConnections:
         idle = []
         for one in list(self._open):
             state = _state(one)
-            if state != one.seen:
-                one.seen, one.waited = state, 0.0
+            if state != one.last_state:
+                one.last_state, one.waited = state, 0.0
                 continue
             one.waited += passed
             kind = str(state[0])
@@ -126,7 +126,7 @@ class ClientConnections:
             return True
         while self._idle:
             one = self._idle.pop()
-            if one in self._open and _state(one) == one.seen:
+            if one in self._open and _state(one) == one.last_state:
                 self._evict(one, "idle")
                 return True
         return False

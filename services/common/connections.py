@@ -196,8 +196,8 @@ class Pool(AsyncConnectionPool[Connection]):
         A pooler does not give the pids of server processes. Behind one, every commit that has waited for a standby for
         a second is counted, those of other processes included.
         """
-        asked = frozenset(self._given_up)
-        if not asked:
+        pids = frozenset(self._given_up)
+        if not pids:
             return
         async with self.connection(LOOK_LIMIT) as conn:
             conn.limit = LOOK_LIMIT
@@ -208,10 +208,10 @@ class Pool(AsyncConnectionPool[Connection]):
                 AND CASE WHEN %s THEN wait_event = 'SyncRep' AND query_start < now() - interval '1 second'
                          ELSE pid = ANY(%s) END
                 """,
-                [self.pooled, list(asked)],
+                [self.pooled, list(pids)],
             )
             found: dict[int, bool] = dict(await cursor.fetchall())
-        self._given_up = (self._given_up - asked) | found.keys()
+        self._given_up = (self._given_up - pids) | found.keys()
         held_up = sum(found.values())
         if bool(held_up) != self.is_held_up:
             log.warning("commits wait for a synchronous standby" if held_up else "commits complete", commits=held_up)

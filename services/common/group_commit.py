@@ -140,9 +140,9 @@ class GroupCommit(Generic[T, R]):
 
         Who was answered together comes back together, but over several passes; each batch costs as much as many items.
         """
-        seen = 0
-        while seen < len(self._waiting) < self._limit:
-            seen = len(self._waiting)
+        count = 0
+        while count < len(self._waiting) < self._limit:
+            count = len(self._waiting)
             await asyncio.sleep(0)
         return self._pop_batch()
 

@@ -44,12 +44,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Probe of one dependency: `look` raises, or returns a remark, if it is unhealthy.
+    """Probe of one dependency: `check` raises, or returns a remark, if it is unhealthy.
 
     A failing probe makes the service `down` if it is `required`, else `degraded`.
     """
 
-    look: Callable[[], Awaitable[str | None]]
+    check: Callable[[], Awaitable[str | None]]
     required: bool = False
 
 
@@ -99,7 +99,7 @@ async def _check(probe: Probe) -> Check:
     began = time.perf_counter()
     try:
         async with asyncio.timeout(3):
-            remark = await probe.look()
+            remark = await probe.check()
     except Exception as error:  # noqa: BLE001 - any error is the result of the check
         status: Status = "down" if probe.required else "degraded"
         remark = f"{type(error).__name__}: {error}".strip().rstrip(":")

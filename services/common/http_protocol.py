@@ -58,7 +58,7 @@ class HttpProtocol(DirectProtocol):
         self.in_body = False
         self.heads = 0  # that have arrived
         self.received = 0  # bytes
-        self.seen: tuple[Any, ...] = ()  # by the latest sweep of `connections`
+        self.last_state: tuple[Any, ...] = ()  # by the latest sweep of `connections`
         self.waited = 0.0  # seconds since that was first seen
         self._marks = 0  # ends of heads and of messages
         self._credit = 0  # bytes that do not count against MAX_HEAD_BYTES

@@ -19,15 +19,15 @@ def run(work: Callable[[str], Iterator[str]]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     url = os.environ.get(f"{PREFIX}DATABASE_URL", "").strip()
     if not url:
-        _say(f"{PREFIX}DATABASE_URL is not set")
+        _print_line(f"{PREFIX}DATABASE_URL is not set")
         sys.exit(2)
     try:
         for done in work(url):
-            _say(done)
+            _print_line(done)
     except psycopg.OperationalError as error:
-        _say(f"the database cannot be reached: {error}")
+        _print_line(f"the database cannot be reached: {error}")
         sys.exit(3)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr)  # noqa: T201 - a command, its talk belongs on stderr

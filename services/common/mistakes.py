@@ -48,9 +48,9 @@ def explain(error: Exception | str, kind: Any = None, *, whole: str = "The body"
     return f"`{where}` {how}"
 
 
-def in_words(said: str, name: str | None = None) -> str:
+def in_words(message: str, name: str | None = None) -> str:
     """Put msgspec's message about a part called `name` into words; a message of our types stays as it is."""
-    where, how = explained(said)
+    where, how = explained(message)
     subject = where or name
     if how.startswith(_OWN):
         return how.removeprefix(_OWN)
@@ -59,31 +59,31 @@ def in_words(said: str, name: str | None = None) -> str:
 
 def explained(error: Exception | str, kind: Any = None) -> tuple[str, str]:
     """The part of a value that is wrong, as `lines[2].quantity`, empty for the whole; and the rest of the sentence."""
-    said = str(error)
-    found = _AT.search(said)
+    message = str(error)
+    found = _AT.search(message)
     where = found[1] if found else ""
-    said = _AT.sub("", said)
-    if missing := re.fullmatch(r"Object missing required field `(.*)`", said):
+    message = _AT.sub("", message)
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", message):
         return _below(where, missing[1]), "is missing"
-    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", said):
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
         return _below(where, unknown[1]), f"is no field{_nearest(unknown[1], _names(kind, where))}"
-    if wrong := re.fullmatch(r"Invalid enum value (.*)", said):
+    if wrong := re.fullmatch(r"Invalid enum value (.*)", message):
         choices = _choices(kind, where)
         return where, f"may not be {wrong[1]}" + (f": it is one of {', '.join(choices)}" if choices else "")
-    if pattern := re.fullmatch(r"Expected `str` matching regex '(.*)'", said):
+    if pattern := re.fullmatch(r"Expected `str` matching regex '(.*)'", message):
         described = _description(kind, where)
         return where, f"has to be {described}" if described else f"has to match {pattern[1]}"
-    return where.replace("[...]", "[…]"), _FIXED.get(said) or _expected(said) or _malformed(said)
+    return where.replace("[...]", "[…]"), _FIXED.get(message) or _expected(message) or _malformed(message)
 
 
-def _expected(said: str) -> str | None:
-    if mistaken := re.fullmatch(r"Expected `(.*)`, got `(.*)`", said):
+def _expected(message: str) -> str | None:
+    if mistaken := re.fullmatch(r"Expected `(.*)`, got `(.*)`", message):
         return f"has to be {_noun(mistaken[1])}, not {_noun(mistaken[2])}"
-    if size := re.fullmatch(r"Expected `(\w+)` of length (?:([<>]=) )?(\d+)", said):
+    if size := re.fullmatch(r"Expected `(\w+)` of length (?:([<>]=) )?(\d+)", message):
         return f"has to have {_BOUNDS.get(size[2], 'exactly')} {_count(size[3], _UNITS.get(size[1], 'parts'))}"
-    if bound := re.fullmatch(r"Expected `(\w+)` ([<>]=?) (\S+)", said):
+    if bound := re.fullmatch(r"Expected `(\w+)` ([<>]=?) (\S+)", message):
         return f"has to be {_noun(bound[1])}, {_BOUNDS[bound[2]]} {bound[3]}"
-    if other := re.fullmatch(r"Expected `(.*)`(.*)", said):
+    if other := re.fullmatch(r"Expected `(.*)`(.*)", message):
         return f"has to be {_noun(other[1])}{other[2]}"
     return None
 
@@ -92,10 +92,10 @@ def _count(number: str, units: str) -> str:
     return f"{number} {'entry' if units == 'entries' else units[:-1]}" if number == "1" else f"{number} {units}"
 
 
-def _malformed(said: str) -> str:
-    if found := re.fullmatch(r"JSON is malformed: (.*) \(byte (\d+)\)", said):
+def _malformed(message: str) -> str:
+    if found := re.fullmatch(r"JSON is malformed: (.*) \(byte (\d+)\)", message):
         return f"is not valid JSON: {found[1]} at byte {found[2]}"
-    return f"{_OWN}{said}"
+    return f"{_OWN}{message}"
 
 
 def _noun(types: str) -> str:

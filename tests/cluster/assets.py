@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     build_kubernetes(directory)
     build_etcd(directory)
     copy_crds(directory / "crds")
-    say(f'done: export KUBEBUILDER_ASSETS="{directory}"')
+    log(f'done: export KUBEBUILDER_ASSETS="{directory}"')
 
 
 def build_kubernetes(directory: Path) -> None:
@@ -73,7 +73,7 @@ def copy_crds(folder: Path) -> None:
         for file in sorted(Path(download(module)["Dir"], path).glob("*.yaml")):
             if "kind: CustomResourceDefinition" in file.read_text():
                 shutil.copyfile(file, folder / f"{name}-{file.name}")
-    say(f"{len(list(folder.iterdir()))} files of custom resources")
+    log(f"{len(list(folder.iterdir()))} files of custom resources")
 
 
 def write_module(directory: Path, requirement: str, lines: list[str]) -> None:
@@ -84,9 +84,9 @@ def write_module(directory: Path, requirement: str, lines: list[str]) -> None:
 
 def build(module: Path, package: str, program: Path, flags: str) -> None:
     if program.exists():
-        say(f"{program.name} is there")
+        log(f"{program.name} is there")
         return
-    say(f"building {program.name}")
+    log(f"building {program.name}")
     unfinished = program.with_name(f".{program.name}.unfinished")
     go(module, "build", "-trimpath", "-ldflags", f"-s -w {flags}".strip(), "-o", str(unfinished), package)
     unfinished.rename(program)
@@ -111,7 +111,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off", "GOTOOLCHAIN": "local"}
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command
 
 

@@ -80,10 +80,10 @@ def main() -> None:
         if program := shutil.which(name):
             found += scan(program, rendered)
         else:
-            say(f"{name} is not installed, so it looked at nothing: see python -m pydoc tests.cluster.scanners")
+            log(f"{name} is not installed, so it looked at nothing: see python -m pydoc tests.cluster.scanners")
     for finding in found:
-        say(finding)
-    say(f"{len(OVERLAYS)} overlays and {len(pairs)} pairs of components, {len(found)} findings")
+        log(finding)
+    log(f"{len(OVERLAYS)} overlays and {len(pairs)} pairs of components, {len(found)} findings")
     sys.exit(1 if found else 0)
 
 
@@ -126,7 +126,7 @@ def schemas(program: str, rendered: dict[str, str]) -> Iterator[str]:
         directory = Path(made)
         write_native(directory / "native")
         if not write_custom(directory):
-            say("custom resources were passed over: KUBEBUILDER_ASSETS names no directory with their definitions")
+            log("custom resources were passed over: KUBEBUILDER_ASSETS names no directory with their definitions")
         options = [
             "-strict", "-ignore-missing-schemas", "-output", "json", "-verbose",
             "-schema-location", str(directory / "native" / "{{ .ResourceKind }}{{ .KindSuffix }}.json"),
@@ -188,7 +188,7 @@ def strict(schema: Any) -> Any:
     return found
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text)  # noqa: T201 - the result
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.cluster.assets import build, default, say, write_module
+from tests.cluster.assets import build, default, log, write_module
 
 COREDNS = "v1.12.4"
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
     module = directory / "build" / "coredns"
     write_module(module, f"github.com/coredns/coredns {COREDNS}", [])
     build(module, "github.com/coredns/coredns", directory / "coredns", "")
-    say(f'done: export KUBEBUILDER_ASSETS="{directory}"')
+    log(f'done: export KUBEBUILDER_ASSETS="{directory}"')
 
 
 if __name__ == "__main__":

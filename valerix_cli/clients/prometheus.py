@@ -87,9 +87,9 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
             answer = http.get(f"{url.rstrip('/')}/api/v1/rules", params={"type": "alert"}).raise_for_status()
         groups = msgspec.json.decode(answer.content, type=_Answer).data.groups
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
-        said = without_user(why(error, _Answer))
+        reason = without_user(why(error, _Answer))
         raise UnreachableError(
-            f"The alerts of the Prometheus at {shown} cannot be read.", said, "valerix status"
+            f"The alerts of the Prometheus at {shown} cannot be read.", reason, "valerix status"
         ) from error
     rules = [rule for group in groups for rule in group.rules]
     active = sorted(
@@ -100,12 +100,14 @@ def alerts(url: str, limit: float | None = None) -> Alerting:
 
 
 def _alert(active: _Active) -> Alert:
-    told: dict[str, Any] = {name: active.annotations.get(name, "") for name in ("summary", "description", "runbook")}
+    annotations: dict[str, Any] = {
+        name: active.annotations.get(name, "") for name in ("summary", "description", "runbook")
+    }
     return Alert(
         alert=active.labels.get("alertname", ""),
         state=active.state,
         severity=active.labels.get("severity", ""),
         since=active.active_at,
         labels={name: value for name, value in active.labels.items() if name not in {"alertname", "severity"}},
-        **told,
+        **annotations,
     )

@@ -250,9 +250,9 @@ def _resources_of(group: Object) -> Iterator[Resource]:
                 yield Resource(group_version, one["resource"], one["scope"] == "Namespaced", kind, manageable)
 
 
-def connect(kube_context: str, limit: float | None = None, say: Callable[[str], None] = lambda _: None) -> Api:
+def connect(kube_context: str, limit: float | None = None, log: Callable[[str], None] = lambda _: None) -> Api:
     """The cluster of a context of the kubeconfig; nothing is sent yet. Raises BadUsageError.
 
-    `say` is called when requests are retried.
+    `log` is called when requests are retried.
     """
-    return Api(Transport(client_of(kube_context), limit or LIMIT, say=say))
+    return Api(Transport(client_of(kube_context), limit or LIMIT, log=log))

@@ -22,7 +22,7 @@ from valerix_cli.units import format_duration
 _LOOK_EVERY = 1.0  # seconds
 _GONE_WITHIN = 120.0  # seconds that what is replaced may take to go
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class RolloutError(CliError):
@@ -31,12 +31,12 @@ class RolloutError(CliError):
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """Options of an apply: `limit` in seconds is for each wave; `say` reports progress.
+    """Options of an apply: `limit` in seconds is for each wave; `log` reports progress.
 
     `check` is asked before each write, and raises where we may write no longer.
     """
 
-    say: Say
+    log: Log
     limit: float
     force: bool = False
     wait: bool = True
@@ -61,7 +61,7 @@ def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[C
             error.hint = "valerix cluster apply continues with the rest"
             raise
         done += changes
-        options.say(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
+        options.log(f"wave {number} of {len(order)}, {wave.name}: {summary(changes)}")
         if options.wait:
             here = map(ref, wave.objects)
             await_all(api, [one for one in here if not by_ref[one].is_settled], options)
@@ -83,20 +83,20 @@ def _not_ready(api: Api, refs: Sequence[Ref], shown: dict[Ref, str], options: Ap
         state = State("waiting", "it is not there yet") if live is None else evaluate(live)
         if state.verdict == "ready":
             if one in shown:
-                options.say(f"{one}: ready")
+                options.log(f"{one}: ready")
             continue
         if live is not None and (state := seen_closer(api, live, state)).verdict == "failed":
-            raise rollout_failed(api, live, state, options.say)
+            raise rollout_failed(api, live, state, options.log)
         if shown.get(one) != state.why:
-            options.say(f"{one}: {state.why}")
+            options.log(f"{one}: {state.why}")
         shown[one] = state.why
         yield one
 
 
-def rollout_failed(api: Api, live: Object, state: State, say: Say) -> RolloutError:
+def rollout_failed(api: Api, live: Object, state: State, log: Log) -> RolloutError:
     """Report the latest warnings and log lines of a workload that does not become ready; return its error."""
     found, name = report(api, live), ref(live)
-    _say_all(found, say)
+    _log_report(found, log)
     why = str(found.trouble) if found.trouble else found.unscheduled or state.why
     return RolloutError(f"{name} does not become ready.", why, way_back(api, live))
 
@@ -114,7 +114,7 @@ def _too_late(api: Api, one: Ref, why: str, options: ApplyOptions) -> TimeoutExp
     live = api.get(one)
     if live is not None:
         found = report(api, live)
-        _say_all(found, options.say)
+        _log_report(found, options.log)
         why = f"{why}; {found.trouble or found.unscheduled}" if found.trouble or found.unscheduled else why
     return TimeoutExpiredError(
         f"{one} was not ready within {format_duration(options.limit)}.",
@@ -123,11 +123,11 @@ def _too_late(api: Api, one: Ref, why: str, options: ApplyOptions) -> TimeoutExp
     )
 
 
-def _say_all(found: Report, say: Say) -> None:
+def _log_report(found: Report, log: Log) -> None:
     for warning in found.warnings:
-        say(f"  event: {warning}")
+        log(f"  event: {warning}")
     for line in found.log:
-        say(f"  log: {line}")
+        log(f"  log: {line}")
 
 
 def _apply_one(api: Api, one: Planned, options: ApplyOptions) -> Change:

@@ -72,7 +72,7 @@ class Right:
 
 
 def check(api: Api, target: Target, things: Sequence[Object], known: KnownClusters) -> Readiness:
-    """Look at everything. What cannot be looked at since something before it failed is skipped, which is a warning."""
+    """Run all checks. A check that depends on a failed one is skipped, with a warning."""
     lines = [_allowed(target), *_images(things)]
     access = _access(api)
     lines.append(access)
@@ -82,8 +82,8 @@ def check(api: Api, target: Target, things: Sequence[Object], known: KnownCluste
         missing = _missing(api, target, rights(api, things))
         lines.append(_rights(missing))
         lines += _kinds(api, things)
-        for look in (_storage, _ways_in, _metrics, _secrets):
-            lines += _safely(look, api, target, things)
+        for part in (_storage, _ways_in, _metrics, _secrets):
+            lines += _safely(part, api, target, things)
     verdicts = {line.status for line in lines}
     return Readiness(
         "failed" if "failed" in verdicts else "ok" if verdicts == {"ok"} else "warning",
@@ -273,14 +273,14 @@ def _group(thing: Object) -> str:
     return str(thing["apiVersion"]).rpartition("/")[0]
 
 
-Look = Callable[[Api, Target, Sequence[Object]], Iterator[CheckLine]]
+PartCheck = Callable[[Api, Target, Sequence[Object]], Iterator[CheckLine]]
 
 
-def _safely(look: Look, api: Api, target: Target, things: Sequence[Object]) -> list[CheckLine]:
+def _safely(part: PartCheck, api: Api, target: Target, things: Sequence[Object]) -> list[CheckLine]:
     try:
-        return list(look(api, target, things))
+        return list(part(api, target, things))
     except CliError as error:
-        name = look.__name__.strip("_").replace("_", " ")
+        name = part.__name__.strip("_").replace("_", " ")
         return [CheckLine("access", name, "skipped", f"{error.what} {error.why}")]
 
 

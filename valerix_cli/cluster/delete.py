@@ -22,7 +22,7 @@ class Found(msgspec.Struct, frozen=True):
     unknown: list[str]
     namespace: Object | None
     """Delete volumes as well."""
-    seen: frozenset[str]
+    known_uids: frozenset[str]
     """The UIDs of all that was in the namespace."""
 
     @property
@@ -37,22 +37,22 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
     """
     there = contents(api, target.namespace)
     lease = [one for one in there.objects if is_ours(one) and one["kind"] == _LEASE]
-    ours = [one for one in there.objects if is_ours(one) and one not in lease]
-    ours.sort(key=lambda thing: -WAVES.index(wave_of(thing)))
+    owned = [one for one in there.objects if is_ours(one) and one not in lease]
+    owned.sort(key=lambda thing: -WAVES.index(wave_of(thing)))
     claims = list(_claims(there.objects))
-    data = [*(one for one in ours if _is_data(one)), *claims, *(one for one in ours if one["kind"] == _SECRET)]
+    data = [*(one for one in owned if _is_data(one)), *claims, *(one for one in owned if one["kind"] == _SECRET)]
     precious = {ref(one) for one in data}
-    rest = [one for one in ours if ref(one) not in precious]
+    rest = [one for one in owned if ref(one) not in precious]
     gone = [*rest, *data] if volumes else rest
     namespace = Ref("v1", "Namespace", None, target.namespace)
     live = api.get(namespace)
-    others = of_others(there.objects, map(ref, [*ours, *claims, *lease]))
+    others = of_others(there.objects, map(ref, [*owned, *claims, *lease]))
     kept = [] if volumes else [str(ref(one)) for one in data]
     why = _why_kept(live, others, there.unknown) if volumes else ""
     if live is not None and (why or not volumes):
         kept.append(f"{namespace}{f': {why}' if why else ''}")
-    seen = frozenset(one["metadata"]["uid"] for one in there.objects)
-    return Found(gone, kept, there.unknown, live if volumes and not why else None, seen)
+    known_uids = frozenset(one["metadata"]["uid"] for one in there.objects)
+    return Found(gone, kept, there.unknown, live if volumes and not why else None, known_uids)
 
 
 def delete(api: Api, found: Found, check: Callable[[], None]) -> Found:
@@ -65,7 +65,7 @@ def delete(api: Api, found: Found, check: Callable[[], None]) -> Found:
     if found.namespace is None:
         return found
     there = contents(api, found.namespace["metadata"]["name"])
-    if new := _new(there.objects, found.seen):
+    if new := _new(there.objects, found.known_uids):
         why = f"{ref(found.namespace)}: {ref(new[0])} was put into it meanwhile"
         return msgspec.structs.replace(found, kept=[*found.kept, why], namespace=None)
     _delete(api, found.namespace, check)
@@ -77,14 +77,14 @@ def _delete(api: Api, one: Object, check: Callable[[], None]) -> None:
     api.delete(ref(one), uid=one["metadata"]["uid"])
 
 
-def _new(things: list[Object], seen: frozenset[str]) -> list[Object]:
+def _new(things: list[Object], known_uids: frozenset[str]) -> list[Object]:
     """Return the objects made since, except those that controllers made for an object that existed before."""
     by_uid = {one["metadata"]["uid"]: one for one in things}
 
     def is_new(thing: Object) -> bool:
-        if thing["metadata"]["uid"] in seen or is_ours(thing):
+        if thing["metadata"]["uid"] in known_uids or is_ours(thing):
             return False
-        return all(uid not in seen and (uid not in by_uid or is_new(by_uid[uid])) for uid in owners(thing))
+        return all(uid not in known_uids and (uid not in by_uid or is_new(by_uid[uid])) for uid in owners(thing))
 
     return [one for one in things if is_new(one)]
 

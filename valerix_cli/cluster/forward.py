@@ -68,8 +68,8 @@ class PodSlots:
         self.api, self.namespace = api, namespace
         self._service = service
         self._lock = threading.Lock()
-        self._seen: list[str] = []
-        self._seen_at = 0.0
+        self._ready_pods: list[str] = []
+        self._refreshed_at = 0.0
         self._slots: dict[int, str] = {}
 
     def ready(self) -> list[str]:
@@ -79,31 +79,31 @@ class PodSlots:
     def of(self, slot: int) -> str:
         """The pod of a slot. Raises UnreachableError while none is ready."""
         with self._lock:
-            self._look()
-            if self._slots.get(slot) not in self._seen:
+            self._refresh()
+            if self._slots.get(slot) not in self._ready_pods:
                 self._slots.pop(slot, None)
-                free = [pod for pod in self._seen if pod not in self._slots.values()]
-                if not self._seen:
+                free = [pod for pod in self._ready_pods if pod not in self._slots.values()]
+                if not self._ready_pods:
                     raise UnreachableError(
                         f"No pod of {self._service} is ready.", "none at this moment", "valerix cluster status"
                     )
-                self._slots[slot] = free[0] if free else self._seen[slot % len(self._seen)]
+                self._slots[slot] = free[0] if free else self._ready_pods[slot % len(self._ready_pods)]
             return self._slots[slot]
 
     def taking(self) -> list[str]:
         """The pods that take calls now."""
         with self._lock:
-            self._look()
-            return self._seen
+            self._refresh()
+            return self._ready_pods
 
-    def _look(self) -> None:
-        if time.monotonic() - self._seen_at > _FRESH:
-            self._seen, self._seen_at = self.ready(), time.monotonic()
+    def _refresh(self) -> None:
+        if time.monotonic() - self._refreshed_at > _FRESH:
+            self._ready_pods, self._refreshed_at = self.ready(), time.monotonic()
 
     def forget(self) -> None:
         """Look again at the next connection: the pod that was believed ready could not be reached."""
         with self._lock:
-            self._seen_at = 0.0
+            self._refreshed_at = 0.0
 
 
 def _takes_calls(pod: Object) -> bool:

@@ -31,7 +31,7 @@ class State(msgspec.Struct, frozen=True):
 
     verdict: Literal["ready", "waiting", "failed"]
     why: str
-    seen: bool = True
+    observed: bool = True
 
 
 READY = State("ready", "ready")
@@ -153,10 +153,10 @@ def _claim(thing: Object) -> State:
 
 
 def _unseen(thing: Object) -> State | None:
-    seen = (thing.get("status") or {}).get("observedGeneration", 0)
-    if seen >= thing["metadata"].get("generation", 1):
+    observed = (thing.get("status") or {}).get("observedGeneration", 0)
+    if observed >= thing["metadata"].get("generation", 1):
         return None
-    return State("waiting", "its controller has not seen it yet", seen=False)
+    return State("waiting", "its controller has not seen it yet", observed=False)
 
 
 def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -48,7 +48,7 @@ def is_ours(thing: Object) -> bool:
     return named and ownership.is_written_by(thing) and not _is_made_by_a_controller(thing)
 
 
-def ours(api: Api, namespace: str) -> Contents:
+def list_owned(api: Api, namespace: str) -> Contents:
     """Return the objects that Valerix has applied in a namespace."""
     found = contents(api, namespace, f"{MANAGED_BY}={MANAGER}")
     return Contents([one for one in found.objects if is_ours(one)], found.unknown)

@@ -52,8 +52,8 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
 
 def _images_of_services(overlay: Path) -> set[str]:
     """Return the names of the services' image in an overlay, without tags: an overlay may rename `valerix`."""
-    ours = [one for one in _kustomized(overlay, overlay) if labels(one).get(COMPONENT) in {"service", "migration"}]
-    return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images(ours)}
+    services = [one for one in _kustomized(overlay, overlay) if labels(one).get(COMPONENT) in {"service", "migration"}]
+    return {re.sub(r"(:[^/:@]+)?(@.+)?$(?!\n)", "", image) for image in images(services)}
 
 
 def _kustomized(directory: Path, overlay: Path) -> list[Object]:

@@ -48,13 +48,13 @@ def is_written_by(live: Object, manager: str = MANAGER) -> bool:
 def fields_of_others(live: Object, manager: str = MANAGER) -> list[str]:
     """The fields, as `.spec.replicas (set by kubectl)`, that other people's tools have set and `manager` has not."""
     entries = list(_entries(live))
-    ours = {path for entry in entries if entry["manager"] == manager for path in _paths(entry["fieldsV1"])}
+    owned = {path for entry in entries if entry["manager"] == manager for path in _paths(entry["fieldsV1"])}
     found = {
         f"{path} (set by {entry['manager']})"
         for entry in entries
         if entry["manager"] not in {manager, *CONTROLLERS}
         for path in _paths(entry["fieldsV1"])
-        if path not in ours and _is_described(path)
+        if path not in owned and _is_described(path)
     }
     return sorted(found)
 

@@ -84,10 +84,10 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
     what holds data.
     """
     described = {(ref(thing).group, thing["kind"], thing["metadata"]["name"]) for thing in things}
-    ours = namespace.ours(api, target.namespace)
+    owned = namespace.list_owned(api, target.namespace)
     found = [
         thing
-        for thing in ours.objects
+        for thing in owned.objects
         if (ref(thing).group, thing["kind"], thing["metadata"]["name"]) not in described
         and thing["kind"] not in NEVER_PRUNED
         and not stores.is_data_store(thing)
@@ -95,7 +95,7 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
     read = _read_by_revisions(api, target) if any(one["kind"] == "ConfigMap" for one in found) else set()
     left = [one for one in found if one["kind"] != "ConfigMap" or one["metadata"]["name"] not in read]
     superseded = [one for one in left if is_migration(one)]
-    return Orphans([one for one in left if one not in superseded], ours.unknown, superseded)
+    return Orphans([one for one in left if one not in superseded], owned.unknown, superseded)
 
 
 def is_migration(thing: Object) -> bool:
@@ -147,10 +147,10 @@ class _Planner:
         hands_over = None
         if live is not None and scaling.is_handed_over(thing, live):
             hands_over = scaling.handed_over(live, self.described)
-        asked = thing if hands_over is None else scaling.with_replicas(thing, hands_over)
+        desired = thing if hands_over is None else scaling.with_replicas(thing, hands_over)
         force = self.force
         try:
-            after = self.api.apply(asked, dry_run=True, force=force)
+            after = self.api.apply(desired, dry_run=True, force=force)
         except ApiError as error:
             if live is None:
                 raise
@@ -163,7 +163,7 @@ class _Planner:
             if autoscaler := scaling.autoscaler_of(self.autoscalers, thing):
                 raise scaling.still_scaled(ref(thing), autoscaler) from error
             force = True
-            after = self.api.apply(asked, dry_run=True, force=True)
+            after = self.api.apply(desired, dry_run=True, force=True)
         lines = changed_lines(live, after)
         action = _fate(live, lines)
         change = _change(thing, action, lines, live, _note(live, after))
@@ -257,12 +257,12 @@ def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback
 
 def _in_one_line(error: ApiError) -> str:
     """Field by field, without the values that the server repeats."""
-    said = [
+    reasons = [
         f"{cause.get('field', '')}: {str(cause.get('message', '')).rpartition('}: ')[2]}"
         for cause in error.causes
         if cause.get("message")
     ]
-    return " ".join("; ".join(said or [error.why]).split())
+    return " ".join("; ".join(reasons or [error.why]).split())
 
 
 def _replacement_hint(about: Ref) -> str:

@@ -49,7 +49,7 @@ def seen_closer(api: Api, workload: Object, state: State) -> State:
 
     Before its controller has seen the latest description, its pods are those of the one before and say nothing.
     """
-    if not state.seen:
+    if not state.observed:
         return state
     pods = pods_of(api, workload)
     if trouble := next((found for pod in pods for found in container_failures(pod)), None):
@@ -88,8 +88,8 @@ def _ended(pods: list[Object]) -> Trouble | None:
 
 def _warnings(api: Api, namespace: str, about: set[str]) -> Iterator[str]:
     events = api.find_all("v1", "Event", namespace)
-    ours = [one for one in events if one.get("type") == "Warning" and _is_about(one, about)]
-    for event in sorted(ours, key=lambda one: one.get("lastTimestamp") or one.get("eventTime") or ""):
+    relevant = [one for one in events if one.get("type") == "Warning" and _is_about(one, about)]
+    for event in sorted(relevant, key=lambda one: one.get("lastTimestamp") or one.get("eventTime") or ""):
         yield f"{event['reason']}: {' '.join((event.get('message') or '').split())}"
 
 

@@ -20,19 +20,19 @@ _KINDS = (
 )
 
 
-def look(api: Api, target: Target) -> ClusterStatus:
+def read_status(api: Api, target: Target) -> ClusterStatus:
     """Everything of ours in the namespace; `absent` when there is nothing."""
-    seen = _Namespace(api, target.namespace)
+    observed = _Namespace(api, target.namespace)
     things = [
         thing
         for api_version, kind in _KINDS
-        for thing in seen.find(api_version, kind, _PARTS)
+        for thing in observed.find(api_version, kind, _PARTS)
         if not thing["metadata"].get("ownerReferences")  # shown with its CronJob
     ]
     workloads = api.each(lambda thing: _workload(api, thing), things)
-    jobs = seen.find("batch/v1", "Job")
-    workloads += [_scheduled(cron, jobs) for cron in seen.find("batch/v1", "CronJob", _PARTS)]
-    volumes = [_volume(one) for one in seen.find("v1", "PersistentVolumeClaim", _PARTS)]
+    jobs = observed.find("batch/v1", "Job")
+    workloads += [_scheduled(cron, jobs) for cron in observed.find("batch/v1", "CronJob", _PARTS)]
+    volumes = [_volume(one) for one in observed.find("v1", "PersistentVolumeClaim", _PARTS)]
     return ClusterStatus(
         target.cluster,
         target.namespace,
@@ -40,8 +40,8 @@ def look(api: Api, target: Target) -> ClusterStatus:
         _sum(workloads),
         workloads,
         volumes,
-        list(_ways_in(seen)),
-        seen.unseen,
+        list(_ways_in(observed)),
+        observed.unlisted,
     )
 
 
@@ -50,13 +50,13 @@ class _Namespace:
 
     def __init__(self, api: Api, name: str) -> None:
         self._api, self._name = api, name
-        self.unseen: list[str] = []
+        self.unlisted: list[str] = []
 
     def find(self, api_version: str, kind: str, selector: str = "") -> list[Object]:
         try:
             return self._api.find_all(api_version, kind, self._name, selector)
         except ForbiddenError:
-            self.unseen.append(kind)
+            self.unlisted.append(kind)
             return []
 
 
@@ -92,9 +92,9 @@ def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
     last = max(runs, key=lambda job: job["metadata"]["creationTimestamp"], default=None)
     state = evaluate(last) if last else State("ready", "")
     succeeded = status.get("lastSuccessfulTime")
-    told = [f"last success {succeeded}" if succeeded else "no run has succeeded yet"]
-    told += ["suspended"] if cron["spec"].get("suspend") else []
-    told += [f"last run: {state.why}"] if last and state.verdict != "ready" else []
+    details = [f"last success {succeeded}" if succeeded else "no run has succeeded yet"]
+    details += ["suspended"] if cron["spec"].get("suspend") else []
+    details += [f"last run: {state.why}"] if last and state.verdict != "ready" else []
     template = cron["spec"]["jobTemplate"]["spec"]
     return Workload(
         "CronJob",
@@ -105,7 +105,7 @@ def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
         _image(template),
         0,
         None,
-        ", ".join(told),
+        ", ".join(details),
     )
 
 
@@ -133,14 +133,14 @@ def _volume(claim: Object) -> Volume:
     return Volume(claim["metadata"]["name"], status.get("phase", "Pending"), size)
 
 
-def _ways_in(seen: _Namespace) -> Iterator[str]:
-    for ingress in seen.find("networking.k8s.io/v1", "Ingress", _PARTS):
+def _ways_in(observed: _Namespace) -> Iterator[str]:
+    for ingress in observed.find("networking.k8s.io/v1", "Ingress", _PARTS):
         host = next((rule["host"] for rule in ingress["spec"].get("rules") or () if rule.get("host")), "*")
         scheme = "https" if ingress["spec"].get("tls") else "http"
         given = ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
         where = ", ".join(one.get("ip") or one.get("hostname", "") for one in given) or "no address yet"
         yield f"{scheme}://{host} ({where})"
-    for gateway in seen.find("gateway.networking.k8s.io/v1", "Gateway", _PARTS):
+    for gateway in observed.find("gateway.networking.k8s.io/v1", "Gateway", _PARTS):
         addresses = (gateway.get("status") or {}).get("addresses") or ()
         where = ", ".join(one["value"] for one in addresses) or "no address yet"
         yield f"gateway {gateway['metadata']['name']} ({where})"

@@ -67,7 +67,7 @@ class Transport:
     client: Any
     limit: float = LIMIT
     patience: float = PATIENCE
-    say: Callable[[str], None] = field(default=lambda _: None)
+    log: Callable[[str], None] = field(default=lambda _: None)
     """Called when a request is retried."""
     _answered: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
@@ -86,8 +86,8 @@ class Transport:
         """The server's clock, to a second or so."""
         if self._time is None:
             self.send("GET", "/version")
-        said, then = self._time or (datetime.now(UTC), time.monotonic())
-        return said + timedelta(seconds=time.monotonic() - then)
+        server_time, then = self._time or (datetime.now(UTC), time.monotonic())
+        return server_time + timedelta(seconds=time.monotonic() - then)
 
     def send(  # noqa: PLR0913 - the parts of a request
         self,
@@ -135,7 +135,7 @@ class Transport:
                     return status, content
                 trouble = f"it answers {status}"
             if pause >= _PAUSES[-2]:
-                self.say(f"the API server is not available, trying again: {trouble}")
+                self.log(f"the API server is not available, trying again: {trouble}")
             self._cancelled.wait(pause)
 
     def _ask(self, method: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
@@ -166,14 +166,14 @@ def _is_unavailable(status: int, content: bytes) -> bool:
     return status in _UNAVAILABLE or (status == _ERROR and any(words in content for words in _PASSING))
 
 
-def _refused(status: int, content: bytes, asked: str, about: str | None) -> CliError:
+def _refused(status: int, content: bytes, requested: str, about: str | None) -> CliError:
     try:
-        said = json.loads(content)
+        status_object = json.loads(content)
     except ValueError:
-        said = {}
-    message = str(said.get("message") or content.decode(errors="replace").strip() or f"HTTP {status}")
-    causes = (said.get("details") or {}).get("causes") or ()
-    what = f"{about or asked} was refused."
+        status_object = {}
+    message = str(status_object.get("message") or content.decode(errors="replace").strip() or f"HTTP {status}")
+    causes = (status_object.get("details") or {}).get("causes") or ()
+    what = f"{about or requested} was refused."
     if status == _UNAUTHORIZED:
         return GuardError(
             "The cluster does not accept these credentials.", message, "log in again; kubectl auth whoami"

@@ -180,21 +180,21 @@ def status(
 
     Exit 3 when nothing does, 1 when something does not become ready.
     """
-    from valerix_cli.cluster.status import look  # noqa: PLC0415 - slow to import
+    from valerix_cli.cluster.status import read_status  # noqa: PLC0415 - slow to import
     from valerix_cli.views import cluster as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
     target, api = connect_target(session, None)
     if watch:
         follow(
-            poll(lambda: look(api, target), session.output, every=_EVERY),
+            poll(lambda: read_status(api, target), session.output, every=_EVERY),
             screen=views.status_view,
             changes=views.status_changes,
             line=views.workload_line,
             output=session.output,
         )
         return
-    found = look(api, target)
+    found = read_status(api, target)
     print_result(found, views.status_view, session.output)
     if found.state == "absent":
         raise UnreachableError(

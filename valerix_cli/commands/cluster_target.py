@@ -31,7 +31,7 @@ def connect_target(session: Session, overlay: str | None) -> "tuple[Target, Api]
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
     target = find_target(session.settings, kube_contexts)
-    api = connect(target.cluster, say=lambda text: info(text, session.output))
+    api = connect(target.cluster, log=lambda text: info(text, session.output))
     return replace(target, overlay=overlay or target.overlay), api
 
 

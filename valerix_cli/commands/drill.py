@@ -222,7 +222,7 @@ def _run(
     original: Receipt | None = None,
 ) -> Receipt:
     """Run one drill and keep its receipt. Raises CliError where its preflight fails."""
-    tell = _teller(session.output)
+    print_line = _line_printer(session.output)
     run = store.new_run(file.drill.name, datetime.now(UTC))
     run_request = RunRequest(
         file=file,
@@ -234,23 +234,23 @@ def _run(
         script=original.hits if original else None,
         replays=original.run if original else None,
     )
-    tell(f"drill {file.drill.name}, seed {file.drill.seed}, run {run}")
+    print_line(f"drill {file.drill.name}, seed {file.drill.seed}, run {run}")
     if on_fresh:
-        with ephemeral_platform.started(file.drill.platform.replicas, tell) as directory:
+        with ephemeral_platform.started(file.drill.platform.replicas, print_line) as directory:
             run_request = msgspec.structs.replace(run_request, directory=directory)
-            receipt = _here(session.with_option("context", "local"), run_request, tell)
+            receipt = _here(session.with_option("context", "local"), run_request, print_line)
     else:
-        receipt = _here(session, run_request, tell)
+        receipt = _here(session, run_request, print_line)
     path = store.save(receipt)
     info(f"Receipt: {path}", session.output)
     return receipt
 
 
-def _here(session: Session, run_request: RunRequest, tell: Callable[[str], None]) -> Receipt:
+def _here(session: Session, run_request: RunRequest, print_line: Callable[[str], None]) -> Receipt:
     sources = find_sources(session.context)
     versions = {"valerix": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}
     with PlatformLease(session, run_request.run, run_request.file.drill.name) as lease:
-        return Runner(session, sources, run_request, versions, lease, tell).run()
+        return Runner(session, sources, run_request, versions, lease, print_line).run()
 
 
 def _with_seed(file: DrillFile, seed: int | None) -> DrillFile:
@@ -335,5 +335,5 @@ def _run_line(receipt: Receipt) -> RunSummary:
     )
 
 
-def _teller(output: Output) -> Callable[[str], None]:
+def _line_printer(output: Output) -> Callable[[str], None]:
     return lambda text: info(text, output)

@@ -21,15 +21,15 @@ def explain(
     """Say what an exit code, a problem, an order status, a breaker state or a gremlin means, and what to do."""
     session: Session = ctx.obj
     if code is None:
-        print_result([_told(entry) for entry in ENTRIES], views.codes_view, session.output)
+        print_result([_explanation(entry) for entry in ENTRIES], views.codes_view, session.output)
         return
     found = lookup(code)
     if not found:
         near = get_close_matches(code, [entry.code for entry in ENTRIES], n=1)
         hint = command("valerix explain", near[0]) if near else "valerix explain, for all of them"
         raise BadUsageError(f"Unknown code {code!r}.", "it is not a code of Valerix", hint)
-    print_result([_told(entry) for entry in found], views.explanations_view, session.output)
+    print_result([_explanation(entry) for entry in found], views.explanations_view, session.output)
 
 
-def _told(entry: Entry) -> Explanation:
+def _explanation(entry: Entry) -> Explanation:
     return Explanation(entry.kind, entry.code, entry.meaning, entry.why, entry.do)

@@ -143,7 +143,7 @@ def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -
         result = run_in_thread(going)
         while True:
             try:
-                progress(_looks(going, result), views.snapshot_view, views.snapshot_line, session.output)
+                progress(_progress_reports(going, result), views.snapshot_view, views.snapshot_line, session.output)
                 return result.result()
             except KeyboardInterrupt:
                 if going.is_stopped:
@@ -174,12 +174,12 @@ def error_of(result: LoadResult) -> CliError | None:
         why = "; ".join(check.why for check in unclear)
         return InconclusiveError("The load is inconclusive.", why, "valerix load with a longer --for")
     if result.error_rate == 1:
-        why = ", ".join(f"{count} {said}" for said, count in result.outcomes.items())
+        why = ", ".join(f"{count} {outcome}" for outcome, count in result.outcomes.items())
         return CliError("No order was accepted.", why, "valerix status")
     return None
 
 
-def _looks(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[LoadProgress]:
+def _progress_reports(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[LoadProgress]:
     """A look now and then, until the load is over."""
     every = _LOOK_EVERY if is_terminal(sys.stderr) else _SAY_EVERY
     while not wait([result], every).done:

@@ -101,14 +101,14 @@ def _settled(session: Session, sent: OrderResponse) -> OrderResponse:
     if sent.order is None or sent.order.status in FINAL:
         return sent
     order_id = sent.order.order_id
-    looks = until(
+    snapshots = until(
         poll(lambda: session.orders.order(order_id), session.output),
         _is_final,
         limit=session.wait,
         what=f"Order {order_id} is not settled yet.",
         hint=command("valerix order watch", order_id),
     )
-    *_, last = looks
+    *_, last = snapshots
     return msgspec.structs.replace(sent, order=last)
 
 

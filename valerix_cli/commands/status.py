@@ -19,7 +19,7 @@ def status(
 ) -> None:
     """Show what runs on this machine and how it is; exit 3 when nothing runs."""
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - --help must not pay for it
-    from valerix_cli.local.status import look  # noqa: PLC0415 - the same
+    from valerix_cli.local.status import read_status  # noqa: PLC0415 - the same
     from valerix_cli.views import platform as views  # noqa: PLC0415 - the same
 
     session: Session = ctx.obj
@@ -32,14 +32,14 @@ def status(
     directory = state_dir()
     if watch:
         follow(
-            poll(lambda: look(directory), session.output, every=_EVERY),
+            poll(lambda: read_status(directory), session.output, every=_EVERY),
             screen=views.status_view,
             changes=views.status_changes,
             line=views.change_line,
             output=session.output,
         )
         return
-    found = look(directory)
+    found = read_status(directory)
     print_result(found, views.status_view, session.output)
     if found.state == "stopped":
         raise UnreachableError(

@@ -26,7 +26,7 @@ def top(ctx: typer.Context) -> None:
     find = partial(find_context, session.settings)
     collector = Collector(find)
     actions = PlatformActions(find, session.settings.setting("timeout").value)
-    app = TopApp(collector.look, actions, session.context)
+    app = TopApp(collector.collect, actions, session.context)
     app.run()
     collector.close()
     raise typer.Exit(app.return_code or 0)

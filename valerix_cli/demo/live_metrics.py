@@ -28,17 +28,17 @@ class LiveMetrics(msgspec.Struct, frozen=True):
     left: float | None = None
 
 
-def metrics(orders: Sequence[CompletedOrder], seen: Sample | None, now: float) -> LiveMetrics:
+def metrics(orders: Sequence[CompletedOrder], sample: Sample | None, now: float) -> LiveMetrics:
     """`now` is in seconds since the load began."""
     recent = completed_between(orders, now - OVER, now)
     measured = as_floats(order_metrics(recent, OVER))
-    live = seen.gremlin if seen else None
+    live = sample.gremlin if sample else None
     return LiveMetrics(
         throughput=measured["throughput"],
         p50=measured["p50"],
         p95=measured["p95"],
-        breakers=(seen.states or {}) if seen else {},
-        backlog=seen.backlog if seen else None,
+        breakers=(sample.states or {}) if sample else {},
+        backlog=sample.backlog if sample else None,
         gremlin=summary(live) if live else None,
-        left=max(0.0, live.remaining_seconds - (now - seen.at)) if live and seen else None,
+        left=max(0.0, live.remaining_seconds - (now - sample.at)) if live and sample else None,
     )

@@ -152,7 +152,7 @@ class Player:
                 self._press(key)
                 if self._at >= len(self._story):
                     break
-            self._look()
+            self._check_step()
 
     def leave(self) -> str | None:
         """Give up what is under way. Returns why that is not certain, if it is not."""
@@ -168,7 +168,7 @@ class Player:
         return self._step_run is not None
 
     def _press(self, key: Key) -> None:
-        self._look()
+        self._check_step()
         finished = frozenset(self._result)
         self._move(decide(key, self._at, len(self._story), under_way=self.is_under_way, finished=finished))
 
@@ -199,7 +199,7 @@ class Player:
         self._step_run = StepRun(step, self._environment, lambda text: self._log(f"  {text}"))
         self._step_run.begin()
 
-    def _look(self) -> None:
+    def _check_step(self) -> None:
         """Take note of a step that is over."""
         step_run = self._step_run
         if step_run is None or not step_run.is_over:

@@ -36,23 +36,23 @@ class Renderer:
         if size != self._shown_at:
             if self.recording and self._shown_at:
                 self.recording.resized(width, height)
-            self._say("\x1b[2J")
+            self._write("\x1b[2J")
             self._shown, self._shown_at = [], size
         lines = render(frame, size, colour=self._colour)
-        self._say("".join(changes(self._shown, lines)))
+        self._write("".join(changes(self._shown, lines)))
         self._shown = lines
 
     def draw_result(self, frame: Frame) -> None:
         self.draw(frame)
 
     def begin(self) -> None:
-        self._say(_ENTER)
+        self._write(_ENTER)
 
     def end(self) -> None:
         with suppress(OSError):  # a terminal that was closed
-            self._say(_LEAVE)
+            self._write(_LEAVE)
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if not text:
             return
         for listener in [*self.listeners, *([self.recording.output] if self.recording else [])]:

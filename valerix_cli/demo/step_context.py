@@ -63,15 +63,15 @@ class StepContext:
         self.facts = [*self.facts, Fact(name, text)]
         self._log(f"{name}: {text}")
 
-    def wait_for(self, look: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
-        """Return the first result of `look` that is true. `instead` describes what was seen instead.
+    def wait_for(self, condition: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
+        """Return the first result of `condition` that is true. `instead` describes what was seen instead.
 
         Raises ExpectationMissed when the step's time is up, StepCancelled when the presenter has left it.
         """
         self.waiting_for = what
         self._log(f"waiting for {what}")
         try:
-            while not (found := look()):
+            while not (found := condition()):
                 self.raise_if_cancelled()
                 if time.monotonic() > self._deadline:
                     seen = f"; seen instead: {instead()}" if instead else ""

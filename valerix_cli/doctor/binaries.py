@@ -54,12 +54,12 @@ def _look_at_program(
 def start(about: Subject, program: Path, wheel: str, *, within: float) -> Finding:
     """Check that `program` prints its version; the fix reinstalls its package."""
     try:
-        said = subprocess.run(  # noqa: S603 - the argv is ours # nosec B603
+        output = subprocess.run(  # noqa: S603 - the argv is ours # nosec B603
             [str(program), "--version"], capture_output=True, text=True, timeout=within, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         return about.failed(f"{program} does not start: {one_line(error)}", _again(wheel))
-    return about.ok(f"It starts: {one_line(said.partition(_BUILD)[0])}")
+    return about.ok(f"It starts: {one_line(output.partition(_BUILD)[0])}")
 
 
 def _again(wheel: str) -> str:

@@ -24,7 +24,7 @@ _WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreS
 
 
 @dataclass(frozen=True)
-class Books:
+class AuditedDatabase:
     """A service's database, a table that is there if it is ours, and where the auditor reads it."""
 
     service: str
@@ -43,55 +43,57 @@ def check_tasks(setup: Setup) -> list[CheckTask]:
             if url
             else [skipped_without_platform(_POSTGRES, *rest)]
         )
-    books = (
-        Books("order", ORDER_DB, "orders", context.order_database),
-        Books("inventory", INVENTORY_DB, "inventory_transactions", context.inventory_database),
+    databases = (
+        AuditedDatabase("order", ORDER_DB, "orders", context.order_database),
+        AuditedDatabase("inventory", INVENTORY_DB, "inventory_transactions", context.inventory_database),
     )
-    return [CheckTask(Subject("databases", one.name), partial(_task, setup, one), _given(setup, one)) for one in books]
+    return [
+        CheckTask(Subject("databases", one.name), partial(_task, setup, one), _given(setup, one)) for one in databases
+    ]
 
 
-def _task(setup: Setup, books: Books) -> Iterator[Finding]:
-    about, about_schema = Subject("databases", books.name), Subject("schema", books.name)
-    if books.url is None:
+def _task(setup: Setup, database: AuditedDatabase) -> Iterator[Finding]:
+    about, about_schema = Subject("databases", database.name), Subject("schema", database.name)
+    if database.url is None:
         if setup.directory:
             yield about.skipped("The auditor's password cannot be read.")
         else:
-            yield about.skipped("The context does not say how to read it.", _given(setup, books))
+            yield about.skipped("The context does not say how to read it.", _given(setup, database))
         yield about_schema.skipped("It cannot be read.")
         return
     try:
-        with reading(books.url, setup.limits.answer) as conn:
-            yield _evaluate(conn, about, books)
-            yield from durability.check(conn, books.name)
-            yield schema.check(conn, setup, books.service, books.name)
-            if books.service == "order":
+        with reading(database.url, setup.limits.answer) as conn:
+            yield _evaluate(conn, about, database)
+            yield from durability.check(conn, database.name)
+            yield schema.check(conn, setup, database.service, database.name)
+            if database.service == "order":
                 yield clock.of_database(conn, setup)
     except psycopg.Error as error:
-        yield _unreachable(setup, about, books, error)
+        yield _unreachable(setup, about, database, error)
         yield about_schema.skipped("It cannot be read.")
 
 
-def _evaluate(conn: Connection, about: Subject, books: Books) -> Finding:
+def _evaluate(conn: Connection, about: Subject, database: AuditedDatabase) -> Finding:
     began = time.monotonic()
-    if not has_table(conn, books.table):
-        return about.failed(f"{conn.info.user} cannot read the table {books.table} there.", UP)
+    if not has_table(conn, database.table):
+        return about.failed(f"{conn.info.user} cannot read the table {database.table} there.", UP)
     where = f"{conn.info.host}:{conn.info.port}, answered in {format_duration(time.monotonic() - began)}"
     return evaluate_version(about, conn.info.server_version, where)
 
 
-def _given(setup: Setup, books: Books) -> str:
+def _given(setup: Setup, database: AuditedDatabase) -> str:
     """Return how to name the auditor's database, or what else to check."""
     if setup.directory:
         return "valerix logs postgres"
-    return f"set {books.service}_database_env of {toml_table(setup.name)}, and export the variable that it names"
+    return f"set {database.service}_database_env of {toml_table(setup.name)}, and export the variable that it names"
 
 
-def _unreachable(setup: Setup, about: Subject, books: Books, error: psycopg.Error) -> Finding:
-    said = f"It cannot be read: {one_line(error)}"
+def _unreachable(setup: Setup, about: Subject, database: AuditedDatabase, error: psycopg.Error) -> Finding:
+    found = f"It cannot be read: {one_line(error)}"
     server = setup.stack.databases.get("postgres") if setup.stack else None
     if server is None:
-        return about.failed(said, _given(setup, books))
+        return about.failed(found, _given(setup, database))
     if _WRONG_PASSWORD in str(error):
-        return about.failed(said, AGAIN)  # a start gives the roles the passwords that are kept
+        return about.failed(found, AGAIN)  # a start gives the roles the passwords that are kept
     elsewhere = f"pg_isready -h {word(server.host)} -p {server.port}"
-    return silent(about, server.pid, said, elsewhere if server.kind == "external" else "valerix logs postgres")
+    return silent(about, server.pid, found, elsewhere if server.kind == "external" else "valerix logs postgres")

@@ -12,19 +12,19 @@ def check(conn: Connection, database: str) -> Iterator[Finding]:
     """Each setting that gives durability away, for everybody or for one role; or that there is none."""
     about = Subject("databases", f"{database} durability")
     lax = [*_settings_off(conn), *_roles_off(conn)]
-    for name, whose in lax:
+    for name, scope in lax:
         yield about.warning(
-            f"{name} is off ({whose}): a power failure may lose acknowledged orders.", again(name, whose)
+            f"{name} is off ({scope}): a power failure may lose acknowledged orders.", again(name, scope)
         )
     if not lax:
         yield about.ok("Commits are durable before they are acknowledged.")
 
 
-def again(name: str, whose: str) -> str:
+def again(name: str, scope: str) -> str:
     """Return how to turn the setting on where it was turned off: `whose` is a source in pg_settings, or `ROLE name`."""
-    if whose.startswith(("ROLE ", "DATABASE ")):
-        return _psql(f"ALTER {whose} RESET {name}")
-    if whose == "command line":
+    if scope.startswith(("ROLE ", "DATABASE ")):
+        return _psql(f"ALTER {scope} RESET {name}")
+    if scope == "command line":
         return f"start that PostgreSQL without -c {name}=off"
     return f'{_psql(f"ALTER SYSTEM SET {name} = on")} -c "SELECT pg_reload_conf()"'
 
@@ -38,7 +38,7 @@ def _settings_off(conn: Connection) -> list[tuple[str, str]]:
         "SELECT name, CASE source WHEN 'database' THEN 'DATABASE ' || current_database() ELSE source END"
         " FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'"
     )
-    return [(name, whose) for name, whose in rows]
+    return [(name, scope) for name, scope in rows]
 
 
 def _roles_off(conn: Connection) -> list[tuple[str, str]]:
@@ -49,4 +49,4 @@ def _roles_off(conn: Connection) -> list[tuple[str, str]]:
         " AND setting ~ %s ORDER BY rolname",
         [_OFF],
     )
-    return [(name, whose) for name, whose in rows]
+    return [(name, scope) for name, scope in rows]

@@ -67,6 +67,6 @@ def skipped_without_platform(*about: Subject) -> CheckTask:
 
 def one_line(text: object) -> str:
     """Return a text without line breaks, with a full stop at its end."""
-    said = why(text) if isinstance(text, BaseException) else str(text)
-    line = " ".join(said.split()).rstrip(".")
+    message = why(text) if isinstance(text, BaseException) else str(text)
+    line = " ".join(message.split()).rstrip(".")
     return f"{line}."

@@ -58,10 +58,10 @@ def evaluate(setup: Setup, replica: Replica, answer: httpx.Response, seconds: fl
 def _ailing(setup: Setup, replica: Replica, ready: Ready) -> Finding:
     about = Subject("services", replica.name)
     causes = [f"{name}: {one.detail or one.status}" for name, one in ready.checks.items() if one.status != "ok"]
-    said = f"{ready.replica} is {ready.status}: {one_line('; '.join(causes))}"
+    summary = f"{ready.replica} is {ready.status}: {one_line('; '.join(causes))}"
     is_behind = any("OutdatedSchema" in cause for cause in causes)
     cure = AGAIN if is_behind and setup.directory else more_about(setup, replica)
-    return about.failed(said, cure) if ready.status == "down" else about.warning(said, cure)
+    return about.failed(summary, cure) if ready.status == "down" else about.warning(summary, cure)
 
 
 def _restarts(process: Service | None) -> str:

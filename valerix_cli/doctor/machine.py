@@ -32,10 +32,10 @@ def _task(setup: Setup) -> Iterator[Finding]:
 
 
 def evaluate_python(version: tuple[str, str, str], system: str) -> Finding:
-    said = f"Python {'.'.join(version)} on {system}."
+    summary = f"Python {'.'.join(version)} on {system}."
     if (int(version[0]), int(version[1])) < OLDEST_PYTHON:
-        return _PYTHON.failed(f"{said} Valerix needs 3.11 or newer.", "uv venv --python 3.12, and install it there")
-    return _PYTHON.ok(said)
+        return _PYTHON.failed(f"{summary} Valerix needs 3.11 or newer.", "uv venv --python 3.12, and install it there")
+    return _PYTHON.ok(summary)
 
 
 def evaluate_files(soft: int, hard: int, needed: int) -> Finding:
@@ -56,10 +56,12 @@ def evaluate_encoding(encoding: str) -> Finding:
 
 def evaluate_memory(available: int, needed: int) -> Finding:
     """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
-    said = f"{available // 2**20:,} MB are free"
+    summary = f"{available // 2**20:,} MB are free"
     if available < needed:
-        return _MEMORY.warning(f"{said}; a platform needs {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can")
-    return _MEMORY.ok(f"{said}.")
+        return _MEMORY.warning(
+            f"{summary}; a platform needs {needed // 2**20:,} MB.", f"{_WHO_HAS_IT}; end what you can"
+        )
+    return _MEMORY.ok(f"{summary}.")
 
 
 def available_memory() -> int:

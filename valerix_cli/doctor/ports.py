@@ -28,31 +28,33 @@ def check_tasks(setup: Setup) -> list[CheckTask]:
 
 def _task(setup: Setup, port: int) -> Iterator[Finding]:
     services = [one for several in setup.stack.services.values() for one in several] if setup.stack else []
-    ours = next((one for one in services if one.port == port), None)
+    expected = next((one for one in services if one.port == port), None)
     elsewhere = next((one for one in services if one.name == f"{WANTED[port]}-1"), None)
     if is_free(port):
-        yield evaluate_free(port, ours)
+        yield evaluate_free(port, expected)
     else:
-        yield evaluate_taken(port, holder(port), ours, elsewhere)
+        yield evaluate_taken(port, holder(port), expected, elsewhere)
 
 
-def evaluate_free(port: int, ours: Service | None) -> Finding:
+def evaluate_free(port: int, expected: Service | None) -> Finding:
     about = Subject("ports", str(port))
-    if ours:
-        return about.warning(f"Nothing listens, although {ours.name} should.", command("valerix logs", ours.name))
+    if expected:
+        return about.warning(
+            f"Nothing listens, although {expected.name} should.", command("valerix logs", expected.name)
+        )
     return about.ok(f"Free for {WANTED[port]}.")
 
 
-def evaluate_taken(port: int, who: str | None, ours: Service | None, elsewhere: Service | None) -> Finding:
+def evaluate_taken(port: int, who: str | None, expected: Service | None, elsewhere: Service | None) -> Finding:
     """`who` is "python3 (pid 4711)" or None if unknown; `elsewhere` is the process that the port was chosen for."""
     about = Subject("ports", str(port))
     pid = _pid(who)
-    if ours and (pid is None or pid == ours.pid):
-        return about.ok(f"{ours.name} listens.")
+    if expected and (pid is None or pid == expected.pid):
+        return about.ok(f"{expected.name} listens.")
     holding = f"{who or 'A process that cannot be named'} holds it"
     hint = f"kill {pid} frees the port" if pid else _who_listens(port)
-    if ours:
-        return about.failed(f"{holding}, so {ours.name} cannot listen on it.", hint)
+    if expected:
+        return about.failed(f"{holding}, so {expected.name} cannot listen on it.", hint)
     if elsewhere:
         return about.warning(f"{holding}; {elsewhere.name} listens on {elsewhere.port}.", f"valerix status; {hint}")
     return about.warning(f"{holding}; `valerix up` uses another port for {WANTED[port]}.", hint)

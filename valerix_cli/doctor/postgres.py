@@ -33,8 +33,8 @@ def reading(url: str, within: float) -> Iterator[Connection]:
 def evaluate_version(about: Subject, number: int, where: str) -> Finding:
     """`number` as PostgreSQL itself has it: 180006 for 18.6."""
     major, minor = divmod(number, 10_000)
-    said = f"PostgreSQL {major}.{minor} on {where}."
+    summary = f"PostgreSQL {major}.{minor} on {where}."
     if major < OLDEST_POSTGRES:
         hint = f"unset {DATABASE_URL}, for the PostgreSQL that comes with Valerix"
-        return about.failed(f"{said} It must be {OLDEST_POSTGRES} or newer.", hint)
-    return about.ok(said)
+        return about.failed(f"{summary} It must be {OLDEST_POSTGRES} or newer.", hint)
+    return about.ok(summary)

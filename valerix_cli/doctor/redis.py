@@ -66,21 +66,21 @@ def _task(setup: Setup, server: Database | None, url: str) -> Iterator[Finding]:
     yield evaluate_memory(int(info.get("maxmemory", 0)), str(info.get("maxmemory_policy")))
 
 
-def _silent(server: Database | None, said: str) -> Finding:
+def _silent(server: Database | None, found: str) -> Finding:
     if server is None or server.kind == "external":
-        return _REDIS.failed(said, f"unset {REDIS_URL}, to use the embedded one; or correct it")
-    return silent(_REDIS, server.pid, said, "valerix logs redis")
+        return _REDIS.failed(found, f"unset {REDIS_URL}, to use the embedded one; or correct it")
+    return silent(_REDIS, server.pid, found, "valerix logs redis")
 
 
 def evaluate_version(info: dict[str, Any]) -> Finding:
     """Judge the version of Redis that it is compatible with, which Valkey reports besides its own."""
     version = str(info["redis_version"])
-    said = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    found = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         return _REDIS.failed(
-            f"{said} answers; it must be {OLDEST[0]}.{OLDEST[1]} or newer.", f"unset {REDIS_URL}, for our own"
+            f"{found} answers; it must be {OLDEST[0]}.{OLDEST[1]} or newer.", f"unset {REDIS_URL}, for our own"
         )
-    return _REDIS.ok(f"{said} answers.")
+    return _REDIS.ok(f"{found} answers.")
 
 
 def evaluate_memory(limit: int, policy: str) -> Finding:

@@ -34,9 +34,9 @@ def _task(setup: Setup, context: Context, replica: Replica) -> Iterator[Finding]
         with _client(setup, replica) as http:
             before, began = setup.now(), time.monotonic()
             answer = http.get("/health/ready")
-            took, ours = time.monotonic() - began, (before, setup.now())
+            took, local_times = time.monotonic() - began, (before, setup.now())
             yield evaluate(setup, replica, answer, took)
-            yield from clock.of_service(replica.name, answer, ours, setup.limits.drift)
+            yield from clock.of_service(replica.name, answer, local_times, setup.limits.drift)
             if replica.service == "worker":
                 yield evaluate_heartbeat(replica.name, http.get("/metrics"), setup.limits.heartbeat)
             elif context.operator_token and replica.service in tokens.DOORS:

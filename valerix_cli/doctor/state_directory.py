@@ -72,8 +72,8 @@ def _evaluate_untrusted(directory: Path, doubt: Distrust) -> Finding:
 
 
 def _closing(directory: Path, mode: int) -> tuple[str, str, Fix]:
-    said = f"Others may write to {directory} (mode {stat.S_IMODE(mode):o})."
-    return said, f"{FIX}, or chmod go-w {word(directory)}", partial(_narrow, directory, ~_OTHERS_WRITE)
+    summary = f"Others may write to {directory} (mode {stat.S_IMODE(mode):o})."
+    return summary, f"{FIX}, or chmod go-w {word(directory)}", partial(_narrow, directory, ~_OTHERS_WRITE)
 
 
 def _evaluate_missing(directory: Path) -> Finding:

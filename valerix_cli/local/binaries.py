@@ -129,11 +129,11 @@ def system_postgres() -> Path:
 def postgres_version(programs: Path) -> tuple[int, ...]:
     """(18, 6) for PostgreSQL 18.6."""
     command = [str(programs / "postgres"), "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours # nosec B603
-    numbers = re.search(r"(\d+)(?:\.(\d+))?", said)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours # nosec B603
+    numbers = re.search(r"(\d+)(?:\.(\d+))?", output)
     if numbers is None:
         raise UnreachableError(
-            "This is not a supported PostgreSQL.", f"{command[0]} calls itself {said!r}", "valerix up"
+            "This is not a supported PostgreSQL.", f"{command[0]} calls itself {output!r}", "valerix up"
         )
     return tuple(int(number) for number in numbers.groups() if number)
 

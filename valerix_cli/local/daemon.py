@@ -29,7 +29,7 @@ class DaemonProcess:
         log = log_file(directory / state_directory.LOGS, SUPERVISOR)
         rotate(log)
         self._directory = directory
-        self._said = _StartupLog(log, since=log.stat().st_size if log.exists() else 0)
+        self._startup_log = _StartupLog(log, since=log.stat().st_size if log.exists() else 0)
         command = [
             sys.executable,
             "-P",
@@ -52,8 +52,8 @@ class DaemonProcess:
             )
         os.close(lock)
 
-    def wait_until_ready(self, tell: Callable[[Notice], None], within: float | None) -> Stack:
-        """Wait until everything is ready and return its stack; `tell` is called with each notice meanwhile.
+    def wait_until_ready(self, notify: Callable[[Notice], None], within: float | None) -> Stack:
+        """Wait until everything is ready and return its stack; `notify` is called with each notice meanwhile.
 
         Raises the CliError that it ended with, or TimeoutExpiredError after `within` seconds (None: as long as it takes
         the supervisor itself to give up). Nothing is left running then.
@@ -62,7 +62,7 @@ class DaemonProcess:
         try:
             while self._process.poll() is None:
                 stack = read_stack(self._directory)
-                self._said.pass_on(tell)
+                self._startup_log.pass_on(notify)
                 if stack and stack.state == "running" and stack.supervisor_pid == self._process.pid:
                     return stack
                 if time.monotonic() > deadline:
@@ -76,7 +76,7 @@ class DaemonProcess:
             self._process.terminate()
             self._process.wait()
             raise
-        raise self._said.why_it_ended(self._process.returncode)
+        raise self._startup_log.why_it_ended(self._process.returncode)
 
 
 class _StartupLog:
@@ -87,11 +87,11 @@ class _StartupLog:
         self._since = since
         self._passed_on = 0
 
-    def pass_on(self, tell: Callable[[Notice], None]) -> None:
+    def pass_on(self, notify: Callable[[Notice], None]) -> None:
         notices = self._notices()
         for notice in notices[self._passed_on :]:
             if notice.level != "error":  # that will be raised
-                tell(notice)
+                notify(notice)
         self._passed_on = len(notices)
 
     def why_it_ended(self, code: int) -> CliError:
@@ -100,8 +100,8 @@ class _StartupLog:
             last = errors[-1]
             error = CliError(last.event, last.why or "", last.hint or "")
         else:
-            said = " ".join(last_lines(self._log, 3, since=self._since))
-            error = CliError("The platform did not start.", said or f"exit code {code}", f"read {self._log}")
+            output = " ".join(last_lines(self._log, 3, since=self._since))
+            error = CliError("The platform did not start.", output or f"exit code {code}", f"read {self._log}")
         error.code = ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED
         return error
 

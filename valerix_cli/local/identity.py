@@ -30,9 +30,9 @@ def _start_by_ps(pid: int) -> int | None:
     from datetime import datetime  # noqa: PLC0415 - macOS only
 
     command = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout  # noqa: S603 - the argv is ours # nosec B603
+    output = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout  # noqa: S603 - the argv is ours # nosec B603
     try:
-        return int(datetime.strptime(" ".join(said.split()), "%a %b %d %H:%M:%S %Y").astimezone().timestamp())
+        return int(datetime.strptime(" ".join(output.split()), "%a %b %d %H:%M:%S %Y").astimezone().timestamp())
     except ValueError:
         return None
 

@@ -138,8 +138,8 @@ class SupervisedProcess:
         while True:
             self.last_exit = await _end_of(process, WATCH_INTERVAL)
             failed_starts = 0 if self.state == "running" else failed_starts + 1
-            if failed_starts == FAILED_STARTS and (said := await asyncio.to_thread(self.spec.discard_data)):
-                self._context.events.warning(said)
+            if failed_starts == FAILED_STARTS and (message := await asyncio.to_thread(self.spec.discard_data)):
+                self._context.events.warning(message)
             crashes = 0 if self._ran_for() > STABLE_SECONDS else crashes
             process, crashes = await self._start_again(self._how_it_ended(), crashes)
             self.restarts += 1
@@ -235,8 +235,8 @@ def _size(log: Path) -> int:
 
 
 def _failed(what: str, how: str, log: Path, began: int) -> UnreachableError:
-    said = " ".join(map(_in_short, last_lines(log, 3, since=began)))
-    return UnreachableError(what, f"it {how}" + (f": {said}" if said else ""), f"read {log}")
+    message = " ".join(map(_in_short, last_lines(log, 3, since=began)))
+    return UnreachableError(what, f"it {how}" + (f": {message}" if message else ""), f"read {log}")
 
 
 def _in_short(line: str) -> str:

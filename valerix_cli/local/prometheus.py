@@ -86,8 +86,8 @@ class _Watcher:
             write_anew(self.directory / name, text)
         if self.account:
             give(self.directory, self.account)
-        seen = as_seen(self.directory, self.account)
-        return Path() if seen == self.directory else seen
+        directory = as_seen(self.directory, self.account)
+        return Path() if directory == self.directory else directory
 
     def _launch(self, *options: str) -> Launch:
         return Launch((str(self.program), *options), self.directory, {"PATH": os.defpath}, self.account)
@@ -112,10 +112,10 @@ class Alertmanager(_Watcher):
             },
             "receivers": [{"name": "webhook", "webhook_configs": hooks}],
         }
-        seen = self._prepared({"alertmanager.yaml": _as_yaml(settings)})
+        directory = self._prepared({"alertmanager.yaml": _as_yaml(settings)})
         return self._launch(
-            f"--config.file={seen / 'alertmanager.yaml'}",
-            f"--storage.path={seen / 'data'}",
+            f"--config.file={directory / 'alertmanager.yaml'}",
+            f"--storage.path={directory / 'data'}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
             "--cluster.listen-address=",  # alone
         )
@@ -133,10 +133,10 @@ class Prometheus(_Watcher):
     def running(self) -> Launch:
         rules = {f"rules-{file.name}": file.read_text() for file in self.rules}
         settings = configuration(self.fleet, map(Path, rules), self.alerts_to)
-        seen = self._prepared({"prometheus.yaml": _as_yaml(settings)} | rules)
+        directory = self._prepared({"prometheus.yaml": _as_yaml(settings)} | rules)
         return self._launch(
-            f"--config.file={seen / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={seen / 'data'}",
+            f"--config.file={directory / 'prometheus.yaml'}",
+            f"--storage.tsdb.path={directory / 'data'}",
             f"--storage.tsdb.retention.time={KEPT_FOR}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
         )

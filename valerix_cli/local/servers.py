@@ -86,10 +86,10 @@ def running(server: AServer, *, log: Path | None = None, within: float = 30) -> 
 
 
 def did_not_start(server: Server, log: Path | None) -> UnreachableError:
-    said = log.read_text(errors="replace").strip().splitlines()[-3:] if log else []
+    message = log.read_text(errors="replace").strip().splitlines()[-3:] if log else []
     return UnreachableError(
         f"The embedded {server.name} did not start.",
-        " ".join(said) or "it printed no error",
+        " ".join(message) or "it printed no error",
         f"read {log or 'its log'}",
     )
 

@@ -164,11 +164,11 @@ def cli_errors(directory: Path) -> Iterator[None]:
 
 
 def refused(directory: Path, error: OSError) -> CliError:
-    said = f"{error.filename}: {why(error)}" if error.filename else why(error)
+    reason = f"{error.filename}: {why(error)}" if error.filename else why(error)
     if error.errno in _FULL:
         return UnreachableError(
             f"The disk that holds {directory} is full.",
-            said,
+            reason,
             "make room, or set VALERIX_STATE_DIR to a directory elsewhere",
         )
     if error.errno in _WRONG_KIND and error.filename and Path(error.filename) != directory:
@@ -180,7 +180,7 @@ def refused(directory: Path, error: OSError) -> CliError:
         )
     return UnreachableError(
         f"The state directory {directory} cannot be used.",
-        said,
+        reason,
         "set VALERIX_STATE_DIR to a directory you may write to",
     )
 

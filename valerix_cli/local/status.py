@@ -62,7 +62,7 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     alerts: Alerts | None = None
 
 
-def look(directory: Path) -> PlatformStatus:
+def read_status(directory: Path) -> PlatformStatus:
     """Ask everybody at once; takes as long as the slowest answer, two seconds at most."""
     stack = running(directory)
     if stack is None:

@@ -96,7 +96,7 @@ class Supervisor:
         self._data_stores = DataStores(directory, ensure_secrets(directory), self._context, users.get("redis"))
         self._monitoring = Monitoring(directory, self._context, users)
         self._asked_by: signal.Signals | None = None
-        self._asked = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._force_stop = asyncio.Event()
         self._lost = False
         self._complaint = ""
@@ -114,7 +114,7 @@ class Supervisor:
         chores = [asyncio.create_task(chore) for chore in (self._keep_logs_small(), self._keep_directory())]
         try:
             was_ready = await self._unless_asked(self._start())
-            await self._asked.wait()
+            await self._stop_requested.wait()
         finally:
             for chore in chores:
                 chore.cancel()
@@ -126,9 +126,9 @@ class Supervisor:
     async def _unless_asked(self, action: Coroutine[Any, Any, None]) -> bool:
         """Run `action`, unless a stop is requested first. Returns whether it finished."""
         doing = asyncio.create_task(action)
-        asked = asyncio.create_task(self._asked.wait())
-        await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        stop_requested = asyncio.create_task(self._stop_requested.wait())
+        await asyncio.wait({doing, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
+        stop_requested.cancel()
         if doing.done():
             doing.result()
             return True
@@ -227,13 +227,13 @@ class Supervisor:
             await gather_or_cancel(*(child.stop(self._force_stop) for child in members))
 
     def _ask_to_stop(self, number: signal.Signals) -> None:
-        if self._asked.is_set():
+        if self._stop_requested.is_set():
             self._events.info("stopping now: remaining processes are killed")
             self._force_stop.set()
         else:
             self._asked_by = number
             self._events.info(f"stopping, since {number.name} was received")
-        self._asked.set()
+        self._stop_requested.set()
 
     async def _keep_logs_small(self) -> None:
         while True:
@@ -250,7 +250,7 @@ class Supervisor:
                 self._events.warning(f"stopping: {self._directory} was deleted, moved or replaced")
                 self._lost = True
                 self._force_stop.set()  # nothing can be saved any more
-                self._asked.set()
+                self._stop_requested.set()
                 return
             if self._stack and not self._is_written(self._stack):
                 if not self._complaint:

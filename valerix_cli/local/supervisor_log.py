@@ -36,15 +36,15 @@ class SupervisorLog:
         self._listeners = listeners
 
     def info(self, event: str) -> None:
-        self._tell("info", event)
+        self._publish("info", event)
 
     def warning(self, event: str) -> None:
-        self._tell("warning", event)
+        self._publish("warning", event)
 
     def error(self, event: str, *, why: str, hint: str) -> None:
-        self._tell("error", event, why, hint)
+        self._publish("error", event, why, hint)
 
-    def _tell(self, level: Level, event: str, why: str | None = None, hint: str | None = None) -> None:
+    def _publish(self, level: Level, event: str, why: str | None = None, hint: str | None = None) -> None:
         notice = Notice(datetime.now(UTC), level, event, SUPERVISOR, SUPERVISOR, why, hint)
         for listener in self._listeners:
             try:

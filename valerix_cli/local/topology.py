@@ -91,12 +91,12 @@ class Dependencies:
 
 
 def environment(
-    replica: Replica, fleet: tuple[Replica, ...], dependencies: Dependencies, ours: Mapping[str, str]
+    replica: Replica, fleet: tuple[Replica, ...], dependencies: Dependencies, environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of `replica`: what it has to know of the platform, over what it needs of ours (`ours`)."""
     variables = _of_dashboard(fleet, dependencies) if replica.kind == FRONTEND else _of_service(fleet, dependencies)
     return (
-        _base(replica.kind, dependencies, ours)
+        _base(replica.kind, dependencies, environ)
         | {"VALERIX_HOST": LOOPBACK, "VALERIX_PORT": str(replica.port), "VALERIX_REPLICA": replica.name}
         | variables
     )
@@ -148,29 +148,29 @@ def service(
     replica: Replica,
     fleet: tuple[Replica, ...],
     dependencies: Dependencies,
-    ours: Mapping[str, str],
+    environ: Mapping[str, str],
     home: Path,
     account: Account | None = None,
 ) -> Launch:
-    return Launch(_python(replica.kind.module), home, environment(replica, fleet, dependencies, ours), account)
+    return Launch(_python(replica.kind.module), home, environment(replica, fleet, dependencies, environ), account)
 
 
 def migration(
     kind: ServiceKind,
     module: tuple[str, ...],
     dependencies: Dependencies,
-    ours: Mapping[str, str],
+    environ: Mapping[str, str],
     home: Path,
     account: Account | None = None,
 ) -> Launch:
     variables = {"VALERIX_REPLICA": f"{kind.name}-migrate"}
-    return Launch(_python(*module), home, _base(kind, dependencies, ours) | variables, account)
+    return Launch(_python(*module), home, _base(kind, dependencies, environ) | variables, account)
 
 
-def _base(kind: ServiceKind, dependencies: Dependencies, ours: Mapping[str, str]) -> dict[str, str]:
+def _base(kind: ServiceKind, dependencies: Dependencies, environ: Mapping[str, str]) -> dict[str, str]:
     """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
-    kept = needed(ours) | {"PYTHONPATH": str(bundled.ROOT)}
-    tuned = {PREFIX + name: ours[PREFIX + name] for name in FORWARDED_SETTINGS if ours.get(PREFIX + name)}
+    kept = needed(environ) | {"PYTHONPATH": str(bundled.ROOT)}
+    tuned = {PREFIX + name: environ[PREFIX + name] for name in FORWARDED_SETTINGS if environ.get(PREFIX + name)}
     if not kind.role:
         return kept | tuned
     return (

@@ -51,7 +51,7 @@ class ValkeyServer:
         Where its account may not come to the directory from outside, it stands in it and names nothing above.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        seen = as_seen(self.directory, self.account)
+        directory = as_seen(self.directory, self.account)
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
@@ -70,7 +70,7 @@ class ValkeyServer:
         # Valkey expands a name that has characters of a pattern, and where nothing matches it starts on its defaults:
         # on another port, without a password.
         return Launch(
-            (str(self.program), glob(str(seen / file.name))), self.directory, {"PATH": os.defpath}, self.account
+            (str(self.program), glob(str(directory / file.name))), self.directory, {"PATH": os.defpath}, self.account
         )
 
     def answers(self) -> bool:
@@ -78,14 +78,14 @@ class ValkeyServer:
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
-                said = b""
-                while said.count(b"\r\n") < 2:  # noqa: PLR2004 - one line for each of the two commands
+                replies = b""
+                while replies.count(b"\r\n") < 2:  # noqa: PLR2004 - one line for each of the two commands
                     if not (part := connection.recv(256)):
                         return False
-                    said += part
+                    replies += part
         except OSError:
             return False
-        return said == b"+OK\r\n+PONG\r\n"
+        return replies == b"+OK\r\n+PONG\r\n"
 
     def url(self, database: int = 0) -> str:
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/{database}"

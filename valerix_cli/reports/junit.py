@@ -39,8 +39,8 @@ def _suite(root: ET.Element, receipt: Receipt) -> None:
         _case(suite, receipt, check)
     conclusion = ET.SubElement(suite, "testcase", classname=f"{receipt.drill}.conclusion", name="the drill passed")
     if receipt.outcome != "passed":
-        said = "; ".join(receipt.why) or receipt.outcome
-        ET.SubElement(conclusion, "error", type=receipt.outcome, message=said).text = said
+        message = "; ".join(receipt.why) or receipt.outcome
+        ET.SubElement(conclusion, "error", type=receipt.outcome, message=message).text = message
 
 
 def _case(suite: ET.Element, receipt: Receipt, check: Check) -> None:

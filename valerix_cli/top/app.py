@@ -53,7 +53,7 @@ _SIGNALS = {
 
 
 class TopApp(App[None]):
-    """`look` gives a snapshot and may take seconds; `context` is the platform's, as it was at the start."""
+    """`collect` returns a snapshot and may take seconds; `context` is the platform's, as it was at the start."""
 
     CSS_PATH = "top.tcss"
     TITLE = "valerix-top"
@@ -91,11 +91,11 @@ class TopApp(App[None]):
             super().__init__()
             self.then = then
 
-    def __init__(self, look: Callable[[], Snapshot], actions: Actions, context: Context) -> None:
+    def __init__(self, collect: Callable[[], Snapshot], actions: Actions, context: Context) -> None:
         super().__init__(driver_class=Driver, ansi_color=True)  # said here too, or NO_COLOR would be black on black
         self.error_console = SafeConsole(file=sys.__stderr__)
         self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
-        self._look, self._actions = look, actions
+        self._collect, self._actions = collect, actions
         self._platform, self._where = context, escape(messages.where(context))
         self._over = threading.Event()
         self._snapshot: Snapshot | None = None
@@ -152,7 +152,7 @@ class TopApp(App[None]):
         if self._sends:
             self._send(self._sends[-1].request)
         else:
-            self._say("Nothing was sent from here yet: o places an order.")
+            self._notify("Nothing was sent from here yet: o places an order.")
 
     def action_gremlin(self) -> None:
         self.push_screen(GremlinChoice(self._is_live), lambda one: self._ask_toggle(one) if one else None)
@@ -179,11 +179,11 @@ class TopApp(App[None]):
         try:
             files.write(Path(name), self.export_screenshot().encode(), files.PICTURE)
         except CliError as error:
-            self._say(error.why, wrong=True)
+            self._notify(error.why, wrong=True)
         except OSError as error:
-            self._say(f"{name} cannot be written: {error.strerror}", wrong=True)
+            self._notify(f"{name} cannot be written: {error.strerror}", wrong=True)
         else:
-            self._say(f"Saved as {name}, in the directory where top was started.")
+            self._notify(f"Saved as {name}, in the directory where top was started.")
 
     def action_pause(self) -> None:
         self._paused = not self._paused
@@ -199,12 +199,12 @@ class TopApp(App[None]):
         while not self._over.is_set():
             began = time.monotonic()
             try:
-                snapshot = self._look()
+                snapshot = self._collect()
             except RuntimeError:  # nothing more can be asked of threads when all is over
                 if self._over.is_set():
                     return
                 raise
-            self._tell(self.Looked(snapshot))
+            self._post(self.Looked(snapshot))
             self._over.wait(max(0.0, EVERY - (time.monotonic() - began)))
 
     def _show(self) -> None:
@@ -230,7 +230,7 @@ class TopApp(App[None]):
 
     def _sent(self, sent: OrderResponse) -> None:
         self._sends = (*self._sends, sent)[-_REMEMBERED:]
-        self._say(messages.send_result(sent), wrong=sent.order is None)
+        self._notify(messages.send_result(sent), wrong=sent.order is None)
         self._show()
 
     def _is_live(self, gremlin: Gremlin) -> bool:
@@ -241,10 +241,10 @@ class TopApp(App[None]):
         self._ask(question, lambda: self._do(lambda: self._actions.toggle(gremlin), self._toggled))
 
     def _toggled(self, live: Activation | None) -> None:
-        self._say(f"Live now: {summary(live)}. Undo: x" if live else "No gremlin is live now.")
+        self._notify(f"Live now: {summary(live)}. Undo: x" if live else "No gremlin is live now.")
 
     def _calmed(self, ended: Activation | None) -> None:
-        self._say(f"Off: {summary(ended)}." if ended else "No gremlin was live.")
+        self._notify(f"Off: {summary(ended)}." if ended else "No gremlin was live.")
 
     def _audited(self, audit: Audit) -> None:
         self._auditing, self._audit = False, Reading(audit)
@@ -269,19 +269,19 @@ class TopApp(App[None]):
             try:
                 found = deed()
             except CliError as error:
-                self._tell(self.Done(partial(otherwise or self._complain, error)))
+                self._post(self.Done(partial(otherwise or self._complain, error)))
             else:
-                self._tell(self.Done(partial(then, found)))
+                self._post(self.Done(partial(then, found)))
 
         self._in_background(run)
 
     def _complain(self, error: CliError) -> None:
-        self._say(f"{error.what} {error.why}", wrong=True)
+        self._notify(f"{error.what} {error.why}", wrong=True)
 
-    def _say(self, text: str, *, wrong: bool = False) -> None:
+    def _notify(self, text: str, *, wrong: bool = False) -> None:
         self.notify(escape(text), severity="error" if wrong else "information", markup=False)
 
-    def _tell(self, message: Message) -> None:
+    def _post(self, message: Message) -> None:
         with suppress(RuntimeError):  # the screen is closed
             self.post_message(message)
 

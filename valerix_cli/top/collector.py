@@ -11,7 +11,7 @@ from valerix_cli.clients.http import Replicas
 from valerix_cli.contexts.model import Context
 from valerix_cli.errors import CliError
 from valerix_cli.local.stack import state_dir
-from valerix_cli.local.status import look as look_at_this_machine
+from valerix_cli.local.status import read_status
 from valerix_cli.top import processes
 from valerix_cli.top.clients import PlatformClients, reach
 from valerix_cli.top.feed import PAGE, Feed, fold
@@ -35,7 +35,7 @@ class Collector:
         self._kept: dict[str, tuple[Any, float]] = {}
         self._pool = ThreadPoolExecutor(thread_name_prefix="top")
 
-    def look(self) -> Snapshot:
+    def collect(self) -> Snapshot:
         """Takes as long as the slowest answer, a little over two seconds at most."""
         now = time.monotonic()
         with suppress(CliError):
@@ -49,9 +49,9 @@ class Collector:
             "chaos": lambda to: to.inventory.chaos(),
             "stock": lambda to: to.inventory.items(),
         }
-        asked = {name: self._pool.submit(ask, self._reach) for name, ask in questions.items()}
-        seen: dict[str, Any] = {name: self._seen(name, answer, now) for name, answer in asked.items()}
-        return Snapshot(datetime.now(UTC), **seen)
+        answers = {name: self._pool.submit(ask, self._reach) for name, ask in questions.items()}
+        readings: dict[str, Any] = {name: self._reading(name, answer, now) for name, answer in answers.items()}
+        return Snapshot(datetime.now(UTC), **readings)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -60,7 +60,7 @@ class Collector:
         if context != self._reach.context:
             self._reach = reach(context, LIMIT)
 
-    def _seen(self, name: str, answer: Future[T], now: float) -> Reading[T]:
+    def _reading(self, name: str, answer: Future[T], now: float) -> Reading[T]:
         try:
             value = answer.result()
         except CliError as error:
@@ -79,7 +79,7 @@ class Collector:
     @staticmethod
     def _services(to: PlatformClients) -> Services:
         if to.context.is_local:
-            return processes.of_this_machine(look_at_this_machine(state_dir()))
+            return processes.of_this_machine(read_status(state_dir()))
         return processes.of_addresses(to.all_replicas)
 
     def _traffic(self, to: PlatformClients) -> Traffic | None:

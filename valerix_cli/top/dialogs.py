@@ -69,19 +69,19 @@ class OrderForm(ModalScreen[OrderRequest | None]):
             yield Label("Quantity")
             yield Input("1", id="quantity", compact=True, type="integer")
             yield Label(f"Key {self._key}", markup=False)
-            yield Label("Enter places it, Escape leaves.", id="said", markup=False)
+            yield Label("Enter places it, Escape leaves.", id="message", markup=False)
 
     def on_input_submitted(self) -> None:
         item, quantity = self.query_one("#item", Input).value.strip(), self.query_one("#quantity", Input).value
         if not item:
-            self._say("Which item?")
+            self._show_message("Which item?")
         elif not quantity.isdecimal() or not 1 <= int(quantity) <= MOST:
-            self._say(f"A quantity is a number from 1 to {MOST}.")
+            self._show_message(f"A quantity is a number from 1 to {MOST}.")
         else:
             self.dismiss(OrderRequest(item, int(quantity), self._key))
 
-    def _say(self, text: str) -> None:
-        self.query_one("#said", Label).update(text)
+    def _show_message(self, text: str) -> None:
+        self.query_one("#message", Label).update(text)
 
 
 class GremlinChoice(ModalScreen[Gremlin | None]):

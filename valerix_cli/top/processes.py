@@ -39,17 +39,17 @@ def _ask(url: str, replica: Replicas) -> Process:
         health = msgspec.json.decode(answer.content, type=_Named)
     except (CliError, msgspec.MsgspecError):  # no response, or one of another server
         return Process(url, None, "unreachable")
-    return Process(health.replica or url, None, say(health))
+    return Process(health.replica or url, None, describe_health(health))
 
 
-def say(health: Health) -> str:
+def describe_health(health: Health) -> str:
     """`degraded (redis)`: how a service is, and because of what."""
     ailing = [name for name, check in health.checks.items() if check.status != "ok"]
     return health.status + (f" ({', '.join(ailing)})" if ailing else "")
 
 
 def _service(one: ServiceStatus) -> Process:
-    return Process(one.name, one.state, say(one.health), one.uptime_seconds, one.restarts, one.last_exit)
+    return Process(one.name, one.state, describe_health(one.health), one.uptime_seconds, one.restarts, one.last_exit)
 
 
 def _database(name: str, one: Database, now: datetime) -> Process:

@@ -41,10 +41,10 @@ class Panel(VerticalScroll, can_focus=True):
         """Redraw the panel with the snapshot's values as plain text."""
         snapshot = escape_values(snapshot)
         self._snapshot = snapshot
-        seen = self._part(snapshot)
-        old = f", {format_duration(seen.age)} old" if seen.fault and seen.age else ""
+        reading = self._part(snapshot)
+        old = f", {format_duration(reading.age)} old" if reading.fault and reading.age else ""
         self.border_title = self._titled(old)
-        self._body.update(self._drawn(snapshot, seen))
+        self._body.update(self._drawn(snapshot, reading))
 
     def _titled(self, old: str = "") -> str:
         return escape(f"{self._title}{old}  {self._legend}".rstrip())
@@ -53,9 +53,9 @@ class Panel(VerticalScroll, can_focus=True):
         if self._snapshot is not None:
             self.show(self._snapshot)
 
-    def _drawn(self, snapshot: Snapshot, seen: Reading[Any]) -> RenderableType:
-        fault = [Text(seen.fault, style="yellow")] if seen.fault else []
-        if seen.value is None:
+    def _drawn(self, snapshot: Snapshot, reading: Reading[Any]) -> RenderableType:
+        fault = [Text(reading.fault, style="yellow")] if reading.fault else []
+        if reading.value is None:
             return fault[0] if fault else Text(self._nothing)
         room = Room(self.scrollable_content_region.width, self.screen.has_class("-tall"))
         return Group(*fault, self._draw(snapshot, room))

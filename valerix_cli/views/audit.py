@@ -76,11 +76,11 @@ def _examples(one: Invariant) -> list[str]:
 
 
 def _compared(audit: Audit) -> str:
-    seen = audit.compared
-    orders = ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()) or "none"
-    journal = "" if seen.journal_keys is None else f", {seen.journal_keys:,} keys of the journal"
+    compared = audit.compared
+    orders = ", ".join(f"{count:,} {status}" for status, count in compared.orders.items()) or "none"
+    journal = "" if compared.journal_keys is None else f", {compared.journal_keys:,} keys of the journal"
     return (
-        f"{sum(seen.orders.values()):,} orders ({orders}), {seen.events:,} steps, "
-        f"{seen.deductions:,} deductions, {seen.refusals:,} refusals, {seen.items:,} items, "
-        f"{seen.ledger_lines:,} ledger lines{journal}"
+        f"{sum(compared.orders.values()):,} orders ({orders}), {compared.events:,} steps, "
+        f"{compared.deductions:,} deductions, {compared.refusals:,} refusals, {compared.items:,} items, "
+        f"{compared.ledger_lines:,} ledger lines{journal}"
     )

@@ -20,14 +20,14 @@ def diagnosis_view(found: Diagnosis) -> RenderableType:
 
 def _checks(checks: list[Check]) -> RenderableType:
     rows: list[list[RenderableType]] = []
-    last, said = None, set[str | None]()
+    last, hints = None, set[str | None]()
     for check in checks:
         if check.group != last:
             rows.append([Text(check.group, style="bold"), "", ""])
-        again = check.status == "skipped" and check.hint in said
+        again = check.status == "skipped" and check.hint in hints
         rows.append([f"  {check.name}", _status(check), _found(check, again=again)])
         last = check.group
-        said.add(check.hint)
+        hints.add(check.hint)
     return table("check", "status", "found", rows=rows, wrap=("found",))
 
 
@@ -46,9 +46,9 @@ def _found(check: Check, *, again: bool) -> Text:
 def _conclusion(found: Diagnosis) -> str:
     counts = Counter(check.status for check in found.checks)
     several: dict[Status, str] = {"warning": "warnings"}
-    said = [
+    parts = [
         f"{count} {several.get(status, status) if count > 1 else status}"
         for status in _LIKE
         if (count := counts[status])
     ]
-    return f"{', '.join(said)}, in {format_duration(found.seconds)}."
+    return f"{', '.join(parts)}, in {format_duration(found.seconds)}."

@@ -113,7 +113,7 @@ def summary(receipt: Receipt) -> list[tuple[str, str]]:
 
 
 def counts(outcomes: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {said}" for said, count in outcomes.items()) or "none"
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()) or "none"
 
 
 def _injections(injections: list[Injection]) -> RenderableType:

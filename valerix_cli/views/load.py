@@ -22,21 +22,24 @@ def pace(plan: Plan) -> str:
     return f"{plan.clients} client{'s' if plan.clients != 1 else ''}"
 
 
-def snapshot_view(seen: LoadProgress) -> RenderableType:
+def snapshot_view(progress: LoadProgress) -> RenderableType:
     return facts(
         [
-            ("after", format_duration(seen.elapsed)),
-            ("answered", f"{seen.orders:,}, {seen.recent_throughput:,.0f}/s now, {seen.in_flight:,} under way"),
-            ("outcomes", _counts(seen.outcomes)),
-            ("latency", _latency(seen.latency)),
+            ("after", format_duration(progress.elapsed)),
+            (
+                "answered",
+                f"{progress.orders:,}, {progress.recent_throughput:,.0f}/s now, {progress.in_flight:,} under way",
+            ),
+            ("outcomes", _counts(progress.outcomes)),
+            ("latency", _latency(progress.latency)),
         ]
     )
 
 
-def snapshot_line(seen: LoadProgress) -> str:
+def snapshot_line(progress: LoadProgress) -> str:
     return (
-        f"{format_duration(seen.elapsed)}: {seen.orders:,} answered, {seen.recent_throughput:,.0f}/s, "
-        f"{seen.in_flight:,} under way; {_latency(seen.latency)}; {_counts(seen.outcomes)}"
+        f"{format_duration(progress.elapsed)}: {progress.orders:,} answered, {progress.recent_throughput:,.0f}/s, "
+        f"{progress.in_flight:,} under way; {_latency(progress.latency)}; {_counts(progress.outcomes)}"
     )
 
 
@@ -80,7 +83,7 @@ def _items(plan: Plan) -> str:
 
 
 def _counts(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {said}" for said, count in outcomes.items()) or "-"
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()) or "-"
 
 
 def _latency(latency: Latency) -> str:

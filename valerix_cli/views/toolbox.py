@@ -19,12 +19,12 @@ def contexts_view(contexts: list[ContextSummary]) -> RenderableType:
 
 
 def origins_view(origins: list[SettingOrigin]) -> RenderableType:
-    rows = [[one.setting, _said(one.value), one.origin] for one in origins]
+    rows = [[one.setting, _format(one.value), one.origin] for one in origins]
     return table("setting", "value", "from", rows=rows, wrap=("value", "from"))
 
 
 def settings_view(origins: list[SettingOrigin]) -> RenderableType:
-    return facts([(one.setting, _said(one.value)) for one in origins])
+    return facts([(one.setting, _format(one.value)) for one in origins])
 
 
 def explanations_view(found: list[Explanation]) -> RenderableType:
@@ -51,5 +51,5 @@ def names_view(names: list[str]) -> RenderableType:
     return Text("\n".join(names))
 
 
-def _said(value: object) -> str:
+def _format(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from valerix_cli.cluster.status import look
+from valerix_cli.cluster.status import read_status
 from valerix_cli.cluster.target import Target
 from valerix_cli.cluster.transport import ForbiddenError
 
@@ -74,7 +74,7 @@ class Cluster:
     ],
 )
 def test_a_job_by_the_clock_is_as_its_last_run(runs: Any, status: Any, state: str, detail: str) -> None:
-    found = look(Cluster(CRON | {"status": status}, *runs), TARGET)  # type: ignore[arg-type]  # the only methods used
+    found = read_status(Cluster(CRON | {"status": status}, *runs), TARGET)  # type: ignore[arg-type]  # the only methods used
     assert [(one.kind, one.name, one.state, one.detail) for one in found.workloads] == [
         ("CronJob", "backup", state, detail)
     ]
@@ -83,11 +83,11 @@ def test_a_job_by_the_clock_is_as_its_last_run(runs: Any, status: Any, state: st
 
 def test_one_that_is_suspended_says_so() -> None:
     suspended = CRON | {"spec": CRON["spec"] | {"suspend": True}}
-    found = look(Cluster(suspended), TARGET)  # type: ignore[arg-type]  # the same
+    found = read_status(Cluster(suspended), TARGET)  # type: ignore[arg-type]  # the same
     assert found.workloads[0].detail == "no run has succeeded yet, suspended"
 
 
 def test_kinds_that_may_not_be_listed_are_named_and_the_others_shown() -> None:
-    found = look(Cluster(CRON, forbidden=frozenset({"Cluster", "Gateway"})), TARGET)  # type: ignore[arg-type]  # the same
+    found = read_status(Cluster(CRON, forbidden=frozenset({"Cluster", "Gateway"})), TARGET)  # type: ignore[arg-type]  # the same
     assert found.unseen == ["Cluster", "Gateway"]
     assert [one.name for one in found.workloads] == ["backup"]

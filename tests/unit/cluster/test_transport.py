@@ -22,7 +22,7 @@ class Server(Transport):
     message = "etcdserver: leader changed"
 
     def __init__(self, *answers: Answer, patience: float = 5.0) -> None:
-        super().__init__(client=None, patience=patience, say=self._keep)
+        super().__init__(client=None, patience=patience, log=self._keep)
         self._cancelled = Event()
         self.asked = 0
         self.said: list[str] = []

@@ -31,7 +31,7 @@ class Dependency:
         self.may_answer.set()
         self.fault: Exception | None = None
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         self.looks += 1
         self.was_asked.set()
         await self.may_answer.wait()
@@ -40,7 +40,7 @@ class Dependency:
 
     @property
     def probes(self) -> dict[str, Probe]:
-        return {"it": Probe(self.look, required=True)}
+        return {"it": Probe(self.check, required=True)}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def dependency() -> Dependency:
 
 
 def service(own: Dependency, downstream: Dependency) -> ASGIApp:
-    state = {"own_probes": own.probes, "downstream_probes": {"down": Probe(downstream.look)}}
+    state = {"own_probes": own.probes, "downstream_probes": {"down": Probe(downstream.check)}}
     return RequestMiddleware(build_app("Things", health_routes(ME), [], state))
 
 

@@ -21,16 +21,16 @@ def wait_until_calm(step: StepContext) -> None:
 
 def breakers_closed(step: StepContext) -> bool:
     """Return whether orders are sent to inventory again: a worker's breaker is only waiting when it is half-open."""
-    seen = step.environment.watcher.last
-    if seen is None or not seen.breakers:
+    sample = step.environment.watcher.last
+    if sample is None or not sample.breakers:
         return False
-    return not seen.held_back and all(state == "closed" for state in seen.breakers.values())
+    return not sample.held_back and all(state == "closed" for state in sample.breakers.values())
 
 
 def breakers_open(step: StepContext) -> bool:
     """Return whether no order service sends more than a trial now and then."""
-    seen = step.environment.watcher.last
-    states = seen.breakers if seen else None
+    sample = step.environment.watcher.last
+    states = sample.breakers if sample else None
     return bool(states) and all(state != "closed" for state in (states or {}).values())
 
 

@@ -28,11 +28,11 @@ class Customer:
     """Sends one order, and sends it again with the same key until the outcome is known."""
 
     def __init__(self, step: StepContext, request: OrderRequest) -> None:
-        self._heard: Counter[str] = Counter()
+        self._responses: Counter[str] = Counter()
         self._request = request
         self._sent: Future[OrderResponse] = Future()
         platform = step.environment.session.context
-        replicas = Replicas(platform, "order", explain=self._hear)
+        replicas = Replicas(platform, "order", explain=self._record_response)
         self._orders = OrderClient(replicas).recorded(step.environment.writer)
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
@@ -43,7 +43,7 @@ class Customer:
     @property
     def summary(self) -> str:
         """`cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
-        return ", ".join(f"{word} {_times(count)}" for word, count in self._heard.items()) or "no response yet"
+        return ", ".join(f"{word} {_times(count)}" for word, count in self._responses.items()) or "no response yet"
 
     def _place(self) -> None:
         try:
@@ -51,11 +51,11 @@ class Customer:
         except BaseException as error:  # noqa: BLE001 - raised again where the response is read
             self._sent.set_exception(error)
 
-    def _hear(self, line: str) -> None:
+    def _record_response(self, line: str) -> None:
         """`POST http://127.0.0.1:3001/api/orders -> 409 in 3 ms`, or the name of an error instead."""
         describe_cause = line.rpartition(" -> ")[2]
         word = describe_cause.partition(":")[0].partition(" ")[0]
-        self._heard[_WORDS.get(word, word if word.isdecimal() else "cut off")] += 1
+        self._responses[_WORDS.get(word, word if word.isdecimal() else "cut off")] += 1
 
 
 def crash(step: StepContext) -> None:

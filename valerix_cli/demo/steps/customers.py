@@ -31,13 +31,15 @@ def calm(step: StepContext) -> None:
 
     def instead() -> str:
         now = step.environment.metrics
-        return f"{now.throughput or 0:.1f} a second, p95 {_say(now.p95)}, {describe_breakers(step)}"
+        return f"{now.throughput or 0:.1f} a second, p95 {_format_seconds(now.p95)}, {describe_breakers(step)}"
 
-    seen = step.wait_for(
+    sample = step.wait_for(
         metrics_when_calm, f"{RATE:g} orders a second, nearly all within {format_duration(_FAST)}", instead
     )
-    step.add_fact("orders", f"{seen.throughput:.1f} a second, of {step.environment.item}")
-    step.add_fact("latency", f"half within {_say(seen.p50)}, 95 of 100 within {_say(seen.p95)}")
+    step.add_fact("orders", f"{sample.throughput:.1f} a second, of {step.environment.item}")
+    step.add_fact(
+        "latency", f"half within {_format_seconds(sample.p50)}, 95 of 100 within {_format_seconds(sample.p95)}"
+    )
     step.add_fact("breakers", describe_breakers(step))
 
 
@@ -91,5 +93,5 @@ def _answer(sent: OrderResponse) -> str:
     return f"{sent.status} {word}" + (" (stored answer)" if sent.replayed else "")
 
 
-def _say(seconds: float | None) -> str:
+def _format_seconds(seconds: float | None) -> str:
     return "not known" if seconds is None else format_duration(seconds)

@@ -101,8 +101,8 @@ def _see_open(step: StepContext) -> None:
     step.wait_for(lambda: breakers_open(step), "every order service's breaker to open", lambda: describe_breakers(step))
     moved = sorted(step.environment.watcher.transitions.items(), key=lambda one: one[0][1])
     reasons = {replica: why for (replica, _), (to, why) in moved if to == "open"}
-    seen = step.environment.watcher.last
-    for replica in (seen.breakers or {}) if seen else {}:
+    sample = step.environment.watcher.last
+    for replica in (sample.breakers or {}) if sample else {}:
         step.add_fact(replica, f"open: {reasons.get(replica, 'no reason is known')}")
 
 

@@ -11,14 +11,14 @@ from valerix_cli.units import format_duration
 def receipt(step: StepContext) -> None:
     wait_until_calm(step)
     found = _clean(step, "the audit to be clean")
-    seen = found.compared
+    sample = found.compared
     held = sum(one.verdict == "held" for one in found.invariants)
     step.set_placeholders(JOURNAL=str(step.environment.journal))
-    step.add_fact("orders", ", ".join(f"{count:,} {status}" for status, count in seen.orders.items()))
+    step.add_fact("orders", ", ".join(f"{count:,} {status}" for status, count in sample.orders.items()))
     step.add_fact(
-        "compared", f"{seen.deductions:,} deductions, {seen.events:,} steps, {seen.ledger_lines:,} ledger lines"
+        "compared", f"{sample.deductions:,} deductions, {sample.events:,} steps, {sample.ledger_lines:,} ledger lines"
     )
-    step.add_fact("customers", f"{seen.journal_keys or 0:,} keys, each as its customer was answered")
+    step.add_fact("customers", f"{sample.journal_keys or 0:,} keys, each as its customer was answered")
     step.add_fact("invariants", f"{held} of {len(found.invariants)} held")
     step.add_fact("audit", f"clean: exit {int(ExitCode.DONE)}, in {format_duration(found.seconds)}")
 

@@ -31,7 +31,7 @@ def draw(traffic: Traffic, room: Room) -> RenderableType:
 def _percentile(name: str, seconds: float | None, width: int) -> Text:
     over = seconds is not None and seconds > LIMIT
     bar = latency_bar(seconds, LIMIT, width - len(name) - len(_OVER) - 10)
-    line = f"{name} {_say(seconds):>8} {bar}{_OVER if over else ''}"
+    line = f"{name} {_format_seconds(seconds):>8} {bar}{_OVER if over else ''}"
     return coloured(line, "failed" if over else "")
 
 
@@ -40,7 +40,7 @@ def _rate(per_second: float) -> str:
     return f"{per_second:.1f}" if 0 < per_second < 10 else f"{per_second:,.0f}"  # noqa: PLR2004 - see above
 
 
-def _say(seconds: float | None) -> str:
+def _format_seconds(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return "> 10 s" if math.isinf(seconds) else format_duration(seconds)
