@@ -154,6 +154,10 @@ class Processes:
         self.client = httpx.Client(timeout=10)
         self.operator = httpx.Client(timeout=10, headers=OPERATOR)
 
+    def log_tails(self, length: int = 3000) -> str:
+        """Return the end of each service's log, for the message of a failed test."""
+        return "\n".join(f"{log}:\n{log.read_text()[-length:]}" for log in sorted(self._directory.glob("*.log")))
+
     def inventory(self, **settings: str) -> Service:
         return self._make("services.inventory.asgi", "inventory", {}, settings)
 

@@ -146,7 +146,11 @@ class Shop:
         def settled() -> bool:
             return not {"pending", "queued"} & set(self.statuses(item_id).values())
 
-        eventually(settled, within, f"every order settled: {self.statuses(item_id)}")
+        try:
+            eventually(settled, within, "every order settled")
+        except AssertionError as error:
+            error.add_note(f"{self.statuses(item_id)}\n{self.services.log_tails()}")
+            raise
         return self.statuses(item_id)
 
     def assert_exactly_one_effect(self, item_id: str | None = None) -> None:
