@@ -52,7 +52,7 @@ def test_orders_with_a_journal_are_audited_clean(valerix: Valerix, tmp_path: Pat
     assert (found["verdict"], found["compared"]["journal_keys"]) == ("clean", 3)
 
 
-def test_a_broken_invariant_ends_with_11_and_names_the_row(miscounted: Valerix) -> None:
+def test_a_broken_invariant_exits_with_11_and_names_the_row(miscounted: Valerix) -> None:
     done = miscounted("audit", code=11)
     assert "stock-conserved           VIOLATED" in done.out
     assert "chair: its quantity is" in done.out
@@ -129,7 +129,7 @@ def test_a_remote_context_with_a_redis_url_has_its_cache_checked(valerix: Valeri
         assert (checked, why in omitted) == ({}, True), omitted
 
 
-def test_a_repair_requests_a_lost_deduction_again_and_never_edits_stock(valerix: Valerix) -> None:
+def test_a_repair_sends_a_lost_deduction_again_and_never_edits_stock(valerix: Valerix) -> None:
     valerix("order", "place", "webcam", "--key", "restored")
     spoil(
         valerix,

@@ -53,7 +53,7 @@ def live(valerix: Valerix) -> Callable[[], bool]:
 
 
 @pytest.mark.long
-def test_the_story_told_by_itself_holds_in_each_step_and_leaves_nothing(bare: Valerix, tmp_path: Path) -> None:
+def test_an_automatic_demo_passes_every_step_and_leaves_nothing(bare: Valerix, tmp_path: Path) -> None:
     cast, stills = tmp_path / "demo.cast", tmp_path / "stills"
     running = bare.start("demo", "--auto", "--fresh", "--record", str(cast), "--stills", str(stills), "-o", "json")
     out, err = running.communicate(timeout=LIMIT)
@@ -173,7 +173,7 @@ def seat(shop: Valerix) -> Iterator[Seat]:
         shop("chaos", "off")  # so that a failed test does not affect the next
 
 
-def test_keys_lead_through_the_story_and_quitting_amid_a_fault_turns_it_off(shop: Valerix, seat: Seat) -> None:
+def test_keys_navigate_the_demo_and_quitting_during_a_fault_turns_it_off(shop: Valerix, seat: Seat) -> None:
     seat.sees("HELD")
     seat.press("n")
     seat.sees("The impatient customer", "HELD", "1 deduction")
@@ -208,7 +208,7 @@ def test_keys_lead_through_the_story_and_quitting_amid_a_fault_turns_it_off(shop
         pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long),
     ],
 )
-def test_a_demo_that_is_broken_off_turns_its_faults_off_first(
+def test_an_interrupted_demo_turns_its_faults_off_first(
     shop: Valerix, seat: Seat, number: signal.Signals, code: int
 ) -> None:
     for key, title in (("s", "The impatient customer"), ("n", "The cheater")):
@@ -223,7 +223,7 @@ def test_a_demo_that_is_broken_off_turns_its_faults_off_first(
     assert termios.tcgetattr(seat.terminal) == seat.before
 
 
-def test_a_demo_whose_terminal_is_gone_turns_its_faults_off_and_ends(shop: Valerix, seat: Seat) -> None:
+def test_a_demo_that_loses_its_terminal_turns_its_faults_off_and_exits(shop: Valerix, seat: Seat) -> None:
     for key, title in (("s", "The impatient customer"), ("n", "The cheater")):
         seat.press(key)
         seat.sees(title, "HELD")
@@ -235,7 +235,7 @@ def test_a_demo_whose_terminal_is_gone_turns_its_faults_off_and_ends(shop: Valer
     assert not live(shop)()
 
 
-def test_a_fault_of_which_nobody_can_say_that_it_is_off_ends_with_13(shop: Valerix, seat: Seat) -> None:
+def test_a_fault_that_cannot_be_confirmed_as_off_exits_with_13(shop: Valerix, seat: Seat) -> None:
     """Inventory is down, and only inventory can confirm that the gremlins are off."""
     state = shop.directory / "state"
     seat.sees("waiting for")
@@ -249,11 +249,11 @@ def test_a_fault_of_which_nobody_can_say_that_it_is_off_ends_with_13(shop: Valer
     assert not live(shop)()
 
 
-def test_without_a_terminal_it_says_how_to_go_on_by_itself(bare: Valerix) -> None:
+def test_a_demo_without_a_terminal_hints_at_automatic_mode(bare: Valerix) -> None:
     assert "valerix demo --auto" in bare("demo", code=2).err
 
 
-def test_a_forgery_turns_the_audit_red_and_undoing_it_leaves_the_books_as_they_were(shop: Valerix) -> None:
+def test_tampering_fails_the_audit_and_undoing_it_restores_the_ledger(shop: Valerix) -> None:
     state = shop.directory / "state"
     os.environ["VALERIX_STATE_DIR"] = str(state)
     try:

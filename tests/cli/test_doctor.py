@@ -102,7 +102,7 @@ def kept(file: Path) -> Iterator[None]:
         file.chmod(mode)
 
 
-def test_a_platform_that_is_well_fails_no_check_in_any_group(valerix: Valerix) -> None:
+def test_a_healthy_platform_fails_no_check_in_any_group(valerix: Valerix) -> None:
     found = diagnose(valerix)
     assert {check["group"] for check in found.values()} == set(GROUPS)
     assert [name for name, check in found.items() if check["status"] == "failed"] == []
@@ -111,7 +111,7 @@ def test_a_platform_that_is_well_fails_no_check_in_any_group(valerix: Valerix) -
     assert {found[name]["status"] for name in [*well, "clock: postgres", "clock: worker-1"]} == {"ok"}
 
 
-def test_what_the_doctor_prints_is_what_its_schema_says_in_every_format(valerix: Valerix) -> None:
+def test_the_doctors_output_matches_its_schema_in_every_format(valerix: Valerix) -> None:
     told = json.loads(valerix("doctor", "-o", "jsonl").out)
     jsonschema.validate(told, msgspec.json.schema(SHAPES["doctor"]))
     table = valerix("doctor").out
@@ -119,7 +119,7 @@ def test_what_the_doctor_prints_is_what_its_schema_says_in_every_format(valerix:
     assert "doctor" in valerix("schema").out
 
 
-def test_on_a_terminal_something_moves_while_it_looks_and_nothing_else_changes(valerix: Valerix, state: Path) -> None:
+def test_a_spinner_is_the_only_extra_output_on_a_terminal(valerix: Valerix, state: Path) -> None:
     ours, theirs = pty.openpty()
     environ = valerix.environ | {"TERM": "xterm", "VALERIX_STATE_DIR": str(state)}
     command = [PROGRAM, "doctor"]
@@ -143,7 +143,7 @@ def read(terminal: int) -> bytes:
         return b""
 
 
-def test_on_a_fresh_machine_nothing_failed_and_the_way_on_is_said(valerix: Valerix, state: Path) -> None:
+def test_a_fresh_machine_has_no_failed_check_and_a_hint_to_start(valerix: Valerix, state: Path) -> None:
     shutil.rmtree(state)
     found = diagnose(valerix, VALERIX_STATE_DIR=str(state))
     supervisor = found["platform: supervisor"]
@@ -152,7 +152,7 @@ def test_on_a_fresh_machine_nothing_failed_and_the_way_on_is_said(valerix: Valer
     assert not state.exists(), "looking changes nothing"
 
 
-def test_a_state_directory_that_cannot_be_is_named(valerix: Valerix, tmp_path: Path) -> None:
+def test_an_impossible_state_directory_is_reported(valerix: Valerix, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = valerix("doctor", code=3, VALERIX_STATE_DIR=str(tmp_path / "file" / "state"))
     what, why, hint = done.err.splitlines()
@@ -161,14 +161,14 @@ def test_a_state_directory_that_cannot_be_is_named(valerix: Valerix, tmp_path: P
     assert hint == '  try: export VALERIX_STATE_DIR="$HOME/valerix"'
 
 
-def test_a_state_directory_that_holds_something_else_is_named(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_state_directory_with_other_content_is_reported(valerix: Valerix, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     found = diagnose(valerix, "--fix", code=3, VALERIX_STATE_DIR=str(tmp_path))["state directory: directory"]
     assert (found["status"], "thesis.tex" in found["found"]) == ("failed", True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_secrets_that_others_may_read_are_closed_by_the_hint_and_by_the_fix(valerix: Valerix) -> None:
+def test_secrets_readable_by_others_are_protected_by_the_hint_and_by_the_fix(valerix: Valerix) -> None:
     secrets = valerix.directory / "state" / "secrets.json"
     secrets.chmod(0o644)
     found = diagnose(valerix, code=3)["state directory: secrets"]
@@ -185,7 +185,7 @@ def test_secrets_that_others_may_read_are_closed_by_the_hint_and_by_the_fix(vale
     assert secrets.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_state_directory_that_others_may_write_to_is_closed(valerix: Valerix, state: Path) -> None:
+def test_a_state_directory_writable_by_others_is_protected_by_the_fix(valerix: Valerix, state: Path) -> None:
     state.chmod(0o777)
     found = diagnose(valerix, code=3, VALERIX_STATE_DIR=str(state))["state directory: directory"]
     assert (found["status"], found["hint"]) == ("failed", f"valerix doctor --fix, or chmod go-w {state}")
@@ -193,7 +193,7 @@ def test_a_state_directory_that_others_may_write_to_is_closed(valerix: Valerix, 
     assert state.stat().st_mode & 0o777 == 0o755
 
 
-def test_secrets_that_make_no_sense_are_named_and_the_old_ones_asked_for(valerix: Valerix) -> None:
+def test_invalid_secrets_are_reported_with_a_hint_to_restore_the_old_ones(valerix: Valerix) -> None:
     secrets = valerix.directory / "state" / "secrets.json"
     with kept(secrets):
         secrets.write_text("{}")
@@ -207,14 +207,14 @@ def test_secrets_that_make_no_sense_are_named_and_the_old_ones_asked_for(valerix
     assert found["databases: order_db"].status == "skipped"
 
 
-def test_secrets_that_are_gone_while_their_database_is_there_are_missed(valerix: Valerix) -> None:
+def test_missing_secrets_of_an_existing_database_fail(valerix: Valerix) -> None:
     secrets = valerix.directory / "state" / "secrets.json"
     with kept(secrets):
         secrets.unlink()
         assert examined(valerix)["state directory: secrets"].status == "failed"
 
 
-def test_a_stack_that_makes_no_sense_is_removed(valerix: Valerix, state: Path) -> None:
+def test_an_invalid_stack_file_is_removed(valerix: Valerix, state: Path) -> None:
     (state / "stack.json").write_text("\0")
     found = diagnose(valerix, VALERIX_STATE_DIR=str(state))["platform: stack.json"]
     assert (found["status"], found["fixable"]) == ("warning", True)
@@ -225,7 +225,7 @@ def test_a_stack_that_makes_no_sense_is_removed(valerix: Valerix, state: Path) -
 
 
 @pytest.mark.usefixtures("left_behind")
-def test_the_stack_of_a_supervisor_that_was_killed_is_removed(valerix: Valerix, state: Path) -> None:
+def test_the_stack_file_of_a_killed_supervisor_is_removed(valerix: Valerix, state: Path) -> None:
     done = valerix("doctor", "--fix", "-o", "json", VALERIX_STATE_DIR=str(state))
     assert json.loads(done.out)["fixed"] == [done.err.strip()]
     assert done.err == f"{state / 'stack.json'} was removed: no platform is running.\n"
@@ -234,7 +234,7 @@ def test_the_stack_of_a_supervisor_that_was_killed_is_removed(valerix: Valerix, 
 
 
 @pytest.mark.usefixtures("left_behind")
-def test_what_a_killed_supervisor_has_left_running_is_ended_by_the_hint(valerix: Valerix, state: Path) -> None:
+def test_the_hint_for_a_killed_supervisor_ends_its_remaining_processes(valerix: Valerix, state: Path) -> None:
     lock = take(state)
     assert lock is not None
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=(lock,)) as left:
@@ -250,14 +250,14 @@ def test_what_a_killed_supervisor_has_left_running_is_ended_by_the_hint(valerix:
             left.kill()
 
 
-def test_a_running_platform_that_lost_its_stack_is_examined_once_it_is_written_anew(valerix: Valerix) -> None:
+def test_a_running_platform_that_lost_its_stack_is_checked_after_the_stack_is_rewritten(valerix: Valerix) -> None:
     stack = valerix.directory / "state" / "stack.json"
     stack.write_text("{")
     found = examined(valerix)
     assert {found[name].status for name in ("platform: stack.json", "platform: supervisor")} == {"ok"}
 
 
-def test_a_port_that_is_held_by_another_process_is_told_with_its_name(valerix: Valerix, state: Path) -> None:
+def test_a_port_held_by_another_process_is_reported_with_its_name(valerix: Valerix, state: Path) -> None:
     with socket.create_server((LOOPBACK, 3001)) if is_free(3001) else nullcontext():
         found = diagnose(valerix, VALERIX_STATE_DIR=str(state))["ports: 3001"]
     assert found["status"] == "warning"
@@ -266,7 +266,7 @@ def test_a_port_that_is_held_by_another_process_is_told_with_its_name(valerix: V
     assert found["hint"].startswith(f"kill {pid} ")
 
 
-def test_a_service_that_hangs_is_found_and_the_hint_wakes_it(valerix: Valerix) -> None:
+def test_a_stopped_service_is_detected_and_resumed_by_the_hint(valerix: Valerix) -> None:
     pid = valerix.stack()["services"]["order"][1]["pid"]
     with stopped(pid):
         began = time.monotonic()
@@ -281,7 +281,7 @@ def _ails(valerix: Valerix, name: str) -> bool:
     return examined(valerix)[name].status in {"warning", "failed"}
 
 
-def test_a_redis_and_a_postgres_that_hang_are_found_and_the_hints_wake_them(valerix: Valerix) -> None:
+def test_stopped_datastores_are_detected_and_resumed_by_the_hints(valerix: Valerix) -> None:
     databases = valerix.stack()["databases"]
     with stopped(databases["redis"]["pid"]), stopped(databases["postgres"]["pid"]):
         found = examined(valerix)
@@ -301,7 +301,7 @@ def test_a_redis_and_a_postgres_that_hang_are_found_and_the_hints_wake_them(vale
     eventually(is_well, 20)
 
 
-def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, state: Path) -> None:
+def test_external_datastores_are_checked_before_a_start(valerix: Valerix, state: Path) -> None:
     urls = {"VALERIX_DATABASE_URL": f"postgresql://me@{LOOPBACK}:9/x", "VALERIX_REDIS_URL": f"redis://{LOOPBACK}:9"}
     found = diagnose(valerix, code=3, VALERIX_STATE_DIR=str(state), **urls)
     database, redis = found["databases: VALERIX_DATABASE_URL"], found["redis: redis"]
@@ -312,7 +312,7 @@ def test_servers_that_variables_name_are_tried_before_a_start(valerix: Valerix, 
 
 
 @pytest.mark.parametrize("version", ["3", pytest.param("4", marks=pytest.mark.long)])
-def test_a_migration_that_lacks_is_found_in_the_database_and_at_the_service(valerix: Valerix, version: str) -> None:
+def test_a_missing_migration_is_detected_in_the_database_and_by_the_service(valerix: Valerix, version: str) -> None:
     """The result does not depend on whether it is the last migration."""
     with changed_schema(valerix, "DELETE FROM schema_migrations WHERE version = %s", version):
         eventually(lambda: _ails(valerix, "services: order-1"), 10, "a service looks at what it needs once a second")
@@ -324,7 +324,7 @@ def test_a_migration_that_lacks_is_found_in_the_database_and_at_the_service(vale
     assert found["schema: inventory_db"].status == "ok"
 
 
-def test_a_schema_that_is_ahead_is_a_warning(valerix: Valerix) -> None:
+def test_a_schema_newer_than_the_code_is_a_warning(valerix: Valerix) -> None:
     with changed_schema(valerix, "INSERT INTO schema_migrations (version, name) VALUES (9999, '9999_later.sql')"):
         found = examined(valerix)["schema: order_db"]
     assert found.status == "warning"
@@ -344,7 +344,7 @@ def changed_schema(valerix: Valerix, statement: LiteralString, *parameters: str)
                 conn.execute("INSERT INTO schema_migrations SELECT * FROM before")
 
 
-def test_commits_that_are_not_durable_are_found_and_the_hint_makes_them_so(valerix: Valerix) -> None:
+def test_commits_without_durability_are_detected_and_corrected_by_the_hint(valerix: Valerix) -> None:
     with database(valerix, "order_db") as admin:
         admin.execute("ALTER ROLE order_service SET synchronous_commit = off")
         found = examined(valerix)["databases: order_db durability"]
@@ -355,7 +355,7 @@ def test_commits_that_are_not_durable_are_found_and_the_hint_makes_them_so(valer
     assert examined(valerix)["databases: order_db durability"].status == "ok"
 
 
-def test_a_server_without_fsync_is_found(valerix: Valerix, order_database: str, inventory_database: str) -> None:
+def test_a_server_without_fsync_is_detected(valerix: Valerix, order_database: str, inventory_database: str) -> None:
     """The tests' own PostgreSQL runs without it."""
     staging = {"order": [NOBODY], "inventory": [NOBODY], "operator_token_env": "STAGING_TOKEN"}
     urls = {"STAGING_ORDERS": order_database, "STAGING_STOCK": inventory_database}
@@ -366,7 +366,7 @@ def test_a_server_without_fsync_is_found(valerix: Valerix, order_database: str, 
     assert "start that PostgreSQL without -c fsync=off" in {check["hint"] for check in lax}
 
 
-def test_a_platform_elsewhere_that_nobody_answers_for_fails_and_this_machines_own_is_skipped(valerix: Valerix) -> None:
+def test_an_unreachable_remote_platform_fails_and_local_checks_are_skipped(valerix: Valerix) -> None:
     describe(valerix, "void", order=[NOBODY], inventory=[NOBODY])
     found = diagnose(valerix, "--context", "void", code=3)
     order = found[f"services: order {NOBODY}"]
@@ -376,7 +376,7 @@ def test_a_platform_elsewhere_that_nobody_answers_for_fails_and_this_machines_ow
     assert found["access: token"]["hint"].startswith("set operator_token_env of [contexts.void] in ")
 
 
-def test_a_wrong_token_is_found_at_each_service_and_the_variable_to_correct_is_named(valerix: Valerix) -> None:
+def test_a_wrong_token_is_detected_for_each_service_with_the_variable_to_correct(valerix: Valerix) -> None:
     describe_staging(valerix)
     found = diagnose(valerix, "--context", "staging", code=3, STAGING_TOKEN="not-the-operators")
     refused = [check for name, check in found.items() if name.startswith("access: ") and check["status"] == "failed"]
@@ -385,7 +385,7 @@ def test_a_wrong_token_is_found_at_each_service_and_the_variable_to_correct_is_n
     assert found["services: queue"]["status"] == "skipped"
 
 
-def test_somebody_who_accepts_and_never_answers_keeps_nobody_waiting(valerix: Valerix) -> None:
+def test_a_server_that_never_responds_does_not_delay_other_checks(valerix: Valerix) -> None:
     with socket.create_server((LOOPBACK, free_port())) as silent:
         where = f"{LOOPBACK}:{silent.getsockname()[1]}"
         describe(valerix, "mute", order=[f"http://{where}"], inventory=[NOBODY], order_database_env="MUTE")
@@ -398,7 +398,7 @@ def test_somebody_who_accepts_and_never_answers_keeps_nobody_waiting(valerix: Va
     assert found["databases: order_db"]["found"] == "There was no response within 1.0 s."
 
 
-def test_gremlins_that_are_live_or_halted_are_found_and_the_hints_undo_it(valerix: Valerix) -> None:
+def test_live_or_halted_gremlins_are_detected_and_undone_by_the_hints(valerix: Valerix) -> None:
     valerix("chaos", "on", "crash", "--rate", "0.01", "--ttl", "60s")
     live = examined(valerix)["services: gremlins"]
     assert (live.status, live.hint) == ("warning", "valerix chaos off")
@@ -410,7 +410,7 @@ def test_gremlins_that_are_live_or_halted_are_found_and_the_hints_undo_it(valeri
     assert examined(valerix)["services: gremlins"].status == "ok"
 
 
-def test_too_little_room_and_memory_are_found(valerix: Valerix) -> None:
+def test_low_disk_space_and_memory_are_detected(valerix: Valerix) -> None:
     found = examined(valerix, limits=Limits(room=2**60, memory=2**60, files=2**60))
     room = found["state directory: room"]
     assert room.status == "warning"
@@ -418,7 +418,7 @@ def test_too_little_room_and_memory_are_found(valerix: Valerix) -> None:
     assert (found["machine: memory"].status, found["machine: open files"].status) == ("warning", "warning")
 
 
-def test_a_clock_that_is_off_is_found_against_the_database_and_each_service(valerix: Valerix) -> None:
+def test_a_clock_difference_is_reported_for_the_database_and_each_service(valerix: Valerix) -> None:
     found = examined(valerix, now=lambda: time_of_day() - timedelta(seconds=60))
     clocks = {name: check for name, check in found.items() if name.startswith("clock: ")}
     assert len(clocks) == 6
@@ -426,7 +426,7 @@ def test_a_clock_that_is_off_is_found_against_the_database_and_each_service(vale
     assert all(" ahead of this machine's" in check.found for check in clocks.values())
 
 
-def test_a_program_of_an_older_version_is_found(valerix: Valerix) -> None:
+def test_a_program_of_an_older_version_is_detected(valerix: Valerix) -> None:
     stack = read_stack(valerix.directory / "state")
     assert stack is not None
     found = examined(valerix, stack=msgspec.structs.replace(stack, valerix_version="0.0.1"))["platform: version"]

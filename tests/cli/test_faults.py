@@ -45,7 +45,7 @@ def test_a_second_gremlin_keeps_the_first(calm: Valerix) -> None:
     assert status["recent"][0]["reason"] == "a rehearsal"
 
 
-def test_what_gremlins_hit_is_listed_live_or_ended_or_by_id(calm: Valerix) -> None:
+def test_hits_are_listed_while_live_after_the_end_and_by_id(calm: Valerix) -> None:
     calm("chaos", "on", "partial-failure", "--ttl", "60s")
     [placed] = calm.json("order", "place", "monitor")
     live = calm.json("chaos", "hits")
@@ -62,7 +62,7 @@ def test_what_gremlins_hit_is_listed_live_or_ended_or_by_id(calm: Valerix) -> No
     assert "valerix chaos status" in calm("chaos", "hits", "0123456789ab", code=1).err
 
 
-def test_an_incomplete_list_says_so_on_stderr(calm: Valerix) -> None:
+def test_an_incomplete_hit_list_is_reported_on_stderr(calm: Valerix) -> None:
     calm("chaos", "on", "partial-failure", "--ttl", "60s")
     calm("order", "place", "monitor")
     calm("chaos", "off")
@@ -76,7 +76,7 @@ def test_an_incomplete_list_says_so_on_stderr(calm: Valerix) -> None:
     assert incomplete.err.startswith("The list is incomplete: ")
 
 
-def test_a_script_is_shown_as_one_and_no_gremlin_is_turned_on_beside_it(calm: Valerix) -> None:
+def test_a_live_script_is_shown_and_no_other_gremlin_can_be_turned_on(calm: Valerix) -> None:
     hit = {"gremlin": "crash", "order_id": str(uuid.uuid4()), "attempt": 1}
     wish = json.dumps({"crash_rate": 0.5, "script": [hit, hit | {"attempt": 2}]})
     calm("api", "POST", "/api/admin/chaos", "-d", wish)
@@ -98,7 +98,7 @@ def test_a_halt_ends_gremlins_and_refuses_new_ones_until_it_is_lifted(valerix: V
 @pytest.mark.parametrize(
     "typed", [["latency", "--rate", "2"], ["crash", "--delay", "5s"], ["gravity"], ["latency", "--ttl", "soon"]]
 )
-def test_a_gremlin_that_makes_no_sense_is_bad_usage(valerix: Valerix, typed: list[str]) -> None:
+def test_an_invalid_gremlin_is_bad_usage(valerix: Valerix, typed: list[str]) -> None:
     assert len(valerix("chaos", "on", *typed, code=2).err.splitlines()) == 3
 
 
@@ -114,7 +114,7 @@ def test_a_partial_failure_queues_the_order_and_the_worker_confirms_it_with_one_
     assert "worker-1 confirmed the order" in told
 
 
-def test_an_open_breaker_queues_orders_until_it_is_automatic_again(automatic: Valerix) -> None:
+def test_an_open_breaker_queues_orders_until_it_is_automatic(automatic: Valerix) -> None:
     opened = automatic("breaker", "open")
     assert "Undo: valerix breaker auto" in opened.err
     states = {one["replica"]: one["state"] for one in automatic.json("breaker", "status")["replicas"]}
@@ -130,7 +130,7 @@ def test_an_open_breaker_queues_orders_until_it_is_automatic_again(automatic: Va
     assert ("open", "forced open by an operator") in moves
 
 
-def test_a_forced_breaker_says_so_in_its_table(automatic: Valerix) -> None:
+def test_a_forced_breaker_is_marked_in_its_table(automatic: Valerix) -> None:
     table = automatic("breaker", "close").out.splitlines()
     assert table[0].split() == ["REPLICA", "STATE", "SINCE", "WINDOW", "NEXT", "TRIAL", "WHY"]
     assert all("forced closed by an operator" in line for line in table[1:])

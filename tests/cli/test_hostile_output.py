@@ -217,13 +217,13 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
 
 
-def test_every_command_is_tried() -> None:
+def test_the_tests_cover_every_command() -> None:
     assert set(leaves(build())) == set(COMMANDS)
 
 
 @pytest.mark.usefixtures("briefly")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_nothing_from_elsewhere_is_more_than_text(
+def test_hostile_text_from_services_is_escaped_in_terminals(
     command: str, server: Server, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, wrong = b"", []
@@ -246,7 +246,7 @@ def test_nothing_from_elsewhere_is_more_than_text(
 @pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("wanted", FORMATS[1:])
-def test_what_a_program_reads_has_the_true_values(wanted: str, terminal: bool) -> None:  # noqa: FBT001 - a parameter
+def test_machine_readable_output_keeps_the_true_values(wanted: str, terminal: bool) -> None:  # noqa: FBT001 - a parameter
     _, written = run(["breaker", "history", "-q", "-o", wanted], terminal=terminal)
     document = yaml.safe_load(written) if wanted == "yaml" else json.loads(written)
     assert HOSTILE in set(strings(document))
@@ -259,7 +259,7 @@ _COMMANDS = r"^  try: |: (?:valerix|kubectl|export) "
 @pytest.mark.long
 @pytest.mark.usefixtures("briefly", "directory")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_to_be_typed_next_can_be_pasted_into_a_shell(command: str, server: Server, directory: Path) -> None:
+def test_every_suggested_command_can_be_pasted_into_a_shell(command: str, server: Server, directory: Path) -> None:
     server.text = NASTY
     for typed in COMMANDS[command]:
         arguments = [NASTY if one == TEXT_ONLY else one for one in filled_in(typed, server, directory)]
@@ -275,7 +275,7 @@ VIEWS = {name: (view, shape) for name, view, shape in views()}
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_view_draws_hostile_values_as_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_view_escapes_hostile_values(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "3000")
     monkeypatch.setenv("TERM", "xterm-256color")
     view, shape = VIEWS[name]
@@ -287,7 +287,7 @@ def test_every_view_draws_hostile_values_as_text(name: str, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("directory")
-def test_top_draws_hostile_values_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_escapes_hostile_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     with on_a_terminal(["-m", "valerix_cli", "top"], (200, 50)) as until:
         until(lambda got: got.count(MARK.encode()) > 20 and b"Orders" in got)
@@ -298,7 +298,7 @@ def test_top_draws_hostile_values_as_text(monkeypatch: pytest.MonkeyPatch) -> No
     assert leaks(written, lines=False) == []
 
 
-def test_a_pipe_gets_a_body_as_it_came_and_a_terminal_gets_text(server: Server, directory: Path) -> None:
+def test_a_raw_body_is_unchanged_in_a_pipe_and_escaped_in_a_terminal(server: Server, directory: Path) -> None:
     assert directory.exists()
     server.mode = "garbage"
     assert run(["api", "GET", "/x", "-q"], terminal=False)[1] == HOSTILE.encode() + b"\n"

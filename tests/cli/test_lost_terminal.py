@@ -121,7 +121,7 @@ def at_the_second_look(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], objec
 @pytest.mark.parametrize("gone", ["from the start", "later"])
 @pytest.mark.parametrize("streams", ["stdout", "stderr", "stdout stderr"])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_terminal_that_is_gone_is_no_bug(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_lost_terminal_is_not_reported_as_a_bug(  # noqa: PLR0913, PLR0917 - fixtures
     command: str,
     streams: str,
     gone: str,
@@ -143,7 +143,7 @@ def test_a_terminal_that_is_gone_is_no_bug(  # noqa: PLR0913, PLR0917 - fixtures
 
 
 @pytest.mark.parametrize("command", [name for name, ways in COMMANDS.items() if "watch" in f"{name} {ways}"])
-def test_a_view_of_a_terminal_that_goes_away_ends_as_by_a_hang_up(
+def test_a_live_view_exits_as_by_sighup_when_its_terminal_is_lost(
     command: str,
     server: Server,
     directory: Path,
@@ -158,7 +158,7 @@ def test_a_view_of_a_terminal_that_goes_away_ends_as_by_a_hang_up(
     assert (code, bugs) == (ExitCode.HUNG_UP, [])
 
 
-def test_a_question_to_a_terminal_that_is_gone_ends_as_by_a_hang_up(
+def test_a_prompt_exits_as_by_sighup_when_its_terminal_is_lost(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = terminal.stream()
@@ -172,7 +172,7 @@ def test_a_question_to_a_terminal_that_is_gone_ends_as_by_a_hang_up(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_with_input_closed_nothing_is_changed_without_a_yes(
+def test_a_command_with_closed_input_changes_nothing_without_yes(
     command: str, server: Server, directory: Path, bugs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Path(os.devnull).open(encoding="utf-8") as closed:
@@ -202,7 +202,7 @@ def taking_text(command: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_argument_that_is_no_text_is_no_bug(
+def test_an_undecodable_argument_is_not_reported_as_a_bug(
     command: str, server: Server, directory: Path, bugs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shell passes a file name in Latin-1 like this: undecodable bytes become surrogates."""

@@ -18,7 +18,7 @@ def left(valerix: Valerix, item: str) -> int:
     return int(httpx.get(f"{inventory['url']}/api/inventory/{item}").raise_for_status().json()["quantity"])
 
 
-def test_an_order_is_placed_and_says_what_to_do_next_on_stderr(valerix: Valerix) -> None:
+def test_an_order_is_placed_with_the_next_commands_on_stderr(valerix: Valerix) -> None:
     before = left(valerix, "switch")
     placed = valerix("order", "place", "switch:2", "--key", "a-first-one")
     assert "confirmed" in placed.out
@@ -32,7 +32,7 @@ def test_several_items_are_several_orders(valerix: Valerix) -> None:
     assert len({one["order_id"] for one in placed}) == 2
 
 
-def test_a_file_of_orders_is_placed_and_each_is_a_line_of_json(valerix: Valerix) -> None:
+def test_a_file_of_orders_gives_one_json_line_per_order(valerix: Valerix) -> None:
     lines = '# morning\nswitch:1\n{"item_id": "mouse", "quantity": 2, "idempotency_key": "from-a-file"}\n'
     placed = valerix("order", "place", "-f", "-", "-o", "jsonl", stdin=lines).out.splitlines()
     assert [json.loads(line)["quantity"] for line in placed] == [1, 2]
@@ -47,7 +47,7 @@ def test_a_file_with_one_bad_line_places_nothing(valerix: Valerix, tmp_path: Pat
     assert left(valerix, "mouse") == before
 
 
-def test_more_than_there_is_ends_with_5_and_says_how_much_there_is(valerix: Valerix) -> None:
+def test_an_order_beyond_the_stock_exits_with_5_and_shows_both_quantities(valerix: Valerix) -> None:
     have = left(valerix, "chair")
     done = valerix("order", "place", f"chair:{have + 5}", code=5)
     what, why, hint = done.err.splitlines()
@@ -57,11 +57,11 @@ def test_more_than_there_is_ends_with_5_and_says_how_much_there_is(valerix: Vale
     assert left(valerix, "chair") == have
 
 
-def test_an_item_nobody_sells_ends_with_5(valerix: Valerix) -> None:
+def test_an_unknown_item_exits_with_5(valerix: Valerix) -> None:
     assert "unknown-item" in valerix("order", "place", "unicorn", code=5).err
 
 
-def test_a_key_for_another_order_ends_with_5_and_changes_nothing(valerix: Valerix) -> None:
+def test_a_key_for_another_order_exits_with_5_and_changes_nothing(valerix: Valerix) -> None:
     [first] = valerix.json("order", "place", "mouse:1", "--key", "taken")
     before = left(valerix, "mouse")
     assert "idempotency-key-reused" in valerix("order", "place", "mouse:2", "--key", "taken", code=5).err
@@ -69,7 +69,7 @@ def test_a_key_for_another_order_ends_with_5_and_changes_nothing(valerix: Valeri
     assert valerix.json("order", "get", first["order_id"])["quantity"] == 1
 
 
-def test_five_sends_of_a_key_are_one_order_and_one_deduction(valerix: Valerix) -> None:
+def test_five_sends_of_a_key_give_one_order_and_one_deduction(valerix: Valerix) -> None:
     before = left(valerix, "xbox")
     replay = valerix.json("order", "replay", "five-times", "--item", "xbox:2", "--times", "5", "--concurrency", "5")
     assert len(replay["sends"]) == 5
@@ -83,14 +83,14 @@ def test_five_sends_of_a_key_are_one_order_and_one_deduction(valerix: Valerix) -
     assert "5 sends, 1 order, 1 deduction (5 answered with the stored response)." in again.out
 
 
-def test_a_key_sent_with_another_quantity_is_refused_as_it_must_be(valerix: Valerix) -> None:
+def test_a_key_sent_with_another_quantity_is_refused(valerix: Valerix) -> None:
     valerix("order", "place", "xbox", "--key", "to-mutate")
     mutated = valerix.json("order", "replay", "to-mutate", "--mutate", "--times", "2")
     assert [send["http_status"] for send in mutated["sends"]] == [422, 422]
     assert mutated["held"]
 
 
-def test_a_key_that_was_never_used_cannot_be_replayed_without_an_item(valerix: Valerix) -> None:
+def test_an_unused_key_cannot_be_replayed_without_an_item(valerix: Valerix) -> None:
     assert "--item" in valerix("order", "replay", "never-used", code=1).err
 
 
@@ -101,7 +101,7 @@ def test_orders_are_listed_newest_first_and_filtered(valerix: Valerix) -> None:
     assert {one["item_id"] for one in listed} == {"webcam"}
 
 
-def test_a_trace_tells_the_life_of_an_order_across_both_services(valerix: Valerix) -> None:
+def test_a_trace_shows_the_steps_of_an_order_across_both_services(valerix: Valerix) -> None:
     [placed] = valerix.json("order", "place", "webcam:2")
     traced = valerix.json("order", "trace", placed["order_id"])
     steps = traced["steps"]
@@ -131,7 +131,7 @@ def test_watching_stock_prints_a_line_per_change_until_it_is_interrupted(valerix
     assert valerix.end(watching, signal.SIGINT).code == 130
 
 
-def test_an_order_that_does_not_exist_is_said_plainly(valerix: Valerix) -> None:
+def test_an_unknown_order_gives_a_plain_error(valerix: Valerix) -> None:
     nobody = "00000000-0000-0000-0000-000000000000"
     assert "order-not-found" in valerix("order", "get", nobody, code=1).err
 
@@ -149,7 +149,7 @@ def test_stock_below_a_number_is_listed(valerix: Valerix) -> None:
     assert all(one["quantity"] < 30 for one in valerix.json("stock", "list", "--below", "30"))
 
 
-def test_an_order_whose_outcome_is_unknown_says_its_key_so_that_it_can_be_found_out(valerix: Valerix) -> None:
+def test_an_order_with_an_unknown_outcome_shows_its_key_for_a_repeat(valerix: Valerix) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never responds
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         (valerix.directory / "config.toml").write_text(f'[contexts.silent]\norder = ["{url}"]\ninventory = ["{url}"]\n')
@@ -157,7 +157,7 @@ def test_an_order_whose_outcome_is_unknown_says_its_key_so_that_it_can_be_found_
     assert re.search(r"try: valerix order place mouse:2 --key [0-9a-f-]{36} ", done.err)
 
 
-def test_a_replica_that_is_killed_is_passed_over(valerix: Valerix) -> None:
+def test_a_killed_replica_is_skipped(valerix: Valerix) -> None:
     first = valerix.stack()["services"]["order"][0]
     os.kill(first["pid"], signal.SIGKILL)
     placed = valerix.json("order", "place", "mouse", "mouse", "mouse", "mouse")

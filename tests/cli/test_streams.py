@@ -44,20 +44,22 @@ def run(valerix: Valerix, redirection: str, *typed: str) -> Done:
 
 
 @pytest.mark.parametrize("typed", WITHOUT_PLATFORM, ids=" ".join)
-def test_a_result_that_cannot_be_written_ends_with_1_in_three_lines(valerix: Valerix, typed: tuple[str, ...]) -> None:
+def test_a_result_that_cannot_be_written_exits_with_1_and_a_three_line_error(
+    valerix: Valerix, typed: tuple[str, ...]
+) -> None:
     done = run(valerix, ">/dev/full", *typed)
     assert done.code == 1
     assert done.err.splitlines()[1] == "  why: stdout: No space left on device"
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_stream_that_is_closed_is_the_null_device(valerix: Valerix, broken: str) -> None:
+def test_a_closed_standard_stream_is_replaced_by_the_null_device(valerix: Valerix, broken: str) -> None:
     done = run(valerix, BROKEN[broken], "order", "list", "-o", "json")
     assert (done.code, done.err) == (0, "")
     assert "stdout" in broken or "all" in broken or json.loads(done.out) is not None
 
 
-def test_what_is_opened_later_does_not_become_a_stream_that_was_closed(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_later_opened_file_does_not_replace_a_closed_standard_stream(valerix: Valerix, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     done = run(valerix, ">&- 2>&-", "order", "place", "ps5", "--journal", str(journal))
     assert done.code == 0
@@ -73,7 +75,9 @@ def test_what_is_opened_later_does_not_become_a_stream_that_was_closed(valerix: 
         ("full-4", ("load", "--rate", "5/s", "--for", "400ms", "--key-prefix", "full-4", "-q")),
     ],
 )
-def test_who_cannot_be_told_the_result_is_told_the_key(valerix: Valerix, key: str, typed: tuple[str, ...]) -> None:
+def test_an_order_whose_result_cannot_be_printed_shows_its_key(
+    valerix: Valerix, key: str, typed: tuple[str, ...]
+) -> None:
     done = run(valerix, ">/dev/full", *typed)
     assert done.code == 1
     assert f"what was sent has the key {key}" in done.err
@@ -90,7 +94,7 @@ def test_who_cannot_be_told_the_result_is_told_the_key(valerix: Valerix, key: st
     ],
     ids=["hang-up", "hang-up under nohup", "ctrl-c", "ctrl-c in the background", "terminated anyway"],
 )
-def test_a_signal_ends_a_command_unless_it_was_started_with_that_ignored(
+def test_a_signal_ends_a_command_unless_it_was_ignored_at_its_start(
     valerix: Valerix, sent: signal.Signals, code: int, ignored: str
 ) -> None:
     """SIGTERM is always handled; the others only if they were not ignored at the start."""

@@ -67,7 +67,7 @@ def typed(command: str, *more: str) -> tuple[int | str, str]:
 
 @pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "VALERIX_PROJECT_TOKEN"])
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"up", "context trust"}))
-def test_a_project_that_nobody_trusts_sends_nothing_anywhere(
+def test_an_untrusted_project_sends_no_request_anywhere(
     command: str, variable: str, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, _ = servers
@@ -79,7 +79,7 @@ def test_a_project_that_nobody_trusts_sends_nothing_anywhere(
     assert theirs.requests == []
 
 
-def test_an_untrusted_project_is_named_once_with_what_it_would_set(servers: tuple[Server, Server]) -> None:
+def test_an_untrusted_project_is_reported_once_with_its_settings(servers: tuple[Server, Server]) -> None:
     theirs, _ = servers
     Path("valerix.toml").write_text(config(theirs.url, 'operator_token_env = "VALERIX_PROJECT_TOKEN"'))
     _, said = typed("context list")
@@ -89,7 +89,7 @@ def test_an_untrusted_project_is_named_once_with_what_it_would_set(servers: tupl
     assert SECRET not in said
 
 
-def test_a_project_is_trusted_after_a_yes_until_it_changes(servers: tuple[Server, Server]) -> None:
+def test_a_project_is_trusted_after_confirmation_until_it_changes(servers: tuple[Server, Server]) -> None:
     theirs, others = servers
     file = Path("valerix.toml")
     file.write_text(config(theirs.url, 'operator_token_env = "VALERIX_PROJECT_TOKEN"'))
@@ -118,7 +118,7 @@ def test_a_project_is_trusted_after_a_yes_until_it_changes(servers: tuple[Server
     assert typed("order list", "--context", "there")[0] == ExitCode.GUARD
 
 
-def test_a_trusted_project_leaves_the_users_context_alone(tmp_path: Path, servers: tuple[Server, Server]) -> None:
+def test_a_trusted_project_does_not_replace_the_users_context(tmp_path: Path, servers: tuple[Server, Server]) -> None:
     theirs, mine = servers
     (tmp_path / "config.toml").write_text(config(mine.url))
     Path("valerix.toml").write_text(config(theirs.url, 'operator_token = "theirs"'))
@@ -130,7 +130,7 @@ def test_a_trusted_project_leaves_the_users_context_alone(tmp_path: Path, server
 
 
 @pytest.mark.parametrize("command", SENDS)
-def test_a_token_goes_to_this_machine_and_elsewhere_only_if_told_to(
+def test_a_token_is_sent_to_this_machine_and_elsewhere_only_if_configured(
     command: str, tmp_path: Path, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, _ = servers
@@ -156,7 +156,7 @@ def test_a_token_goes_to_this_machine_and_elsewhere_only_if_told_to(
 
 
 @pytest.mark.parametrize("command", [*SENDS, "alerts"])
-def test_no_redirect_is_followed_and_no_proxy_asked(
+def test_redirects_and_proxies_are_not_used(
     command: str, tmp_path: Path, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there, other = servers
@@ -174,7 +174,7 @@ def test_no_redirect_is_followed_and_no_proxy_asked(
     assert other.requests == []
 
 
-def test_a_password_in_an_address_of_prometheus_is_neither_sent_in_the_clear_nor_shown() -> None:
+def test_a_password_in_the_prometheus_url_is_neither_sent_unencrypted_nor_shown() -> None:
     code, said = typed("alerts", "--prometheus", "http://me:s3cret@192.0.2.1:9090")
     assert code == ExitCode.GUARD
     assert SECRET not in said

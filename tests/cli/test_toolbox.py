@@ -27,7 +27,7 @@ def describe_staging(valerix: Valerix) -> None:
     )
 
 
-def test_a_write_to_a_platform_that_is_not_local_names_it_and_wants_a_yes(valerix: Valerix) -> None:
+def test_a_write_to_a_remote_platform_names_it_and_requires_confirmation(valerix: Valerix) -> None:
     describe_staging(valerix)
     refused = valerix("order", "place", "mouse", "--context", "staging", "--key", "far", code=4)
     assert "place 1 order on `staging` (http://" in refused.err
@@ -37,7 +37,7 @@ def test_a_write_to_a_platform_that_is_not_local_names_it_and_wants_a_yes(valeri
     assert "About to place 1 order on `staging`" in placed.err
 
 
-def test_a_terminal_is_asked_before_a_write_to_a_platform_that_is_not_local(valerix: Valerix) -> None:
+def test_a_write_to_a_remote_platform_asks_for_confirmation_in_a_terminal(valerix: Valerix) -> None:
     describe_staging(valerix)
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -58,14 +58,14 @@ def test_a_terminal_is_asked_before_a_write_to_a_platform_that_is_not_local(vale
     valerix("order", "replay", "asked", code=1)
 
 
-def test_reading_without_a_token_works_and_an_operators_deed_says_what_is_missing(valerix: Valerix) -> None:
+def test_reading_works_without_a_token_and_operator_commands_name_the_missing_one(valerix: Valerix) -> None:
     describe_staging(valerix)
     [placed] = valerix.json("order", "place", "mouse")
     assert not valerix.json("--context", "staging", "order", "trace", placed["order_id"])["ledger_read"]
     assert "$STAGING_TOKEN" in valerix("--context", "staging", "breaker", "status", code=4).err
 
 
-def test_a_context_is_chosen_for_good_and_says_how_to_go_back(valerix: Valerix) -> None:
+def test_a_chosen_context_is_permanent_and_shows_the_undo_command(valerix: Valerix) -> None:
     describe_staging(valerix)
     assert "Undo: valerix context use local" in valerix("context", "use", "staging").err
     shown = {one["setting"]: one for one in valerix.json("context", "show", "--origins")}
@@ -79,7 +79,7 @@ def test_a_token_is_never_shown(valerix: Valerix) -> None:
     assert secrets["operator_token"] not in valerix("context", "show", "--origins", "-v").out
 
 
-def test_a_raw_call_finds_its_service_and_shows_the_answer_as_it_came(valerix: Valerix) -> None:
+def test_a_raw_call_finds_its_service_and_prints_the_response_unchanged(valerix: Valerix) -> None:
     assert "items" in json.loads(valerix("api", "get", "/api/inventory").out)
     assert "orders" in json.loads(valerix("api", "GET", "/api/orders?limit=1").out)
     body = '{"item_id":"mouse","quantity":1}'
@@ -90,7 +90,7 @@ def test_a_raw_call_finds_its_service_and_shows_the_answer_as_it_came(valerix: V
 
 
 @pytest.mark.parametrize("command", READS)
-def test_what_is_printed_is_what_its_schema_says(valerix: Valerix, command: str) -> None:
+def test_printed_results_match_their_schemas(valerix: Valerix, command: str) -> None:
     jsonschema.validate(valerix.json(*command.split()), msgspec.json.schema(SHAPES[command.replace(" ", "-")]))
 
 
@@ -104,12 +104,12 @@ def test_a_table_in_a_pipe_is_plain(valerix: Valerix) -> None:
     assert listed.isascii()
 
 
-def test_no_platform_ends_with_3_and_says_how_to_start_one(valerix: Valerix, tmp_path: object) -> None:
+def test_a_missing_platform_exits_with_3_and_a_hint_to_start_one(valerix: Valerix, tmp_path: object) -> None:
     done = valerix("order", "list", code=3, VALERIX_STATE_DIR=str(tmp_path))
     assert done.err.splitlines()[2] == "  try: valerix up --detach"
 
 
-def test_a_platform_nobody_answers_for_ends_with_3(valerix: Valerix) -> None:
+def test_an_unreachable_platform_exits_with_3(valerix: Valerix) -> None:
     (valerix.directory / "config.toml").write_text(
         '[contexts.void]\norder = ["http://127.0.0.1:9"]\ninventory = ["http://127.0.0.1:9"]\n'
     )
@@ -119,13 +119,13 @@ def test_a_platform_nobody_answers_for_ends_with_3(valerix: Valerix) -> None:
 @pytest.mark.parametrize(
     "typed", [["ordr"], ["order", "plaice"], ["order", "list", "--colour"], ["-o", "xml", "version"]]
 )
-def test_what_is_not_understood_ends_with_2_in_three_lines(valerix: Valerix, typed: list[str]) -> None:
+def test_bad_usage_exits_with_2_and_a_three_line_error(valerix: Valerix, typed: list[str]) -> None:
     done = valerix(*typed, code=2)
     assert done.out == ""
     assert len(done.err.splitlines()) == 3
 
 
-def test_a_reader_that_goes_away_ends_a_command_quietly(valerix: Valerix) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(valerix: Valerix) -> None:
     watching = valerix.start("stock", "watch")
     assert watching.stdout is not None
     watching.stdout.readline()
@@ -137,7 +137,7 @@ def test_a_reader_that_goes_away_ends_a_command_quietly(valerix: Valerix) -> Non
     assert (watching.returncode, err) == (141, "")
 
 
-def test_a_command_that_is_terminated_says_so_in_its_exit_code(valerix: Valerix) -> None:
+def test_a_terminated_command_exits_with_143(valerix: Valerix) -> None:
     watching = valerix.start("breaker", "status", "--watch")
     assert watching.stdout is not None
     watching.stdout.readline()
@@ -156,7 +156,7 @@ def test_help_takes_less_than_0_4_seconds_of_cpu(tmp_path: Path) -> None:
     assert min(once() for _ in range(5)) < 0.4
 
 
-def test_a_shell_is_offered_commands_subcommands_and_options(valerix: Valerix) -> None:
+def test_shell_completion_offers_commands_subcommands_and_options(valerix: Valerix) -> None:
     def offered(words: str) -> list[str]:
         return valerix(
             _VALERIX_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
@@ -169,12 +169,12 @@ def test_a_shell_is_offered_commands_subcommands_and_options(valerix: Valerix) -
     assert "_VALERIX_COMPLETE=complete_bash" in script
 
 
-def test_the_version_is_told_in_every_format(valerix: Valerix) -> None:
+def test_the_version_is_printed_in_every_format(valerix: Valerix) -> None:
     version = valerix.json("version")["valerix"]
     assert version in valerix("version").out
     assert valerix("--version").out.strip() == version
 
 
-def test_a_code_is_explained_and_a_typing_error_corrected(valerix: Valerix) -> None:
+def test_explain_describes_a_code_and_corrects_a_typing_error(valerix: Valerix) -> None:
     assert "schrödinger" in valerix("explain", "partial-failure").out.lower()
     assert "valerix explain queue-full" in valerix("explain", "queue-ful", code=2).err

@@ -87,7 +87,7 @@ def terminal(valerix: Valerix, **environ: str) -> Iterator[Terminal]:
         opened.close()
 
 
-def test_top_shows_the_platform_places_an_order_by_key_and_leaves_the_terminal_as_it_was(valerix: Valerix) -> None:
+def test_top_shows_the_platform_places_an_order_and_restores_the_terminal(valerix: Valerix) -> None:
     with terminal(valerix) as screen:
         screen.until_shown("inventory-1", "order-2", "worker-1", "postgres", "queued of 50,000", "No gremlin is live.")
         screen.type("o")
@@ -112,7 +112,7 @@ def test_top_shows_the_platform_places_an_order_by_key_and_leaves_the_terminal_a
     [(None, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
     ids=["ctrl-c", "terminated", "hung-up"],
 )
-def test_top_ended_from_outside_leaves_the_terminal_as_it_was(
+def test_top_restores_the_terminal_when_it_is_signalled(
     valerix: Valerix, number: signal.Signals | None, code: int
 ) -> None:
     with terminal(valerix, NO_COLOR="1") as screen:
@@ -127,14 +127,14 @@ def test_top_ended_from_outside_leaves_the_terminal_as_it_was(
         assert "Traceback" not in screen.raw
 
 
-def test_top_ends_once_its_terminal_is_gone(valerix: Valerix) -> None:
+def test_top_exits_when_its_terminal_is_lost(valerix: Valerix) -> None:
     with terminal(valerix) as screen:
         screen.until_shown("inventory-1")
         screen.leave()
         assert screen.process.wait(PATIENCE) == 129
 
 
-def test_bytes_that_are_no_text_are_passed_over(valerix: Valerix) -> None:
+def test_undecodable_input_bytes_are_ignored(valerix: Valerix) -> None:
     with terminal(valerix) as screen:
         screen.until_shown("inventory-1")
         screen.type(b"\xff\xfe\x9ao")
@@ -144,7 +144,7 @@ def test_bytes_that_are_no_text_are_passed_over(valerix: Valerix) -> None:
         assert "Traceback" not in screen.raw
 
 
-def test_top_without_colours_sends_none(valerix: Valerix) -> None:
+def test_top_without_colours_sends_no_colour_codes(valerix: Valerix) -> None:
     with terminal(valerix, NO_COLOR="1") as screen:
         screen.until_shown("inventory-1", "order-1  closed")
         colours = {code for codes in re.findall(r"\x1b\[([0-9;]+)m", screen.raw) for code in codes.split(";")}
@@ -159,13 +159,13 @@ def test_top_needs_a_terminal(valerix: Valerix) -> None:
     assert done.err.splitlines()[2] == "  try: valerix status --watch"
 
 
-def test_top_on_a_terminal_that_cannot_move_its_cursor_says_so(valerix: Valerix) -> None:
+def test_top_refuses_a_terminal_without_cursor_movement(valerix: Valerix) -> None:
     with terminal(valerix, TERM="dumb") as screen:
         assert screen.until_over() == 2
         assert "TERM is dumb" in screen.raw
 
 
-def test_top_without_a_platform_ends_with_3(valerix: Valerix, tmp_path: Path) -> None:
+def test_top_without_a_platform_exits_with_3(valerix: Valerix, tmp_path: Path) -> None:
     with terminal(valerix, VALERIX_STATE_DIR=str(tmp_path)) as screen:
         assert screen.until_over() == 3
         assert "valerix up --detach" in screen.raw

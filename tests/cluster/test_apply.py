@@ -32,7 +32,7 @@ def image_of(valerix: Valerix, name: str) -> str:
     return image
 
 
-def test_the_first_apply_goes_wave_by_wave_and_ends_when_all_is_ready(valerix: Valerix) -> None:
+def test_the_first_apply_runs_wave_by_wave_and_ends_when_everything_is_ready(valerix: Valerix) -> None:
     assert valerix("cluster", "diff", "--exit-code", code=20).stdout.endswith("~0 -0 =0\n")
     done = valerix("cluster", "apply", "--yes")
     waves = re.findall(r"^wave (\d) of 5, ([a-z ]+):", done.stderr, re.MULTILINE)
@@ -47,7 +47,7 @@ def test_the_first_apply_goes_wave_by_wave_and_ends_when_all_is_ready(valerix: V
     }
 
 
-def test_a_second_apply_changes_nothing_and_says_so(shop: Valerix) -> None:
+def test_a_second_apply_reports_no_changes(shop: Valerix) -> None:
     done = shop("cluster", "apply", "--yes")
     assert done.stdout.startswith("nothing changed: +0 ~0 -0 =")
     assert shop("cluster", "diff", "--exit-code").stdout.startswith("+0 ~0 -0 =")
@@ -71,7 +71,7 @@ def test_restricted_pod_security_admits_every_pod_of_every_overlay(plane: Contro
 
 
 @pytest.mark.parametrize("name", ["staging", "production", "digitalocean"])
-def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: ControlPlane, valerix: Valerix) -> None:
+def test_the_api_server_accepts_every_object_of_every_overlay(name: str, plane: ControlPlane, valerix: Valerix) -> None:
     """Network policies, budgets, autoscalers and, checked against their own schemas, the objects of operators."""
     plane.make_namespace(valerix.namespace)
     found = valerix.json("cluster", "diff", "--overlay", name)
@@ -79,7 +79,7 @@ def test_the_api_server_takes_every_object_of_every_overlay(name: str, plane: Co
     assert {change["action"] for change in found["changes"]} == {"created", "changed"}  # the namespace exists
 
 
-def test_secrets_are_made_once_and_shown_never(shop: Valerix, valerix: Valerix) -> None:
+def test_secrets_are_created_once_and_never_shown(shop: Valerix, valerix: Valerix) -> None:
     before = {one["metadata"]["name"]: one["data"] for one in shop.listed("api/v1/secrets")}
     assert set(before) == {
         "postgres-admin",
@@ -96,7 +96,7 @@ def test_secrets_are_made_once_and_shown_never(shop: Valerix, valerix: Valerix) 
     assert not re.search(r"(password|token)s?: [A-Za-z0-9+/]{16}", shown)
 
 
-def test_a_field_of_another_manager_is_left_to_it_and_it_is_named(shop: Valerix) -> None:
+def test_a_field_of_another_manager_is_kept_and_reported(shop: Valerix) -> None:
     shop.set_replicas("order", 3, manager="somebody-else")
     done = shop("cluster", "apply", "--yes", code=4)
     said = ends_with_help(done)
@@ -107,7 +107,7 @@ def test_a_field_of_another_manager_is_left_to_it_and_it_is_named(shop: Valerix)
     assert shop.find("apis/apps/v1/deployments/order")["spec"]["replicas"] == 2
 
 
-def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_path: Path) -> None:
+def test_an_immutable_field_is_reported_before_anything_is_changed(shop: Valerix, tmp_path: Path) -> None:
     another = {
         "target": {"kind": "StatefulSet", "name": "postgres"},
         "patch": json.dumps([{"op": "add", "path": "/spec/podManagementPolicy", "value": "Parallel"}]),
@@ -119,7 +119,7 @@ def test_what_cannot_be_changed_is_said_before_anything_is(shop: Valerix, tmp_pa
     assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
 
 
-def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Valerix) -> None:
+def test_a_migration_of_another_version_replaces_the_previous_job(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     before = migration_of(valerix)
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:0.3.0")
@@ -130,7 +130,7 @@ def test_a_migration_of_another_version_takes_the_place_of_the_last(valerix: Val
     assert valerix.find(f"apis/batch/v1/jobs/{before}") is None
 
 
-def test_a_job_that_is_changed_without_being_called_otherwise_is_replaced(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_changed_job_with_the_same_name_is_replaced(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     name = migration_of(valerix)
     before = valerix.find(f"apis/batch/v1/jobs/{name}")["metadata"]["uid"]
@@ -146,7 +146,7 @@ def test_a_job_that_is_changed_without_being_called_otherwise_is_replaced(valeri
     assert valerix.find(f"apis/batch/v1/jobs/{name}")["metadata"]["uid"] != before
 
 
-def test_rights_that_are_missing_are_named_all_at_once_with_the_role_that_grants_them(
+def test_all_missing_permissions_are_reported_with_a_role_that_grants_them(
     plane: ControlPlane, valerix: Valerix
 ) -> None:
     valerix.allow("limited", "developer")
@@ -178,7 +178,7 @@ def grant(plane: ControlPlane, role: dict[str, object], namespace: str) -> None:
     plane.apply(binding, f"{place}/{str(binding['kind']).lower()}s/valerix")
 
 
-def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix: Valerix) -> None:
+def test_a_cluster_without_a_context_can_be_read_and_not_written(valerix: Valerix) -> None:
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
     assert "no context of your config or of a trusted valerix.toml names this cluster" in said
     assert 'cluster = "developer"' in said
@@ -188,13 +188,13 @@ def test_a_cluster_that_no_context_names_is_looked_at_and_not_written_to(valerix
         )
 
 
-def test_nobody_is_taken_for_having_said_yes(shop: Valerix) -> None:
+def test_an_apply_without_confirmation_is_refused(shop: Valerix) -> None:
     said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.3.0", code=4))
     assert "add --yes" in said
     assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to confirm
 
 
-def test_an_image_that_cannot_be_pulled_ends_the_apply_and_rollback_brings_back_what_ran(valerix: Valerix) -> None:
+def test_an_image_that_cannot_be_pulled_fails_the_apply_and_rollback_restores_the_old_one(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0")
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.1.0-broken", code=1)
     assert "ImagePullBackOff" in ends_with_help(done)
@@ -202,9 +202,7 @@ def test_an_image_that_cannot_be_pulled_ends_the_apply_and_rollback_brings_back_
     assert image_of(valerix, "order") == "valerix:1.0.0"
 
 
-def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
-    valerix: Valerix, tmp_path: Path
-) -> None:
+def test_a_crashing_service_is_reported_by_container_and_can_be_rolled_back(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     crashing = {
         "target": {"kind": "Deployment", "name": "order"},
@@ -226,7 +224,7 @@ def test_a_service_that_crashes_is_told_by_its_container_and_can_be_rolled_back(
     assert valerix.json("cluster", "status")["state"] == "ready"
 
 
-def test_rollback_brings_back_the_settings_too_even_after_pruning(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_rollback_restores_settings_even_after_pruning(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     first = settings_of(valerix)
     louder = [{"name": "settings", "behavior": "merge", "literals": ["VALERIX_LOG_LEVEL=debug"]}]
@@ -243,9 +241,7 @@ def settings_of(valerix: Valerix) -> str:
     return name
 
 
-def test_prune_deletes_what_was_ours_and_is_described_no_longer_and_nothing_else(
-    valerix: Valerix, tmp_path: Path
-) -> None:
+def test_prune_deletes_only_own_objects_that_the_overlay_no_longer_has(valerix: Valerix, tmp_path: Path) -> None:
     extra = [{"name": "extra", "literals": ["a=b"], "options": {"disableNameSuffixHash": True}}]
     valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / "own", configMapGenerator=extra))
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}
@@ -266,7 +262,7 @@ def test_a_dry_run_writes_nothing(valerix: Valerix) -> None:
     assert valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None
 
 
-def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: Valerix) -> None:
+def test_an_interrupted_apply_reports_the_state_and_can_be_continued(valerix: Valerix) -> None:
     done = valerix.interrupted("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", once="wave 4")
     assert done.code == 130
     assert "valerix cluster apply continues with the rest" in ends_with_help(done)
@@ -274,13 +270,13 @@ def test_an_interrupted_apply_says_what_stays_and_can_be_gone_on_with(valerix: V
     assert valerix.json("cluster", "status")["state"] == "ready"
 
 
-def test_what_is_not_ready_in_time_is_told(valerix: Valerix) -> None:
+def test_a_timeout_names_the_objects_that_are_not_ready(valerix: Valerix) -> None:
     done = valerix("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow", "--timeout", "3s", code=124)
     name = migration_of(valerix, "valerix:1.0.0-slow")
     assert f"Job/{name} was not ready within 3.0 s" in ends_with_help(done)
 
 
-def test_delete_keeps_data_and_secrets_and_an_apply_brings_everything_back(valerix: Valerix) -> None:
+def test_delete_keeps_data_and_secrets_for_a_later_apply(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     secrets = {one["metadata"]["name"]: one["data"] for one in valerix.listed("api/v1/secrets")}
     found = valerix.json("cluster", "delete", "--yes")
@@ -297,14 +293,14 @@ def test_delete_with_volumes_leaves_nothing(valerix: Valerix) -> None:
     eventually(lambda: valerix.plane.find(f"/api/v1/namespaces/{valerix.namespace}") is None, within=LIMIT)
 
 
-def test_a_lost_password_is_not_replaced_while_its_data_is_there(valerix: Valerix) -> None:
+def test_a_lost_password_is_not_replaced_while_its_data_exists(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     valerix.plane.request("DELETE", f"/api/v1/namespaces/{valerix.namespace}/secrets/postgres-admin")
     said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
     assert "The password of PostgreSQL is gone, its data is not" in said
 
 
-def test_a_cluster_that_does_not_answer_is_told(valerix: Valerix) -> None:
+def test_an_unreachable_cluster_is_reported(valerix: Valerix) -> None:
     text = valerix.plane.kubeconfig.read_text()
     gone = valerix.directory / "gone"
     gone.write_text(re.sub(r"https://127.0.0.1:\d+", "https://127.0.0.1:1", text))

@@ -25,7 +25,7 @@ def overlay(directory: Path, *components: str) -> str:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_the_api_server_takes_every_object_of_every_component(
+def test_the_api_server_accepts_every_object_of_every_component(
     name: str, plane: ControlPlane, valerix: Valerix, tmp_path: Path
 ) -> None:
     plane.make_namespace(valerix.namespace)
@@ -33,7 +33,7 @@ def test_the_api_server_takes_every_object_of_every_component(
     assert found["refused"] == []
 
 
-def test_services_stand_still_for_an_import_and_run_again_also_where_an_autoscaler_decides(
+def test_services_are_scaled_to_zero_for_an_import_and_back_even_with_an_autoscaler(
     valerix: Valerix, tmp_path: Path
 ) -> None:
     def replicas() -> dict[str, int]:

@@ -32,7 +32,7 @@ def held(valerix: Valerix, ago: float) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_second_one_is_refused_and_the_first_is_named(operation: str, shop: Valerix) -> None:
+def test_a_second_operation_is_refused_and_the_first_reported(operation: str, shop: Valerix) -> None:
     held(shop, ago=1)
     try:
         said = ends_with_help(shop("cluster", *OPERATIONS[operation], code=4))
@@ -41,13 +41,13 @@ def test_a_second_one_is_refused_and_the_first_is_named(operation: str, shop: Va
         shop.plane.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases/valerix")
 
 
-def test_a_lease_whose_holder_is_gone_is_taken_and_given_back(shop: Valerix) -> None:
+def test_an_expired_lease_is_taken_over_and_released(shop: Valerix) -> None:
     held(shop, ago=61)
     shop("cluster", "apply", "--yes")
     assert shop.find(LEASE) is None
 
 
-def test_of_two_applies_at_once_one_goes_on(valerix: Valerix) -> None:
+def test_one_of_two_concurrent_applies_runs(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     first = valerix.started("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow")
     eventually(lambda: valerix.find(LEASE), within=LIMIT, what="the first holds the lease")
@@ -58,7 +58,7 @@ def test_of_two_applies_at_once_one_goes_on(valerix: Valerix) -> None:
     assert valerix.find(LEASE) is None  # SIGTERM leaves nothing behind
 
 
-def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_name(
+def test_a_context_refers_to_the_cluster_it_was_used_with_even_if_another_has_its_name(
     valerix: Valerix, plane: ControlPlane
 ) -> None:
     valerix("cluster", "apply", "--yes", "--no-wait")
@@ -76,13 +76,13 @@ def test_a_context_means_the_cluster_that_it_was_used_with_and_no_other_of_its_n
     valerix("cluster", "apply", "--yes", "--no-wait")
 
 
-def test_gremlins_are_not_let_loose_by_an_overlay_that_is_not_the_context_s(valerix: Valerix) -> None:
+def test_an_overlay_other_than_the_contexts_cannot_allow_gremlins(valerix: Valerix) -> None:
     valerix.allow("production", "admin", overlay="production")
     said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", "local", code=4, context="production"))
     assert "it allows gremlins, and the overlay of the context, production, does not" in said
 
 
-def test_an_apply_goes_on_when_the_api_server_was_away_for_three_seconds(valerix: Valerix) -> None:
+def test_an_apply_continues_after_an_api_server_outage_of_three_seconds(valerix: Valerix) -> None:
     process = valerix.started("cluster", "apply", "--yes")
     assert process.stderr is not None
     said = ""
@@ -105,7 +105,7 @@ def restart(plane: ControlPlane) -> None:
     plane.restart("kube-controller-manager")
 
 
-def test_status_needs_no_more_than_the_right_to_view(valerix: Valerix, plane: ControlPlane) -> None:
+def test_status_requires_only_the_view_role(valerix: Valerix, plane: ControlPlane) -> None:
     valerix("cluster", "apply", "--yes", "--overlay", "local")
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -122,7 +122,7 @@ def test_status_needs_no_more_than_the_right_to_view(valerix: Valerix, plane: Co
     assert "Cluster" in found["unseen"]
 
 
-def test_an_overlay_that_keeps_its_data_elsewhere_is_refused(valerix: Valerix, tmp_path: Path) -> None:
+def test_an_overlay_that_would_leave_the_data_behind_is_refused(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     other = overlay(tmp_path / "own", components=["cloudnative-pg"])
     for more in ((), ("--prune",), ("--force-conflicts",)):
@@ -134,7 +134,7 @@ def test_an_overlay_that_keeps_its_data_elsewhere_is_refused(valerix: Valerix, t
     assert "PersistentVolumeClaim/data-postgres-0" in said
 
 
-def test_a_database_that_is_described_no_longer_is_never_pruned(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_database_removed_from_the_overlay_is_never_pruned(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     gone = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": yaml.safe_dump(DELETED)}
     own = overlay(tmp_path / "own", patches=[gone])

@@ -104,7 +104,7 @@ def is_complete(shell: Shell, job: Any) -> bool:
     return any(one["type"] == "Complete" for one in (found.get("status") or {}).get("conditions") or ())
 
 
-def test_a_changed_setting_leaves_a_finished_migration_alone(shell: Shell) -> None:
+def test_a_changed_setting_does_not_rerun_a_finished_migration(shell: Shell) -> None:
     shell(FIRST.replace("overlays/production", "overlays/local"))
     [job] = shell.migrations().values()
     louder = {"name": "settings", "namespace": NAMESPACE, "behavior": "merge", "literals": ["VALERIX_LOG_LEVEL=debug"]}
@@ -113,7 +113,7 @@ def test_a_changed_setting_leaves_a_finished_migration_alone(shell: Shell) -> No
     assert [one["metadata"]["uid"] for one in shell.migrations().values()] == [job["metadata"]["uid"]]
 
 
-def test_a_stateful_set_of_before_gets_its_headless_service_without_losing_its_claim(shell: Shell) -> None:
+def test_a_stateful_set_of_an_earlier_release_gets_its_headless_service_and_keeps_its_claim(shell: Shell) -> None:
     """Runs the step that the changelog documents."""
     change = [{"op": "replace", "path": "/spec/serviceName", "value": "postgres"}]
     earlier = {"target": {"kind": "StatefulSet", "name": "postgres"}, "patch": yaml.safe_dump(change)}

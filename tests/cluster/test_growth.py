@@ -54,13 +54,13 @@ def test_turning_autoscaling_on_and_off_never_drops_a_pod(valerix: Valerix, tmp_
     assert valerix("cluster", "apply", "--yes").stdout.startswith("nothing changed")
 
 
-def test_a_number_of_pods_that_somebody_set_by_hand_is_not_taken_for_an_autoscaler_s(valerix: Valerix) -> None:
+def test_a_manually_set_replica_count_is_not_mistaken_for_an_autoscalers(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     scale(valerix, 3, manager="kubectl")
     assert ".spec.replicas (set by kubectl)" in ends_with_help(valerix("cluster", "apply", "--yes", code=4))
 
 
-def test_a_disk_grows_while_its_pod_runs_on(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_disk_is_enlarged_while_its_pod_keeps_running(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     pod = valerix.find("api/v1/pods/postgres-0")["metadata"]["uid"]
     larger = with_disk(tmp_path / "own", "20Gi")
@@ -80,7 +80,7 @@ def test_a_disk_grows_while_its_pod_runs_on(valerix: Valerix, tmp_path: Path) ->
     assert valerix("cluster", "apply", "--yes", "--overlay", larger).stdout.startswith("nothing changed")
 
 
-def test_a_disk_that_cannot_be_as_described_is_told_before_anything_is_changed(
+def test_an_impossible_disk_size_is_reported_before_anything_is_changed(
     valerix: Valerix, plane: ControlPlane, tmp_path: Path
 ) -> None:
     valerix("cluster", "apply", "--yes")
@@ -103,7 +103,7 @@ def expanding(plane: ControlPlane, *, allowed: bool) -> None:
     plane.request("PATCH", path, body, "application/merge-patch+json")
 
 
-def test_a_restart_of_the_only_database_is_said_before_it_happens(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_restart_of_the_only_database_is_announced_before_it_happens(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     more = {
         "target": {"kind": "StatefulSet", "name": "postgres"},
@@ -120,7 +120,7 @@ def test_a_restart_of_the_only_database_is_said_before_it_happens(valerix: Valer
     assert [one["name"] for one in found if one["note"]] == []
 
 
-def test_a_pod_that_a_quota_refuses_is_told_at_once(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_pod_refused_by_a_quota_is_reported_at_once(valerix: Valerix, tmp_path: Path) -> None:
     small = {"target": {"kind": "ResourceQuota"}, "patch": replacing("/spec/hard/requests.memory", "300Mi")}
     done = valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / "own", patches=[small]), code=1)
     said = ends_with_help(done)
@@ -128,7 +128,7 @@ def test_a_pod_that_a_quota_refuses_is_told_at_once(valerix: Valerix, tmp_path: 
     assert "exceeded quota" in said
 
 
-def test_fields_of_others_are_shown_and_counted(valerix: Valerix) -> None:
+def test_fields_of_other_managers_are_shown_and_counted(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     thing: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "order"}}
     thing["metadata"]["labels"] = {"team": "shop"}

@@ -100,7 +100,7 @@ def there(valerix: Valerix) -> dict[str, str]:
     return {place: thing["metadata"]["uid"] for place, thing in found.items() if thing is not None}
 
 
-def test_twenty_kinds_of_others_survive_every_command_with_every_flag(
+def test_foreign_objects_of_twenty_kinds_survive_every_command_and_flag(
     valerix: Valerix, plane: ControlPlane, tmp_path: Path
 ) -> None:
     plane.make_namespace(valerix.namespace)
@@ -132,7 +132,7 @@ def test_twenty_kinds_of_others_survive_every_command_with_every_flag(
     assert left == []
 
 
-def test_a_namespace_that_an_apply_made_goes_with_the_data_unless_others_are_in_it(valerix: Valerix) -> None:
+def test_a_namespace_created_by_an_apply_is_deleted_unless_it_has_foreign_objects(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}
     place = f"/api/v1/namespaces/{valerix.namespace}/configmaps"
@@ -150,7 +150,7 @@ def test_a_namespace_that_an_apply_made_goes_with_the_data_unless_others_are_in_
     eventually(lambda: valerix.plane.find(path) is None, within=LIMIT, what="the namespace is gone")
 
 
-def test_a_namespace_is_kept_when_something_was_put_into_it_during_the_deletion(
+def test_a_namespace_with_objects_added_during_the_deletion_is_kept(
     valerix: Valerix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     valerix("cluster", "apply", "--yes", "--no-wait")
@@ -166,7 +166,7 @@ def test_a_namespace_is_kept_when_something_was_put_into_it_during_the_deletion(
     eventually(lambda: valerix.listed("api/v1/persistentvolumeclaims") == [], LIMIT, "claims outlive their pods only")
 
 
-def test_data_is_deleted_only_when_its_name_is_given(valerix: Valerix) -> None:
+def test_data_is_deleted_only_with_its_confirmed_name(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     said = ends_with_help(valerix("cluster", "delete", "--yes", "--volumes", code=4))
     assert f"--confirm {valerix.namespace}" in said
@@ -179,7 +179,7 @@ def test_data_is_deleted_only_when_its_name_is_given(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")  # finds its data and secrets again
 
 
-def test_a_namespace_that_others_use_is_not_taken_over_in_silence(valerix: Valerix, plane: ControlPlane) -> None:
+def test_a_namespace_with_foreign_objects_requires_share_namespace(valerix: Valerix, plane: ControlPlane) -> None:
     plane.make_namespace(valerix.namespace)
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "theirs"}, "spec": {"ports": [{"port": 80}]}}
     plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/services", service)
@@ -190,7 +190,7 @@ def test_a_namespace_that_others_use_is_not_taken_over_in_silence(valerix: Valer
     assert plane.find(f"/api/v1/namespaces/{valerix.namespace}/resourcequotas/valerix") is None
 
 
-def test_prune_finds_what_was_ours_of_whatever_kind(valerix: Valerix, tmp_path: Path) -> None:
+def test_prune_finds_own_objects_of_every_kind(valerix: Valerix, tmp_path: Path) -> None:
     role = tmp_path / "own" / "role.yaml"
     own = overlay(tmp_path / "own", resources=["role.yaml"])
     role.write_text("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: extra\nrules: []\n")
@@ -200,7 +200,7 @@ def test_prune_finds_what_was_ours_of_whatever_kind(valerix: Valerix, tmp_path: 
     assert valerix.find("apis/rbac.authorization.k8s.io/v1/roles/extra") is None
 
 
-def test_the_hint_after_an_apply_takes_back_no_more_than_was_done(valerix: Valerix) -> None:
+def test_the_undo_hint_of_an_apply_reverts_only_that_apply(valerix: Valerix) -> None:
     assert "Undo: valerix cluster delete" in valerix("cluster", "apply", "--yes").stderr
     policies = f"/apis/networking.k8s.io/v1/namespaces/{valerix.namespace}/networkpolicies"
     valerix.plane.request("DELETE", f"{policies}/order")

@@ -29,9 +29,7 @@ def bad_release(directory: Path) -> str:
     return overlay(directory, patches=[*with_image("valerix:1.1.0-crashing", "order"), adding])
 
 
-def test_an_upgrade_goes_through_after_a_rollback_and_nothing_of_the_bad_release_stays(
-    valerix: Valerix, tmp_path: Path
-) -> None:
+def test_an_upgrade_after_a_rollback_leaves_nothing_of_the_bad_release(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     valerix("cluster", "apply", "--yes", "--overlay", bad_release(tmp_path / "bad"), code=1)
     assert ADDED in {one["name"] for one in container_of(valerix, "order")["env"]}
@@ -43,7 +41,7 @@ def test_an_upgrade_goes_through_after_a_rollback_and_nothing_of_the_bad_release
     assert valerix.json("cluster", "status")["state"] == "ready"
 
 
-def test_a_rollback_passes_every_release_that_never_came_up(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_rollback_skips_every_release_that_never_became_ready(valerix: Valerix, tmp_path: Path) -> None:
     valerix("cluster", "apply", "--yes")
     for number in (1, 2):
         crashing = with_image(f"valerix:1.{number}.0-crashing", "order")
@@ -62,7 +60,7 @@ def test_a_rollback_passes_every_release_that_never_came_up(valerix: Valerix, tm
     assert "valerix cluster rollback order --to-revision 3" in said
 
 
-def test_a_rollback_goes_to_the_revision_that_is_named(valerix: Valerix) -> None:
+def test_a_rollback_restores_the_named_revision(valerix: Valerix) -> None:
     for image in ("valerix:1.0.0", "valerix:1.1.0", "valerix:1.2.0"):
         valerix("cluster", "apply", "--yes", "--image", image)
     valerix("cluster", "rollback", "order", "--to-revision", "1", "--yes")
@@ -74,7 +72,7 @@ def test_a_rollback_goes_to_the_revision_that_is_named(valerix: Valerix) -> None
 
 
 @pytest.mark.parametrize("operation", ["apply", "rollback"])
-def test_pods_count_only_once_the_controller_has_seen_the_change(
+def test_pods_count_only_after_the_controller_has_observed_the_change(
     operation: str, valerix: Valerix, tmp_path: Path
 ) -> None:
     """Until then, the crashing pods of the bad release still exist."""
@@ -94,7 +92,7 @@ def test_pods_count_only_once_the_controller_has_seen_the_change(
     assert container_of(valerix, "order")["image"] == f"valerix:{__version__}"
 
 
-def test_a_revision_that_was_not_waited_for_is_noted_once_it_is_available(valerix: Valerix) -> None:
+def test_a_revision_applied_without_waiting_is_recorded_once_it_is_available(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes", "--no-wait")
     valerix("cluster", "apply", "--yes")
     sets = [
@@ -103,6 +101,6 @@ def test_a_revision_that_was_not_waited_for_is_noted_once_it_is_available(valeri
     assert {WAS_AVAILABLE in one["metadata"]["annotations"] for one in sets} == {True}
 
 
-def test_no_service_is_said_to_go_back_that_has_nothing_to_go_back_to(valerix: Valerix, tmp_path: Path) -> None:
+def test_a_service_without_an_earlier_revision_gets_no_rollback_hint(valerix: Valerix, tmp_path: Path) -> None:
     crashing = overlay(tmp_path / "own", patches=with_image("valerix:1.1.0-crashing", "order"))
     assert "rollback" not in ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", crashing, code=1))

@@ -16,7 +16,9 @@ from tests.unit.manifests.rendered import SERVICES
 pytestmark = pytest.mark.long
 
 
-def test_a_platform_lives_through_all_that_is_done_to_it(valerix: Valerix, plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_platform_matches_its_overlay_after_every_cluster_command(
+    valerix: Valerix, plane: ControlPlane, tmp_path: Path
+) -> None:
     def as_described(which: str, *, but: tuple[str, ...] = ()) -> None:
         assert differences(plane, which, valerix.namespace, except_for=but) == []
 

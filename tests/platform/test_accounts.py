@@ -97,7 +97,7 @@ def named(stack: Stack) -> dict[str, int]:
     return {name: pid for name, pid in [*services, *servers] if pid}
 
 
-def test_no_process_but_the_supervisor_runs_as_root(opened: Opened) -> None:
+def test_only_the_supervisor_runs_as_root(opened: Opened) -> None:
     """Includes all processes that hold the lock: PostgreSQL's own, and workers of the services."""
     pids = named(opened.stack)
     services = {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1"}
@@ -112,13 +112,13 @@ def test_no_process_but_the_supervisor_runs_as_root(opened: Opened) -> None:
         assert int(said(pid, "CapEff")[0], 16) == int(said(pid, "CapPrm")[0], 16) == 0, what
 
 
-def test_each_sort_of_process_has_a_user_of_its_own(opened: Opened) -> None:
+def test_every_kind_of_process_has_its_own_user(opened: Opened) -> None:
     users = {name: said(pid, "Uid")[0] for name, pid in named(opened.stack).items()}
     assert users.pop("order-1") == users["order-2"]
     assert len(set(users.values())) == len(users)
 
 
-def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
+def test_a_service_can_read_only_its_own_secrets(opened: Opened) -> None:
     """Runs as each service's user: the secrets, PostgreSQL's data, Valkey's settings, other processes' environments."""
     pids = named(opened.stack)
     (data,) = (opened.state / "postgres").glob("[0-9]*")
@@ -134,7 +134,7 @@ def test_a_service_can_read_no_secret_but_its_own(opened: Opened) -> None:
             assert (tried.returncode, tried.stdout) == (1, b""), f"{name} may read {file}"
 
 
-def test_a_prometheus_of_its_own_user_has_its_rules_and_reaches_its_alertmanager(opened: Opened) -> None:
+def test_prometheus_as_its_own_user_loads_its_rules_and_reaches_alertmanager(opened: Opened) -> None:
     """Prometheus treats a file of rules that it cannot see as missing, without an error."""
     if not WATCHERS:
         pytest.skip("Prometheus is not installed (Debian: prometheus, prometheus-alertmanager)")
@@ -150,7 +150,7 @@ def test_a_prometheus_of_its_own_user_has_its_rules_and_reaches_its_alertmanager
     eventually(tells, PATIENCE)
 
 
-def test_a_platform_of_several_users_serves_and_its_dashboard_audits(opened: Opened) -> None:
+def test_a_platform_with_several_users_serves_orders_and_audits(opened: Opened) -> None:
     placed = opened("order", "place", "mouse", "--key", "by-others", "--wait")
     assert placed.returncode == 0, placed.stderr
     pid = named(opened.stack)["frontend-1"]
@@ -173,7 +173,7 @@ def test_a_platform_of_several_users_serves_and_its_dashboard_audits(opened: Ope
     assert '"verdict": "clean"' in audited.stdout
 
 
-def test_users_are_the_same_at_each_start_and_others_for_another_platform() -> None:
+def test_users_are_the_same_at_each_start_and_differ_between_platforms() -> None:
     """Two directories may have a number in common, one pair in about 300: so these are not random."""
     roles = [kind.name for kind in KINDS]
     first, again, other = (accounts(Path("/srv") / name, roles) for name in ("one", "one", "two"))

@@ -89,7 +89,7 @@ def backup(postgres_server: PostgresServer, shop: dict[str, str]) -> Iterator[Ba
         yield Backup(postgres_server, shop, directory)
 
 
-def test_what_was_dumped_is_restored_and_holds(backup: Backup) -> None:
+def test_a_dump_can_be_restored_and_passes_its_check(backup: Backup) -> None:
     dumped = backup.run("dump.sh")
     assert dumped.returncode == 0, dumped.stderr
     [moment] = backup.dumps.iterdir()
@@ -106,7 +106,7 @@ def test_what_was_dumped_is_restored_and_holds(backup: Backup) -> None:
         ("UPDATE inventory SET quantity = 10", "0 without a deduction, 1 items"),
     ],
 )
-def test_a_dump_that_does_not_hold_is_found(statement: str, found: str, backup: Backup, shop: dict[str, str]) -> None:
+def test_an_inconsistent_dump_fails_its_check(statement: str, found: str, backup: Backup, shop: dict[str, str]) -> None:
     with psycopg.connect(shop["inventory_service"]) as conn:
         conn.execute(statement.encode())
     backup.run("dump.sh")
@@ -115,7 +115,7 @@ def test_a_dump_that_does_not_hold_is_found(statement: str, found: str, backup: 
     assert found in checked.stdout
 
 
-def test_a_dump_that_cannot_be_restored_is_found(backup: Backup) -> None:
+def test_a_dump_that_cannot_be_restored_fails_its_check(backup: Backup) -> None:
     backup.run("dump.sh")
     [moment] = backup.dumps.iterdir()
     file = moment / "inventory_db.dump"
@@ -123,7 +123,7 @@ def test_a_dump_that_cannot_be_restored_is_found(backup: Backup) -> None:
     assert backup.run("restore-check.sh").returncode != 0
 
 
-def test_only_the_newest_are_kept(backup: Backup) -> None:
+def test_only_the_newest_dumps_are_kept(backup: Backup) -> None:
     for moment in ("2001-01-01T03-17-00Z", "2001-01-02T03-17-00Z", "2001-01-03T03-17-00Z"):
         (backup.dumps / moment).mkdir()
     done = backup.run("dump.sh")
@@ -132,7 +132,7 @@ def test_only_the_newest_are_kept(backup: Backup) -> None:
     assert kept == "2001-01-03T03-17-00Z" < new
 
 
-def test_a_database_that_does_not_answer_leaves_the_earlier_dumps(backup: Backup) -> None:
+def test_an_unreachable_database_leaves_the_earlier_dumps(backup: Backup) -> None:
     (backup.dumps / "2001-01-01T03-17-00Z").mkdir()
     backup.environ["PGPORT"] = "1"
     assert backup.run("dump.sh").returncode != 0

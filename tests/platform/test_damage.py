@@ -90,7 +90,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "damage",
     [pytest.param(name, marks=() if name == "garbage in the middle" else pytest.mark.long) for name in DAMAGES],
 )
-def test_a_damaged_append_only_file_is_set_aside_and_no_order_is_lost(damage: str, platform: Installation) -> None:
+def test_a_damaged_append_only_file_is_moved_aside_and_no_order_is_lost(damage: str, platform: Installation) -> None:
     key = f"before-{damage.replace(' ', '-')}"
     placed = platform.place(key)
     assert placed.status_code == 201
@@ -104,7 +104,7 @@ def test_a_damaged_append_only_file_is_set_aside_and_no_order_is_lost(damage: st
     assert len(list((platform.directory / "valkey").glob("appendonlydir.damaged-*"))) <= 3
 
 
-def test_a_redis_whose_file_is_damaged_while_it_runs_is_back_and_begins_anew(platform: Installation) -> None:
+def test_redis_restarts_empty_when_its_file_is_damaged_while_it_runs(platform: Installation) -> None:
     assert platform.place("before-redis-breaks").status_code == 201
     redis = platform.stack.databases["redis"]
     assert redis.pid
@@ -125,7 +125,7 @@ def _state(platform: Installation) -> str | None:
 
 
 @pytest.mark.long
-def test_the_data_of_postgresql_are_never_set_aside(stopped: Installation) -> None:
+def test_damaged_data_of_postgresql_is_never_moved_aside(stopped: Installation) -> None:
     stopped.up()
     assert stopped.place("before-postgres-breaks").status_code == 201
     assert stopped.run("down").returncode == 0
@@ -165,7 +165,7 @@ def _used(state: Path) -> tuple[list[Path], list[Path]]:
 
 
 @pytest.mark.long
-def test_whatever_is_not_of_its_kind_in_a_state_directory_is_named_by_a_start(stopped: Installation) -> None:
+def test_a_start_names_any_file_of_the_wrong_kind_in_the_state_directory(stopped: Installation) -> None:
     """Everything that a platform left there, one after the other.
 
     Opening a pipe would block until the test's timeout.
@@ -213,7 +213,7 @@ prepare(state)
 """
 
 
-def test_whatever_cannot_be_read_in_a_state_directory_is_named_by_a_start() -> None:
+def test_a_start_names_any_unreadable_file_in_the_state_directory() -> None:
     names = ["lock", "secrets.json", "logs/order-1.log", "logs/supervisor.log.1", "logs", "valkey", "postgres", "holds"]
     with installed(**as_another_user()) as found:
         become = found.account
@@ -241,7 +241,7 @@ def test_whatever_cannot_be_read_in_a_state_directory_is_named_by_a_start() -> N
 
 @pytest.mark.long
 @pytest.mark.parametrize("damage", ["a directory", "a pipe", "garbage", "missing"])
-def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damage: str, stopped: Installation) -> None:
+def test_unusable_logs_or_secrets_fail_a_start_with_a_three_line_error(damage: str, stopped: Installation) -> None:
     stopped.up()
     assert stopped.run("down").returncode == 0
     file = stopped.directory / ("logs/order-1.log" if damage in {"a directory", "a pipe"} else "secrets.json")
@@ -265,7 +265,7 @@ def test_a_log_or_secrets_that_cannot_be_used_end_a_start_with_three_lines(damag
 
 
 @pytest.mark.parametrize("kind", ["a directory", "a pipe"])
-def test_a_log_that_is_no_file_is_named_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+def test_a_log_that_is_not_a_regular_file_is_reported_without_blocking(kind: str, tmp_path: Path) -> None:
     """Also a log replaced while the platform runs, when the directory is not checked."""
     log = tmp_path / "order-1.log"
     _made_into(kind, log)
@@ -295,7 +295,7 @@ def small() -> Iterator[Installation]:
 
 
 @pytest.mark.long
-def test_a_full_disk_is_said_in_three_lines_and_loses_nothing(small: Installation) -> None:
+def test_a_full_disk_gives_a_three_line_error_and_loses_nothing(small: Installation) -> None:
     small.up("--free-ports")
     assert small.place("before-full").status_code == 201
     filler = small.directory / "filler"

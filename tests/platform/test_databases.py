@@ -15,7 +15,7 @@ from valerix_cli.local.stack import Secrets, read_secrets
 TABLES = {"order_db": "orders", "inventory_db": "inventory"}
 
 
-def test_each_role_sees_its_own_database_and_the_auditor_reads_both(platform: Installation) -> None:
+def test_every_role_accesses_its_own_database_and_the_auditor_reads_both(platform: Installation) -> None:
     secrets = read_secrets(platform.directory)
     assert secrets
     server = f"host=127.0.0.1 port={platform.stack.databases['postgres'].port}"
@@ -31,7 +31,7 @@ def test_each_role_sees_its_own_database_and_the_auditor_reads_both(platform: In
         psycopg.connect(f"{server} dbname=order_db user=inventory_service password={secrets.inventory_password}")
 
 
-def test_a_schema_is_current_only_once_every_file_was_applied(order_database: str, inventory_database: str) -> None:
+def test_a_schema_is_current_only_after_every_migration_file(order_database: str, inventory_database: str) -> None:
     urls = {"order_service": order_database, "inventory_service": inventory_database}
     assert is_current(urls)
     with psycopg.connect(order_database) as conn:
@@ -52,7 +52,7 @@ def clerk(postgres_server: PostgresServer) -> Iterator[str]:
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
-def test_databases_are_made_on_another_server_as_often_as_one_likes(clerk: str) -> None:
+def test_creating_databases_on_another_server_is_idempotent(clerk: str) -> None:
     secrets = Secrets.generate()
     urls = make_databases(clerk, secrets.database_passwords)
     assert make_databases(clerk, secrets.database_passwords) == urls
@@ -66,7 +66,7 @@ def test_databases_are_made_on_another_server_as_often_as_one_likes(clerk: str) 
             conn.execute("SELECT FROM made_later")
 
 
-def test_other_passwords_are_made_known(clerk: str) -> None:
+def test_changed_passwords_are_set_on_the_server(clerk: str) -> None:
     make_databases(clerk, Secrets.generate().database_passwords)
     for url in make_databases(clerk, Secrets.generate().database_passwords).values():
         psycopg.connect(url).close()

@@ -4,7 +4,7 @@ from tests.platform.installation import Installation, installed
 from valerix_cli.local.state_directory import prepare, wipe
 
 
-def test_down_leaves_no_process_and_keeps_what_was_stored(platform: Installation) -> None:
+def test_down_leaves_no_process_and_keeps_the_data(platform: Installation) -> None:
     assert platform.place("before-down").status_code == 201
     done = platform.run("down")
     assert done.returncode == 0
@@ -19,7 +19,7 @@ def test_down_leaves_no_process_and_keeps_what_was_stored(platform: Installation
     assert platform.place("before-down").headers["Idempotent-Replayed"] == "true"
 
 
-def test_wiping_asks_first_and_takes_only_what_is_ours() -> None:
+def test_wiping_asks_for_confirmation_and_deletes_only_files_of_the_platform() -> None:
     with installed() as installation:
         prepare(installation.directory)
         keepsake = installation.directory / "keepsake"

@@ -69,7 +69,7 @@ def options() -> Iterator[tuple[str, str]]:
     return look(main.build())
 
 
-def test_the_table_names_every_option_that_takes_a_path() -> None:
+def test_the_tests_cover_every_option_that_takes_a_path() -> None:
     assert set(options()) == set(WRITES) | set(ELSEWHERE)
 
 
@@ -106,9 +106,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(("command", "option"), WRITES)
-def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
-    command: str, option: str, directory: Path, typed: Typed
-) -> None:
+def test_a_file_of_another_kind_is_never_overwritten(command: str, option: str, directory: Path, typed: Typed) -> None:
     """Checked before anything else, so that a drill of several minutes is not wasted."""
     for name, content in FOREIGN.items():
         file = directory / "precious"
@@ -125,7 +123,7 @@ def test_a_file_that_is_not_of_that_kind_is_left_as_it_is(
 
 
 @pytest.mark.parametrize(("command", "option"), [one for one in WRITES if one[0] != "drill init"])
-def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written(
+def test_a_file_of_another_user_in_a_shared_directory_is_not_written(
     command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     if os.geteuid() != 0:
@@ -150,7 +148,7 @@ def test_a_file_that_another_user_has_put_into_a_shared_directory_is_not_written
 @pytest.mark.long
 @pytest.mark.parametrize(("command", "option"), [one for one in WRITES if one[0] != "drill init"])
 @pytest.mark.parametrize("where", ["a directory", "missing/below", "/proc/nothing"])
-def test_a_place_where_no_file_can_be_is_said_before_anything_is_done(
+def test_an_unwritable_path_is_reported_before_anything_is_done(
     where: str, command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     (directory / "a directory").mkdir()
@@ -177,7 +175,7 @@ def _journal(path: Path, *more: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("cut", [b"", b"{", b'{"eve', b'{"event":"', b'{"event":"answered","at":"2026-'])
-def test_a_journal_is_gone_on_with_and_a_line_cut_short_removed(cut: bytes, tmp_path: Path) -> None:
+def test_a_journal_is_appended_to_after_its_truncated_line_is_removed(cut: bytes, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     before = _journal(path, cut)
     with JournalWriter(path, "again") as journal:
@@ -187,7 +185,7 @@ def test_a_journal_is_gone_on_with_and_a_line_cut_short_removed(cut: bytes, tmp_
 
 
 @pytest.mark.parametrize("tail", [b"my notes", b"\0\0\0", b'{"even more": 1', b"  "])
-def test_a_journal_that_somebody_has_added_to_is_left_as_it_is(tail: bytes, tmp_path: Path) -> None:
+def test_a_journal_with_foreign_content_is_left_unchanged(tail: bytes, tmp_path: Path) -> None:
     path = tmp_path / "journal"
     before = _journal(path, tail)
     with pytest.raises(BadUsageError, match="followed by other content"):
@@ -195,7 +193,7 @@ def test_a_journal_that_somebody_has_added_to_is_left_as_it_is(tail: bytes, tmp_
     assert path.read_bytes() == before
 
 
-def test_a_journal_whose_very_first_line_was_cut_short_is_begun_anew(tmp_path: Path) -> None:
+def test_a_journal_with_only_a_truncated_first_line_is_started_again(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(b'{"event":"began","at":"2026-11-0')
     with JournalWriter(path, "again"):
@@ -203,7 +201,7 @@ def test_a_journal_whose_very_first_line_was_cut_short_is_begun_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["JUNIT", "HTML", "MARKDOWN"])
-def test_a_document_replaces_one_of_its_kind_and_goes_into_pipes(kind: str, tmp_path: Path) -> None:
+def test_a_report_replaces_one_of_its_kind_and_can_be_written_to_a_pipe(kind: str, tmp_path: Path) -> None:
     from tests.unit.drills.samples import receipt  # noqa: PLC0415 - next to its only use
     from valerix_cli import files  # noqa: PLC0415 - the same
     from valerix_cli import reports as documents  # noqa: PLC0415 - the same

@@ -125,7 +125,7 @@ def pair() -> Iterator[Import]:
             yield Import(source, target, source.give(directory / "dumps"))
 
 
-def test_after_an_import_all_is_there_and_the_services_go_on_where_they_stood(
+def test_after_an_import_all_data_exists_and_the_services_continue(
     pair: Import, tmp_path: Path, valkey_server: ValkeyServer
 ) -> None:
     journal = tmp_path / "client.jsonl"
@@ -187,7 +187,7 @@ def settings(own: OwnServer) -> set[str]:
         }
 
 
-def test_settings_stored_with_roles_come_along_only_where_the_database_is_made_of_the_dump(pair: Import) -> None:
+def test_role_settings_are_restored_only_when_the_dump_creates_the_database(pair: Import) -> None:
     """Otherwise (an import of type `microservice`, a restore into a database) the job `migrate` stores them."""
     assert settings(pair.source) == set(SESSION)
     pair.roles()

@@ -8,7 +8,7 @@ from tests.processes import eventually
 from valerix_cli.local.stack import Service, read_secrets
 
 
-def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> None:
+def test_killing_every_process_at_once_loses_no_order(platform: Installation) -> None:
     orders = [platform.place(f"before-the-kill-{number}") for number in range(5)]
     assert [order.status_code for order in orders] == [201] * 5
     secrets = read_secrets(platform.directory)
@@ -22,7 +22,7 @@ def test_a_kill_of_everything_at_once_loses_nothing(platform: Installation) -> N
     assert [order.json() for order in again] == [order.json() for order in orders]
 
 
-def test_a_killed_service_is_started_again_and_that_is_said(platform: Installation) -> None:
+def test_a_killed_service_is_restarted_and_the_restart_is_reported(platform: Installation) -> None:
     before = platform.service("inventory-1")
     assert before.pid
     os.kill(before.pid, signal.SIGKILL)
@@ -35,7 +35,7 @@ def test_a_killed_service_is_started_again_and_that_is_said(platform: Installati
     assert "inventory-1 is ready again" in said
 
 
-def test_killed_databases_are_started_again_on_the_same_ports(platform: Installation) -> None:
+def test_killed_databases_are_restarted_on_the_same_ports(platform: Installation) -> None:
     assert platform.place("before-the-databases-die").status_code == 201
     before = platform.stack.databases
     for database in before.values():

@@ -42,7 +42,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
-def test_a_stack_that_is_lost_or_damaged_is_written_anew_and_status_is_right_meanwhile(platform: Installation) -> None:
+def test_a_lost_or_damaged_stack_file_is_rewritten_and_status_stays_correct(platform: Installation) -> None:
     file = platform.directory / "stack.json"
     for name, damage in DAMAGES.items():
         before = platform.stack
@@ -55,7 +55,7 @@ def test_a_stack_that_is_lost_or_damaged_is_written_anew_and_status_is_right_mea
     assert "stack.json was lost or changed" in platform.run("logs", "supervisor", "-n", "20").stdout
 
 
-def test_a_supervisor_that_hangs_without_a_stack_is_named(platform: Installation) -> None:
+def test_a_frozen_supervisor_without_a_stack_file_is_reported(platform: Installation) -> None:
     pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -68,7 +68,7 @@ def test_a_supervisor_that_hangs_without_a_stack_is_named(platform: Installation
     eventually(file.exists, 5)
 
 
-def test_down_stops_in_order_although_the_stack_cannot_be_read(platform: Installation) -> None:
+def test_down_stops_cleanly_with_an_unreadable_stack_file(platform: Installation) -> None:
     """The supervisor is paused, so that it does not repair the file first."""
     pid, file = platform.stack.supervisor_pid, platform.directory / "stack.json"
     os.kill(pid, signal.SIGSTOP)
@@ -90,7 +90,7 @@ def test_down_stops_in_order_although_the_stack_cannot_be_read(platform: Install
 @pytest.mark.parametrize(
     "how", ["deleted", pytest.param("moved", marks=pytest.mark.long), pytest.param("replaced", marks=pytest.mark.long)]
 )
-def test_a_platform_whose_directory_is_taken_away_stops_within_seconds_and_says_why(how: str, tmp_path: Path) -> None:
+def test_a_platform_whose_directory_is_removed_stops_and_reports_why(how: str, tmp_path: Path) -> None:
     with installed() as platform, (tmp_path / "said").open("w") as said:
         with platform.started("up", "--free-ports", into=said) as process:
             eventually(lambda: platform.is_ready, PATIENCE)

@@ -18,16 +18,16 @@ def inventory(services: Processes) -> Iterator[Service]:
     assert service.stop() == 0
 
 
-def test_a_service_is_ready_only_as_the_process_that_was_started(inventory: Service) -> None:
+def test_a_service_is_ready_only_if_the_started_process_answers(inventory: Service) -> None:
     assert inventory.process.pid is not None
     assert is_ready(inventory.url, inventory.process.pid)
     assert not is_ready(inventory.url, os.getpid()), "somebody else's answers on that port say nothing about ours"
 
 
-def test_where_nobody_listens_nobody_is_ready() -> None:
+def test_a_port_without_a_listener_is_not_ready() -> None:
     assert not is_ready(f"http://127.0.0.1:{free_port()}", os.getpid())
 
 
-def test_ports_are_taken_from_below_those_of_outgoing_connections() -> None:
+def test_chosen_ports_are_below_the_ephemeral_range() -> None:
     assert all(free_port() in OURS for _ in range(20))
     assert free_port(preferred=OURS[0], but=frozenset({OURS[0]})) != OURS[0]

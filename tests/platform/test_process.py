@@ -19,12 +19,12 @@ BACKING = Dependencies(
 )
 
 
-def test_pauses_between_restarts_grow_to_half_a_minute() -> None:
+def test_delays_between_restarts_grow_to_half_a_minute() -> None:
     assert [restart_delay(crashes) for crashes in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert restart_delay(10_000) == 30
 
 
-async def test_a_service_that_cannot_start_is_named_with_what_it_said(tmp_path: Path) -> None:
+async def test_a_failed_start_reports_the_service_and_its_output(tmp_path: Path) -> None:
     child = _child(tmp_path, """print('{"event": "settings refused", "why": "VALERIX_PORT is not set"}'); exit(2)""")
     with pytest.raises(UnreachableError) as caught:
         await child.start(within=20)
@@ -33,7 +33,7 @@ async def test_a_service_that_cannot_start_is_named_with_what_it_said(tmp_path: 
     assert caught.value.hint == f"read {tmp_path / 'order-1.log'}"
 
 
-async def test_a_service_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
+async def test_a_service_that_never_becomes_ready_fails_its_start(tmp_path: Path) -> None:
     child = _child(tmp_path, "import time; time.sleep(60)")
     with pytest.raises(UnreachableError, match=r"it was not ready within 0\.2 s"):
         await child.start(within=0.2)
@@ -48,7 +48,7 @@ def _child(directory: Path, program: str) -> SupervisedProcess:
     return SupervisedProcess(spec, SupervisorContext(SupervisorLog(), changed=lambda: None, inherited=()))
 
 
-def test_a_service_is_told_of_every_inventory_and_of_no_other_setting_of_ours() -> None:
+def test_a_service_gets_the_url_of_every_inventory_and_no_setting_of_the_caller() -> None:
     fleet = (Replica(INVENTORY, 1, 3002), Replica(INVENTORY, 2, 4002), Replica(ORDER, 1, 3001))
     ours = {"PATH": "/bin", "VALERIX_DATABASE_URL": "admin", "VALERIX_STATE_DIR": "x", "VALERIX_LEASE_SECONDS": "2"}
     told = environment(fleet[2], fleet, BACKING, ours)
@@ -59,7 +59,7 @@ def test_a_service_is_told_of_every_inventory_and_of_no_other_setting_of_ours() 
     assert "VALERIX_STATE_DIR" not in told
 
 
-def test_the_dashboard_is_told_where_the_services_are_and_no_database() -> None:
+def test_the_dashboard_gets_the_urls_of_the_services_and_no_database() -> None:
     fleet = (Replica(INVENTORY, 1, 3002), Replica(ORDER, 1, 3001), Replica(ORDER, 2, 4001), Replica(FRONTEND, 1, 3000))
     told = environment(fleet[3], fleet, BACKING, {"PATH": "/bin"})
     assert told["VALERIX_ORDER_URL"] == "http://127.0.0.1:3001,http://127.0.0.1:4001"
@@ -69,7 +69,7 @@ def test_the_dashboard_is_told_where_the_services_are_and_no_database() -> None:
     assert not {"VALERIX_DATABASE_URL", "VALERIX_SERVICE_TOKENS"} & set(told)
 
 
-def test_a_log_is_put_aside_when_it_is_large_and_only_some_are_kept(tmp_path: Path) -> None:
+def test_a_large_log_is_rotated_and_old_ones_are_deleted(tmp_path: Path) -> None:
     log = tmp_path / "order-1.log"
     with log.open("ab") as child:
         for number in range(6):

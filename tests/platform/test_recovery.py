@@ -93,7 +93,7 @@ def moment_of(own: OwnServer) -> datetime:
     return now
 
 
-def test_a_dropped_table_is_there_again_as_of_the_moment_before_and_what_came_after_is_gone_and_named(
+def test_point_in_time_recovery_restores_a_dropped_table_and_the_audit_names_later_orders(
     directory: Path, tmp_path: Path, valkey_server: ValkeyServer
 ) -> None:
     journal = tmp_path / "client.jsonl"

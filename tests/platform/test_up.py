@@ -14,7 +14,7 @@ from valerix_cli.local.ports import LOOPBACK, is_free
 from valerix_cli.local.state_directory import prepare
 
 
-def test_a_second_up_is_refused_and_told_what_to_type(platform: Installation) -> None:
+def test_a_second_up_is_refused_with_a_hint(platform: Installation) -> None:
     refused = platform.run("up", "--detach")
     what, why, hint = refused.stderr.splitlines()
     assert refused.returncode == 4
@@ -24,7 +24,7 @@ def test_a_second_up_is_refused_and_told_what_to_type(platform: Installation) ->
     assert "valerix down" in hint
 
 
-def test_secrets_are_the_owners_alone_and_the_stack_holds_none(platform: Installation) -> None:
+def test_secrets_are_readable_only_by_the_owner_and_absent_from_the_stack_file(platform: Installation) -> None:
     secrets = platform.directory / "secrets.json"
     stack = platform.directory / "stack.json"
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
@@ -46,7 +46,7 @@ def test_everything_listens_on_loopback_only(platform: Installation) -> None:
     assert set(listening) == {LOOPBACK}
 
 
-def test_a_taken_port_is_named_and_another_one_used(stopped: Installation) -> None:
+def test_a_taken_port_is_reported_and_another_used(stopped: Installation) -> None:
     with socket.create_server((LOOPBACK, 3001)) if is_free(3001) else nullcontext():
         done = stopped.up("--replicas", "order=2", "--replicas", "worker=1")
     assert "port 3001 is taken by " in done.stderr
@@ -56,7 +56,7 @@ def test_a_taken_port_is_named_and_another_one_used(stopped: Installation) -> No
     assert stopped.place("over-a-taken-port").status_code == 201
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_reported(tmp_path: Path) -> None:
     """Permissions do not restrict root, so for root it is a directory that cannot exist."""
     closed = tmp_path / "closed"
     if os.geteuid() == 0:
@@ -69,7 +69,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "VALERIX_STATE_DIR" in refused.stderr.splitlines()[-1]
 
 
-def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_other_content_is_left_unchanged(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.write_text("not yours")
     for command in (["up", "--detach"], ["down", "--wipe", "--yes"]):
@@ -79,7 +79,7 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [mine]
 
 
-def test_secrets_that_make_no_sense_are_named_and_kept(tmp_path: Path) -> None:
+def test_invalid_secrets_are_reported_and_kept(tmp_path: Path) -> None:
     state = tmp_path / "state"
     prepare(state)
     (state / "secrets.json").write_text("not mine")
@@ -90,7 +90,7 @@ def test_secrets_that_make_no_sense_are_named_and_kept(tmp_path: Path) -> None:
     assert (state / "secrets.json").read_text() == "not mine"
 
 
-def test_somebody_who_is_not_root_runs_a_platform_too() -> None:
+def test_a_platform_runs_as_an_ordinary_user() -> None:
     with installed(**as_another_user()) as theirs:
         theirs.up()
         owners = {psutil.Process(pid).username() for pid in theirs.processes}

@@ -3,7 +3,7 @@
 from tests.platform.installation import Installation, installed
 
 
-def test_without_prometheus_on_the_machine_nothing_is_started_and_the_way_to_get_it_is_said() -> None:
+def test_monitoring_without_prometheus_starts_nothing_and_hints_at_its_installation() -> None:
     with installed(environment={"PATH": "/nowhere"}) as bare:
         refused = bare.run("up", "--detach", "--monitoring")
         assert refused.returncode == 3
@@ -14,27 +14,27 @@ def test_without_prometheus_on_the_machine_nothing_is_started_and_the_way_to_get
         assert bare.processes == []
 
 
-def test_alerts_of_a_platform_that_nobody_watches_say_how_to_have_it_watched(platform: Installation) -> None:
+def test_alerts_of_an_unmonitored_platform_hint_at_monitoring(platform: Installation) -> None:
     refused = platform.run("alerts")
     assert refused.returncode == 3
     assert "started without --monitoring" in refused.stderr
     assert platform.status()["alerts"] is None
 
 
-def test_an_address_that_cannot_be_one_is_refused_before_anything_is_started(stopped: Installation) -> None:
+def test_an_invalid_address_is_refused_before_anything_is_started(stopped: Installation) -> None:
     refused = stopped.run("up", "--detach", "--alert-webhook", "operators")
     assert refused.returncode == 2
     assert "http://" in refused.stderr
     assert stopped.processes == []
 
 
-def test_alerts_without_a_platform_say_how_to_start_one(stopped: Installation) -> None:
+def test_alerts_without_a_platform_hint_at_starting_one(stopped: Installation) -> None:
     refused = stopped.run("alerts")
     assert refused.returncode == 3
     assert refused.stderr.splitlines()[-1] == "  try: valerix up --detach --monitoring"
 
 
-def test_a_prometheus_that_does_not_answer_is_named(stopped: Installation) -> None:
+def test_an_unreachable_prometheus_is_reported(stopped: Installation) -> None:
     refused = stopped.run("alerts", "--prometheus", "http://127.0.0.1:9")
     assert refused.returncode == 3
     assert "http://127.0.0.1:9" in refused.stderr

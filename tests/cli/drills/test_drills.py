@@ -154,7 +154,7 @@ def test_a_drill_that_loses_its_lease_is_aborted(own: Valerix, tmp_path: Path, s
 
 
 @pytest.mark.long
-def test_a_killed_process_stays_down_for_restart_after_and_comes_back(own: Valerix, tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_after_restart_after(own: Valerix, tmp_path: Path) -> None:
     own("drill", "run", written(tmp_path, fault="kill: worker, restart_after: 2s"))
     (injection,) = receipt(own)["injections"]
     (affected,) = injection["affected"]

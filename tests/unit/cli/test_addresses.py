@@ -68,13 +68,13 @@ def context(directory: Path, url: str, more: str = "", *, flag: bool = False, in
 
 
 @pytest.mark.parametrize("url", [*SAFE, *EXPOSED])
-def test_an_address_means_the_same_to_every_parser(url: str) -> None:
+def test_every_parser_reads_an_address_the_same_way(url: str) -> None:
     check_base_url(url)
     assert httpx.URL(url).host == urlsplit(url).hostname
 
 
 @pytest.mark.parametrize("url", NO_ADDRESS)
-def test_what_could_be_read_in_two_ways_is_no_address(url: str) -> None:
+def test_an_ambiguous_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"address") as refused:
         check_base_url(url)
     assert "password@" not in str(refused.value)
@@ -82,7 +82,7 @@ def test_what_could_be_read_in_two_ways_is_no_address(url: str) -> None:
 
 @pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("url", EXPOSED)
-def test_no_token_goes_by_plain_http_to_another_machine(url: str, token: str, tmp_path: Path) -> None:
+def test_no_token_is_sent_unencrypted_to_another_machine(url: str, token: str, tmp_path: Path) -> None:
     for inventory in (url, "https://stock.example"):
         with pytest.raises(GuardError, match="was not sent") as refused:
             context(tmp_path, url, token, inventory=inventory)
@@ -97,13 +97,13 @@ def test_no_token_goes_by_plain_http_to_another_machine(url: str, token: str, tm
 
 @pytest.mark.parametrize("token", TOKENS)
 @pytest.mark.parametrize("url", SAFE)
-def test_a_token_goes_by_tls_and_to_this_machine(url: str, token: str, tmp_path: Path) -> None:
+def test_a_token_is_sent_with_tls_and_to_this_machine(url: str, token: str, tmp_path: Path) -> None:
     found = context(tmp_path, url, token)
     assert "secret" in {found.operator_token, found.service_token}
 
 
 @pytest.mark.parametrize("url", [url for url in SAFE if url.startswith("http:")])
-def test_no_proxy_gets_what_is_meant_for_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_to_this_machine_use_no_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://proxy.example:3128")
         monkeypatch.setenv(variable.lower(), "http://proxy.example:3128")
@@ -116,13 +116,13 @@ def test_no_proxy_gets_what_is_meant_for_this_machine(url: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("token", ["s3cret\\n", "s3cret two", "s3crét", "s3cret\\u0000", "\\rs3cret"])
-def test_a_token_that_cannot_be_sent_is_not_shown(token: str, tmp_path: Path) -> None:
+def test_an_invalid_token_is_not_shown(token: str, tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="cannot be sent") as refused:
         context(tmp_path, "http://127.0.0.1:3001", f'operator_token = "{token}"')
     assert "s3cr" not in f"{refused.value} {refused.value.hint}"
 
 
-def test_what_is_exposed_is_named() -> None:
+def test_an_unencrypted_remote_address_is_reported() -> None:
     assert in_the_clear(["https://a.example", *SAFE]) is None
     assert in_the_clear([*SAFE, "http://b.example", "http://c.example"]) == "http://b.example"
     assert not any(is_loopback(url) for url in EXPOSED)
@@ -131,7 +131,7 @@ def test_what_is_exposed_is_named() -> None:
 @pytest.mark.parametrize(
     "segment", ["x/../ps5", "a?b=c", "a#b", "a%2fb", "a b", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "a\\b"]
 )
-def test_a_name_stays_one_segment_of_a_path_whatever_is_in_it(segment: str) -> None:
+def test_any_name_stays_one_path_segment(segment: str) -> None:
     made = httpx.URL("http://127.0.0.1:3002").join(path("api", "inventory", segment, "restock"))
     before, named, after = made.raw_path.decode().rpartition("/restock")[0].rpartition("/")
     assert (before, unquote(after)) == ("/api/inventory", segment)
@@ -139,6 +139,6 @@ def test_a_name_stays_one_segment_of_a_path_whatever_is_in_it(segment: str) -> N
 
 
 @pytest.mark.parametrize("segment", ["", ".", ".."])
-def test_a_segment_that_would_make_another_path_is_refused(segment: str) -> None:
+def test_a_segment_that_would_change_the_path_is_refused(segment: str) -> None:
     with pytest.raises(BadUsageError, match="is empty or a directory reference"):
         path("api", "inventory", segment)

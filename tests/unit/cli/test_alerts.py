@@ -23,7 +23,7 @@ def alert(name: str, state: Literal["firing", "pending"] = "firing", **labels: s
     return Alert(name, state, "warning", SINCE, labels, f"{name} it is", "Because.", f"docs/runbook.md#{name.lower()}")
 
 
-def test_a_watch_tells_of_what_begins_fires_and_ends_and_of_nothing_twice() -> None:
+def test_a_watch_reports_each_change_of_an_alert_once() -> None:
     looks = [
         None,
         [alert("StockLow", "pending", item_id="ps5")],
@@ -71,14 +71,14 @@ NEW = {"name": "ServiceDown", "health": "unknown"}
 BROKEN = {"name": "HighLatency", "health": "err", "lastError": "many-to-many matching"}
 
 
-def test_alerts_are_those_of_rules_that_were_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_alerts_of_evaluated_rules_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     found = asked(STOCK_LOW, DEAD_ORDERS, monkeypatch=monkeypatch)
     assert [(one.alert, one.state, one.labels) for one in found.alerts] == [("StockLow", "firing", {"item_id": "ps5"})]
     assert (found.rules, found.silent) == (2, {})
     assert error_of(found) is None
 
 
-def test_a_prometheus_without_rules_or_with_some_that_say_nothing_is_inconclusive(
+def test_missing_or_unevaluated_rules_are_inconclusive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nothing = error_of(asked(monkeypatch=monkeypatch))
@@ -90,12 +90,12 @@ def test_a_prometheus_without_rules_or_with_some_that_say_nothing_is_inconclusiv
     assert some.why == "ServiceDown: not evaluated yet; HighLatency: many-to-many matching"
 
 
-def test_a_line_says_when_what_and_how() -> None:
+def test_an_alert_line_shows_time_name_state_and_summary() -> None:
     (change,) = alert_changes(None, [alert("DeadOrders")])
     assert change_line(change).endswith("  DeadOrders  firing  DeadOrders it is")
 
 
-def test_each_process_is_asked_under_the_name_that_status_gives_it() -> None:
+def test_every_process_is_scraped_under_its_name_in_status() -> None:
     fleet = [Replica(ORDER, 1, 3001), Replica(ORDER, 2, 40_000)]
     told = configuration(fleet, shipped_rules(), "127.0.0.1:9093")
     (job,) = told["scrape_configs"]

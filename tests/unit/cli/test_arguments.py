@@ -75,7 +75,7 @@ def name_of(param: Any) -> str:
     ("path", "param"), OPTIONS, ids=lambda each: " ".join(each) if isinstance(each, tuple) else None
 )
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_an_option_without_a_value_is_refused_and_named(
+def test_an_option_without_a_value_is_refused_with_its_name(
     path: tuple[str, ...], param: Any, blank: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     option = name_of(param)
@@ -119,19 +119,19 @@ ARGUMENTS_OF_A_KIND = {
 
 
 @pytest.mark.parametrize(("path", "option"), OF_A_KIND, ids=spelled)
-def test_an_option_of_another_kind_is_refused_in_plain_words(
+def test_an_option_of_the_wrong_type_is_refused_in_plain_words(
     path: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert option in refusal_of([*path, f"{option}=@wrong"], capsys)
 
 
 @pytest.mark.parametrize(("path", "arguments"), ARGUMENTS_OF_A_KIND.items(), ids=spelled)
-def test_an_argument_of_another_kind_is_refused_in_plain_words(
+def test_an_argument_of_the_wrong_type_is_refused_in_plain_words(
     path: tuple[str, ...], arguments: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     refusal_of([*path, *["@wrong"] * len(arguments)], capsys)
 
 
 @pytest.mark.parametrize("path", [("status",), ("stock", "restock", "ps5", "1")], ids=" ".join)
-def test_an_argument_too_many_is_named(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_superfluous_argument_is_reported(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert "unexpected argument: surplus" in refusal_of([*path, "surplus"], capsys)

@@ -35,7 +35,7 @@ def shown(found: Diagnosis, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_a_look_that_hangs_is_given_up_and_what_it_was_about_is_said() -> None:
+def test_a_check_that_hangs_times_out_and_is_named() -> None:
     forever = threading.Event()
     began = time.monotonic()
     hung, fine = looking(lambda: [FINE] if forever.wait() else []), CheckTask(PYTHON, lambda: [FINE], "")
@@ -48,7 +48,7 @@ def test_a_look_that_hangs_is_given_up_and_what_it_was_about_is_said() -> None:
     forever.set()
 
 
-def test_looks_are_taken_at_the_same_time() -> None:
+def test_checks_run_concurrently() -> None:
     both = threading.Barrier(2, timeout=5)
 
     def meet() -> list[Finding]:
@@ -58,7 +58,7 @@ def test_looks_are_taken_at_the_same_time() -> None:
     assert run([looking(meet), looking(meet)], within=10) == [FINE, FINE]
 
 
-def test_what_breaks_in_one_look_hides_nothing_that_others_find() -> None:
+def test_a_bug_in_one_check_does_not_hide_findings_of_others() -> None:
     def trip() -> Iterator[Finding]:
         yield FINE
         raise ZeroDivisionError("a bug")
@@ -68,7 +68,7 @@ def test_what_breaks_in_one_look_hides_nothing_that_others_find() -> None:
     assert broken.check.found == "The check failed: ZeroDivisionError: a bug."
 
 
-def test_what_another_command_would_end_with_is_what_failed() -> None:
+def test_a_command_error_in_a_check_becomes_a_failed_finding() -> None:
     def refuse() -> list[Finding]:
         raise UnreachableError("There is no Valkey.", "the wheels hold none", "set VALERIX_REDIS_URL")
 
@@ -77,17 +77,17 @@ def test_what_another_command_would_end_with_is_what_failed() -> None:
     assert refused.check.found == "There is no Valkey: the wheels hold none."
 
 
-def test_findings_are_told_group_by_group_in_the_same_order_each_time() -> None:
+def test_findings_are_grouped_in_a_fixed_order() -> None:
     late, early = looking(lambda: [CLOCK.ok("It agrees.")]), looking(lambda: [POSTGRES.ok("It answers."), FINE])
     assert [one.check.group for one in run([late, early], within=5)] == ["machine", "databases", "clock"]
 
 
-def test_no_answer_is_waited_for_longer_than_half_a_look() -> None:
+def test_a_request_times_out_after_half_the_time_of_a_check() -> None:
     assert Limits.within(1).answer == 0.5
     assert Limits.within(60).answer == Limits().answer == 2
 
 
-def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() -> None:
+def test_the_worst_finding_is_the_verdict_and_only_failed_exits_with_3() -> None:
     skipped, warning = CLOCK.skipped("Nobody tells."), CLOCK.warning("It is late.", "date -u")
     failed = POSTGRES.failed("It is unreachable.", "valerix logs postgres")
     assert diagnosed(FINE, skipped).verdict == "ok"
@@ -102,7 +102,7 @@ def test_the_worst_finding_is_the_verdict_and_only_a_failed_one_ends_with_3() ->
     assert error.why == "databases: postgres; first: It is unreachable."
 
 
-def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
+def test_a_failed_fix_is_reported_and_the_others_are_applied() -> None:
     def cannot() -> str:
         raise PermissionError(13, "Permission denied")
 
@@ -115,7 +115,7 @@ def test_a_fix_that_cannot_be_done_says_why_and_the_others_are_done() -> None:
     ]
 
 
-def test_what_is_not_well_is_shown_with_what_to_type_and_how_it_is_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_shown_with_their_hint_and_status_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     failed = POSTGRES.failed("It is unreachable: \x1b[2J", "valerix logs postgres")
     said = shown(diagnosed(FINE, failed), capsys).splitlines()
     assert said[1:4] == [
@@ -129,7 +129,7 @@ def test_what_is_not_well_is_shown_with_what_to_type_and_how_it_is_in_words(caps
     assert not any("\x1b" in line for line in said)
 
 
-def test_a_hint_is_said_once_for_all_that_is_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hint_is_shown_once_for_all_skipped_checks(capsys: pytest.CaptureFixture[str]) -> None:
     skipped = [about.skipped("No platform runs here.", "valerix up --detach") for about in (POSTGRES, CLOCK)]
     assert shown(diagnosed(*skipped), capsys).count("valerix up --detach") == 1
     failed = [about.failed("It is old.", "valerix down") for about in (POSTGRES, CLOCK)]

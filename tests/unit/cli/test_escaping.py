@@ -43,18 +43,18 @@ HARMLESS = {"isatty", "encoding", "fileno"}
 
 
 @pytest.mark.parametrize("category", ["Cc", "Cf", "Cs", "Co", "Zl", "Zp"])
-def test_every_character_that_is_not_seen_is_escaped(category: str) -> None:
+def test_every_invisible_character_is_escaped(category: str) -> None:
     unsafe = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == category]
     assert unsafe
     assert [char for char in unsafe if is_safe(char) or not escape(char).startswith("\\")] == []
 
 
 @pytest.mark.parametrize("text", ["PlayStation 5", "naïve 日本語 “x” ½", "[red]", "▁▂▃━┃│…→»", "a\\x1b"])
-def test_text_that_is_seen_stays_as_it_is(text: str) -> None:
+def test_visible_text_is_unchanged(text: str) -> None:
     assert escape(text) == text
 
 
-def test_values_are_escaped_all_through_and_the_rest_is_the_same_object() -> None:
+def test_nested_values_are_escaped_and_safe_ones_are_the_same_object() -> None:
     safe = receipt(HELD)
     assert escape_values(safe) is safe
     hostile = msgspec.structs.replace(safe, why=[HOSTILE], versions={HOSTILE: HOSTILE}, text=f"a\nb{MARK}\x1b")
@@ -75,7 +75,7 @@ def test_documents_keep_the_true_value(text: str, wanted: Format) -> None:
     assert (yaml.safe_load if wanted is Format.YAML else json.loads)(document) == {"key": [text], text: 1}
 
 
-def test_nothing_but_output_writes_to_a_terminal() -> None:
+def test_only_the_output_module_writes_to_a_terminal() -> None:
     wrong = []
     for file in PACKAGE.rglob("*.py"):
         if (name := file.relative_to(PACKAGE).as_posix()) not in MAY_WRITE:
@@ -146,7 +146,7 @@ PAST: dict[str, Callable[[], object]] = {
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("way", PAST)
-def test_whatever_is_printed_past_the_output_is_text(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_printed_outside_the_output_module_is_escaped(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "2000")
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
@@ -158,14 +158,14 @@ def test_whatever_is_printed_past_the_output_is_text(way: str, monkeypatch: pyte
     assert MARK.encode() in written()
 
 
-def test_what_is_drawn_in_place_reaches_the_terminal_as_it_is() -> None:
+def test_drawn_control_codes_reach_the_terminal_unchanged() -> None:
     with writing(terminal=True) as written:
         guard_standard_streams()
         draw("\x1b[2J")
     assert written() == b"\x1b[2J"
 
 
-def test_a_question_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     with writing(terminal=True) as written:
         guard_standard_streams()
@@ -183,7 +183,7 @@ def test_a_line_of_a_screen_keeps_its_width() -> None:
 
 
 @pytest.mark.parametrize("kind", ["html", "markdown", "junit", "json"])
-def test_a_receipt_shows_what_is_hostile_as_text(kind: str) -> None:
+def test_a_receipt_escapes_hostile_text(kind: str) -> None:
     nasty = f"{HOSTILE}<img src=x onerror=alert(1)>|![x](https://evil.example)`"
     hostile = msgspec.structs.replace(
         receipt(HELD),
@@ -208,5 +208,5 @@ def test_a_receipt_shows_what_is_hostile_as_text(kind: str) -> None:
         assert "](" not in made.replace(r"\]", "")
 
 
-def test_a_role_is_shown_line_by_line() -> None:
+def test_a_role_is_escaped_line_by_line() -> None:
     assert escape_values(Readiness("ok", "c", "n", "o", [], "a:\n  b\x1b")).role == "a:\n  b\\x1b"

@@ -53,7 +53,7 @@ def test_a_requirement_is_a_metric_a_comparison_and_a_value(
         ("orders > 1", Fraction(1)),
     ],
 )
-def test_each_unit_is_exactly_what_it_is(text: str, limit: Fraction) -> None:
+def test_every_unit_is_parsed_exactly(text: str, limit: Fraction) -> None:
     assert parse(text, METRICS_OF_DRILLS).limit == limit
 
 
@@ -72,20 +72,20 @@ def test_each_unit_is_exactly_what_it_is(text: str, limit: Fraction) -> None:
         ("error_rate < 5ms", "written as 1% or 0.01"),
     ],
 )
-def test_what_is_none_is_refused_with_what_would_be(text: str, told: str) -> None:
+def test_an_invalid_gate_is_refused_with_a_valid_example(text: str, told: str) -> None:
     with pytest.raises(BadUsageError) as refused:
         parse(text, METRICS)
     assert told in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
 
 
-def test_a_refusal_shows_how_a_value_of_its_kind_is_written() -> None:
+def test_a_refused_value_is_answered_with_the_right_unit() -> None:
     for text, right in (("p95 < 300/s", "p95 < 300ms"), ("error_rate < 2", "error_rate < 1%")):
         with pytest.raises(BadUsageError) as refused:
             parse(text, METRICS)
         assert refused.value.hint == f"--require '{right}'"
 
 
-def test_a_figure_is_said_with_its_unit_and_what_was_not_measured_stays_so() -> None:
+def test_a_value_is_formatted_with_its_unit_or_as_not_measured() -> None:
     said = [
         format_value(0.9995, "duration"),
         format_value(1.0, "duration"),
@@ -103,9 +103,7 @@ WORDS = {"error_rate": ("timeout", "confirmed"), "refused_rate": ("insufficient-
 
 @pytest.mark.parametrize("metric", WORDS)
 @pytest.mark.parametrize("comparison", COMPARISONS)
-def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_numbers_are(
-    metric: str, comparison: str
-) -> None:
+def test_a_share_is_compared_with_a_percentage_exactly(metric: str, comparison: str) -> None:
     hit, other = WORDS[metric]
     latency = Histogram()
     for _ in range(100):
@@ -116,7 +114,7 @@ def test_a_share_of_a_hundred_orders_is_held_against_each_percentage_as_whole_nu
         assert held == [COMPARISONS[comparison](count, percent) for percent in range(101)]
 
 
-def test_a_value_of_more_digits_than_anybody_means_is_refused() -> None:
+def test_a_value_with_too_many_digits_is_refused() -> None:
     with pytest.raises(BadUsageError, match="a value of the wrong kind"):
         parse(f"throughput > {'9' * 400}/s", METRICS)
 
@@ -125,13 +123,13 @@ def test_a_value_of_more_digits_than_anybody_means_is_refused() -> None:
     ("rate", "seconds", "orders"),
     [(50.0, 10.0, 500), (1 / 60, 10.0, 1), (1 / 60, 61.0, 2), (0.1, 10.0, 1), (0.3, 10.0, 3), (1e-9, 1.0, 1)],
 )
-def test_a_plan_by_rate_has_the_orders_that_are_due_before_its_end_and_at_least_the_first(
+def test_a_plan_by_rate_has_every_order_due_before_its_end_and_at_least_one(
     rate: float, seconds: float, orders: int
 ) -> None:
     assert order_count(rate, seconds) == orders
 
 
-def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
+def test_a_value_at_its_limit_passes_only_inclusive_comparisons() -> None:
     gates = [parse(text, METRICS) for text in ("p95 < 300ms", "p95 <= 300ms", "p95 > 300ms", "p95 >= 300ms")]
     assert [check.held for check in evaluate(gates, {"p95": 0.3})] == [False, True, False, True]
     assert evaluate(gates, {"p95": 0.3})[0].why == "p95 was 300.0 ms"
@@ -140,7 +138,7 @@ def test_a_limit_itself_holds_only_where_it_is_said_to() -> None:
 @pytest.mark.parametrize(
     "text", ["p95 < 300ms", "p95 <= 300ms", "mean == 2ms", "throughput >= 5/s", "throughput > 5/s"]
 )
-def test_a_good_figure_says_nothing_where_not_one_order_was_taken(text: str) -> None:
+def test_a_good_value_is_inconclusive_if_no_order_was_accepted(text: str) -> None:
     gate = parse(text, METRICS)
     measured: dict[str, Measured | None] = {gate.metric: 10.0 if gate.kind == "rate" else 0.002}
     assert [check.held for check in evaluate([gate], measured | {"error_rate": Fraction(99, 100)})] == [True]
@@ -161,7 +159,7 @@ def test_a_good_figure_says_nothing_where_not_one_order_was_taken(text: str) -> 
         ("error_rate < 1%", False),
     ],
 )
-def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
+def test_a_bad_value_fails_even_if_no_order_was_accepted(text: str, held: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
     latency = Histogram()
     for _ in range(100):
         latency.record(0.002)
@@ -171,7 +169,7 @@ def test_a_bad_figure_counts_also_where_not_one_order_was_taken(text: str, held:
 
 
 @pytest.mark.parametrize(("name", "orders"), [("p50", 2), ("p90", 10), ("p95", 20), ("p99", 100), ("p999", 1000)])
-def test_a_percentile_is_measured_from_one_order_beyond_it_on(name: str, orders: int) -> None:
+def test_a_percentile_needs_at_least_one_order_beyond_it(name: str, orders: int) -> None:
     def measured(count: int) -> dict[str, Measured | None]:
         latency = Histogram()
         for _ in range(count):
@@ -183,11 +181,11 @@ def test_a_percentile_is_measured_from_one_order_beyond_it_on(name: str, orders:
     assert measured(1)["max"] == pytest.approx(0.25)
 
 
-def test_without_an_order_nothing_is_measured() -> None:
+def test_no_metric_is_measured_without_an_order() -> None:
     assert load_metrics(Histogram(), {}, 0.0) == dict.fromkeys(METRICS)
 
 
-def test_what_was_not_measured_neither_holds_nor_is_missed() -> None:
+def test_an_unmeasured_gate_is_inconclusive() -> None:
     (check,) = evaluate([parse("p99 < 1s", METRICS)], {"p99": None})
     assert (check.held, check.measured) == (None, None)
     assert "too few" in check.why

@@ -20,7 +20,7 @@ from valerix_cli.typer_app import Command
         ["-o", "yaml", "order", "list", "--output", "json"],
     ],
 )
-def test_a_global_option_holds_wherever_it_is_typed_and_the_nearest_wins(
+def test_a_global_option_applies_at_any_position_and_the_last_one_wins(
     typed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[GlobalOptions] = []
@@ -29,7 +29,7 @@ def test_a_global_option_holds_wherever_it_is_typed_and_the_nearest_wins(
     assert [options.output for options in seen] == [Format.JSON]
 
 
-def test_help_imports_no_command_and_nothing_slow() -> None:
+def test_help_imports_no_command_and_no_slow_library() -> None:
     slow = ["rich", "httpx", "msgspec", "yaml", "valerix_cli.settings", "valerix_cli.clients"]
     code = (
         "import sys; from valerix_cli.main import build\n"

@@ -50,14 +50,14 @@ def result(*checks: Check, orders: int = 10, errors: int = 0) -> LoadResult:
         (result(HELD, orders=0), ExitCode.INCONCLUSIVE),
     ],
 )
-def test_a_load_is_green_only_where_orders_were_taken_and_each_requirement_held(
+def test_a_load_passes_only_if_orders_were_accepted_and_every_gate_held(
     found: LoadResult, code: ExitCode | None
 ) -> None:
     error = error_of(found)
     assert (error.code if error else None) is code
 
 
-def test_what_was_missed_and_what_is_unclear_are_named() -> None:
+def test_missed_and_inconclusive_gates_are_reported() -> None:
     missed = error_of(result(HELD, MISSED, UNCLEAR))
     assert missed is not None
     assert (missed.what, missed.why) == ("1 of 3 requirements were missed.", "p95 < 1ms: p95 was 20.0 ms")

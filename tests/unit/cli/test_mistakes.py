@@ -127,7 +127,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("reader", "content"), CASES)
-def test_nothing_that_is_read_is_refused_in_the_words_of_a_library(
+def test_no_decoding_error_shows_the_text_of_a_library(
     reader: Callable[[bytes, Path], None], content: bytes, tmp_path: Path
 ) -> None:
     with pytest.raises(CliError) as caught:
@@ -147,11 +147,11 @@ def test_nothing_that_is_read_is_refused_in_the_words_of_a_library(
         (RecursionError("maximum recursion depth exceeded"), "it is nested too deeply"),
     ],
 )
-def test_a_reason_is_in_plain_words(error: Exception, said: str) -> None:
+def test_a_decoding_error_has_a_plain_reason(error: Exception, said: str) -> None:
     assert why(error) == said
 
 
-def test_no_error_of_a_command_is_a_library_s_own_text() -> None:
+def test_no_command_error_shows_the_text_of_a_library() -> None:
     """An error of ours that wraps a library's gets its reason from `why`, or omits it."""
     raw = [
         f"{file.relative_to(ROOT)}:{call.lineno}: {ast.unparse(argument)}"

@@ -6,16 +6,16 @@ from valerix_cli.clients import order_input as baskets
 from valerix_cli.errors import BadUsageError, ExitCode
 
 
-def test_an_item_without_a_quantity_is_one() -> None:
+def test_an_item_without_a_quantity_has_quantity_1() -> None:
     [wanted] = baskets.typed(["ps5"], "a-key")
     assert (wanted.item_id, wanted.quantity, wanted.key) == ("ps5", 1, "a-key")
 
 
-def test_several_items_are_several_orders_each_with_a_key_of_its_own() -> None:
+def test_several_items_are_several_orders_with_their_own_keys() -> None:
     assert len({wanted.key for wanted in baskets.typed(["ps5:2", "xbox", "ps5:2"], None)}) == 3
 
 
-def test_one_key_for_several_items_is_numbered_so_that_a_repeat_is_the_same_orders() -> None:
+def test_one_key_for_several_items_is_numbered_repeatably() -> None:
     keys = [wanted.key for wanted in baskets.typed(["ps5", "xbox"], "a-key")]
     assert keys == ["a-key-1", "a-key-2"]
     assert keys == [wanted.key for wanted in baskets.typed(["ps5", "xbox"], "a-key")]
@@ -43,7 +43,7 @@ def test_a_file_holds_json_and_shorthand_and_comments() -> None:
         '{"quantity": 1}',
     ],
 )
-def test_a_line_that_is_no_order_is_refused_with_its_number_before_anything_is_sent(line: str) -> None:
+def test_an_invalid_line_is_refused_with_its_number_before_anything_is_sent(line: str) -> None:
     with pytest.raises(BadUsageError) as refused:
         baskets.read(["xbox:1", line], "orders.txt", None)
     assert "line 2 of orders.txt" in refused.value.what
@@ -51,7 +51,7 @@ def test_a_line_that_is_no_order_is_refused_with_its_number_before_anything_is_s
 
 
 @pytest.mark.parametrize(("typed", "hint"), [("ps5:0", "write ITEM"), ("ps5:1001", "split it into several orders")])
-def test_only_what_is_too_much_for_one_order_is_told_to_be_split(typed: str, hint: str) -> None:
+def test_only_a_too_large_quantity_gets_a_hint_to_split(typed: str, hint: str) -> None:
     with pytest.raises(BadUsageError) as refused:
         baskets.typed([typed], None)
     assert refused.value.hint.startswith(hint)

@@ -45,7 +45,7 @@ def test_a_table_in_a_pipe_has_no_colour_no_boxes_and_nothing_cut(capsys: pytest
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
-def test_what_a_caller_wrote_is_shown_as_text_not_as_markup_or_control_codes(
+def test_text_of_a_client_is_not_interpreted_as_markup_or_control_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     activation = samples.activation(reason="[bold]\x1b[2J[/nonsense]")
@@ -56,7 +56,7 @@ def test_what_a_caller_wrote_is_shown_as_text_not_as_markup_or_control_codes(
     assert seen.err == "\\x1b[2J\n"
 
 
-def test_a_narrow_terminal_is_spared_columns_but_an_id_is_never_cut() -> None:
+def test_a_narrow_terminal_hides_columns_but_never_cuts_an_id() -> None:
     def drawn(width: int) -> str:
         console = Console(width=width, file=StringIO(), highlight=False)
         with console.capture() as captured:
@@ -68,12 +68,12 @@ def test_a_narrow_terminal_is_spared_columns_but_an_id_is_never_cut() -> None:
     assert str(order().order_id) in drawn(80)
 
 
-def test_quiet_says_results_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_only_results(capsys: pytest.CaptureFixture[str]) -> None:
     info("by the way", Output(quiet=True))
     assert capsys.readouterr().err == ""
 
 
-def test_a_live_view_off_a_terminal_is_a_line_per_change(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_live_view_without_a_terminal_prints_a_line_per_change(capsys: pytest.CaptureFixture[str]) -> None:
     def screen(_: int) -> RenderableType:
         raise AssertionError("nobody looks at a pipe")
 

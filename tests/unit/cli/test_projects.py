@@ -77,13 +77,13 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_every_setting_of_a_project_is_tried() -> None:
+def test_the_tests_cover_every_project_setting() -> None:
     assert set(SETTINGS) == {field.name for field in msgspec.structs.fields(ConfigFile)}
     assert set(OF_A_CONTEXT) == {field.name for field in msgspec.structs.fields(ContextConfig)}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_holds_while_the_content_is_the_trusted_one(name: str, place: Place) -> None:
+def test_a_project_setting_applies_while_its_content_is_trusted(name: str, place: Place) -> None:
     text, value = SETTINGS[name]
 
     def holds() -> bool:
@@ -106,7 +106,7 @@ def test_a_setting_holds_while_the_content_is_the_trusted_one(name: str, place: 
 
 
 @pytest.mark.parametrize("name", OF_A_CONTEXT)
-def test_a_context_of_the_user_is_never_replaced_and_every_field_is_shown(name: str, place: Place) -> None:
+def test_a_project_never_replaces_a_context_of_the_user(name: str, place: Place) -> None:
     text, allowed = OF_A_CONTEXT[name]
     place.config.write_text(f'[contexts.mine]\n{ADDRESSES.replace("project", "mine")}operator_token = "secret"\n')
     addresses = "" if "cluster" in text else ADDRESSES
@@ -151,19 +151,19 @@ def test_a_context_that_only_an_untrusted_project_describes_is_refused_by_a_guar
 
 
 @pytest.mark.parametrize("text", ["context = ", "a = 1", "[contexts.local]", "\x00", "context = 1", "x" * 70_000])
-def test_an_untrusted_project_that_is_not_understood_stops_nobody(text: str, place: Place) -> None:
+def test_an_invalid_untrusted_project_is_ignored(text: str, place: Place) -> None:
     place.write(text, trusted=False)
     assert place.settings().setting("context").value == "local"
     assert place.project().wrong is not None
 
 
-def test_a_project_file_that_is_a_pipe_is_not_waited_for(place: Place) -> None:
+def test_a_project_file_that_is_a_pipe_does_not_block(place: Place) -> None:
     os.mkfifo(place.file)
     assert place.project().state == "untrusted"
     assert "not a regular file" in str(place.project().wrong)
 
 
-def test_the_users_own_config_is_no_project_wherever_it_is(place: Place) -> None:
+def test_the_users_config_is_never_a_project(place: Place) -> None:
     place.write('output = "json"', trusted=False)
     for named in (place.file, place.directory / ".." / "project" / "valerix.toml"):
         settings = place.settings(VALERIX_CONFIG=str(named))
@@ -171,7 +171,7 @@ def test_the_users_own_config_is_no_project_wherever_it_is(place: Place) -> None
         assert settings.setting("output").value == Format.JSON
 
 
-def test_a_copy_has_to_be_trusted_at_its_own_place_and_a_link_leads_to_the_original(place: Place) -> None:
+def test_a_copy_needs_its_own_trust_and_a_link_uses_that_of_its_target(place: Place) -> None:
     place.write('output = "json"', trusted=True)
     for name, trusted in (("copy", False), ("link", True)):
         other = place.directory.parent / name
@@ -185,7 +185,7 @@ def test_a_copy_has_to_be_trusted_at_its_own_place_and_a_link_leads_to_the_origi
         assert (found.state == "trusted") is trusted
 
 
-def test_a_pipeline_trusts_a_content_by_its_sha256(place: Place) -> None:
+def test_a_pipeline_trusts_content_by_its_sha256(place: Place) -> None:
     place.write('output = "json"', trusted=False)
     sha256 = hashlib.sha256(place.file.read_bytes()).hexdigest()
     for named in (sha256, f"sha256:{sha256}", f"sha256:{'0' * 64}, sha256:{sha256}"):
@@ -195,14 +195,14 @@ def test_a_pipeline_trusts_a_content_by_its_sha256(place: Place) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
-def test_trust_that_others_may_write_to_counts_for_nothing(mode: int, place: Place) -> None:
+def test_a_trust_file_writable_by_others_is_ignored(mode: int, place: Place) -> None:
     place.write('output = "json"', trusted=True)
     assert place.trust.path.stat().st_mode & 0o777 == 0o600
     place.trust.path.chmod(mode)
     assert place.project().state == "untrusted"
 
 
-def test_trust_of_another_user_or_behind_a_link_counts_for_nothing(place: Place) -> None:
+def test_a_trust_file_of_another_user_or_behind_a_link_is_ignored(place: Place) -> None:
     place.write('output = "json"', trusted=True)
     moved = place.trust.path.rename(place.trust.path.with_name("elsewhere.json"))
     place.trust.path.symlink_to(moved)
@@ -215,7 +215,7 @@ def test_trust_of_another_user_or_behind_a_link_counts_for_nothing(place: Place)
         assert place.project().state == "untrusted"
 
 
-def test_trust_is_kept_for_several_projects_and_a_damaged_file_is_none(place: Place) -> None:
+def test_trust_is_stored_for_several_projects_and_a_damaged_file_is_ignored(place: Place) -> None:
     for name in ("a", "b"):
         place.trust.add(Path("/somewhere") / name, name.encode())
     assert place.trust.state(Path("/somewhere/a"), b"a") == "trusted"
@@ -224,7 +224,7 @@ def test_trust_is_kept_for_several_projects_and_a_damaged_file_is_none(place: Pl
     assert place.trust.entries() == []
 
 
-def test_trust_that_cannot_be_kept_is_said(place: Place) -> None:
+def test_an_unwritable_trust_file_is_an_error(place: Place) -> None:
     place.config.parent.rmdir()
     place.config.parent.write_text("a file")
     with pytest.raises(CliError, match="could not be stored"):

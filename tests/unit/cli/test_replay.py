@@ -5,7 +5,7 @@ from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.commands.order_replay import mutated, summarize_replay
 
 
-def test_five_sends_of_one_order_hold() -> None:
+def test_five_sends_with_one_order_pass() -> None:
     sends = [sent(order()), *[sent(order(), replayed=True)] * 3, sent(problem("request-in-flight", 409))]
     result = summarize_replay("a-key", sends, mutated=False, deductions=1)
     assert result.held
@@ -16,16 +16,16 @@ def test_five_sends_of_one_order_hold() -> None:
     )
 
 
-def test_two_orders_under_one_key_do_not_hold() -> None:
+def test_two_orders_under_one_key_fail() -> None:
     result = summarize_replay("a-key", [sent(order()), sent(order(order_id=OTHER_ID))], mutated=False, deductions=None)
     assert not result.held
 
 
-def test_two_deductions_for_one_key_do_not_hold() -> None:
+def test_two_deductions_for_one_key_fail() -> None:
     assert not summarize_replay("a-key", [sent(order())], mutated=False, deductions=2).held
 
 
-def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
+def test_a_refused_changed_body_passes_and_keeps_the_order() -> None:
     refused = problem("idempotency-key-reused", 422, order_id=str(ORDER_ID))
     result = summarize_replay("a-key", [sent(refused)] * 2, mutated=True, deductions=1)
     assert result.held
@@ -34,34 +34,34 @@ def test_another_body_that_is_refused_holds_and_the_order_stands() -> None:
     )
 
 
-def test_another_body_that_nobody_compared_shows_nothing() -> None:
+def test_a_changed_body_that_was_not_compared_is_inconclusive() -> None:
     busy = [sent(problem("request-in-flight", 409, order_id=str(ORDER_ID)))] * 2
     assert summarize_replay("a-key", busy, mutated=True, deductions=1).conclusion == (
         "None of 2 sends with another quantity was refused for it: the test is inconclusive."
     )
 
 
-def test_a_key_that_nothing_was_deducted_for_yet_holds_and_no_more_is_said_than_there_is() -> None:
+def test_a_queued_key_without_a_deduction_passes() -> None:
     queued = summarize_replay("a-key", [sent(order(status="queued"), status=202)], mutated=False, deductions=0)
     assert (queued.held, queued.conclusion) == (True, "1 send, 1 order, 0 deductions.")
 
 
-def test_what_another_body_came_to_is_said() -> None:
+def test_the_conclusion_counts_accepted_and_refused_changed_bodies() -> None:
     accepted = summarize_replay("a-key", [sent(order())], mutated=True, deductions=1)
     assert accepted.conclusion == "1 of 1 send with another quantity were accepted under the same key."
     refused = summarize_replay("a-key", [sent(problem("idempotency-key-reused", 422))], mutated=True, deductions=0)
     assert refused.conclusion == "1 of 1 send with another quantity refused, as they must be."
 
 
-def test_deductions_that_were_not_counted_are_said_not_to_have_been() -> None:
+def test_the_conclusion_states_that_deductions_were_not_counted() -> None:
     told = summarize_replay("a-key", [sent(order())], mutated=False, deductions=None).conclusion
     assert told == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."
 
 
-def test_another_body_that_is_accepted_does_not_hold() -> None:
+def test_an_accepted_changed_body_fails() -> None:
     assert not summarize_replay("a-key", [sent(order(), replayed=True)], mutated=True, deductions=1).held
 
 
-def test_a_mutated_order_differs_and_stays_within_what_one_order_may_hold() -> None:
+def test_a_mutated_order_differs_and_stays_within_the_quantity_limits() -> None:
     assert mutated(OrderRequest("ps5", 1, "a-key")) == OrderRequest("ps5", 2, "a-key")
     assert mutated(OrderRequest("ps5", 1000, "a-key")) == OrderRequest("ps5", 999, "a-key")

@@ -90,7 +90,7 @@ def test_requests_are_spread_over_the_replicas() -> None:
         assert (one.asked, two.asked) == (2, 2)
 
 
-def test_a_replica_that_is_gone_is_passed_over_also_by_what_must_not_be_repeated() -> None:
+def test_an_unreachable_replica_is_skipped_even_by_unrepeatable_requests() -> None:
     with server() as there:
         client = replicas(gone(), there.url, gone())
         for _ in range(3):
@@ -98,7 +98,7 @@ def test_a_replica_that_is_gone_is_passed_over_also_by_what_must_not_be_repeated
         assert there.asked == 3
 
 
-def test_what_may_be_repeated_goes_to_the_next_when_one_hangs_up() -> None:
+def test_a_repeatable_request_is_sent_to_the_next_replica_after_a_disconnect() -> None:
     with server(hangs_up=True) as broken, server() as there:
         client = replicas(broken.url, there.url)
         for _ in range(2):
@@ -106,32 +106,32 @@ def test_what_may_be_repeated_goes_to_the_next_when_one_hangs_up() -> None:
         assert (broken.asked, there.asked) == (1, 2)
 
 
-def test_what_must_not_be_repeated_is_not() -> None:
+def test_an_unrepeatable_request_is_sent_once() -> None:
     with server(hangs_up=True) as one, server(hangs_up=True) as two:
         with pytest.raises(CliError, match="not known"):
             replicas(one.url, two.url).send("POST", "/", repeatable=False)
         assert one.asked + two.asked == 1
 
 
-def test_no_replica_at_all_is_unreachable_and_each_is_named() -> None:
+def test_an_unreachable_service_reports_every_replica() -> None:
     urls = (gone(), gone())
     with pytest.raises(UnreachableError) as refused:
         replicas(*urls).send("GET", "/")
     assert all(url in refused.value.why for url in urls)
 
 
-def test_an_answer_that_does_not_come_in_time_is_waited_for_no_longer() -> None:
+def test_a_late_response_times_out() -> None:
     with server(silent=True) as slow, pytest.raises(TimeoutExpiredError):
         replicas(slow.url, limit=0.2).send("GET", "/")
 
 
-def test_a_deed_of_an_operator_without_a_token_is_refused_before_anything_is_sent() -> None:
+def test_an_operator_command_without_a_token_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(GuardError):
         replicas(gone(), operator=False).operator_only("restock")
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\r\nX-Other: b", "é", "\udcff", " a", "a\x00", "\x7f"])
-def test_a_key_that_no_header_can_hold_is_refused_and_nothing_is_sent(key: str) -> None:
+def test_a_key_that_is_no_header_value_is_refused_and_nothing_is_sent(key: str) -> None:
     with server() as listening, pytest.raises(BadUsageError) as caught:
         replicas(listening.url).send("POST", "/api/orders", headers={"Idempotency-Key": key}, json={})
     assert "Idempotency-Key" in caught.value.why
@@ -153,9 +153,7 @@ def test_a_key_that_no_header_can_hold_is_refused_and_nothing_is_sent(key: str) 
         ("GET", "/", {"params": {"item_id": "\udcff"}}),
     ],
 )
-def test_what_no_request_can_hold_is_refused_and_nothing_is_sent(
-    method: str, path: str, request_: dict[str, Any]
-) -> None:
+def test_an_invalid_request_is_refused_and_nothing_is_sent(method: str, path: str, request_: dict[str, Any]) -> None:
     with server() as listening, pytest.raises(BadUsageError, match="Invalid request"):
         replicas(listening.url).send(method, path, **request_)
     assert listening.asked == 0

@@ -19,7 +19,7 @@ def settings(directory: Path, options: GlobalOptions | None = None, **environ: s
     )
 
 
-def test_a_flag_goes_before_a_variable_before_the_project_before_the_user_before_the_default(tmp_path: Path) -> None:
+def test_settings_come_from_flag_variable_project_user_config_then_default(tmp_path: Path) -> None:
     assert settings(tmp_path).setting("output").origin == "default"
 
     (tmp_path / "config.toml").write_text('output = "yaml"\n')
@@ -38,7 +38,7 @@ def test_a_flag_goes_before_a_variable_before_the_project_before_the_user_before
     assert (by_flag.value, by_flag.origin) == (Format.TABLE, "flag")
 
 
-def test_a_time_limit_may_be_written_as_people_write_it(tmp_path: Path) -> None:
+def test_a_time_limit_may_have_any_duration_unit(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('timeout = "1m30s"\n')
     assert settings(tmp_path).setting("timeout").value == 90
     assert settings(tmp_path, VALERIX_TIMEOUT="500ms").setting("timeout").value == 0.5
@@ -55,7 +55,7 @@ def test_a_time_limit_may_be_written_as_people_write_it(tmp_path: Path) -> None:
         "[contexts.x]\nurl = 'y'",
     ],
 )
-def test_a_file_that_is_not_understood_is_named(tmp_path: Path, content: str) -> None:
+def test_an_invalid_config_file_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.toml").write_text(content)
     with pytest.raises(BadUsageError) as refused:
         settings(tmp_path)
@@ -63,7 +63,7 @@ def test_a_file_that_is_not_understood_is_named(tmp_path: Path, content: str) ->
 
 
 @pytest.mark.parametrize("variable", ["VALERIX_OUTPUT", "VALERIX_TIMEOUT"])
-def test_a_variable_that_is_not_understood_is_named(tmp_path: Path, variable: str) -> None:
+def test_an_invalid_variable_is_reported(tmp_path: Path, variable: str) -> None:
     with pytest.raises(BadUsageError, match=variable):
         read_settings(GlobalOptions(), {variable: "nonsense"}, tmp_path)
 
@@ -77,18 +77,18 @@ def test_the_token_of_a_context_comes_from_the_variable_it_names(tmp_path: Path)
     assert not context.is_local
 
 
-def test_a_context_nobody_has_described_is_refused(tmp_path: Path) -> None:
+def test_an_undefined_context_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="known names: local"):
         find_context(settings(tmp_path, GlobalOptions(context="moon")), {})
 
 
-def test_the_local_context_needs_a_platform_that_runs(tmp_path: Path) -> None:
+def test_the_local_context_needs_a_running_platform(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError) as refused:
         find_context(settings(tmp_path), {"VALERIX_STATE_DIR": str(tmp_path)})
     assert refused.value.hint.startswith("valerix up")
 
 
-def test_the_config_of_the_pods_is_the_users_there_and_needs_no_trust() -> None:
+def test_the_config_of_a_pod_is_its_user_config_and_needs_no_trust() -> None:
     mounted = Path(__file__).parents[3] / "manifests" / "base" / "valerix.toml"
     found = find_context(
         read_settings(GlobalOptions(), {"VALERIX_CONFIG": str(mounted)}, mounted.parent),
@@ -97,7 +97,7 @@ def test_the_config_of_the_pods_is_the_users_there_and_needs_no_trust() -> None:
     assert (found.name, found.order_database, found.operator_token) == ("cluster", "postgresql://order", None)
 
 
-def test_choosing_a_context_leaves_the_rest_of_the_file_as_it_is(tmp_path: Path) -> None:
+def test_choosing_a_context_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'# mine\ncontext = "local"\noutput = "json"\n\n{STAGING}')
     keep_context(path, "staging")

@@ -17,7 +17,7 @@ def told(*events: OrderEvent) -> list[str]:
     return [step.what for step in build_trace(order(), list(events), None).steps]
 
 
-def test_both_services_are_merged_in_the_order_of_time() -> None:
+def test_a_trace_merges_both_services_by_time() -> None:
     events = [event(0, None, "pending"), event(0.5, "pending", "confirmed", attempt=1)]
     ledger = Ledger(ORDER_ID, [LedgerLine(17, "ps5", -2, "deduct", later(0.2))])
     trace = build_trace(order(), events, ledger)
@@ -30,7 +30,7 @@ def test_both_services_are_merged_in_the_order_of_time() -> None:
     assert trace.ledger_read
 
 
-def test_a_trace_without_the_ledger_says_so() -> None:
+def test_a_trace_without_the_ledger_is_marked() -> None:
     assert not build_trace(order(), [event(0, None, "pending")], None).ledger_read
 
 
@@ -85,5 +85,5 @@ def test_a_refusal_of_inventory_is_a_step() -> None:
         ),
     ],
 )
-def test_each_transition_is_a_sentence(happened: OrderEvent, sentence: str) -> None:
+def test_every_transition_is_a_sentence(happened: OrderEvent, sentence: str) -> None:
     assert told(happened) == [sentence]

@@ -43,11 +43,11 @@ def test_a_required_condition_that_stays_false_names_the_limit() -> None:
         (422, "idempotency-key-reused", False),
     ],
 )
-def test_server_errors_and_passing_problems_are_retried(status: int, problem: str | None, *, expected: bool) -> None:
+def test_server_errors_and_temporary_problems_are_retried(status: int, problem: str | None, *, expected: bool) -> None:
     assert is_retryable(status, problem) is expected
 
 
-def test_a_delay_follows_retry_after_else_it_grows_up_to_five_seconds() -> None:
+def test_a_delay_follows_retry_after_or_grows_up_to_five_seconds() -> None:
     random = Random(1)  # noqa: S311 - a test's
     assert delay(3, 0.0, random) == 0.0
     assert delay(3, 7.0, random) == 7.0
