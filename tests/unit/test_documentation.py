@@ -35,12 +35,12 @@ def every_refusal(cls: type[Refusal] = Refusal) -> set[type[Refusal]]:
     return {cls for sub in cls.__subclasses__() for cls in (sub, *every_refusal(sub))}
 
 
-def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+def test_the_documented_settings_are_the_existing_ones() -> None:
     fields = {field.name for cls in SETTINGS for field in msgspec.structs.fields(cls)}
     assert {f"VALERIX_{name.upper()}" for name in fields} == documented(r"VALERIX_\w+")
 
 
-def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+def test_the_documented_metrics_are_the_existing_ones() -> None:
     ours = {
         metric.name + ("_total" if metric.type == "counter" else "")
         for metric in REGISTRY.collect()
@@ -60,7 +60,7 @@ def logged() -> set[str]:
     return keys - {"exc_info"}
 
 
-def test_every_key_of_the_logs_is_documented_and_every_documented_one_is_logged() -> None:
+def test_the_documented_log_keys_are_the_logged_ones() -> None:
     everywhere = {
         "timestamp",
         "level",
@@ -77,7 +77,7 @@ def test_every_key_of_the_logs_is_documented_and_every_documented_one_is_logged(
     assert logged() | everywhere == documented("[a-z_]+", section)
 
 
-def test_every_problem_is_documented_and_every_documented_one_exists() -> None:
+def test_the_documented_problem_types_are_the_existing_ones() -> None:
     assert frontend_app.ASSETS  # imported, so that its refusals are registered
     slugs = {cls.slug for cls in every_refusal()} | {slug for slug, _ in BY_STATUS.values()}
     slugs |= {"internal-error", "injected-fault"}  # a bug and a gremlin are no refusals
@@ -95,13 +95,13 @@ def test_every_crash_point_is_documented() -> None:
         assert set(row[1].split(", ")) == points
 
 
-def test_every_decision_is_numbered_in_turn() -> None:
+def test_decisions_are_numbered_consecutively() -> None:
     names = sorted(path.name for path in (DOCS / "decisions").iterdir())
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
 @pytest.mark.parametrize("document", ["guarantees.md", "security.md"])
-def test_every_test_that_a_document_names_as_evidence_exists(document: str) -> None:
+def test_every_test_named_in_a_document_exists(document: str) -> None:
     tests = "\n".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", (DOCS / document).read_text())
     assert [name for name in named if f"def {name}(" not in tests] == []

@@ -17,13 +17,13 @@ def test_a_condition_that_stays_false_fails_with_its_last_value(monkeypatch: pyt
         eventually(list, 0.0, "a result")
 
 
-def test_a_busy_machine_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_extends_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "slowdown", lambda: 1e6)
     looks = iter([False] * 3 + [True])
     assert eventually(lambda: next(looks), 0.001)
 
 
-def test_a_machine_is_as_slow_as_its_slowest_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_load_of_a_machine_is_its_highest_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = iter([1.5, 3.0])
     monkeypatch.setattr(machine_load, "measure", lambda: next(measured, 1.2))
     monkeypatch.setattr(machine_load, "INTERVAL", 0.001)

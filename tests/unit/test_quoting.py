@@ -70,13 +70,13 @@ def read_by_a_shell(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_shell_reads_a_word_as_the_value_and_no_terminal_acts_on_it(value: str) -> None:
+def test_a_quoted_word_is_read_back_by_a_shell_and_safe_in_a_terminal(value: str) -> None:
     assert read_by_a_shell(word(value)) == [value]
     assert word(value).isprintable()
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_value_is_an_operand_or_the_value_of_an_option_and_never_an_option(value: str) -> None:
+def test_a_quoted_value_is_never_read_as_an_option(value: str) -> None:
     line = command("valerix order place", value, "b", key=value, item=None, quiet=False, no_input=True)
     words = read_by_a_shell(line)
     assert words[:3] == ["valerix", "order", "place"]
@@ -89,12 +89,12 @@ def test_a_value_is_an_operand_or_the_value_of_an_option_and_never_an_option(val
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_toml_reads_a_string_and_a_key_as_the_value(value: str) -> None:
+def test_quoted_toml_strings_and_keys_are_read_back_unchanged(value: str) -> None:
     assert tomllib.loads(f"{toml_key(value)} = {toml_string(value)}") == {value: value}
 
 
 @pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "back\\slash*", "[a-z]", "plain"])
-def test_a_path_that_looks_like_a_pattern_matches_itself_alone(name: str, tmp_path: Path) -> None:
+def test_an_escaped_path_with_pattern_characters_matches_only_itself(name: str, tmp_path: Path) -> None:
     for each in (name, "a1", "aa", "whatx", "a"):
         (tmp_path / each).touch()
     expand = f"shopt -s nullglob; printf '%s\\0' {glob(name)}"
@@ -103,13 +103,13 @@ def test_a_path_that_looks_like_a_pattern_matches_itself_alone(name: str, tmp_pa
 
 
 @pytest.mark.parametrize("segment", [".", "..", ""])
-def test_no_path_of_a_service_has_a_segment_that_names_another_one(segment: str) -> None:
+def test_no_service_path_has_a_dot_segment(segment: str) -> None:
     with pytest.raises(ValueError, match="no segment"):
         paths.path("api", "inventory", segment)
 
 
 @pytest.mark.parametrize("segment", ["a/../b", "%2e%2e", "a?b#c", "a b", "\n", "é"])
-def test_a_path_of_a_service_has_as_many_segments_as_were_given(segment: str) -> None:
+def test_a_service_path_has_exactly_the_given_segments(segment: str) -> None:
     from yarl import URL  # noqa: PLC0415 - as aiohttp reads it
 
     url = URL(f"http://127.0.0.1{paths.path('api', 'inventory', segment, 'restock')}")
@@ -146,15 +146,15 @@ def unquoted(beginning: re.Pattern[str]) -> list[str]:
     ]
 
 
-def test_every_value_in_a_command_to_be_typed_is_quoted() -> None:
+def test_every_value_in_a_suggested_command_is_quoted() -> None:
     assert unquoted(TYPED) == []
 
 
-def test_every_value_in_the_path_of_a_url_is_a_segment() -> None:
+def test_every_value_in_a_url_path_is_escaped() -> None:
     assert unquoted(PATH) == []
 
 
-def test_what_is_looked_for_is_found_where_it_is() -> None:
+def test_the_source_scan_finds_known_commands() -> None:
     """Otherwise the two tests above could not fail."""
     found = [(before, said) for _, before, said in followed() if TYPED.search(before)]
     assert ("kubectl kustomize ", "word(overlay)") in found
@@ -162,7 +162,7 @@ def test_what_is_looked_for_is_found_where_it_is() -> None:
     assert PATH.search("{url}/api/v1/namespaces/{namespace}/pods/")
 
 
-def test_nothing_else_quotes_for_a_shell_or_a_path() -> None:
+def test_only_the_quoting_modules_quote_for_a_shell_or_a_path() -> None:
     elsewhere = {
         str(file.relative_to(ROOT))
         for file in SOURCES
@@ -174,7 +174,7 @@ def test_nothing_else_quotes_for_a_shell_or_a_path() -> None:
     assert elsewhere <= {"services/common/paths.py", "valerix_cli/contexts/from_cluster.py"}  # a password in a URL
 
 
-def test_every_command_that_is_told_can_be_typed() -> None:
+def test_every_suggested_command_is_valid() -> None:
     """Mentioned options belong to the command, so that pasted commands are valid."""
     commands = dict(every_command())
     told = [

@@ -14,7 +14,7 @@ class Hook:
 
 
 @pytest.mark.parametrize(("outcome", "expected"), [("assert False", ["right"]), ("assert True", [])])
-def test_what_is_shared_is_put_right_after_a_failure_only(
+def test_shared_fixtures_are_restored_only_after_a_failure(
     pytester: pytest.Pytester, outcome: str, expected: list[str]
 ) -> None:
     pytester.makepyfile(

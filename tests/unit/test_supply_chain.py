@@ -58,7 +58,7 @@ def _of(name: str, extra: str) -> list[Requirement]:
     return [one for one in needed if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
-def test_everything_that_is_installed_or_builds_is_pinned_with_hashes() -> None:
+def test_every_installed_or_build_requirement_is_pinned_with_hashes() -> None:
     extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
     wanted = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"], "editables"]
     wanted += [line for lines in (*extras.values(), *groups.values()) for line in lines]
@@ -95,13 +95,13 @@ def installs() -> Iterator[str]:
             yield ast.unparse(node)
 
 
-def test_every_session_installs_by_pins_with_hashes() -> None:
+def test_every_nox_session_installs_pinned_requirements_with_hashes() -> None:
     found = [*installs()]
     assert len(found) >= 4
     assert [call for call in found if "*PINS" not in call and "*STRICTLY" not in call] == []
 
 
-def test_the_image_installs_by_pins_with_hashes() -> None:
+def test_the_image_installs_pinned_requirements_with_hashes() -> None:
     commands = re.sub(r"\\\n", " ", DOCKERFILE)
     found = re.findall(r"pip install [^&\n]*", commands)
     assert len(found) == 3
@@ -112,7 +112,7 @@ def test_the_image_installs_by_pins_with_hashes() -> None:
         assert built or fetched or {"--require-hashes", "--only-binary"} <= words, command
 
 
-def test_the_image_needs_nothing_that_the_package_does_not_depend_on() -> None:
+def test_the_image_installs_only_dependencies_of_the_package() -> None:
     project = PROJECT["project"]
     everything = {*project["dependencies"], *project["optional-dependencies"]["otel"]}
     assert {*PROJECT["dependency-groups"]["services"]} < everything
@@ -156,7 +156,7 @@ build_editable = build_wheel
 
 @pytest.mark.parametrize("editable", [True, False])
 @pytest.mark.parametrize("wrong", ["", "library", "backend"])
-def test_a_package_with_another_hash_is_refused_to_run_and_to_build(
+def test_a_package_with_another_hash_is_refused_at_run_and_build_time(
     tmp_path: Path, wrong: str, *, editable: bool
 ) -> None:
     """With the options that the sessions use to install."""
@@ -188,7 +188,7 @@ def test_a_package_with_another_hash_is_refused_to_run_and_to_build(
 
 
 @pytest.mark.parametrize("directory", ["services/frontend/npm", "tests/browser/npm"])
-def test_what_comes_from_npm_is_pinned_by_hash_and_names_no_registry(directory: str) -> None:
+def test_npm_packages_are_pinned_by_hash_without_a_registry(directory: str) -> None:
     lock = json.loads((ROOT / directory / "package-lock.json").read_text())
     packages = {name: one for name, one in lock["packages"].items() if name}
     assert packages
@@ -200,7 +200,7 @@ def test_what_comes_from_npm_is_pinned_by_hash_and_names_no_registry(directory: 
         )
 
 
-def test_what_was_fetched_from_npm_is_fetched_again_once_a_byte_of_it_has_changed(tmp_path: Path) -> None:
+def test_a_changed_npm_file_is_fetched_again(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text("{}")
     for name in build_hook.VENDORED_FILES.values():
@@ -217,7 +217,7 @@ def test_what_was_fetched_from_npm_is_fetched_again_once_a_byte_of_it_has_change
     assert build_hook.digest(lock, tmp_path) == before
 
 
-def test_the_base_of_the_image_has_a_version_and_can_be_a_digest() -> None:
+def test_the_base_image_has_a_version_and_may_be_a_digest() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert {*bases} == {"${PYTHON}"}, "one argument names every base, so one digest pins them"
     default = re.search(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
@@ -226,7 +226,7 @@ def test_the_base_of_the_image_has_a_version_and_can_be_a_digest() -> None:
     assert 'org.opencontainers.image.base.name="${PYTHON}"' in DOCKERFILE
 
 
-def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
+def test_the_wheel_contains_only_runtime_files(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / "tree").mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / "tree")
@@ -252,7 +252,7 @@ def test_the_wheel_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 
-def test_what_a_scanner_passes_over_is_explained_where_it_is() -> None:
+def test_every_scanner_exception_has_a_reason() -> None:
     """A `nosec` comment names its checks and has a reason, unless the lint exception on its line gives one."""
     sources = [
         *(file for name in ("services", "valerix_cli", "dashboards", "docs") for file in (ROOT / name).rglob("*.py"))

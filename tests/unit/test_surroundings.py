@@ -40,7 +40,7 @@ sys.exit(subprocess.run([sys.executable, "-I", "-c", {CHILD!r}]).returncode)
 """
 
 
-def test_a_process_that_a_test_starts_is_as_one_from_a_shell_in_a_terminal() -> None:
+def test_a_process_started_by_a_test_has_the_signals_and_environment_of_a_shell() -> None:
     """However this run was started: here as a background job, under nohup, without standard input."""
     started = subprocess.run(
         ["/bin/sh", "-c", 'trap \'\' HUP INT QUIT USR1 CHLD; exec "$0" -c "$1" <&-', sys.executable, PARENT],
@@ -56,7 +56,7 @@ def test_a_process_that_a_test_starts_is_as_one_from_a_shell_in_a_terminal() -> 
     assert environ.items() >= FIXED.items()
 
 
-def test_settings_of_tests_themselves_are_kept() -> None:
+def test_settings_for_the_tests_are_kept() -> None:
     environ = dict.fromkeys(OWN, "x") | {"PATH": "/bin", "KUBEBUILDER_ASSETS": "/y"}
     expected = environ | FIXED
     settle_variables(environ)

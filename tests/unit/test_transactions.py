@@ -15,7 +15,7 @@ def connections_opened(file: Path) -> Iterator[int]:
             yield node.lineno
 
 
-def test_connections_are_taken_from_the_pool_by_use_cases_only() -> None:
+def test_only_use_cases_take_connections_from_the_pool() -> None:
     modules = [file for service in ("order", "inventory", "frontend") for file in (SERVICES / service).rglob("*.py")]
     opened = {str(file.relative_to(SERVICES)) for file in modules if any(connections_opened(file))}
     assert opened == ALLOWED

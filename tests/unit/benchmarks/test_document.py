@@ -35,11 +35,11 @@ def full() -> Result:
     )
 
 
-def test_what_is_between_the_markers_is_replaced_and_nothing_else() -> None:
+def test_only_text_between_the_markers_is_replaced() -> None:
     assert document.between(PAGE, "new\n") == PAGE.replace("old", "new")
 
 
-def test_replacing_twice_is_replacing_once() -> None:
+def test_replacing_is_idempotent() -> None:
     assert document.between(document.between(PAGE, "new\n"), "new\n") == document.between(PAGE, "new\n")
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_holds_no_result_is_refused(tmp_path: Path) -> None:
         document.decoded(tmp_path / "other.json")
 
 
-def test_writing_leaves_the_page_the_figures_and_the_pictures(full: Result, tmp_path: Path) -> None:
+def test_writing_creates_the_page_the_figures_and_the_pictures(full: Result, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "performance.md").write_text(PAGE)
     written = document.write(full, tmp_path)
@@ -72,7 +72,7 @@ def test_writing_leaves_the_page_the_figures_and_the_pictures(full: Result, tmp_
     assert all(path.exists() for path in written)
 
 
-def test_every_table_says_what_its_numbers_depend_on(full: Result) -> None:
+def test_every_table_states_its_conditions(full: Result) -> None:
     text = markdown(full)
     assert text.count("\n### ") == text.count("<sub>fsync on, synchronous_commit on; 2 cores") == 11
 
@@ -83,12 +83,12 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(full: Result) -> Non
         assert len({row.count("|") for row in rows}) <= 1, table
 
 
-def test_what_was_not_measured_has_no_table() -> None:
+def test_an_unmeasured_part_has_no_table() -> None:
     assert "### Replicas" not in markdown(result())
     assert plots(result()) == {}
 
 
-def test_pictures_are_small_and_bring_nothing_along(full: Result) -> None:
+def test_pictures_are_small_and_self_contained(full: Result) -> None:
     pictures = plots(full)
     assert len(pictures) == 4
     for picture in pictures.values():
@@ -118,5 +118,5 @@ def test_the_core_ratios_are_those_of_the_rounds() -> None:
     assert core["replays_of_new"] == 2.5
 
 
-def test_the_core_ratios_of_a_run_that_was_cut_short_are_null() -> None:
+def test_the_core_ratios_of_an_incomplete_run_are_null() -> None:
     assert quick.core(result())["replays_of_new"] is None

@@ -34,39 +34,39 @@ def load(answers: dict[str, int], latency: dict[str, float | None]) -> dict[str,
     return {"plan": plan, **counts, **figures, **rest}
 
 
-def test_pgbench_tells_its_rate_and_how_long_a_transaction_takes() -> None:
+def test_pgbench_output_has_the_rate_and_the_latency() -> None:
     assert bounds.parse(PGBENCH) == bounds.Done(3890.519664, 4.113)
 
 
-def test_pgbench_with_failed_transactions_is_no_bound() -> None:
+def test_pgbench_output_with_failed_transactions_is_refused() -> None:
     with pytest.raises(Broken, match="no figure to go by"):
         bounds.parse(PGBENCH.replace("transactions: 0 (0.000%)", "transactions: 12 (0.1%)"))
 
 
-def test_pgbench_that_says_nothing_is_no_bound() -> None:
+def test_empty_pgbench_output_is_refused() -> None:
     with pytest.raises(Broken, match="it said nothing"):
         bounds.parse("")
 
 
-def test_wrk_tells_its_rate_in_seconds_and_its_times_in_milliseconds() -> None:
+def test_wrk_output_has_a_rate_per_second_and_times_in_milliseconds() -> None:
     sample = wrk.parse(WRK)
     assert (sample.per_second, sample.p50, sample.p95, sample.p99) == (2656.4, 22.24, 45.86, 70.81)
     assert list(sample.statuses.items()) == [("201", 5333), ("202", 1)]
     assert (sample.replayed, sample.unanswered) == (2, 3)
 
 
-def test_wrk_without_its_last_line_gave_no_figures() -> None:
+def test_wrk_output_without_its_last_line_is_refused() -> None:
     with pytest.raises(Broken, match="no figures"):
         wrk.parse("unable to connect to 127.0.0.1:3001 Connection refused\n")
 
 
-def test_a_load_of_which_nothing_was_answered_is_no_measurement() -> None:
+def test_a_load_without_an_answered_request_is_refused() -> None:
     silent = '{"requests":0,"micros":2000000,"p50":0,"p95":0,"p99":0,"statuses":{},"replayed":0,"unanswered":64}'
     with pytest.raises(Broken, match="64 requests got no answer"):
         wrk.parse(silent)
 
 
-def test_valerix_load_counts_by_http_status_and_tells_milliseconds() -> None:
+def test_valerix_load_output_has_counts_by_status_and_milliseconds() -> None:
     answers = {"201 confirmed": 6, "409 insufficient-stock": 1, "409 request-in-flight": 1, "timeout": 2}
     sample = loads.sample_of(load(answers, dict(LATENCY)))
     assert (sample.statuses, sample.unanswered) == ({"201": 6, "409": 2}, 2)
@@ -74,17 +74,17 @@ def test_valerix_load_counts_by_http_status_and_tells_milliseconds() -> None:
     assert sample.limited
 
 
-def test_valerix_load_without_an_answer_is_no_measurement() -> None:
+def test_valerix_load_output_without_a_response_is_refused() -> None:
     with pytest.raises(Broken, match="2 requests got no answer"):
         loads.sample_of(load({"timeout": 2}, dict.fromkeys(LATENCY)))
 
 
-def test_without_wrk_valerix_load_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valerix_load_is_used_without_wrk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert drivers.choose(None).name == "valerix load"
 
 
-def test_wrk_that_is_asked_for_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_wrk_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Broken, match="There is no wrk"):
         drivers.choose("wrk")

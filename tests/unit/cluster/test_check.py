@@ -57,9 +57,7 @@ class Cluster:
         (Cluster(blind=True), "warning"),
     ],
 )
-def test_an_overlay_can_be_applied_where_all_was_looked_at_and_is_there(
-    cluster: Any, verdict: str, tmp_path: Path
-) -> None:
+def test_a_check_passes_only_if_everything_was_checked_and_exists(cluster: Any, verdict: str, tmp_path: Path) -> None:
     assert check(cluster, TARGET, [], KnownClusters(tmp_path / "config.toml")).verdict == verdict
 
 
@@ -91,7 +89,7 @@ PLAYGROUND = {
         ([pod("redis:9"), PLAYGROUND], None),
     ],
 )
-def test_images_that_a_tag_names_are_a_warning_but_where_gremlins_are_allowed(
+def test_images_by_tag_are_a_warning_unless_gremlins_are_allowed(
     things: list[Any], found: str | None, tmp_path: Path
 ) -> None:
     lines = check(Cluster(), TARGET, things, KnownClusters(tmp_path / "config.toml")).checks  # type: ignore[arg-type]  # has the same methods

@@ -42,15 +42,13 @@ def pods(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> forward.PodSl
     return forward.PodSlots(cast("Api", namespace), "valerix", "order")
 
 
-def test_each_port_has_a_pod_of_its_own_and_keeps_it(namespace: Namespace, pods: forward.PodSlots) -> None:
+def test_every_port_has_its_own_pod_and_keeps_it(namespace: Namespace, pods: forward.PodSlots) -> None:
     assert [pods.of(0), pods.of(1)] == ["order-a", "order-b"]
     namespace.names.insert(0, "order-0")
     assert [pods.of(0), pods.of(1)] == ["order-a", "order-b"]
 
 
-def test_a_pod_that_is_leaving_is_replaced_by_one_that_no_other_port_has(
-    namespace: Namespace, pods: forward.PodSlots
-) -> None:
+def test_a_terminating_pod_is_replaced_by_one_without_a_port(namespace: Namespace, pods: forward.PodSlots) -> None:
     pods.of(0), pods.of(1)
     namespace.names.append("order-c")
     namespace.leaving.add("order-a")
@@ -63,7 +61,7 @@ def test_the_last_pod_serves_every_port(namespace: Namespace, pods: forward.PodS
     assert [pods.of(0), pods.of(1)] == ["order-b", "order-b"]
 
 
-def test_without_any_there_is_none(namespace: Namespace, pods: forward.PodSlots) -> None:
+def test_a_port_without_a_ready_pod_is_an_error(namespace: Namespace, pods: forward.PodSlots) -> None:
     namespace.names.clear()
     with pytest.raises(UnreachableError, match="No pod of order is ready"):
         pods.of(0)
@@ -122,7 +120,7 @@ def asked(client: socket.socket) -> str:
         return ""
 
 
-def test_a_connection_for_http_goes_on_with_another_pod_when_its_own_terminates(
+def test_an_http_connection_moves_to_another_pod_when_its_own_terminates(
     namespace: Namespace, forwards: forward.Forwards
 ) -> None:
     [port] = forwards.open("order", 3001)
@@ -140,7 +138,7 @@ def test_a_connection_for_http_goes_on_with_another_pod_when_its_own_terminates(
     assert set(answers) <= {"order-a", "order-b"}, "no request was lost"
 
 
-def test_a_connection_for_http_stays_with_a_pod_that_terminates_while_there_is_no_other(
+def test_an_http_connection_stays_with_a_terminating_pod_if_no_other_exists(
     namespace: Namespace, forwards: forward.Forwards
 ) -> None:
     [port] = forwards.open("order", 3001)

@@ -56,7 +56,7 @@ def test_cached_answers_are_read_from_the_redis_of_the_cluster() -> None:
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"
 
 
-def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_and_not_by_its_name() -> None:
+def test_a_redis_with_tls_is_verified_by_authority_and_not_by_host_name() -> None:
     api = Api(with_component("data-stores-tls"), "redis", "data-stores-ca")
     found = from_cluster.cache_of(api, "valerix", forwards("redis"))  # type: ignore[arg-type]  # it only reads objects
     assert found is not None
@@ -67,19 +67,17 @@ def test_a_redis_that_the_services_reach_by_tls_is_checked_by_their_authority_an
     assert "ssl_cert_reqs" not in told, "redis-py asks for a certificate unless told otherwise"
 
 
-def test_a_redis_whose_authority_is_not_there_is_not_known() -> None:
+def test_a_redis_without_its_authority_is_not_used() -> None:
     api = Api(with_component("data-stores-tls"), "redis")
     assert from_cluster.cache_of(api, "valerix", forwards("redis")) is None  # type: ignore[arg-type]  # the same
 
 
 @pytest.mark.parametrize(("secrets", "pods"), [((), ("redis",)), (("redis",), ())])
-def test_a_redis_that_is_no_pod_or_whose_password_is_not_there_is_not_known(
-    secrets: tuple[str, ...], pods: tuple[str, ...]
-) -> None:
+def test_a_redis_without_a_pod_or_a_password_is_not_used(secrets: tuple[str, ...], pods: tuple[str, ...]) -> None:
     assert from_cluster.cache_of(Api(base(), *secrets), "valerix", forwards(*pods)) is None  # type: ignore[arg-type]  # the same
 
 
 @pytest.mark.parametrize("things", [list, without_settings], ids=["nothing", "settings of before"])
-def test_a_redis_of_a_platform_that_says_nothing_of_tls_is_reached_without(things: Callable[[], list[Object]]) -> None:
+def test_a_redis_of_a_platform_without_tls_is_connected_to_without_tls(things: Callable[[], list[Object]]) -> None:
     found = from_cluster.cache_of(Api(things(), "redis"), "valerix", forwards("redis"))  # type: ignore[arg-type]  # the same
     assert found == "redis://:with%2Fand%40in-it@127.0.0.1:16379/0"

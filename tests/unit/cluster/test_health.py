@@ -44,7 +44,7 @@ def test_a_deployment_is_ready_once_every_pod_is_new_and_available(status: Any, 
     assert (found.verdict, found.why) == (verdict, why)
 
 
-def test_old_news_do_not_count() -> None:
+def test_an_outdated_status_does_not_count() -> None:
     """A failure of the previous generation does not count for this one."""
     failed = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "old"}]
     assert evaluate(deployment(observedGeneration=1, conditions=failed)).verdict == "waiting"
@@ -54,13 +54,13 @@ def test_old_news_do_not_count() -> None:
     ("conditions", "verdict"),
     [([], "waiting"), (["Complete"], "ready"), (["Failed"], "failed"), (["FailureTarget"], "waiting")],
 )
-def test_a_job_is_over_when_it_says_so(conditions: list[str], verdict: str) -> None:
+def test_a_job_is_finished_by_its_condition(conditions: list[str], verdict: str) -> None:
     status = {"conditions": [{"type": kind, "status": "True", "message": "m"} for kind in conditions]}
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": {}, "status": status}
     assert evaluate(job).verdict == verdict
 
 
-def test_a_stateful_set_is_ready_once_its_pods_are_of_the_latest_revision() -> None:
+def test_a_stateful_set_is_ready_once_its_pods_have_the_latest_revision() -> None:
     thing: Any = {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -79,12 +79,12 @@ def pod(reason: str, restarts: int = 0, *, last: Any = None) -> Any:
 
 
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError", "InvalidImageName"])
-def test_a_container_that_waits_in_vain_is_given_up_at_once(reason: str) -> None:
+def test_a_container_waiting_for_a_terminal_reason_fails_at_once(reason: str) -> None:
     [found] = container_failures(pod(reason))
     assert str(found) == f"pod order-1, container order: {reason}, m"
 
 
-def test_a_container_may_stumble_before_it_is_given_up() -> None:
+def test_a_container_may_restart_a_few_times_before_it_fails() -> None:
     assert list(container_failures(pod("CrashLoopBackOff", CRASHES - 1))) == []
     last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     [found] = container_failures(pod("CrashLoopBackOff", CRASHES, last=last))
@@ -93,11 +93,11 @@ def test_a_container_may_stumble_before_it_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull"])
-def test_what_may_yet_come_is_no_trouble(reason: str) -> None:
+def test_a_temporary_waiting_reason_is_no_failure(reason: str) -> None:
     assert list(container_failures(pod(reason))) == []
 
 
-def test_a_pod_that_no_node_takes_says_why() -> None:
+def test_an_unschedulable_pod_shows_its_reason() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: insufficient cpu"}
     assert unscheduled({"metadata": {}, "status": {"conditions": [condition]}}) == "0/1 nodes: insufficient cpu"
     assert unscheduled({"metadata": {}, "status": {}}) is None

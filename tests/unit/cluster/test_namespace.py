@@ -27,11 +27,13 @@ def thing(kind: str, name: str, *, owner: str = "", manager: str = "valerix", la
         (thing("EndpointSlice", "order-x", owner="Service/order"), False),
     ],
 )
-def test_ours_is_what_has_our_label_and_was_written_by_us_and_not_for_us(found: Any, *, expected: bool) -> None:
+def test_an_object_is_own_if_it_has_the_label_and_was_written_by_the_command_line(
+    found: Any, *, expected: bool
+) -> None:
     assert is_ours(found) is expected
 
 
-def test_what_was_made_for_ours_is_not_of_others_and_what_was_made_for_theirs_is() -> None:
+def test_dependents_of_own_objects_are_not_foreign() -> None:
     things = [
         thing("Deployment", "order"),
         thing("ReplicaSet", "order-1", owner="Deployment/order", manager="controller"),
@@ -44,7 +46,7 @@ def test_what_was_made_for_ours_is_not_of_others_and_what_was_made_for_theirs_is
     assert [one["metadata"]["name"] for one in of_others(things, ours)] == ["left-over"]
 
 
-def test_a_namespace_says_that_an_apply_made_it_only_if_one_did() -> None:
+def test_a_namespace_is_marked_only_if_an_apply_created_it() -> None:
     described: Any = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
     made = marked(described, None)
     assert MADE in made["metadata"]["annotations"]

@@ -62,7 +62,7 @@ LIVE: Any = {
 }
 
 
-def test_what_was_applied_is_found_again_with_the_values_of_now() -> None:
+def test_applied_fields_are_returned_with_their_current_values() -> None:
     assert applied(LIVE) == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -75,19 +75,19 @@ def test_what_was_applied_is_found_again_with_the_values_of_now() -> None:
     }
 
 
-def test_of_one_who_has_applied_nothing_only_the_name_is_left() -> None:
+def test_a_manager_that_applied_nothing_has_no_applied_fields() -> None:
     assert applied(LIVE, "kubectl-edit").keys() == {"apiVersion", "kind", "metadata"}
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"), [(("spec", "replicas"), True), (("spec", "paused"), False), (("status",), False)]
 )
-def test_a_field_is_ours_if_we_have_applied_it(fields: tuple[str, ...], *, expected: bool) -> None:
+def test_a_field_is_own_if_it_was_applied(fields: tuple[str, ...], *, expected: bool) -> None:
     assert has_applied(LIVE, *fields) is expected
     assert not has_applied(LIVE, *fields, manager="kubectl-edit")  # this manager has set the field, but not by an apply
 
 
-def test_the_fields_of_others_are_those_that_we_have_not_set_ourselves() -> None:
+def test_foreign_fields_are_those_set_only_by_other_managers() -> None:
     assert fields_of_others(LIVE) == [
         ".metadata.labels.team (set by kubectl-edit)",
         '.spec.containers[name="order"].env[name="B"].name (set by kubectl-edit)',
@@ -95,7 +95,7 @@ def test_the_fields_of_others_are_those_that_we_have_not_set_ourselves() -> None
     ]
 
 
-def test_whoever_has_set_a_field_has_written_the_object() -> None:
+def test_a_manager_with_a_field_has_written_the_object() -> None:
     assert is_written_by(LIVE)
     assert is_written_by(LIVE, "kubectl-edit")
     assert not is_written_by(LIVE, "helm")

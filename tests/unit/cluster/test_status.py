@@ -73,7 +73,7 @@ class Cluster:
         ),
     ],
 )
-def test_a_job_by_the_clock_is_as_its_last_run(runs: Any, status: Any, state: str, detail: str) -> None:
+def test_a_cron_job_has_the_state_of_its_last_run(runs: Any, status: Any, state: str, detail: str) -> None:
     found = read_status(Cluster(CRON | {"status": status}, *runs), TARGET)  # type: ignore[arg-type]  # the only methods used
     assert [(one.kind, one.name, one.state, one.detail) for one in found.workloads] == [
         ("CronJob", "backup", state, detail)
@@ -81,13 +81,13 @@ def test_a_job_by_the_clock_is_as_its_last_run(runs: Any, status: Any, state: st
     assert found.state == state
 
 
-def test_one_that_is_suspended_says_so() -> None:
+def test_a_suspended_cron_job_is_marked() -> None:
     suspended = CRON | {"spec": CRON["spec"] | {"suspend": True}}
     found = read_status(Cluster(suspended), TARGET)  # type: ignore[arg-type]  # the same
     assert found.workloads[0].detail == "no run has succeeded yet, suspended"
 
 
-def test_kinds_that_may_not_be_listed_are_named_and_the_others_shown() -> None:
+def test_forbidden_kinds_are_reported_and_the_others_listed() -> None:
     found = read_status(Cluster(CRON, forbidden=frozenset({"Cluster", "Gateway"})), TARGET)  # type: ignore[arg-type]  # the same
     assert found.unseen == ["Cluster", "Gateway"]
     assert [one.name for one in found.workloads] == ["backup"]

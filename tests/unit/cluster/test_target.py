@@ -34,17 +34,17 @@ def test_a_context_names_its_cluster_its_namespace_and_its_overlay(tmp_path: Pat
     assert target == Target("do-staging", "valerix", "staging", "staging")
 
 
-def test_without_one_it_is_the_cluster_that_the_kubeconfig_chooses(tmp_path: Path) -> None:
+def test_the_target_defaults_to_the_current_context_of_the_kubeconfig(tmp_path: Path) -> None:
     assert find_target(settings(tmp_path), kubeconfig) == Target("kind-mine", "valerix", "local", None)
 
 
-def test_a_cluster_that_a_context_names_is_allowed_by_whatever_name_it_was_chosen(tmp_path: Path) -> None:
+def test_a_cluster_of_a_context_may_be_written_to_however_it_was_selected(tmp_path: Path) -> None:
     target = find_target(settings(tmp_path), lambda: kubeconfig("do-staging"))
     assert target.named == "staging"
     require_write_access(target, settings(tmp_path), "apply")
 
 
-def test_any_other_is_not_written_to(tmp_path: Path) -> None:
+def test_a_cluster_without_a_context_is_not_written_to(tmp_path: Path) -> None:
     here = settings(tmp_path)
     with pytest.raises(GuardError) as caught:
         require_write_access(find_target(here, kubeconfig), here, "apply")
@@ -60,7 +60,9 @@ def test_any_other_is_not_written_to(tmp_path: Path) -> None:
         (None, None, "the kubeconfig has"),
     ],
 )
-def test_what_is_no_cluster_is_told(context: str | None, current: str | None, why: str, tmp_path: Path) -> None:
+def test_an_invalid_cluster_is_bad_usage_with_the_reason(
+    context: str | None, current: str | None, why: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadUsageError) as caught:
         find_target(settings(tmp_path, context), lambda: kubeconfig(current))
     assert why in caught.value.why

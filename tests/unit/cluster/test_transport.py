@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("trouble", [AWAY, 500, 502, 503, 504, 429])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
-def test_what_can_be_repeated_is_repeated_until_the_server_is_back(method: str, trouble: Answer) -> None:
+def test_a_repeatable_request_is_repeated_until_the_server_is_back(method: str, trouble: Answer) -> None:
     server = Server(200, trouble, trouble, trouble, trouble, 200)
     server.send("GET", "/version")
     assert server.send(method, "/api") == b"{}"
@@ -70,7 +70,7 @@ def test_what_can_be_repeated_is_repeated_until_the_server_is_back(method: str, 
     assert server.said
 
 
-def test_a_server_that_has_just_started_and_knows_no_addresses_yet_is_asked_again() -> None:
+def test_a_request_is_repeated_while_a_started_server_cannot_allocate_addresses() -> None:
     server = Server(200, 500, 500, 200)
     server.message = 'Internal error occurred: failed to allocate a serviceIP for Service "postgres": range is full'
     server.send("GET", "/version")
@@ -79,7 +79,7 @@ def test_a_server_that_has_just_started_and_knows_no_addresses_yet_is_asked_agai
 
 
 @pytest.mark.parametrize("trouble", [AWAY, 500, 503])
-def test_a_creation_is_not_repeated_since_it_may_have_been_carried_out(trouble: Answer) -> None:
+def test_a_creation_is_not_repeated(trouble: Answer) -> None:
     server = Server(200, trouble, 200)
     server.send("GET", "/version")
     with pytest.raises((UnreachableError, ApiError)):
@@ -87,19 +87,19 @@ def test_a_creation_is_not_repeated_since_it_may_have_been_carried_out(trouble: 
     assert server.asked == 2
 
 
-def test_a_creation_that_a_busy_server_has_not_begun_is_repeated() -> None:
+def test_a_creation_rejected_by_a_busy_server_is_repeated() -> None:
     server = Server(429, 201)
     assert server.send("POST", "/api") == b"{}"
 
 
-def test_a_server_that_never_answered_is_told_at_once() -> None:
+def test_a_server_that_never_answered_fails_at_once() -> None:
     server = Server(AWAY)
     with pytest.raises(UnreachableError):
         server.send("GET", "/version")
     assert server.asked == 1
 
 
-def test_a_server_that_stays_away_is_given_up() -> None:
+def test_a_server_that_stays_unreachable_fails() -> None:
     server = Server(200, AWAY, patience=30.0)
     server.send("GET", "/version")
     with pytest.raises(UnreachableError):
@@ -108,14 +108,14 @@ def test_a_server_that_stays_away_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
-def test_an_answer_that_is_no_is_not_asked_for_again(status: int) -> None:
+def test_an_error_response_is_not_repeated(status: int) -> None:
     server = Server(status)
     with pytest.raises(ApiError):
         server.send("GET", "/api")
     assert server.asked == 1
 
 
-def test_what_was_cancelled_is_not_repeated() -> None:
+def test_a_cancelled_request_is_not_repeated() -> None:
     server = Server(200, AWAY)
     server.send("GET", "/version")
     server.cancel()
@@ -125,7 +125,7 @@ def test_what_was_cancelled_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_ends_what_is_repeated_side_by_side(end: type[BaseException]) -> None:
+def test_an_interruption_ends_concurrent_repetitions(end: type[BaseException]) -> None:
     server = Server(200, AWAY, patience=math.inf)
     server.send("GET", "/version")
 

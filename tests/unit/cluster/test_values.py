@@ -19,7 +19,7 @@ def thing(kind: str, name: str = "x", component: str | None = None) -> Any:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}}
 
 
-def test_waves_go_from_what_is_read_to_who_reads_it() -> None:
+def test_waves_order_objects_before_their_readers() -> None:
     mixed = [
         thing("Deployment", "order", "service"),
         thing("Job", "migrate", "migration"),
@@ -38,20 +38,20 @@ def test_waves_go_from_what_is_read_to_who_reads_it() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(secrets.RECIPES))
-def test_a_secret_is_made_anew_each_time_and_safe_inside_a_url(name: str) -> None:
+def test_a_secret_is_random_and_safe_inside_a_url(name: str) -> None:
     made = [secrets.opened(secrets.make(name, "valerix")) for _ in range(2)]
     values = [value for one in made for key, value in one.items() if key != "username"]
     assert all(len(value) >= 32 and value.replace("-", "").replace("_", "").isalnum() for value in values)
     assert made[0] != made[1]
 
 
-def test_the_operators_token_is_one_of_those_in_force() -> None:
+def test_the_operator_token_is_one_of_the_valid_tokens() -> None:
     made = secrets.opened(secrets.make("tokens", "valerix"))
     assert made["operator-token"] in made["operator-tokens"].split(",")
     assert made["service-tokens"] != made["operator-tokens"]
 
 
-def test_a_diff_shows_what_changed_and_masks_what_is_secret() -> None:
+def test_a_diff_shows_changes_and_masks_secrets() -> None:
     old, new = (thing("Secret") | {"data": {"password": value}} for value in ("b2xk", "bmV3"))
     new["data"]["more"] = "eA=="
     lines = changed_lines(old, new)
@@ -59,13 +59,13 @@ def test_a_diff_shows_what_changed_and_masks_what_is_secret() -> None:
     assert not any(value in line for line in lines for value in ("b2xk", "bmV3", "eA=="))
 
 
-def test_what_only_the_server_writes_is_no_difference() -> None:
+def test_fields_written_by_the_server_are_no_difference() -> None:
     old = thing("ConfigMap") | {"status": {"x": 1}}
     old["metadata"] |= {"uid": "1", "resourceVersion": "7", "managedFields": [], "generation": 3}
     assert changed_lines(old, thing("ConfigMap")) == []
 
 
-def test_a_summary_counts_by_fate() -> None:
+def test_a_summary_counts_by_action() -> None:
     actions: list[Action] = ["created", "created", "changed", "replaced", "unchanged"]
     assert summary([Change("ConfigMap", "x", action) for action in actions]) == "+2 ~2 -0 =1"
 
@@ -78,7 +78,7 @@ def test_a_summary_counts_by_fate() -> None:
         ("a.b/c@sha256:12", {"newName": "a.b/c", "digest": "sha256:12"}),
     ],
 )
-def test_the_name_of_an_image_is_taken_apart(image: str, parts: dict[str, str]) -> None:
+def test_an_image_name_is_parsed(image: str, parts: dict[str, str]) -> None:
     assert parse_image(image) == parts
 
 
@@ -88,7 +88,7 @@ def test_an_image_without_a_tag_is_refused(image: str) -> None:
         parse_image(image)
 
 
-def test_the_role_that_grants_what_is_missing_has_one_rule_for_what_is_alike() -> None:
+def test_a_role_for_missing_permissions_merges_equal_rules() -> None:
     missing = [
         Right("apps", "deployments", "create", everywhere=False),
         Right("apps", "deployments", "patch", everywhere=False),

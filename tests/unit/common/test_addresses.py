@@ -69,17 +69,17 @@ def test_every_spelling_of_an_address_is_one_client(network: str, text: str) -> 
 
 
 @pytest.mark.parametrize("text", NONE)
-def test_what_is_no_address_is_taken_for_none_and_stands_for_itself(text: str) -> None:
+def test_an_invalid_address_is_its_own_network(text: str) -> None:
     assert parse(text) is None
     assert network_of(text) == text[:64]
 
 
-def test_neighbours_are_told_apart() -> None:
+def test_neighbouring_addresses_have_different_networks() -> None:
     texts = ["192.0.2.1", "192.0.2.2", "2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:2:2::1"]
     assert len({network_of(text) for text in texts}) == len(texts)
 
 
-def test_texts_of_strangers_take_a_bounded_amount_of_memory() -> None:
+def test_addresses_of_unknown_clients_use_bounded_memory() -> None:
     tracemalloc.start()
     try:
         for number in range(REMEMBERED * 2):

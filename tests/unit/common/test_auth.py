@@ -31,7 +31,7 @@ async def knock(path: str, authorization: str | bytes | None) -> httpx.Response:
         rate_limit.public,
     ],
 )
-def test_no_guard_costs_a_request_a_thread(guard: Guard) -> None:
+def test_guards_use_no_thread(guard: Guard) -> None:
     assert inspect.iscoroutinefunction(guard)
 
 
@@ -39,7 +39,7 @@ def test_no_guard_costs_a_request_a_thread(guard: Guard) -> None:
     ("path", "public", "service", "operator"),
     [("/public", 200, 200, 200), ("/service", 401, 200, 403), ("/operator", 401, 403, 200), ("/either", 401, 200, 200)],
 )
-async def test_each_level_is_let_in_where_it_belongs(path: str, public: int, service: int, operator: int) -> None:
+async def test_every_level_accesses_its_endpoints(path: str, public: int, service: int, operator: int) -> None:
     assert (await knock(path, None)).status_code == public
     for token in (SERVICE, NEXT_SERVICE):
         assert (await knock(path, f"Bearer {token}")).status_code == service
@@ -65,7 +65,7 @@ async def test_each_level_is_let_in_where_it_belongs(path: str, public: int, ser
         b"Bearer \xff\xfe",
     ],
 )
-async def test_a_token_that_is_not_in_force_is_401_everywhere(authorization: str | bytes) -> None:
+async def test_an_unknown_token_is_401_everywhere(authorization: str | bytes) -> None:
     async with client() as things:
         for path in ("/public", "/service", "/operator", "/either"):
             answer = await things.get(path, headers=[("Authorization", authorization)])  # type: ignore[arg-type]  # bytes are headers too
@@ -74,7 +74,7 @@ async def test_a_token_that_is_not_in_force_is_401_everywhere(authorization: str
             assert SERVICE not in answer.text
 
 
-async def test_who_is_refused_is_told_which_token_is_needed_and_which_it_was() -> None:
+async def test_a_refusal_names_the_required_and_the_given_token_level() -> None:
     assert (await knock("/operator", None)).json()["detail"] == "This needs the operator token"
     refused = await knock("/operator", f"Bearer {SERVICE}")
     assert refused.json()["detail"] == "This needs the operator token, not the service one"
@@ -82,15 +82,15 @@ async def test_who_is_refused_is_told_which_token_is_needed_and_which_it_was() -
 
 
 @pytest.mark.parametrize("spelling", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_may_be_spelt_as_one_likes(spelling: str) -> None:
+def test_the_scheme_is_case_insensitive(spelling: str) -> None:
     assert Access(settings()).level(f"{spelling} {SERVICE}") is Level.SERVICE
 
 
-def test_no_header_is_public() -> None:
+def test_a_request_without_a_header_is_public() -> None:
     assert Access(settings()).level(None) is Level.PUBLIC
 
 
-def test_a_token_taken_out_of_force_is_refused() -> None:
+def test_a_revoked_token_is_refused() -> None:
     during = Access(settings(OPERATOR_TOKENS=f"{OPERATOR},{NEXT_OPERATOR}"))
     after = Access(settings(OPERATOR_TOKENS=NEXT_OPERATOR))
     assert during.level(f"Bearer {OPERATOR}") is Level.OPERATOR

@@ -14,7 +14,7 @@ SERVICES = Path(services.__path__[0])
 STARTERS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "TaskGroup"}
 
 
-async def test_a_step_that_fails_is_tried_again() -> None:
+async def test_a_failed_step_is_repeated() -> None:
     tried = asyncio.Semaphore(0)
 
     async def step() -> None:
@@ -26,7 +26,7 @@ async def test_a_step_that_fails_is_tried_again() -> None:
             await tried.acquire()
 
 
-async def test_work_that_swallows_a_cancellation_is_asked_again_until_it_ends() -> None:
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
     asked = 0
     began = asyncio.Event()
 
@@ -44,7 +44,7 @@ async def test_work_that_swallows_a_cancellation_is_asked_again_until_it_ends() 
     assert asked == 3
 
 
-async def test_work_that_has_ended_holds_nobody_up() -> None:
+async def test_a_finished_task_does_not_block_the_exit() -> None:
     async def brief() -> None:
         await asyncio.sleep(0)
 
@@ -64,7 +64,7 @@ def starts_of_tasks(file: Path) -> list[str]:
     return found
 
 
-def test_tasks_are_started_by_one_function_that_reports_their_failure() -> None:
+def test_every_task_is_started_by_spawn_which_reports_failures() -> None:
     found = [start for file in SERVICES.rglob("*.py") for start in starts_of_tasks(file)]
     assert [start.partition(":")[0] for start in found] == ["common/background.py"], found
 
@@ -77,14 +77,14 @@ async def fail() -> None:
     raise ValueError("a bug")
 
 
-async def test_a_task_that_fails_is_reported_at_once() -> None:
+async def test_a_failed_task_is_reported_at_once() -> None:
     before = unhandled()
     await asyncio.wait([spawn(fail())])
     await asyncio.sleep(0)
     assert unhandled() == before + 1
 
 
-async def test_an_awaited_task_is_the_awaiters_and_one_that_is_not_is_the_loops() -> None:
+async def test_an_awaited_failure_reaches_its_awaiter_and_others_the_event_loop() -> None:
     asyncio.get_running_loop().set_exception_handler(report)
     before = unhandled()
     with pytest.raises(ValueError, match="a bug"):
@@ -97,7 +97,7 @@ async def test_an_awaited_task_is_the_awaiters_and_one_that_is_not_is_the_loops(
     assert unhandled() == before + 1
 
 
-async def test_a_callback_that_fails_is_the_loops() -> None:
+async def test_a_failed_callback_is_reported_by_the_event_loop() -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(report)
     before = unhandled()

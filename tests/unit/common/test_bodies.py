@@ -40,7 +40,7 @@ CHANGES = [
 REFUSED_BODY, REFUSED_TYPE = 422, 415
 
 
-def test_every_endpoint_that_takes_json_is_among_them() -> None:
+def test_every_endpoint_that_accepts_json_is_tested() -> None:
     assert {endpoint.template for endpoint in POSTS} == BODIES.keys()
 
 
@@ -85,7 +85,7 @@ def repeated(value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=str)
-async def test_a_member_that_comes_twice_is_refused_at_any_depth_in_any_spelling(endpoint: Endpoint) -> None:
+async def test_a_duplicate_member_is_refused_at_any_depth_in_any_spelling(endpoint: Endpoint) -> None:
     body = BODIES[endpoint.template]
     assert is_taken(await send(endpoint, json.dumps(body).encode()))
     texts = [*repeated(body)]
@@ -107,16 +107,16 @@ async def test_a_member_that_comes_twice_is_refused_at_any_depth_in_any_spelling
         b'{"item\\u005fid":"ps5","quantity":1}',
     ],
 )
-def test_colons_and_names_in_values_are_no_members(text: bytes) -> None:
+def test_colons_and_names_in_values_are_not_taken_for_members(text: bytes) -> None:
     assert decode(text, msgspec.json.Decoder(OrderBody)).quantity == 1
 
 
-def test_blanks_within_a_line_are_no_ends_of_lines() -> None:
+def test_whitespace_within_a_line_does_not_end_it() -> None:
     line = json.dumps(LINE | {"item_id": "a:b"}).encode()
     assert len(decode_lines(line.replace(b", ", b",\r") + b"\n\n \r\n" + line + b"\r\n")) == 2
 
 
-def test_what_other_readers_cannot_read_is_refused_as_a_body_and_is_no_bug() -> None:
+def test_a_too_deeply_nested_body_is_refused_without_a_bug() -> None:
     with pytest.raises(InvalidBody):
         decode(b"[" * 50_000 + b'{"a":1}' + b"]" * 50_000, msgspec.json.Decoder(Any))
 
@@ -125,7 +125,7 @@ def test_what_other_readers_cannot_read_is_refused_as_a_body_and_is_no_bug() -> 
 @pytest.mark.parametrize(
     "codings", [[b"gzip"], [b"br"], [b"identity, gzip"], [b"gzip", b"identity"], [b"aes128gcm"], [b'"identity"']]
 )
-async def test_a_body_in_an_encoding_is_415_and_told_what_is_taken(endpoint: Endpoint, codings: list[bytes]) -> None:
+async def test_an_encoded_body_is_415_with_the_accepted_encoding(endpoint: Endpoint, codings: list[bytes]) -> None:
     body = gzip.compress(json.dumps(BODIES.get(endpoint.template, {})).encode())
     answer = await send(endpoint, body, *[(b"content-encoding", coding) for coding in codings])
     assert (answer.status, answer.slug) == (REFUSED_TYPE, "unsupported-media-type")
@@ -134,7 +134,7 @@ async def test_a_body_in_an_encoding_is_415_and_told_what_is_taken(endpoint: End
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=str)
 @pytest.mark.parametrize("coding", [b"identity", b"Identity", b"", b"identity,identity"])
-async def test_a_body_in_no_encoding_may_say_so(endpoint: Endpoint, coding: bytes) -> None:
+async def test_an_explicit_identity_encoding_is_accepted(endpoint: Endpoint, coding: bytes) -> None:
     answer = await send(endpoint, json.dumps(BODIES[endpoint.template]).encode(), (b"content-encoding", coding))
     assert is_taken(answer)
 
@@ -159,7 +159,7 @@ async def test_a_body_in_no_encoding_may_say_so(endpoint: Endpoint, coding: byte
         ([], False),
     ],
 )
-async def test_a_body_is_of_one_type_and_in_utf_8(endpoint: Endpoint, lines: list[bytes], taken: bool) -> None:  # noqa: FBT001 - a table's column
+async def test_a_body_has_one_media_type_and_is_utf_8(endpoint: Endpoint, lines: list[bytes], taken: bool) -> None:  # noqa: FBT001 - a table's column
     kind = b"application/x-ndjson" if endpoint.path.endswith("deductions") else b"application/json"
     headers: Lines = [
         (b"authorization", b"Bearer " + TOKENS[0 if "deduct" in endpoint.path else 2].encode()),
@@ -174,7 +174,7 @@ async def test_a_body_is_of_one_type_and_in_utf_8(endpoint: Endpoint, lines: lis
 @pytest.mark.parametrize(
     "number", ["1.0", "1e0", "10e-1", "1.5", "NaN", "Infinity", "-0", "01", "+1", "0x1", "true", '"1"', "1" * 5000]
 )
-def test_a_number_is_written_as_a_whole_one(number: str) -> None:
+def test_a_quantity_is_written_as_an_integer(number: str) -> None:
     with pytest.raises(InvalidBody):
         decode(f'{{"item_id":"ps5","quantity":{number}}}'.encode(), msgspec.json.Decoder(OrderBody))
 
@@ -195,6 +195,6 @@ def test_a_number_is_written_as_a_whole_one(number: str) -> None:
         '{"item_id":"ps5","quantity":1}'.encode("utf-16"),
     ],
 )
-def test_a_body_is_one_json_text_in_utf_8_and_nothing_more(text: bytes) -> None:
+def test_a_body_is_exactly_one_json_text_in_utf_8(text: bytes) -> None:
     with pytest.raises(InvalidBody):
         decode(text, msgspec.json.Decoder(OrderBody))

@@ -34,7 +34,7 @@ def armed(**variables: str) -> None:
     arm(told(CRASH_AT="after-commit", CHAOS_ALLOWED="1", **variables), POINTS)
 
 
-def test_it_kills_unless_told_otherwise(struck: list[signal.Signals]) -> None:
+def test_a_crash_point_kills_by_default(struck: list[signal.Signals]) -> None:
     armed()
     crash_point("before-commit")
     assert struck == []
@@ -42,14 +42,14 @@ def test_it_kills_unless_told_otherwise(struck: list[signal.Signals]) -> None:
     assert struck == [signal.SIGKILL]
 
 
-def test_it_stops_once_so_that_a_process_that_is_woken_goes_on(struck: list[signal.Signals]) -> None:
+def test_a_crash_point_stops_a_process_only_once(struck: list[signal.Signals]) -> None:
     armed(CRASH_SIGNAL="stop")
     for _ in range(3):
         crash_point("after-commit")
     assert struck == [signal.SIGSTOP]
 
 
-def test_it_lets_by_as_many_passes_as_it_is_told(struck: list[signal.Signals]) -> None:
+def test_a_crash_point_skips_the_configured_number_of_passes(struck: list[signal.Signals]) -> None:
     armed(CRASH_SKIP="2")
     for passed in range(3):
         assert struck == [], f"after {passed} passes"
@@ -58,7 +58,7 @@ def test_it_lets_by_as_many_passes_as_it_is_told(struck: list[signal.Signals]) -
     assert struck == [signal.SIGKILL]
 
 
-def test_how_it_strikes_means_nothing_without_where(struck: list[signal.Signals]) -> None:
+def test_crash_options_have_no_effect_without_a_crash_point(struck: list[signal.Signals]) -> None:
     arm(told(CRASH_SIGNAL="stop", CRASH_SKIP="1"), POINTS)
     for _ in range(3):
         crash_point("before-commit")
@@ -67,6 +67,6 @@ def test_how_it_strikes_means_nothing_without_where(struck: list[signal.Signals]
 
 
 @pytest.mark.parametrize(("name", "value"), [("CRASH_SIGNAL", "hurt"), ("CRASH_SKIP", "-1"), ("CRASH_SKIP", "once")])
-def test_what_is_neither_a_signal_nor_a_number_of_passes_is_named(name: str, value: str) -> None:
+def test_an_invalid_signal_or_skip_count_is_reported(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"VALERIX_{name} "):
         told(**{name: value})

@@ -25,20 +25,20 @@ def scope() -> HTTPScope:
     )
 
 
-def test_its_headers_are_those_of_a_request_of_the_framework() -> None:
+def test_the_fast_routes_headers_match_those_of_the_framework() -> None:
     expected = Request[Any, Any, Any](scope()).headers
     assert list(_Request(scope()).headers.items()) == list(expected.items())
     assert _Request(scope()).headers.getall("X-Name") == ["caf\xe9", "two"]
 
 
-def test_what_it_leaves_out_at_first_is_there_when_asked_for() -> None:
+def test_lazily_initialized_attributes_exist_on_access() -> None:
     request = _Request(scope())
     assert request.method == "POST"
     assert request.query_params.dict() == {"size": ["3"]}
     assert str(request.url) == "http://localhost/things?size=3"
 
 
-def test_what_no_request_has_is_missing_and_initializes_nothing_again() -> None:
+def test_an_unknown_attribute_is_missing_and_does_not_initialize_again() -> None:
     request = _Request(scope())
     request.is_connected = not request.is_connected
     assert not hasattr(request, "nothing")

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_forked_process_is_killed_when_the_one_that_started_it_is(tmp_path: Path) -> None:
+def test_a_forked_process_dies_with_its_starter(tmp_path: Path) -> None:
     script = tmp_path / "starter.py"
     script.write_text(STARTER)
     starter = subprocess.Popen(

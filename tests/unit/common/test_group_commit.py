@@ -58,7 +58,7 @@ def start(group: GroupCommit[int, Any], *items: int) -> list[asyncio.Future[Any]
     return [group.submit(item) for item in items]
 
 
-async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
+async def test_a_single_item_is_flushed_without_a_wait_or_a_timer() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush)
     (only,) = start(group, 1)
@@ -68,7 +68,7 @@ async def test_one_item_alone_waits_for_nobody_and_for_no_timer() -> None:
     assert await only == 10
 
 
-async def test_results_are_given_out_at_once_though_the_way_of_their_batch_is_not_free_yet() -> None:
+async def test_results_are_returned_before_the_flush_slot_is_free() -> None:
     free, batches = asyncio.Event(), []
 
     async def flush(items: list[int]) -> BatchResult[int]:
@@ -85,7 +85,7 @@ async def test_results_are_given_out_at_once_though_the_way_of_their_batch_is_no
     await group.close()
 
 
-async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not() -> None:
+async def test_only_submitters_that_waited_too_long_time_out() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, timeout=0.05)
     (slow,) = start(group, 1)
@@ -97,7 +97,7 @@ async def test_who_waits_longer_than_the_patience_is_told_and_the_others_are_not
     assert desk.batches == [[1], [2]]
 
 
-async def test_who_has_run_out_of_patience_before_a_flush_began_is_not_flushed() -> None:
+async def test_an_item_that_timed_out_before_a_flush_is_not_flushed() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, timeout=0.05)
     tasks = start(group, 1)
@@ -110,7 +110,7 @@ async def test_who_has_run_out_of_patience_before_a_flush_began_is_not_flushed()
     assert desk.batches == [[1]]
 
 
-async def test_nobody_looks_at_the_clock_while_nobody_waits() -> None:
+async def test_no_timer_runs_while_no_submitter_waits() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, timeout=0.02)
     desk.release_all()
@@ -136,7 +136,7 @@ async def test_items_that_arrive_during_a_flush_share_the_next() -> None:
     assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
 
 
-async def test_items_that_the_loop_brings_one_pass_after_the_other_share_a_batch() -> None:
+async def test_items_submitted_in_consecutive_loop_iterations_share_a_batch() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, max_in_flight=2)
     tasks = start(group, 1)
@@ -149,7 +149,7 @@ async def test_items_that_the_loop_brings_one_pass_after_the_other_share_a_batch
     assert await asyncio.gather(*tasks) == [item * 10 for item in range(1, 9)]
 
 
-async def test_a_batch_that_is_full_waits_for_no_more_however_many_come() -> None:
+async def test_a_full_batch_is_flushed_without_waiting_for_more() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, limit=3)
     tasks = []
@@ -161,7 +161,7 @@ async def test_a_batch_that_is_full_waits_for_no_more_however_many_come() -> Non
     assert await asyncio.gather(*tasks) == [item * 10 for item in range(6)]
 
 
-async def test_as_many_flushes_run_at_once_as_there_are_lanes() -> None:
+async def test_max_in_flight_limits_concurrent_flushes() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, max_in_flight=2)
     tasks = start(group, 1)
@@ -178,7 +178,7 @@ async def test_as_many_flushes_run_at_once_as_there_are_lanes() -> None:
     assert await asyncio.gather(*tasks) == [10, 20, 30, 40]
 
 
-async def test_a_batch_holds_no_more_than_the_limit() -> None:
+async def test_a_batch_holds_at_most_the_limit() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, limit=3)
     tasks = start(group, 1)
@@ -215,7 +215,7 @@ async def test_a_bad_item_fails_alone() -> None:
     assert flushed == [[1, 2, 3, 4], [1], [2], [3], [4]]
 
 
-async def test_each_submitter_hears_of_its_own_failure() -> None:
+async def test_every_submitter_gets_its_own_failure() -> None:
     async def flush(items: list[int]) -> list[int]:
         raise BadItem(items[0]) if len(items) == 1 else BadItem("several")
 
@@ -224,7 +224,7 @@ async def test_each_submitter_hears_of_its_own_failure() -> None:
     assert [result.args for result in results if isinstance(result, BadItem)] == [(1,), (2,), (3,)]
 
 
-async def test_an_outage_fails_the_whole_batch_at_once_without_a_second_try() -> None:
+async def test_an_outage_fails_the_whole_batch_without_a_retry() -> None:
     async def flush(items: list[int]) -> list[int]:
         flushed.append(items)
         raise Outage
@@ -236,7 +236,7 @@ async def test_an_outage_fails_the_whole_batch_at_once_without_a_second_try() ->
     assert flushed == [[1, 2, 3]]
 
 
-async def test_after_a_failure_the_next_item_is_served() -> None:
+async def test_the_next_item_is_served_after_a_failure() -> None:
     async def flush(items: list[int]) -> list[int]:
         if items == [1]:
             raise Outage
@@ -248,7 +248,7 @@ async def test_after_a_failure_the_next_item_is_served() -> None:
     assert await group.submit(2) == 2
 
 
-async def test_a_flush_that_answers_too_few_fails_them_all_instead_of_leaving_them_waiting() -> None:
+async def test_a_flush_with_too_few_results_fails_every_item() -> None:
     async def flush(_: list[int]) -> list[int]:
         return []
 
@@ -258,7 +258,7 @@ async def test_a_flush_that_answers_too_few_fails_them_all_instead_of_leaving_th
     assert all(isinstance(result, ValueError) for result in results)
 
 
-async def test_a_flush_that_is_cancelled_cancels_those_who_wait_for_it() -> None:
+async def test_a_cancelled_flush_cancels_its_submitters() -> None:
     async def flush(_: list[int]) -> list[int]:
         raise asyncio.CancelledError
 
@@ -294,7 +294,7 @@ async def test_a_submitter_cancelled_during_its_flush_leaves_the_others_their_re
     assert desk.batches == [[1, 2, 3]]
 
 
-async def test_a_submitter_cancelled_before_its_batch_fails_is_not_told() -> None:
+async def test_a_submitter_cancelled_before_its_batch_fails_gets_no_exception() -> None:
     async def flush(_: list[int]) -> list[int]:
         await gate.wait()
         raise Outage
@@ -311,7 +311,7 @@ async def test_a_submitter_cancelled_before_its_batch_fails_is_not_told() -> Non
     assert isinstance(results[1], Outage)
 
 
-async def test_a_flush_speaks_for_none_of_the_requests_that_share_it() -> None:
+async def test_a_flush_has_no_request_id() -> None:
     """Its log lines must not carry the request id of the first request."""
 
     async def flush(items: list[int]) -> list[str]:
@@ -325,7 +325,7 @@ async def test_a_flush_speaks_for_none_of_the_requests_that_share_it() -> None:
         request_context.request_id.reset(before)
 
 
-async def test_close_waits_for_all_that_was_submitted() -> None:
+async def test_close_waits_for_all_submitted_items() -> None:
     desk = Desk()
     group = GroupCommit("test", desk.flush, max_in_flight=2, limit=1)
     tasks = start(group, *range(6))
@@ -339,7 +339,7 @@ async def test_close_waits_for_all_that_was_submitted() -> None:
     assert await asyncio.gather(*tasks) == [item * 10 for item in range(6)]
 
 
-async def test_closing_what_was_never_used_waits_for_nothing() -> None:
+async def test_closing_an_unused_group_does_not_wait() -> None:
     desk = Desk()
     await GroupCommit("test", desk.flush).close()
 
@@ -371,7 +371,7 @@ submitters = st.builds(
     durations=st.lists(st.integers(0, 4), min_size=1, max_size=5),
     wanted=st.lists(submitters, min_size=1, max_size=8),
 )
-def test_under_any_schedule_every_submitter_gets_its_own_answer(
+def test_every_submitter_gets_its_own_result_under_any_schedule(
     max_in_flight: int, limit: int, durations: list[int], wanted: list[Submitter]
 ) -> None:
     asyncio.run(_play(max_in_flight, limit, durations, wanted))

@@ -54,7 +54,7 @@ def service(own: Dependency, downstream: Dependency) -> ASGIApp:
 
 
 @pytest.mark.parametrize("paths", [["/health"], ["/health/ready"], ["/health", "/health/ready"], ["/health/deep"]])
-async def test_a_hundred_callers_at_once_share_one_examination(dependency: Dependency, paths: list[str]) -> None:
+async def test_a_hundred_concurrent_callers_share_one_health_check(dependency: Dependency, paths: list[str]) -> None:
     dependency.may_answer.clear()
     async with client(service(dependency, Dependency())) as things:
         asked = [asyncio.create_task(things.get(path)) for path in paths * (100 // len(paths))]
@@ -65,7 +65,7 @@ async def test_a_hundred_callers_at_once_share_one_examination(dependency: Depen
     assert dependency.looks == 1
 
 
-async def test_what_is_downstream_is_asked_once_too(dependency: Dependency) -> None:
+async def test_downstream_services_are_checked_once_too(dependency: Dependency) -> None:
     downstream = Dependency()
     async with client(service(dependency, downstream)) as things:
         for _ in range(50):
@@ -73,7 +73,7 @@ async def test_what_is_downstream_is_asked_once_too(dependency: Dependency) -> N
     assert (dependency.looks, downstream.looks) == (1, 1)
 
 
-async def test_what_was_found_is_told_for_a_second_and_no_longer(dependency: Dependency) -> None:
+async def test_a_health_result_is_cached_for_one_second(dependency: Dependency) -> None:
     clock = Clock()
     examination = Examination(ME, clock)
     assert (await examination.result(dependency.probes)).status == "ok"
@@ -88,7 +88,7 @@ async def test_what_was_found_is_told_for_a_second_and_no_longer(dependency: Dep
     assert dependency.looks == 3
 
 
-async def test_an_examination_that_takes_long_is_shared_until_it_ends(dependency: Dependency) -> None:
+async def test_a_slow_health_check_is_shared_until_it_ends(dependency: Dependency) -> None:
     clock = Clock()
     examination = Examination(ME, clock)
     dependency.may_answer.clear()
@@ -102,7 +102,7 @@ async def test_an_examination_that_takes_long_is_shared_until_it_ends(dependency
     assert dependency.looks == 1
 
 
-async def test_whoever_hangs_up_ends_the_examination_for_nobody_else(dependency: Dependency) -> None:
+async def test_a_disconnected_caller_does_not_cancel_the_health_check_of_others(dependency: Dependency) -> None:
     examination = Examination(ME)
     dependency.may_answer.clear()
     first, second = (asyncio.create_task(examination.result(dependency.probes)) for _ in range(2))
@@ -115,7 +115,7 @@ async def test_whoever_hangs_up_ends_the_examination_for_nobody_else(dependency:
     assert dependency.looks == 1
 
 
-async def test_liveness_asks_nobody(dependency: Dependency) -> None:
+async def test_liveness_checks_no_dependency(dependency: Dependency) -> None:
     async with client(service(dependency, dependency)) as things:
         answer: httpx.Response = await things.get("/health/live")
     assert (answer.status_code, dependency.looks) == (200, 0)

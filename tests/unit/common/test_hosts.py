@@ -12,7 +12,7 @@ OF_HOSTS = {"invalid-host", "misdirected-request", "cross-origin"}
 
 
 @pytest.mark.parametrize("endpoint", EVERYWHERE, ids=str)
-async def test_no_path_is_served_for_a_name_that_is_not_allowed(endpoint: Endpoint) -> None:
+async def test_no_path_is_served_for_a_disallowed_host(endpoint: Endpoint) -> None:
     edge = build(endpoint.service)
     for host in (b"evil.example", b"evil.example:3001", b"LOCALHOST.evil.example", b"127.0.0.1.evil.example"):
         answer = await ask(edge, endpoint.method, endpoint.path, host=host)
@@ -39,7 +39,7 @@ async def test_no_path_is_served_without_one_well_formed_host(endpoint: Endpoint
 
 
 @pytest.mark.parametrize("endpoint", CHANGES, ids=str)
-async def test_nothing_is_changed_for_a_page_of_another_origin(endpoint: Endpoint) -> None:
+async def test_a_cross_origin_request_changes_nothing(endpoint: Endpoint) -> None:
     edge = build(endpoint.service)
     theirs: list[Lines] = [
         [(b"origin", b"http://evil.example")],
@@ -119,7 +119,7 @@ async def test_any_host_is_allowed_by_a_star_but_not_a_malformed_one() -> None:
     assert (await ask(build("order", ALLOWED_HOSTS="*"), "GET", "/health/live", host=b"a b")).status == 400
 
 
-async def test_http_1_0_may_do_without_a_host_but_not_with_a_bad_one() -> None:
+async def test_http_1_0_may_omit_the_host_but_not_send_a_bad_one() -> None:
     edge = build("order")
     assert (await ask(edge, "GET", "/health/live", host=None, http_version="1.0")).status == 200
     assert (await ask(edge, "GET", "/health/live", host=b"evil.example", http_version="1.0")).status == 421
@@ -165,13 +165,13 @@ async def test_a_host_is_still_refused_once_thousands_were_seen() -> None:
         (b"localhost:3001", [(b"sec-fetch-site", b"")], False),
     ],
 )
-async def test_a_change_is_for_programs_and_for_our_own_pages(host: bytes, headers: Lines, allowed: bool) -> None:  # noqa: FBT001 - a table's column
+async def test_programs_and_same_origin_pages_may_make_changes(host: bytes, headers: Lines, allowed: bool) -> None:  # noqa: FBT001 - a table's column
     answer = await ask(build("order"), "POST", "/api/admin/breaker", headers, host=host)
     assert (answer.status, answer.slug) == ((401, "unauthorized") if allowed else (403, "cross-origin"))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_a_page_of_another_origin_may_look_but_is_not_shown(method: str) -> None:
+async def test_a_cross_origin_page_may_send_reads_but_not_see_the_response(method: str) -> None:
     headers: Lines = [
         (b"origin", b"http://evil.example"),
         (b"sec-fetch-site", b"cross-site"),

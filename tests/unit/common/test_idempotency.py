@@ -13,12 +13,12 @@ keys = st.text(ALLOWED, min_size=1, max_size=255)
 
 
 @given(keys)
-def test_a_good_key_is_taken_as_it_is(key: str) -> None:
+def test_a_valid_key_is_used_unchanged(key: str) -> None:
     assert parse_key([key]) == key
 
 
 @given(keys)
-def test_the_same_key_may_be_quoted_or_stand_between_blanks(key: str) -> None:
+def test_a_key_may_be_quoted_or_surrounded_by_whitespace(key: str) -> None:
     assert parse_key([f'"{key}"']) == parse_key([f" \t{key} "]) == parse_key([f' "{key}"\t']) == key
 
 
@@ -26,12 +26,12 @@ def test_the_longest_key_has_255_characters() -> None:
     assert parse_key(["k" * 255]) == "k" * 255
 
 
-def test_a_key_is_not_folded_trimmed_inside_or_otherwise_made_into_another() -> None:
+def test_a_key_is_never_normalized() -> None:
     assert parse_key(["Key-1"]) != parse_key(["key-1"])
     assert parse_key(["007"]) == "007"
 
 
-def test_no_key_is_missing() -> None:
+def test_a_missing_key_is_reported() -> None:
     with pytest.raises(IdempotencyKeyMissing):
         parse_key([])
 
@@ -72,13 +72,13 @@ def test_no_key_is_missing() -> None:
         ["one", ""],
     ],
 )
-def test_what_is_not_one_good_key_is_refused(values: list[str]) -> None:
+def test_anything_but_one_valid_key_is_refused(values: list[str]) -> None:
     with pytest.raises(IdempotencyKeyInvalid):
         parse_key(values)
 
 
 @given(st.text(max_size=300))
-def test_whatever_is_sent_is_one_good_key_or_refused(value: str) -> None:
+def test_any_header_value_is_one_valid_key_or_refused(value: str) -> None:
     try:
         key = parse_key([value])
     except IdempotencyKeyInvalid:

@@ -18,7 +18,7 @@ from tests.unit.common.logs import events, recorded
 @example("\x85\x9b31m\u2028\u2029", "value")
 @example("\ud800", "value")
 @example("\N{PILE OF POO}", "value")
-def test_an_event_is_one_line_whatever_characters_a_value_holds(value: str, key: str) -> None:
+def test_an_event_with_any_characters_is_one_line(value: str, key: str) -> None:
     with recorded() as log:
         structlog.get_logger().info("said", **{f"_{key}": value, "nested": [{"value": value}]})
     (said,) = events(log)
@@ -50,7 +50,7 @@ def test_a_traceback_is_one_line() -> None:
         assert "\n" in said["exception"]
 
 
-def test_an_event_says_who_speaks_when_and_for_which_request() -> None:
+def test_an_event_has_the_service_the_time_and_the_request_id() -> None:
     token = request_context.request_id.set("request-7")
     try:
         with recorded() as log:
@@ -72,14 +72,14 @@ def test_an_event_says_who_speaks_when_and_for_which_request() -> None:
     assert third["request_id"] == "request-7"
 
 
-def test_outside_a_request_no_request_is_named() -> None:
+def test_an_event_outside_a_request_has_no_request_id() -> None:
     with recorded() as log:
         structlog.get_logger().info("said")
     assert "request_id" not in events(log)[0]
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_what_is_below_the_level_is_not_heard(level: str, heard: int) -> None:
+def test_events_below_the_level_are_dropped(level: str, heard: int) -> None:
     with recorded(level) as log:
         for logger in (structlog.get_logger(), logging.getLogger("elsewhere")):
             for name in ("debug", "info", "warning", "error"):
@@ -87,7 +87,7 @@ def test_what_is_below_the_level_is_not_heard(level: str, heard: int) -> None:
     assert len(events(log)) == 2 * heard
 
 
-def test_what_json_does_not_know_is_put_into_words() -> None:
+def test_values_unknown_to_json_are_logged_as_text() -> None:
     with recorded() as log:
         structlog.get_logger().info("said", error=ValueError("x"), names={"a"}, raw=b"\n", path=object)
     assert events(log)[0]["error"] == "x"

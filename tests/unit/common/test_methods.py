@@ -22,7 +22,7 @@ def allow(answer: Answer) -> set[str]:
 
 
 @pytest.mark.parametrize(("service", "path"), PATHS)
-async def test_options_is_answered_by_every_path_with_what_it_allows(service: str, path: str) -> None:
+async def test_every_path_answers_options_with_its_allowed_methods(service: str, path: str) -> None:
     for headers in ([], [(b"accept", b"text/html")]):
         answer = await ask(build(service), "OPTIONS", path, headers)
         assert (answer.status, answer.body) == (204, b"")
@@ -32,7 +32,7 @@ async def test_options_is_answered_by_every_path_with_what_it_allows(service: st
 
 
 @pytest.mark.parametrize(("service", "path"), PATHS)
-async def test_every_other_method_is_405_with_what_is_allowed(service: str, path: str) -> None:
+async def test_every_other_method_is_405_with_the_allowed_ones(service: str, path: str) -> None:
     allowed = in_full(methods_of(service, path))
     for method in set(OTHERS) - allowed:
         answer = await ask(build(service), method, path)

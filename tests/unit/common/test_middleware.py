@@ -40,7 +40,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), REQUESTS)
-async def test_every_answer_carries_the_security_headers_and_a_request_id(method: str, path: str, status: int) -> None:
+async def test_every_response_has_the_security_headers_and_a_request_id(method: str, path: str, status: int) -> None:
     async with client() as things:
         answer = await things.request(method, path)
     assert answer.status_code == status
@@ -91,7 +91,7 @@ async def test_requests_are_counted_by_route_and_not_by_path() -> None:
     assert count(method="GET", route="/things/{number}", status="200") == before + 3
 
 
-async def test_failures_are_counted_as_what_they_were_answered_with() -> None:
+async def test_failures_are_counted_by_response_status() -> None:
     before = count(method="GET", route="/fail/{how}", status="500")
     async with client() as things:
         await things.get("/fail/bug")
@@ -153,7 +153,7 @@ async def send(app: ASGIApp, method: str, path: str) -> None:
     await app(scope, receive, ignore)
 
 
-async def test_requests_in_flight_are_counted_until_they_end_however_they_end() -> None:
+async def test_requests_in_flight_are_counted_until_they_end_in_any_way() -> None:
     before = REGISTRY.get_sample_value("http_requests_in_flight")
     async with client() as things:
         for path in ("/things/7", "/nothing", "/fail/bug"):
@@ -161,7 +161,7 @@ async def test_requests_in_flight_are_counted_until_they_end_however_they_end() 
     assert REGISTRY.get_sample_value("http_requests_in_flight") == before
 
 
-async def test_an_answer_that_streams_is_whole() -> None:
+async def test_a_streamed_response_is_complete() -> None:
     async with client() as things:
         answer: httpx.Response = await things.get("/stream")
     assert answer.text == "one\ntwo\n"

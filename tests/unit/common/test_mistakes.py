@@ -55,14 +55,14 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
         ('{"count": 1}x', "The body is not valid JSON: trailing characters at byte 13"),
     ],
 )
-def test_a_mistake_names_the_part_what_is_there_and_what_may_be(text: str, said: str) -> None:
+def test_a_decoding_error_names_the_part_the_value_and_what_is_allowed(text: str, said: str) -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         msgspec.json.decode(text, type=Whole)
     assert explain(caught.value, Whole) == said
 
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=str)
-async def test_no_body_is_refused_in_the_words_of_the_library(endpoint: Endpoint) -> None:
+async def test_no_body_error_shows_the_text_of_the_library(endpoint: Endpoint) -> None:
     good = BODIES[endpoint.template]
     bodies: list[Any] = [*WRONG, *({**good, name: value} for name in [*good, "unknown"] for value in WRONG)]
     bodies += [{name: value for name, value in good.items() if name != left} for left in good]
@@ -83,7 +83,7 @@ def refusal_of(settings: Any, variable: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("settings", [OrderSettings, InventorySettings])
-def test_no_setting_is_refused_in_the_words_of_the_library(settings: Any) -> None:
+def test_no_setting_error_shows_the_text_of_the_library(settings: Any) -> None:
     refused = 0
     for name in settings.__struct_fields__:
         variable = f"VALERIX_{name.upper()}"
@@ -98,7 +98,7 @@ def test_no_setting_is_refused_in_the_words_of_the_library(settings: Any) -> Non
 @pytest.mark.parametrize(
     "query", ["limit=x", "limit=0", "limit=501", "item_id=..", "cursor=%21", "status=lost", "idempotency_key=%20"]
 )
-async def test_no_parameter_is_refused_in_the_words_of_the_library(query: str) -> None:
+async def test_no_parameter_error_shows_the_text_of_the_library(query: str) -> None:
     headers: Lines = [(b"authorization", b"Bearer " + TOKENS[2].encode())]
     answer = await ask(build("order"), "GET", f"/api/orders?{query}", headers)
     assert answer.status in {400, 422}
@@ -107,7 +107,7 @@ async def test_no_parameter_is_refused_in_the_words_of_the_library(query: str) -
     assert not [word for word in TELLTALES if word in detail], detail
 
 
-def test_both_packages_say_it_alike() -> None:
+def test_both_packages_have_the_same_error_texts() -> None:
     """Neither package may import the other."""
     ours, theirs = ((ROOT / top / "mistakes.py").read_text() for top in ("services/common", "valerix_cli"))
     assert ours.partition("import re")[2] == theirs.partition("import re")[2]

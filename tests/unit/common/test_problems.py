@@ -49,7 +49,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
         ("GET", "/service", (401, "unauthorized")),
     ],
 )
-async def test_each_error_has_its_problem(method: str, path: str, expected: tuple[int, str]) -> None:
+async def test_every_error_has_its_problem_type(method: str, path: str, expected: tuple[int, str]) -> None:
     async with client() as things:
         assert problem(await things.request(method, path)) == expected
 
@@ -73,7 +73,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"name":"x","count":1}', {"Content-Type": "application/json-patch"}, (415, "unsupported-media-type")),
     ],
 )
-async def test_each_bad_body_has_its_problem(
+async def test_every_bad_body_has_its_problem_type(
     content: bytes, headers: dict[str, str], expected: tuple[int, str]
 ) -> None:
     async with client() as things:
@@ -81,26 +81,26 @@ async def test_each_bad_body_has_its_problem(
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON", "application/json; charset=utf-8"])
-async def test_a_good_body_is_taken(media_type: str) -> None:
+async def test_a_valid_body_is_accepted(media_type: str) -> None:
     async with client() as things:
         answer = await things.post("/things", content=b'{"name":"x","count":1}', headers={"Content-Type": media_type})
     assert (answer.status_code, answer.json()) == (200, {"name": "x", "count": 1})
 
 
-async def test_a_body_of_exactly_the_limit_is_taken() -> None:
+async def test_a_body_of_exactly_the_limit_is_accepted() -> None:
     good = b'{"name":"x","count":1}'
     async with client() as things:
         answer = await things.post("/things", content=good + b" " * (65_536 - len(good)), headers=JSON)
     assert answer.status_code == 200
 
 
-async def test_an_invalid_body_is_told_where() -> None:
+async def test_an_invalid_body_gets_the_path_of_the_error() -> None:
     async with client() as things:
         answer = await things.post("/things", content=b'{"name":"x","count":"1"}', headers=JSON)
     assert "`count`" in answer.json()["detail"]
 
 
-async def test_a_refusal_carries_its_facts_and_headers() -> None:
+async def test_a_refusal_has_its_members_and_headers() -> None:
     async with client() as things:
         answer = await things.get("/fail/refusal")
     assert answer.headers["retry-after"] == "7"
@@ -109,18 +109,18 @@ async def test_a_refusal_carries_its_facts_and_headers() -> None:
     assert (document["there"], document["names"]) == (3, ["a"])
 
 
-async def test_an_outage_says_when_to_come_back() -> None:
+async def test_an_outage_has_a_retry_after() -> None:
     async with client() as things:
         assert (await things.get("/fail/pool")).headers["retry-after"] == "1"
 
 
-async def test_an_unknown_method_is_told_which_are_known() -> None:
+async def test_an_unknown_method_gets_the_allowed_ones() -> None:
     async with client() as things:
         assert "GET" in (await things.delete("/things/7")).headers["allow"]
 
 
 @pytest.mark.parametrize("path", ["/fail/bug", "/fail/key", "/status/500"])
-async def test_a_bug_is_answered_without_a_word_of_what_it_was(path: str) -> None:
+async def test_a_bug_is_answered_without_details(path: str) -> None:
     async with client() as things:
         answer = await things.get(path, headers={"X-Request-ID": "request-7"})
     assert problem(answer) == (500, "internal-error")
@@ -139,7 +139,7 @@ async def test_a_bug_is_logged_with_its_traceback_and_the_request_id_but_without
     assert SECRET not in log.getvalue()
 
 
-async def test_what_a_caller_gets_wrong_is_not_logged(log: io.StringIO) -> None:
+async def test_client_errors_are_not_logged(log: io.StringIO) -> None:
     async with client() as things:
         await things.post("/things", content=SECRET, headers=JSON)
         await things.get(f"/{SECRET}")
@@ -153,7 +153,7 @@ async def test_head_and_options_are_answered_too() -> None:
         assert (await things.options("/things")).status_code == 204
 
 
-async def test_a_caller_that_leaves_in_the_middle_of_its_body_is_no_bug_of_ours(log: io.StringIO) -> None:
+async def test_a_disconnect_during_the_body_is_not_logged_as_a_bug(log: io.StringIO) -> None:
     sent: list[Message] = []
     incoming: list[Any] = [
         {"type": "http.request", "body": b'{"name":', "more_body": True},

@@ -48,19 +48,19 @@ def asked_by(peer: str | None, *forwarded: str) -> ASGIConnection[Any, Any, Any,
         (1, ["1.1.1.1", "_secret"], "10.0.0.9"),
     ],
 )
-def test_the_client_is_the_socket_peer_or_whom_the_outermost_trusted_proxy_saw(
+def test_the_client_is_the_peer_or_the_address_seen_by_the_outermost_trusted_proxy(
     hops: int, forwarded: list[str], expected: str
 ) -> None:
     assert client_address(asked_by("10.0.0.9", *forwarded), hops) == expected
 
 
-def test_a_proxy_that_adds_a_line_of_its_own_is_believed_over_the_line_the_client_sent() -> None:
+def test_a_header_line_added_by_the_proxy_overrides_that_of_the_client() -> None:
     """Some proxies append to the header, others add a second one (RFC 9110, 5.3: both mean one list)."""
     assert client_address(asked_by("10.0.0.9", "6.6.6.6", "1.1.1.1"), 1) == "1.1.1.1"
     assert client_address(asked_by("10.0.0.9", "6.6.6.6, 7.7.7.7", "1.1.1.1", "2.2.2.2"), 2) == "1.1.1.1"
 
 
-async def test_a_limit_of_one_process_counts_each_client_apart_and_begins_again_each_minute() -> None:
+async def test_a_local_limit_counts_per_client_and_minute() -> None:
     now = 120.0
     limit = LocalRateLimit(3, 0, clock=lambda: now)
     for address in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "10.0.0.1"):
@@ -73,7 +73,7 @@ async def test_a_limit_of_one_process_counts_each_client_apart_and_begins_again_
     await limit.spend(asked_by("2001:db8::4"))
 
 
-async def test_a_limit_of_one_process_remembers_a_bounded_number_of_clients() -> None:
+async def test_a_local_limit_remembers_a_bounded_number_of_clients() -> None:
     limit = LocalRateLimit(1, 0, clock=lambda: 0.0)
     for number in range(LOCAL_CLIENTS):
         await limit.spend(asked_by(f"10.0.{number // 256}.{number % 256}"))
@@ -99,7 +99,7 @@ EXEMPT = {
 
 
 @pytest.mark.parametrize("endpoint", endpoints(), ids=str)
-def test_every_endpoint_is_limited_or_for_holders_of_a_token_or_exempt_for_a_reason(endpoint: Endpoint) -> None:
+def test_every_endpoint_is_limited_protected_or_exempt_for_a_reason(endpoint: Endpoint) -> None:
     [handler] = [
         handlers[method][0]
         for handlers in (
@@ -116,7 +116,7 @@ def test_every_endpoint_is_limited_or_for_holders_of_a_token_or_exempt_for_a_rea
     assert is_protected != exempt
 
 
-def test_without_a_peer_all_share_one_minute() -> None:
+def test_requests_without_a_peer_share_one_limit() -> None:
     assert client_address(asked_by(None), 0) == "unknown"
 
 

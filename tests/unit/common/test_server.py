@@ -24,7 +24,7 @@ from tests.unit.common.logs import events
         ({"VALERIX_CRASH_AT": "nowhere", "VALERIX_CHAOS_ALLOWED": "1"}, "VALERIX_CRASH_AT"),
     ],
 )
-def test_bad_settings_end_the_start_with_one_line_that_names_them(
+def test_bad_settings_fail_the_start_with_a_one_line_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], named: str
 ) -> None:
     for name, value in (ENVIRON | variables).items():

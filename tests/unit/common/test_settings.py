@@ -20,7 +20,7 @@ def told(**variables: str) -> OrderSettings:
     return read(OrderSettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
 
 
-def test_the_least_is_enough_and_the_rest_has_defaults() -> None:
+def test_optional_settings_have_defaults() -> None:
     settings = read(OrderSettings, ENVIRON)
     assert settings.port == 3001
     assert settings.service_tokens == (TOKENS[0],)
@@ -32,17 +32,17 @@ def test_the_least_is_enough_and_the_rest_has_defaults() -> None:
 
 @pytest.mark.parametrize("name", sorted(ENVIRON))
 @pytest.mark.parametrize("empty", [None, "", "  "])
-def test_what_is_missing_or_empty_is_named(name: str, empty: str | None) -> None:
+def test_a_missing_or_empty_setting_is_reported(name: str, empty: str | None) -> None:
     environ = {other: value for other, value in ENVIRON.items() if other != name}
     with pytest.raises(SettingsError, match=f"{name} is not set"):
         read(OrderSettings, environ if empty is None else environ | {name: empty})
 
 
-def test_what_has_no_prefix_or_no_field_is_not_read() -> None:
+def test_variables_without_the_prefix_or_a_field_are_ignored() -> None:
     assert told(ORDER_PORT="tcp://10.0.0.1:3001") == read(OrderSettings, ENVIRON | {"PORT": "99"})
 
 
-def test_lists_are_separated_by_commas_and_blanks_do_not_matter() -> None:
+def test_lists_are_separated_by_commas_ignoring_whitespace() -> None:
     assert told(SERVICE_TOKENS=f" {TOKENS[0]} ,{TOKENS[1]},").service_tokens == (TOKENS[0], TOKENS[1])
     assert told(INVENTORY_URL="http://a:1,http://b:2").inventory_url == ("http://a:1", "http://b:2")
 
@@ -50,7 +50,7 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_matter() -> None:
 @pytest.mark.parametrize(
     "url", ["http://a", "https://a.b.example/", "http://10.0.0.1:3002/behind/a/path", "http://[fd00::1]:3002"]
 )
-def test_inventory_may_be_anywhere_that_a_url_can_say(url: str) -> None:
+def test_inventory_may_have_any_http_url(url: str) -> None:
     assert told(INVENTORY_URL=url).inventory_url == (url,)
 
 
@@ -84,7 +84,7 @@ def test_inventory_may_be_anywhere_that_a_url_can_say(url: str) -> None:
         ("INVENTORY_URL", ","),
     ],
 )
-def test_a_value_out_of_bounds_is_named(name: str, value: str) -> None:
+def test_a_value_out_of_bounds_is_reported(name: str, value: str) -> None:
     assert refused(**{name: value}).startswith(f"VALERIX_{name} ")
 
 
@@ -115,13 +115,13 @@ def test_a_token_that_is_short_or_a_placeholder_or_one_too_many_is_refused(name:
     assert value not in why
 
 
-def test_a_token_may_not_stand_for_two_levels() -> None:
+def test_a_token_may_not_be_used_for_two_levels() -> None:
     why = refused(SERVICE_TOKENS=f"{TOKENS[0]},{TOKENS[1]}", OPERATOR_TOKENS=f"{TOKENS[2]},{TOKENS[1]}")
     assert "share a token" in why
     assert TOKENS[1] not in why
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(AttributeError):
         read(OrderSettings, ENVIRON).port = 1  # type: ignore[misc]  # the subject of the test
 

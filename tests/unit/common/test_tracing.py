@@ -11,7 +11,7 @@ from services.common.settings import SettingsError
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 
 
-def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded_by_a_service_or_a_command() -> None:
+def test_opentelemetry_is_not_loaded_without_an_endpoint() -> None:
     code = (
         "import sys, services.order.app, services.order.worker, services.inventory.app, services.frontend.app\n"
         "import valerix_cli.clients.orders\n"
@@ -26,7 +26,7 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded_by_a_service_or_
     assert len(done.stdout.strip()) == 55
 
 
-def test_an_endpoint_without_the_library_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_without_the_library_is_refused_with_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT is set.* extra `otel`"):
         tracing.configure("order", "order-1", ENDPOINT)

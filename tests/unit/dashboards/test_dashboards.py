@@ -100,7 +100,7 @@ def exported() -> dict[str, set[str]]:
     return found | {name: labels for series in EXPORTERS.values() for name, labels in series.items()}
 
 
-def test_every_rule_and_panel_asks_for_what_is_exported_by_labels_it_has() -> None:
+def test_every_rule_and_panel_uses_exported_metrics_and_labels() -> None:
     known = exported()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     asked = asked_for()
@@ -117,14 +117,14 @@ def test_every_alert_is_in_the_runbook_and_nothing_else_is() -> None:
 
 
 @pytest.mark.parametrize("alert", alerts().values(), ids=lambda alert: str(alert["alert"]))
-def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(alert: dict[str, Any]) -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_runbook_link(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ({"none"} if alert["alert"] == "Watchdog" else {"warning", "critical"})
     assert set(alert["annotations"]) == {"summary", "description", "runbook"}
     assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_every_alert_is_tried_quiet_firing_and_recovered(alert: str) -> None:
+def test_every_alert_is_tested_quiet_firing_and_recovered(alert: str) -> None:
     cases = yaml.safe_load((DASHBOARDS / "tests" / f"{alert}.yaml").read_text())["tests"]
     stories = [[bool(look["exp_alerts"]) for look in case["alert_rule_test"]] for case in cases]
     looks = [look for case in cases for look in case["alert_rule_test"]]
@@ -136,7 +136,7 @@ def test_every_alert_is_tried_quiet_firing_and_recovered(alert: str) -> None:
     assert any(not story[0] for story in stories), "it is quiet before"
 
 
-def test_the_runbook_says_whose_series_each_alert_of_a_cluster_needs() -> None:
+def test_the_runbook_names_the_exporter_of_every_cluster_alert() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
     said = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE))
     wanted = {}
@@ -176,7 +176,7 @@ def seconds_of(text: str) -> float:
 
 
 @pytest.mark.parametrize("alert", alerts())
-def test_an_alert_that_is_tried_quiet_has_samples_then(alert: str) -> None:
+def test_an_alert_tested_as_quiet_has_samples(alert: str) -> None:
     wanted = of_series(alerts()[alert]["expr"])
     cases = yaml.safe_load((DASHBOARDS / "tests" / f"{alert}.yaml").read_text())["tests"]
     given = {re.split(r"[{ ]", one["series"])[0] for case in cases for one in case["input_series"]}
@@ -189,7 +189,7 @@ def test_an_alert_that_is_tried_quiet_has_samples_then(alert: str) -> None:
 
 
 @needs_promtool
-def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     ended = subprocess.run(
         [str(promtool), "check", "rules", *map(str, RULES)], capture_output=True, text=True, check=False
     )
@@ -197,14 +197,14 @@ def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
 
 
 @needs_promtool
-def test_promtool_sees_each_alert_fire_not_fire_and_recover() -> None:
+def test_promtool_tests_every_alert_quiet_firing_and_recovered() -> None:
     ended = subprocess.run(
         [str(promtool), "test", "rules", *map(str, TESTS)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_dashboard_is_what_its_builder_makes() -> None:
+def test_the_dashboard_file_matches_its_generator() -> None:
     spec = importlib.util.spec_from_file_location("board", DASHBOARDS / "grafana" / "board.py")
     assert spec is not None
     assert spec.loader is not None
@@ -214,7 +214,7 @@ def test_the_dashboard_is_what_its_builder_makes() -> None:
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: str(panel["title"]))
-def test_every_panel_says_what_one_sees_in_which_unit_and_where_to_read_on(panel: dict[str, Any]) -> None:
+def test_every_panel_has_a_description_a_unit_and_a_data_source(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"]["uid"] == "${datasource}"

@@ -9,7 +9,7 @@ from valerix_cli.demo.asciicast import Recording
 from valerix_cli.errors import BadUsageError
 
 
-def test_a_recording_has_a_header_and_events_whose_times_do_not_fall(tmp_path: Path) -> None:
+def test_a_recording_has_a_header_and_events_in_order_of_time(tmp_path: Path) -> None:
     times = iter([100.0, 100.5, 102.25])
     path = tmp_path / "demo.cast"
     with Recording(path, 80, 24, "A title", clock=lambda: next(times)) as cast:
@@ -27,12 +27,12 @@ def test_a_recording_has_a_header_and_events_whose_times_do_not_fall(tmp_path: P
     assert events == [[0.0, "o", "\x1b[2Jone\r\n"], [0.5, "o", "Schrödinger"], [2.25, "r", "160x50"]]
 
 
-def test_what_was_recorded_is_there_while_it_is_recorded(tmp_path: Path) -> None:
+def test_a_recording_is_written_while_it_runs(tmp_path: Path) -> None:
     with Recording(tmp_path / "demo.cast", 80, 24, "A title") as cast:
         cast.output("one")
         assert len((tmp_path / "demo.cast").read_text().splitlines()) == 2
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_recording_is_bad_usage(tmp_path: Path) -> None:
     with pytest.raises(BadUsageError, match="cannot be written"):
         Recording(tmp_path / "nowhere" / "demo.cast", 80, 24, "A title")

@@ -30,17 +30,17 @@ from valerix_cli.demo.navigation import Key
         (b"\x1bn", ["next"]),
     ],
 )
-def test_what_a_terminal_sends_is_a_key_or_nothing(read: bytes, keys: list[Key]) -> None:
+def test_terminal_input_is_decoded_as_keys(read: bytes, keys: list[Key]) -> None:
     assert decode(read) == (keys, b"")
 
 
-def test_a_key_that_comes_in_two_pieces_is_one() -> None:
+def test_a_key_read_in_two_pieces_is_one_key() -> None:
     keys, rest = decode(b"n\x1b[")
     assert (keys, rest) == (["next"], b"\x1b[")
     assert decode(rest + b"6~") == (["next"], b"")
 
 
-def test_keys_come_singly_and_unseen_and_the_terminal_is_as_before_afterwards() -> None:
+def test_keys_are_read_singly_without_echo_and_the_terminal_is_restored() -> None:
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     with pytest.raises(KeyboardInterrupt):

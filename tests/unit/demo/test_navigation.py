@@ -13,11 +13,11 @@ def under_way(key: Key) -> Move:
     return decide(key, 1, 3, under_way=True, finished=frozenset({0}))
 
 
-def test_next_plays_what_has_not_been_played() -> None:
+def test_next_plays_a_step_that_was_not_played() -> None:
     assert at_rest("next", 0, {0}) == Move(1, play=True)
 
 
-def test_next_only_shows_what_has_been_played() -> None:
+def test_next_shows_a_played_step_without_playing_it() -> None:
     assert at_rest("next", 0, {0, 1}) == Move(1)
 
 
@@ -38,21 +38,21 @@ def test_retry_plays_a_step_again() -> None:
 
 
 @pytest.mark.parametrize("key", ["next", "back", "retry"])
-def test_a_step_under_way_is_not_left_by_accident(key: Key) -> None:
+def test_a_running_step_is_not_left_by_accident(key: Key) -> None:
     move = under_way(key)
     assert (move.to, move.play, move.leave) == (1, False, False)
     assert move.hint is not None
 
 
-def test_skip_leaves_a_step_under_way_and_plays_the_next() -> None:
+def test_skip_leaves_a_running_step_and_plays_the_next() -> None:
     assert under_way("skip") == Move(2, play=True, leave=True)
 
 
-def test_skip_leaves_nothing_where_nothing_is_under_way() -> None:
+def test_skip_without_a_running_step_plays_the_next() -> None:
     assert at_rest("skip", 1, {0, 1}) == Move(2, play=True)
 
 
-def test_quit_leaves_whatever_is_under_way() -> None:
+def test_quit_leaves_a_running_step() -> None:
     assert under_way("quit") == Move(3, leave=True)
     assert at_rest("quit", 0, {0}) == Move(3)
 

@@ -37,7 +37,7 @@ def test_a_screen_is_exactly_as_large_as_the_terminal(name: str, size: tuple[int
 
 @pytest.mark.parametrize("notes", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_80_columns_and_24_lines_are_enough_for_all_that_matters(name: str, *, notes: bool) -> None:
+def test_80_columns_and_24_lines_show_the_essentials(name: str, *, notes: bool) -> None:
     shown = words(render(frame(name, notes=notes), (80, 24), colour=False))
     step = STORY[NAMES.index(name)]
     assert step.title in shown
@@ -65,7 +65,7 @@ def test_a_large_terminal_shows_the_agenda_the_commands_and_the_notes_at_once(na
     assert all(f"$ {command[:40]}" in shown for command in step.by_hand)
 
 
-def test_without_colour_no_colour_is_sent() -> None:
+def test_a_screen_without_colour_has_no_colour_codes() -> None:
     sent = "".join(render(frame(), (80, 24), colour=False))
     codes = {int(code) for codes in re.findall(r"\x1b\[([\d;]*)m", sent) for code in codes.split(";") if code}
     assert not {code for code in codes if 30 <= code <= 49 or 90 <= code <= 107}
@@ -73,14 +73,14 @@ def test_without_colour_no_colour_is_sent() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["held", "missed", "violated", "skipped"])
-def test_what_came_of_a_step_is_said_in_a_word(outcome: Outcome) -> None:
+def test_the_outcome_of_a_step_is_shown_as_one_word(outcome: Outcome) -> None:
     result = msgspec.structs.replace(frame("calm").result, outcome=outcome, why="not within 20 s: the breakers to open")
     shown = words(render(frame("calm", result=result), (80, 24), colour=False))
     assert outcome.upper() in shown
     assert "not within 20 s: the breakers to open" in shown
 
 
-def test_what_is_waited_for_and_for_how_long_is_said_and_so_is_a_key_in_vain() -> None:
+def test_a_running_step_shows_its_condition_its_duration_and_ignored_keys() -> None:
     shown = words(
         render(
             frame(under_way=True, waiting_for="the breakers to open", seconds=3.2, hint="still under way"),
@@ -93,7 +93,7 @@ def test_what_is_waited_for_and_for_how_long_is_said_and_so_is_a_key_in_vain() -
     assert shown.endswith("still under way")
 
 
-def test_what_comes_from_elsewhere_cannot_move_the_cursor() -> None:
+def test_control_codes_in_facts_are_escaped() -> None:
     result = msgspec.structs.replace(frame("calm").result, facts=[Fact("item", "mon\x1b[2Jitor")])
     assert "\x1b[2J" not in "".join(render(frame("calm", result=result), (80, 24), colour=True))
 
@@ -102,11 +102,11 @@ def test_only_the_lines_that_have_changed_are_sent() -> None:
     assert "".join(changes(["one", "two", "three"], ["one", "TWO", "three"])) == "\x1b[2;1HTWO\x1b[0m\x1b[K"
 
 
-def test_bars_are_as_high_as_their_values_and_never_too_many() -> None:
+def test_bars_have_the_height_of_their_values_and_a_limited_number() -> None:
     assert bars([0.0, 0.5, 1.0, None], 10, 1.0) == "▁▅█ "
     assert len(bars([1.0] * 240, 38, 1.0)) <= 38
     assert bars([0.01] * 3, 10, 1.0) == "▁▁▁"
 
 
-def test_the_story_has_ten_steps_whose_names_and_titles_are_their_own() -> None:
+def test_the_demo_has_ten_steps_with_unique_names_and_titles() -> None:
     assert len(STORY) == len({step.name for step in STORY}) == len({step.title for step in STORY}) == 10

@@ -33,7 +33,7 @@ def run_step(act: Any, *, timeout: float = 0.05, leave: bool = False) -> tuple[S
     return step_run.result, heard
 
 
-def test_what_was_waited_for_is_returned_and_the_step_holds() -> None:
+def test_a_wait_returns_the_awaited_value_and_the_step_passes() -> None:
     looks = iter([None, None, "open"])
 
     def act(context: StepContext) -> None:
@@ -44,7 +44,7 @@ def test_what_was_waited_for_is_returned_and_the_step_holds() -> None:
     assert heard == ["waiting for the breaker to open", "breaker: open"]
 
 
-def test_a_condition_that_does_not_come_about_is_missed_and_what_was_seen_instead_is_said() -> None:
+def test_an_unmet_condition_misses_the_step_with_the_last_observation() -> None:
     result, _ = run_step(
         lambda context: context.wait_for(lambda: None, "the breaker to open", lambda: "order-1 closed")
     )
@@ -52,13 +52,13 @@ def test_a_condition_that_does_not_come_about_is_missed_and_what_was_seen_instea
     assert result.why == "not within 50 ms: the breaker to open; seen instead: order-1 closed"
 
 
-def test_a_step_that_is_left_ends_at_its_next_look() -> None:
+def test_a_left_step_ends_at_its_next_poll() -> None:
     result, _ = run_step(lambda context: context.wait_for(lambda: None, "something"), timeout=60, leave=True)
     assert result.outcome == "skipped"
     assert result.seconds < 5
 
 
-def test_a_step_that_has_been_left_begins_nothing_more() -> None:
+def test_a_left_step_starts_nothing_more() -> None:
     context = StepContext(SCENE, 60, lambda _: None)
     context.leave()
     with pytest.raises(StepCancelled):
@@ -73,7 +73,7 @@ def test_a_step_that_has_been_left_begins_nothing_more() -> None:
         (CliError("The order service is unreachable.", "refused", "valerix status"), "missed"),
     ],
 )
-def test_a_step_ends_as_what_went_wrong_with_it(error: Exception, outcome: Outcome) -> None:
+def test_the_error_of_a_step_decides_its_outcome(error: Exception, outcome: Outcome) -> None:
     def act(_: StepContext) -> None:
         raise error
 
@@ -81,12 +81,12 @@ def test_a_step_ends_as_what_went_wrong_with_it(error: Exception, outcome: Outco
     assert (result.outcome, result.why) == (outcome, str(error))
 
 
-def test_commands_to_type_name_what_is_known_by_then() -> None:
+def test_shown_commands_contain_known_values() -> None:
     result, _ = run_step(lambda context: context.set_placeholders(KEY="demo-1"))
     assert result.by_hand == ["export VALERIX_STATE_DIR=/here", "valerix order replay demo-1", "valerix stock list"]
 
 
-def test_a_step_that_a_platform_has_not_the_means_for_is_not_played_there() -> None:
+def test_a_step_unsupported_by_the_platform_is_not_played() -> None:
     elsewhere = SimpleNamespace(
         session=SimpleNamespace(context=SimpleNamespace(name="staging")),
         processes=None,
@@ -98,7 +98,7 @@ def test_a_step_that_a_platform_has_not_the_means_for_is_not_played_there() -> N
     assert why["crash"] == "it kills a process, and `staging` is not on this machine"
 
 
-def test_the_gravest_step_decides_how_the_command_ends() -> None:
+def test_the_worst_step_decides_the_exit_code() -> None:
     result = frame().result
     held, missed, violated, skipped = (
         StepResult(result.name, result.title, outcome, 1.0, "why", [], [])

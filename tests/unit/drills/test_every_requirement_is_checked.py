@@ -189,7 +189,7 @@ def required(drill: Drill) -> set[tuple[str, str]]:
 
 @A_HUNDRED
 @given(DRILLS, WORLDS)
-def test_each_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[str, Any], world: World) -> None:
+def test_every_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
     found = run(drill, world)
     assert required(drill) <= {(check.phase, check.require) for check in found.checks}

@@ -137,7 +137,7 @@ def with_gremlin(inventory: Inventory, processes: Processes, *faults: dict[str, 
     )
 
 
-def test_gremlins_are_activated_by_a_later_step_while_a_process_fault_makes_inventory_unreachable() -> None:
+def test_gremlins_are_activated_later_while_a_fault_makes_inventory_unreachable() -> None:
     inventory, slow = Unreachable(failures=1), Slow()
     faults = with_gremlin(inventory, slow, {"at": "0s", "kill": "inventory"})
     faults.step()

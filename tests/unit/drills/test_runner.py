@@ -146,7 +146,7 @@ def test_a_fault_that_cannot_be_injected_ends_the_run() -> None:
     assert (found.outcome, found.why[0]) == ("inconclusive", "No signal was sent. the process ended")
 
 
-def test_a_recovery_is_recorded_as_soon_as_it_holds_while_the_load_goes_on() -> None:
+def test_a_recovery_is_recorded_while_the_load_still_runs() -> None:
     recovered_after = small(WELL).recovered_after
     assert recovered_after is not None
     assert recovered_after < 2, "the load ends three seconds after the fault"

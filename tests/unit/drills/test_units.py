@@ -29,7 +29,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_schema_accepts_what_the_parser_accepts(unit: type[Seconds | Share | PerSecond], text: str) -> None:
+def test_the_schema_and_the_parser_accept_the_same_units(unit: type[Seconds | Share | PerSecond], text: str) -> None:
     try:
         unit.parse(text)
     except ValueError:

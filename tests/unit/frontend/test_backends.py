@@ -62,14 +62,14 @@ async def backend(*urls: str) -> AsyncIterator[Backend]:
         yield Backend(session, "orders", urls, "token-of-the-operator")
 
 
-async def test_an_answer_is_read_as_far_as_it_is_known_and_the_token_is_shown() -> None:
+async def test_a_response_is_decoded_by_known_fields_and_the_token_is_sent() -> None:
     replica = Replica()
     async with replica.serving() as url, backend(url) as orders:
         assert await orders.get("/queue", Queue) == Queue(3, 1.5, 0, 9)
     assert replica.asked[0].headers["Authorization"] == "Bearer token-of-the-operator"
 
 
-async def test_a_replica_that_is_gone_is_passed_over_and_the_one_that_answered_is_asked_first() -> None:
+async def test_an_unreachable_replica_is_skipped_and_the_responding_one_is_preferred() -> None:
     replica = Replica()
     async with replica.serving() as url, backend(f"http://127.0.0.1:{free_port()}", url) as orders:
         assert (await orders.get("/queue", Queue)).depth == 3
@@ -85,7 +85,7 @@ async def test_a_request_that_may_have_arrived_is_not_sent_to_another_replica() 
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
-async def test_a_replica_that_is_frozen_is_not_asked_first_again() -> None:
+async def test_a_frozen_replica_is_not_asked_first_again() -> None:
     frozen, other = Replica(), Replica()
     async with frozen.serving() as one, other.serving() as two, backend(one, two) as orders:
         with pytest.raises(NoResponse, match="no response"):
@@ -94,7 +94,7 @@ async def test_a_replica_that_is_frozen_is_not_asked_first_again() -> None:
     assert (len(frozen.asked), len(other.asked)) == (1, 1)
 
 
-async def test_whatever_the_client_raises_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_client_error_counts_as_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
 
@@ -104,7 +104,7 @@ async def test_whatever_the_client_raises_is_no_answer(monkeypatch: pytest.Monke
             await orders.request("GET", "/queue")
 
 
-async def test_why_there_is_no_answer_is_said() -> None:
+async def test_a_missing_response_has_its_reason() -> None:
     replica = Replica()
     async with backend(f"http://127.0.0.1:{free_port()}") as orders:
         with pytest.raises(NoResponse, match="orders: connection refused"):
@@ -114,7 +114,7 @@ async def test_why_there_is_no_answer_is_said() -> None:
             await orders.request("GET", "/slow", limit=0.1)
 
 
-async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understood() -> None:
+async def test_a_problem_document_is_a_refusal_and_other_errors_are_invalid() -> None:
     replica = Replica()
     async with replica.serving() as url, backend(url) as orders:
         with pytest.raises(Refused, match="Lift it") as refused:
@@ -124,7 +124,7 @@ async def test_a_no_is_a_refusal_and_what_is_no_problem_document_is_not_understo
             await orders.get("/elsewhere", Queue)
 
 
-async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_with_several_addresses_is_several_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the pods of a cluster start and stop: the name is resolved again every few seconds."""
     monkeypatch.setattr(backends, "DNS_REFRESH_INTERVAL", 0.0)
     known = {"order-pods": ["10.0.0.2", "10.0.0.1"], "alone": ["10.0.0.9"], "six": ["fd00::2", "fd00::1"]}
@@ -145,7 +145,7 @@ async def test_a_name_of_several_addresses_stands_for_as_many_replicas(monkeypat
         assert orders.urls[0] == "http://order-pods:3001"
 
 
-async def test_replicas_that_cannot_be_looked_up_are_those_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replicas_stay_the_same_when_name_resolution_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "DNS_REFRESH_INTERVAL", 0.0)
     answers = iter([["10.0.0.1", "10.0.0.2"]])
 
@@ -163,7 +163,7 @@ async def test_replicas_that_cannot_be_looked_up_are_those_of_before(monkeypatch
         assert orders.urls == before == ("http://10.0.0.1:3001", "http://10.0.0.2:3001")
 
 
-async def test_this_machine_is_one_replica_by_whatever_name() -> None:
+async def test_local_addresses_are_one_replica_each() -> None:
     async with backend("http://localhost:3001", "http://127.0.0.1:3011") as orders:
         await orders.find_replicas()
         assert orders.urls == ("http://localhost:3001", "http://127.0.0.1:3011")
@@ -183,6 +183,6 @@ async def test_this_machine_is_one_replica_by_whatever_name() -> None:
         (409, b'{"type": "x", "title": "x", "detail": "x", "status": 0}', Queue),
     ],
 )
-def test_what_makes_no_sense_is_no_answer(status: int, content: bytes, kind: Any) -> None:
+def test_an_invalid_response_counts_as_no_response(status: int, content: bytes, kind: Any) -> None:
     with pytest.raises(NoResponse, match=f"the response with status {status} is invalid"):
         decode(ServiceResponse(status, {}, content, 1.0), kind)

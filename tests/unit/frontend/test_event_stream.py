@@ -38,7 +38,7 @@ async def told(follower: AsyncIterator[bytes]) -> Told:
             return read(message)
 
 
-async def test_who_comes_first_is_told_everything_and_then_what_changes() -> None:
+async def test_a_new_subscriber_gets_every_panel_and_then_changes() -> None:
     feed = EventStream()
     feed.publish(AT, {"queue": "none", "stock": "ten"}, (1.0,))
     follower = feed.subscribe(None)
@@ -54,7 +54,7 @@ async def test_who_comes_first_is_told_everything_and_then_what_changes() -> Non
     assert (second.kind, second.panels, second.points) == ("delta", {"queue": "one"}, [[2.0]])
 
 
-async def test_who_comes_back_is_told_what_was_missed_once() -> None:
+async def test_a_returning_subscriber_gets_missed_changes_once() -> None:
     feed = EventStream()
     for number in range(5):
         feed.publish(AT, {"queue": str(number), "stock": "ten"}, (float(number),))
@@ -66,7 +66,7 @@ async def test_who_comes_back_is_told_what_was_missed_once() -> None:
     assert missed.id == feed.last
 
 
-async def test_who_was_away_for_longer_than_the_charts_show_begins_anew() -> None:
+async def test_a_subscriber_away_longer_than_the_charts_gets_every_panel() -> None:
     feed = EventStream()
     feed.publish(AT, {}, (0.0,))
     last_event_id = (await told(feed.subscribe(None))).id
@@ -77,13 +77,13 @@ async def test_who_was_away_for_longer_than_the_charts_show_begins_anew() -> Non
 
 
 @pytest.mark.parametrize("last_event_id", ["of-another", "another-7", "", "x", "-1", "mine-999999", "mine-²"])
-async def test_what_another_process_said_means_nothing_here(last_event_id: str) -> None:
+async def test_an_event_id_of_another_process_is_ignored(last_event_id: str) -> None:
     feed = EventStream("mine")
     feed.publish(AT, {"queue": "none"}, (1.0,))
     assert (await told(feed.subscribe(last_event_id))).whole
 
 
-async def test_what_is_shown_between_two_looks_adds_no_point() -> None:
+async def test_an_update_between_two_polls_adds_no_chart_point() -> None:
     feed = EventStream()
     feed.publish(AT, {"audit": "-"}, (1.0,))
     follower = feed.subscribe(feed.last)
@@ -92,7 +92,7 @@ async def test_what_is_shown_between_two_looks_adds_no_point() -> None:
     assert (amended.panels, amended.points) == ({"audit": "clean"}, [])
 
 
-async def test_each_message_is_made_once_however_many_follow() -> None:
+async def test_a_message_is_encoded_once_for_all_subscribers() -> None:
     feed = EventStream()
     feed.publish(AT, {"queue": "none"}, (1.0,))
     followers = [feed.subscribe(None) for _ in range(50)]
@@ -102,7 +102,7 @@ async def test_each_message_is_made_once_however_many_follow() -> None:
     assert (len(messages), feed.subscribers) == (1, 50)
 
 
-async def test_who_goes_is_no_longer_counted() -> None:
+async def test_a_disconnected_subscriber_is_not_counted() -> None:
     feed = EventStream()
     follower = feed.subscribe(None)
     await anext(follower)
@@ -111,14 +111,14 @@ async def test_who_goes_is_no_longer_counted() -> None:
     assert feed.subscribers == 0
 
 
-async def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_stream_sends_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "HEARTBEAT_INTERVAL", 0.01)
     follower = EventStream().subscribe(None)
     assert (await anext(follower)).startswith(b"retry: ")
     assert (await asyncio.wait_for(anext(follower), 5)).startswith(b":")
 
 
-async def test_closing_ends_what_everybody_follows() -> None:
+async def test_closing_ends_every_subscription() -> None:
     feed = EventStream()
     feed.publish(AT, {}, (1.0,))
     follower = feed.subscribe(feed.last)

@@ -25,7 +25,7 @@ from services.frontend.filters import count, duration, finalize, percent, rate, 
         (math.inf, "over 10 s"),
     ],
 )
-def test_durations_are_as_fine_as_they_are_of_interest(given: float | None, said: str) -> None:
+def test_durations_are_rounded_by_magnitude(given: float | None, said: str) -> None:
     assert duration(given) == said
 
 
@@ -33,27 +33,27 @@ def test_countdowns_are_whole_seconds_and_never_negative() -> None:
     assert [seconds(value) for value in (-1.0, 0.0, 0.2, 7.0)] == ["0 s", "0 s", "1 s", "7 s"]
 
 
-def test_numbers_are_grouped_and_small_rates_have_tenths() -> None:
+def test_numbers_are_grouped_and_small_rates_have_one_decimal() -> None:
     assert [count(1234567), rate(0), rate(0.42), rate(12.4), rate(1234)] == ["1,234,567", "0", "0.4", "12", "1,234"]
     assert percent(0.3) == "30%"
 
 
-def test_every_state_has_a_shape_of_its_own() -> None:
+def test_every_state_has_its_own_symbol() -> None:
     states = ["closed", "half-open", "open"]
     assert len({symbol(state) for state in states}) == 3
     assert symbol("never heard of") == "?"
 
 
-def test_what_is_long_is_cut_and_what_is_not_stays() -> None:
+def test_long_ids_are_shortened_and_short_ones_unchanged() -> None:
     assert [short("b5e2c1d0-1234-5678"), short("short")] == ["b5e2c1d0…", "short"]
 
 
 @pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x85, 0x9B, 0x061C, 0x200F, 0x202E, 0x2066, 0xFEFF, 0xD800])
-def test_what_acts_unseen_is_shown_as_an_escape(code: int) -> None:
+def test_invisible_characters_are_escaped(code: int) -> None:
     assert visible(f"a{chr(code)}b") == f"a\\u{code:04x}b"
     assert finalize(chr(code)) == f"\\u{code:04x}"
 
 
-def test_other_text_stays_and_so_does_what_is_none() -> None:
+def test_visible_text_and_other_values_are_unchanged() -> None:
     assert visible("é中😀\t\r\n<&>") == "é中😀\t\r\n<&>"
     assert [finalize(value) for value in (None, 1, 1.5)] == [None, 1, 1.5]

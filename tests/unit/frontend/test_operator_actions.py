@@ -31,7 +31,7 @@ def test_a_form_in_percent_and_seconds_becomes_shares_and_milliseconds() -> None
     }
 
 
-def test_a_preset_is_what_it_is_called() -> None:
+def test_a_preset_has_the_values_of_its_name() -> None:
     chaos = chaos_request(ChaosForm(preset="seed-chaos", seed=7))
     assert (chaos["latency_ms"], chaos["latency_rate"], chaos["crash_rate"], chaos["partial_failure_rate"]) == (
         5000,
@@ -45,7 +45,7 @@ def test_a_preset_is_what_it_is_called() -> None:
 @pytest.mark.parametrize(
     "form", [{"latency": "101"}, {"ttl": "0"}, {"ttl": "901"}, {"preset": "worse"}, {"crash": "much"}]
 )
-def test_what_gremlins_cannot_do_is_refused(form: dict[str, str]) -> None:
+def test_an_invalid_chaos_form_is_refused(form: dict[str, str]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(form, ChaosForm, strict=False)
 
@@ -60,11 +60,11 @@ async def audited(audit_command: str | None) -> str:
         return (await OperatorActions(nobody, nobody, audit_command).audit()).verdict
 
 
-async def test_an_audit_is_what_the_command_prints_whatever_it_ends_with() -> None:
+async def test_an_audit_is_read_from_output_despite_any_exit_code() -> None:
     assert await audited(command(f"print({AUDIT!r}); exit(11)".replace("'", '"""'))) == "clean"
 
 
-async def test_an_audit_exports_how_many_invariants_it_saw_broken_and_when() -> None:
+async def test_an_audit_exports_the_broken_invariants_and_its_time() -> None:
     broken = {"name": "no-oversell", "rule": "-", "verdict": "violated", "checked": 9, "of": "items", "broken": 2}
     held = broken | {"name": "settled", "verdict": "held", "broken": 0}
     found = json.loads(AUDIT) | {"verdict": "violated", "invariants": [broken, held]}
@@ -76,7 +76,7 @@ async def test_an_audit_exports_how_many_invariants_it_saw_broken_and_when() -> 
     assert REGISTRY.get_sample_value("audit_broken_invariants") == 0
 
 
-async def test_an_audit_is_not_told_the_dashboards_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_audit_process_gets_no_secret_of_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUDIT_ORDER_DATABASE", "told")
     for field in msgspec.structs.fields(FrontendSettings):
         if field.name.endswith((*SECRET, "redis_url")):
@@ -95,6 +95,6 @@ async def test_an_audit_is_not_told_the_dashboards_secrets(monkeypatch: pytest.M
         (command("pass"), "It printed nothing"),
     ],
 )
-async def test_why_there_was_no_audit_is_said(audit_command: str | None, why: str) -> None:
+async def test_a_failed_audit_has_its_reason(audit_command: str | None, why: str) -> None:
     with pytest.raises(AuditFailed, match=why):
         await audited(audit_command)

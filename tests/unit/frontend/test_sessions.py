@@ -53,7 +53,7 @@ async def test_a_clock_that_jumps_and_returns_revives_no_session(sessions: Sessi
     assert sessions.read([cookie(sessions, kept)]) is not None
 
 
-def test_a_session_of_the_future_is_none(sessions: Sessions, clock: Clock) -> None:
+def test_a_session_from_the_future_is_refused(sessions: Sessions, clock: Clock) -> None:
     """It began while a clock was a day ahead, and would last a day too long."""
     clock.now += 86_400
     said = cookie(sessions, sessions.new(operator=True))
@@ -61,7 +61,7 @@ def test_a_session_of_the_future_is_none(sessions: Sessions, clock: Clock) -> No
     assert sessions.read([said]) is None
 
 
-def test_of_several_cookies_an_operators_counts_then_any_that_is_good(sessions: Sessions) -> None:
+def test_an_operators_cookie_is_preferred_to_other_valid_ones(sessions: Sessions) -> None:
     operator, guest = (cookie(sessions, sessions.new(operator=one)) for one in (True, False))
     bad = sessions.name + b"=x.y"
     for lines in ([bad + b"; " + guest + b";" + operator], [operator, guest, bad], [b"a=b", bad, guest, operator]):
@@ -74,7 +74,7 @@ def test_of_several_cookies_an_operators_counts_then_any_that_is_good(sessions: 
     assert sessions.read([bad]) is None
 
 
-def test_what_is_too_much_for_a_cookie_is_left_out_of_it(sessions: Sessions) -> None:
+def test_data_too_large_for_a_cookie_is_dropped(sessions: Sessions) -> None:
     session = sessions.new(operator=True)
     session.data["sent"] = "x" * 10_000
     said = cookie(sessions, session)
@@ -99,7 +99,7 @@ def test_the_cookie_is_strict_bounded_and_named_after_the_password_alone(clock: 
         assert "Domain" not in header.decode()
 
 
-def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
+def test_every_byte_of_a_cookie_is_signed(sessions: Sessions) -> None:
     said = cookie(sessions, sessions.new(operator=True))
     for index in range(len(sessions.name) + 1, len(said)):
         changed = said[:index] + (b"A" if said[index : index + 1] != b"A" else b"B") + said[index + 1 :]
@@ -107,7 +107,7 @@ def test_every_byte_of_a_cookie_counts(sessions: Sessions) -> None:
         assert sessions.read([said[:index]]) is None
 
 
-def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(clock: Clock) -> None:
+def test_a_session_of_an_unknown_generation_is_refused(clock: Clock) -> None:
     """It cannot know the sign-outs of that generation."""
     here, there = (
         Sessions(KEY, Revocations(None, SESSION_SECONDS, clock=clock), is_secure=False, clock=clock) for _ in range(2)
@@ -116,7 +116,7 @@ def test_a_replica_that_does_not_know_a_generation_does_not_take_its_sessions(cl
     assert there.read([cookie(here, here.new())]) is not None
 
 
-async def test_what_others_write_to_redis_fills_no_memory(clock: Clock) -> None:
+async def test_foreign_redis_entries_use_bounded_memory(clock: Clock) -> None:
     """Entries without an end, without meaning, or in excess."""
     revocations = Revocations(None, SESSION_SECONDS, clock=clock)
     revocations.learn(b"session:for-ever", "inf")

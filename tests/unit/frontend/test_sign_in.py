@@ -20,18 +20,18 @@ def door(now: float = NOW) -> SignIn:
     return SignIn(PASSWORD, Revocations(None, 60, clock=lambda: now), clock=lambda: now)
 
 
-async def test_the_password_opens_again_and_again() -> None:
+async def test_the_password_can_be_used_repeatedly() -> None:
     mine = door()
     for given in (PASSWORD, f" {PASSWORD}\n", PASSWORD):
         assert await mine.verify(given, HERE)
 
 
-async def test_a_code_that_the_command_line_made_opens_once() -> None:
+async def test_a_code_of_the_command_line_signs_in_once() -> None:
     mine, code = door(), cli.code(PASSWORD, NOW)
     assert [await mine.verify(code, HERE), await mine.verify(code, HERE)] == [True, False]
 
 
-async def test_another_spelling_of_a_used_code_opens_nothing() -> None:
+async def test_another_spelling_of_a_used_code_is_refused() -> None:
     """The last base64 character of a signature has two unused bits."""
     mine, code = door(), cli.code(PASSWORD, NOW)
     spellings = [code[:-1] + last for last in string.ascii_letters + string.digits + "-_"]
@@ -40,7 +40,7 @@ async def test_another_spelling_of_a_used_code_opens_nothing() -> None:
     assert [await mine.verify(spelling, HERE) for spelling in genuine] == [True] + [False] * (len(genuine) - 1)
 
 
-async def test_a_code_ends() -> None:
+async def test_a_code_expires() -> None:
     code = cli.code(PASSWORD, NOW)
     assert not await door(NOW + cli.CODE_SECONDS).verify(code, HERE)
     assert await door(NOW + cli.CODE_SECONDS - 1).verify(code, HERE)
@@ -66,11 +66,11 @@ async def test_a_code_ends() -> None:
         "WzFd.x" * 100,
     ],
 )
-async def test_nothing_else_opens(given: str) -> None:
+async def test_any_other_code_is_refused(given: str) -> None:
     assert not await door().verify(given, HERE)
 
 
-async def test_a_code_for_later_cannot_be_made_from_one_that_is_known() -> None:
+async def test_a_later_code_cannot_be_forged_from_a_known_one() -> None:
     payload, signature = cli.code(PASSWORD, NOW).split(".")
     later = URLSafeSerializer("another password", "valerix dashboard sign-in").dumps([int(NOW) + 601, "x"])
     of_later, of_code = f"{later.split('.')[0]}.{signature}", f"{payload}.{signature[:-1]}"
@@ -78,12 +78,12 @@ async def test_a_code_for_later_cannot_be_made_from_one_that_is_known() -> None:
         assert not await door().verify(forged, HERE)
 
 
-async def test_two_codes_of_one_moment_open_both() -> None:
+async def test_two_codes_of_the_same_time_both_sign_in() -> None:
     mine, codes = door(), [cli.code(PASSWORD, NOW), cli.code(PASSWORD, NOW)]
     assert [await mine.verify(code, HERE) for code in codes] == [True, True]
 
 
-async def test_too_many_wrong_ones_keep_the_password_out_and_a_code_not() -> None:
+async def test_too_many_wrong_passwords_block_the_password_but_not_a_code() -> None:
     mine = door()
     for _ in range(ADDRESS_LIMIT):
         assert not await mine.verify("wrong", HERE)
@@ -92,6 +92,6 @@ async def test_too_many_wrong_ones_keep_the_password_out_and_a_code_not() -> Non
     assert await mine.verify(cli.code(PASSWORD, NOW), HERE)
 
 
-def test_the_key_of_sessions_is_the_same_after_each_start_and_another_for_another_password() -> None:
+def test_the_session_key_is_derived_from_the_password() -> None:
     assert key_of(PASSWORD) == key_of(PASSWORD)
     assert key_of(PASSWORD) != key_of(PASSWORD + "x")

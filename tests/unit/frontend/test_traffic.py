@@ -28,7 +28,7 @@ def page(latencies: list[float], *, status: str = "201", replays: int = 0, creat
     return generate_latest(registry).decode()
 
 
-def test_only_placing_orders_is_read() -> None:
+def test_only_order_requests_are_read() -> None:
     found = parse_scrape(page([0.005, 0.05, 0.05, 20], replays=3, created=2), 7.0)
     assert found.buckets == {0.01: 1, 0.1: 3, 1: 3, 10: 3, math.inf: 4}
     assert found.seconds == pytest.approx(20.105)
@@ -36,7 +36,7 @@ def test_only_placing_orders_is_read() -> None:
     assert parse_scrape(page([0.05], status="503"), 7.0).counts["errors"] == 1
 
 
-def test_rates_are_per_second_of_the_last_look() -> None:
+def test_rates_are_per_second_since_the_last_scrape() -> None:
     meter = RateMeter()
     assert meter.read({"a": parse_scrape(page([0.05] * 10), 100.0)}) is None
     found = meter.read({"a": parse_scrape(page([0.05] * 50, replays=4, created=6), 102.0)})
@@ -44,7 +44,7 @@ def test_rates_are_per_second_of_the_last_look() -> None:
     assert (found.answered, found.rates["replays"], found.rates["queued"]) == (20, 2, 3)
 
 
-def test_replicas_count_together() -> None:
+def test_replicas_are_summed() -> None:
     meter = RateMeter()
     meter.read({"a": parse_scrape(page([]), 0.0), "b": parse_scrape(page([]), 0.0)})
     found = meter.read({"a": parse_scrape(page([0.05] * 3), 1.0), "b": parse_scrape(page([0.05] * 4), 1.0)})
@@ -52,12 +52,12 @@ def test_replicas_count_together() -> None:
     assert found.answered == 7
 
 
-def test_a_replica_that_was_started_again_counts_from_nothing() -> None:
+def test_a_restarted_replica_counts_from_zero() -> None:
     found = delta(parse_scrape(page([0.05] * 50, replays=5), 1.0), parse_scrape(page([0.05] * 3, replays=1), 2.0))
     assert (found.answered, found.counts["replays"]) == (3, 1)
 
 
-def test_the_average_is_of_thirty_seconds_and_percentiles_of_ten() -> None:
+def test_averages_cover_thirty_seconds_and_percentiles_ten() -> None:
     meter = RateMeter()
     slow = [5.0] * 10
     meter.read({"a": parse_scrape(page([]), 0.0)})
@@ -72,7 +72,7 @@ def test_the_average_is_of_thirty_seconds_and_percentiles_of_ten() -> None:
     assert last.average == pytest.approx(0.05)
 
 
-def test_nothing_answered_has_no_times() -> None:
+def test_no_responses_have_no_latency() -> None:
     meter = RateMeter()
     meter.read({"a": Scrape(0.0)})
     found = meter.read({"a": Scrape(1.0)})
@@ -80,7 +80,7 @@ def test_nothing_answered_has_no_times() -> None:
     assert (found.answered, found.average, found.p50) == (0, None, None)
 
 
-def test_percentiles_lie_within_their_bucket_and_beyond_the_last_are_infinite() -> None:
+def test_percentiles_are_interpolated_and_infinite_beyond_the_last_bucket() -> None:
     assert percentile({0.1: 10, 1: 20, math.inf: 20}, 0.75) == pytest.approx(0.55)
     assert percentile({0.1: 10, math.inf: 20}, 0.99) == math.inf
     assert percentile({}, 0.5) is None

@@ -47,11 +47,11 @@ def snapshot(**seen: Any) -> Snapshot:
     return Snapshot(NOW, **(steady | seen))
 
 
-def test_calm_is_said_in_three_words() -> None:
+def test_a_healthy_platform_has_a_short_headline() -> None:
     assert headline(snapshot()) == viewmodel.Headline("good", "All is well.")
 
 
-def test_what_is_broken_on_purpose_outweighs_what_follows_from_it() -> None:
+def test_live_gremlins_outrank_their_consequences_in_the_headline() -> None:
     found = headline(
         snapshot(
             chaos=Observation(Chaos(halted=False, live=LIVE)),
@@ -66,7 +66,7 @@ def test_what_is_broken_on_purpose_outweighs_what_follows_from_it() -> None:
     ]
 
 
-def test_a_service_of_which_nobody_answers_is_the_worst() -> None:
+def test_an_unreachable_service_is_the_worst_state() -> None:
     found = headline(
         snapshot(replicas=[replica("orders"), replica("inventory", fault="inventory: connection refused")])
     )
@@ -78,13 +78,13 @@ def test_one_replica_of_two_is_a_warning() -> None:
     assert (found.severity, found.message) == ("warning", "One replica of orders does not respond.")
 
 
-def test_what_is_no_longer_known_is_not_claimed() -> None:
+def test_outdated_values_are_not_shown_as_current() -> None:
     gone = Observation(Chaos(halted=False, live=LIVE), 30.0, "inventory: connection refused")
     assert headline(snapshot(chaos=gone)).severity == "good"
     assert point(snapshot(queue=Observation(Queue(3, 1.0, 0, 9), 30.0, "gone")))[-1] is None
 
 
-def test_a_lane_shows_each_state_for_as_long_as_it_lasted() -> None:
+def test_a_breaker_timeline_shows_each_state_for_its_duration() -> None:
     history = [
         Transition("order-1", NOW - timedelta(seconds=60), "open", "12 of 20 calls failed", "closed"),
         Transition("order-2", NOW - timedelta(seconds=50), "open", None, "closed"),
@@ -101,12 +101,12 @@ def test_a_lane_shows_each_state_for_as_long_as_it_lasted() -> None:
     assert found[1].label == "open: 12 of 20 calls failed"
 
 
-def test_a_breaker_without_a_history_has_been_as_it_is() -> None:
+def test_a_breaker_without_a_history_has_had_its_current_state() -> None:
     found = segments(breaker("closed", NOW - timedelta(hours=1)), [], NOW)
     assert [(one.state, one.x, one.width) for one in found] == [("closed", 0.0, 1000.0)]
 
 
-def test_bars_are_shares_of_the_fullest_and_few_is_low() -> None:
+def test_stock_bars_are_relative_to_the_largest_and_low_stock_is_marked() -> None:
     items = [Item("a", "Lamp", 200, NOW), Item("b", "", 10, NOW), Item("c", "Chair", 0, NOW)]
     found = viewmodel.bars(snapshot(stock=Observation(items)))
     assert [(bar.name, bar.share, bar.is_low) for bar in found] == [
@@ -117,12 +117,12 @@ def test_bars_are_shares_of_the_fullest_and_few_is_low() -> None:
 
 
 @pytest.mark.parametrize(("left", "share"), [(42.0, 0.7), (0.0, 0.0), (61.0, 1.0)])
-def test_the_ring_shows_what_is_left_of_the_lease(left: float, share: float) -> None:
+def test_the_countdown_shows_the_remaining_share_of_the_lease(left: float, share: float) -> None:
     ring = viewmodel.chaos(Chaos(halted=False, live=msgspec.structs.replace(LIVE, remaining_seconds=left)))["countdown"]
     assert ring.share == pytest.approx(share)
 
 
-def test_nothing_seen_yet_is_shown_too() -> None:
+def test_panels_render_before_the_first_observation() -> None:
     found = panels(Snapshot(NOW), Observation(), {})
     assert found["headline"]["headline"].severity == "warning"
     assert point(Snapshot(NOW)) == (NOW.timestamp(), *(None,) * 8)

@@ -38,7 +38,7 @@ def test_an_address_waits_until_its_oldest_guess_is_a_minute_old(guesses: Guesse
     assert guesses.wait("192.0.2.1") == 0
 
 
-def test_all_together_wait_but_for_who_signed_in_before(guesses: Guesses, clock: Clock) -> None:
+def test_the_total_limit_exempts_addresses_that_signed_in_before(guesses: Guesses, clock: Clock) -> None:
     guesses.right("198.51.100.7")
     spend(guesses, *(f"192.0.2.{number}" for number in range(TOTAL_LIMIT // ADDRESS_LIMIT)))
     assert guesses.wait("203.0.113.9") == WINDOW
@@ -48,7 +48,7 @@ def test_all_together_wait_but_for_who_signed_in_before(guesses: Guesses, clock:
     assert guesses.wait("203.0.113.9") == 0
 
 
-def test_what_is_remembered_has_an_end(guesses: Guesses, clock: Clock) -> None:
+def test_remembered_addresses_are_bounded(guesses: Guesses, clock: Clock) -> None:
     for number in range(3 * MAX_TRUSTED):
         guesses.right(f"2001:db8:0:{number:x}::1")
         guesses.wrong(f"2001:db8:0:{number:x}::1")
@@ -60,7 +60,7 @@ def test_what_is_remembered_has_an_end(guesses: Guesses, clock: Clock) -> None:
     assert len(remembered["_wrong"]) == 0
 
 
-def test_a_refusal_is_news_once_in_a_window(guesses: Guesses, clock: Clock) -> None:
+def test_a_refusal_is_logged_once_per_window(guesses: Guesses, clock: Clock) -> None:
     assert [guesses.should_log(), guesses.should_log()] == [True, False]
     clock.now += WINDOW
     assert guesses.should_log()

@@ -24,6 +24,6 @@ ENVIRON = {
         {"VALERIX_CRASH_AT": "after-accept", "VALERIX_CHAOS_ALLOWED": "1"},
     ],
 )
-def test_a_crash_point_needs_leave_and_a_name_that_exists_here(environ: dict[str, str]) -> None:
+def test_a_crash_point_needs_permission_and_a_known_name(environ: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="VALERIX_CRASH_AT"):
         build(read(InventorySettings, ENVIRON | environ))

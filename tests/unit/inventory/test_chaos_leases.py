@@ -18,7 +18,7 @@ def lease(script: Script = EMPTY_SCRIPT, **wish: Any) -> Lease:
     return Lease(activation, time.monotonic() + 60, script)
 
 
-def test_each_roll_is_counted_and_each_hit_is_noted() -> None:
+def test_every_decision_is_counted_and_every_hit_recorded() -> None:
     diced = lease(crash_rate=0.5)
     hit = [UUID(int=number) for number in range(100) if diced.should_inject("crash", UUID(int=number), 1)]
     assert 0 < len(hit) < 100
@@ -26,7 +26,7 @@ def test_each_roll_is_counted_and_each_hit_is_noted() -> None:
     assert diced.hits == [Hit("crash", order, 1) for order in hit]
 
 
-def test_a_script_is_followed_and_what_it_spares_is_a_roll_all_the_same() -> None:
+def test_a_script_decides_hits_and_counts_spared_attempts() -> None:
     second = Hit("latency", UUID(int=2), 1)
     scripted = lease(frozenset([second]), latency=True, latency_rate=0.01)
     assert [scripted.should_inject("latency", UUID(int=number), 1) for number in (1, 2, 3)] == [False, True, False]
@@ -35,7 +35,7 @@ def test_a_script_is_followed_and_what_it_spares_is_a_roll_all_the_same() -> Non
     assert scripted.hits == [second]
 
 
-def test_a_lease_that_ended_hits_nothing_of_its_script() -> None:
+def test_an_ended_lease_hits_nothing_of_its_script() -> None:
     first = Hit("crash", UUID(int=1), 1)
     scripted = lease(frozenset([first]), crash_rate=1.0)
     scripted.end()
@@ -43,7 +43,7 @@ def test_a_lease_that_ended_hits_nothing_of_its_script() -> None:
     assert (scripted.counts, scripted.hits) == (Counts(), [])
 
 
-def test_beyond_the_bound_hits_are_counted_and_no_longer_kept() -> None:
+def test_hits_beyond_the_bound_are_counted_but_not_kept() -> None:
     busy = lease(crash_rate=1.0)
     for number in range(MAX_HITS + 1):
         busy.should_inject("crash", UUID(int=number), 1)
@@ -51,7 +51,7 @@ def test_beyond_the_bound_hits_are_counted_and_no_longer_kept() -> None:
     assert len(busy.hits) == MAX_HITS
 
 
-def test_a_report_goes_on_where_the_last_one_that_was_told_ended() -> None:
+def test_a_report_continues_after_the_last_acknowledged_one() -> None:
     telling = lease(crash_rate=1.0)
     assert telling.has_unreported  # the acknowledgement of the activation
     for number in range(5):
@@ -70,7 +70,7 @@ def test_a_report_goes_on_where_the_last_one_that_was_told_ended() -> None:
     assert telling.report(9).hits == telling.hits
 
 
-def test_a_report_is_not_changed_by_what_comes_after_it() -> None:
+def test_a_report_is_not_changed_by_later_hits() -> None:
     telling = lease(crash_rate=1.0)
     telling.should_inject("crash", UUID(int=1), 1)
     told = telling.report(9)

@@ -46,7 +46,7 @@ class Naive:
         return Deducted(self.stock[wanted.item_id])
 
 
-def test_a_line_that_is_not_covered_does_not_count_against_a_smaller_one_after_it() -> None:
+def test_a_refused_line_uses_no_stock_of_a_later_smaller_one() -> None:
     assert decide({"ps5": 5}, {}, [line(1, 4), line(2, 3), line(3, 1)]) == [
         Deducted(1),
         Refused("insufficient-stock", 1),
@@ -54,7 +54,7 @@ def test_a_line_that_is_not_covered_does_not_count_against_a_smaller_one_after_i
     ]
 
 
-def test_a_repeat_within_the_batch_gets_the_answer_of_the_first() -> None:
+def test_a_repeat_within_a_batch_gets_the_result_of_the_first() -> None:
     assert decide({"ps5": 2}, {}, [line(1, 2), line(2), line(1, 2), line(2)]) == [
         Deducted(0),
         Refused("insufficient-stock", 0),
@@ -63,27 +63,25 @@ def test_a_repeat_within_the_batch_gets_the_answer_of_the_first() -> None:
     ]
 
 
-def test_an_order_that_was_refused_stays_refused_whatever_is_in_stock_now() -> None:
+def test_a_refused_order_stays_refused_despite_new_stock() -> None:
     refusal = Refused("insufficient-stock", 0)
     answered = {UUID(int=1): StoredOutcome("ps5", 1, refusal)}
     assert decide({"ps5": 1000}, answered, [line(1)]) == [Refused("insufficient-stock", 0, repeated=True)]
 
 
-def test_an_order_asked_for_again_with_other_contents_is_contradicted_and_changes_nothing() -> None:
+def test_a_repeat_with_other_contents_is_a_conflict_and_changes_nothing() -> None:
     outcomes = decide({"ps5": 9, "xbox": 9}, {}, [line(1, 2), line(1, 3), line(1, 2, "xbox")])
     assert outcomes == [Deducted(7), Conflict("ps5", 2), Conflict("ps5", 2)]
 
 
 @given(stocks, st.lists(lines, max_size=30))
-def test_a_batch_decides_as_if_its_lines_had_come_one_by_one(stock: dict[str, int], wanted: list[Line]) -> None:
+def test_a_batch_has_the_results_of_one_by_one_processing(stock: dict[str, int], wanted: list[Line]) -> None:
     naive = Naive(stock)
     assert decide(stock, {}, wanted) == [naive.serve(each) for each in wanted]
 
 
 @given(stocks, st.lists(st.lists(lines, max_size=10), max_size=5))
-def test_it_does_not_matter_where_one_batch_ends_and_the_next_begins(
-    stock: dict[str, int], batches: list[list[Line]]
-) -> None:
+def test_batch_boundaries_do_not_change_results(stock: dict[str, int], batches: list[list[Line]]) -> None:
     naive, left, answered = Naive(stock), dict(stock), dict[UUID, StoredOutcome]()
     for batch in batches:
         outcomes = decide(left, answered, batch)
@@ -99,7 +97,7 @@ def test_it_does_not_matter_where_one_batch_ends_and_the_next_begins(
 
 
 @given(stocks, st.lists(lines, max_size=30))
-def test_each_order_is_stored_at_most_once_and_never_as_both(stock: dict[str, int], wanted: list[Line]) -> None:
+def test_every_order_is_stored_at_most_once_as_deducted_or_refused(stock: dict[str, int], wanted: list[Line]) -> None:
     new = changes(wanted, decide(stock, {}, wanted))
     stored = [each.order_id for each in new.deductions] + [each.order_id for each, _ in new.refusals]
     assert sorted(stored) == sorted({each.order_id for each in wanted})

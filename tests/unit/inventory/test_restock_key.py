@@ -6,11 +6,11 @@ from services.common.idempotency import IdempotencyKeyInvalid, IdempotencyKeyMis
 
 
 @pytest.mark.parametrize("sent", ["k-1", '"k-1"', " k-1 "])
-def test_a_key_comes_bare_or_quoted(sent: str) -> None:
+def test_a_key_may_be_quoted(sent: str) -> None:
     assert parse_key([sent]) == "k-1"
 
 
-def test_no_key_is_missing() -> None:
+def test_a_missing_key_is_reported() -> None:
     with pytest.raises(IdempotencyKeyMissing):
         parse_key([])
 

@@ -19,7 +19,7 @@ def encoded(*lines: dict[str, object]) -> bytes:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
-def test_each_line_is_one_claim_and_blank_lines_at_the_end_are_none(end: bytes) -> None:
+def test_every_line_is_a_deduction_and_trailing_blank_lines_are_ignored(end: bytes) -> None:
     claim = DeductBody(ORDER, "ps5", 2, 1)
     assert decode_lines(encoded(GOOD, GOOD) + end) == [claim, claim]
     assert claim.line == Line(ORDER, "ps5", 2)
@@ -48,13 +48,13 @@ def test_one_malformed_line_refuses_them_all(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("number", [b"1e309", b"NaN", b"-0", b"01", b"1.0000000001", b"9" * 400])
-def test_a_number_that_is_no_quantity_is_refused(number: bytes) -> None:
+def test_an_invalid_quantity_is_refused(number: bytes) -> None:
     with pytest.raises(InvalidBody):
         decode_lines(encoded(GOOD).replace(b'"quantity":2', b'"quantity":' + number))
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"{", b'{"order_id": NaN}', b"\xff", b"[]", b"null"])
-def test_what_is_no_line_is_refused(body: bytes) -> None:
+def test_an_invalid_line_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidBody):
         decode_lines(body)
 
@@ -75,6 +75,6 @@ def test_each_outcome_has_its_line(result: Outcome | Fault, said: dict[str, obje
     assert msgspec.json.decode(encode_results([line_result(ORDER, result)])) == {"order_id": str(ORDER)} | said
 
 
-def test_a_lost_answer_has_no_line() -> None:
+def test_a_lost_result_has_no_line() -> None:
     assert line_result(ORDER, Fault("crash", None)) is None
     assert encode_results([None, None]) == b""

@@ -24,13 +24,13 @@ def container_of(name: str) -> Any:
     return one(base(), "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
 
 
-def test_the_namespace_demands_restricted_pods() -> None:
+def test_the_namespace_enforces_restricted_pod_security() -> None:
     found = labels(one(base(), "Namespace", "valerix"))
     assert {found[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"restricted"}
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_pod_is_what_restricted_pod_security_asks_for_and_has_a_read_only_root(where: str) -> None:
+def test_every_pod_meets_restricted_pod_security_and_has_a_read_only_root(where: str) -> None:
     for name, template in pods(where):
         spec = template["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True, name
@@ -44,7 +44,7 @@ def test_every_pod_is_what_restricted_pod_security_asks_for_and_has_a_read_only_
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_pod_has_a_service_account_of_its_own_without_a_token_and_no_variables_of_other_services(
+def test_every_pod_has_its_own_service_account_without_a_token_or_service_variables(
     where: str,
 ) -> None:
     for name, template in pods(where):
@@ -55,7 +55,7 @@ def test_every_pod_has_a_service_account_of_its_own_without_a_token_and_no_varia
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_container_says_what_it_needs_and_what_it_may_take(where: str) -> None:
+def test_every_container_has_resource_requests_and_limits(where: str) -> None:
     for name, template in pods(where):
         for container in containers(template):
             resources = container["resources"]
@@ -64,7 +64,7 @@ def test_every_container_says_what_it_needs_and_what_it_may_take(where: str) -> 
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_what_a_pod_may_write_on_its_node_is_more_than_its_volumes_there_hold(where: str) -> None:
+def test_the_ephemeral_storage_limit_exceeds_the_volumes_and_the_log_of_a_pod(where: str) -> None:
     """A pod above the limit is evicted. Volumes on disk count, and so does its log, 50 MiB by default."""
     for name, template in pods(where):
         volumes = [volume["emptyDir"] for volume in template["spec"].get("volumes") or () if "emptyDir" in volume]
@@ -88,7 +88,7 @@ def test_every_image_is_pinned(where: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_runs_our_image_as_a_user_above_10000_in_two_replicas(name: str) -> None:
+def test_a_service_runs_the_image_as_a_user_above_10000_in_two_replicas(name: str) -> None:
     deployment = one(base(), "Deployment", name)
     spec = deployment["spec"]["template"]["spec"]
     assert deployment["spec"]["replicas"] == 2
@@ -100,7 +100,7 @@ def test_a_service_runs_our_image_as_a_user_above_10000_in_two_replicas(name: st
     }
 
 
-def test_the_accounts_themselves_hand_out_no_token() -> None:
+def test_service_accounts_mount_no_token() -> None:
     accounts = of_kind(base(), "ServiceAccount")
     assert {one_["metadata"]["name"] for one_ in accounts} == {*SERVICES, "migrate", "postgres", "redis"}
     assert {one_["automountServiceAccountToken"] for one_ in accounts} == {False}
@@ -115,7 +115,7 @@ def test_postgres_is_one_replica_with_ten_gigabytes() -> None:
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_volume_claim_can_be_told_as_ours(where: str) -> None:
+def test_every_volume_claim_has_the_own_label(where: str) -> None:
     things = rendered(where)
     claims = of_kind(things, "PersistentVolumeClaim")
     claims += [claim for one_ in of_kind(things, "StatefulSet") for claim in one_["spec"]["volumeClaimTemplates"]]
@@ -133,7 +133,7 @@ def test_a_stateful_set_is_governed_by_a_headless_service(where: str) -> None:
         assert selects({"matchLabels": service["selector"]}, labels(stateful_set["spec"]["template"]))
 
 
-def test_what_postgres_shares_between_its_processes_is_in_memory_and_fits_its_limit() -> None:
+def test_the_shared_memory_of_postgres_fits_its_memory_limit() -> None:
     """Both count: half of the limit is left for the memory of each connection."""
     spec = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]
     [container] = spec["containers"]
@@ -146,14 +146,14 @@ def test_what_postgres_shares_between_its_processes_is_in_memory_and_fits_its_li
     assert 2 * taken <= mebibytes(container["resources"]["limits"]["memory"])
 
 
-def test_postgres_acknowledges_what_is_durable_and_is_stopped_without_waiting_for_its_clients() -> None:
+def test_postgres_commits_are_durable_and_its_shutdown_does_not_wait_for_clients() -> None:
     container = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]
     assert "-csynchronous_commit=on" in container["args"]
     assert not any("fsync" in argument for argument in container["args"])
     assert container["lifecycle"]["preStop"]["exec"]["command"][:3] == ["pg_ctl", "stop", "--mode=fast"]
 
 
-def test_two_servers_never_have_one_directory() -> None:
+def test_two_database_pods_never_share_a_directory() -> None:
     """A lock on the volume, held by the server itself as long as it or one of its children lives."""
     container = one(base(), "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][0]
     [volume] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "data"]
@@ -168,7 +168,7 @@ def test_redis_is_one_replica_with_five_gigabytes_that_is_recreated() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_roll_out_never_has_fewer_pods_than_wanted_and_a_new_one_proves_itself(name: str) -> None:
+def test_a_rollout_never_drops_below_the_replica_count_and_waits_for_new_pods(name: str) -> None:
     spec = one(base(), "Deployment", name)["spec"]
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     assert spec["minReadySeconds"] > 0
@@ -176,7 +176,7 @@ def test_a_roll_out_never_has_fewer_pods_than_wanted_and_a_new_one_proves_itself
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_pod_that_goes_serves_until_everybody_knows_and_has_time_to_finish(name: str) -> None:
+def test_a_terminating_pod_serves_until_endpoints_are_updated_and_has_time_to_finish(name: str) -> None:
     spec = one(base(), "Deployment", name)["spec"]["template"]["spec"]
     pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     ends_by_itself = 15  # services.common.server.SHUTDOWN_TIMEOUT
@@ -185,7 +185,7 @@ def test_a_pod_that_goes_serves_until_everybody_knows_and_has_time_to_finish(nam
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_three_probes_differ_and_mean_it(name: str) -> None:
+def test_startup_readiness_and_liveness_probes_differ_in_path_and_patience(name: str) -> None:
     """Startup allows time, readiness checks dependencies, liveness only the process: a restart repairs no database."""
     container = container_of(name)
     start, ready, live = (container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness"))
@@ -198,7 +198,7 @@ def test_the_three_probes_differ_and_mean_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
-def test_a_datastore_that_is_busy_is_not_killed_for_it(name: str) -> None:
+def test_a_busy_datastore_is_not_killed_by_its_probe(name: str) -> None:
     kind = "StatefulSet" if name == "postgres" else "Deployment"
     container = one(base(), kind, name)["spec"]["template"]["spec"]["containers"][0]
     assert "exec" in container["readinessProbe"]
@@ -219,7 +219,7 @@ def test_pods_of_one_revision_spread_over_nodes_and_zones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_where_much_depends_on_it_pods_rather_wait_than_stand_in_one_place(name: str) -> None:
+def test_spreading_is_mandatory_by_zone_in_production_and_by_node_on_digitalocean(name: str) -> None:
     """DigitalOcean's nodes have no zone label: a pod that required one would stay pending."""
     assert {where: waited_for(things, name) for where, things in ((name, rendered(name)) for name in EVERYWHERE)} == {
         "base": {},
@@ -237,13 +237,13 @@ def waited_for(things: list[Object], name: str) -> dict[str, str]:
     return {one_["topologyKey"]: one_.get("nodeTaintsPolicy", "Ignore") for one_ in strict}
 
 
-def test_where_there_are_two_replicas_one_may_be_disrupted_and_nowhere_else_is_a_budget() -> None:
+def test_workloads_with_two_replicas_have_a_disruption_budget_of_one() -> None:
     budgets = of_kind(base(), "PodDisruptionBudget")
     assert {one_["metadata"]["name"] for one_ in budgets} == set(SERVICES)
     assert {one_["spec"]["maxUnavailable"] for one_ in budgets} == {1}
 
 
-def test_every_selector_selects_pods_that_there_are() -> None:
+def test_every_selector_selects_existing_pods() -> None:
     """An API server accepts a Service, budget or policy that selects nothing, and it has no effect."""
     for where, things in ((name, rendered(name)) for name in EVERYWHERE):
         templates = [labels(template) for _, template in workloads(things)]
@@ -285,14 +285,14 @@ def expression(wanted: Any, found: Any) -> bool:
     return there if wanted["operator"] == "In" else not there
 
 
-def test_a_deployment_selects_its_own_pods() -> None:
+def test_a_deployment_selects_only_its_own_pods() -> None:
     for things in map(rendered, EVERYWHERE):
         for thing, template in workloads(things):
             if "selector" in thing["spec"]:
                 assert selects(thing["spec"]["selector"], labels(template))
 
 
-def test_the_services_ports_are_those_their_pods_have() -> None:
+def test_the_ports_of_services_are_those_of_their_pods() -> None:
     for things in map(rendered, EVERYWHERE):
         ports = {
             labels(template)["app.kubernetes.io/name"]: {
@@ -311,7 +311,7 @@ def test_the_services_ports_are_those_their_pods_have() -> None:
                 assert port["protocol"] == "TCP"
 
 
-def test_the_way_in_has_no_annotations() -> None:
+def test_the_ingress_has_no_annotations() -> None:
     ingress = one(base(), "Ingress", "valerix")
     assert "annotations" not in ingress["metadata"]
     assert ingress["spec"]["ingressClassName"] == "nginx"
@@ -324,7 +324,7 @@ def test_a_changed_setting_replaces_the_pods_that_read_it() -> None:
         assert container_of(name)["envFrom"][0]["configMapRef"]["name"] in names
 
 
-def test_migrations_are_a_job_that_makes_databases_first() -> None:
+def test_migrations_are_a_job_that_creates_databases_first() -> None:
     [job] = of_kind(base(), "Job")
     spec = job["spec"]["template"]["spec"]
     commands = [container["command"][2] for container in (*spec["initContainers"], *spec["containers"])]
@@ -332,7 +332,7 @@ def test_migrations_are_a_job_that_makes_databases_first() -> None:
     assert spec["restartPolicy"] == "Never"
 
 
-def test_no_secret_is_written_down() -> None:
+def test_no_manifest_contains_a_secret() -> None:
     for things in map(rendered, EVERYWHERE):
         assert of_kind(things, "Secret") == []
         for _, template in workloads(things):
@@ -342,7 +342,7 @@ def test_no_secret_is_written_down() -> None:
                     assert not secret or "secretKeyRef" in variable["valueFrom"], variable["name"]
 
 
-def test_the_quota_has_room_for_every_pod_and_those_of_a_roll_out() -> None:
+def test_the_quota_allows_every_pod_and_those_of_a_rollout() -> None:
     for things in map(rendered, EVERYWHERE):
         hard = one(things, "ResourceQuota", "valerix")["spec"]["hard"]
         assert "limits.cpu" not in hard  # an overlay may omit it

@@ -35,7 +35,7 @@ def file_of(things: list[Object], name: str) -> str:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_each_component_alone_makes_a_platform(name: str) -> None:
+def test_every_component_alone_renders_a_platform(name: str) -> None:
     things = with_component(name)
     refs = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
     assert len(set(refs)) == len(refs)
@@ -44,12 +44,12 @@ def test_each_component_alone_makes_a_platform(name: str) -> None:
     assert secrets.needed(things) is not None
 
 
-def test_each_component_is_explained_where_it_is() -> None:
+def test_every_component_is_described_in_its_file() -> None:
     for name in COMPONENTS:
         assert (MANIFESTS / "components" / name / "kustomization.yaml").read_text().startswith("# "), name
 
 
-def test_gremlins_are_allowed_by_their_component_and_by_nothing_else() -> None:
+def test_only_the_chaos_component_allows_gremlins() -> None:
     assert "VALERIX_CHAOS_ALLOWED" not in settings(base())
     assert settings(with_component("chaos"))["VALERIX_CHAOS_ALLOWED"] == "1"
     assert "VALERIX_CHAOS_ALLOWED" not in settings(overlay("production"))
@@ -68,7 +68,7 @@ def test_prometheus_keeps_seven_days_on_a_volume_and_grafana_has_the_dashboard()
     assert shown["data"]["valerix.json"] == (MANIFESTS.parent / "dashboards/grafana/valerix.json").read_text()
 
 
-def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service() -> None:
+def test_prometheus_scrapes_every_pod_every_fifteen_seconds_with_its_service_label() -> None:
     configuration = yaml.safe_load(file_of(with_component("monitoring"), "prometheus.yml"))
     assert configuration["global"]["scrape_interval"] == "15s"
     jobs = {job["job_name"]: job for job in configuration["scrape_configs"]}
@@ -86,7 +86,7 @@ def test_prometheus_asks_every_pod_every_fifteen_seconds_and_names_its_service()
     assert instances["port"] == service["spec"]["ports"][0]["port"] == 9187
 
 
-def test_prometheus_tells_the_alertmanager_that_it_also_asks_whether_it_can_deliver() -> None:
+def test_prometheus_sends_alerts_to_the_alertmanager_that_it_scrapes() -> None:
     things = with_component("monitoring")
     configuration = yaml.safe_load(file_of(things, "prometheus.yml"))
     service = one(things, "Service", "alertmanager")
@@ -98,7 +98,7 @@ def test_prometheus_tells_the_alertmanager_that_it_also_asks_whether_it_can_deli
     ]
 
 
-def test_whoever_is_told_is_filled_in_by_the_overlay_and_until_then_nothing_is_dropped_silently() -> None:
+def test_an_unconfigured_alert_receiver_fails_instead_of_dropping_alerts() -> None:
     """A missing receiver would drop alerts silently; this one fails, which is logged, counted and raises an alert."""
     settings_ = yaml.safe_load(file_of(with_component("monitoring"), "alertmanager.yml"))
     receivers = {one_["name"]: one_["webhook_configs"] for one_ in settings_["receivers"]}
@@ -110,21 +110,21 @@ def test_whoever_is_told_is_filled_in_by_the_overlay_and_until_then_nothing_is_d
 
 
 @needs_amtool
-def test_alertmanager_takes_its_configuration() -> None:
+def test_alertmanager_accepts_its_configuration() -> None:
     file = MANIFESTS / "components" / "monitoring" / "alertmanager.yml"
     done = subprocess.run([str(amtool), "check-config", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool
-def test_prometheus_takes_its_configuration() -> None:
+def test_prometheus_accepts_its_configuration() -> None:
     file = MANIFESTS / "components" / "monitoring" / "prometheus.yml"
     check = [str(promtool), "check", "config", "--syntax-only", str(file)]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_has_every_rule_whose_series_it_can_ask_for() -> None:
+def test_prometheus_has_every_rule_whose_metrics_it_scrapes() -> None:
     """The others need exporters of the cluster, which a Prometheus without cluster permissions cannot find."""
     rules = MANIFESTS.parent / "dashboards" / "rules"
     names = {path.name for path in rules.rglob("*.yaml")} - {"kubernetes.yaml"}
@@ -136,7 +136,7 @@ def test_prometheus_has_every_rule_whose_series_it_can_ask_for() -> None:
     assert set(found["data"]) == names
 
 
-def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
+def test_the_prometheus_operator_scrapes_every_fifteen_seconds() -> None:
     things = with_component("prometheus-operator")
     [endpoint] = one(things, "ServiceMonitor", "valerix")["spec"]["endpoints"]
     assert endpoint["interval"] == "15s"
@@ -149,7 +149,7 @@ def test_the_prometheus_operator_asks_every_fifteen_seconds() -> None:
     } == {"order", "worker", "inventory", "frontend"}
 
 
-def test_the_prometheus_operator_asks_the_instances_of_postgres_by_the_labels_of_the_rules() -> None:
+def test_the_prometheus_operator_scrapes_postgres_with_the_labels_of_the_rules() -> None:
     monitor = one(with_component("prometheus-operator"), "ServiceMonitor", "valerix-postgres")["spec"]
     [endpoint] = monitor["endpoints"]
     relabelled = {one_["targetLabel"]: one_.get("replacement") for one_ in endpoint["relabelings"]}
@@ -175,7 +175,7 @@ def test_the_prometheus_operator_has_the_latest_rules() -> None:
     assert groups == [group for file in files for group in file]
 
 
-def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led() -> None:
+def test_a_gateway_replaces_the_ingress_with_the_same_routes() -> None:
     things = with_component("gateway-api")
     assert of_kind(things, "Ingress") == []
     assert published(things) == published(base())
@@ -183,7 +183,7 @@ def test_a_gateway_takes_the_place_of_the_ingress_and_leads_where_it_led() -> No
     assert max(len(rule["matches"]) for rule in rules) <= 8  # the limit of Gateway API 1.0
 
 
-def test_with_tls_the_edge_encrypts_and_cookies_are_for_encrypted_connections_only() -> None:
+def test_the_tls_component_encrypts_the_ingress_and_secures_cookies() -> None:
     things = with_component("tls")
     certificate = one(things, "Certificate", "valerix")["spec"]
     assert one(things, "Ingress", "valerix")["spec"]["tls"] == [{"secretName": certificate["secretName"]}]
@@ -202,7 +202,7 @@ def routes(things: list[Object], listener: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("where", ["alone", "digitalocean"])
-def test_a_gateway_with_tls_serves_nothing_in_the_clear_but_a_redirect(where: str) -> None:
+def test_a_gateway_with_tls_serves_only_a_redirect_over_http(where: str) -> None:
     things = with_component("gateway-tls") if where == "alone" else overlay(where)
     certificate = one(things, "Certificate", "valerix")["spec"]
     listeners = one(things, "Gateway", "valerix")["spec"]["listeners"]
@@ -216,7 +216,7 @@ def test_a_gateway_with_tls_serves_nothing_in_the_clear_but_a_redirect(where: st
     assert settings(things)["VALERIX_SECURE_COOKIES"] == "true"
 
 
-def test_every_gateway_of_an_overlay_that_has_a_certificate_uses_it() -> None:
+def test_every_gateway_of_an_overlay_uses_its_certificate() -> None:
     for name in OVERLAYS:
         things = overlay(name)
         if of_kind(things, "Gateway") and of_kind(things, "Certificate"):
@@ -224,7 +224,7 @@ def test_every_gateway_of_an_overlay_that_has_a_certificate_uses_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["tls", "gateway-tls"])
-def test_the_pods_that_answer_a_challenge_of_http_01_are_let_in(name: str) -> None:
+def test_network_policies_allow_the_http_01_challenge_pods(name: str) -> None:
     """All other traffic is denied. cert-manager gives these pods this label and port."""
     solver = {"acme.cert-manager.io/http01-solver": "true"}
     rules = [
@@ -241,7 +241,7 @@ def test_the_pods_that_answer_a_challenge_of_http_01_are_let_in(name: str) -> No
     assert any("from" not in rule for rule in rules) == (name == "gateway-tls")  # Cilium's gateway is no pod
 
 
-def test_spans_are_let_out_to_the_collector_that_the_services_are_told_of() -> None:
+def test_network_policies_allow_spans_to_the_configured_collector() -> None:
     things = with_component("otlp")
     address = urlsplit(settings(things)["OTEL_EXPORTER_OTLP_ENDPOINT"])
     _, _, namespace = str(address.hostname).partition(".")
@@ -253,7 +253,7 @@ def test_spans_are_let_out_to_the_collector_that_the_services_are_told_of() -> N
     assert all(selects(policy["podSelector"], one_["spec"]["template"]["metadata"]["labels"]) for one_ in services)
 
 
-def test_keda_asks_the_prometheus_of_whatever_namespace_this_is() -> None:
+def test_keda_queries_the_prometheus_of_its_own_namespace() -> None:
     for namespace in ("valerix", "shop"):
         [trigger] = one(with_component("queue-autoscaling", namespace), "ScaledObject", "worker")["spec"]["triggers"]
         assert trigger["metadata"]["serverAddress"] == f"http://prometheus.{namespace}:9090"
@@ -266,7 +266,9 @@ def test_keda_asks_the_prometheus_of_whatever_namespace_this_is() -> None:
         ("queue-autoscaling", "ScaledObject", {"worker"}),
     ],
 )
-def test_whoever_scales_decides_alone_how_many_and_never_fewer_than_two(name: str, kind: str, scaled: set[str]) -> None:
+def test_an_autoscaler_alone_sets_the_replica_count_with_a_minimum_of_two(
+    name: str, kind: str, scaled: set[str]
+) -> None:
     things = with_component(name)
     scalers = of_kind(things, kind)
     assert {one_["spec"]["scaleTargetRef"]["name"] for one_ in scalers} == scaled
@@ -291,13 +293,13 @@ def commands(things: list[Object], name: str) -> list[str]:
     return [container["command"][1] for container in (*pod.get("initContainers", ()), *pod["containers"])]
 
 
-def test_a_backup_dumps_both_databases_and_restores_what_it_dumped() -> None:
+def test_a_backup_dumps_both_databases_and_checks_a_restore() -> None:
     things = with_component("backup")
     assert one(things, "CronJob", "backup")["spec"]["concurrencyPolicy"] == "Forbid"
     assert commands(things, "backup") == ["/scripts/dump.sh", "/scripts/restore-check.sh"]
 
 
-def test_a_restore_runs_only_when_somebody_makes_a_job_of_it_and_only_once() -> None:
+def test_a_restore_runs_only_as_a_manually_created_job_without_retries() -> None:
     things = with_component("backup")
     spec = one(things, "CronJob", "restore")["spec"]
     assert spec["suspend"] is True
@@ -321,7 +323,7 @@ def test_a_dump_is_uploaded_after_it_was_restored_and_downloaded_before_it_is() 
         ]
 
 
-def test_wal_is_archived_where_base_backups_go_and_recovery_reads_it_and_archives_elsewhere() -> None:
+def test_recovery_reads_the_archive_of_base_backups_and_wal_and_archives_elsewhere() -> None:
     things = with_component("cloudnative-pg-backup")
     store, cluster = one(things, "ObjectStore", "postgres"), one(things, "Cluster", "postgres")
     backup = one(things, "ScheduledBackup", "postgres")["spec"]
@@ -340,7 +342,7 @@ def test_wal_is_archived_where_base_backups_go_and_recovery_reads_it_and_archive
     assert archiver["parameters"]["serverName"] != plugin["parameters"]["serverName"]
 
 
-def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durable_standbys() -> None:
+def test_cloudnative_pg_replaces_postgres_with_two_databases_and_synchronous_standbys() -> None:
     things = with_component("cloudnative-pg")
     assert of_kind(things, "StatefulSet") == []
     cluster = one(things, "Cluster", "postgres")["spec"]
@@ -356,7 +358,7 @@ def test_cloudnative_pg_takes_the_place_of_postgres_with_two_databases_and_durab
     assert one(things, "ConfigMap", job["metadata"]["name"])["data"]["DATABASE_HOST"] == "postgres-rw"
 
 
-def test_an_import_takes_all_roles_and_databases_of_the_old_postgres_while_nothing_writes() -> None:
+def test_an_import_copies_all_roles_and_databases_while_no_service_runs() -> None:
     things = with_component("cloudnative-pg-import")
     cluster = one(things, "Cluster", "postgres")["spec"]
     wanted = cluster["bootstrap"]["initdb"]["import"]
@@ -373,7 +375,7 @@ def test_an_import_takes_all_roles_and_databases_of_the_old_postgres_while_nothi
     assert settings(things)["DATABASE_HOST"] == "postgres"  # the new one is not used before it is complete
 
 
-def test_an_import_keeps_the_old_postgres_and_its_service_leads_to_that_alone() -> None:
+def test_an_import_keeps_the_old_postgres_and_its_own_service() -> None:
     things = with_component("cloudnative-pg-import")
     old = one(things, "StatefulSet", "postgres")["spec"]
     assert old == one(base(), "StatefulSet", "postgres")["spec"]
@@ -383,14 +385,14 @@ def test_an_import_keeps_the_old_postgres_and_its_service_leads_to_that_alone() 
     assert (pod["automountServiceAccountToken"], account["automountServiceAccountToken"]) == (False, True)
 
 
-def test_a_cluster_begins_with_an_import_or_without_and_is_the_same_otherwise() -> None:
+def test_a_cluster_with_an_import_differs_only_in_its_bootstrap() -> None:
     plain, importing = (
         one(with_component(name), "Cluster", "postgres")["spec"] for name in ("cloudnative-pg", "cloudnative-pg-import")
     )
     assert {name: value for name, value in importing.items() if name not in {"bootstrap", "externalClusters"}} == plain
 
 
-def test_the_services_reach_postgres_through_the_pooler_and_everybody_else_directly() -> None:
+def test_only_the_services_connect_through_the_pooler() -> None:
     things = with_component("pooler")
     pooler = one(things, "Pooler", "postgres-pooler")
     assert pooler["spec"]["cluster"]["name"] == one(things, "Cluster", "postgres")["metadata"]["name"]
@@ -413,12 +415,12 @@ def test_a_pooler_leaves_postgres_connections_for_others() -> None:
     assert most <= int(cluster["postgresql"]["parameters"]["max_connections"]) / 2
 
 
-def test_with_external_secrets_the_command_line_makes_none() -> None:
+def test_the_command_line_creates_no_secrets_with_external_secrets() -> None:
     assert secrets.needed(with_component("external-secrets")) == []
     assert secrets.needed(base()) == sorted(set(secrets.RECIPES) - {"grafana"})
 
 
-def test_production_has_no_cpu_limit_on_its_services_and_keeps_those_of_memory() -> None:
+def test_production_services_have_memory_limits_and_no_cpu_limits() -> None:
     for name in ("order", "worker", "inventory", "frontend"):
         limits: Any = one(overlay("production"), "Deployment", name)["spec"]["template"]["spec"]["containers"][0][
             "resources"
@@ -427,7 +429,7 @@ def test_production_has_no_cpu_limit_on_its_services_and_keeps_those_of_memory()
         assert "memory" in limits
 
 
-def test_on_digitalocean_deleted_claims_leave_their_volumes() -> None:
+def test_deleted_claims_on_digitalocean_keep_their_volumes() -> None:
     things = overlay("digitalocean")
     claims = [claim["spec"] for claim in of_kind(things, "PersistentVolumeClaim")]
     claims += [claim["spec"] for claim in one(things, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]]

@@ -84,7 +84,7 @@ def names_of(things: list[Object], certificate: str) -> set[str]:
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_every_connection_string_is_one(where: str) -> None:
+def test_every_connection_string_is_valid(where: str) -> None:
     things = rendered(where)
     databases, caches = urls(things, "postgresql:"), urls(things, "redis")
     assert {pod for pod, _, _ in databases} == {*SERVICES, "migrate"}
@@ -96,7 +96,7 @@ def test_every_connection_string_is_one(where: str) -> None:
         assert name != "VALERIX_REDIS_URL" or url == "redis://:secret@redis:6379/0"
 
 
-def test_every_connection_to_postgres_checks_its_certificate_and_that_names_the_host(things: list[Object]) -> None:
+def test_every_postgres_connection_verifies_the_certificate_and_host(things: list[Object]) -> None:
     found = urls(things, "postgresql:")
     assert {pod for pod, _, _ in found} == {*SERVICES, "migrate"}
     for url in found.values():
@@ -105,7 +105,7 @@ def test_every_connection_to_postgres_checks_its_certificate_and_that_names_the_
         assert told["host"] in names_of(things, "postgres")
 
 
-def test_whoever_dumps_and_restores_checks_it_too(things: list[Object]) -> None:
+def test_dumps_and_restores_verify_the_certificate_too(things: list[Object]) -> None:
     found = [told for _, _, told in talking(things) if "PGHOST" in told]
     assert len(found) == 2, "the dump and the restore"
     for told in found:
@@ -113,7 +113,7 @@ def test_whoever_dumps_and_restores_checks_it_too(things: list[Object]) -> None:
         assert told["PGHOST"] in names_of(things, "postgres")
 
 
-def test_every_connection_to_redis_checks_its_certificate_and_that_names_the_host(things: list[Object]) -> None:
+def test_every_redis_connection_verifies_the_certificate_and_host(things: list[Object]) -> None:
     found = {key: url for key, url in urls(things, "redis").items() if "://" in url}
     assert {pod for pod, _, _ in found} == set(SERVICES)
     for url in found.values():
@@ -123,14 +123,14 @@ def test_every_connection_to_redis_checks_its_certificate_and_that_names_the_hos
         assert parts.hostname in names_of(things, "redis")
 
 
-def test_whoever_talks_has_the_certificate_of_the_authority_and_not_its_key(things: list[Object]) -> None:
+def test_clients_mount_the_authority_certificate_without_its_key(things: list[Object]) -> None:
     for template, container, _ in talking(things):
         [mounted] = [mount for mount in container["volumeMounts"] if mount["mountPath"] == AUTHORITY.rpartition("/")[0]]
         [volume] = [volume for volume in template["spec"]["volumes"] if volume["name"] == mounted["name"]]
         assert volume["secret"] == {"secretName": "data-stores-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
 
 
-def test_one_authority_signs_both_certificates_and_outlives_its_own_renewal(things: list[Object]) -> None:
+def test_one_authority_signs_both_certificates_and_keeps_its_key_at_renewal(things: list[Object]) -> None:
     issuer = one(things, "Issuer", "data-stores")["spec"]["ca"]
     authority = one(things, "Certificate", "data-stores-ca")["spec"]
     assert authority["isCA"]
@@ -143,7 +143,7 @@ def test_one_authority_signs_both_certificates_and_outlives_its_own_renewal(thin
 
 
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "postgres"), ("Deployment", "redis")])
-def test_a_server_can_read_its_key_and_nobody_else_can(kind: str, name: str) -> None:
+def test_only_the_server_can_read_its_key(kind: str, name: str) -> None:
     """PostgreSQL accepts a key owned by root and readable by its group, but not by others; the group is fsGroup."""
     things = with_component("data-stores-tls")
     pod = one(things, kind, name)["spec"]["template"]["spec"]
@@ -156,14 +156,14 @@ def test_a_server_can_read_its_key_and_nobody_else_can(kind: str, name: str) -> 
     assert f"{mounted['mountPath']}/tls.key" in f"{container['args']} {container['env']}"
 
 
-def test_an_import_gets_into_the_old_postgres_by_tls_as_libpq_prefers() -> None:
+def test_an_import_connects_to_the_old_postgres_with_the_default_sslmode() -> None:
     things = parsed(raw_with(SHAPES["import"]))
     [source] = one(things, "Cluster", "postgres")["spec"]["externalClusters"]
     assert "sslmode" not in source["connectionParameters"]
 
 
 @pytest.mark.parametrize("shape", ["cloudnative-pg", "pooler"])
-def test_the_operator_is_given_the_certificate_and_reloads_a_new_one(shape: str) -> None:
+def test_the_operator_gets_the_certificate_and_reloads_a_renewed_one(shape: str) -> None:
     things = parsed(raw_with(SHAPES[shape]))
     certificate = one(things, "Certificate", "postgres")["spec"]
     given = one(things, "Cluster", "postgres")["spec"]["certificates"]
@@ -172,14 +172,14 @@ def test_the_operator_is_given_the_certificate_and_reloads_a_new_one(shape: str)
 
 
 @pytest.mark.parametrize("namespace", ["valerix", "shop"])
-def test_the_certificates_name_their_host_in_whatever_namespace_it_is(namespace: str) -> None:
+def test_the_certificates_have_their_host_names_in_any_namespace(namespace: str) -> None:
     things = with_component("data-stores-tls", namespace)
     for name in ("postgres", "redis"):
         suffixes = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
         assert {name + suffix for suffix in suffixes} <= names_of(things, name)
 
 
-def test_whoever_has_certificates_leaves_those_of_cert_manager_out() -> None:
+def test_a_documented_patch_removes_the_certificates_of_cert_manager() -> None:
     """With the patch of docs/deploy.md; the certificate of the Ingress stays."""
     [patch] = re.findall(r"```yaml\n(patches:\n  - target: # no certificates.*?)```", DEPLOY.read_text(), re.DOTALL)
     things = parsed(raw_with(["tls", "data-stores-tls"], **yaml.safe_load(patch)))

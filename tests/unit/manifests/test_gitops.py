@@ -31,7 +31,7 @@ def migration(things: list[Object]) -> Any:
     return found
 
 
-def test_a_migration_is_called_after_its_image_however_that_is_named() -> None:
+def test_a_migration_job_is_named_after_its_image() -> None:
     images = ("registry.example.com/valerix:0.2.0", "localhost:5000/valerix:0.2.0", f"valerix@sha256:{'0' * 64}")
     names = set()
     for image in images:
@@ -43,7 +43,7 @@ def test_a_migration_is_called_after_its_image_however_that_is_named() -> None:
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_a_migration_reads_no_settings_but_those_that_it_is_called_after(where: str) -> None:
+def test_a_migration_job_reads_only_settings_that_are_part_of_its_name(where: str) -> None:
     job = migration(rendered(where))
     spec = job["spec"]["template"]["spec"]
     sources = [
@@ -61,7 +61,7 @@ def _containers(spec: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("where", [name for name in OVERLAYS if name not in UNANNOTATED])
-def test_argo_cd_has_the_waves_of_valerix_itself(where: str) -> None:
+def test_argo_cd_has_the_waves_of_the_command_line(where: str) -> None:
     for thing in overlay(where):
         wave = wave_of(thing)
         found = annotations(thing).get(WAVE)
@@ -72,7 +72,7 @@ def test_argo_cd_has_the_waves_of_valerix_itself(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", [name for name in OVERLAYS if name not in UNANNOTATED])
-def test_a_claim_is_in_the_wave_of_who_mounts_it(where: str) -> None:
+def test_a_claim_is_in_the_wave_of_its_pod(where: str) -> None:
     """Argo CD waits until a claim is bound, and many storage classes bind it only to a pod."""
     things = overlay(where)
     for thing in things:
@@ -84,7 +84,7 @@ def test_a_claim_is_in_the_wave_of_who_mounts_it(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", [name for name in OVERLAYS if name not in UNANNOTATED])
-def test_a_migration_is_a_hook_of_argo_cd_and_replaced_by_flux(where: str) -> None:
+def test_a_migration_is_an_argo_cd_hook_and_replaced_by_flux(where: str) -> None:
     assert annotations(migration(overlay(where))) == {
         WAVE: "2",
         "argocd.argoproj.io/hook": "Sync",
@@ -94,7 +94,7 @@ def test_a_migration_is_a_hook_of_argo_cd_and_replaced_by_flux(where: str) -> No
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_a_migration_that_ended_goes_by_itself(name: str) -> None:
+def test_a_finished_migration_is_deleted_automatically(name: str) -> None:
     assert migration(with_component(name))["spec"]["ttlSecondsAfterFinished"] > 24 * 3600, (
         "its log can be read for a day"
     )

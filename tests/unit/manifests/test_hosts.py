@@ -40,7 +40,7 @@ def local_in_shop() -> list[Object]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_answers_for_its_names_in_whatever_namespace_it_is(service: str) -> None:
+def test_a_service_accepts_its_host_names_in_any_namespace(service: str) -> None:
     elsewhere = policy(local_in_shop(), service)
     assert is_allowed(elsewhere, f"{service}-pods.shop")
     assert not is_allowed(elsewhere, f"{service}-pods.valerix")
@@ -69,7 +69,7 @@ def public(things: list[Object]) -> set[str]:
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_each_service_answers_for_every_name_it_is_reached_by(where: str) -> None:
+def test_every_service_accepts_every_host_name_used_for_it(where: str) -> None:
     things = rendered(where)
     reached = {*names(things), *((service, host) for host in public(things) for service in ("order", "frontend"))}
     assert {("inventory", "inventory"), ("order", "order-pods")} <= reached
@@ -77,7 +77,7 @@ def test_each_service_answers_for_every_name_it_is_reached_by(where: str) -> Non
 
 
 @pytest.mark.parametrize("where", EVERYWHERE)
-def test_no_service_answers_for_a_name_of_somebody_else(where: str) -> None:
+def test_no_service_accepts_a_foreign_host_name(where: str) -> None:
     things = rendered(where)
     for service in SERVICES:
         hosts = policy(things, service)

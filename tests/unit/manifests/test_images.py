@@ -39,7 +39,7 @@ def unpinned(rendered: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_an_overlay_around_another_pins_every_image_by_its_digest(name: str, tmp_path: Path) -> None:
+def test_an_outer_overlay_pins_every_image_by_digest(name: str, tmp_path: Path) -> None:
     rendered = raw(pinning(tmp_path, name))
     found = images(parsed(rendered))
     assert {name_of(image) for image in found} == {name_of(image) for image in images(overlay(name))}
@@ -47,7 +47,7 @@ def test_an_overlay_around_another_pins_every_image_by_its_digest(name: str, tmp
     assert unpinned(rendered) == []
 
 
-def test_images_that_are_not_pinned_are_listed_by_the_command_of_the_docs() -> None:
+def test_the_documented_command_lists_unpinned_images() -> None:
     assert set(unpinned(raw(MANIFESTS / "overlays" / "production"))) == images(overlay("production"))
 
 
@@ -63,17 +63,17 @@ def check_image(directory: Path, name: str, image: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_image_that_is_asked_for_runs_in_every_service_and_in_nothing_else(name: str) -> None:
+def test_a_requested_image_runs_in_every_service_and_nowhere_else(name: str) -> None:
     """The overlay's name for the image does not matter."""
     check_image(MANIFESTS / "overlays" / name, name, BY_TAG)
 
 
-def test_the_image_that_is_asked_for_may_be_pinned_by_its_digest() -> None:
+def test_a_requested_image_may_be_pinned_by_digest() -> None:
     check_image(MANIFESTS / "overlays" / "local", "local", BY_DIGEST)
 
 
 @pytest.mark.parametrize("image", [BY_TAG, BY_DIGEST])
-def test_the_image_that_is_asked_for_takes_the_place_of_one_that_is_pinned(image: str, tmp_path: Path) -> None:
+def test_a_requested_image_replaces_a_pinned_one(image: str, tmp_path: Path) -> None:
     check_image(pinning(tmp_path, "local"), "local", image)
 
 

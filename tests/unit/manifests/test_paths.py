@@ -101,13 +101,13 @@ def within(rules: list[Any]) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("where", EXPECTED)
-def test_exactly_the_paths_that_exist_are_open_and_at_both_ends(where: str) -> None:
+def test_network_policies_open_exactly_the_used_paths_at_both_ends(where: str) -> None:
     things = rendered(where)
     assert allowed(things, "egress") == EXPECTED[where]
     assert allowed(things, "ingress") == EXPECTED[where]
 
 
-def test_the_services_and_nobody_else_reach_the_pooler_and_it_reaches_postgres() -> None:
+def test_only_the_services_reach_the_pooler_which_reaches_postgres() -> None:
     things = with_component("pooler")
     managed = {(one_, other, 5432) for one_ in ("postgres", "pooler") for other in ("postgres", "pooler")}
     expected = PATHS | managed | {(name, "pooler", 5432) for name in ("order", "worker", "inventory")}
@@ -115,7 +115,7 @@ def test_the_services_and_nobody_else_reach_the_pooler_and_it_reaches_postgres()
     assert allowed(things, "ingress") == expected
 
 
-def test_an_import_is_let_to_the_old_postgres() -> None:
+def test_network_policies_allow_an_import_from_the_old_postgres() -> None:
     things = with_component("cloudnative-pg-import")
     services = {
         (source, "instances", port) for source, sink, port in PATHS if sink == "postgres"
@@ -125,12 +125,12 @@ def test_an_import_is_let_to_the_old_postgres() -> None:
     assert allowed(things, "ingress") == expected
 
 
-def test_nothing_else_is_open() -> None:
+def test_all_other_traffic_is_denied() -> None:
     policy = one(base(), "NetworkPolicy", "deny-all")["spec"]
     assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_names_are_looked_up_by_udp_and_tcp_and_nobody_but_the_datastores_goes_without() -> None:
+def test_dns_is_allowed_by_udp_and_tcp_for_every_pod_but_the_datastores() -> None:
     policy = one(base(), "NetworkPolicy", "dns")["spec"]
     [rule] = policy["egress"]
     [servers, cache] = rule["to"]
@@ -142,7 +142,7 @@ def test_names_are_looked_up_by_udp_and_tcp_and_nobody_but_the_datastores_goes_w
     assert without == {"postgres", "redis"}
 
 
-def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_controller_only() -> None:
+def test_only_the_ingress_controller_reaches_the_order_service_and_the_dashboard() -> None:
     outside = {
         policy["metadata"]["name"]: peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
         for policy in of_kind(base(), "NetworkPolicy")
@@ -153,7 +153,7 @@ def test_the_world_reaches_the_order_service_and_the_dashboard_by_the_ingress_co
     assert outside == {"order": "ingress-nginx", "frontend": "ingress-nginx"}
 
 
-def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_receivers() -> None:
+def test_egress_from_the_namespace_is_limited_to_dns_and_alert_receivers() -> None:
     """By contrast, the checkout of Online Boutique may connect to any address."""
     for where in ("base", "local", "staging"):
         for policy in of_kind(rendered(where), "NetworkPolicy"):
@@ -164,7 +164,7 @@ def test_nobody_gets_out_of_the_namespace_but_for_names_and_alertmanager_to_its_
                 assert outside == (out in {("alertmanager", 443), ("dns", 53)})
 
 
-def test_alertmanager_gets_out_by_https_and_to_no_private_address() -> None:
+def test_alertmanager_egress_is_limited_to_https_and_public_addresses() -> None:
     policy = one(rendered("staging"), "NetworkPolicy", "alertmanager")["spec"]
     assert selects(policy["podSelector"], {NAME: "alertmanager"})
     [rule] = policy["egress"]
@@ -204,7 +204,7 @@ def leads_to(things: list[Object], path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("where", EXPECTED)
-def test_every_page_of_the_dashboard_is_published_and_what_is_for_operation_is_not(where: str) -> None:
+def test_every_dashboard_page_is_published_and_internal_endpoints_are_not(where: str) -> None:
     things = rendered(where)
     paths = {path for _, path in ROUTES if path != "/nowhere"}
     internal = {path for path in paths if path.startswith(("/metrics", "/health", "/schema"))}
@@ -215,7 +215,7 @@ def test_every_page_of_the_dashboard_is_published_and_what_is_for_operation_is_n
 
 
 @pytest.mark.parametrize("where", EXPECTED)
-def test_orders_are_published_and_nothing_else_of_the_services(where: str) -> None:
+def test_only_order_endpoints_of_the_services_are_published(where: str) -> None:
     things = rendered(where)
     assert {path for service, _, path in published(things) if service != "frontend"} == {"/api/orders"}
     assert leads_to(things, "/api/orders/7/events") == {"order"}

@@ -17,7 +17,7 @@ from valerix_cli.local.ports import free_port
 PASSWORD = "p-Nobody_lists-me.0123456789"
 
 
-def test_the_password_of_redis_is_wanted_and_in_nobodys_list_of_processes(tmp_path: Path) -> None:
+def test_redis_requires_its_password_and_hides_it_from_the_process_list(tmp_path: Path) -> None:
     [container] = one(base(), "Deployment", "redis")["spec"]["template"]["spec"]["containers"]
     port = free_port()
     [script] = container["args"]

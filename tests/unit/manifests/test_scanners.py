@@ -17,12 +17,12 @@ def test_a_misspelt_field_of_a_custom_resource_is_an_error() -> None:
     assert not Draft4Validator(schema).is_valid({"spec": {"instanses": 3}})
 
 
-def test_what_an_api_server_keeps_is_no_error() -> None:
+def test_preserved_unknown_fields_are_no_error() -> None:
     schema = scanners.strict(SPEC | {"x-kubernetes-preserve-unknown-fields": True})
     assert Draft4Validator(schema).is_valid({"instanses": 3})
 
 
-def test_a_schema_of_kubernetes_is_written_with_all_it_refers_to(tmp_path: Path) -> None:
+def test_a_kubernetes_schema_is_written_with_its_references(tmp_path: Path) -> None:
     scanners.write_native(tmp_path / "native")
     schema = json.loads((tmp_path / "native" / "deployment-apps-v1.json").read_text())
     container = {"name": "order", "image": "valerix"}
@@ -36,7 +36,7 @@ def test_a_schema_of_kubernetes_is_written_with_all_it_refers_to(tmp_path: Path)
     assert not Draft4Validator(schema).is_valid(deployment)
 
 
-def test_kube_score_may_find_what_is_explained_and_has_to(tmp_path: Path) -> None:
+def test_kube_score_findings_must_match_the_explained_exceptions(tmp_path: Path) -> None:
     """A fake kube-score reports two Deployments with few replicas, one of which has no exception."""
     said = [
         {

@@ -62,7 +62,7 @@ def test_every_object_of_a_component_is_valid(name: str) -> None:
     assert [problem for thing in things for problem in problems(thing, OLDEST)] == []
 
 
-def test_a_misspelt_field_would_be_found() -> None:
+def test_a_misspelt_field_is_detected() -> None:
     service = next(thing for thing in rendered("base") if thing["kind"] == "Service")
     spoilt = service | {"spec": service["spec"] | {"selectors": {}}}
     assert any("selectors" in problem for problem in problems(spoilt, LATEST))

@@ -74,18 +74,18 @@ async def test_a_bad_parameter_is_400(orders: httpx.AsyncClient, path: str, slug
         b'{"everything":true}',
     ],
 )
-async def test_a_requeue_says_either_one_order_or_all(orders: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_requeue_needs_one_order_or_all(orders: httpx.AsyncClient, body: bytes) -> None:
     answer = await orders.post("/api/admin/queue/requeue", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"state":"half-open"}', b'{"state":null}', b'{"state":"open","for":5}'])
-async def test_a_breaker_is_forced_open_or_closed_or_left_to_itself(orders: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_breaker_can_be_forced_open_closed_or_made_automatic(orders: httpx.AsyncClient, body: bytes) -> None:
     answer = await orders.post("/api/admin/breaker", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:valerix:problem:invalid-body")
 
 
-async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
+async def test_the_worker_serves_only_health_endpoints() -> None:
     transport = httpx.ASGITransport(app=build_worker(read(OrderSettings, ENVIRON)))  # type: ignore[arg-type]  # two types of the same protocol
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as worker:
         assert (await worker.get("/health/live")).json()["service"] == "worker"
@@ -94,11 +94,11 @@ async def test_the_worker_answers_for_its_health_and_nothing_else() -> None:
 
 
 @given(st.integers(1, 10**17 - 1))
-def test_every_cursor_is_of_the_documented_form_and_comes_back_as_it_was(position: int) -> None:
+def test_every_cursor_has_the_documented_form_and_is_decoded_unchanged(position: int) -> None:
     assert re.fullmatch(CURSOR, _cursor(position))
     assert _position(_cursor(position)) == position
 
 
 @given(st.from_regex(CURSOR, fullmatch=True))
-def test_every_cursor_of_the_documented_form_is_taken(cursor: str) -> None:
+def test_every_cursor_of_the_documented_form_is_accepted(cursor: str) -> None:
     assert 0 < _position(cursor) < 2**63

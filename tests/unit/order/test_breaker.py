@@ -55,14 +55,14 @@ def on_trial() -> tuple[Observed, Permit]:
     return seen, seen.breaker.admit()
 
 
-def test_it_starts_closed_and_admits_every_call() -> None:
+def test_a_new_breaker_is_closed_and_admits_every_call() -> None:
     seen = Observed()
     assert [seen.breaker.admit() for _ in range(100)]
     assert seen.state == "closed"
     assert seen.breaker.retry_in() == 0
 
 
-def test_44_percent_of_failures_keep_it_closed() -> None:
+def test_44_percent_of_failures_keep_the_breaker_closed() -> None:
     seen = Observed()
     seen.succeed(5)
     seen.fail(4)
@@ -72,7 +72,7 @@ def test_44_percent_of_failures_keep_it_closed() -> None:
     assert seen.state == "closed"
 
 
-def test_50_percent_of_failures_open_it() -> None:
+def test_50_percent_of_failures_open_the_breaker() -> None:
     seen = Observed()
     seen.succeed(5)
     seen.fail(4)
@@ -82,7 +82,7 @@ def test_50_percent_of_failures_open_it() -> None:
     assert seen.moves == [("closed", "open")]
 
 
-def test_just_below_the_threshold_is_not_rounded_up_to_it() -> None:
+def test_a_share_just_below_the_threshold_is_not_rounded_up() -> None:
     seen = Observed()
     seen.succeed(100)
     seen.fail(99)  # 49.7 %
@@ -92,7 +92,7 @@ def test_just_below_the_threshold_is_not_rounded_up_to_it() -> None:
 
 
 @pytest.mark.parametrize("threshold", [1, 29, 50, 57, 58, 99, 100])
-def test_any_threshold_holds_to_the_call(threshold: int) -> None:
+def test_every_threshold_is_exact_to_one_call(threshold: int) -> None:
     seen = Observed(threshold_percent=threshold, minimum_calls=100)
     seen.succeed(100 - threshold)
     seen.fail(threshold - 1)
@@ -101,7 +101,7 @@ def test_any_threshold_holds_to_the_call(threshold: int) -> None:
     assert seen.state == "open"
 
 
-def test_below_the_minimum_of_calls_it_never_opens() -> None:
+def test_the_breaker_never_opens_below_the_minimum_of_calls() -> None:
     seen = Observed()
     seen.fail(4)
     assert seen.state == "closed"
@@ -112,7 +112,7 @@ def test_below_the_minimum_of_calls_it_never_opens() -> None:
     assert seen.state == "open"
 
 
-def test_failures_that_the_window_has_forgotten_do_not_count() -> None:
+def test_failures_older_than_the_window_do_not_count() -> None:
     seen = Observed()
     seen.fail(4)
     seen.clock.go_on(10)
@@ -121,7 +121,7 @@ def test_failures_that_the_window_has_forgotten_do_not_count() -> None:
     assert seen.state == "closed"
 
 
-def test_a_success_does_not_wipe_out_the_failures_around_it() -> None:
+def test_a_success_does_not_reset_the_failures_around_it() -> None:
     seen = Observed()
     for _ in range(2):
         seen.fail()
@@ -130,7 +130,7 @@ def test_a_success_does_not_wipe_out_the_failures_around_it() -> None:
     assert seen.state == "open"
 
 
-def test_it_stays_open_for_ten_seconds_and_says_how_long_still() -> None:
+def test_the_breaker_stays_open_for_ten_seconds_and_returns_the_rest() -> None:
     seen = opened()
     assert seen.rejected().retry_in == 10
     seen.clock.go_on(4)
@@ -145,7 +145,7 @@ def test_it_stays_open_for_ten_seconds_and_says_how_long_still() -> None:
     assert seen.state == "half-open"
 
 
-def test_half_open_admits_one_trial_at_a_time() -> None:
+def test_a_half_open_breaker_admits_one_trial_at_a_time() -> None:
     seen, _trial = on_trial()
     for _ in range(3):
         assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
@@ -154,7 +154,7 @@ def test_half_open_admits_one_trial_at_a_time() -> None:
     assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
 
 
-def test_a_trial_that_succeeds_closes_it_with_a_clean_window() -> None:
+def test_a_successful_trial_closes_the_breaker_with_an_empty_window() -> None:
     seen, trial = on_trial()
     trial.succeed()
     assert seen.state == "closed"
@@ -163,7 +163,7 @@ def test_a_trial_that_succeeds_closes_it_with_a_clean_window() -> None:
     assert seen.state == "closed"
 
 
-def test_a_trial_that_fails_opens_it_for_another_full_period() -> None:
+def test_a_failed_trial_opens_the_breaker_for_another_full_period() -> None:
     seen, trial = on_trial()
     seen.clock.go_on(3)
     trial.fail("500")
@@ -181,7 +181,7 @@ def test_a_trial_that_fails_opens_it_for_another_full_period() -> None:
     ]
 
 
-def test_a_withdrawn_trial_gives_its_slot_back_and_decides_nothing() -> None:
+def test_a_cancelled_trial_frees_its_slot_and_decides_nothing() -> None:
     seen, trial = on_trial()
     trial.cancel()
     assert seen.state == "half-open"
@@ -191,7 +191,7 @@ def test_a_withdrawn_trial_gives_its_slot_back_and_decides_nothing() -> None:
     assert seen.state == "closed"
 
 
-def test_a_withdrawn_call_counts_as_neither() -> None:
+def test_a_cancelled_call_is_neither_a_success_nor_a_failure() -> None:
     seen = Observed()
     for _ in range(20):
         seen.breaker.admit().cancel()
@@ -200,7 +200,7 @@ def test_a_withdrawn_call_counts_as_neither() -> None:
     assert seen.state == "closed"
 
 
-def test_a_ticket_counts_once_however_often_it_is_used() -> None:
+def test_a_permit_counts_once_however_often_it_is_used() -> None:
     seen = Observed()
     permit = seen.breaker.admit()
     permit.fail("timeout")
@@ -224,7 +224,7 @@ def test_a_late_failure_does_not_extend_an_open_period() -> None:
     assert seen.state == "closed"
 
 
-def test_a_late_success_closes_nothing() -> None:
+def test_a_late_success_does_not_close_the_breaker() -> None:
     seen = Observed()
     late = [seen.breaker.admit() for _ in range(2)]
     seen.fail(5)
@@ -249,7 +249,7 @@ def test_a_late_result_does_not_free_the_slot_of_a_trial() -> None:
     assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
 
 
-def test_what_began_before_it_opened_is_not_held_against_it_once_it_is_closed_again() -> None:
+def test_calls_started_before_the_breaker_opened_do_not_count_after_it_closed() -> None:
     seen = Observed()
     late = [seen.breaker.admit() for _ in range(10)]
     seen.fail(5)
@@ -262,7 +262,7 @@ def test_what_began_before_it_opened_is_not_held_against_it_once_it_is_closed_ag
     assert seen.outcomes.count("timeout") == 15  # they did happen, so they are counted
 
 
-def test_tick_shows_that_a_trial_is_due_without_a_call() -> None:
+def test_tick_makes_the_breaker_half_open_without_a_call() -> None:
     seen = opened()
     seen.breaker.tick()
     assert seen.state == "open"
@@ -275,7 +275,7 @@ def test_tick_shows_that_a_trial_is_due_without_a_call() -> None:
     assert seen.state == "closed"
 
 
-def test_tick_does_not_take_the_slot_of_the_trial_under_way() -> None:
+def test_tick_does_not_take_the_slot_of_a_running_trial() -> None:
     seen, trial = on_trial()
     seen.breaker.tick()
     assert seen.rejected().retry_in == TRIAL_RETRY_SECONDS
@@ -283,7 +283,7 @@ def test_tick_does_not_take_the_slot_of_the_trial_under_way() -> None:
     assert seen.state == "closed"
 
 
-def test_forced_open_rejects_every_call_for_as_long_as_it_lasts() -> None:
+def test_a_forced_open_breaker_rejects_every_call() -> None:
     seen = Observed()
     seen.breaker.force("open")
     for _ in range(3):
@@ -293,7 +293,7 @@ def test_forced_open_rejects_every_call_for_as_long_as_it_lasts() -> None:
     assert seen.breaker.retry_in() == 10
 
 
-def test_forced_closed_admits_every_call_whatever_fails() -> None:
+def test_a_forced_closed_breaker_admits_every_call_despite_failures() -> None:
     seen = opened()
     seen.breaker.force("closed")
     seen.fail(50)
@@ -302,7 +302,7 @@ def test_forced_closed_admits_every_call_whatever_fails() -> None:
     assert seen.breaker.window.outcomes() == {"timeout": 50}
 
 
-def test_automatic_again_begins_closed_and_forgets_what_happened_under_force() -> None:
+def test_an_automatic_breaker_starts_closed_and_forgets_calls_under_force() -> None:
     seen = Observed()
     seen.breaker.force("closed")
     late = [seen.breaker.admit() for _ in range(10)]
@@ -316,7 +316,7 @@ def test_automatic_again_begins_closed_and_forgets_what_happened_under_force() -
     assert seen.state == "open"
 
 
-def test_forcing_what_is_forced_already_changes_nothing() -> None:
+def test_forcing_the_same_state_again_changes_nothing() -> None:
     seen = Observed()
     seen.breaker.force(None)
     assert seen.transitions == []
@@ -325,7 +325,7 @@ def test_forcing_what_is_forced_already_changes_nothing() -> None:
     assert len(seen.transitions) == 1
 
 
-def test_a_trial_under_way_when_an_operator_steps_in_decides_nothing() -> None:
+def test_a_running_trial_decides_nothing_after_an_operator_forces_a_state() -> None:
     seen, trial = on_trial()
     seen.breaker.force("closed")
     seen.breaker.force(None)
@@ -334,7 +334,7 @@ def test_a_trial_under_way_when_an_operator_steps_in_decides_nothing() -> None:
     assert seen.breaker.window.outcomes() == {}
 
 
-def test_the_reasons_are_those_an_operator_reads() -> None:
+def test_transitions_have_readable_reasons() -> None:
     seen = Observed()
     seen.succeed(4)
     seen.fail(1, "500")

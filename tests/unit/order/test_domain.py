@@ -84,7 +84,7 @@ def test_two_keys_have_two_order_ids(first: str, second: str) -> None:
     st.tuples(st.text(max_size=8), st.integers(1, 1000)),
     st.tuples(st.text(max_size=8), st.integers(1, 1000)),
 )
-def test_two_bodies_have_the_same_fingerprint_only_if_they_mean_the_same(
+def test_two_bodies_share_a_fingerprint_only_if_they_are_equivalent(
     one: tuple[str, int], other: tuple[str, int]
 ) -> None:
     assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
@@ -99,7 +99,7 @@ def test_two_bodies_have_the_same_fingerprint_only_if_they_mean_the_same(
         b'{"item_id":"xbox","item_id":"ps5","quantity":2}',
     ],
 )
-def test_how_a_body_is_written_does_not_change_its_fingerprint(body: bytes) -> None:
+def test_the_formatting_of_a_body_does_not_change_its_fingerprint(body: bytes) -> None:
     assert new_order("key", decode(body), "request").fingerprint == fingerprint("ps5", 2)
 
 
@@ -135,26 +135,26 @@ def test_how_a_body_is_written_does_not_change_its_fingerprint(body: bytes) -> N
         b"",
     ],
 )
-def test_what_is_not_an_order_is_not_taken_for_one(body: bytes) -> None:
+def test_an_invalid_order_body_is_refused(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(body)
 
 
-def test_the_smallest_and_the_largest_order_are_orders() -> None:
+def test_the_smallest_and_the_largest_order_are_accepted() -> None:
     assert decode(b'{"item_id":"x","quantity":1}') == OrderBody("x", 1)
     assert decode(b'{"item_id":"%s","quantity":1000}' % (b"x" * 64)) == OrderBody("x" * 64, 1000)
 
 
 @pytest.mark.parametrize("status", get_args(Status))
 @pytest.mark.parametrize("is_leased", [True, False])
-def test_a_key_with_another_body_is_refused_whatever_became_of_its_order(status: Status, *, is_leased: bool) -> None:
+def test_a_key_with_another_body_is_refused_in_any_state_of_its_order(status: Status, *, is_leased: bool) -> None:
     admission = admit(wanted(quantity=2), stored(status, is_leased=is_leased))
     assert isinstance(admission, IdempotencyKeyReused)
     assert admission.members == {"order_id": wanted().order_id}
 
 
 @pytest.mark.parametrize("status", ["pending", "queued"])
-def test_a_repeat_of_an_order_in_somebodys_hands_is_told_to_wait(status: Status) -> None:
+def test_a_repeat_of_a_leased_order_is_refused_as_in_flight(status: Status) -> None:
     admission = admit(wanted(), stored(status, is_leased=True))
     assert isinstance(admission, RequestInFlight)
     assert admission.headers == {"Retry-After": "1"}
@@ -168,13 +168,13 @@ def test_a_repeat_of_an_order_in_somebodys_hands_is_told_to_wait(status: Status)
         *((status, leased) for status in ("confirmed", "failed", "dead") for leased in (True, False)),
     ],
 )
-def test_a_repeat_of_any_other_order_gets_the_order(status: Status, *, is_leased: bool) -> None:
+def test_a_repeat_of_any_other_order_returns_the_order(status: Status, *, is_leased: bool) -> None:
     kept = stored(status, is_leased=is_leased)
     assert admit(wanted(), kept) == Replay(kept.order)
 
 
 @given(claim=claims, outcome=outcomes, share=shares)
-def test_unknown_is_never_failed(claim: Claim, outcome: Outcome, share: float) -> None:
+def test_an_unknown_outcome_never_fails_an_order(claim: Claim, outcome: Outcome, share: float) -> None:
     """`failed` needs a refusal, `confirmed` a deduction, `dead` an inventory without a record; all else is queued."""
     expected = {Deducted: "confirmed", Refused: "failed", Unknown: "queued", NotSent: "queued", NoRecord: "dead"}
     settlement = decide(claim, outcome, Jitter(share))
@@ -184,14 +184,14 @@ def test_unknown_is_never_failed(claim: Claim, outcome: Outcome, share: float) -
 
 
 @given(claim=claims, outcome=outcomes, share=shares)
-def test_only_an_order_that_was_not_sent_gets_its_attempt_back(claim: Claim, outcome: Outcome, share: float) -> None:
+def test_only_an_order_that_was_not_sent_does_not_use_an_attempt(claim: Claim, outcome: Outcome, share: float) -> None:
     settlement = decide(claim, outcome, Jitter(share))
     assert settlement.attempts == claim.attempt - isinstance(outcome, NotSent)
     assert settlement.attempts >= 0
 
 
 @given(claim=claims, outcome=outcomes, share=shares)
-def test_the_history_says_which_attempt_it_was_and_why(claim: Claim, outcome: Outcome, share: float) -> None:
+def test_the_history_has_the_attempt_and_the_reason(claim: Claim, outcome: Outcome, share: float) -> None:
     settlement = decide(claim, outcome, Jitter(share))
     assert settlement.detail["attempt"] == claim.attempt
     assert settlement.detail["token"] == claim.token
@@ -207,12 +207,12 @@ def test_the_back_off_doubles_up_to_its_cap_with_full_jitter(attempt: int, longe
     assert decide(claim(attempt), Unknown("timeout"), Jitter(1)).delay == longest
 
 
-def test_a_deferral_waits_until_the_breaker_may_let_it_through_and_a_little_more() -> None:
+def test_a_deferral_waits_slightly_longer_than_the_breaker() -> None:
     assert decide(claim(), NotSent("breaker-open", 7.5), Jitter(0)).delay == 7.5
     assert decide(claim(), NotSent("breaker-open", 7.5), Jitter(1)).delay == 7.5 + DEFERRAL_JITTER
 
 
-def test_a_failed_order_is_answered_with_why_it_failed() -> None:
+def test_a_failed_order_is_answered_with_its_reason() -> None:
     short = refusal_of(order("failed", "insufficient-stock"))
     assert isinstance(short, InsufficientStock)
     assert short.members == {"order_id": wanted().order_id, "item_id": "ps5", "requested": 1}

@@ -58,7 +58,7 @@ def make_happen(failure: Reply | Fault | Exception, warehouse: Warehouse, path: 
         ({"status": 409, "reason": "nul\x00"}, Unknown("lost answer"), "lost answer"),
     ],
 )
-async def test_what_a_line_is_answered_is_what_becomes_of_it(
+async def test_the_result_of_a_line_is_its_outcome(
     answer: dict[str, Any] | bytes | None, outcome: Outcome, counted: str, log: io.StringIO
 ) -> None:
     """A refusal is a success of inventory; an invalid response is an unknown result, and a failure."""
@@ -70,7 +70,7 @@ async def test_what_a_line_is_answered_is_what_becomes_of_it(
     assert log.getvalue() == ""
 
 
-async def test_a_line_says_all_that_inventory_has_to_know() -> None:
+async def test_a_line_has_every_field_of_a_deduction() -> None:
     warehouse = Warehouse()
     (claim,) = claims(1)
     await warehouse.inventory.deduct(claim)
@@ -97,7 +97,7 @@ async def test_inventory_may_be_behind_a_path() -> None:
     assert warehouse.asked == [f"{behind}/deductions", f"{behind}/transactions/{claim.order_id}"]
 
 
-async def test_every_line_gets_its_own_answer_whatever_happens_to_the_others() -> None:
+async def test_every_line_gets_its_own_result_despite_failures_of_others() -> None:
     warehouse = Warehouse()
     answers: list[dict[str, Any] | None] = [
         {"status": 200},
@@ -119,7 +119,7 @@ async def test_every_line_gets_its_own_answer_whatever_happens_to_the_others() -
     assert warehouse.breaker.window.outcomes() == {"success": 3, "lost answer": 1, "500": 1}
 
 
-async def test_what_was_answered_before_a_garbled_line_stands() -> None:
+async def test_results_before_an_invalid_line_count() -> None:
     warehouse = Warehouse()
     wanted = claims(3)
     warehouse.answer = lambda line: b"garbled\n" if line["order_id"] == str(wanted[1].order_id) else {"status": 200}
@@ -133,7 +133,7 @@ async def test_what_was_answered_before_a_garbled_line_stands() -> None:
 @pytest.mark.parametrize(
     "fault", [Fault.RESET, Fault.CLOSED, Fault.TORN, Fault.GARBLED], ids=lambda fault: str(fault.value)
 )
-async def test_what_was_answered_before_an_answer_broke_off_stands(fault: Fault, log: io.StringIO) -> None:
+async def test_results_before_a_truncated_response_count(fault: Fault, log: io.StringIO) -> None:
     warehouse = Warehouse(patient=True)
     wanted = claims(3)
     warehouse.answer = lambda line: fault if line["order_id"] == str(wanted[1].order_id) else {"status": 200}
@@ -162,7 +162,7 @@ async def test_what_was_answered_before_an_answer_broke_off_stands(fault: Fault,
         (Fault.REFUSED, "connection error", LIMIT),
     ],
 )
-async def test_a_call_that_fails_leaves_all_its_lines_unknown_and_counts_each(
+async def test_a_failed_call_leaves_every_line_unknown_and_counts_each(
     failure: Reply | Fault, cause: str, limit: float, log: io.StringIO
 ) -> None:
     warehouse = Warehouse(limit=limit)
@@ -173,7 +173,7 @@ async def test_a_call_that_fails_leaves_all_its_lines_unknown_and_counts_each(
     assert log.getvalue() == ""
 
 
-async def test_a_bug_leaves_all_lines_of_its_call_unknown_counts_each_and_is_logged(
+async def test_a_bug_in_a_call_leaves_every_line_unknown_counts_each_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
     warehouse = Warehouse()
@@ -191,7 +191,7 @@ async def test_calls_one_after_the_other_share_a_connection() -> None:
     assert warehouse.connections == 1
 
 
-async def test_an_idle_connection_that_inventory_has_closed_loses_no_answer() -> None:
+async def test_an_idle_connection_closed_by_inventory_loses_no_result() -> None:
     warehouse = Warehouse()
     for claim in claims(5):
         assert await warehouse.inventory.deduct(claim) == Deducted(repeated=False)
@@ -199,7 +199,7 @@ async def test_an_idle_connection_that_inventory_has_closed_loses_no_answer() ->
     assert warehouse.connections == 5
 
 
-async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.StringIO) -> None:
+async def test_a_connection_that_ends_after_its_results_causes_no_failure(log: io.StringIO) -> None:
     """Not even the event loop reports it, which logs unretrieved exceptions."""
     warehouse = Warehouse(patient=True)
     for round_ in range(3):
@@ -215,7 +215,7 @@ async def test_a_connection_that_ends_after_its_answers_is_nobodys_loss(log: io.
     assert log.getvalue() == ""
 
 
-async def test_a_line_that_is_not_answered_in_time_is_unknown_and_the_others_are_not() -> None:
+async def test_only_a_line_without_a_result_in_time_is_unknown() -> None:
     warehouse = Warehouse(patient=True, limit=0.3)
     wanted = claims(3)
     warehouse.release(wanted[1])
@@ -227,7 +227,7 @@ async def test_a_line_that_is_not_answered_in_time_is_unknown_and_the_others_are
     assert warehouse.breaker.window.outcomes() == {"success": 1, "timeout": 2}
 
 
-async def test_a_slow_line_holds_up_neither_its_neighbours_nor_the_next_call() -> None:
+async def test_a_slow_line_delays_neither_other_lines_nor_the_next_call() -> None:
     warehouse = Warehouse(patient=True)
     slow, quick = claims(2)
     slow_one = asyncio.create_task(warehouse.inventory.deduct(slow))
@@ -241,14 +241,14 @@ async def test_a_slow_line_holds_up_neither_its_neighbours_nor_the_next_call() -
     assert await slow_one == Deducted(repeated=False)
 
 
-async def test_one_order_twice_in_a_call_gets_the_answer_twice() -> None:
+async def test_an_order_twice_in_a_call_gets_the_result_twice() -> None:
     warehouse = Warehouse()
     (claim,) = claims(1)
     assert await together(warehouse.inventory.deduct, [claim, claim]) == [Deducted(repeated=False)] * 2
     assert warehouse.breaker.window.outcomes() == {"success": 2}
 
 
-async def test_a_replica_that_cannot_be_reached_is_passed_over() -> None:
+async def test_an_unreachable_inventory_replica_is_skipped() -> None:
     warehouse = Warehouse(replicas=3)
     one, two, three = warehouse.urls
     warehouse.leave(one, three)
@@ -261,7 +261,7 @@ async def test_a_replica_that_cannot_be_reached_is_passed_over() -> None:
     assert set(warehouse.asked) == {f"{two}{DEDUCTIONS}", f"{two}/health/ready"}
 
 
-async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next_still_has_time(
+async def test_connecting_to_a_replica_times_out_after_a_third_of_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The machines of two replicas are down and do not even refuse connections."""
@@ -279,21 +279,21 @@ async def test_reaching_a_replica_may_take_a_third_of_the_limit_so_that_the_next
     assert warehouse.asked == [f"{three}{DEDUCTIONS}", f"{three}/health/ready"]
 
 
-async def test_when_no_machine_answers_any_more_it_is_unknown() -> None:
+async def test_a_line_is_unknown_when_no_machine_responds() -> None:
     warehouse = Warehouse(limit=0.3)
     warehouse.vanish()
     (claim,) = claims(1)
     assert await warehouse.inventory.deduct(claim) == Unknown("connection error")
 
 
-async def test_calls_take_turns_among_replicas() -> None:
+async def test_calls_are_spread_over_the_replicas() -> None:
     warehouse = Warehouse(replicas=2)
     for claim in claims(4):
         await warehouse.inventory.deduct(claim)
     assert sorted(warehouse.asked) == sorted(f"{url}{DEDUCTIONS}" for url in warehouse.urls * 2)
 
 
-async def test_when_nothing_listens_anywhere_it_is_unknown() -> None:
+async def test_a_line_is_unknown_when_every_replica_refuses_connections() -> None:
     warehouse = Warehouse(replicas=2)
     warehouse.leave()
     (claim,) = claims(1)
@@ -306,7 +306,7 @@ def open_up(breaker: Breaker) -> None:
     assert breaker.state_name == "open"
 
 
-async def test_while_the_breaker_is_open_nothing_is_sent_and_nothing_unknown() -> None:
+async def test_no_line_is_sent_or_unknown_while_the_breaker_is_open() -> None:
     warehouse = Warehouse()
     open_up(warehouse.breaker)
     outcomes = await together(warehouse.inventory.deduct, claims(3))
@@ -314,7 +314,7 @@ async def test_while_the_breaker_is_open_nothing_is_sent_and_nothing_unknown() -
     assert warehouse.asked == []
 
 
-async def test_of_a_batch_one_line_is_the_trial_and_the_others_are_held_back() -> None:
+async def test_one_line_of_a_batch_is_the_trial_and_the_others_are_deferred() -> None:
     warehouse = Warehouse()
     open_up(warehouse.breaker)
     warehouse.breaker.half_open()
@@ -325,7 +325,7 @@ async def test_of_a_batch_one_line_is_the_trial_and_the_others_are_held_back() -
 
 
 @pytest.mark.parametrize("failure", [Reply(500), Fault.RESET, Fault.REFUSED, BUG])
-async def test_however_a_trial_ends_its_slot_is_not_lost(
+async def test_the_slot_of_a_trial_is_freed_however_it_ends(
     failure: Reply | Fault | Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = Warehouse()
@@ -337,7 +337,7 @@ async def test_however_a_trial_ends_its_slot_is_not_lost(
     assert warehouse.breaker.state_name == "open"
 
 
-async def test_a_caller_that_goes_away_leaves_the_others_and_the_breaker_as_they_are() -> None:
+async def test_a_cancelled_caller_affects_neither_others_nor_the_breaker() -> None:
     warehouse = Warehouse(patient=True)
     open_up(warehouse.breaker)
     warehouse.breaker.half_open()
@@ -354,7 +354,7 @@ async def test_a_caller_that_goes_away_leaves_the_others_and_the_breaker_as_they
     assert warehouse.breaker.state_name == "closed"
 
 
-async def test_closing_waits_for_every_line_under_way() -> None:
+async def test_closing_waits_for_every_line_in_flight() -> None:
     warehouse = Warehouse(patient=True)
     wanted = claims(3)
     tasks = [asyncio.create_task(warehouse.inventory.deduct(claim)) for claim in wanted]
@@ -368,7 +368,7 @@ async def test_closing_waits_for_every_line_under_way() -> None:
     assert await asyncio.gather(*tasks) == [Deducted(repeated=False)] * 3
 
 
-async def test_a_process_that_is_cancelled_decides_nothing_about_inventory() -> None:
+async def test_a_cancelled_process_records_nothing_about_inventory() -> None:
     warehouse = Warehouse(patient=True)
     open_up(warehouse.breaker)
     warehouse.breaker.half_open()
@@ -382,7 +382,7 @@ async def test_a_process_that_is_cancelled_decides_nothing_about_inventory() -> 
     warehouse.breaker.admit()
 
 
-async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
+async def test_exhausting_own_connections_is_not_a_failure_of_inventory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two calls may be in flight, and two are."""
@@ -402,7 +402,7 @@ async def test_running_out_of_connections_of_ones_own_says_nothing_of_inventory(
     assert await warehouse.inventory.deduct(third) == Deducted(repeated=False)
 
 
-async def test_a_trial_for_which_there_is_no_connection_leaves_its_slot_to_another(
+async def test_a_trial_without_a_connection_frees_its_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     warehouse = Warehouse()
@@ -428,7 +428,7 @@ async def test_a_trial_for_which_there_is_no_connection_leaves_its_slot_to_anoth
         ),
     ],
 )
-async def test_a_look_up_tells_what_the_ledger_says(ledger: dict[str, Any], outcome: Outcome) -> None:
+async def test_a_lookup_returns_the_outcome_in_the_ledger(ledger: dict[str, Any], outcome: Outcome) -> None:
     warehouse = Warehouse()
     (claim,) = claims(1)
     path = f"/api/inventory/transactions/{claim.order_id}"
@@ -451,7 +451,7 @@ async def test_a_look_up_tells_what_the_ledger_says(ledger: dict[str, Any], outc
         Fault.REFUSED,
     ],
 )
-async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
+async def test_an_unclear_lookup_is_unknown_and_never_no_record(
     failure: Reply | Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if failure is Fault.SILENT:
@@ -477,7 +477,7 @@ async def test_a_look_up_without_a_clear_answer_is_unknown_and_never_nothing(
         (Fault.REFUSED, False),
     ],
 )
-async def test_only_a_clear_no_means_that_there_is_no_such_item(
+async def test_only_a_404_of_inventory_itself_means_an_unknown_item(
     answer: Reply | Fault, monkeypatch: pytest.MonkeyPatch, *, lacks: bool
 ) -> None:
     """A 404 of a proxy in front of inventory does not count: a misrouted call must not refuse an order."""
@@ -489,7 +489,7 @@ async def test_only_a_clear_no_means_that_there_is_no_such_item(
 
 
 @pytest.mark.parametrize("answer", [Reply(503), Fault.RESET, Fault.REFUSED])
-async def test_inventory_is_ready_when_it_says_so(answer: Reply | Fault) -> None:
+async def test_a_ping_fails_unless_inventory_is_ready(answer: Reply | Fault) -> None:
     warehouse = Warehouse()
     warehouse.responses["/health/ready"] = Reply(200)
     await warehouse.inventory.ping()
@@ -499,7 +499,7 @@ async def test_inventory_is_ready_when_it_says_so(answer: Reply | Fault) -> None
         await warehouse.inventory.ping()
 
 
-async def test_an_item_once_seen_is_not_asked_for_again() -> None:
+async def test_a_known_item_is_not_looked_up_again() -> None:
     warehouse = Warehouse()
     warehouse.responses["/api/inventory/ps5"] = reply(200, {})
     for _ in range(3):
@@ -508,7 +508,7 @@ async def test_an_item_once_seen_is_not_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("how", ["open", "half-open", "forced"])
-async def test_while_the_breaker_holds_calls_back_no_item_is_asked_for(how: str) -> None:
+async def test_no_item_is_looked_up_while_the_breaker_is_open(how: str) -> None:
     warehouse = Warehouse()
     warehouse.responses["/api/inventory/ps5"] = NO_SUCH_ITEM
     if how == "forced":

@@ -18,7 +18,7 @@ steps = st.tuples(
 
 
 @given(start=st.integers(0, 100_000), bucket_ticks=st.sampled_from([64, 256, 1024]), story=st.lists(steps, max_size=60))
-def test_the_sums_are_those_of_an_oracle_that_keeps_every_call(
+def test_the_sums_match_a_model_that_keeps_every_call(
     start: int, bucket_ticks: int, story: list[tuple[int, str | None]]
 ) -> None:
     """A call counts in its bucket and in the nine that follow."""
@@ -40,9 +40,7 @@ def test_the_sums_are_those_of_an_oracle_that_keeps_every_call(
 
 
 @given(age=st.integers(0, 20 * 1024), start=st.integers(0, 10_000))
-def test_a_call_is_remembered_for_nine_tenths_of_the_window_and_never_longer_than_all_of_it(
-    age: int, start: int
-) -> None:
+def test_a_call_is_kept_for_at_least_nine_tenths_of_the_window_and_at_most_all(age: int, start: int) -> None:
     clock = Clock(start)
     window = RollingWindow(10, clock)
     window.add("timeout")
@@ -53,7 +51,7 @@ def test_a_call_is_remembered_for_nine_tenths_of_the_window_and_never_longer_tha
         assert window.outcomes() == {}
 
 
-def test_what_is_forgotten_leaves_no_trace() -> None:
+def test_expired_calls_leave_no_data() -> None:
     clock = Clock()
     window = RollingWindow(10, clock)
     for number in range(1000):
@@ -73,11 +71,11 @@ def test_what_is_forgotten_leaves_no_trace() -> None:
         ({SUCCESS: 4, "timeout": 2, "500": 2}, 50.0),
     ],
 )
-def test_the_percentage_is_of_all_calls(outcomes: dict[str, int], percent: float) -> None:
+def test_the_percentage_is_relative_to_all_calls(outcomes: dict[str, int], percent: float) -> None:
     assert failure_percent(outcomes) == percent
 
 
-def test_a_window_is_told_in_words_the_commonest_cause_first() -> None:
+def test_a_window_is_described_with_the_commonest_cause_first() -> None:
     assert describe({SUCCESS: 8, "500": 3, "timeout": 9}, 10.0) == "12 of 20 calls failed in 10 s (9 timeouts, 3 × 500)"
     assert describe({"timeout": 1, SUCCESS: 1}, 2.5) == "1 of 2 calls failed in 2.5 s (1 timeout)"
     assert describe({SUCCESS: 3}, 10) == "0 of 3 calls failed in 10 s"

@@ -11,26 +11,26 @@ def some(number: int, **changes: object) -> list[Order]:
     return [order(order_id=uuid4(), idempotency_key=f"k-{one}", **changes) for one in range(number)]
 
 
-def test_the_first_look_fills_the_feed_newest_first() -> None:
+def test_the_first_poll_fills_the_feed_newest_first() -> None:
     newest = order(order_id=OTHER_ID, updated_at=later(5))
     assert [line.at for line in fold(Feed(), [newest, order()]).lines] == [later(5), NOON]
 
 
-def test_an_order_comes_up_again_only_when_its_status_changes() -> None:
+def test_an_order_is_listed_again_only_when_its_status_changes() -> None:
     feed = fold(Feed(), [order(status="queued")])
     assert fold(feed, [order(status="queued", attempts=2)]).lines == feed.lines
     line, _ = fold(feed, [order(status="confirmed", updated_at=later(1))]).lines
     assert (line.before, line.status) == ("queued", "confirmed")
 
 
-def test_it_is_said_when_more_orders_came_than_one_look_reads() -> None:
+def test_a_feed_marks_orders_skipped_between_two_polls() -> None:
     feed = fold(Feed(), some(PAGE))
     assert not feed.skipped
     assert fold(feed, some(PAGE)).skipped
     assert not fold(feed, [order(order_id=UUID(int=7)), *some(3)]).skipped
 
 
-def test_a_feed_does_not_grow_for_ever() -> None:
+def test_a_feed_is_bounded() -> None:
     feed = Feed()
     for _ in range(15):
         feed = fold(feed, some(PAGE))
@@ -38,23 +38,23 @@ def test_a_feed_does_not_grow_for_ever() -> None:
     assert len(feed.known) <= 1000
 
 
-def test_what_was_sent_from_here_is_marked_and_stands_first() -> None:
+def test_own_orders_are_marked_and_come_first() -> None:
     feed = fold(Feed(), [*some(9, updated_at=later(9)), order()])
     lines = with_ours(feed.lines, [sent(order())])
     assert [line.ours for line in lines] == [True] + [False] * 9
     assert not lines[0].replayed
 
 
-def test_a_replay_has_a_line_of_its_own_since_it_makes_no_order() -> None:
+def test_a_replay_has_its_own_line() -> None:
     lines = with_ours(fold(Feed(), [order()]).lines, [sent(order()), sent(order(), replayed=True)])
     assert sorted(line.replayed for line in lines) == [False, True]
 
 
-def test_a_refusal_that_made_no_order_is_told_with_its_reason() -> None:
+def test_a_refusal_without_an_order_is_listed_with_its_reason() -> None:
     [line] = with_ours([], [sent(problem("idempotency-key-reused", 422))])
     assert (line.status, line.reason) == ("refused", "idempotency-key-reused")
 
 
-def test_what_was_sent_from_here_stays_when_other_orders_have_pushed_it_out() -> None:
+def test_own_orders_stay_when_others_fill_the_feed() -> None:
     [first, *_] = with_ours(fold(Feed(), some(9, updated_at=later(9))).lines, [sent(order(status="queued"))])
     assert (first.ours, first.status) == (True, "queued")

@@ -27,25 +27,25 @@ def page(latencies: list[float], *, status: str = "201", replays: int = 0) -> st
     return generate_latest(registry).decode()
 
 
-def test_only_placing_orders_is_read() -> None:
+def test_only_order_requests_are_read() -> None:
     read = scrape(page([0.005, 0.05, 0.05, 20], replays=3), 7.0)
     assert read == Scrape(7.0, {0.01: 1, 0.1: 3, 1: 3, 10: 3, math.inf: 4}, 0, 3)
     assert scrape(page([0.05], status="503"), 7.0).errors == 1
 
 
-def test_what_happened_in_between_is_told_per_second() -> None:
+def test_changes_between_two_scrapes_are_rates_per_second() -> None:
     before, now = scrape(page([0.05] * 10, replays=1), 100.0), scrape(page([0.05] * 50, replays=5), 102.0)
     found = step(before, now)
     assert (found.per_second, found.replays, found.errors) == (20, 2, 0)
     assert found.buckets[math.inf] == 40
 
 
-def test_a_replica_that_was_started_again_has_counted_from_nothing() -> None:
+def test_a_restarted_replica_counts_from_zero() -> None:
     found = step(scrape(page([0.05] * 50), 100.0), scrape(page([0.05] * 4), 102.0))
     assert found.per_second == 2
 
 
-def test_two_replicas_are_added_up_and_one_that_is_away_is_left_out() -> None:
+def test_replicas_are_summed_without_unreachable_ones() -> None:
     meter = Meter()
     assert meter.read({"a": scrape(page([]), 0.0), "b": scrape(page([]), 0.0)}) is None
     both = meter.read({"a": scrape(page([0.05] * 10), 1.0), "b": scrape(page([0.05] * 20), 1.0)})
@@ -56,7 +56,7 @@ def test_two_replicas_are_added_up_and_one_that_is_away_is_left_out() -> None:
     assert (alone.per_second, list(alone.rates)) == (5, [30, 5])
 
 
-def test_a_replica_that_comes_back_does_not_make_a_peak() -> None:
+def test_a_returning_replica_causes_no_peak() -> None:
     """The orders that it has counted meanwhile are spread over the time without samples."""
     meter = Meter()
     meter.read({"a": scrape(page([]), 0.0)})
@@ -72,16 +72,16 @@ def test_percentiles_are_interpolated_within_their_bucket_as_prometheus_does() -
     assert percentile(buckets, 0.95) == pytest.approx(0.6)
 
 
-def test_beyond_the_last_bucket_a_percentile_is_only_known_to_be_beyond() -> None:
+def test_a_percentile_beyond_the_last_bucket_is_infinite() -> None:
     assert percentile({10.0: 1.0, math.inf: 100.0}, 0.99) == math.inf
 
 
-def test_without_orders_there_is_no_percentile() -> None:
+def test_no_orders_give_no_percentile() -> None:
     assert percentile({0.1: 0.0, math.inf: 0.0}, 0.5) is None
     assert percentile({}, 0.5) is None
 
 
-def test_percentiles_are_of_the_last_ten_looks() -> None:
+def test_percentiles_cover_the_last_ten_samples() -> None:
     meter = Meter()
     meter.read({"a": scrape(page([]), 0.0)})
     counted: list[float] = []

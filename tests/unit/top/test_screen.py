@@ -39,7 +39,7 @@ ESSENTIAL = [
 
 
 @pytest.mark.parametrize("size", [LOW, TALL])
-async def test_what_matters_most_fits_without_scrolling(size: tuple[int, int]) -> None:
+async def test_the_essentials_fit_without_scrolling(size: tuple[int, int]) -> None:
     async with showing(size=size) as screen:
         await screen.until_shown(*ESSENTIAL)
         assert len(screen.lines) <= size[1]
@@ -57,13 +57,13 @@ async def test_a_low_screen_shows_orders_stock_and_audit_in_turn() -> None:
         await screen.until_shown("Orders  » sent here")
 
 
-async def test_a_tall_screen_shows_everything_at_once_and_the_latency_as_it_went() -> None:
+async def test_a_tall_screen_shows_everything_and_the_latency_history() -> None:
     async with showing(size=TALL) as screen:
         await screen.until_shown("sold out  mouse", "Not audited yet", "Orders  » sent here", "╌ is the limit", "a-key")
         assert "v view" not in screen.text
 
 
-async def test_a_terminal_that_grows_gets_more() -> None:
+async def test_a_larger_terminal_shows_more() -> None:
     async with showing() as screen:
         await screen.until_shown("v view")
         await screen.resize(*TALL)
@@ -72,7 +72,7 @@ async def test_a_terminal_that_grows_gets_more() -> None:
 
 
 @pytest.mark.parametrize("size", [(60, 15), (20, 5)])
-async def test_a_terminal_that_is_too_small_shows_what_it_can(size: tuple[int, int]) -> None:
+async def test_a_too_small_terminal_shows_what_fits(size: tuple[int, int]) -> None:
     async with showing(size=size) as screen:
         await screen.until_shown("valerix top", "order-1")
 
@@ -84,13 +84,13 @@ async def test_the_scarcest_item_comes_first() -> None:
         assert places == sorted(places)
 
 
-async def test_states_are_told_apart_without_colours() -> None:
+async def test_states_are_distinguishable_without_colours() -> None:
     async with showing() as screen:
         row = next(line for line in screen.lines if "▁█" in line)
         assert row.rstrip().endswith("▁████")
 
 
-async def test_an_order_is_placed_by_key_and_the_same_key_again_is_a_replay() -> None:
+async def test_an_order_is_placed_by_key_and_its_repeat_is_a_replay() -> None:
     async with showing(size=TALL) as screen:
         await screen.press("o")
         await screen.until_shown("Place an order on `local`", "Key top-")
@@ -105,7 +105,7 @@ async def test_an_order_is_placed_by_key_and_the_same_key_again_is_a_replay() ->
         assert (first.item_id, first.quantity) == ("ps5", 1)
 
 
-async def test_a_quantity_that_is_none_is_not_sent() -> None:
+async def test_an_invalid_quantity_is_not_sent() -> None:
     async with showing() as screen:
         await screen.press("o", "tab", "backspace", "0", "enter")
         await screen.until_shown("from 1 to 1000")
@@ -113,20 +113,20 @@ async def test_a_quantity_that_is_none_is_not_sent() -> None:
         assert not screen.actions.done
 
 
-async def test_sending_again_needs_something_sent_before() -> None:
+async def test_a_resend_needs_an_earlier_order() -> None:
     async with showing() as screen:
         await screen.press("a")
         await screen.until_shown("Nothing was sent from here yet")
         assert not screen.actions.done
 
 
-async def test_the_drill_that_has_the_platform_is_named() -> None:
+async def test_a_running_drill_is_shown() -> None:
     lease = DrillLease("20261130-small", "slow-inventory", "ann@laptop", datetime.now(UTC), 12.0)
     async with showing(snapshot(chaos=Reading(Chaos(halted=False, live=None, drill=lease)))) as screen:
         await screen.until_shown("Drill slow-inventory runs")
 
 
-async def test_a_gremlin_needs_a_yes() -> None:
+async def test_a_gremlin_requires_confirmation() -> None:
     async with showing(snapshot(chaos=Reading(Chaos(halted=False, live=None)))) as screen:
         for no in ("n", "escape", "enter"):
             await screen.press("g", "c")
@@ -147,7 +147,7 @@ async def test_a_live_gremlin_is_offered_to_be_turned_off() -> None:
         await screen.until_shown("Turn latency off for `local`?")
 
 
-async def test_a_platform_that_is_not_local_is_named_before_anything_is_done_to_it() -> None:
+async def test_a_remote_platform_is_named_before_every_action() -> None:
     async with showing(context=STAGING) as screen:
         await screen.press("g", "c")
         await screen.until_shown("for `staging` (https://orders.staging.example)?")
@@ -159,7 +159,7 @@ async def test_a_platform_that_is_not_local_is_named_before_anything_is_done_to_
         assert not screen.actions.done
 
 
-async def test_all_gremlins_of_this_machine_end_at_once() -> None:
+async def test_all_local_gremlins_are_turned_off_without_confirmation() -> None:
     async with showing() as screen:
         await screen.press("x")
         await screen.until_shown("Off: latency")
@@ -167,13 +167,13 @@ async def test_all_gremlins_of_this_machine_end_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [LOW, TALL])
-async def test_an_audit_that_finds_something_says_what_and_where_first(size: tuple[int, int]) -> None:
+async def test_an_audit_shows_violations_first(size: tuple[int, int]) -> None:
     async with showing(size=size) as screen:
         await screen.press("u")
         await screen.until_shown("violated at", "no-oversell (violated, 1)", "ps5: has -1", "1 rules held")
 
 
-async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
+async def test_a_failed_action_is_reported_and_the_screen_continues() -> None:
     async with showing() as screen:
         screen.actions.wrong = UnreachableError("The order service is unreachable.", "refused", "valerix status")
         await screen.press("u")
@@ -182,19 +182,19 @@ async def test_what_cannot_be_done_is_said_and_the_screen_goes_on() -> None:
         await screen.until_shown("refused")
 
 
-async def test_a_service_that_is_away_shows_what_was_known_and_how_old_that_is() -> None:
+async def test_an_unreachable_service_shows_the_last_values_and_their_age() -> None:
     away = snapshot(queue=Reading(Queue(7, 12.0, 1, 50_000, []), 12.0, "The order service is unreachable."))
     async with showing(away) as screen:
         await screen.until_shown("Queue, 12 s old", "The order service is unreachable.", "7 queued")
 
 
-async def test_a_panel_that_needs_an_operator_says_so() -> None:
+async def test_a_panel_that_needs_the_operator_token_shows_it() -> None:
     fault = "An operator's token is needed to read the breaker."
     async with showing(snapshot(breaker=Reading(None, fault=fault)), TALL) as screen:
         await screen.until_shown(fault)
 
 
-async def test_a_platform_that_stops_and_comes_back_is_followed() -> None:
+async def test_a_stopped_platform_is_shown_again_when_it_returns() -> None:
     stopped = snapshot(services=Reading(Services("stopped", [])))
     looks = itertools.chain([snapshot(), stopped], itertools.repeat(snapshot()))
     async with showing(lambda: next(looks)) as screen:
@@ -202,7 +202,7 @@ async def test_a_platform_that_stops_and_comes_back_is_followed() -> None:
         await screen.until_shown("running for 70 s", "inventory-1")
 
 
-async def test_a_pause_holds_what_is_shown() -> None:
+async def test_a_pause_freezes_the_screen() -> None:
     looks: list[Snapshot] = []
 
     def look() -> Snapshot:
@@ -219,7 +219,7 @@ async def test_a_pause_holds_what_is_shown() -> None:
         await screen.until(lambda: held not in screen.lines)
 
 
-async def test_the_screen_is_saved_where_top_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_screen_is_saved_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with showing() as screen:
         await screen.press("s")
@@ -227,20 +227,20 @@ async def test_the_screen_is_saved_where_top_was_started(tmp_path: Path, monkeyp
         assert saved(tmp_path) == ["<svg"]
 
 
-async def test_help_says_the_keys_and_where_figures_come_from() -> None:
+async def test_help_lists_keys_and_the_sources_of_values() -> None:
     async with showing() as screen:
         await screen.press("question_mark")
         await screen.until_shown("a  send the last order again", "buckets of http_request_duration_seconds")
 
 
-async def test_what_a_caller_wrote_is_no_markup() -> None:
+async def test_text_of_a_client_is_not_interpreted_as_markup() -> None:
     feed = fold(Feed(), [order(item_id="[bold]x\x1b[2J")])
     async with showing(snapshot(feed=Reading(feed)), TALL) as screen:
         await screen.until_shown("[bold]x\\x1b[2J")
 
 
 @pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", 130)])
-async def test_leaving_says_how_in_the_exit_code(key: str, code: int) -> None:
+async def test_the_exit_code_depends_on_the_key_pressed(key: str, code: int) -> None:
     async with showing() as screen:
         await screen.press(key)
         assert (screen.app.return_code or 0) == code

@@ -11,36 +11,36 @@ def drawn(*history: tuple[float, str, str], state: str = "closed", seconds: floa
     return "".join(MARKS[cell] for cell in timeline(one, moves, later(0), cells=10, seconds=seconds))
 
 
-def test_a_breaker_that_never_moved_was_always_closed() -> None:
+def test_a_breaker_without_transitions_was_always_closed() -> None:
     assert drawn() == "▁" * 10
 
 
-def test_what_it_went_through_is_shown_in_turn() -> None:
+def test_the_timeline_shows_each_transition_in_order() -> None:
     moves = ((-7.5, "closed", "open"), (-4.5, "open", "half-open"), (-3.5, "half-open", "closed"))
     assert drawn(*moves) == "▁▁███▄▄▁▁▁"
 
 
-def test_a_trial_of_milliseconds_is_seen_between_two_open_periods() -> None:
+def test_a_trial_of_milliseconds_is_visible_between_two_open_periods() -> None:
     moves = ((-9.5, "closed", "open"), (-4.5, "open", "half-open"), (-4.495, "half-open", "open"))
     assert drawn(*moves, state="open") == "█████▄████"
 
 
-def test_a_character_may_stand_for_two_seconds() -> None:
+def test_a_character_may_cover_two_seconds() -> None:
     assert drawn((-7.5, "closed", "open"), state="open", seconds=2.0) == "▁▁▁▁▁▁████"
 
 
-def test_before_a_replica_was_there_nothing_is_known_of_it() -> None:
+def test_the_timeline_is_unknown_before_a_replica_started() -> None:
     young = replica(since=later(-3.5))
     cells = timeline(young, [], later(0), cells=10, seconds=1.0)
     assert cells == [None] * 6 + ["closed"] * 4
 
 
-def test_other_replicas_transitions_are_theirs() -> None:
+def test_transitions_of_other_replicas_are_ignored() -> None:
     other = moved(-5, "closed", "open", name="order-2")
     assert set(timeline(replica(), [other], later(0), cells=10, seconds=1.0)) == {"closed"}
 
 
-def test_what_a_replica_says_of_itself_counts_more_than_a_history_that_was_lost() -> None:
+def test_the_current_state_of_a_replica_overrides_an_incomplete_history() -> None:
     """It was restarted after it had opened, and Redis still has the state before the restart."""
     again = replica(state="closed", since=later(-2.5))
     cells = timeline(again, [moved(-6.5, "closed", "open")], later(0), cells=10, seconds=1.0)
