@@ -125,6 +125,7 @@ def pair() -> Iterator[Import]:
             yield Import(source, target, source.give(directory / "dumps"))
 
 
+@pytest.mark.long
 def test_after_an_import_all_data_exists_and_the_services_continue(
     pair: Import, tmp_path: Path, valkey_server: ValkeyServer
 ) -> None:

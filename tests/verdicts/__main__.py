@@ -64,6 +64,7 @@ def _load_libraries() -> None:
     for library in LIBRARIES:
         __import__(library)
     with redirect_stdout(StringIO()):
+        os.environ["EXAMPLES"] = "100"  # of tests that Hypothesis generates; fewer in the default suite
         pytest.main([*PYTEST, "--collect-only", "tests/verdicts/test_mutants.py"])
     assert not any(name.startswith("valerix_cli") for name in sys.modules), "a mutant would come too late"
     gc.freeze()  # pytest collects garbage five times at its end, which takes most of the time otherwise

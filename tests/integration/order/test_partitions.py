@@ -92,6 +92,7 @@ async def test_partitions_by_key_hash_ensure_one_order_per_key(order_database: s
                 )
 
 
+@pytest.mark.long
 def test_the_services_run_unchanged_on_partitions_by_key_hash(
     services: Processes, order_database: str, inventory_database: str
 ) -> None:
@@ -138,6 +139,7 @@ async def test_finished_orders_are_archived_in_batches_once_each(order_database:
             assert await kept.fetchall() == [("queued",)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("quantity", "status"), [(1, "confirmed"), (2, "failed")])
 def test_a_repeat_of_an_archived_order_deducts_no_stock(
     quantity: int, status: str, services: Processes, order_database: str, inventory_database: str, redis_url: str

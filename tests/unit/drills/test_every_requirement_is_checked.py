@@ -1,6 +1,7 @@
 """Every requirement of a valid drill is evaluated: a run passes only if all were measured and hold."""
 
 import operator
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,8 @@ from valerix_cli.gates import COUNT, DURATION, RATE, SHARE
 from valerix_cli.load.metrics import ACCEPTED, REFUSED
 from valerix_cli.load.model import PERCENTILES
 
-A_HUNDRED = settings(
-    max_examples=100,
+EXAMPLES = settings(
+    max_examples=int(os.environ.get("EXAMPLES", "40")),
     deadline=None,  # `nox -s verdicts` runs this without conftest.py, on a busy machine
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
@@ -187,7 +188,7 @@ def required(drill: Drill) -> set[tuple[str, str]]:
     }
 
 
-@A_HUNDRED
+@EXAMPLES
 @given(DRILLS, WORLDS)
 def test_every_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
@@ -201,7 +202,7 @@ def test_every_requirement_of_a_valid_drill_is_a_check_of_its_receipt(text: dict
         assert found.why
 
 
-@A_HUNDRED
+@EXAMPLES
 @given(DRILLS, WORLDS)
 def test_a_check_is_held_only_if_its_requirement_is_true_and_was_measured(text: dict[str, Any], world: World) -> None:
     drill = valid(text)
@@ -218,7 +219,7 @@ def requirements(part: Any) -> list[Requirement]:
     return part if isinstance(part, list) else part.require if part else []
 
 
-@A_HUNDRED
+@EXAMPLES
 @given(DRILLS)
 def test_every_requirement_is_decided_if_everything_can_be_measured(text: dict[str, Any]) -> None:
     drill = valid(text)
