@@ -11,7 +11,7 @@ from valerix_cli.errors import CliError, DomainError, GuardError
 from valerix_cli.quoting import word
 
 _PREFIX = "urn:valerix:problem:"
-_IDS = {"order_id", "item_id"}  # in the hint, where they can be copied
+_IDS = {"order_id", "item_id", "trace_id"}  # ids are in the hint, where they can be copied, or in the log
 _COMMON = {"type", "title", "status", "detail", "instance", "request_id"}
 
 

@@ -84,3 +84,8 @@ def test_an_order_that_dies_while_waiting_hints_at_a_requeue() -> None:
     assert error is not None
     assert (error.code, error.hint) == (ExitCode.FAILED, f"valerix queue requeue {order().order_id}")
     assert error.why.startswith("attempts-exhausted: All attempts were used up")
+
+
+def test_a_refusal_shows_no_trace_id() -> None:
+    error = error_of(problem("insufficient-stock", 409, requested=5, available=3, trace_id="0af7651916cd43dd"))
+    assert error.why == "insufficient-stock: A detail (requested 5, available 3)"
