@@ -19,9 +19,9 @@ import structlog
 import uvicorn
 import uvloop
 
-from services.common import client_connections, logging, tracing
+from services.common import connection_limits, logging, tracing
 from services.common.background import background_tasks, report
-from services.common.client_connections import ClientConnections
+from services.common.connection_limits import ClientConnections
 from services.common.http_protocol import HttpProtocol
 from services.common.middleware import RequestMiddleware
 from services.common.settings import ServerSettings, SettingsError, read
@@ -45,7 +45,7 @@ class _Server(uvicorn.Server):
 async def serve(app: RequestMiddleware, listening: socket.socket, max_connections: int) -> None:
     """Serve `app` until a signal asks to stop, on at most `max_connections` connections at once."""
     host, port = listening.getsockname()[:2]
-    clients = ClientConnections(client_connections.allowed(max_connections))
+    clients = ClientConnections(connection_limits.allowed(max_connections))
     config = uvicorn.Config(
         app,
         http=functools.partial(HttpProtocol, clients),  # type: ignore[arg-type]  # makes one, as the class does

@@ -10,10 +10,10 @@ from valerix_cli.local.binaries import embedded_postgres, embedded_valkey, syste
 from valerix_cli.local.external import DATABASE_URL, REDIS_URL, address_of_database, reach_redis
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import free_port
-from valerix_cli.local.process import SupervisorContext
 from valerix_cli.local.server_group import ServerGroup
 from valerix_cli.local.servers import ADMIN, PostgresServer, ValkeyServer, unprivileged_account
 from valerix_cli.local.stack import AUDITOR, INVENTORY_DB, ORDER_DB, Database, Secrets
+from valerix_cli.local.supervised_process import SupervisorContext
 from valerix_cli.local.tasks import gather_or_cancel
 from valerix_cli.local.topology import Dependencies
 

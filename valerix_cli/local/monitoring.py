@@ -8,10 +8,10 @@ from valerix_cli.local import state_directory
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 from valerix_cli.local.ports import LOOPBACK, free_port
-from valerix_cli.local.process import SupervisorContext
 from valerix_cli.local.prometheus import Alertmanager, Prometheus, program
 from valerix_cli.local.server_group import ServerGroup
 from valerix_cli.local.stack import Database
+from valerix_cli.local.supervised_process import SupervisorContext
 from valerix_cli.local.topology import Replica
 
 ROLES = ("alertmanager", "prometheus")

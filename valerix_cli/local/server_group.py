@@ -11,9 +11,9 @@ from valerix_cli.errors import CliError
 from valerix_cli.local import state_directory
 from valerix_cli.local.logs import last_lines, log_file
 from valerix_cli.local.ports import LOOPBACK, free_port, is_free
-from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.servers import PostgresServer, Server
 from valerix_cli.local.stack import Database
+from valerix_cli.local.supervised_process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.tasks import gather_or_cancel
 
 _START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays what it had logged

@@ -25,8 +25,8 @@ from valerix_cli.local.logs import log_file, rotate
 from valerix_cli.local.monitoring import ROLES, Monitoring
 from valerix_cli.local.ports import free_port
 from valerix_cli.local.probe import is_ready
-from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.stack import STACK_FILE, Service, Stack, ensure_secrets, stack_text, write_stack
+from valerix_cli.local.supervised_process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.supervisor_log import SUPERVISOR, Listener, SupervisorLog, into
 from valerix_cli.local.tasks import gather_or_cancel
 from valerix_cli.local.up_options import UpOptions

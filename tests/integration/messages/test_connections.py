@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from services.common.client_connections import LIMITS, SPARE
+from services.common.connection_limits import LIMITS, SPARE
 from tests.integration.messages.services import ROLES, new_id, role
 from tests.processes import Processes, Service, eventually
 from tests.raw_http import Connection
@@ -204,7 +204,7 @@ def test_exhausted_file_descriptors_are_logged_and_the_service_recovers(services
 
 
 def test_the_connection_limit_is_below_the_descriptor_limit() -> None:
-    ask = "from services.common.client_connections import allowed; print(allowed(1000))"
+    ask = "from services.common.connection_limits import allowed; print(allowed(1000))"
     for limits, expected in (("-Hn 1100 -Sn 256", 900), ("-Hn 4096 -Sn 256", 1000), ("-Hn 40 -Sn 40", 10)):
         hard, soft = limits.split(" -S")
         asked = subprocess.run(

@@ -10,7 +10,7 @@ from valerix_cli.errors import UnreachableError
 from valerix_cli.local.launch import Launch
 from valerix_cli.local.logs import last_lines, rotate
 from valerix_cli.local.ports import free_port
-from valerix_cli.local.process import ProcessSpec, SupervisedProcess, SupervisorContext, restart_delay
+from valerix_cli.local.supervised_process import ProcessSpec, SupervisedProcess, SupervisorContext, restart_delay
 from valerix_cli.local.supervisor_log import SupervisorLog
 from valerix_cli.local.topology import FRONTEND, INVENTORY, ORDER, Dependencies, Replica, environment
 
