@@ -82,14 +82,14 @@ class Api:
             for found in _resources_of(group)
         }
 
-    def each(self, do: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """`do` of each of `things`, in their order, several requests at a time; the first error is raised.
+    def each(self, do: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """`do` of each of `items`, in their order, several requests at a time; the first error is raised.
 
         Interrupted, it waits for the requests under way and begins no more.
         """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="api") as threads:
             try:
-                return list(threads.map(do, things))
+                return list(threads.map(do, items))
             except (KeyboardInterrupt, SystemExit):
                 self.transport.cancel()
                 threads.shutdown(wait=False, cancel_futures=True)
@@ -115,7 +115,7 @@ class Api:
             return []
         query = {"labelSelector": selector} if selector else {}
         found = self._json("GET", resource.path(namespace), query)["items"] or ()
-        return [{"apiVersion": api_version, "kind": kind, **thing} for thing in found]
+        return [{"apiVersion": api_version, "kind": kind, **manifest} for manifest in found]
 
     def find_visible(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[Object]:
         """As `find_all`; none where we have no right to list them."""
@@ -133,18 +133,18 @@ class Api:
             if error.is_absent:
                 return []
             raise
-        return [{**thing, "apiVersion": resource.group_version, "kind": resource.kind} for thing in found]
+        return [{**manifest, "apiVersion": resource.group_version, "kind": resource.kind} for manifest in found]
 
-    def apply(self, thing: Object, *, dry_run: bool = False, force: bool = False, manager: str = MANAGER) -> Object:
+    def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False, manager: str = MANAGER) -> Object:
         """Have an object be as it is described, and say how it is then: server-side apply.
 
         Raises ApiError, for one where another manager has set a field (unless `force`).
         """
-        reference = ref(thing)
+        reference = ref(manifest)
         query = {"fieldManager": manager, "force": str(force).lower(), **({"dryRun": "All"} if dry_run else {})}
         path = self._path(reference)
         kind = "application/apply-patch+yaml"
-        found: Object = self._json("PATCH", path, query, thing, content_type=kind, about=str(reference))
+        found: Object = self._json("PATCH", path, query, manifest, content_type=kind, about=str(reference))
         return found
 
     def patch(self, reference: Ref, body: Any, manager: str) -> Object:
@@ -153,17 +153,19 @@ class Api:
         found: Object = self._json("PATCH", self._path(reference), query, body, content_type=kind, about=str(reference))
         return found
 
-    def create(self, thing: Object) -> Object:
-        reference = ref(thing)
+    def create(self, manifest: Object) -> Object:
+        reference = ref(manifest)
         resource = self._known(reference)
         path = resource.path(reference.namespace)
-        found: Object = self._json("POST", path, {"fieldManager": MANAGER}, thing, about=str(reference))
+        found: Object = self._json("POST", path, {"fieldManager": MANAGER}, manifest, about=str(reference))
         return found
 
-    def replace(self, thing: Object) -> Object:
-        """Write an object in place of the version that `thing` was read as. Raises ApiError (`is_outdated`)."""
-        reference = ref(thing)
-        found: Object = self._json("PUT", self._path(reference), {"fieldManager": MANAGER}, thing, about=str(reference))
+    def replace(self, manifest: Object) -> Object:
+        """Write an object in place of the version that `manifest` was read as. Raises ApiError (`is_outdated`)."""
+        reference = ref(manifest)
+        found: Object = self._json(
+            "PUT", self._path(reference), {"fieldManager": MANAGER}, manifest, about=str(reference)
+        )
         return found
 
     def delete(

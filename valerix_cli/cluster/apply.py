@@ -49,12 +49,12 @@ def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[C
 
     The objects of a wave are applied side by side.
     """
-    by_ref = {ref(one.thing): one for one in planned}
-    order = waves(one.thing for one in planned)
+    by_ref = {ref(one.manifest): one for one in planned}
+    order = waves(one.manifest for one in planned)
     done: list[Change] = []
     for number, wave in enumerate(order, 1):
         try:
-            changes = api.each(lambda thing: _apply_one(api, by_ref[ref(thing)], options), wave.objects)
+            changes = api.each(lambda manifest: _apply_one(api, by_ref[ref(manifest)], options), wave.objects)
         except (UnreachableError, LeaseLostError) as error:
             far = f"it came as far as wave {number} of {len(order)}, {wave.name}; {len(done)} objects are applied"
             error.why = f"{error.why}; {far}"
@@ -134,17 +134,17 @@ def _apply_one(api: Api, one: Planned, options: ApplyOptions) -> Change:
     if one.is_settled:
         return one.change
     options.check()
-    if one.thing["kind"] == "Secret":
-        _create(api, one.thing)
+    if one.manifest["kind"] == "Secret":
+        _create(api, one.manifest)
         return one.change
     if one.replaced_by and one.live is not None:
         replace(api, one.live, one.replaced_by, options)
     if one.hands_over is not None:
-        scaling.hand_over(api, ref(one.thing), one.hands_over)
+        scaling.hand_over(api, ref(one.manifest), one.hands_over)
     try:
-        api.apply(one.thing, force=options.force or one.force)
+        api.apply(one.manifest, force=options.force or one.force)
     except ApiError as error:
-        raise explained(error, ref(one.thing)) from error
+        raise explained(error, ref(one.manifest)) from error
     return one.change
 
 

@@ -71,19 +71,19 @@ class Right:
     everywhere: bool
 
 
-def check(api: Api, target: Target, things: Sequence[Object], known: KnownClusters) -> Readiness:
+def check(api: Api, target: Target, manifests: Sequence[Object], known: KnownClusters) -> Readiness:
     """Run all checks. A check that depends on a failed one is skipped, with a warning."""
-    lines = [_allowed(target), *_images(things)]
+    lines = [_allowed(target), *_images(manifests)]
     access = _access(api)
     lines.append(access)
     missing: list[Right] = []
     if access.status == "ok":
         lines += [_identity(api, target, known), _version(api)]
-        missing = _missing(api, target, rights(api, things))
+        missing = _missing(api, target, rights(api, manifests))
         lines.append(_rights(missing))
-        lines += _kinds(api, things)
+        lines += _kinds(api, manifests)
         for part in (_storage, _ways_in, _metrics, _secrets):
-            lines += _safely(part, api, target, things)
+            lines += _safely(part, api, target, manifests)
     verdicts = {line.status for line in lines}
     return Readiness(
         "failed" if "failed" in verdicts else "ok" if verdicts == {"ok"} else "warning",
@@ -95,9 +95,9 @@ def check(api: Api, target: Target, things: Sequence[Object], known: KnownCluste
     )
 
 
-def rights(api: Api, things: Sequence[Object]) -> list[Right]:
+def rights(api: Api, manifests: Sequence[Object]) -> list[Right]:
     """Everything that `valerix cluster` does with these objects."""
-    kinds = {(thing["apiVersion"], thing["kind"]) for thing in things} | set(OUR_KINDS)
+    kinds = {(manifest["apiVersion"], manifest["kind"]) for manifest in manifests} | set(OUR_KINDS)
     found = {
         Right(group, plural, verb, everywhere=False) for (group, plural), verbs in _READING.items() for verb in verbs
     }
@@ -240,9 +240,9 @@ def _rights(missing: Sequence[Right]) -> CheckLine:
     )
 
 
-def _kinds(api: Api, things: Sequence[Object]) -> Iterator[CheckLine]:
+def _kinds(api: Api, manifests: Sequence[Object]) -> Iterator[CheckLine]:
     """The kinds that other software has to install."""
-    foreign = sorted({(thing["apiVersion"], thing["kind"]) for thing in things if "." in _group(thing)})
+    foreign = sorted({(manifest["apiVersion"], manifest["kind"]) for manifest in manifests if "." in _group(manifest)})
     for api_version, kind in foreign:
         group = api_version.partition("/")[0]
         if group.endswith(".k8s.io") and group not in _BROUGHT_BY:
@@ -256,38 +256,40 @@ def _kinds(api: Api, things: Sequence[Object]) -> Iterator[CheckLine]:
             )
 
 
-def _images(things: Sequence[Object]) -> Iterator[CheckLine]:
+def _images(manifests: Sequence[Object]) -> Iterator[CheckLine]:
     """Images that can change without the overlay; nothing about an overlay for trying things out."""
-    if allows_gremlins(things):
+    if allows_gremlins(manifests):
         return
-    movable = sorted(image for image in images(things) if "@sha256:" not in image)
+    movable = sorted(image for image in images(manifests) if "@sha256:" not in image)
     if movable:
         found = f"{len(movable)} are named by a tag, which can be moved: {', '.join(movable)}."
         hint = 'add their digests under "images" in an overlay of your own: docs/deploy.md, Staging and production'
         yield CheckLine("images", "digests", "warning", found, hint)
-    elif things:
+    elif manifests:
         yield CheckLine("images", "digests", "ok", "All are named by their digests.")
 
 
-def _group(thing: Object) -> str:
-    return str(thing["apiVersion"]).rpartition("/")[0]
+def _group(manifest: Object) -> str:
+    return str(manifest["apiVersion"]).rpartition("/")[0]
 
 
 PartCheck = Callable[[Api, Target, Sequence[Object]], Iterator[CheckLine]]
 
 
-def _safely(part: PartCheck, api: Api, target: Target, things: Sequence[Object]) -> list[CheckLine]:
+def _safely(part: PartCheck, api: Api, target: Target, manifests: Sequence[Object]) -> list[CheckLine]:
     try:
-        return list(part(api, target, things))
+        return list(part(api, target, manifests))
     except CliError as error:
         name = part.__name__.strip("_").replace("_", " ")
         return [CheckLine("access", name, "skipped", f"{error.what} {error.why}")]
 
 
-def _storage(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
-    claims = [thing["spec"] for thing in things if thing["kind"] == "PersistentVolumeClaim"]
+def _storage(api: Api, _: Target, manifests: Sequence[Object]) -> Iterator[CheckLine]:
+    claims = [manifest["spec"] for manifest in manifests if manifest["kind"] == "PersistentVolumeClaim"]
     claims += [
-        claim["spec"] for thing in things for claim in (thing.get("spec") or {}).get("volumeClaimTemplates") or ()
+        claim["spec"]
+        for manifest in manifests
+        for claim in (manifest.get("spec") or {}).get("volumeClaimTemplates") or ()
     ]
     known = api.find_all("storage.k8s.io/v1", "StorageClass", None)
     names = {one["metadata"]["name"] for one in known}
@@ -308,10 +310,10 @@ def _storage(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
             )
 
 
-def _ways_in(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
-    for thing in things:
-        if thing["kind"] == "Ingress":
-            name = thing["spec"].get("ingressClassName", "")
+def _ways_in(api: Api, _: Target, manifests: Sequence[Object]) -> Iterator[CheckLine]:
+    for manifest in manifests:
+        if manifest["kind"] == "Ingress":
+            name = manifest["spec"].get("ingressClassName", "")
             known = api.get(Ref("networking.k8s.io/v1", "IngressClass", None, name)) is not None
             status: Status = "ok" if known else "warning"
             found = (
@@ -320,17 +322,17 @@ def _ways_in(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
                 else f"There is no ingress class {name}, so no controller serves it."
             )
             yield CheckLine("way in", "ingress", status, found, None if known else "kubectl get ingressclass")
-        if thing["kind"] == "Gateway" and api.resource(thing["apiVersion"], "GatewayClass"):
-            name = thing["spec"]["gatewayClassName"]
-            known = api.get(Ref(thing["apiVersion"], "GatewayClass", None, name)) is not None
+        if manifest["kind"] == "Gateway" and api.resource(manifest["apiVersion"], "GatewayClass"):
+            name = manifest["spec"]["gatewayClassName"]
+            known = api.get(Ref(manifest["apiVersion"], "GatewayClass", None, name)) is not None
             found = f"The gateway class {name} is there." if known else f"There is no gateway class {name}."
             yield CheckLine(
                 "way in", "gateway", "ok" if known else "failed", found, None if known else "kubectl get gatewayclass"
             )
 
 
-def _metrics(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
-    if not any(thing["kind"] == "HorizontalPodAutoscaler" for thing in things):
+def _metrics(api: Api, _: Target, manifests: Sequence[Object]) -> Iterator[CheckLine]:
+    if not any(manifest["kind"] == "HorizontalPodAutoscaler" for manifest in manifests):
         return
     if api.resource("metrics.k8s.io/v1beta1", "PodMetrics") is not None:
         yield CheckLine("kinds", "metrics", "ok", "metrics-server is installed.")
@@ -344,8 +346,8 @@ def _metrics(api: Api, _: Target, things: Sequence[Object]) -> Iterator[CheckLin
         )
 
 
-def _secrets(api: Api, target: Target, things: Sequence[Object]) -> Iterator[CheckLine]:
-    needed = secrets.needed(things)
+def _secrets(api: Api, target: Target, manifests: Sequence[Object]) -> Iterator[CheckLine]:
+    needed = secrets.needed(manifests)
     there = {one["metadata"]["name"] for one in api.find_all("v1", "Secret", target.namespace)}
     new = [name for name in needed if name not in there]
     found = f"{len(new)} will be made at the first apply: {', '.join(new)}." if new else "All exist."

@@ -38,7 +38,7 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
     there = contents(api, target.namespace)
     lease = [one for one in there.objects if is_ours(one) and one["kind"] == _LEASE]
     owned = [one for one in there.objects if is_ours(one) and one not in lease]
-    owned.sort(key=lambda thing: -WAVES.index(wave_of(thing)))
+    owned.sort(key=lambda manifest: -WAVES.index(wave_of(manifest)))
     claims = list(_claims(there.objects))
     data = [*(one for one in owned if _is_data(one)), *claims, *(one for one in owned if one["kind"] == _SECRET)]
     precious = {ref(one) for one in data}
@@ -77,16 +77,16 @@ def _delete(api: Api, one: Object, check: Callable[[], None]) -> None:
     api.delete(ref(one), uid=one["metadata"]["uid"])
 
 
-def _new(things: list[Object], known_uids: frozenset[str]) -> list[Object]:
+def _new(manifests: list[Object], known_uids: frozenset[str]) -> list[Object]:
     """Return the objects made since, except those that controllers made for an object that existed before."""
-    by_uid = {one["metadata"]["uid"]: one for one in things}
+    by_uid = {one["metadata"]["uid"]: one for one in manifests}
 
-    def is_new(thing: Object) -> bool:
-        if thing["metadata"]["uid"] in known_uids or is_ours(thing):
+    def is_new(manifest: Object) -> bool:
+        if manifest["metadata"]["uid"] in known_uids or is_ours(manifest):
             return False
-        return all(uid not in known_uids and (uid not in by_uid or is_new(by_uid[uid])) for uid in owners(thing))
+        return all(uid not in known_uids and (uid not in by_uid or is_new(by_uid[uid])) for uid in owners(manifest))
 
-    return [one for one in things if is_new(one)]
+    return [one for one in manifests if is_new(one)]
 
 
 def _why_kept(live: Object | None, others: list[Object], unknown: list[str]) -> str:
@@ -97,15 +97,15 @@ def _why_kept(live: Object | None, others: list[Object], unknown: list[str]) -> 
     return f"what else is in it is not known: no right to list {', '.join(unknown)}" if unknown else ""
 
 
-def _is_data(thing: Object) -> bool:
+def _is_data(manifest: Object) -> bool:
     """CloudNativePG deletes the volumes of a cluster that is deleted; those of a stateful set stay behind."""
-    return thing["kind"] == _CLAIM or (is_data_store(thing) and thing["kind"] != "StatefulSet")
+    return manifest["kind"] == _CLAIM or (is_data_store(manifest) and manifest["kind"] != "StatefulSet")
 
 
-def _claims(things: list[Object]) -> Iterator[Object]:
+def _claims(manifests: list[Object]) -> Iterator[Object]:
     """Yield the claims made for our stateful sets: they have their labels, and no other owner."""
-    for thing in things:
-        if thing["kind"] == _CLAIM and not is_ours(thing) and not thing["metadata"].get("ownerReferences"):
-            found = labels(thing)
+    for manifest in manifests:
+        if manifest["kind"] == _CLAIM and not is_ours(manifest) and not manifest["metadata"].get("ownerReferences"):
+            found = labels(manifest)
             if found.get(_PART_OF[0]) == _PART_OF[1]:
-                yield thing
+                yield manifest

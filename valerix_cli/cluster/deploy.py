@@ -24,11 +24,11 @@ class Deployment:
     """An overlay on its way into a cluster: planned, then carried out, by one at a time."""
 
     def __init__(
-        self, api: Api, target: Target, things: Sequence[Object], *, force: bool, prune: bool, share: bool
+        self, api: Api, target: Target, manifests: Sequence[Object], *, force: bool, prune: bool, share: bool
     ) -> None:
         self.target = target
         self.orphans = Orphans([], [])
-        self._api, self._things = api, things
+        self._api, self._things = api, manifests
         self._force, self._prune, self._share = force, prune, share
         self._planned: list[Planned] = []
         self._alone = ExitStack()
@@ -70,10 +70,10 @@ class Deployment:
     def undo(self) -> str | None:
         """The command that reverts all changes except schemas, and nothing else; None if there is no such command."""
         actions = {one.change.action for one in self._planned}
-        changed = [one for one in self._planned if one.change.action != "unchanged" and not is_migration(one.thing)]
+        changed = [one for one in self._planned if one.change.action != "unchanged" and not is_migration(one.manifest)]
         if actions == {"created"}:
             return "valerix cluster delete"
-        if changed and all(one.thing["kind"] == "Deployment" and one.change.action == "changed" for one in changed):
+        if changed and all(one.manifest["kind"] == "Deployment" and one.change.action == "changed" for one in changed):
             return "valerix cluster rollback"
         return None
 
@@ -99,10 +99,10 @@ class Deployment:
 
     def _with_namespace(self, options: ApplyOptions) -> list[Planned]:
         """Return the plan once the namespace exists and its lease is held."""
-        first = [one for one in self._planned if one.thing["kind"] == "Namespace"]
+        first = [one for one in self._planned if one.manifest["kind"] == "Namespace"]
         if first and self._namespace() is None:
             for one in first:
-                self._api.apply(one.thing, force=options.force)
+                self._api.apply(one.manifest, force=options.force)
             self._take_lease()
         return self._planned
 

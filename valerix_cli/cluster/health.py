@@ -50,7 +50,7 @@ class Trouble(msgspec.Struct, frozen=True):
         return f"pod {self.pod}, container {self.container}: {self.reason}{f', {self.detail}' if self.detail else ''}"
 
 
-def evaluate(thing: Object) -> State:
+def evaluate(manifest: Object) -> State:
     """Return whether an object is ready, in progress, or failed."""
     judges = {
         "Deployment": _deployment,
@@ -59,10 +59,10 @@ def evaluate(thing: Object) -> State:
         "Namespace": _namespace,
         "PersistentVolumeClaim": _claim,
     }
-    if thing["kind"] == "Cluster" and thing["apiVersion"].startswith("postgresql.cnpg.io/"):
-        return _postgres_cluster(thing)
-    found = judges.get(thing["kind"])
-    return found(thing) if found else READY
+    if manifest["kind"] == "Cluster" and manifest["apiVersion"].startswith("postgresql.cnpg.io/"):
+        return _postgres_cluster(manifest)
+    found = judges.get(manifest["kind"])
+    return found(manifest) if found else READY
 
 
 def container_failures(pod: Object) -> Iterator[Trouble]:
@@ -90,9 +90,9 @@ def is_ready(pod: Object) -> bool:
     return going and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def _deployment(thing: Object) -> State:
-    spec, status = thing["spec"], thing.get("status") or {}
-    if unseen := _unseen(thing):
+def _deployment(manifest: Object) -> State:
+    spec, status = manifest["spec"], manifest.get("status") or {}
+    if unseen := _unseen(manifest):
         return unseen
     conditions = _conditions(status)
     late = conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
@@ -109,11 +109,11 @@ def _deployment(thing: Object) -> State:
     return READY
 
 
-def _stateful_set(thing: Object) -> State:
-    status = thing.get("status") or {}
-    if unseen := _unseen(thing):
+def _stateful_set(manifest: Object) -> State:
+    status = manifest.get("status") or {}
+    if unseen := _unseen(manifest):
         return unseen
-    desired = thing["spec"].get("replicas", 1)
+    desired = manifest["spec"].get("replicas", 1)
     if (ready := status.get("readyReplicas", 0)) < desired:
         return State("waiting", f"{ready} of {desired} pods are ready")
     if status.get("updateRevision") != status.get("currentRevision"):
@@ -121,40 +121,40 @@ def _stateful_set(thing: Object) -> State:
     return READY
 
 
-def _job(thing: Object) -> State:
-    conditions = _conditions(thing.get("status") or {})
+def _job(manifest: Object) -> State:
+    conditions = _conditions(manifest.get("status") or {})
     for kind, verdict in (("Complete", "ready"), ("Failed", "failed")):
         if (found := conditions.get(kind)) and found["status"] == "True":
             return READY if verdict == "ready" else State("failed", str(found.get("message") or found.get("reason")))
     return State("waiting", "it runs")
 
 
-def _namespace(thing: Object) -> State:
-    phase = (thing.get("status") or {}).get("phase")
+def _namespace(manifest: Object) -> State:
+    phase = (manifest.get("status") or {}).get("phase")
     return State("failed", "it is being deleted") if phase == "Terminating" else READY
 
 
-def _postgres_cluster(thing: Object) -> State:
-    status = thing.get("status") or {}
-    ready, desired = status.get("readyInstances", 0), thing["spec"]["instances"]
+def _postgres_cluster(manifest: Object) -> State:
+    status = manifest.get("status") or {}
+    ready, desired = status.get("readyInstances", 0), manifest["spec"]["instances"]
     if ready < desired:
         return State("waiting", f"{ready} of {desired} instances are ready")
     phase = status.get("phase", _HEALTHY)
     return READY if phase == _HEALTHY else State("waiting", str(phase))
 
 
-def _claim(thing: Object) -> State:
+def _claim(manifest: Object) -> State:
     """A claim that is bound has the size that it asks for; one that is not waits for its first pod."""
-    status = thing.get("status") or {}
+    status = manifest.get("status") or {}
     if status.get("phase") != "Bound":
         return READY
-    has, desired = (status.get("capacity") or {}).get("storage"), thing["spec"]["resources"]["requests"]["storage"]
+    has, desired = (status.get("capacity") or {}).get("storage"), manifest["spec"]["resources"]["requests"]["storage"]
     return READY if has is None or amount(has) >= amount(desired) else State("waiting", f"{has} of {desired}")
 
 
-def _unseen(thing: Object) -> State | None:
-    observed = (thing.get("status") or {}).get("observedGeneration", 0)
-    if observed >= thing["metadata"].get("generation", 1):
+def _unseen(manifest: Object) -> State | None:
+    observed = (manifest.get("status") or {}).get("observedGeneration", 0)
+    if observed >= manifest["metadata"].get("generation", 1):
         return None
     return State("waiting", "its controller has not seen it yet", observed=False)
 

@@ -45,10 +45,10 @@ class Lease:
             live = self._api.get(self._ref)
             try:
                 if live is None:
-                    self._held = self._api.create(self._described())
+                    self._held = self._api.create(self._desired())
                 else:
                     self._refuse_held(live)
-                    self._held = self._api.replace(self._described(live["metadata"]["resourceVersion"]))
+                    self._held = self._api.replace(self._desired(live["metadata"]["resourceVersion"]))
             except ApiError as error:
                 if not error.is_outdated:  # another was quicker: look who it is
                     raise
@@ -73,7 +73,7 @@ class Lease:
                 self._api.delete(self._ref, uid=self._held["metadata"]["uid"])
         self._held = None
 
-    def _described(self, version: str | None = None) -> Object:
+    def _desired(self, version: str | None = None) -> Object:
         now = self._api.transport.now().isoformat(timespec="microseconds")
         metadata = {"name": NAME, "namespace": self._ref.namespace, "labels": {MANAGED_BY: MANAGER}}
         return {
@@ -105,7 +105,7 @@ class Lease:
                 return
             renewed = {
                 **self._held,
-                "spec": {**self._held["spec"], "renewTime": self._described()["spec"]["renewTime"]},
+                "spec": {**self._held["spec"], "renewTime": self._desired()["spec"]["renewTime"]},
             }
             try:
                 self._held = self._api.replace(renewed)

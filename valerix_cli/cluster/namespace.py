@@ -42,10 +42,10 @@ def contents(api: Api, namespace: str, selector: str = "") -> Contents:
     return Contents(list(found.values()), sorted(unknown))
 
 
-def is_ours(thing: Object) -> bool:
+def is_ours(manifest: Object) -> bool:
     """Return whether Valerix has applied the object: by label and field manager, and that it is no copy."""
-    named = labels(thing).get(MANAGED_BY) == MANAGER
-    return named and ownership.is_written_by(thing) and not _is_made_by_a_controller(thing)
+    named = labels(manifest).get(MANAGED_BY) == MANAGER
+    return named and ownership.is_written_by(manifest) and not _is_made_by_a_controller(manifest)
 
 
 def list_owned(api: Api, namespace: str) -> Contents:
@@ -56,34 +56,34 @@ def list_owned(api: Api, namespace: str) -> Contents:
 
 def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
     """Return the objects that are not Valerix's, not made for one of them, and not in every namespace."""
-    things = list(found)
-    by_uid = {one["metadata"]["uid"]: one for one in things}
+    manifests = list(found)
+    by_uid = {one["metadata"]["uid"]: one for one in manifests}
     known = set(ours_)
 
-    def is_others(thing: Object) -> bool:
-        if ref(thing) in known or (thing["kind"], thing["metadata"]["name"]) in _DEFAULTS:
+    def is_others(manifest: Object) -> bool:
+        if ref(manifest) in known or (manifest["kind"], manifest["metadata"]["name"]) in _DEFAULTS:
             return False
-        found = [by_uid[uid] for uid in owners(thing) if uid in by_uid]
+        found = [by_uid[uid] for uid in owners(manifest) if uid in by_uid]
         return not found or any(map(is_others, found))
 
-    return [one for one in things if is_others(one)]
+    return [one for one in manifests if is_others(one)]
 
 
-def owners(thing: Object) -> list[str]:
+def owners(manifest: Object) -> list[str]:
     """The UIDs of the objects that it goes with."""
-    return [owner["uid"] for owner in thing["metadata"].get("ownerReferences") or ()]
+    return [owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or ()]
 
 
 def is_made_by_us(namespace: Object | None) -> bool:
     return namespace is not None and MADE in (namespace["metadata"].get("annotations") or {})
 
 
-def marked(thing: Object, live: Object | None) -> Object:
+def marked(manifest: Object, live: Object | None) -> Object:
     """Return the manifest of a namespace that Valerix creates, with the label that says so."""
     if live is not None and not is_made_by_us(live):
-        return thing
-    annotations = {**(thing["metadata"].get("annotations") or {}), MADE: "true"}
-    return {**thing, "metadata": {**thing["metadata"], "annotations": annotations}}
+        return manifest
+    annotations = {**(manifest["metadata"].get("annotations") or {}), MADE: "true"}
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
 def refuse_shared(api: Api, target: Target, live: Object | None) -> None:
@@ -103,11 +103,11 @@ def refuse_shared(api: Api, target: Target, live: Object | None) -> None:
         )
 
 
-def _named(things: Sequence[Object]) -> str:
+def _named(manifests: Sequence[Object]) -> str:
     shown = 3
-    more = f" and {len(things) - shown} more" if len(things) > shown else ""
-    return f"it has {', '.join(str(ref(one)) for one in things[:shown])}{more}"
+    more = f" and {len(manifests) - shown} more" if len(manifests) > shown else ""
+    return f"it has {', '.join(str(ref(one)) for one in manifests[:shown])}{more}"
 
 
-def _is_made_by_a_controller(thing: Object) -> bool:
-    return any(owner.get("controller") for owner in thing["metadata"].get("ownerReferences") or ())
+def _is_made_by_a_controller(manifest: Object) -> bool:
+    return any(owner.get("controller") for owner in manifest["metadata"].get("ownerReferences") or ())

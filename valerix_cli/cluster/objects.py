@@ -53,37 +53,37 @@ _CONFIGURATION = frozenset(
 )
 
 
-def ref(thing: Object) -> Ref:
-    metadata = thing["metadata"]
-    return Ref(thing["apiVersion"], thing["kind"], metadata.get("namespace"), metadata["name"])
+def ref(manifest: Object) -> Ref:
+    metadata = manifest["metadata"]
+    return Ref(manifest["apiVersion"], manifest["kind"], metadata.get("namespace"), metadata["name"])
 
 
-def labels(thing: Object) -> Mapping[str, str]:
-    found: Mapping[str, str] = thing["metadata"].get("labels") or {}
+def labels(manifest: Object) -> Mapping[str, str]:
+    found: Mapping[str, str] = manifest["metadata"].get("labels") or {}
     return found
 
 
-def wave_of(thing: Object) -> str:
+def wave_of(manifest: Object) -> str:
     """Configuration comes before what reads it, data before who changes it, and services last."""
-    if thing["kind"] == "Namespace":
+    if manifest["kind"] == "Namespace":
         return "namespace"
-    if thing["kind"] in _CONFIGURATION:
+    if manifest["kind"] in _CONFIGURATION:
         return "configuration"
-    return {"datastore": "data stores", "migration": "migrations"}.get(labels(thing).get(COMPONENT, ""), "services")
+    return {"datastore": "data stores", "migration": "migrations"}.get(labels(manifest).get(COMPONENT, ""), "services")
 
 
-def waves(things: Iterable[Object]) -> list[Wave]:
+def waves(manifests: Iterable[Object]) -> list[Wave]:
     """In the order in which they are applied; empty ones are left out."""
     by_name: dict[str, list[Object]] = {name: [] for name in WAVES}
-    for thing in things:
-        by_name[wave_of(thing)].append(thing)
+    for manifest in manifests:
+        by_name[wave_of(manifest)].append(manifest)
     return [Wave(name, tuple(found)) for name, found in by_name.items() if found]
 
 
-def pod_templates(thing: Object) -> Iterator[dict[str, Any]]:
+def pod_templates(manifest: Object) -> Iterator[dict[str, Any]]:
     """The pods that a workload makes, as it describes them."""
-    spec = thing.get("spec") or {}
-    if thing["kind"] == "CronJob":
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
     if "template" in spec and "spec" in spec["template"]:
         yield spec["template"]
@@ -96,12 +96,12 @@ def containers(template: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from spec["containers"]
 
 
-def images(things: Iterable[Object]) -> set[str]:
+def images(manifests: Iterable[Object]) -> set[str]:
     """Every image that objects name, those of the pods that CloudNativePG makes included."""
     found = set()
-    for thing in things:
-        found |= {container["image"] for template in pod_templates(thing) for container in containers(template)}
-        if name := (thing.get("spec") or {}).get("imageName"):
+    for manifest in manifests:
+        found |= {container["image"] for template in pod_templates(manifest) for container in containers(template)}
+        if name := (manifest.get("spec") or {}).get("imageName"):
             found.add(name)
     return found
 

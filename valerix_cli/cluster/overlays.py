@@ -47,7 +47,7 @@ def render(overlay: Path, *, namespace: str | None = None, image: str | None = N
     """
     replaced = dict.fromkeys(_images_of_services(overlay), image) if image is not None else {}
     with _adjusted(overlay, namespace, replaced) as directory:
-        return [_ours(thing) for thing in _kustomized(directory, overlay)]
+        return [_ours(manifest) for manifest in _kustomized(directory, overlay)]
 
 
 def _images_of_services(overlay: Path) -> set[str]:
@@ -63,12 +63,12 @@ def _kustomized(directory: Path, overlay: Path) -> list[Object]:
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip()
         raise BadUsageError(f"{overlay} cannot be rendered.", why, f"kubectl kustomize {word(overlay)}")
-    return [thing for thing in yaml.load_all(done.stdout, Loader=_LOADER) if thing]
+    return [manifest for manifest in yaml.load_all(done.stdout, Loader=_LOADER) if manifest]
 
 
-def allows_gremlins(things: Iterable[Object]) -> bool:
+def allows_gremlins(manifests: Iterable[Object]) -> bool:
     """Return whether an overlay allows gremlins, by components/chaos."""
-    return any((thing.get("data") or {}).get("VALERIX_CHAOS_ALLOWED") == "1" for thing in things)
+    return any((manifest.get("data") or {}).get("VALERIX_CHAOS_ALLOWED") == "1" for manifest in manifests)
 
 
 def kubectl() -> str:
@@ -121,6 +121,6 @@ def _relative(target: Path, start: Path) -> str:
     return "/".join([*up, *target.parts[1:]])
 
 
-def _ours(thing: Object) -> Object:
-    thing["metadata"].setdefault("labels", {})[MANAGED_BY] = MANAGER
-    return thing
+def _ours(manifest: Object) -> Object:
+    manifest["metadata"].setdefault("labels", {})[MANAGED_BY] = MANAGER
+    return manifest

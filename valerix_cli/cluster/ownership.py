@@ -54,7 +54,7 @@ def fields_of_others(live: Object, manager: str = MANAGER) -> list[str]:
         for entry in entries
         if entry["manager"] not in {manager, *CONTROLLERS}
         for path in _paths(entry["fieldsV1"])
-        if path not in owned and _is_described(path)
+        if path not in owned and _is_desired(path)
     }
     return sorted(found)
 
@@ -66,7 +66,7 @@ def _entries(live: Object) -> Iterator[Mapping[str, Any]]:
             yield entry
 
 
-def _is_described(path: str) -> bool:
+def _is_desired(path: str) -> bool:
     first, _, rest = path.lstrip(".").partition(".")
     return first in _PARTS or (first == "metadata" and rest.startswith(("labels", "annotations")))
 

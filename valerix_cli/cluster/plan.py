@@ -33,7 +33,7 @@ class Planned:
     server does not make. `is_settled`: it is applied just like this already, and ready.
     """
 
-    thing: Object
+    manifest: Object
     live: Object | None
     change: Change
     refusal: CliError | None = None
@@ -59,38 +59,40 @@ class Orphans(msgspec.Struct, frozen=True):
 
 
 def plan(
-    api: Api, target: Target, things: Sequence[Object], *, force: bool = False, pruned: Iterable[Ref] = ()
+    api: Api, target: Target, manifests: Sequence[Object], *, force: bool = False, pruned: Iterable[Ref] = ()
 ) -> list[Planned]:
-    """Return a plan for each of `things`, for each secret to create, and for each claim to grow.
+    """Return a plan for each of `manifests`, for each secret to create, and for each claim to grow.
 
     `pruned` is deleted before, so that nothing of it counts.
     """
     there = api.get(Ref("v1", "Namespace", None, target.namespace))
-    scaled = [one for one in things if (one["apiVersion"], one["kind"]) in scaling.AUTOSCALERS]
+    scaled = [one for one in manifests if (one["apiVersion"], one["kind"]) in scaling.AUTOSCALERS]
     planner = _Planner(api, there is not None, force, _autoscalers(api, target, pruned), scaled)
-    names = secrets.needed(things)
+    names = secrets.needed(manifests)
     new = api.each(lambda name: _secret(api, target, name, exists=there is not None), names)
-    described = [namespace.marked(thing, there) if thing["kind"] == "Namespace" else thing for thing in things]
+    desired = [
+        namespace.marked(manifest, there) if manifest["kind"] == "Namespace" else manifest for manifest in manifests
+    ]
     return [
         *(one for one in new if one is not None),
-        *(one for found in api.each(planner.plan, described) for one in found),
+        *(one for found in api.each(planner.plan, desired) for one in found),
     ]
 
 
-def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
+def orphans(api: Api, target: Target, manifests: Iterable[Object]) -> Orphans:
     """Find the objects applied before that the overlay no longer has, of every kind.
 
     Settings that an earlier revision of a deployment reads are kept: without them it could not be gone back to. So is
     what holds data.
     """
-    described = {(ref(thing).group, thing["kind"], thing["metadata"]["name"]) for thing in things}
+    desired = {(ref(manifest).group, manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
     owned = namespace.list_owned(api, target.namespace)
     found = [
-        thing
-        for thing in owned.objects
-        if (ref(thing).group, thing["kind"], thing["metadata"]["name"]) not in described
-        and thing["kind"] not in NEVER_PRUNED
-        and not stores.is_data_store(thing)
+        manifest
+        for manifest in owned.objects
+        if (ref(manifest).group, manifest["kind"], manifest["metadata"]["name"]) not in desired
+        and manifest["kind"] not in NEVER_PRUNED
+        and not stores.is_data_store(manifest)
     ]
     read = _read_by_revisions(api, target) if any(one["kind"] == "ConfigMap" for one in found) else set()
     left = [one for one in found if one["kind"] != "ConfigMap" or one["metadata"]["name"] not in read]
@@ -98,11 +100,11 @@ def orphans(api: Api, target: Target, things: Iterable[Object]) -> Orphans:
     return Orphans([one for one in left if one not in superseded], owned.unknown, superseded)
 
 
-def is_migration(thing: Object) -> bool:
+def is_migration(manifest: Object) -> bool:
     """Return whether the object is a migration Job, or one that its name depends on."""
-    if thing["kind"] == "Job":
-        return labels(thing).get(COMPONENT) == "migration"
-    return bool(thing["kind"] == "ConfigMap" and thing["metadata"]["name"].startswith("migrate-"))
+    if manifest["kind"] == "Job":
+        return labels(manifest).get(COMPONENT) == "migration"
+    return bool(manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"].startswith("migrate-"))
 
 
 def refusal_of(planned: Sequence[Planned]) -> CliError | None:
@@ -121,59 +123,61 @@ def changed_lines(before: Object | None, after: Object) -> list[str]:
 class _Planner:
     """Asks the server, object by object. `exists`: whether the namespace does.
 
-    `autoscalers` are those that are there and stay, `described` those of the overlay.
+    `autoscalers` are those that are there and stay, `desired` those of the overlay.
     """
 
     api: Api
     exists: bool
     force: bool
     autoscalers: Sequence[Object]
-    described: Sequence[Object]
+    desired: Sequence[Object]
 
-    def plan(self, thing: Object) -> list[Planned]:
+    def plan(self, manifest: Object) -> list[Planned]:
         """The object, and the claims of it that are to grow."""
-        if thing["metadata"].get("namespace") and not self.exists:  # nothing can be asked about what would be in it
-            return [Planned(thing, None, _change(thing, "created", changed_lines(None, thing)))]
-        live = self.api.get(ref(thing))
+        if manifest["metadata"].get("namespace") and not self.exists:  # nothing can be asked about what would be in it
+            return [Planned(manifest, None, _change(manifest, "created", changed_lines(None, manifest)))]
+        live = self.api.get(ref(manifest))
         try:
-            claims = [] if live is None else storage.grown_claims(self.api, thing)
-            grown = [self._grown(claim, size) for claim, size in claims if thing["kind"] == "StatefulSet"]
-            return [*grown, self._planned(thing, live)]
+            claims = [] if live is None else storage.grown_claims(self.api, manifest)
+            grown = [self._grown(claim, size) for claim, size in claims if manifest["kind"] == "StatefulSet"]
+            return [*grown, self._planned(manifest, live)]
         except CliError as error:
-            explanation = explained(error, ref(thing)) if isinstance(error, ApiError) else error
-            return [Planned(thing, live, _change(thing, "refused", []), explanation)]
+            explanation = explained(error, ref(manifest)) if isinstance(error, ApiError) else error
+            return [Planned(manifest, live, _change(manifest, "refused", []), explanation)]
 
-    def _planned(self, thing: Object, live: Object | None) -> Planned:
+    def _planned(self, manifest: Object, live: Object | None) -> Planned:
         hands_over = None
-        if live is not None and scaling.is_handed_over(thing, live):
-            hands_over = scaling.handed_over(live, self.described)
-        desired = thing if hands_over is None else scaling.with_replicas(thing, hands_over)
+        if live is not None and scaling.is_handed_over(manifest, live):
+            hands_over = scaling.handed_over(live, self.desired)
+        desired = manifest if hands_over is None else scaling.with_replicas(manifest, hands_over)
         force = self.force
         try:
             after = self.api.apply(desired, dry_run=True, force=force)
         except ApiError as error:
             if live is None:
                 raise
-            if error.is_invalid and (found := _way_to_replace(self.api, thing, live)):
+            if error.is_invalid and (found := _way_to_replace(self.api, manifest, live)):
                 way, rest = found
-                lines = changed_lines(_as_described(live, thing), thing)
-                return Planned(thing, live, _change(thing, "replaced", lines, live, _note(live, rest)), replaced_by=way)
+                lines = changed_lines(_as_desired(live, manifest), manifest)
+                return Planned(
+                    manifest, live, _change(manifest, "replaced", lines, live, _note(live, rest)), replaced_by=way
+                )
             if not scaling.is_about_replicas(error) or not scaling.was_autoscaled(live):
                 raise
-            if autoscaler := scaling.autoscaler_of(self.autoscalers, thing):
-                raise scaling.still_scaled(ref(thing), autoscaler) from error
+            if autoscaler := scaling.autoscaler_of(self.autoscalers, manifest):
+                raise scaling.still_scaled(ref(manifest), autoscaler) from error
             force = True
             after = self.api.apply(desired, dry_run=True, force=True)
         lines = changed_lines(live, after)
         action = _fate(live, lines)
-        change = _change(thing, action, lines, live, _note(live, after))
+        change = _change(manifest, action, lines, live, _note(live, after))
         again: Literal["Foreground"] | None = "Foreground" if action == "replaced" else None
-        return Planned(thing, live, change, None, force, hands_over, again, _is_settled(action, live, after))
+        return Planned(manifest, live, change, None, force, hands_over, again, _is_settled(action, live, after))
 
     def _grown(self, claim: Object, size: str) -> Planned:
-        thing = storage.resize(claim, size)
-        after = self.api.apply(thing, dry_run=True, force=True)
-        return Planned(thing, claim, _change(thing, "changed", changed_lines(claim, after)), force=True)
+        manifest = storage.resize(claim, size)
+        after = self.api.apply(manifest, dry_run=True, force=True)
+        return Planned(manifest, claim, _change(manifest, "changed", changed_lines(claim, after)), force=True)
 
 
 def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object]:
@@ -183,16 +187,16 @@ def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object
 
 
 def _way_to_replace(
-    api: Api, thing: Object, live: Object
+    api: Api, manifest: Object, live: Object
 ) -> tuple[Literal["Foreground", "Orphan"], Object | None] | None:
     """Return how to make a change that the server refuses, and the object after it as far as the server shows it.
 
     A Job is deleted and created again. A StatefulSet is deleted without its pods if the size of its claims is the only
     change that the server refuses.
     """
-    if thing["kind"] == "Job":
+    if manifest["kind"] == "Job":
         return "Foreground", None
-    if thing["kind"] == "StatefulSet" and (same := storage.with_live_templates(thing, live)):
+    if manifest["kind"] == "StatefulSet" and (same := storage.with_live_templates(manifest, live)):
         return "Orphan", api.apply(same, dry_run=True)
     return None
 
@@ -212,12 +216,12 @@ def _note(live: Object | None, after: Object | None) -> str:
     return f"restarts {after['metadata']['name']}, of which there is one: what needs it fails until it is ready"
 
 
-def _as_described(live: Any, described: Any) -> Any:
+def _as_desired(live: Any, desired: Any) -> Any:
     """The part of what is there that the description speaks of: not what the server has added."""
-    if isinstance(live, dict) and isinstance(described, dict):
-        return {key: _as_described(live[key], value) for key, value in described.items() if key in live}
-    if isinstance(live, list) and isinstance(described, list) and len(live) == len(described):
-        return [_as_described(old, new) for old, new in zip(live, described, strict=True)]
+    if isinstance(live, dict) and isinstance(desired, dict):
+        return {key: _as_desired(live[key], value) for key, value in desired.items() if key in live}
+    if isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
+        return [_as_desired(old, new) for old, new in zip(live, desired, strict=True)]
     return live
 
 
@@ -298,15 +302,15 @@ def _secret(api: Api, target: Target, name: str, *, exists: bool) -> Planned | N
     return Planned(made, None, _change(made, "created", changed_lines(None, made)))
 
 
-def _change(thing: Object, action: Action, lines: list[str], live: Object | None = None, note: str = "") -> Change:
+def _change(manifest: Object, action: Action, lines: list[str], live: Object | None = None, note: str = "") -> Change:
     others = ownership.fields_of_others(live) if live is not None else []
-    return Change(thing["kind"], thing["metadata"]["name"], action, lines, note, others)
+    return Change(manifest["kind"], manifest["metadata"]["name"], action, lines, note, others)
 
 
-def _as_yaml(thing: Object) -> list[str]:
-    metadata = {name: value for name, value in thing["metadata"].items() if name not in _SERVERS_OWN}
-    shown = {name: value for name, value in thing.items() if name != "status"} | {"metadata": metadata}
-    if thing["kind"] == "Secret":
+def _as_yaml(manifest: Object) -> list[str]:
+    metadata = {name: value for name, value in manifest["metadata"].items() if name not in _SERVERS_OWN}
+    shown = {name: value for name, value in manifest.items() if name != "status"} | {"metadata": metadata}
+    if manifest["kind"] == "Secret":
         shown |= {part: dict.fromkeys(shown[part], REDACTED) for part in ("data", "stringData") if shown.get(part)}
     return yaml.safe_dump(shown, sort_keys=True, allow_unicode=True, width=120).splitlines()
 

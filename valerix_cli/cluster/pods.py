@@ -40,8 +40,8 @@ def replica_sets(api: Api, deployment: Object) -> list[Object]:
     return sorted(owned, key=revision, reverse=True)
 
 
-def revision(thing: Object) -> int:
-    return int((thing["metadata"].get("annotations") or {}).get(REVISION, 0))
+def revision(manifest: Object) -> int:
+    return int((manifest["metadata"].get("annotations") or {}).get(REVISION, 0))
 
 
 def seen_closer(api: Api, workload: Object, state: State) -> State:
@@ -133,7 +133,7 @@ def _matching(workload: Object) -> str:
     return ",".join(f"{name}={value}" for name, value in workload["spec"]["selector"]["matchLabels"].items())
 
 
-def _owner(thing: Object) -> str | None:
+def _owner(manifest: Object) -> str | None:
     return next(
-        (owner["uid"] for owner in thing["metadata"].get("ownerReferences") or () if owner.get("controller")), None
+        (owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or () if owner.get("controller")), None
     )

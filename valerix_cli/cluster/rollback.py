@@ -59,10 +59,10 @@ def roll_back(api: Api, one: Return, *, force: bool = False) -> None:
     live = api.get(one.deployment)
     if live is None:
         raise DomainError(f"{one.deployment} is gone.", "it was deleted meanwhile", "valerix cluster apply")
-    described = ownership.applied(live)
-    described["spec"] = {**described.get("spec", {}), "template": one.template}
+    desired = ownership.applied(live)
+    desired["spec"] = {**desired.get("spec", {}), "template": one.template}
     try:
-        api.apply(described, force=force)
+        api.apply(desired, force=force)
     except ApiError as error:
         raise explained(error, one.deployment, operation="rollback") from error
 

@@ -16,15 +16,15 @@ AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1
 _AUTOSCALER, _REPLICAS = "kube-controller-manager", ".spec.replicas"
 
 
-def is_handed_over(thing: Object, live: Object | None) -> bool:
+def is_handed_over(manifest: Object, live: Object | None) -> bool:
     """Return whether the manifest hands the number of pods over to an autoscaler.
 
     Without more ado the API server would fall back on one.
     """
     return (
         live is not None
-        and thing["kind"] in SCALED
-        and "replicas" not in thing["spec"]
+        and manifest["kind"] in SCALED
+        and "replicas" not in manifest["spec"]
         and "replicas" in live["spec"]
         and ownership.has_applied(live, "spec", "replicas")
     )
@@ -40,9 +40,9 @@ def handed_over(live: Object, autoscalers: Iterable[Object]) -> int:
     return int(live["spec"]["replicas"]) or least
 
 
-def with_replicas(thing: Object, number: int) -> Object:
+def with_replicas(manifest: Object, number: int) -> Object:
     """The description, with a number of pods."""
-    return {**thing, "spec": {**thing["spec"], "replicas": number}}
+    return {**manifest, "spec": {**manifest["spec"], "replicas": number}}
 
 
 def hand_over(api: Api, which: Ref, number: int) -> None:
@@ -70,14 +70,14 @@ def was_autoscaled(live: Object) -> bool:
     )
 
 
-def autoscaler_of(autoscalers: Iterable[Object], thing: Object) -> Ref | None:
+def autoscaler_of(autoscalers: Iterable[Object], manifest: Object) -> Ref | None:
     """Return the autoscaler of a workload, if there is one."""
-    return next((ref(one) for one in autoscalers if _scales(one, thing)), None)
+    return next((ref(one) for one in autoscalers if _scales(one, manifest)), None)
 
 
-def _scales(autoscaler: Object, thing: Object) -> bool:
+def _scales(autoscaler: Object, manifest: Object) -> bool:
     target = autoscaler["spec"]["scaleTargetRef"]
-    return (target.get("kind", "Deployment"), target["name"]) == (thing["kind"], thing["metadata"]["name"])
+    return (target.get("kind", "Deployment"), target["name"]) == (manifest["kind"], manifest["metadata"]["name"])
 
 
 def still_scaled(about: Ref, autoscaler: Ref) -> GuardError:

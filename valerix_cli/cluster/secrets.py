@@ -40,19 +40,19 @@ RECIPES: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-def needed(things: Iterable[Object]) -> list[str]:
-    """Return the names of secrets that `things` read and do not contain. Raises BadUsageError for others.
+def needed(manifests: Iterable[Object]) -> list[str]:
+    """Return the names of secrets that `manifests` read and do not contain. Raises BadUsageError for others.
 
     Secrets that an ExternalSecret brings are not ours to make.
     """
-    things = list(things)
-    brought = {thing["metadata"]["name"] for thing in things if thing["kind"] == "Secret"}
+    manifests = list(manifests)
+    brought = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Secret"}
     brought |= {
-        thing["spec"].get("target", {}).get("name") or thing["metadata"]["name"]
-        for thing in things
-        if thing["kind"] == "ExternalSecret"
+        manifest["spec"].get("target", {}).get("name") or manifest["metadata"]["name"]
+        for manifest in manifests
+        if manifest["kind"] == "ExternalSecret"
     }
-    needed = sorted({name for thing in things for name in _read_by(thing)} - brought)
+    needed = sorted({name for manifest in manifests for name in _read_by(manifest)} - brought)
     if unknown := [name for name in needed if name not in RECIPES]:
         raise BadUsageError(
             f"The overlay does not define the secret {unknown[0]!r}.",
@@ -83,20 +83,20 @@ def opened(secret: Object) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
 
-def _read_by(thing: Object) -> Iterator[str]:
-    for template in pod_templates(thing):
+def _read_by(manifest: Object) -> Iterator[str]:
+    for template in pod_templates(manifest):
         for container in containers(template):
             for variable in container.get("env") or ():
                 if secret := (variable.get("valueFrom") or {}).get("secretKeyRef"):
                     yield secret["name"]
-    yield from _logins(thing)
+    yield from _logins(manifest)
 
 
-def _logins(thing: Object) -> Iterator[str]:
+def _logins(manifest: Object) -> Iterator[str]:
     """Return the secrets that CloudNativePG reads for the pods that it starts."""
-    if thing["kind"] != "Cluster":
+    if manifest["kind"] != "Cluster":
         return
-    spec: dict[str, Any] = thing["spec"]
+    spec: dict[str, Any] = manifest["spec"]
     if superuser := spec.get("superuserSecret"):
         yield superuser["name"]
     for role in (spec.get("managed") or {}).get("roles") or ():

@@ -23,13 +23,13 @@ _KINDS = (
 def read_status(api: Api, target: Target) -> ClusterStatus:
     """Everything of ours in the namespace; `absent` when there is nothing."""
     observed = _Namespace(api, target.namespace)
-    things = [
-        thing
+    manifests = [
+        manifest
         for api_version, kind in _KINDS
-        for thing in observed.find(api_version, kind, _PARTS)
-        if not thing["metadata"].get("ownerReferences")  # shown with its CronJob
+        for manifest in observed.find(api_version, kind, _PARTS)
+        if not manifest["metadata"].get("ownerReferences")  # shown with its CronJob
     ]
-    workloads = api.each(lambda thing: _workload(api, thing), things)
+    workloads = api.each(lambda manifest: _workload(api, manifest), manifests)
     jobs = observed.find("batch/v1", "Job")
     workloads += [_scheduled(cron, jobs) for cron in observed.find("batch/v1", "CronJob", _PARTS)]
     volumes = [_volume(one) for one in observed.find("v1", "PersistentVolumeClaim", _PARTS)]
@@ -66,21 +66,21 @@ def _sum(workloads: list[Workload]) -> Literal["ready", "waiting", "failed", "ab
     return next((one for one in worst if one in states), "absent")
 
 
-def _workload(api: Api, thing: Object) -> Workload:
-    pods, state = pods_of(api, thing), evaluate(thing)
+def _workload(api: Api, manifest: Object) -> Workload:
+    pods, state = pods_of(api, manifest), evaluate(manifest)
     if state.verdict == "waiting":
-        state = seen_closer(api, thing, state)
-    spec, status = thing.get("spec") or {}, thing.get("status") or {}
-    ready, desired = _counts(thing, spec, status)
+        state = seen_closer(api, manifest, state)
+    spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
+    ready, desired = _counts(manifest, spec, status)
     return Workload(
-        thing["kind"],
-        thing["metadata"]["name"],
+        manifest["kind"],
+        manifest["metadata"]["name"],
         state.verdict,
         ready,
         desired,
         _image(spec),
         sum(container.get("restartCount", 0) for pod in pods for container in _containers(pod)),
-        revision(thing) or None,
+        revision(manifest) or None,
         "" if state.verdict == "ready" else state.why,
     )
 
@@ -109,10 +109,10 @@ def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
     )
 
 
-def _counts(thing: Object, spec: Object, status: Object) -> tuple[int, int]:
-    if thing["kind"] == "Job":
+def _counts(manifest: Object, spec: Object, status: Object) -> tuple[int, int]:
+    if manifest["kind"] == "Job":
         return status.get("succeeded", 0), spec.get("completions", 1)
-    if thing["kind"] == "Cluster":
+    if manifest["kind"] == "Cluster":
         return status.get("readyInstances", 0), spec["instances"]
     return status.get("readyReplicas", 0), spec.get("replicas", 1)
 

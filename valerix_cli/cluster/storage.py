@@ -14,13 +14,13 @@ from valerix_cli.errors import BadUsageError, CliError
 CLAIM = "PersistentVolumeClaim"
 
 
-def grown_claims(api: Api, thing: Object) -> list[tuple[Object, str]]:
+def grown_claims(api: Api, manifest: Object) -> list[tuple[Object, str]]:
     """The claims that are smaller than the description wants them, and the size that it wants.
 
     Raises BadUsageError for a volume that would have to shrink, CliError for one whose class cannot be expanded.
     """
     found = []
-    for claim, size in _claims(api, thing):
+    for claim, size in _claims(api, manifest):
         now, new = amount(claim["spec"]["resources"]["requests"]["storage"]), amount(size)
         if now > new:
             raise _shrunk(ref(claim), str(claim["spec"]["resources"]["requests"]["storage"]), size)
@@ -30,12 +30,12 @@ def grown_claims(api: Api, thing: Object) -> list[tuple[Object, str]]:
     return found
 
 
-def with_live_templates(thing: Object, live: Object) -> Object | None:
+def with_live_templates(manifest: Object, live: Object) -> Object | None:
     """The description with the claim templates that are there; None where they differ in more than sizes."""
-    described, there = (one["spec"].get("volumeClaimTemplates") or [] for one in (thing, live))
-    if len(described) != len(there) or not all(map(_differ_in_size_only, described, there)):
+    desired, there = (one["spec"].get("volumeClaimTemplates") or [] for one in (manifest, live))
+    if len(desired) != len(there) or not all(map(_differ_in_size_only, desired, there)):
         return None
-    return {**thing, "spec": {**thing["spec"], "volumeClaimTemplates": there}}
+    return {**manifest, "spec": {**manifest["spec"], "volumeClaimTemplates": there}}
 
 
 def resize(claim: Object, size: str) -> Object:
@@ -45,30 +45,30 @@ def resize(claim: Object, size: str) -> Object:
     return {"apiVersion": "v1", "kind": CLAIM, "metadata": metadata, "spec": spec}
 
 
-def _claims(api: Api, thing: Object) -> Iterator[tuple[Object, str]]:
+def _claims(api: Api, manifest: Object) -> Iterator[tuple[Object, str]]:
     """The claims that exist of what a description makes claims for, and the size that it says."""
-    namespace = thing["metadata"].get("namespace")
-    if thing["kind"] == "StatefulSet":
-        for template in thing["spec"].get("volumeClaimTemplates") or ():
-            for number in range(thing["spec"].get("replicas", 1)):
-                name = f"{template['metadata']['name']}-{thing['metadata']['name']}-{number}"
+    namespace = manifest["metadata"].get("namespace")
+    if manifest["kind"] == "StatefulSet":
+        for template in manifest["spec"].get("volumeClaimTemplates") or ():
+            for number in range(manifest["spec"].get("replicas", 1)):
+                name = f"{template['metadata']['name']}-{manifest['metadata']['name']}-{number}"
                 if claim := api.get(Ref("v1", CLAIM, namespace, name)):
                     yield claim, template["spec"]["resources"]["requests"]["storage"]
-    elif thing["kind"] == "Cluster" and thing["apiVersion"].startswith("postgresql.cnpg.io/"):
-        parts = {"PG_DATA": thing["spec"].get("storage"), "PG_WAL": thing["spec"].get("walStorage")}
-        selector = f"cnpg.io/cluster={thing['metadata']['name']}"
+    elif manifest["kind"] == "Cluster" and manifest["apiVersion"].startswith("postgresql.cnpg.io/"):
+        parts = {"PG_DATA": manifest["spec"].get("storage"), "PG_WAL": manifest["spec"].get("walStorage")}
+        selector = f"cnpg.io/cluster={manifest['metadata']['name']}"
         for claim in api.find_all("v1", CLAIM, namespace, selector):
             part = parts.get((claim["metadata"].get("labels") or {}).get("cnpg.io/pvcRole", ""))
             if part and part.get("size"):
                 yield claim, part["size"]
 
 
-def _differ_in_size_only(described: Object, there: Object) -> bool:
+def _differ_in_size_only(desired: Object, there: Object) -> bool:
     def rest(template: Object) -> Any:
         spec = {name: value for name, value in template["spec"].items() if name not in {"resources", "volumeMode"}}
         return template["metadata"]["name"], spec
 
-    return bool(rest(described) == rest(there))
+    return bool(rest(desired) == rest(there))
 
 
 def _shrunk(claim: Ref, now: str, new: str) -> BadUsageError:

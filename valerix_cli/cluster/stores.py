@@ -12,19 +12,19 @@ _CLUSTER = ("postgresql.cnpg.io/v1", "Cluster")
 _PARTS = "app.kubernetes.io/part-of=valerix"
 
 
-def is_data_store(thing: Object) -> bool:
+def is_data_store(manifest: Object) -> bool:
     """Return whether deleting the object loses data, directly or by its dependents. Such an object is never pruned."""
-    return labels(thing).get(COMPONENT) == "datastore" and thing["kind"] in {"StatefulSet", "Cluster", "Database"}
+    return labels(manifest).get(COMPONENT) == "datastore" and manifest["kind"] in {"StatefulSet", "Cluster", "Database"}
 
 
-def refuse_data_left_behind(api: Api, target: Target, things: Sequence[Object]) -> None:
+def refuse_data_left_behind(api: Api, target: Target, manifests: Sequence[Object]) -> None:
     """Raise GuardError where orders are kept in a database that is not described, and one that is would be new."""
-    described = {ref(thing) for thing in things if _holds_orders(thing)}
-    new = [one for one in sorted(described) if api.get(one) is None]
-    if not new or any(_is_import(thing) for thing in things):
+    desired = {ref(manifest) for manifest in manifests if _holds_orders(manifest)}
+    new = [one for one in sorted(desired) if api.get(one) is None]
+    if not new or any(_is_import(manifest) for manifest in manifests):
         return
-    kinds = {one.kind for one in described}
-    left = [one for one in _stores(api, target) if one not in described]
+    kinds = {one.kind for one in desired}
+    left = [one for one in _stores(api, target) if one not in desired]
     left += [claim for claim, kind in _claims(api, target) if kind not in kinds]
     if left:
         raise GuardError(
@@ -37,10 +37,10 @@ def refuse_data_left_behind(api: Api, target: Target, things: Sequence[Object]) 
 def _stores(api: Api, target: Target) -> list[Ref]:
     """The databases that are there."""
     return [
-        ref(thing)
+        ref(manifest)
         for api_version, kind in (("apps/v1", "StatefulSet"), _CLUSTER)
-        for thing in api.find_visible(api_version, kind, target.namespace, _PARTS)
-        if _holds_orders(thing)
+        for manifest in api.find_visible(api_version, kind, target.namespace, _PARTS)
+        if _holds_orders(manifest)
     ]
 
 
@@ -53,13 +53,13 @@ def _claims(api: Api, target: Target) -> Iterator[tuple[Ref, str]]:
             yield ref(claim), "StatefulSet"
 
 
-def _holds_orders(thing: Object) -> bool:
-    return thing["metadata"]["name"] == _POSTGRES and (
-        thing["kind"] == "StatefulSet" or (thing["apiVersion"], thing["kind"]) == _CLUSTER
+def _holds_orders(manifest: Object) -> bool:
+    return manifest["metadata"]["name"] == _POSTGRES and (
+        manifest["kind"] == "StatefulSet" or (manifest["apiVersion"], manifest["kind"]) == _CLUSTER
     )
 
 
-def _is_import(thing: Object) -> bool:
-    if (thing["apiVersion"], thing["kind"]) != _CLUSTER:
+def _is_import(manifest: Object) -> bool:
+    if (manifest["apiVersion"], manifest["kind"]) != _CLUSTER:
         return False
-    return "import" in ((thing["spec"].get("bootstrap") or {}).get("initdb") or {})
+    return "import" in ((manifest["spec"].get("bootstrap") or {}).get("initdb") or {})

@@ -46,7 +46,7 @@ def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> T
     chosen = settings.setting("context")
     contexts = {name: config for name, (config, _) in settings.contexts.items()}
     if config := contexts.get(chosen.value):
-        return _described(chosen.value, config)
+        return _desired(chosen.value, config)
     refuse_untrusted(settings, chosen.value)
     found = kubeconfig()
     name = found.current if chosen.value == LOCAL else chosen.value
@@ -58,11 +58,11 @@ def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> T
         )
     for allowed, config in contexts.items():
         if config.cluster == name:
-            return _described(allowed, config)
+            return _desired(allowed, config)
     return Target(str(name), NAMESPACE, OVERLAY, None)
 
 
-def _described(name: str, config: ContextConfig) -> Target:
+def _desired(name: str, config: ContextConfig) -> Target:
     if config.cluster is None:
         raise BadUsageError(
             f"The context `{name}` does not name a cluster.",

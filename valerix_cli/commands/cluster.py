@@ -95,9 +95,9 @@ def diff(
     session: Session = ctx.obj
     target, api = connect_target(session, overlay)
     with spinner(f"asking {target}", session.output):
-        things = render_overlay(target, image)
-        planned = plan(api, target, things)
-        left = orphans(api, target, things)
+        manifests = render_overlay(target, image)
+        planned = plan(api, target, manifests)
+        left = orphans(api, target, manifests)
     changes = [one.change for one in planned]
     refused = [f"{one.refusal.what} {one.refusal.why}" for one in planned if one.refusal]
     found = Diff(target.cluster, target.namespace, target.overlay, summary(changes), changes, refused)
@@ -144,9 +144,9 @@ def apply(  # noqa: PLR0913 - its options
     target, api = connect_target(session, overlay)
     if not dry_run:
         check_writable(session, target, f"apply the overlay {target.overlay}", api)
-    things = render_overlay(target, image)
-    refuse_gremlins(session, target, things)
-    deployment = Deployment(api, target, things, force=force_conflicts, prune=prune, share=share_namespace)
+    manifests = render_overlay(target, image)
+    refuse_gremlins(session, target, manifests)
+    deployment = Deployment(api, target, manifests, force=force_conflicts, prune=prune, share=share_namespace)
     if dry_run:
         result = plan_deployment(session, deployment).would_be()
     else:

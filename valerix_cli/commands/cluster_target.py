@@ -41,14 +41,14 @@ def render_overlay(target: "Target", image: str | None = None) -> "Sequence[Obje
     from valerix_cli.cluster.target import NAMESPACE  # noqa: PLC0415 - the same
 
     namespace = None if target.namespace == NAMESPACE else target.namespace
-    things = render(find_overlay(target.overlay), namespace=namespace, image=image)
-    if not things:
+    manifests = render(find_overlay(target.overlay), namespace=namespace, image=image)
+    if not manifests:
         raise BadUsageError(
             f"The overlay {target.overlay} is empty.",
             "it renders no object",
             "valerix cluster check --overlay DIR",
         )
-    return things
+    return manifests
 
 
 def check_writable(session: Session, target: "Target", operation: str, api: "Api | None" = None) -> None:
@@ -69,14 +69,14 @@ def known_clusters() -> "KnownClusters":
     return KnownClusters(user_config(os.environ))
 
 
-def refuse_gremlins(session: Session, target: "Target", things: "Sequence[Object]") -> None:
+def refuse_gremlins(session: Session, target: "Target", manifests: "Sequence[Object]") -> None:
     """Raise GuardError for an overlay that allows gremlins where the context's own does not."""
     from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
 
     own = find_target(session.settings, kube_contexts)
-    if own.overlay == target.overlay or not allows_gremlins(things) or allows_gremlins(render_overlay(own)):
+    if own.overlay == target.overlay or not allows_gremlins(manifests) or allows_gremlins(render_overlay(own)):
         return
     raise GuardError(
         f"Not done: apply the overlay {target.overlay} to {target}.",
