@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME,...", default=",".join(KNOWN), help=f"of {', '.join(KNOWN)}")
     names = parser.parse_args(ours).only.split(",")
     if unknown := set(names) - set(KNOWN):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(KNOWN)}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known names: {', '.join(KNOWN)}")
     outcomes = {}
     for name in names:
         say(f"== {name}")

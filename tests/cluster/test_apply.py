@@ -307,5 +307,5 @@ def test_an_unreachable_cluster_is_reported(valerix: Valerix) -> None:
     directory = valerix.directory / "lost"
     directory.mkdir()
     lost = Valerix(ControlPlane("", gone, gone), valerix.namespace, directory)
-    assert "The cluster does not answer" in ends_with_help(lost("cluster", "apply", "--yes", code=3))
+    assert "The cluster is unreachable" in ends_with_help(lost("cluster", "apply", "--yes", code=3))
     assert json.loads(lost("cluster", "check", "-o", "json", code=3).stdout)["verdict"] == "failed"
