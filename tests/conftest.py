@@ -36,7 +36,7 @@ GROUPS = (
     _files("cli", "demo"),
     _files("cli/drills", "drills", "interruptions"),
     _files("platform", "damage", "down", "kill", "lost"),
-    _files("cli", "audit", "doctor", "faults"),
+    _files("cli", "audit", "doctor", "doctor_files", "faults"),
     _files("browser", "dashboard"),
     _files("platform", "databases", "signals", "status", "up", "watched"),
     _files("cli", "load", "orders", "streams", "toolbox", "top"),
@@ -45,7 +45,7 @@ GROUPS = (
     _files("e2e", "gremlins"),
     _files("platform", "accounts"),
     _files("e2e", "crashes"),
-    _files("integration/inventory", "gremlins"),
+    _files("integration/inventory", "gremlins", "hits"),
 )
 """Files whose tests share a platform run in one worker. The slow ones start before all others, in this order."""
 

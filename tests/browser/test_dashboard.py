@@ -10,36 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import CDPSession, Locator, Page, expect
+from playwright.sync_api import CDPSession, Page, expect
 
 from tests.browser.conftest import SLOW, Dashboard
+from tests.browser.page import panel, place, violations
 from tests.processes import eventually
 
 expect.set_options(timeout=SLOW)
-
-
-def panel(page: Page, name: str) -> Locator:
-    return page.locator(f"#panel-{name}")
-
-
-def place(page: Page, key: str, item: str = "monitor") -> None:
-    page.locator("#orders form.row [name=item_id]").select_option(item)
-    page.locator("#orders form.row [name=key]").fill(key)
-    page.get_by_role("button", name="Place the order").click()
-
-
-def violations(page: Page, axe: str) -> list[str]:
-    """Return the violations that axe-core rates serious or worse.
-
-    It runs in an isolated world: the page's policy still holds.
-    """
-    page.evaluate(axe)
-    found: Any = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']][:3]}"
-        for one in found["violations"]
-        if one["impact"] in {"serious", "critical"}
-    ]
 
 
 def test_an_order_appears_in_the_feed_and_its_repeat_places_no_second_order(dashboard: Dashboard) -> None:

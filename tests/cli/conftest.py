@@ -14,6 +14,7 @@ import pytest
 
 from tests.fork_server import FORKS, be_valerix, end_of, start
 from tests.processes import open_directory
+from valerix_cli.local.state_directory import prepare
 
 PROGRAM = str(Path(sys.executable).with_name("valerix"))
 PATIENCE = 180  # seconds, for a busy machine on which five platforms start at once
@@ -136,6 +137,14 @@ def valerix(platform: Valerix) -> Iterator[Valerix]:
     """The platform; the user's config is removed after a test."""
     yield platform
     (platform.directory / "config.toml").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A separate state directory without a running platform."""
+    with open_directory("doctor") as parent:
+        prepare(parent / "state")
+        yield parent / "state"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import redis
 from services.order.domain import fingerprint
 from tests.conftest import PASSWORD, Databases
 from tests.e2e.shop import Shop
-from tests.faults.mutants import Mutant
+from tests.faults.mutation import Mutant
 from tests.processes import Service, eventually, open_directory, processes
 from valerix_cli.audit import Audit, Sources, audit
 from valerix_cli.audit.model import Invariant
@@ -47,7 +47,6 @@ SETTINGS = {
 }
 
 SetClock: TypeAlias = Callable[[float], None]
-
 _numbers = itertools.count(1)
 
 

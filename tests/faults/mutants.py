@@ -1,78 +1,15 @@
-"""Mutants of Valerix, with one bug each. Production code contains no trace of them.
+"""Mutants of Valerix, with one bug each. Production code contains no trace of them."""
 
-A mutant is an edit of the source of some functions, made in the process that is about to become a service, possibly
-with a statement or two on the test's databases. An edit whose text is not found is an error, so that a mutant cannot
-turn into the original unnoticed when the code changes.
-"""
-
-import asyncio
-import inspect
 import os
-import pkgutil
-import sys
-import textwrap
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from types import CodeType, FunctionType
 from typing import LiteralString
 
-import msgspec
-import psycopg
-
-from services.common.refusals import Refusal
-from services.order import usecases
-from services.order.domain import Claim, NewOrder, Order
-from services.order.processing import Placement, Processing
 from tests.clocks import LIBRARY
-
-PRELUDE = "VALERIX_PRELUDE"
-MUTANT = "VALERIX_MUTANT"
-INVENTORY_DATABASE = "VALERIX_MUTANT_INVENTORY_DATABASE"
-
-WRITE_BEHIND = 0.3  # seconds between the acknowledgement and the commit of `acknowledge-before-commit`
+from tests.faults.mutation import MUTANT, Edit, Mutant, apply
 
 DROP_UNIQUE_KEY: tuple[LiteralString, ...] = (
     "ALTER TABLE orders DROP CONSTRAINT orders_idempotency_key_key",
     "ALTER TABLE orders DROP CONSTRAINT orders_order_id_key",  # ids are derived: it would mask the first
 )
-
-
-class MutantError(Exception):
-    """The text that a mutant replaces was not found."""
-
-
-class Edit(msgspec.Struct, frozen=True):
-    """Replacements in one function, named `module:function`: every occurrence of each text."""
-
-    function: str
-    changes: Mapping[str, str]
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """One bug, and the invariant that it has to violate. `only` names the processes that have it, if not all do."""
-
-    name: str
-    mistake: str
-    breaks: str
-    edits: tuple[Edit, ...] = ()
-    order_statements: tuple[LiteralString, ...] = ()
-    inventory_statements: tuple[LiteralString, ...] = ()
-    only: tuple[str, ...] = ()
-
-    def alter(self, order_database: str, inventory_database: str) -> None:
-        """Make the changes to the databases that this mutant needs."""
-        for url, statements in (
-            (order_database, self.order_statements),
-            (inventory_database, self.inventory_statements),
-        ):
-            with psycopg.connect(url) as conn:
-                for statement in statements:
-                    conn.execute(statement)
-
-    def environ(self, inventory_database: str) -> dict[str, str]:
-        """Return the environment variables that make a process this mutant."""
-        return {PRELUDE: f"{__name__}:switch_on", MUTANT: self.name, INVENTORY_DATABASE: inventory_database}
 
 
 def _clock_off_by(interval: str) -> tuple[Edit, ...]:
@@ -99,7 +36,6 @@ FORGET_DEDUCTIONS = Edit(
 )
 
 DATES_BELIEVED = Edit("services.order.unfinished:correct_dates", {"LIMIT 1000": "LIMIT 0"})
-
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "unique-key-dropped",
@@ -260,8 +196,8 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing.place",
                 {
-                    "    match await in_time(self._accept_or_refuse(new_order)):": f"""\
-    from {__name__} import acknowledge_early
+                    "    match await in_time(self._accept_or_refuse(new_order)):": """\
+    from tests.faults.mutant_functions import acknowledge_early
     if (early := await acknowledge_early(self, new_order)) is not None:
         return early
     match await in_time(self._accept_or_refuse(new_order)):"""
@@ -346,9 +282,9 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services.order.processing:Processing._settle_outcome",
                 {
-                    "    settlement = decide(": f"""\
+                    "    settlement = decide(": """\
     if isinstance(outcome, Unknown) and claim.attempt > 1:
-        from {__name__} import give_back
+        from tests.faults.mutant_functions import give_back
         await give_back(claim)
     settlement = decide("""
                 },
@@ -364,68 +300,3 @@ def switch_on() -> None:
     """Make this process the mutant that its environment names. It must not be a service yet."""
     for edit in BY_NAME[os.environ[MUTANT]].edits:
         apply(edit)
-
-
-def apply(edit: Edit) -> None:
-    """Change a function in place, so that modules that imported it by name use the changed one too."""
-    function = pkgutil.resolve_name(edit.function)
-    function.__code__ = edited(function, edit.changes)
-
-
-def edited(function: Callable[..., object], changes: Mapping[str, str]) -> CodeType:
-    """Compile `function` with its text changed. Raises MutantError if the text is not found."""
-    source = textwrap.dedent(inspect.getsource(function))
-    for old, new in changes.items():
-        if old not in source:
-            raise MutantError(f"{function.__qualname__} no longer says {old!r}")
-        source = source.replace(old, new)
-    made: dict[str, FunctionType] = {}
-    exec(source, vars(sys.modules[function.__module__]), made)  # noqa: S102 - our own source, with our own change
-    return made[function.__name__].__code__
-
-
-_written_behind: set[str] = set()
-_writing: set[asyncio.Task[None]] = set()
-
-
-async def acknowledge_early(processing: Processing, new_order: NewOrder) -> Placement | None:
-    """Report a new order as accepted, and store it later; None for a key that is stored or about to be."""
-    if new_order.key in _written_behind or await usecases.find_by_key(processing._pool, new_order) is not None:  # noqa: SLF001 - a mutant changes internals
-        return None
-    _written_behind.add(new_order.key)
-    task = asyncio.create_task(_write_behind(processing, new_order))
-    _writing.add(task)
-    task.add_done_callback(_writing.discard)
-    return Placement(_unwritten(new_order), replayed=False)
-
-
-async def give_back(claim: Claim) -> None:
-    """Revert a deduction that may have happened, in inventory's database."""
-    async with await psycopg.AsyncConnection.connect(os.environ[INVENTORY_DATABASE]) as conn:
-        await conn.execute(
-            """
-            WITH released AS (
-                INSERT INTO inventory_transactions (item_id, order_id, quantity_change, transaction_type)
-                VALUES (%s, %s, %s, 'release')
-                ON CONFLICT DO NOTHING
-                RETURNING item_id, quantity_change
-            )
-            UPDATE inventory SET quantity = inventory.quantity + released.quantity_change
-            FROM released WHERE inventory.item_id = released.item_id
-            """,
-            [claim.item_id, claim.order_id, claim.quantity],
-        )
-
-
-async def _write_behind(processing: Processing, new_order: NewOrder) -> None:
-    await asyncio.sleep(WRITE_BEHIND)
-    try:
-        with suppress(Refusal):
-            await processing.place(new_order)
-    finally:
-        _written_behind.discard(new_order.key)
-
-
-def _unwritten(new_order: NewOrder) -> Order:
-    now = datetime.now(UTC)
-    return Order(new_order.order_id, new_order.item_id, new_order.quantity, "pending", None, new_order.key, 1, now, now)

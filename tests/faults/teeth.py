@@ -18,7 +18,8 @@ from services.common.postgres import migrate
 from tests.clocks import LIBRARY, ClockedPostgres
 from tests.conftest import PASSWORD, Databases
 from tests.faults.mutant_run import Result, run
-from tests.faults.mutants import BY_NAME, MUTANTS, Mutant
+from tests.faults.mutants import BY_NAME, MUTANTS
+from tests.faults.mutation import Mutant
 from tests.processes import open_directory
 from valerix_cli.local.servers import PostgresServer, running
 

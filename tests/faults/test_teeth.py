@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import Databases
 from tests.faults import mutant_run
-from tests.faults.mutants import BY_NAME, MUTANTS, Edit, Mutant, MutantError, apply, edited
+from tests.faults.mutants import BY_NAME, MUTANTS
+from tests.faults.mutation import Edit, Mutant, MutantError, apply, edited
 from tests.faults.teeth import Row, Table, document, markdown
 
 

@@ -16,6 +16,7 @@ from tests.image.base import ROOT
 from tests.node import node as nodes
 from tests.node.node import CONTEXT, Node
 from tests.node.orders import ITEMS, Outcome
+from tests.node.prerequisites import missing
 from tests.processes import eventually
 
 LIMIT = 300.0  # seconds that a command may take
@@ -113,7 +114,7 @@ class Valerix:
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    if why := nodes.missing():
+    if why := missing():
         pytest.skip(f"no node here: {why}")
     with nodes.running() as found:
         yield found

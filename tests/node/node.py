@@ -9,14 +9,10 @@ each program uses its usual paths. Only a directory and the node's cgroups remai
 import base64
 import contextlib
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,58 +21,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.node import dns, images
+from tests.node.namespaces import ADDRESS, CLUSTER_IPS, DNS, PODS, cgroups, namespaces, node_directory
+from tests.node.prerequisites import CNI, programs
 from tests.processes import eventually
 
 CONTEXT = "node"
 """Name of the context in the kubeconfig, and of the node."""
-ADDRESS, PODS, CLUSTER_IPS, DNS = "10.90.0.1", "10.244.0.0/24", "10.96.0.0/16", "10.96.0.10"
-PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
-PACKAGES = {
-    "containerd": "containerd",
-    "runc": "runc",
-    "nft": "nftables",
-    "ip": "iproute2",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "mount": "mount",
-    "nsenter": "util-linux",
-    "unshare": "util-linux",
-}
-CNI = Path("/usr/lib/cni")
-PLUGINS = ("bridge", "host-local", "loopback", "portmap")
+
 _TOKEN = "admin-token-of-the-node"
-_CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT = 120.0  # seconds
 _GLANCE = 0.2  # seconds between two polls that start a program
-_OWN = ("/var/lib", "/var/log")
-_SYSCTLS = {
-    "vm/overcommit_memory": 1,
-    "vm/panic_on_oom": 0,
-    "kernel/panic": 10,
-    "kernel/panic_on_oops": 1,
-    "kernel/keys/root_maxkeys": 1_000_000,
-    "kernel/keys/root_maxbytes": 25_000_000,
-}
-"""Kernel settings that the kubelet makes for the whole machine. In the node, each is a file with the required value."""
-
-
-def programs() -> Path:
-    """Return the directory in KUBEBUILDER_ASSETS, the customary variable."""
-    return Path(os.environ.get("KUBEBUILDER_ASSETS") or "/nonexistent")
-
-
-def missing() -> str | None:
-    """Return why no node can run here, and the remedy; None if one can."""
-    if absent := [program for program in PROGRAMS if not (programs() / program).exists()]:
-        return f"KUBEBUILDER_ASSETS has no {', '.join(absent)}: nox -s assets, and docs/deploy.md"
-    if os.geteuid() != 0:
-        return "a node is root"
-    packages = {package for program, package in PACKAGES.items() if not shutil.which(program)}
-    if not all((CNI / plugin).exists() for plugin in PLUGINS):
-        packages.add("containernetworking-plugins")
-    if packages:
-        return f"not all is installed: apt-get install {' '.join(sorted(packages))}"
-    return images.missing(programs())
 
 
 @dataclass(frozen=True)
@@ -134,10 +88,10 @@ class Node:
 def running() -> Iterator[Node]:
     """Start a node with the images and volumes that Valerix needs, and stop it at the end of the block."""
     with (
-        _directory() as directory,
-        _cgroups(directory.name),
+        node_directory() as directory,
+        cgroups(directory.name),
         contextlib.ExitStack() as started,
-        _namespaces(directory) as process,
+        namespaces(directory) as process,
     ):
         node = Node(directory, process, started)
         try:
@@ -150,83 +104,6 @@ def running() -> Iterator[Node]:
                 error.add_note(f"{log.name}:\n{log.read_text(errors='replace')[-1500:]}")
             raise
         yield node
-
-
-@contextlib.contextmanager
-def _directory() -> Iterator[Path]:
-    """Yield a directory on a disk and outside of a home: containers' file systems are overlays on it."""
-    with tempfile.TemporaryDirectory(prefix="valerix-node-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        for path in (*_OWN, "cni", "proc", "volumes"):
-            (directory / path.lstrip("/")).mkdir(parents=True)
-        for sysctl, value in _SYSCTLS.items():
-            (directory / "proc" / sysctl.replace("/", ".")).write_text(f"{value}\n")
-        (directory / "resolv.conf").touch()  # no resolver outside of the cluster
-        yield directory
-
-
-@contextlib.contextmanager
-def _namespaces(directory: Path) -> Iterator[int]:
-    """Yield the process id, on this machine, of the namespaces' first process."""
-    script = "\n".join(
-        (
-            "set -e",
-            *(f"mount --bind {directory}{path} {path}" for path in _OWN),
-            *(f"mount --bind {directory}/proc/{one.replace('/', '.')} /proc/sys/{one}" for one in _SYSCTLS),
-            f"mount --bind {directory}/resolv.conf /etc/resolv.conf",
-            "mount -t tmpfs -o mode=755 node /run",
-            "ip link set lo up",
-            f"ip link add node type bridge && ip addr add {ADDRESS}/24 dev node && ip link set node up",
-            "ip route add default dev node",
-            "echo 1 > /proc/sys/net/ipv4/ip_forward",
-            "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables",
-            "echo up",
-            "cat > /dev/null",
-        )
-    )
-    shell = ["sh", "-c", script]
-    with (directory / "namespaces.log").open("wb") as log:
-        outer = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *shell],  # noqa: S607 - as found
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    assert outer.stdin is not None
-    assert outer.stdout is not None
-    try:
-        assert outer.stdout.readline() == b"up\n", (directory / "namespaces.log").read_text()
-        yield int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
-    finally:
-        outer.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            outer.wait(10)
-        outer.kill()
-        outer.wait()
-        outer.stdout.close()
-
-
-@contextlib.contextmanager
-def _cgroups(name: str) -> Iterator[None]:
-    """Create a cgroup in each hierarchy, of either version; remove them and their children once they are empty."""
-    roots = [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else list(_CGROUPS.iterdir())
-    made = [root / name for root in roots if root.is_dir() and not root.is_symlink()]
-    try:
-        for path in made:
-            path.mkdir()
-        yield
-    finally:
-        for path in made:
-            below = sorted((one for one in path.rglob("*") if one.is_dir()), reverse=True)
-            for one in (*below, path):
-                eventually(partial(_is_removed, one), what=f"nobody is in {one}")
-
-
-def _is_removed(cgroup: Path) -> bool:
-    with contextlib.suppress(OSError):  # the kernel still has processes in it
-        cgroup.rmdir()
-    return not cgroup.exists()
 
 
 def _start(node: Node, program: Path | str, *arguments: str) -> None:

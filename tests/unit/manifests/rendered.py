@@ -95,3 +95,7 @@ def raw(directory: Path) -> str:
     """Return kustomize's unparsed output."""
     done = subprocess.run([kubectl(), "kustomize", str(directory)], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
