@@ -1,4 +1,4 @@
-"""The request that turns gremlins on."""
+"""Request that activates gremlins."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ _DELAY = 5000  # milliseconds
 
 
 class Gremlin(StrEnum):
-    """The faults to inject at inventory."""
+    """Faults to inject at inventory."""
 
     LATENCY = "latency"
     CRASH = "crash"
@@ -27,7 +27,7 @@ def merged(
     seed: int | None,
     reason: str | None,
 ) -> dict[str, Any]:
-    """The request that turns `gremlin` on and keeps what is live."""
+    """Return the request that activates `gremlin` and keeps the active ones."""
     rate = 1.0 if rate is None else rate
     body: dict[str, Any] = {"latency": False, "ttl_seconds": int(_TTL if ttl is None else ttl)}
     if live is not None:

@@ -1,11 +1,11 @@
-"""Gremlins in words: which are active, what each does and how long they last."""
+"""Text descriptions of gremlins: active ones, their effects and time left."""
 
 from valerix_cli.clients.wire import Activation
 from valerix_cli.units import format_duration, percent
 
 
 def gremlins(activation: Activation) -> list[tuple[str, str]]:
-    """Each gremlin of an activation and what it does: `("latency", "5.0 s on 100 %")`."""
+    """Return each gremlin of an activation with its effect: `("latency", "5.0 s on 100 %")`."""
     live = []
     if activation.latency:
         live.append(
@@ -28,6 +28,6 @@ def summary(activation: Activation) -> str:
 
 
 def notice(live: Activation) -> str:
-    """The line every command says while a gremlin is live."""
+    """Return the line that every command prints while a gremlin is active."""
     left = format_duration(live.remaining_seconds)
     return f"A gremlin is live: {summary(live)}; {left} left. Off: valerix chaos off"

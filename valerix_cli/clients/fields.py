@@ -1,4 +1,4 @@
-"""Check the parts of a request (RFC 9110, 5.5 and 5.6.2) before anything is sent. Pure."""
+"""Validation of the parts of a request (RFC 9110, 5.5 and 5.6.2) before it is sent. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
 
 def check(method: str, path: str, headers: Mapping[str, str]) -> None:
-    """Raises BadUsageError, which names the part, not the value, which may be secret."""
+    """Raise BadUsageError for an invalid part; the message names the part, not its value, which may be secret."""
     if not _TOKEN.fullmatch(method):
         raise _refused(f"{method!r} is not an HTTP method", "GET, POST or another word")
     if not path.isprintable():
@@ -24,7 +24,7 @@ def check(method: str, path: str, headers: Mapping[str, str]) -> None:
 
 
 def not_utf_8() -> BadUsageError:
-    """The error for a body or a parameter with halves of characters, which have no UTF-8."""
+    """Return the error for a body or a parameter with unpaired surrogates, which UTF-8 cannot encode."""
     return _refused("it holds bytes that are not UTF-8", "text in UTF-8")
 
 

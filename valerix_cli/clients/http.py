@@ -1,4 +1,4 @@
-"""One service behind several replicas: asked in turn, and the next one where one is gone."""
+"""HTTP client of a service with several replicas: requests go to each in turn, with failover to the next."""
 
 import itertools
 import random
@@ -46,16 +46,16 @@ class Replicas:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(self._limit, connect=min(self._limit, _CONNECT_LIMIT)),
             trust_env=not context.is_local,
-            mounts=past_proxies(self._urls),  # a proxy has no business between us and our own machine
-            verify=any(url.startswith("https:") for url in self._urls),  # reading the certificates takes 50 ms
+            mounts=past_proxies(self._urls),  # local addresses are never reached through a proxy
+            verify=any(url.startswith("https:") for url in self._urls),  # loading the certificates takes 50 ms
         )
 
     def send(self, method: str, path: str, *, repeatable: bool | None = None, **request: Any) -> httpx.Response:
         """Return the response, of any status, of the first replica that responds.
 
-        A replica that cannot be reached is passed over; one that hangs up only if the request may be repeated (any GET,
-        and what carries an idempotency key). Raises UnreachableError, TimeoutExpiredError after the time limit, or
-        BadUsageError for what no request can hold.
+        A replica that cannot be reached is skipped; one that closes the connection is skipped only if the request is
+        repeatable (any GET, and requests with an idempotency key). Raises UnreachableError, TimeoutExpiredError after
+        the time limit, or BadUsageError for an invalid method, path or header.
         """
         fields.check(method, path, request.get("headers") or {})
         repeatable = method in {"GET", "HEAD"} if repeatable is None else repeatable
@@ -79,18 +79,18 @@ class Replicas:
         raise self._nobody(faults)
 
     def get(self, path: str, shape: type[T], **request: Any) -> T:
-        """Decode what GET answers. Raises the error that belongs to its problem document."""
+        """Return the decoded body of a GET. Raises the error of its problem document."""
         return decode(self.send("GET", path, **request), shape)
 
     def close(self) -> None:
-        """Let go of the connections; a command that ends need not."""
+        """Close the connections. Optional at the end of a command."""
         self._client.close()
 
-    def operator_only(self, deed: str) -> None:
-        """Say at once that `deed` needs a token when there is none. Raises GuardError."""
+    def operator_only(self, action: str) -> None:
+        """Raise GuardError, before any request, if there is no operator token. `action` completes the message."""
         if not self._context.operator_token:
             raise GuardError(
-                f"An operator's token is needed to {deed}.",
+                f"An operator's token is needed to {action}.",
                 f"the context `{self._context.name}` has none ({self._context.token_origin})",
                 "valerix context show --origins",
             )
@@ -124,14 +124,14 @@ class Replicas:
 
 
 def decode(response: httpx.Response, shape: type[T]) -> T:
-    """The value in a good answer. Raises the error that belongs to a bad one."""
+    """Return the decoded body of a successful response. Raises the error of its problem document for any other."""
     if response.is_success:
         return parse(response, shape)
     raise error_of(read_problem(response), path=response.request.url.path)
 
 
 def parse(response: httpx.Response, shape: type[T]) -> T:
-    """The body as `shape`. Raises CliError when it is something else."""
+    """Return the body decoded as `shape`. Raises CliError if it does not match."""
     try:
         return msgspec.json.decode(response.content, type=shape)
     except msgspec.MsgspecError as error:
@@ -143,5 +143,5 @@ def parse(response: httpx.Response, shape: type[T]) -> T:
 
 
 def read_problem(response: httpx.Response) -> Problem:
-    """The problem document of a bad answer, made up from its status when it carries none (a proxy's page)."""
+    """Return the problem document of an error response; if it has none (a proxy's page), derive one from the status."""
     return problem_of(response.status_code, response.content, response.headers.get("Retry-After"))

@@ -18,7 +18,7 @@ class InventoryClient:
         self._replicas = replicas
 
     def items(self, *, below: int | None = None) -> list[Item]:
-        """Every item, or those with fewer than `below` left."""
+        """Return every item, or those with fewer than `below` in stock."""
         items = self._replicas.get("/api/inventory", Items).items
         return items if below is None else [item for item in items if item.quantity < below]
 
@@ -31,7 +31,7 @@ class InventoryClient:
         response = self._replicas.send(
             "POST",
             path("api", "inventory", item_id, "restock"),
-            repeatable=True,  # the key makes it so
+            repeatable=True,  # because of the key
             json={"quantity": quantity},
             headers={"Idempotency-Key": key},
         )
@@ -42,11 +42,11 @@ class InventoryClient:
         return self._replicas.get(path("api", "inventory", "transactions", str(order_id)), Ledger)
 
     def deduct(self, order_id: str, item_id: str, quantity: int, service_token: str) -> httpx.Response:
-        """Ask for the deduction of an order, which inventory makes once however often it is asked."""
+        """Deduct the stock of an order; inventory deducts once, however often this is called."""
         return self._replicas.send(
             "POST",
             "/api/inventory/deduct",
-            repeatable=True,  # the order's id makes it so
+            repeatable=True,  # because of the order id
             json={"order_id": order_id, "item_id": item_id, "quantity": quantity, "attempt": 1},
             headers={"Authorization": f"Bearer {service_token}"},
         )
@@ -56,21 +56,21 @@ class InventoryClient:
         return self._replicas.get("/api/admin/chaos", Chaos)
 
     def hits(self, activation_id: str) -> Hits:
-        """Every attempt that these gremlins hit."""
+        """Return every attempt that these gremlins hit."""
         self._replicas.operator_only("see what gremlins hit")
         return self._replicas.get(path("api", "admin", "chaos", activation_id, "hits"), Hits)
 
     def activate(self, gremlins: dict[str, Any]) -> Activation:
-        """Turn gremlins on, instead of those that are; returns once the replicas know.
+        """Activate gremlins, replacing the active ones; returns once the replicas have them.
 
-        What `script` lists, as hits or as plain values, is hit and nothing else.
+        With `script` (a list of hits or of plain values), only what it lists is hit.
         """
         self._replicas.operator_only("turn gremlins on")
         wish = msgspec.to_builtins(gremlins)
         return decode(self._replicas.send("POST", "/api/admin/chaos", json=wish), Activation)
 
     def deactivate(self) -> Activation | None:
-        """Turn the gremlins off; returns what was on."""
+        """Turn the gremlins off. Returns the activation that ended, if any."""
         self._replicas.operator_only("turn gremlins off")
         return decode(self._replicas.send("DELETE", "/api/admin/chaos", repeatable=True), Ended).ended
 
@@ -81,11 +81,11 @@ class InventoryClient:
         )
 
     def take_drill(self, *, run: str, drill: str, by: str, ttl_seconds: int) -> DrillLease:
-        """Have the platform for one run of a drill, or go on having it. Raises GuardError where another run has it."""
+        """Acquire the platform for one run of a drill, or renew it. Raises GuardError if another run holds it."""
         self._replicas.operator_only("run a drill")
         body = {"run": run, "drill": drill, "by": by, "ttl_seconds": ttl_seconds}
         return decode(self._replicas.send("PUT", "/api/admin/chaos/drill", repeatable=True, json=body), DrillLease)
 
     def give_drill_back(self, run: str) -> None:
-        """Let the next drill begin."""
+        """Release the platform for the next drill."""
         self._replicas.send("DELETE", path("api", "admin", "chaos", "drill", run), repeatable=True)

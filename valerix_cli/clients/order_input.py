@@ -1,4 +1,4 @@
-"""Parses order lines from arguments and files. Pure."""
+"""Parsing of order lines from arguments and files. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from valerix_cli.clients.order_models import OrderRequest
 from valerix_cli.errors import BadUsageError
 from valerix_cli.reasons import why
 
-MOST = 1000  # of one item in one order
+MOST = 1000  # per item and order
 _ENTRY = re.compile(r"(?P<item>[^\s:]+)(?::(?P<quantity>\S+))?")
 _SENDABLE = re.compile(r"[ -~]+")
 _HINT = "write ITEM, ITEM:QTY, or a line of JSON with item_id and quantity"
@@ -25,7 +25,7 @@ class BasketLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def typed(entries: Iterable[str], key: str | None) -> list[OrderRequest]:
-    """An order per `ITEM[:QTY]`. One `key` for several becomes key-1, key-2 and so on, so that a repeat is one."""
+    """Return an order per `ITEM[:QTY]`. With several, `key` becomes key-1, key-2, …, so that a repeat reuses them."""
     lines = [_entry(entry, "on the command line") for entry in entries]
     return [
         OrderRequest(line.item_id, line.quantity, checked_key(_key(key, number, len(lines))))
@@ -34,7 +34,7 @@ def typed(entries: Iterable[str], key: str | None) -> list[OrderRequest]:
 
 
 def read(lines: Iterable[str], origin: str, key: str | None) -> list[OrderRequest]:
-    """An order per line: NDJSON or `ITEM[:QTY]`; blank lines and lines that start with # are passed over."""
+    """Return an order per line: NDJSON or `ITEM[:QTY]`; skips blank lines and lines that start with #."""
     found = [
         _line(text.strip(), f"in line {number} of {origin}")
         for number, text in enumerate(lines, start=1)
@@ -47,7 +47,7 @@ def read(lines: Iterable[str], origin: str, key: str | None) -> list[OrderReques
 
 
 def checked_key(key: str) -> str:
-    """The same key. Raises BadUsageError for one that no header can carry; what else is wrong the service says."""
+    """Return `key`. Raises BadUsageError if it cannot be sent in a header; the service checks the rest."""
     if _SENDABLE.fullmatch(key):
         return key
     raise BadUsageError("Invalid idempotency key.", f"{key!r} is not printable ASCII", "A-Z a-z 0-9 _ . : -")

@@ -9,7 +9,7 @@ from valerix_cli.clients.wire import Order
 
 
 class OrderRequest(msgspec.Struct, frozen=True):
-    """An order to place, and the key that makes it one order however often it is sent."""
+    """An order to place, with its idempotency key."""
 
     item_id: str
     quantity: int
@@ -17,7 +17,7 @@ class OrderRequest(msgspec.Struct, frozen=True):
 
 
 class OrderResponse(msgspec.Struct, frozen=True):
-    """One send and what came back: an order, or a problem."""
+    """One request that was sent and its result: an order, or a problem."""
 
     request: OrderRequest
     status: int

@@ -31,7 +31,7 @@ class OrderClient:
         self._journal = journal
 
     def recorded(self, journal: JournalWriter) -> "OrderClient":
-        """The same, writing each order it sends, and each answer, into a journal."""
+        """Return a client that also writes each request and each response to a journal."""
         return OrderClient(self._replicas, journal)
 
     def place(self, request: OrderRequest, *, retries: int = 0) -> OrderResponse:
@@ -79,7 +79,7 @@ class OrderClient:
         response = self._replicas.send(
             "POST",
             "/api/orders",
-            repeatable=True,  # the key makes it so
+            repeatable=True,  # because of the key
             json={"item_id": request.item_id, "quantity": request.quantity},
             headers={"Idempotency-Key": request.key, "traceparent": traceparent},
         )
@@ -106,7 +106,7 @@ class OrderClient:
         return found[:limit]
 
     def by_key(self, key: str) -> Order | None:
-        """The order a key stands for, if it stands for one."""
+        """Return the order with this key, if any."""
         page = self._replicas.get("/api/orders", OrderPage, params={"idempotency_key": key})
         return page.orders[0] if page.orders else None
 
@@ -127,12 +127,12 @@ class OrderClient:
         return self._replicas.get("/api/admin/breaker", Breaker)
 
     def force_breaker(self, state: str) -> Breaker:
-        """Set every replica's breaker to `open` or `closed`, or give it back to its window with `auto`."""
+        """Force the breaker of every replica `open` or `closed`; `auto` ends this."""
         self._replicas.operator_only("force the breaker")
         return decode(self._post("/api/admin/breaker", {"state": state}), Breaker)
 
     def platform(self) -> str | None:
-        """Which platform takes the orders, for a journal of them; None where it does not say so."""
+        """Return the id of the platform, for the header of a journal; None if it is not available."""
         try:
             self._replicas.operator_only("ask which platform this is")
             return str(self._replicas.get("/api/admin/platform", Platform).id)
@@ -144,7 +144,7 @@ class OrderClient:
         return self._replicas.get("/api/admin/queue", Queue)
 
     def requeue(self, order_id: UUID | None) -> Requeued:
-        """Give one dead order, or every one, a new set of attempts."""
+        """Reset the attempts of one dead order, or of all."""
         self._replicas.operator_only("requeue orders")
         which = {"all": True} if order_id is None else {"order_id": str(order_id)}
         return decode(self._post("/api/admin/queue/requeue", which), Requeued)

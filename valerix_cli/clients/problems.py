@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) as the services send them, and the error each one ends a command with."""
+"""Problem documents (RFC 9457) of the services, and the error that each one maps to."""
 
 import re
 from http import HTTPStatus
@@ -11,12 +11,12 @@ from valerix_cli.errors import CliError, DomainError, GuardError
 from valerix_cli.quoting import word
 
 _PREFIX = "urn:valerix:problem:"
-_IDS = {"order_id", "item_id", "trace_id"}  # ids are in the hint, where they can be copied, or in the log
+_IDS = {"order_id", "item_id", "trace_id"}  # ids appear in the hint, where they can be copied, or in the log
 _COMMON = {"type", "title", "status", "detail", "instance", "request_id"}
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One refusal: its slug, its facts, and how many seconds to leave it alone."""
+    """One problem: its slug, its facts, and the seconds to wait before a retry."""
 
     slug: str
     status: int
@@ -32,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def problem_of(status: int, body: bytes, retry_after: str | None) -> Problem:
-    """Read a problem document; what is none becomes one named for its status."""
+    """Parse a problem document; any other body becomes a problem named for its status."""
     try:
         document = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError:
@@ -49,7 +49,7 @@ def problem_of(status: int, body: bytes, retry_after: str | None) -> Problem:
 
 
 def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> CliError:
-    """The error for a refusal (of `path`): its meaning, its facts, and what its catalogue entry says to do."""
+    """Return the error for a problem (of `path`), with its meaning, its facts, and the hint of its catalogue entry."""
     known = error_reference.problem(problem.slug)
     if known is None:
         return CliError(what or problem.title, why_of(problem), "valerix logs; look for the request id")
@@ -64,7 +64,7 @@ def error_of(problem: Problem, what: str | None = None, *, path: str = "") -> Cl
 
 
 def why_of(problem: Problem) -> str:
-    """The slug, what the service said, and the facts: `insufficient-stock: … (requested 500, available 98)`."""
+    """Return the slug, the detail and the facts: `insufficient-stock: … (requested 500, available 98)`."""
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in problem.facts.items() if name not in _IDS)
     its_log_may_say = problem.request_id and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     request = f"; request {problem.request_id}" if its_log_may_say else ""
@@ -72,7 +72,7 @@ def why_of(problem: Problem) -> str:
 
 
 def _hint(do: str, problem: Problem) -> str:
-    """The hint for this problem, with its ids and the missing quantity filled in."""
+    """Return the hint for this problem, with its ids and the missing quantity filled in."""
     known = {"ID": problem.order_id, "ITEM": problem.facts.get("item_id"), "QTY": _short_by(problem)}
     return re.sub(rf"\b({'|'.join(known)})\b", lambda found: word(known[found[0]] or found[0]), do)
 

@@ -18,7 +18,7 @@ _ORDER: tuple[State, ...] = ("firing", "pending")
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One alert that fires, or will if it stays so (`pending`). `labels` say of what; `since` is when it began."""
+    """One alert that is firing or pending; `labels` identify its subject, `since` is when it became active."""
 
     alert: str
     state: State
@@ -38,7 +38,7 @@ class _Active(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Alerting(msgspec.Struct, frozen=True):
-    """Pending and firing alerts, the number of `rules`, and those in `silent`, not evaluated, each with the reason."""
+    """Pending and firing alerts, the number of `rules`, and those not evaluated (`silent`), each with the reason."""
 
     alerts: list[Alert]
     rules: int
@@ -67,7 +67,7 @@ class _Answer(msgspec.Struct, frozen=True):
 def alerts(url: str, limit: float | None = None) -> Alerting:
     """Return pending and firing alerts of the Prometheus at `url`; firing ones come first.
 
-    Raises UnreachableError; GuardError where a password in `url` could be read on its way; BadUsageError for what is no
+    Raises UnreachableError; GuardError if a password in `url` would be sent unencrypted; BadUsageError for an invalid
     address.
     """
     shown = without_user(url)

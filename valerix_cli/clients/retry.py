@@ -1,4 +1,4 @@
-"""The retry policy of clients: which responses are retried, with the same key, and after how long."""
+"""Retry policy of the clients: which responses are retried, with the same key, and after how long."""
 
 from random import Random
 
@@ -9,14 +9,14 @@ _MAX_DELAY = 5.0  # seconds
 
 
 def is_retryable(status: int, problem: str | None) -> bool:
-    """Return whether the same request may get another response: after a server error, or one of RETRYABLE."""
+    """True if a repeat may get another response: after a server error, or one of RETRYABLE."""
     return status >= _SERVER_ERROR or problem in RETRYABLE
 
 
 def delay(attempt: int, retry_after: float | None, random: Random) -> float:
     """Return the seconds to wait after the `attempt`-th send, counted from 1.
 
-    That is Retry-After if the response names it, else exponential back-off with full jitter.
+    This is Retry-After if the response has it, else exponential back-off with full jitter.
     """
     if retry_after is not None:
         return retry_after

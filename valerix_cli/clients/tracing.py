@@ -15,7 +15,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @contextmanager
 def client_span(name: str) -> Iterator[str]:
-    """The `traceparent` (W3C) for what is sent in the block; its span is sent at the end, if there is somewhere to."""
+    """Yield the `traceparent` (W3C) of a new span; it is exported after the block, if an exporter is configured."""
     if (tracer := _tracer()) is None:
         yield f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
         return
@@ -28,7 +28,7 @@ def client_span(name: str) -> Iterator[str]:
 
 @cache
 def _tracer() -> "Tracer | None":
-    """None without an endpoint, or without the extra: an order is no worse for not being traced."""
+    """Return the tracer; None without an endpoint or without the extra, since tracing is optional."""
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return None
     try:
@@ -39,5 +39,5 @@ def _tracer() -> "Tracer | None":
     except ImportError:
         return None
     provider = TracerProvider(resource=Resource.create({"service.name": "valerix-cli"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # which sends what it has as we exit
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # flushes its queue at exit
     return provider.get_tracer("valerix")

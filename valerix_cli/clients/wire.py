@@ -1,4 +1,4 @@
-"""Response bodies of the services, as far as the command line reads them; unknown fields are ignored."""
+"""Response bodies of the services, limited to the fields that the command line uses; unknown fields are ignored."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -29,7 +29,7 @@ class OrderPage(msgspec.Struct, frozen=True):
 
 
 class OrderEvent(msgspec.Struct, frozen=True):
-    """One transition; `detail` says by whom and why."""
+    """One transition; `detail` holds its cause and reason."""
 
     at: datetime
     to: Status
@@ -134,7 +134,7 @@ class Count(msgspec.Struct, frozen=True):
     hits: int = 0
 
 
-TTL_LIMIT, DELAY_LIMIT = 900, 60  # seconds: the longest that the inventory service takes
+TTL_LIMIT, DELAY_LIMIT = 900, 60  # seconds: the maximum of the inventory service
 
 
 class Activation(msgspec.Struct, frozen=True):
@@ -163,7 +163,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """The orders that an activation hit; not `complete` when more were counted than are listed."""
+    """The orders that an activation hit; `complete` is False if more were counted than are listed."""
 
     activation_id: str
     hits: list[Hit]
@@ -175,7 +175,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 class DrillLease(msgspec.Struct, frozen=True):
-    """Which run of a drill has the platform to itself."""
+    """The run of a drill that holds the platform exclusively."""
 
     run: str
     drill: str

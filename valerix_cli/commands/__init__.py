@@ -1,1 +1,1 @@
-"""One module per noun: parse, ask a client, show."""
+"""The commands, one module per noun: parse, call a client, show."""

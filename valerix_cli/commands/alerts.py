@@ -1,4 +1,4 @@
-"""`valerix alerts`: what fires, and why."""
+"""`valerix alerts`: firing and pending alerts."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +24,9 @@ def alerts(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show the alerts that fire, and those that will if nothing changes; exit 12 where not every rule can say.
+    """Show firing and pending alerts, with reasons; exit 12 if a rule was not evaluated.
 
-    `valerix up --monitoring` has them watched.
+    `valerix up --monitoring` starts the Prometheus that evaluates the rules.
     """
     from valerix_cli.clients.prometheus import alerts as read_alerts  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.views import alerts as views  # noqa: PLC0415 - the same

@@ -1,4 +1,4 @@
-"""valerix api METHOD PATH: one request, the raw answer."""
+"""`valerix api METHOD PATH`: one request and its raw response."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ def api(  # noqa: PLR0913 - one parameter per option
         str | None, typer.Option("--service", help="order, inventory or worker; derived from the path if omitted.")
     ] = None,
 ) -> None:
-    """Call an endpoint with this context's token and print the answer as it came."""
+    """Call an endpoint with the context's token and print the unmodified response."""
     session: Session = ctx.obj
     method, headers = method.upper(), dict(_header(one) for one in header or [])
     if not path.startswith("/"):

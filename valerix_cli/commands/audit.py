@@ -1,4 +1,4 @@
-"""valerix audit: the proof, read from the databases themselves."""
+"""`valerix audit`: verification of the invariants against the databases."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,7 @@ from valerix_cli.views import audit as views
 from valerix_cli.waiting import wait_for
 
 _EVERY = 5.0  # seconds
-_AGAIN = 0.5  # seconds between looks at whether a repair has settled
+_AGAIN = 0.5  # seconds between two checks whether a repair has settled
 
 
 def audit(
@@ -76,7 +76,7 @@ def audit(
 
 
 def changed(before: Audit | None, now: Audit) -> list[Invariant]:
-    """The invariants that are new or judged otherwise."""
+    """Return the invariants that are new or whose verdict has changed."""
     known = {one.name: (one.verdict, one.broken) for one in before.invariants} if before else {}
     return [one for one in now.invariants if known.get(one.name) != (one.verdict, one.broken)]
 

@@ -25,7 +25,7 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show each replica's breaker, its window, and why it is as it is."""
+    """Show the circuit breaker of each replica, its window and its reason."""
     session: Session = ctx.obj
     if not watch:
         print_result(session.orders.breaker(), views.breaker_view, session.output)
@@ -44,7 +44,7 @@ def history(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="Maximum number of rows.")] = 20,
 ) -> None:
-    """Show what the breakers did and why, newest first."""
+    """Show the transitions of the breakers and their reasons, newest first."""
     session: Session = ctx.obj
     print_result(session.orders.breaker().history[:limit], views.history_view, session.output)
 
@@ -63,12 +63,12 @@ def force_closed(ctx: typer.Context) -> None:
 
 @app.command("auto")
 def automatic(ctx: typer.Context) -> None:
-    """Let every breaker decide for itself again."""
+    """End a forced state: each breaker decides again by its own window."""
     _force(ctx.obj, "auto", "the breaker is automatic again")
 
 
 def changed(before: Breaker | None, now: Breaker) -> list[ReplicaBreaker]:
-    """The replicas whose breaker is new or in another state."""
+    """Return the replicas whose breaker is new or in another state."""
     known = {one.replica: (one.state, one.forced) for one in before.replicas} if before else {}
     return [one for one in now.replicas if known.get(one.replica) != (one.state, one.forced)]
 

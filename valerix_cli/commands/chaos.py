@@ -58,7 +58,7 @@ def on(
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Shown by `chaos status` and the dashboard.")] = None,
 ) -> None:
-    """Turn a gremlin on. Gremlins that are already on stay on, and all get the new time to live."""
+    """Turn a gremlin on. Active gremlins stay on, and all get the new time to live."""
     session: Session = ctx.obj
     if delay is not None and gremlin is not Gremlin.LATENCY:
         raise BadUsageError(f"{gremlin} has no delay.", "only latency takes --delay", "valerix chaos on latency")
@@ -94,7 +94,7 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show which gremlins are live and what they hit."""
+    """Show the active gremlins and their hits."""
     session: Session = ctx.obj
     if not watch:
         print_result(session.inventory.chaos(), views.chaos_view, session.output)
@@ -137,14 +137,14 @@ def halt(
 
 
 def latest(chaos: Chaos) -> str:
-    """The id of what is live, else of what ended last. Raises CliError when there is none."""
+    """Return the id of the active or else the latest activation. Raises CliError if there is none."""
     for activation in [*filter(None, [chaos.live]), *chaos.recent]:
         return str(activation.id)
     raise CliError("There are no hits to list.", "no gremlin was live within the last day", "valerix chaos on crash")
 
 
 def again(ended: Activation) -> list[str]:
-    """The commands that turn on what was turned off, with the same seed; there is none for a script."""
+    """Return the commands that repeat an activation with its seed; a script has none."""
     if ended.script_length is not None:
         return ["none, its script ended with it"]
     on = partial(command, "valerix chaos on")
@@ -160,7 +160,7 @@ def again(ended: Activation) -> list[str]:
 
 
 def changed(before: Chaos | None, now: Chaos) -> list[Chaos]:
-    """`now`, unless nothing but time has passed."""
+    """Return `now` as a list, empty if only the remaining time differs."""
     return [] if before is not None and _essence(before) == _essence(now) else [now]
 
 

@@ -47,8 +47,8 @@ def check(
 ) -> None:
     """Check that a cluster can run an overlay.
 
-    Access, version, rights (with the Role that would grant what is missing), kinds, storage, ways in; exit 3 where
-    something fails.
+    Checks access, version, permissions (with the Role that would grant missing ones), kinds, storage and ingress; exit
+    3 if a check failed.
     """
     from valerix_cli.cluster.check import check as run_checks  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.identity import identities  # noqa: PLC0415 - the same
@@ -86,7 +86,7 @@ def diff(
 ) -> None:
     """Show what an apply would change.
 
-    The API server itself says it (a server-side dry run); nothing is written, and nothing secret is shown.
+    Uses a server-side dry run: the cluster is not changed, and secrets are not shown.
     """
     from valerix_cli.cluster.model import Diff, summary  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.plan import orphans, plan, refusal_of  # noqa: PLC0415 - the same
@@ -132,9 +132,9 @@ def apply(  # noqa: PLR0913 - its options
 
     Objects are applied in waves; each wave has to be ready before the next.
 
-    Everything is tried out first (a server-side dry run), so that refusals are reported before anything
-    is changed. Only a cluster that a context of the user's config or of a trusted valerix.toml names is written to, and
-    by one command at a time.
+    A server-side dry run comes first, so that rejected objects are reported before anything is changed. Only a cluster
+    that is named by a context of the user's config or of a trusted valerix.toml is changed, and only by one command at
+    a time.
     """
     from valerix_cli.cluster.deploy import Deployment  # noqa: PLC0415 - slow to import
     from valerix_cli.views.cluster import applied_view  # noqa: PLC0415 - the same
@@ -176,9 +176,9 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show what runs in a cluster and how it is.
+    """Show the workloads in a cluster and their state.
 
-    Exit 3 when nothing does, 1 when something does not become ready.
+    Exit 3 if there are none, 1 if one does not become ready.
     """
     from valerix_cli.cluster.status import read_status  # noqa: PLC0415 - slow to import
     from valerix_cli.views import cluster as views  # noqa: PLC0415 - the same
@@ -215,7 +215,7 @@ def history(
     ctx: typer.Context,
     services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Omit for every service.")] = None,
 ) -> None:
-    """Show the revisions of the services that are kept, and which of them have been available."""
+    """Show the kept revisions of the services, and which of them were available."""
     from valerix_cli.cluster import history as revisions  # noqa: PLC0415 - slow to import
     from valerix_cli.views.cluster import history_view  # noqa: PLC0415 - the same
 
@@ -238,7 +238,7 @@ def rollback(
 ) -> None:
     """Roll back to the last revision that was available.
 
-    This restores its image and its settings. Schemas stay, since migrations only add to them.
+    This restores its image and its settings. Schemas are kept, since migrations only add to them.
     """
     from valerix_cli.cluster.apply import await_all  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.history import note_available  # noqa: PLC0415 - the same
@@ -284,7 +284,7 @@ def delete(
 ) -> None:
     """Delete Valerix from a cluster, except its data.
 
-    Volumes and secrets are kept, so that an apply restores everything. Objects that no apply has created stay.
+    Volumes and secrets are kept, so that an apply restores everything. Objects that no apply created are kept, too.
     """
     from valerix_cli.cluster import delete as deletion  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.lease import held  # noqa: PLC0415 - the same

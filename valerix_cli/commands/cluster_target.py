@@ -1,4 +1,4 @@
-"""Shared by the commands of `valerix cluster`: the target, its overlay, guards and warnings."""
+"""Helpers of the `valerix cluster` commands: the target, its overlay, guards and warnings."""
 
 import os
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # slow to import
     from valerix_cli.cluster.plan import Orphans
     from valerix_cli.cluster.target import Target
 
-_WAIT = 300.0  # seconds that each wave of an apply may take, unless --timeout says otherwise
+_WAIT = 300.0  # seconds per wave of an apply, unless --timeout is given
 
 
 def connect_target(session: Session, overlay: str | None) -> "tuple[Target, Api]":
@@ -52,7 +52,7 @@ def render_overlay(target: "Target", image: str | None = None) -> "Sequence[Obje
 
 
 def check_writable(session: Session, target: "Target", operation: str, api: "Api | None" = None) -> None:
-    """Raise GuardError unless a context names this cluster, and it is still the one that the context means."""
+    """Raise GuardError unless a context names this cluster and still resolves to it."""
     from valerix_cli.cluster.identity import identities, refuse_another_cluster  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.target import require_write_access  # noqa: PLC0415 - the same
 
@@ -62,7 +62,7 @@ def check_writable(session: Session, target: "Target", operation: str, api: "Api
 
 
 def known_clusters() -> "KnownClusters":
-    """Return the clusters that contexts were bound to."""
+    """Return the clusters that contexts are bound to."""
     from valerix_cli.cluster.identity import KnownClusters  # noqa: PLC0415 - slow to import
     from valerix_cli.settings import user_config  # noqa: PLC0415 - the same
 
@@ -70,7 +70,7 @@ def known_clusters() -> "KnownClusters":
 
 
 def refuse_gremlins(session: Session, target: "Target", manifests: "Sequence[Object]") -> None:
-    """Raise GuardError for an overlay that allows gremlins where the context's own does not."""
+    """Raise GuardError for an overlay that allows gremlins if the context's own overlay does not."""
     from valerix_cli.cluster.kubeconfig import kube_contexts  # noqa: PLC0415 - slow to import
     from valerix_cli.cluster.overlays import allows_gremlins  # noqa: PLC0415 - the same
     from valerix_cli.cluster.target import find_target  # noqa: PLC0415 - the same
@@ -86,7 +86,7 @@ def refuse_gremlins(session: Session, target: "Target", manifests: "Sequence[Obj
 
 
 def plan_deployment(session: Session, deployment: "Deployment") -> "Deployment":
-    """Plan the changes of a deployment by a dry run on the server."""
+    """Return `deployment` with the changes that a server-side dry run found."""
     with spinner(f"asking {deployment.target}", session.output):
         deployment.plan()
     return deployment
@@ -115,7 +115,7 @@ def carry_out(deployment: "Deployment", options: "ApplyOptions") -> "Applied":
 
 
 def warn_orphans(session: Session, left: "Orphans") -> None:
-    """Warn of objects that the overlay no longer has."""
+    """Warn of objects that are no longer in the overlay."""
     if left.objects:
         named = ", ".join(map(str, left.refs))
         warn(f"No longer in the overlay: {named}. Delete them: valerix cluster apply --prune", session.output)

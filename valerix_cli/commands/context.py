@@ -23,7 +23,7 @@ app = App("Choose the platform to use.")
 
 @app.command("list")
 def list_contexts(ctx: typer.Context) -> None:
-    """List the platforms that are described somewhere."""
+    """List the configured platforms."""
     session: Session = ctx.obj
     current = session.settings.setting("context").value
     lines = [ContextSummary(LOCAL, current == LOCAL, *_local_urls(session), origin="valerix up")]
@@ -59,7 +59,7 @@ def show_context(
     *,
     origins: Annotated[bool, typer.Option("--origins", help="Show the origin of each value.")] = False,
 ) -> None:
-    """Show the settings in force; a token is never shown."""
+    """Show the effective settings; tokens are never shown."""
     session: Session = ctx.obj
     rows = [_row(name, session.settings.setting(name)) for name in VARIABLES]
     if origins:
@@ -72,12 +72,12 @@ def trust(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file, or its directory.")] = Path(PROJECT_FILE),
 ) -> None:
-    """Use a project's valerix.toml as it is now; once it has changed, it is asked about again.
+    """Trust a project's valerix.toml in its current state; a changed file has to be trusted again.
 
-    Shows what it sets and asks, unless --yes. It never replaces a context of your own.
+    Shows its settings and asks for confirmation, unless --yes. A project never replaces a context of your own.
     """
     session: Session = ctx.obj
-    session.printed.add(str(_real(path)))  # it is about to be shown in full
+    session.printed.add(str(_real(path)))  # shown in full below
     path, users = _real(path), user_config(os.environ)
     try:
         content = read_content(path)
@@ -103,7 +103,7 @@ def untrust(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The file, or its directory.")] = Path(PROJECT_FILE),
 ) -> None:
-    """Use a project's valerix.toml no longer."""
+    """Stop trusting a project's valerix.toml."""
     session: Session = ctx.obj
     session.printed.add(str(_real(path)))
     path = _real(path)
@@ -116,7 +116,7 @@ def _real(path: Path) -> Path:
 
 
 def _of_projects(session: Session) -> list[SettingOrigin]:
-    """The project file of this directory, and each that was trusted."""
+    """Return the project file of this directory, and each trusted one."""
     store, project = Trust(user_config(os.environ)), session.settings.project
     rows = [SettingOrigin("trusted project", one.path, str(store.path)) for one in store.entries()]
     if project is None:
@@ -136,7 +136,7 @@ def _of_context(session: Session) -> list[SettingOrigin]:
         return [SettingOrigin("order", "", error.why)]
     except GuardError as error:
         if session.settings.setting("context").value == LOCAL:
-            raise  # a state directory that is not to be trusted is refused by every command
+            raise  # every command refuses a state directory that is not trusted
         return [SettingOrigin("order", "", error.why)]
     rows = [SettingOrigin(name, list(urls), context.origin) for name, urls in context.services.items()]
     return [*rows, SettingOrigin("operator_token", "given" if context.operator_token else "none", context.token_origin)]
@@ -152,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 
 def _addresses(config: ContextConfig) -> tuple[list[str], list[str]]:
-    """As the file has them; of a cluster that is its name, since its pods are found only when they are needed."""
+    """Return the configured addresses; for a cluster its name, since its pods are looked up only when needed."""
     if config.cluster is not None:
         return [f"cluster {config.cluster}"], [f"cluster {config.cluster}"]
     return config.order, config.inventory

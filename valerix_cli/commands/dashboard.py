@@ -1,4 +1,4 @@
-"""`valerix dashboard`: where the dashboard is, and a link that signs in."""
+"""`valerix dashboard`: the dashboard's address, and a link that signs in."""
 
 import time
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ def dashboard(
     *,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser, signed in.")] = False,
 ) -> None:
-    """Show where the dashboard of this machine is, and a link that signs in: once, within ten minutes.
+    """Show the address of this machine's dashboard, and a link that signs in: once, within ten minutes.
 
-    Everybody may look at it. The link gives an operator's rights for twelve hours.
+    Anyone may view the dashboard. The link grants an operator's rights for twelve hours.
     """
     from valerix_cli.local import sign_in_link  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.instance import running  # noqa: PLC0415 - the same

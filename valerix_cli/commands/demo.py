@@ -1,4 +1,4 @@
-"""valerix demo: the story of the order that would not duplicate, on a real platform."""
+"""`valerix demo`: the story of the order that would not duplicate, on a real platform."""
 
 import os
 import shutil
@@ -39,8 +39,8 @@ from valerix_cli.output import draw, info, is_terminal, print_result
 from valerix_cli.session import Session
 from valerix_cli.signals import ignore_signals
 
-_REPLICAS = {"order": 2}  # one replica remains when one is killed
-_PAPER = (100, 30)  # columns and lines of a recording where there is no terminal
+_REPLICAS = {"order": 2}  # killing one has to leave one
+_PAPER = (100, 30)  # columns and lines of a recording without a terminal
 
 
 def demo(
@@ -56,7 +56,7 @@ def demo(
         Path | None, typer.Option("--stills", metavar="DIR", help="Keep a picture of each step, as SVG.")
     ] = None,
 ) -> None:
-    """Show the story of the order that would not duplicate: ten steps, each done for real, faults off at the end."""
+    """Play the story of the order that would not duplicate: ten real steps; faults are off at the end."""
     session: Session = ctx.obj
     if not auto and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise BadUsageError("The demo needs a terminal.", "keys control it", "valerix demo --auto")
@@ -103,7 +103,7 @@ class _Outputs:
 
     @classmethod
     def of(cls, ends: ExitStack, *, auto: bool, record: Path | None, stills: Path | None) -> Self:
-        """Raises CliError where something cannot be written."""
+        """Open the outputs. Raises CliError if one cannot be written."""
         size = _size if is_terminal(sys.stdout) and not auto else lambda: _PAPER
         renderer = Renderer(size, colour="NO_COLOR" not in os.environ)
         kept = Stills(stills, size) if stills else None
@@ -119,7 +119,7 @@ class _Outputs:
 def _run(
     session: Session, player: Player, environment: DemoEnvironment, renderer: Renderer, *, auto: bool
 ) -> tuple[BaseException | None, list[str]]:
-    """Play the demo, and always undo its changes. Returns the reason of an early end, and what could not be undone."""
+    """Play the demo, and always undo its changes. Returns the reason of an early end, and the changes that remain."""
     end: BaseException | None = None
     try:
         with _keyboard(renderer, player, auto=auto) as keyboard:
@@ -130,7 +130,7 @@ def _run(
         with ignore_signals():
             info("turning all faults off", session.output)
             left = [why for why in [player.leave()] if why] + environment.roll_back()
-            if left and sys.exc_info()[0] is not None:  # this matters more than the other error
+            if left and sys.exc_info()[0] is not None:  # more important than the other error
                 raise _not_undone(left)
     return end, left
 
@@ -187,7 +187,7 @@ def _silence(text: str) -> None:
 
 
 def _finish(result: Demo, end: BaseException | None) -> None:
-    """End with the code of the gravest. Raises CliError, KeyboardInterrupt or SystemExit."""
+    """Exit with the code of the most severe error. Raises CliError, KeyboardInterrupt or SystemExit."""
     if result.left:
         raise _not_undone(result.left)
     if end is not None:

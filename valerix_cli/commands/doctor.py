@@ -1,4 +1,4 @@
-"""valerix doctor: what is wrong with this set-up, and the fix."""
+"""`valerix doctor`: problems of this installation, and their fixes."""
 
 import os
 import time
@@ -21,9 +21,9 @@ def doctor(
         bool, typer.Option("--fix", help="Fix what can be fixed without losing data, and check again.")
     ] = False,
 ) -> None:
-    """Find problems with this installation and how to fix them; exit 3 when a check failed.
+    """Find problems with this installation and how to fix them; exit 3 if a check failed.
 
-    Looks at everything at once, for ten seconds at most (--timeout), and changes nothing without --fix.
+    Runs all checks at once, within ten seconds (--timeout), and changes nothing without --fix.
     """
     session: Session = ctx.obj
     with spinner("running checks", session.output):

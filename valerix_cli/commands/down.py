@@ -11,7 +11,7 @@ from valerix_cli.errors import GuardError
 from valerix_cli.output import ask_yes_no, info, warn
 from valerix_cli.session import Session
 
-_PATIENCE = 120.0  # seconds: each service may take 20 to finish what is in flight, PostgreSQL 30
+_PATIENCE = 120.0  # seconds: each service may take 20 to finish requests in flight, PostgreSQL 30
 
 
 def down(
@@ -19,10 +19,10 @@ def down(
     *,
     wipe: Annotated[bool, typer.Option("--wipe", help="Delete its data as well.")] = False,
 ) -> None:
-    """Stop the platform on this machine; what it has stored stays.
+    """Stop the platform on this machine; its data is kept.
 
-    The services finish what is in flight first. With --wipe its state directory is deleted; databases of your own that
-    it was configured to use keep their data.
+    The services finish requests in flight first. With --wipe the state directory is deleted; external databases that
+    the platform used keep their data.
     """
     from valerix_cli.local.instance import end  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - the same
@@ -40,7 +40,7 @@ def down(
 
 
 def _confirm(session: Session, directory: Path) -> None:
-    """Ask before anything is stopped. Raises GuardError on anything but yes."""
+    """Ask for confirmation before the platform is stopped. Raises GuardError if it is not given."""
     if session.options.yes:
         return
     if session.settings.setting("no_input").value or not sys.stdin.isatty():
@@ -57,7 +57,7 @@ def _wipe(session: Session, directory: Path) -> None:
         info(f"{directory} does not exist: nothing to delete.", session.output)
         return
     state_directory.refuse_unmarked(directory)
-    lock = claim(directory)  # no platform may start meanwhile
+    lock = claim(directory)  # prevents the start of another platform
     left = state_directory.wipe(directory)
     os.close(lock)
     if left:

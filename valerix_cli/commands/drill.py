@@ -1,4 +1,4 @@
-"""valerix drill: chaos drills with gates, and receipts that say why they passed."""
+"""`valerix drill`: chaos drills with checks, and receipts of their runs."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ def list_drills(
     *,
     runs: Annotated[bool, typer.Option("--runs", help="List stored receipts instead.")] = False,
 ) -> None:
-    """List the drills that come with Valerix, or the runs whose receipts are kept."""
+    """List the drills that come with Valerix, or the runs with a receipt."""
     session: Session = ctx.obj
     if runs:
         store = ReceiptStore.from_environment()
@@ -72,7 +72,7 @@ def list_drills(
 def show_drill(
     ctx: typer.Context, name: Annotated[str, typer.Argument(help="A drill, a run, or `last` for the last run.")]
 ) -> None:
-    """Show what is in a drill's file, or a run's receipt."""
+    """Show a drill file, or the receipt of a run."""
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     if name == "last" or name in store.runs():
@@ -88,7 +88,7 @@ def init(
     *,
     like: Annotated[str, typer.Option("--like", help="Drill to copy.")] = _TEMPLATE,
 ) -> None:
-    """Write a drill file to begin with."""
+    """Write a new drill file to start from."""
     session: Session = ctx.obj
     text = parser.find(like).text
     try:
@@ -129,7 +129,7 @@ def run(  # noqa: PLR0913 - each is an option
     ] = None,
     tolerance: Tolerance = None,
 ) -> None:
-    """Run drills one after the other; the exit code is that of the gravest outcome."""
+    """Run drills one after the other; the exit code is that of the most severe outcome."""
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     found = [_with_seed(parser.find(name), seed) for name in drills]
@@ -162,7 +162,7 @@ def replay(
     html: Html = None,
     md: Md = None,
 ) -> None:
-    """Run a receipt's drill again, on a temporary platform, with exactly the faults that were injected then."""
+    """Repeat the drill of a receipt on a temporary platform, with exactly the same faults."""
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     original = store.find(run)
@@ -192,7 +192,7 @@ def compare(
     *,
     tolerance: Tolerance = None,
 ) -> None:
-    """Hold one run against another, figure by figure; exit 14 where one is worse."""
+    """Compare the figures of two runs; exit 14 if one is worse."""
     session: Session = ctx.obj
     store = ReceiptStore.from_environment()
     found = comparison.compare(
@@ -221,7 +221,7 @@ def _run(
     again: str,
     original: Receipt | None = None,
 ) -> Receipt:
-    """Run one drill and keep its receipt. Raises CliError where its preflight fails."""
+    """Run one drill and store its receipt. Raises CliError if its preflight fails."""
     print_line = _line_printer(session.output)
     run = store.new_run(file.drill.name, datetime.now(UTC))
     run_request = RunRequest(
@@ -271,13 +271,13 @@ def _compared(receipt: Receipt, against: Receipt, tolerance: float | None) -> Re
 
 
 def _check(junit: Path | None, html: Path | None, md: Path | None) -> None:
-    """Raise BadUsageError before anything is run where a document could not be written after it."""
+    """Raise BadUsageError, before anything is run, if a document could not be written."""
     for path, kind in ((junit, documents.JUNIT), (html, documents.HTML), (md, documents.MARKDOWN)):
         files.check(path, kind)
 
 
 def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, md: Path | None) -> None:
-    """Write the documents that were asked for. Raises CliError where one cannot be written."""
+    """Write the requested documents. Raises CliError if one cannot be written."""
     reports: list[tuple[Path | None, files.Kind, Callable[[], bytes]]] = [
         (junit, documents.JUNIT, lambda: documents.junit(receipts)),
         (html, documents.HTML, lambda: documents.html(receipts).encode("utf-8", "replace")),
@@ -293,7 +293,7 @@ def _write(receipts: Sequence[Receipt], junit: Path | None, html: Path | None, m
 
 
 def _finish(session: Session, receipts: Sequence[Receipt]) -> None:
-    """Show what came of it, and end with the code of the gravest. Raises CliError, KeyboardInterrupt or SystemExit."""
+    """Show the receipts, and exit with the code of the worst. Raises CliError, KeyboardInterrupt or SystemExit."""
     if len(receipts) == 1:
         print_result(receipts[0], views.receipt_view, session.output)
     else:

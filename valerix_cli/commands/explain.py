@@ -1,4 +1,4 @@
-"""valerix explain CODE."""
+"""`valerix explain CODE`: the error reference."""
 
 from difflib import get_close_matches
 from typing import Annotated
@@ -18,7 +18,7 @@ def explain(
     ctx: typer.Context,
     code: Annotated[str | None, typer.Argument(metavar="[CODE]", help="Omit to list all.")] = None,
 ) -> None:
-    """Say what an exit code, a problem, an order status, a breaker state or a gremlin means, and what to do."""
+    """Explain an exit code, a problem, an order status, a breaker state or a gremlin, and what to do."""
     session: Session = ctx.obj
     if code is None:
         print_result([_explanation(entry) for entry in ENTRIES], views.codes_view, session.output)

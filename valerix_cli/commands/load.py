@@ -1,4 +1,4 @@
-"""valerix load: sends orders at a rate or from a number of clients, measures them, and checks requirements."""
+"""`valerix load`: orders at a rate or from a number of clients, measured and checked against requirements."""
 
 import re
 import secrets
@@ -25,10 +25,10 @@ from valerix_cli.session import Session
 from valerix_cli.units import format_duration, parse_positive_duration, parse_rate, parse_share
 from valerix_cli.views import load as views
 
-_RATE = 50.0  # orders per second, where neither a rate nor clients are asked for
+_RATE = 50.0  # orders per second, unless a rate or clients are given
 _FOR = 10.0  # seconds
 _TIMEOUT = 10.0  # seconds per request
-_LOOK_EVERY, _SAY_EVERY = 0.5, 2.0  # seconds: on a terminal, and elsewhere
+_LOOK_EVERY, _SAY_EVERY = 0.5, 2.0  # seconds: on a terminal, and otherwise
 
 
 def load(  # noqa: PLR0913 - each is an option
@@ -82,7 +82,7 @@ def load(  # noqa: PLR0913 - each is an option
         typer.Option("--require", metavar="GATE", help='Exit 10 unless it holds, such as "p95 < 300ms".'),
     ] = None,
 ) -> None:
-    """Send orders at a rate, or with a number of clients, and measure from the time each was due."""
+    """Send orders at a rate, or from a number of clients, and measure latency from when each was due."""
     session: Session = ctx.obj
     if rate is not None and clients is not None:
         raise BadUsageError(
@@ -108,7 +108,7 @@ def load(  # noqa: PLR0913 - each is an option
         timeout=float(session.settings.setting("timeout").value or _TIMEOUT),
         connections=connections,
     )
-    session.replicas("order").send("GET", "/health")  # one error if it is unreachable, not thousands
+    session.replicas("order").send("GET", "/health")  # one error for an unreachable platform instead of thousands
     session.confirm_remote(f"place orders at {views.pace(plan)} for {format_duration(plan.seconds)}")
     info(
         f"{views.pace(plan)} for {format_duration(plan.seconds)}, seed {seed}, keys {plan.key_prefix}…", session.output
@@ -122,7 +122,7 @@ def load(  # noqa: PLR0913 - each is an option
 
 
 def _refuse_strange(key_prefix: str, items: list[str]) -> None:
-    """Requests are put together from these as they are. Raises BadUsageError for what no key or item may be."""
+    """Raise BadUsageError for a key prefix or item that is invalid, since they are inserted into requests unescaped."""
     if not re.fullmatch(r"[!-~]{0,200}", key_prefix):
         why = f"{key_prefix!r} has to be at most 200 printable ASCII characters without spaces"
         raise BadUsageError("Invalid key prefix.", why, "--key-prefix rehearsal-")
@@ -131,7 +131,7 @@ def _refuse_strange(key_prefix: str, items: list[str]) -> None:
 
 
 def run(session: Session, plan: Plan, gates: list[Gate], journal: Path | None) -> LoadResult:
-    """Run a load and show on stderr how it goes. After one Ctrl-C it sends no more and waits for what is under way."""
+    """Run a load and show its progress on stderr. After one Ctrl-C it stops sending and waits for orders in flight."""
     context = session.context
     headers = {"Authorization": f"Bearer {context.operator_token}"} if context.operator_token else {}
     with (
@@ -180,7 +180,7 @@ def error_of(result: LoadResult) -> CliError | None:
 
 
 def _progress_reports(load: LoadGenerator, result: "Future[LoadResult]") -> Iterator[LoadProgress]:
-    """A look now and then, until the load is over."""
+    """Yield the progress periodically, until the load has ended."""
     every = _LOOK_EVERY if is_terminal(sys.stderr) else _SAY_EVERY
     while not wait([result], every).done:
         yield load.progress()

@@ -1,4 +1,4 @@
-"""`valerix logs`: what the services, the databases and the supervisor have logged."""
+"""`valerix logs`: logs of the services, the databases and the supervisor."""
 
 import itertools
 import time
@@ -28,9 +28,9 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the logs until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MOST, help="Number of most recent lines.")] = 50,
 ) -> None:
-    """Show what was logged last, in the order of time, whether the platform runs or not.
+    """Show the latest log lines in order of time, whether the platform runs or not.
 
-    Lines of the services are JSON: -o jsonl gives them as they are.
+    Log lines of the services are JSON: -o jsonl prints them unchanged.
     """
     from valerix_cli.local import state_directory  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.log_reader import Follower  # noqa: PLC0415 - the same
@@ -50,7 +50,7 @@ def logs(
 
 
 def _sources(directory: Path, service: str | None) -> list[str]:
-    """The logs to read. Raises UnreachableError where there are none, BadUsageError where `service` has none."""
+    """Return the names of the logs. Raises UnreachableError if there are none, BadUsageError if `service` has none."""
     from valerix_cli.local.log_reader import meant_by, sources  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.trust import ensure_trusted  # noqa: PLC0415 - the same
 

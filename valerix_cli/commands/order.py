@@ -130,7 +130,7 @@ def watch(
 
 @app.command("trace")
 def trace_order(ctx: typer.Context, order_id: Annotated[UUID, typer.Argument(metavar="ID")]) -> None:
-    """Tell the life of an order, step by step, across both services."""
+    """Show the life of an order, step by step, across both services."""
     session: Session = ctx.obj
     order = session.orders.order(order_id)
     events = session.orders.events(order_id).events
@@ -138,7 +138,7 @@ def trace_order(ctx: typer.Context, order_id: Annotated[UUID, typer.Argument(met
 
 
 def changed(before: list[Order] | None, now: list[Order]) -> list[Order]:
-    """The orders that are new or have changed, oldest first."""
+    """Return the orders that are new or have changed, oldest first."""
     known = {order.order_id: order for order in before or []}
     return [order for order in reversed(now) if known.get(order.order_id) != order]
 
@@ -146,7 +146,7 @@ def changed(before: list[Order] | None, now: list[Order]) -> list[Order]:
 def _ledger(session: Session, order_id: UUID) -> Ledger | None:
     try:
         return session.inventory.ledger(order_id)
-    except GuardError:  # no operator's token: the order's own side is worth telling without it
+    except GuardError:  # without an operator token the order service's part is still shown
         return None
 
 

@@ -1,4 +1,4 @@
-"""Sending orders, showing what came of each, and ending as the worst of them."""
+"""Placing orders, showing each result, and exiting with the most severe error."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ def place_all(
     wait: bool,
     journal: JournalWriter | None = None,
 ) -> None:
-    """Place each order and show what came of it, also of those before an error that ends the run.
+    """Place each order and show its result; an error that ends the run comes after the earlier results.
 
-    With a `journal`, each send and each answer is on disk before the next step.
+    With a `journal`, each request and each response is on disk before the next step.
 
-    Raises DomainError when an order was refused, another CliError when one could not be placed.
+    Raises DomainError if an order was refused, another CliError if one could not be placed.
     """
     line_by_line = session.output.format is Format.JSONL
     done: list[OrderResponse] = []
@@ -87,10 +87,10 @@ def _each(orders: OrderClient, requests: list[OrderRequest], retries: int, concu
 
 
 def _place(orders: OrderClient, request: OrderRequest, *, retries: int) -> OrderResponse:
-    """Place one order. Where its outcome stays unknown, the error says the command that finds it out, key and all."""
+    """Place one order. If its outcome is unknown, the error has the command that retries it with its key."""
     try:
         return orders.place(request, retries=retries)
-    except (UnreachableError, BadUsageError):  # nothing was sent
+    except (UnreachableError, BadUsageError):  # no request was sent
         raise
     except CliError as error:
         again = command("valerix order place", f"{request.item_id}:{request.quantity}", key=request.key)
@@ -113,7 +113,7 @@ def _settled(session: Session, sent: OrderResponse) -> OrderResponse:
 
 
 def _with_stock(session: Session, sent: OrderResponse) -> OrderResponse:
-    """Add to a refusal for lack of stock how much there is; nothing where that cannot be found out."""
+    """Add the available quantity to an `insufficient-stock` problem, if it can be read."""
     problem = sent.problem
     if problem is None or problem.slug != "insufficient-stock" or "available" in problem.facts:
         return sent
@@ -130,7 +130,7 @@ def _is_final(order: Order) -> bool:
 
 
 def _error(sent: OrderResponse) -> CliError | None:
-    """Return why an order was not placed, also if that was found only while waiting."""
+    """Return the error if the order was not placed, including a failure found while waiting."""
     request, order = sent.request, sent.order
     what = f"{request.quantity} x {request.item_id}: not ordered."
     if sent.problem is not None:

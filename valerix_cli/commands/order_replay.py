@@ -1,4 +1,4 @@
-"""Sending one key many times, and judging what came of it."""
+"""Sending one key many times, and checking that it has one effect."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -18,10 +18,10 @@ REUSED = "idempotency-key-reused"
 def replay_key(
     session: Session, key: str, body: OrderRequest | None, *, times: int, concurrency: int, mutate: bool
 ) -> None:
-    """Send `key` again and again, show each answer and what they amount to.
+    """Send `key` repeatedly, and show each response and the conclusion.
 
-    Raises InvariantError when the key had more than one effect, or when another body was accepted under it, and
-    InconclusiveError where another body was sent and no send came to be compared with the first one.
+    Raises InvariantError if the key had more than one effect, or if another body was accepted under it, and
+    InconclusiveError if another body was sent and none of its responses can be compared with the first one.
     """
     request = body or _stored(session, key)
     sent = mutated(request) if mutate else request
@@ -43,13 +43,13 @@ def replay_key(
 
 
 def mutated(request: OrderRequest) -> OrderRequest:
-    """The same key with another quantity, so another order in the eyes of the service."""
+    """Return the request with the same key and another quantity, which the service has to treat as another order."""
     quantity = request.quantity + 1 if request.quantity < MOST else request.quantity - 1
     return OrderRequest(request.item_id, quantity, request.key)
 
 
 def summarize_replay(key: str, sends: list[OrderResponse], *, mutated: bool, deductions: int | None) -> Replay:
-    """Say what many sends of one key amount to, and whether that is one effect at most."""
+    """Return the conclusion from many sends of one key: `held` is True if it had at most one effect."""
     placed = [PlacedOrder.of(send) for send in sends]
     order_ids = sorted({one.order_id for one in placed if one.order_id})
     accepted = sum(send.order is not None for send in sends)

@@ -17,14 +17,14 @@ app = App("Show queued orders and requeue dead ones.")
 
 @app.command("status")
 def status(ctx: typer.Context) -> None:
-    """Show how many orders wait for the worker, and for how long."""
+    """Show the number of orders that wait for the worker, and since when."""
     session: Session = ctx.obj
     print_result(session.orders.queue(), queue_view, session.output)
 
 
 @app.command("dead")
 def dead(ctx: typer.Context) -> None:
-    """List the orders the worker gave up."""
+    """List the orders that the worker gave up."""
     session: Session = ctx.obj
     print_result(session.orders.queue().dead_orders, orders_view, session.output)
 
@@ -36,7 +36,7 @@ def requeue(
     *,
     every: Annotated[bool, typer.Option("--all", help="Every dead or misdated order.")] = False,
 ) -> None:
-    """Give a dead order, or all of them, a new set of attempts."""
+    """Requeue a dead order, or all of them, with a new set of attempts."""
     session: Session = ctx.obj
     if every == (order_id is not None):
         why = "both an ID and --all were given" if every else "neither an ID nor --all was given"

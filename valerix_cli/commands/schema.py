@@ -1,4 +1,4 @@
-"""valerix schema NAME: what `-o json` prints, as JSON Schema."""
+"""`valerix schema NAME`: JSON Schema of the output of `-o json`."""
 
 from dataclasses import replace
 from typing import Annotated, Any
@@ -68,14 +68,14 @@ SHAPES: dict[str, Any] = {
     "version": output_models.Version,
 }
 DRILL_FILE = "drill-file"
-"""Not what a command prints but what one reads."""
+"""An input format; the other names stand for output."""
 
 
 def schema(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Omit to list all.")] = None,
 ) -> None:
-    """Print the JSON Schema of what a command prints with -o json, for a watch of each line; or of a drill file."""
+    """Print the JSON Schema of a command's -o json output (of each line for --watch), or of a drill file."""
     session: Session = ctx.obj
     if name is None:
         print_result(sorted([*SHAPES, DRILL_FILE]), views.names_view, session.output)
@@ -85,4 +85,4 @@ def schema(
     shape = drill_file.schema() if name == DRILL_FILE else msgspec.json.schema(SHAPES[name])
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape}
     format_ = Format.JSON if session.output.format is Format.TABLE else session.output.format
-    print_result(document, str, replace(session.output, format=format_))  # a schema has no other look
+    print_result(document, str, replace(session.output, format=format_))  # a schema has no table format

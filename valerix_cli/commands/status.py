@@ -1,4 +1,4 @@
-"""`valerix status`: what runs on this machine and how it is."""
+"""`valerix status`: the processes of this machine's platform and their health."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show what runs on this machine and how it is; exit 3 when nothing runs."""
+    """Show the processes of this machine's platform and their health; exit 3 if none runs."""
     from valerix_cli.local.stack import state_dir  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.status import read_status  # noqa: PLC0415 - the same
     from valerix_cli.views import platform as views  # noqa: PLC0415 - the same

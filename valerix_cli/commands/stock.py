@@ -1,4 +1,4 @@
-"""valerix stock: list, restock, watch."""
+"""`valerix stock`: list, restock, watch."""
 
 from typing import Annotated
 from uuid import uuid4
@@ -24,7 +24,7 @@ def list_stock(
     ctx: typer.Context,
     below: Annotated[int | None, typer.Option("--below", min=0, max=MOST, help="Only items with fewer left.")] = None,
 ) -> None:
-    """Show how much of everything is left."""
+    """List the items and their stock."""
     session: Session = ctx.obj
     print_result(session.inventory.items(below=below), views.stock_table, session.output)
 
@@ -62,7 +62,7 @@ def watch(
 
 
 def changed(before: list[Item] | None, now: list[Item]) -> list[StockChange]:
-    """The items whose stock is new or another."""
+    """Return the items that are new or whose stock has changed."""
     known = {item.item_id: item.quantity for item in before or []}
     return [
         StockChange(

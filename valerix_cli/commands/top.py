@@ -1,4 +1,4 @@
-"""`valerix top`: everything at once, live."""
+"""`valerix top`: a live view of the whole platform."""
 
 import sys
 from functools import partial
@@ -11,7 +11,7 @@ from valerix_cli.session import Session
 
 
 def top(ctx: typer.Context) -> None:
-    """Watch services, latency, breakers, gremlins, stock, the queue and orders, live; order and break things by key.
+    """Watch services, latency, breakers, gremlins, stock, the queue and orders; place orders and inject faults by key.
 
     Needs a terminal of 80 by 24 or more. `?` shows the keys; `q` quits.
     """
@@ -41,7 +41,7 @@ def _need_a_terminal() -> None:
 
 
 def _need_a_platform(session: Session) -> None:
-    """Raises UnreachableError where nothing runs; what goes away later is waited for."""
+    """Raise UnreachableError if no platform runs. One that stops later is waited for."""
     if not session.context.is_local:
         session.replicas("order").send("GET", "/health/live")
         return

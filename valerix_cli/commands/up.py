@@ -53,8 +53,8 @@ def up(
 ) -> None:
     """Start the platform on this machine.
 
-    Needs nothing but this package: PostgreSQL and Valkey come with it. VALERIX_DATABASE_URL (of a role that may create
-    roles and databases) and VALERIX_REDIS_URL name servers to use instead. All it keeps is below VALERIX_STATE_DIR.
+    Requires only this package, which includes PostgreSQL and Valkey. VALERIX_DATABASE_URL (of a role that may create
+    roles and databases) and VALERIX_REDIS_URL name servers to use instead. All data is stored in VALERIX_STATE_DIR.
     """
     from valerix_cli.local import prometheus, state_directory  # noqa: PLC0415 - --help must not pay for it
     from valerix_cli.local.daemon import DaemonProcess  # noqa: PLC0415 - the same
@@ -73,7 +73,7 @@ def up(
     )
     if options.monitoring:
         for product in ("Prometheus", "Alertmanager"):
-            prometheus.program(product)  # said before anything is started
+            prometheus.program(product)  # fails before anything is started
     directory = state_dir()
     with state_directory.cli_errors(directory):
         state_directory.prepare(directory)
@@ -90,7 +90,7 @@ def up(
 
 
 def parse_replicas(given: list[str]) -> dict[str, int]:
-    """{"order": 2} for `order=2`; several may be in one, separated by commas. Raises BadUsageError."""
+    """Return {"order": 2} for `order=2`; accepts several, separated by commas. Raises BadUsageError if invalid."""
     counts = {}
     for part in ",".join(given).split(",") if given else []:
         name, _, number = part.partition("=")
@@ -105,7 +105,7 @@ def parse_replicas(given: list[str]) -> dict[str, int]:
 
 
 def _webhook(url: str | None) -> str | None:
-    """An address, if one is given. Raises BadUsageError for what cannot be one."""
+    """Return the URL. Raises BadUsageError if it is not http or https."""
     if url is None or (url.startswith(("http://", "https://")) and " " not in url):
         return url
     raise BadUsageError(
@@ -116,7 +116,7 @@ def _webhook(url: str | None) -> str | None:
 
 
 def _stay(directory: Path, options: "UpOptions", lock: int, output: Output) -> None:
-    """Supervise until a stop is requested. Raises typer.Exit if that is before everything is ready."""
+    """Supervise until a stop is requested. Raises typer.Exit if that happens before everything is ready."""
     live = output.format is Format.TABLE and is_terminal(sys.stdout) and not output.quiet
     stopped_by = (
         _with_a_live_view(directory, options, lock) if live else _line_by_line(directory, options, lock, output)
