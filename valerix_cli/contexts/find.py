@@ -1,4 +1,4 @@
-"""Finds the platform that commands act on: the local one, one in the config, or one in a cluster."""
+"""Lookup of the platform that commands act on: the local one, one in the config, or one in a cluster."""
 
 import os
 import re
@@ -13,10 +13,10 @@ from valerix_cli.settings import Settings, refuse_untrusted
 
 
 def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) -> Context:
-    """The context that the settings name.
+    """Return the context that the settings select.
 
-    Raises UnreachableError when it is local and nothing runs, BadUsageError where nothing describes it or its token
-    cannot be one, GuardError where the token could be read on its way or only an untrusted project describes it.
+    Raises UnreachableError if it is local and none runs, BadUsageError if it is not defined or its token is malformed,
+    GuardError if the token would be sent unencrypted or only an untrusted project defines it.
     """
     name = settings.setting("context").value
     if name == LOCAL:
@@ -38,10 +38,10 @@ def find_context(settings: Settings, environ: Mapping[str, str] = os.environ) ->
 
 
 def _guarded(context: Context, settings: Settings, *, allowed: bool = False) -> Context:
-    """The context, unless it has a token that could be read on its way to one of its addresses."""
+    """Return the context. Raises GuardError if its token would be sent unencrypted to one of its addresses."""
     tokens = [token for token in (context.operator_token, context.service_token) if token]
     for token in tokens:
-        if not re.fullmatch("[!-~]+", token):  # or an HTTP client would refuse it with an error that shows it
+        if not re.fullmatch("[!-~]+", token):  # otherwise the HTTP client's error shows the token
             raise BadUsageError(
                 f"A token of `{context.name}` cannot be sent.",
                 f"it holds spaces, line breaks or letters that are not ASCII ({context.token_origin})",

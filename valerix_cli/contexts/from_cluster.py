@@ -1,4 +1,4 @@
-"""A cluster as a context like any other: its services by ports that are forwarded, its tokens from its secrets."""
+"""The context of a cluster: its services by forwarded ports, its tokens from secrets."""
 
 import atexit
 import os
@@ -21,7 +21,7 @@ _POSTGRES, _REDIS = 5432, 6379
 
 
 def reach(name: str, config: ContextConfig, origin: str) -> Context:
-    """Open the ports; they are closed when the command ends. Raises UnreachableError, GuardError."""
+    """Open the ports, until the command ends, and return the context. Raises UnreachableError, GuardError."""
     namespace = config.namespace or NAMESPACE
     api = connect(str(config.cluster))
     target = Target(str(config.cluster), namespace, config.overlay or OVERLAY, name, config.cluster_uid)
@@ -55,8 +55,8 @@ def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
 def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
     """Return the auditor's addresses of both databases; None where PostgreSQL or its password cannot be read.
 
-    libpq asks for TLS by itself and takes what the server offers. It checks no certificate: libpq reads an authority
-    from a file alone, no certificate names this machine's port, and who is at the other end the API server has checked.
+    libpq uses TLS if the server offers it, without verification: libpq reads an authority from a file only, and no
+    certificate names this machine's port. The API server has authenticated the pod.
     """
     try:
         password = _opened(api, namespace, "postgres-auditor")["password"]
@@ -68,7 +68,7 @@ def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | No
 
 
 def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
-    """Return the address of the response cache; None where Redis is not our pod, or its password is not readable."""
+    """Return the address of the response cache; None if Redis is not one of our pods, or its password is unreadable."""
     try:
         password = _opened(api, namespace, "redis")["password"]
         port = forwards.open("redis", _REDIS, sessions=True)[0]
@@ -79,7 +79,7 @@ def cache_of(api: Api, namespace: str, forwards: Forwards) -> str | None:
 
 
 def _way_to_redis(api: Api, namespace: str) -> tuple[str, str]:
-    """Return the scheme and options of a URL as services have them: certificates' issuers are checked, not names."""
+    """Return the scheme and options of the services' URL: certificates' issuers are verified, their names are not."""
     if _settings(api, namespace).get("REDIS_SCHEME") != "rediss":
         return "redis", ""
     authority = _opened(api, namespace, "data-stores-ca")["ca.crt"]
@@ -87,7 +87,7 @@ def _way_to_redis(api: Api, namespace: str) -> tuple[str, str]:
 
 
 def _settings(api: Api, namespace: str) -> dict[str, str]:
-    """The ConfigMap `settings` that the order service reads; its name ends in a hash."""
+    """Return the ConfigMap `settings` that the order service uses; its name ends in a hash."""
     order = api.get(Ref("apps/v1", "Deployment", namespace, "order"))
     if order is None:
         return {}

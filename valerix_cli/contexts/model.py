@@ -1,4 +1,4 @@
-"""A platform to talk to: where its services are, and its credentials."""
+"""The context of a command: the addresses of a platform's services, and credentials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ForwardedPorts(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """The replicas of each service by their base URLs, and the operator's token if there is one."""
+    """The base URLs of each service's replicas, and the operator's token if there is one."""
 
     name: str
     services: Mapping[str, tuple[str, ...]]
@@ -32,11 +32,11 @@ class Context:
     redis: str | None = None
 
     forwards: ForwardedPorts | None = None
-    """The cluster and namespace of its services, where they are pods."""
+    """The cluster and namespace of its services, if they are pods."""
 
     @property
     def place(self) -> str:
-        """Its place, for people: a cluster, or the addresses of the order service."""
+        """Its location for messages: a cluster, or the addresses of the order service."""
         return str(self.forwards or ", ".join(self.services["order"]))
 
     @property

@@ -1,1 +1,1 @@
-"""The demo: the order that would not duplicate, in steps that are carried out for real."""
+"""The demo: the story of the order that would not duplicate, in real steps."""

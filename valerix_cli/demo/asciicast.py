@@ -1,4 +1,4 @@
-"""A recording in asciicast v2, which asciinema and its player play: https://docs.asciinema.org/manual/asciicast/v2/."""
+"""Recordings in asciicast v2, the format of asciinema: https://docs.asciinema.org/manual/asciicast/v2/."""
 
 import json
 import os
@@ -27,15 +27,15 @@ _RECORDING = files.Kind("a recording in asciicast v2", _is_ours)
 
 
 class Recording:
-    """Writes terminal output line by line, so that a recording plays however it ended.
+    """Writes terminal output line by line, so that an interrupted recording can be played, too.
 
-    Its time begins with the first thing to be seen.
+    Its time begins with the first output.
     """
 
     def __init__(
         self, path: Path, width: int, height: int, title: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Raises BadUsageError where the file cannot be written."""
+        """Raises BadUsageError if the file cannot be written."""
         try:
             self._file = os.fdopen(files.open_to_replace(path, _RECORDING), "w", encoding="utf-8", newline="\n")
         except OSError as error:

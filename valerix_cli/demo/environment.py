@@ -31,12 +31,12 @@ from valerix_cli.quoting import command, word
 from valerix_cli.session import Session
 from valerix_cli.waiting import wait_for
 
-RATE = 20.0  # orders a second: enough for a p95 and a breaker, and little for any machine
+RATE = 20.0  # orders per second: enough for a p95 and a breaker, light enough for any machine
 SEED = 42
 _FAVOURITE = "monitor"
-_STOCK = 100_000  # more than an hour of it
+_STOCK = 100_000  # enough for more than an hour
 _LONGEST = 86_400.0  # seconds: longer than any talk
-_TIMEOUT = 10.0  # seconds that an answer may take
+_TIMEOUT = 10.0  # seconds per request
 _RETRIES = 10
 _FRESH = 0.25  # seconds until metrics are collected again
 _INTERVAL = 0.1
@@ -50,7 +50,7 @@ class DemoEnvironment:
         self.session, self.sources = session, sources
         self.item, self.other_item = _FAVOURITE, _FAVOURITE
         self.keys: dict[str, str] = {}
-        """The key that a step sent its order with, for the steps that come back to it."""
+        """Key of the order that each step sent, for later steps."""
         self.processes = LocalProcesses(directory) if session.context.is_local else None
         self.local_tampering = _forgery(session)
         self._orders: list[CompletedOrder] = []
@@ -60,10 +60,10 @@ class DemoEnvironment:
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises CliError if another fault is active already."""
+        """Start the load. Raises CliError if another fault is active."""
         with ExitStack() as begun:
             if self.local_tampering:
-                self.local_tampering.undo()  # what a demo that was killed has left
+                self.local_tampering.undo()  # left by a demo that was killed
             run = f"demo-{secrets.token_hex(3)}"
             begun.enter_context(PlatformLease(self.session, run, "demo"))
             self._choose_items()
@@ -89,7 +89,7 @@ class DemoEnvironment:
         self._ends.close()
 
     def clock(self) -> float:
-        """Seconds since the load began; below 0 before."""
+        """Return the seconds since the load began; negative before."""
         began = self._load.began if self._load else None
         return -1.0 if began is None else time.perf_counter() - began
 
@@ -104,13 +104,13 @@ class DemoEnvironment:
 
     @property
     def command_prefix(self) -> str:
-        """The command that makes another terminal talk to this platform."""
+        """The command that selects this platform in another terminal."""
         if self.processes:
             return f"export VALERIX_STATE_DIR={word(self.processes.directory)}"
         return command("valerix context use", self.session.context.name)
 
     def new_order(self, who: str) -> OrderRequest:
-        """Return an order of this customer under a new key."""
+        """Return a new order of this customer with a new key."""
         key = f"{self._prefix}{who}-{next(self._numbers)}"
         self.keys[who] = key
         return OrderRequest(self.item, 1, key)
@@ -125,11 +125,11 @@ class DemoEnvironment:
         return audit(self.sources, self.journal)
 
     def load_time(self, at: datetime) -> float:
-        """A time of day as one of the clock's."""
+        """Convert a time of day to seconds since the load began."""
         return self.clock() - (datetime.now(UTC) - at).total_seconds()
 
     def roll_back(self) -> list[str]:
-        """Turn gremlins off, put the books right, see every process run. Returns what could not be confirmed."""
+        """Turn gremlins off, undo the tampering, wait for every process. Returns what could not be confirmed."""
         left = []
         if why := turn_off(self.session.inventory):
             left.append(f"gremlins may be live: {why}; they end by themselves when their time is up")
@@ -147,7 +147,7 @@ class DemoEnvironment:
     def _prepare(self, run: str) -> None:
         """Check that no other fault is active, and that there is stock.
 
-        What an earlier demo has left to recover may be there: the first step waits for calm.
+        A previous demo may still be recovering: the first step waits until it has.
         """
         inventory = self.session.inventory
         require_no_gremlins(inventory)
@@ -189,7 +189,7 @@ def _await_load(load: LoadGenerator, result: "Future[LoadResult]") -> None:
 
 
 def _wait_for_undo(forged: LedgerTampering) -> str:
-    """Returns why not, where it could not be done."""
+    """Return the reason if the tampering could not be undone, else ""."""
     deadline, why = time.monotonic() + _UNDOING, "there was no time"
     while time.monotonic() < deadline:
         try:

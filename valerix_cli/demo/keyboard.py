@@ -1,4 +1,4 @@
-"""Single keys from a terminal, which is as it was before on every way out."""
+"""Single keys from a terminal, whose settings are always restored."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _MEANING: dict[bytes, Key] = {
     b"t": "notes",
     **dict.fromkeys((b"q", b"\x04"), "quit"),
 }
-"""The arrows, and Page Up and Page Down, which is what a presenter's remote sends."""
+"""Key bindings, including Page Up and Page Down, which presentation remotes send."""
 
 _ONE = re.compile(rb"\x1b[\[O][0-9;]*[A-Za-z~]|\x1b|[\xc0-\xff][\x80-\xbf]*|.", re.DOTALL)
 _BEGUN = re.compile(rb"\x1b(?:[\[O][0-9;]*)?\Z")
@@ -28,7 +28,7 @@ _READ = 64
 
 
 class Keyboard(Protocol):
-    """The terminal that keys are read from."""
+    """A source of keys."""
 
     def wait(self, seconds: float) -> list[Key]: ...
 
@@ -41,10 +41,10 @@ class Terminal:
         self._rest = b""
 
     def wait(self, seconds: float) -> list[Key]:
-        """Return the key pressed, or None after the timeout. Raises SystemExit with 129 once the terminal is gone."""
+        """Return the keys pressed, none after the timeout. Raises SystemExit with 129 once the terminal is closed."""
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
         if not ready:
-            self._rest = b""  # an escape on its own, or one that was cut off: nothing of ours
+            self._rest = b""  # a lone escape, or an incomplete sequence
             return []
         read = b""
         with suppress(OSError):
@@ -57,21 +57,21 @@ class Terminal:
 
 @contextmanager
 def single_keys(descriptor: int) -> Iterator[Terminal]:
-    """Get keys as they are pressed, unseen; Ctrl-C stays a signal."""
+    """Yield a terminal that reads keys unbuffered and without echo; Ctrl-C still raises a signal."""
     try:
         before = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor)
-    except termios.error:  # it is gone already
+    except termios.error:  # the terminal is closed
         hang_up()
     try:
         yield Terminal(descriptor)
     finally:
-        with suppress(termios.error):  # a terminal that was closed needs no restoring
+        with suppress(termios.error):  # a closed terminal needs no restoring
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
 
 
 def decode(read: bytes) -> tuple[list[Key], bytes]:
-    """The keys that mean something, and what may be the beginning of one."""
+    """Return the known keys, and the incomplete sequence at the end."""
     begun = _BEGUN.search(read)
     whole, rest = (read[: begun.start()], begun[0]) if begun else (read, b"")
     return [_MEANING[one] for one in _ONE.findall(whole) if one in _MEANING], rest

@@ -1,4 +1,4 @@
-"""State of the platform at one moment, for the figures on the screen."""
+"""The state of the platform at one moment, for the figures on the screen."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +10,13 @@ from valerix_cli.drills.monitor import Sample
 from valerix_cli.gates import as_floats
 from valerix_cli.load.model import CompletedOrder
 
-OVER = 5.0  # seconds of the load that the figures are of
+OVER = 5.0  # seconds of the load that the figures cover
 
 
 class LiveMetrics(msgspec.Struct, frozen=True):
-    """Orders a second and their latency in seconds over the last `OVER`; None for what is not known.
+    """Orders per second and their latency in seconds over the last `OVER`; None if unknown.
 
-    `breakers` is the state of each replica's, `gremlin` what is live, with `left` seconds to go.
+    `breakers` has the state of each replica's breaker, `gremlin` the active one, which ends in `left` seconds.
     """
 
     throughput: float | None = None
@@ -29,7 +29,7 @@ class LiveMetrics(msgspec.Struct, frozen=True):
 
 
 def metrics(orders: Sequence[CompletedOrder], sample: Sample | None, now: float) -> LiveMetrics:
-    """`now` is in seconds since the load began."""
+    """Return the metrics at `now`, in seconds since the load began."""
     recent = completed_between(orders, now - OVER, now)
     measured = as_floats(order_metrics(recent, OVER))
     live = sample.gremlin if sample else None

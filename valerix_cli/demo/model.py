@@ -1,4 +1,4 @@
-"""The story as values: its steps, and what came of each."""
+"""The steps of the story and their results."""
 
 from typing import Literal
 
@@ -9,14 +9,14 @@ Needs = Literal["processes", "admin", "auditor"]
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Something that was seen, under a short name."""
+    """An observation, under a short name."""
 
     name: str
     text: str
 
 
 class StepResult(msgspec.Struct, frozen=True):
-    """The outcome of one step. `why` says what was missed, and what was seen instead, or why it was skipped."""
+    """The outcome of one step. `why` gives the missed condition and the observation, or the reason for skipping it."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class StepResult(msgspec.Struct, frozen=True):
 
 
 class Demo(msgspec.Struct, frozen=True):
-    """The outcome of the whole story; `left` lists what could not be undone: without it no fault is live."""
+    """The outcome of the whole story; `left` lists changes that could not be undone. If empty, no fault is active."""
 
     context: str
     fresh: bool

@@ -1,4 +1,4 @@
-"""Decide what a key does: values in, a value out."""
+"""The effect of each key. Pure."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Key = Literal["next", "back", "retry", "skip", "notes", "quit"]
 class Move(msgspec.Struct, frozen=True):
     """The step to show next; one past the last is the end.
 
-    `play`: run it, again if it has run; `leave`: abandon the step in progress.
+    `play`: run it, or run it again; `leave`: abandon the step in progress.
     `hint` explains a key that had no effect.
     """
 
@@ -22,7 +22,7 @@ class Move(msgspec.Struct, frozen=True):
 
 
 def decide(key: Key, at: int, count: int, *, under_way: bool, finished: frozenset[int]) -> Move:
-    """Decide what a key does; `finished` are the steps that have run, `at` is the current one."""
+    """Decide the effect of a key; `finished` are the steps that have run, `at` is the current one."""
     match key:
         case "notes":
             return Move(at, notes=True)

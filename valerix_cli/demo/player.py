@@ -1,4 +1,4 @@
-"""Plays the demo one step at a time, draws it while it is played, and follows the keys."""
+"""Plays the demo one step at a time, draws it meanwhile, and handles the keys."""
 
 import re
 import threading
@@ -25,13 +25,13 @@ from valerix_cli.drills.gremlins import turn_off
 from valerix_cli.errors import CliError
 
 _INTERVAL = 0.1  # seconds between two frames
-_LEAVING = 30.0  # seconds that a step which was left may take to notice: as long as its requests may
+_LEAVING = 30.0  # seconds that a cancelled step may take to end: the timeout of its requests
 
 Log = Callable[[str], None]
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """All that a screen shows. `seconds` is how long the step has taken, `timeout` how long it may."""
+    """The data of one screen. `seconds` is the duration of the step so far, `timeout` its limit."""
 
     number: int
     count: int
@@ -48,12 +48,12 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Screen(Protocol):
-    """The sink of screens."""
+    """A sink of screens."""
 
     def draw(self, frame: Frame) -> None: ...
 
     def draw_result(self, frame: Frame) -> None:
-        """Keep the last screen of a step that is over."""
+        """Keep the last screen of a finished step."""
 
 
 class StepRun:
@@ -74,14 +74,14 @@ class StepRun:
         return not self._thread.is_alive()
 
     def leave(self) -> bool:
-        """Give it up. Returns whether it has noticed."""
+        """Cancel it. Returns whether it has ended."""
         self.context.leave()
         self._thread.join(_LEAVING)
         return self.is_over
 
     @property
     def result(self) -> StepResult:
-        """The outcome of the story, or of the steps played so far."""
+        """The outcome of the step, or its state so far."""
         if self._result is not None:
             return self._result
         seconds = time.monotonic() - self._began
@@ -118,7 +118,7 @@ class StepRun:
 
 
 class Player:
-    """`log` gets each line of progress; `reason_to_skip` returns why a step cannot be played here, or None."""
+    """`log` receives each line of progress; `reason_to_skip` returns why a step cannot be played here, or None."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Player:
             self._check_step()
 
     def leave(self) -> str | None:
-        """Give up what is under way. Returns why that is not certain, if it is not."""
+        """Cancel the step in progress. Returns a message if it has not ended."""
         step_run, self._step_run = self._step_run, None
         if step_run is None or step_run.leave():
             if step_run is not None:
@@ -180,7 +180,7 @@ class Player:
             self._draw()
             if why := self.leave():
                 raise CliError("The step could not be cancelled.", why, "valerix chaos off; valerix status")
-            if move.to < len(self._story):  # else all is rolled back anyway
+            if move.to < len(self._story):  # otherwise everything is rolled back anyway
                 turn_off(self._environment.session.inventory)
             self._hint = None
             self._draw_results()
@@ -200,7 +200,7 @@ class Player:
         self._step_run.begin()
 
     def _check_step(self) -> None:
-        """Take note of a step that is over."""
+        """Handle the end of a step."""
         step_run = self._step_run
         if step_run is None or not step_run.is_over:
             return
@@ -245,11 +245,11 @@ class Player:
         )
 
 
-_REMEMBERED = 240  # metrics: a minute of them
+_REMEMBERED = 240  # metrics for one minute
 
 
 class AutoAdvance:
-    """Presses `next` as soon as a step is over."""
+    """Presses `next` as soon as a step has finished."""
 
     def __init__(self, player: Player) -> None:
         self._stage = player

@@ -1,4 +1,4 @@
-"""Render frames for a terminal, a recording and stills."""
+"""Rendering of frames for a terminal, a recording and stills."""
 
 import io
 import re
@@ -18,11 +18,11 @@ from valerix_cli.escaping import escape_values
 Size = tuple[int, int]
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
-_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere
+_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be loaded over the network
 
 
 class Renderer:
-    """Sends each listener the lines that have changed. `size` gives the terminal's columns and lines."""
+    """Sends the changed lines to each listener. `size` returns the terminal's columns and lines."""
 
     def __init__(self, size: Callable[[], Size], *, colour: bool) -> None:
         self._size, self._colour = size, colour
@@ -49,7 +49,7 @@ class Renderer:
         self._write(_ENTER)
 
     def end(self) -> None:
-        with suppress(OSError):  # a terminal that was closed
+        with suppress(OSError):  # a closed terminal
             self._write(_LEAVE)
 
     def _write(self, text: str) -> None:
@@ -60,10 +60,10 @@ class Renderer:
 
 
 class Stills:
-    """Writes one SVG per step into a directory, as it was when the step was over."""
+    """Writes one SVG per step into a directory, with the last screen of the step."""
 
     def __init__(self, directory: Path, size: Callable[[], Size]) -> None:
-        """Raises CliError where there can be no such directory."""
+        """Raises CliError if the directory cannot be created."""
         self._directory, self._size = directory, size
         self.written: list[str] = []
         try:
@@ -74,7 +74,7 @@ class Stills:
             files.check(earlier, files.PICTURE)
 
     def draw(self, frame: Frame) -> None:
-        """Nothing: a still is of what is over."""
+        """Do nothing: a still is made of a finished step."""
 
     def draw_result(self, frame: Frame) -> None:
         console = _console(self._size(), colour=True, record=True)
@@ -99,7 +99,7 @@ def render(frame: Frame, size: Size, *, colour: bool) -> list[str]:
 
 
 def changes(before: list[str], now: list[str]) -> Iterable[str]:
-    """Return the output that turns one screen into the next: each line that differs, at its place."""
+    """Yield the output that turns one screen into the next: each line that differs, at its position."""
     for number, line in enumerate(now):
         if number >= len(before) or before[number] != line:
             yield f"\x1b[{number + 1};1H{line}\x1b[0m\x1b[K"

@@ -16,9 +16,9 @@ from valerix_cli.demo.script import TITLE
 from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
-_WIDE, _HIGH = 120, 30  # from here on there is room for everything side by side
+_WIDE, _HIGH = 120, 30  # columns from which on there is room for everything side by side
 _AGENDA, _RIGHT = 39, 52  # columns
-_SPREAD = 3.5  # lines per step of the agenda, from which on there is air between them
+_SPREAD = 3.5  # lines per step of the agenda from which on blank lines separate them
 _KEYS = "n next  b back  r retry  s skip  t notes  q quit"
 _LIKE: dict[Outcome, str] = {
     "held": "confirmed",
@@ -41,7 +41,7 @@ def screen(frame: Frame, console: Console) -> Group:
 
 
 class _Line:
-    """A line that has been drawn already."""
+    """A rendered line."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self._segments = segments
@@ -81,7 +81,7 @@ def _footer(frame: Frame) -> RenderableType:
 
 
 def _narrow(frame: Frame, console: Console, room: int) -> list[list[Segment]]:
-    """One under the other; what one would type gives way to the speaker's notes, and both to what was seen."""
+    """Stack all parts; speaker's notes replace the commands, and the facts take precedence over both."""
     width = console.size.width
     figures = [_heading("Now", width), _now(frame)]
     aside: list[RenderableType] = [_notes(frame, width)] if frame.notes else [_by_hand(frame, width)]
@@ -89,7 +89,7 @@ def _narrow(frame: Frame, console: Console, room: int) -> list[list[Segment]]:
     text, seen = (_lines(console, part, width) for part in (Text(frame.step.text), _seen(frame)))
     heading, blank = _lines(console, _heading("Seen", width), width), _lines(console, Text(" "), width)
     free = max(0, room - len(text) - len(heading) - len(seen) - len(below))
-    beside = beside[:free] if free > 1 else []  # a heading alone says nothing
+    beside = beside[:free] if free > 1 else []  # a heading alone is useless
     free -= len(beside)
     above = [*text, *blank * min(free, 1), *heading, *seen]
     return [*above[: max(0, room - len(below))], *blank * max(0, free - 1), *beside, *below][:room]
@@ -115,7 +115,7 @@ def _wide(frame: Frame, console: Console, room: int) -> list[list[Segment]]:
 
 
 def _cut(lines: list[list[Segment]], room: int, width: int) -> list[list[Segment]]:
-    """As many lines as there is room for, each of that width."""
+    """Return the lines that fit, each padded to `width`."""
     return Segment.set_shape(lines[:room], width, room)
 
 
@@ -158,7 +158,7 @@ def _now(frame: Frame) -> RenderableType:
 
 
 def _now_in_full(frame: Frame) -> RenderableType:
-    """A line each, where there is room."""
+    """Draw the metrics, one per line if there is room."""
     now = frame.metrics
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
@@ -186,7 +186,7 @@ def _gremlin(now: LiveMetrics) -> Text:
 
 
 def _minute(frame: Frame) -> list[RenderableType]:
-    """The last minute of the load, one bar for several metrics."""
+    """Draw the last minute of the load, each bar the maximum of several samples."""
     wide = _RIGHT - 12
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
@@ -200,7 +200,7 @@ def _minute(frame: Frame) -> list[RenderableType]:
 
 
 def bars(values: Sequence[float | None], width: int, least: float) -> str:
-    """A bar per group of values, by the highest of each; `least` is what a full bar stands for at least."""
+    """Return a bar per group of values, by the maximum of each; a full bar stands for `least` or more."""
     per = max(1, -(-len(values) // width))
     groups = [[one for one in values[first : first + per] if one is not None] for first in range(0, len(values), per)]
     highest = max([least, *(max(group) for group in groups if group)])

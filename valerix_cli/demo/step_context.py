@@ -1,4 +1,4 @@
-"""A step while it is played: its facts, the condition it waits for, and its early ends."""
+"""The context of a step: its facts, the conditions that it waits for, and its early ends."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ Log = Callable[[str], None]
 
 
 class ExpectationMissed(Exception):  # noqa: N818 - a way to end, not a mistake
-    """A condition has not come true in time; the message says what was seen instead."""
+    """A condition has not become true in time; the message has the observation."""
 
 
 class InvariantViolated(ExpectationMissed):
@@ -27,11 +27,11 @@ class InvariantViolated(ExpectationMissed):
 
 
 class StepCancelled(Exception):  # noqa: N818 - the same
-    """The presenter has left this step."""
+    """The presenter has cancelled this step."""
 
 
 class StepContext:
-    """The context of a step. `log` is called with each fact and each condition that is waited for."""
+    """The context of a step. `log` is called with each fact and each awaited condition."""
 
     def __init__(self, environment: DemoEnvironment, timeout: float, log: Log) -> None:
         self.environment = environment
@@ -47,16 +47,16 @@ class StepContext:
         return max(0.0, self._deadline - time.monotonic())
 
     def leave(self) -> None:
-        """Have the step end at its next check."""
+        """End the step at its next check."""
         self._left.set()
 
     def raise_if_cancelled(self) -> None:
-        """Raise StepCancelled if the step has been left: nothing may be started any more."""
+        """Raise StepCancelled if the step was cancelled."""
         if self._left.is_set():
             raise StepCancelled
 
     def set_placeholders(self, **words: str) -> None:
-        """Values of the placeholders in the commands that are shown."""
+        """Set the values of placeholders in the displayed commands."""
         self.placeholders = self.placeholders | words
 
     def add_fact(self, name: str, text: str) -> None:
@@ -64,9 +64,9 @@ class StepContext:
         self._log(f"{name}: {text}")
 
     def wait_for(self, condition: Callable[[], T | None], what: str, instead: Callable[[], str] | None = None) -> T:
-        """Return the first result of `condition` that is true. `instead` describes what was seen instead.
+        """Return the first true result of `condition`. `instead` describes the observation if there is none.
 
-        Raises ExpectationMissed when the step's time is up, StepCancelled when the presenter has left it.
+        Raises ExpectationMissed at the step's time limit, StepCancelled if the presenter has cancelled it.
         """
         self.waiting_for = what
         self._log(f"waiting for {what}")
@@ -85,9 +85,8 @@ class StepContext:
 class Step(msgspec.Struct, frozen=True):
     """One step: its text, the speaker's notes, its action, and its time limit.
 
-    `act` does it and returns once the condition has come true; `by_hand` is what an engineer would type for the same,
-    with words in capitals for what is only known by then. `timeout` is in seconds. `needs` is what not every
-    platform offers.
+    `act` runs it and returns once its condition is true; `by_hand` has the equivalent commands, with placeholders in
+    capitals. `timeout` is in seconds. `needs` names features that not every platform has.
     """
 
     name: str

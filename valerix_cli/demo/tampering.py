@@ -1,4 +1,4 @@
-"""The books forged on purpose, and put right again: what a retry under another order's id would have left behind."""
+"""Tampering with the ledger for the demo, and undoing it: the effect of a retry under another order's id."""
 
 from uuid import NAMESPACE_URL, uuid5
 
@@ -12,7 +12,7 @@ from valerix_cli.local.stack import INVENTORY_DB, Stack, read_secrets, state_dir
 from valerix_cli.reasons import why
 
 ORDER_ID = uuid5(NAMESPACE_URL, "valerix demo: an order that nobody placed")
-"""Always the same, so that there is one forged line at most, and the next demo can undo that of a killed one."""
+"""Always the same, so that there is at most one tampered line, and the next demo can undo that of a killed one."""
 
 _FORGE = """
 WITH taken AS (UPDATE inventory SET quantity = quantity - 1 WHERE item_id = %(item)s RETURNING item_id)
@@ -30,20 +30,20 @@ UPDATE inventory SET quantity = quantity - gone.quantity_change FROM gone WHERE 
 
 
 class LedgerTampering:
-    """`url` is how the administrator gets at inventory_db."""
+    """`url` is the administrator's connection string of inventory_db."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def forge(self, item_id: str) -> int:
-        """One deduction more, for an order that is not there. Returns the ledger line. Raises CliError."""
+        """Deduct once more, for an order that does not exist. Returns the id of the ledger line. Raises CliError."""
         row = self._execute(_FORGE, {"item": item_id, "order_id": ORDER_ID}, returns=True)
         if row is None:
             raise CliError("The ledger was not changed.", f"there is no {item_id} in stock", "valerix stock list")
         return int(row[0])
 
     def undo(self) -> None:
-        """Exactly that undone, also where it was undone before. Raises UnreachableError."""
+        """Undo exactly that; idempotent. Raises UnreachableError."""
         self._execute(_UNDO, {"order_id": ORDER_ID}, returns=False)
 
     def _execute(self, statement: str, values: dict[str, object], *, returns: bool) -> psycopg.rows.TupleRow | None:
@@ -56,7 +56,7 @@ class LedgerTampering:
 
 
 def local_tampering() -> LedgerTampering:
-    """Return the local platform's database. Raises GuardError where we are not the administrator of its PostgreSQL."""
+    """Return access to the local platform's ledger. Raises GuardError if PostgreSQL is not the platform's own."""
     directory = state_dir()
     stack = running(directory)
     url = admin_url(stack) if stack else None
@@ -68,7 +68,7 @@ def local_tampering() -> LedgerTampering:
 
 
 def admin_url(stack: Stack) -> str | None:
-    """None if its PostgreSQL or its secrets are not this user's."""
+    """Return the administrator's connection string; None if PostgreSQL or its secrets are not this user's."""
     server = stack.databases.get("postgres")
     if server is None or server.kind == "external":
         return None
@@ -79,5 +79,5 @@ def admin_url(stack: Stack) -> str | None:
 
 
 def undo_command() -> str:
-    """The command to type where it could not be undone."""
+    """Return how to undo it later."""
     return f"`valerix demo` undoes it before it begins; the ledger line has order_id {ORDER_ID}"

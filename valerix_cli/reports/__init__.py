@@ -1,4 +1,4 @@
-"""A receipt as a document: JUnit for a pipeline, Markdown for a pull request, one HTML page for people."""
+"""Reports of a receipt: JUnit for a pipeline, Markdown for a pull request, one HTML page for people."""
 
 from valerix_cli.files import Kind
 from valerix_cli.reports.html import HEAD, html

@@ -18,7 +18,7 @@ HEAD = (
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
 )
-"""The beginning of each page, by which a file is recognised as a receipt."""
+"""The beginning of each page, which identifies a file as a receipt."""
 _CSS = {"passed": "passed", "inconclusive": "inconclusive", "interrupted": "interrupted"}
 _CHECK_CSS = {"held": "ok", "not-measured": "measured"}
 
@@ -44,7 +44,7 @@ class _Page(NamedTuple):
 
 
 def html(receipts: Sequence[Receipt]) -> str:
-    """The page: it loads nothing, and no value in it is markup."""
+    """Return the page: it loads no resources, and all values are escaped."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

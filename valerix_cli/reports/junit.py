@@ -1,6 +1,6 @@
-"""JUnit XML: a suite per run, a case per check, as the readers of pipelines take it.
+"""JUnit XML: a test suite per run, a test case per check.
 
-What XML 1.0 cannot hold (section 2.2) is among the characters that `escape_values` escapes.
+`escape_values` escapes also the characters that XML 1.0 (section 2.2) does not allow.
 """
 
 from collections.abc import Sequence

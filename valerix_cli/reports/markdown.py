@@ -45,5 +45,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text in one line, in which nothing is HTML, a link, an image, code, emphasis or the end of a cell."""
+    """Return the text in one line, with all HTML and Markdown syntax escaped."""
     return _MARKS.sub(r"\\\g<0>", " ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""Charts of a run, second by second, as the shapes that `receipt.html` draws."""
+"""Charts of a run over time, as the shapes that `receipt.html` draws."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Rect(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A chart. `legend` has names and CSS classes, `lines` CSS classes and SVG path data."""
+    """A chart: `legend` has names and CSS classes, `lines` CSS classes and SVG path data."""
 
     title: str
     legend: Sequence[tuple[str, str]]
@@ -42,7 +42,7 @@ class Plot(NamedTuple):
 
 
 def latency_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
-    """p50 and p95 of the orders that ended in each second."""
+    """Draw p50 and p95 of the orders that ended in each second."""
     highest = max((second.p95 or 0 for second in timeline), default=0) or 0.001
     measured = {"p95": [second.p95 for second in timeline], "p50": [second.p50 for second in timeline]}
     legend = [("p95", "bad"), ("p50", "calm")]
@@ -52,7 +52,7 @@ def latency_plot(timeline: Sequence[Second], injections: Sequence[Injection]) ->
 
 
 def volume_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
-    """Orders that ended in each second, by outcome."""
+    """Draw the orders that ended in each second, by outcome."""
     columns = [_by_outcome(second) for second in timeline]
     highest = max((sum(column.values()) for column in columns), default=0) or 1
     width, bars = _step(timeline), []
@@ -69,7 +69,7 @@ def volume_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> 
 
 
 def backlog_plot(timeline: Sequence[Second], injections: Sequence[Injection]) -> Plot:
-    """Queued orders, and when the breaker was not closed."""
+    """Draw queued orders, and the times when a breaker was not closed."""
     highest = max((second.backlog or 0 for second in timeline), default=0) or 1
     width = _step(timeline)
     breaker = [
@@ -96,7 +96,7 @@ def _by_outcome(second: Second) -> dict[str, int]:
 
 
 def _shades(timeline: Sequence[Second], injections: Sequence[Injection]) -> list[Rect]:
-    """When each fault was active."""
+    """Return the times when each fault was active, as rectangles."""
     width = _step(timeline)
     return [
         Rect(
@@ -112,7 +112,7 @@ def _shades(timeline: Sequence[Second], injections: Sequence[Injection]) -> list
 
 
 def _path(timeline: Sequence[Second], values: Sequence[float | None], highest: float) -> str:
-    """SVG path data, with a gap where nothing was measured."""
+    """Return SVG path data, with gaps for missing values."""
     width, path, pen = _step(timeline), [], "M"
     for second, value in zip(timeline, values, strict=True):
         if value is None:

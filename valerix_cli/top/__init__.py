@@ -1,1 +1,1 @@
-"""`valerix top`: everything at once, live, and keys for the deeds that a demonstration needs."""
+"""`valerix top`: a live view of the whole platform, with keys for orders and faults."""

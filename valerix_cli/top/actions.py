@@ -1,4 +1,4 @@
-"""The actions of `valerix top`: those of the commands, with the same clients and defaults."""
+"""The actions of `valerix top`, with the clients and defaults of the commands."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from valerix_cli.contexts.model import Context
 
 
 class Actions(Protocol):
-    """Each raises CliError, and may take seconds: they are for a thread."""
+    """The actions. Each raises CliError, and may take seconds, so it belongs into a thread."""
 
     def place(self, request: OrderRequest) -> OrderResponse: ...
 
@@ -29,7 +29,7 @@ class Actions(Protocol):
 
 
 class PlatformActions:
-    """`find` gives the context as it is now; `limit` is how many seconds an answer may take, None for the usual."""
+    """`find` returns the current context; `limit` is the timeout of a request in seconds, None for the default."""
 
     def __init__(self, find: Callable[[], Context], limit: float | None = None) -> None:
         self._find = find
@@ -39,7 +39,7 @@ class PlatformActions:
         return OrderClient(self._replicas("order")).place(request)
 
     def toggle(self, gremlin: Gremlin) -> Activation | None:
-        """Turn it on as `valerix chaos on` does, or off if it is live; the others stay. Returns what is live then."""
+        """Turn a gremlin on as `valerix chaos on` does, or off if active; others stay. Returns the new activation."""
         inventory = self._inventory()
         live = inventory.chaos().live
         request = toggled(live, gremlin)
@@ -66,7 +66,7 @@ def is_live(gremlin: Gremlin, chaos: Chaos | None) -> bool:
 
 
 def toggled(live: Activation | None, gremlin: Gremlin) -> dict[str, Any] | None:
-    """The request that turns `gremlin` on beside what is live, or off without it; None when nothing is then left."""
+    """Return the request that adds `gremlin` to the active ones, or removes it; None if none would be left."""
     if live is None or not _is_on(live, gremlin):
         return merged(live, gremlin, rate=None, delay=None, ttl=None, seed=None, reason="valerix top")
     others = [one for one in Gremlin if one is not gremlin and _is_on(live, one)]

@@ -1,4 +1,4 @@
-"""The screen of `valerix top`: shows one snapshot after the other, and does what the keys say."""
+"""The application of `valerix top`: shows the snapshots and handles the keys."""
 
 import asyncio
 import signal
@@ -53,7 +53,7 @@ _SIGNALS = {
 
 
 class TopApp(App[None]):
-    """`collect` returns a snapshot and may take seconds; `context` is the platform's, as it was at the start."""
+    """`collect` returns a snapshot and may take seconds; `context` is the platform's at the start."""
 
     CSS_PATH = "top.tcss"
     TITLE = "valerix-top"
@@ -78,23 +78,23 @@ class TopApp(App[None]):
     ]
 
     class Looked(Message):
-        """A snapshot has come."""
+        """A new snapshot."""
 
         def __init__(self, snapshot: Snapshot) -> None:
             super().__init__()
             self.snapshot = snapshot
 
     class Done(Message):
-        """Something that was done beside the screen has an outcome, with which to go on."""
+        """The result of a background action: `then` handles it."""
 
         def __init__(self, then: Callable[[], None]) -> None:
             super().__init__()
             self.then = then
 
     def __init__(self, collect: Callable[[], Snapshot], actions: Actions, context: Context) -> None:
-        super().__init__(driver_class=Driver, ansi_color=True)  # said here too, or NO_COLOR would be black on black
+        super().__init__(driver_class=Driver, ansi_color=True)  # otherwise NO_COLOR gives black on black
         self.error_console = SafeConsole(file=sys.__stderr__)
-        self.theme = "ansi-dark"  # the terminal's own colours, few and readable on any background
+        self.theme = "ansi-dark"  # only the terminal's own colours, readable on any background
         self._collect, self._actions = collect, actions
         self._platform, self._where = context, escape(messages.where(context))
         self._over = threading.Event()
@@ -136,11 +136,11 @@ class TopApp(App[None]):
             self._show()
 
     def on_top_app_done(self, message: Done) -> None:
-        if self.screen_stack:  # what comes while the screen goes is of no use any more
+        if self.screen_stack:  # results during shutdown are discarded
             message.then()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`v` is offered only where it does something."""
+        """Offer `v` only where it has an effect."""
         return not (action == "view" and self.size.height >= _TALL) and super().check_action(action, parameters)
 
     def action_order(self) -> None:
@@ -200,7 +200,7 @@ class TopApp(App[None]):
             began = time.monotonic()
             try:
                 snapshot = self._collect()
-            except RuntimeError:  # nothing more can be asked of threads when all is over
+            except RuntimeError:  # the threads no longer matter at exit
                 if self._over.is_set():
                     return
                 raise
@@ -215,11 +215,11 @@ class TopApp(App[None]):
             panel.show(shown)
 
     def _show_head(self) -> None:
-        for line in self.screen_stack[0].query("#head").results(Static):  # none, while the screen goes
+        for line in self.screen_stack[0].query("#head").results(Static):  # there is none during shutdown
             line.update(header.draw(escape_values(self._snapshot), escape(self._platform.name), paused=self._paused))
 
     def _choose(self, number: int) -> None:
-        """Show that one of the panels a low screen has room for one of."""
+        """Show one of the panels that take turns on a low screen."""
         self._chosen = number
         for place, name in enumerate(layout.CHOICES):
             self.screen_stack[0].query(f"#right .{name}").set_class(place == number, "-chosen")
@@ -254,20 +254,20 @@ class TopApp(App[None]):
         self._auditing, self._audit = False, Reading(None, fault=str(error))
         self._show()
 
-    def _ask(self, question: str, deed: Callable[[], None], *, unless: bool = False) -> None:
+    def _ask(self, question: str, action: Callable[[], None], *, unless: bool = False) -> None:
         if unless:
-            deed()
+            action()
         else:
-            self.push_screen(Question(printable(question)), lambda yes: deed() if yes else None)
+            self.push_screen(Question(printable(question)), lambda yes: action() if yes else None)
 
     def _do(
-        self, deed: Callable[[], T], then: Callable[[T], None], otherwise: Callable[[CliError], None] | None = None
+        self, action: Callable[[], T], then: Callable[[T], None], otherwise: Callable[[CliError], None] | None = None
     ) -> None:
-        """Do it beside the screen, and go on with what came of it."""
+        """Run `action` in the background, and handle its result with `then`, or its error with `otherwise`."""
 
         def run() -> None:
             try:
-                found = deed()
+                found = action()
             except CliError as error:
                 self._post(self.Done(partial(otherwise or self._complain, error)))
             else:
@@ -287,5 +287,5 @@ class TopApp(App[None]):
 
     @staticmethod
     def _in_background(work: Callable[[], None]) -> None:
-        """Run it in a daemon thread, so that quitting does not wait for the slowest response."""
+        """Run `work` in a daemon thread, so that quitting does not wait for the slowest response."""
         threading.Thread(target=work, daemon=True).start()

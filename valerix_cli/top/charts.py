@@ -1,4 +1,4 @@
-"""Bars and lines of characters, readable without colours. Pure."""
+"""Bar and line charts of characters, readable without colours. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ _LOWEST, _HIGHEST = 0.001, 10.0  # seconds: the ends of the scale, which is loga
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:
-    """The last `width` values, each as high as it is beside the highest; a blank where there is none."""
+    """Return the last `width` values as bars relative to the highest; a blank stands for none."""
     shown = values[-width:] if width > 0 else []
     top = max((value for value in shown if value is not None), default=0.0)
     return "".join(_bar(None if value is None else value / top if top else 0.0) for value in shown).rjust(width)
 
 
 def latency_bar(seconds: float | None, limit: float, width: int) -> str:
-    """A bar on a logarithmic scale from 1 ms to 10 s, crossed where `limit` is."""
-    width = max(width, 2)  # the limit, and what is over it
+    """Return a bar on a logarithmic scale from 1 ms to 10 s, with a mark at `limit`."""
+    width = max(width, 2)  # the limit, and the part above it
     mark = min(width - 2, round(_place(limit) * width))
     filled = 0 if seconds is None else max(1, round(_place(seconds) * width))
-    if seconds is not None:  # regardless of rounding, a bar crosses the line exactly when its figure does
+    if seconds is not None:  # independent of rounding, a bar crosses the limit exactly if its value does
         filled = max(filled, mark + 1) if seconds > limit else min(filled, mark)
     bar = "━" * filled + " " * (width - filled)
     return bar[:mark] + ("┃" if filled > mark else "│") + bar[mark + 1 :]
 
 
 def latency_chart(values: Sequence[float | None], limit: float, width: int, height: int) -> list[str]:
-    """The last `width` latencies, `height` lines high, on the same scale; the line of `limit` runs across."""
+    """Return the last `width` latencies as `height` lines, on the same scale, with a line at `limit`."""
     shown = ([None] * width + list(values))[-width:] if width > 0 else []
     line = min(height - 1, int(_place(limit) * height))
     rows = []

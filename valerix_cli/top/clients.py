@@ -1,4 +1,4 @@
-"""The clients of one context as it is now: a platform that was started again may have other addresses."""
+"""The clients of the current context: a platform may have other addresses after a restart."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from valerix_cli.contexts.model import Context
 
 @dataclass(frozen=True)
 class PlatformClients:
-    """Both services, each behind its replicas, and each replica alone, by its address."""
+    """The clients of both services, and of each replica by its address."""
 
     context: Context
     orders: OrderClient
@@ -20,7 +20,7 @@ class PlatformClients:
 
 
 def reach(context: Context, limit: float | None = None) -> PlatformClients:
-    """Clients that wait `limit` seconds for an answer."""
+    """Return clients with a timeout of `limit` seconds."""
     alone = {service: _alone(context, service, limit) for service in context.services}
     return PlatformClients(
         context,

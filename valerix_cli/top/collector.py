@@ -21,11 +21,11 @@ from valerix_cli.top.rates import Meter, Scrape, Traffic, scrape
 T = TypeVar("T")
 
 LIMIT = 2.0
-"""Seconds that one answer may take."""
+"""The timeout of a request in seconds."""
 
 
 class Collector:
-    """`find` gives the context as it is now, or raises CliError while there is none; then the last one is asked."""
+    """`find` returns the current context, or raises CliError if there is none; then the previous one is polled."""
 
     def __init__(self, find: Callable[[], Context]) -> None:
         self._find = find
@@ -36,7 +36,7 @@ class Collector:
         self._pool = ThreadPoolExecutor(thread_name_prefix="top")
 
     def collect(self) -> Snapshot:
-        """Takes as long as the slowest answer, a little over two seconds at most."""
+        """Return a snapshot. Takes as long as the slowest response, a little over two seconds at most."""
         now = time.monotonic()
         with suppress(CliError):
             self._follow(self._find())
@@ -67,7 +67,7 @@ class Collector:
             return self._last(name, now, error.what)
         except Exception as error:  # noqa: BLE001 - one malformed response must not stop the screen
             return self._last(name, now, f"{type(error).__name__}: {error}")
-        if value is None:  # nothing to say yet
+        if value is None:  # no data yet
             return Reading()
         self._kept[name] = (value, now)
         return Reading(value)

@@ -19,7 +19,7 @@ _LEAVE: list[BindingType] = [Binding("escape", "dismiss", "Leave")]
 
 
 class Question(ModalScreen[bool]):
-    """A deed that wants a yes; who only presses Enter has said no."""
+    """A confirmation dialog; Enter alone means no."""
 
     AUTO_FOCUS = "#no"
 
@@ -44,7 +44,7 @@ class Question(ModalScreen[bool]):
 
 
 class OrderForm(ModalScreen[OrderRequest | None]):
-    """A form for item and quantity; it shows the key, with which the order can be sent again."""
+    """A form for item and quantity; it shows the idempotency key, for retries."""
 
     AUTO_FOCUS = "#item"
 
@@ -107,7 +107,7 @@ class GremlinChoice(ModalScreen[Gremlin | None]):
 
 
 class Help(ModalScreen[None]):
-    """The keys, and what figures mean."""
+    """The help: keys, and the meaning of the figures."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", "Leave")]
 

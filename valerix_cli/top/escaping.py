@@ -1,4 +1,4 @@
-"""The last filter of every line of the screen: all that a widget has drawn becomes plain text."""
+"""A filter of all lines of the screen, which replaces unsafe characters."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -9,7 +9,7 @@ from valerix_cli.escaping import escape, is_safe
 
 
 class SafeText(LineFilter):
-    """Replaces unsafe characters by as many cells as they take, so that the lines keep their width."""
+    """Replaces each unsafe character by a text of its width, so that the lines keep their width."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - the signature
         return [self._safe(segment) for segment in segments]

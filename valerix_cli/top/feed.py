@@ -1,4 +1,4 @@
-"""Orders as they come and change, newest first. Pure."""
+"""New and changed orders, newest first. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,16 +10,16 @@ from valerix_cli.clients.order_models import OrderResponse
 from valerix_cli.clients.wire import Order
 
 PAGE = 100
-"""Orders that one look reads."""
+"""The number of orders per request."""
 _KEPT = 200  # lines
-_FIRST = 3  # lines of ours
+_FIRST = 3  # lines of this session
 _REMEMBERED = 1000  # orders
 
 
 class FeedLine(msgspec.Struct, frozen=True):
-    """One order that is new or has changed, or one send of ours that made neither.
+    """One order that is new or has changed, or a request of this session without a new or changed order.
 
-    `before` is the status it had when last seen. `ours` was sent from here, `replayed` answered from what is stored.
+    `before` is its previous status. `ours` was sent by this session, `replayed` returned a stored response.
     """
 
     at: datetime
@@ -34,7 +34,7 @@ class FeedLine(msgspec.Struct, frozen=True):
 
 
 class Feed(msgspec.Struct, frozen=True):
-    """`known` is what became of the orders seen last. `skipped`: more came between two looks than one look reads."""
+    """`known` has the last status of each order. `skipped`: more orders were new than one request returns."""
 
     lines: Sequence[FeedLine] = ()
     known: Mapping[UUID, str] = {}
@@ -42,7 +42,7 @@ class Feed(msgspec.Struct, frozen=True):
 
 
 def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
-    """The feed with what is new among the newest `orders`."""
+    """Return the feed with the changes among the newest `orders`."""
     new = [order for order in orders if feed.known.get(order.order_id) != order.status]
     lines = sorted((_line(order, feed.known.get(order.order_id)) for order in new), key=_at, reverse=True)
     met_before = any(order.order_id in feed.known for order in orders)
@@ -55,9 +55,9 @@ def fold(feed: Feed, orders: Sequence[Order]) -> Feed:
 
 
 def with_ours(lines: Iterable[FeedLine], sends: Sequence[OrderResponse]) -> list[FeedLine]:
-    """The same, with what was sent from here marked, and a line for each send that has none there.
+    """Return `lines` with the orders of this session marked, and a line for each send that has none.
 
-    The newest of ours come first: under load they would be gone before one has read them.
+    The newest of them come first, since under load other lines scroll away quickly.
     """
     keys = {sent.request.key for sent in sends}
     marked = [msgspec.structs.replace(line, ours=line.key in keys) for line in lines]

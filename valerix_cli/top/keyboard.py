@@ -1,4 +1,4 @@
-"""The terminal of `top`: its keyboard may send invalid UTF-8, and it may disappear."""
+"""Textual's driver for a terminal that may send invalid UTF-8, and may be closed."""
 
 import asyncio
 import codecs
@@ -15,8 +15,8 @@ from valerix_cli.streams import TerminalStream
 class Driver(linux_driver.LinuxDriver):
     """Textual's driver, which skips bytes that are not UTF-8: those of a terminal in Latin-1, or of an old mouse mode.
 
-    Once nothing can be drawn any more, it ends the screen with 129. Textual's thread that draws would end alone, and
-    all else wait for it.
+    Exits with 129 once the terminal is closed: otherwise only Textual's writer thread would end, and all other threads
+    would wait for it.
     """
 
     def __init__(self, app: Any, **settings: Any) -> None:
@@ -27,10 +27,10 @@ class Driver(linux_driver.LinuxDriver):
         )
 
     def run_input_thread(self) -> None:
-        vars(linux_driver)["getincrementaldecoder"] = lenient  # it offers no other way to choose one
+        vars(linux_driver)["getincrementaldecoder"] = lenient  # the only way to choose another one
         super().run_input_thread()
 
 
 def lenient(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
-    """A decoder that leaves out what it cannot decode, and nothing of what comes with it."""
+    """Return a decoder that skips only the bytes that it cannot decode."""
     return partial(codecs.getincrementaldecoder(encoding), "ignore")

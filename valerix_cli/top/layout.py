@@ -16,7 +16,7 @@ from valerix_cli.top.timeline import MARKS
 from valerix_cli.top.widgets import Panel
 
 CHOICES = ("feed", "stock", "audit")
-"""The panels of which a low screen has room for one."""
+"""The panels that take turns on a low screen."""
 
 _LEGEND = " ".join(f"{mark} {state}" for state, mark in MARKS.items() if state)
 
@@ -40,7 +40,7 @@ def right() -> list[Panel]:
 
 
 def _beside() -> list[Panel]:
-    """On a low screen they take turns with the feed, on the right; on a tall one they are on the left."""
+    """Return the panels that take turns with the feed on a low screen; on a tall one they are on the left."""
     return [
         _panel("stock", "Stock, lowest first", stock.draw),
         _panel("audit", "Audit", audit.draw, "Not audited yet: u does it."),

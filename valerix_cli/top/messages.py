@@ -27,7 +27,7 @@ _DOES = {
 
 
 def where(context: Context) -> str:
-    """The platform by its name; one that is not local also by where it is."""
+    """Return the platform's name; for a remote one with its addresses."""
     if context.is_local:
         return "`local`"
     return f"`{context.name}` ({context.place})"

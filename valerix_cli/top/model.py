@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 class Reading(msgspec.Struct, Generic[T], frozen=True):
-    """The last answer to one question, and how many seconds ago it came.
+    """The latest response to one request, and its age in seconds.
 
-    `fault` says why there is no newer one; None while there is nothing to complain of.
+    `fault` is the reason why there is no newer one; None without a failure.
     """
 
     value: T | None = None
@@ -29,8 +29,8 @@ class Reading(msgspec.Struct, Generic[T], frozen=True):
 class Process(msgspec.Struct, frozen=True):
     """One replica of a service, or a database.
 
-    What only the supervisor of this machine knows (`state`, `seconds`, `restarts`, `last_exit`) is None elsewhere.
-    A database says nothing of its health.
+    Fields from the supervisor of this machine (`state`, `seconds`, `restarts`, `last_exit`) are None elsewhere.
+    A database has no health.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Services(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Everything the screen shows: what was asked, each part with its own age, and what was done from here."""
+    """All data on the screen: each part with its age, and the results of this session's actions."""
 
     at: datetime
     services: Reading[Services] = Reading()

@@ -1,4 +1,4 @@
-"""Each process of the platform and how it is: from the supervisor on this machine, from its own health elsewhere."""
+"""State of each process of the platform: from the supervisor on this machine, from its own health elsewhere."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def of_this_machine(status: PlatformStatus) -> Services:
 
 
 def of_addresses(replicas: Mapping[str, Replicas]) -> Services:
-    """Return the process at each address, as it reports itself."""
+    """Return the process at each address, as reported by itself."""
     with ThreadPoolExecutor(max_workers=max(len(replicas), 1)) as pool:
         processes = list(pool.map(_ask, replicas, replicas.values()))
     up = any(one.health != "unreachable" for one in processes)
@@ -43,9 +43,9 @@ def _ask(url: str, replica: Replicas) -> Process:
 
 
 def describe_health(health: Health) -> str:
-    """`degraded (redis)`: how a service is, and because of what."""
-    ailing = [name for name, check in health.checks.items() if check.status != "ok"]
-    return health.status + (f" ({', '.join(ailing)})" if ailing else "")
+    """Return `degraded (redis)`: the health of a service, with its failed checks."""
+    unhealthy = [name for name, check in health.checks.items() if check.status != "ok"]
+    return health.status + (f" ({', '.join(unhealthy)})" if unhealthy else "")
 
 
 def _service(one: ServiceStatus) -> Process:

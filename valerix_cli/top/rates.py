@@ -1,4 +1,4 @@
-"""Computes rates and percentiles from the metrics of the order replicas. Pure."""
+"""Rates and percentiles from the metrics of the order replicas. Pure."""
 
 import math
 from collections import defaultdict, deque
@@ -8,17 +8,17 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 LIMIT = 1.0
-"""The alert limit of an order's latency, in seconds."""
+"""The alert threshold of an order's latency, in seconds."""
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 WINDOW = 10
-"""Looks that percentiles are taken over: one look has too few orders for a p99."""
-KEPT = 200  # looks: more than the widest screen has columns
+"""Samples that percentiles are computed over: one sample has too few orders for a p99."""
+KEPT = 200  # samples: more than the widest screen has columns
 
 _ORDERS = {"method": "POST", "route": "/api/orders"}
 
 
 class Scrape(msgspec.Struct, frozen=True):
-    """The counters of one replica `at` a time of a monotonic clock.
+    """The counters of one replica, at a monotonic time.
 
     `buckets` are cumulative: the number of orders by the bucket's upper bound in seconds.
     """
@@ -39,9 +39,9 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The rate of orders now, recent latencies, and the rate of each scrape before, oldest first.
+    """The current rate of orders, recent latencies, and the rates of earlier scrapes, oldest first.
 
-    A percentile is in seconds, infinite beyond the last bucket, and None where nothing was answered.
+    A percentile is in seconds, infinite beyond the last bucket, and None without any response.
     """
 
     per_second: float
@@ -122,7 +122,7 @@ def total(steps: Sequence[Step]) -> Step:
 
 
 def together(buckets: Iterable[Mapping[float, float]]) -> dict[float, float]:
-    """The orders of all of them, by bound."""
+    """Return the sum of the orders by bucket bound."""
     found: defaultdict[float, float] = defaultdict(float)
     for one in buckets:
         for bound, count in one.items():
@@ -131,7 +131,7 @@ def together(buckets: Iterable[Mapping[float, float]]) -> dict[float, float]:
 
 
 def percentile(buckets: Mapping[float, float], share: float) -> float | None:
-    """The latency that `share` of the orders kept to, as Prometheus' histogram_quantile interpolates it."""
+    """Return the latency below which `share` of the orders are, interpolated as Prometheus' histogram_quantile does."""
     rank = buckets.get(math.inf, 0.0) * share
     if rank == 0:
         return None

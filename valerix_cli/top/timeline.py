@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from valerix_cli.clients.wire import BreakerTransition, ReplicaBreaker
 
 MARKS: dict[str | None, str] = {"closed": "▁", "half-open": "▄", "open": "█", None: " "}
-"""Each state has its own height, so that it is distinguishable without colours."""
+"""Each state has another height, so that it is distinguishable without colours."""
 
-_SHOWN_FIRST = ("half-open", "open", "closed")  # a trial takes milliseconds, and is what one looks for
+_SHOWN_FIRST = ("half-open", "open", "closed")  # a trial takes milliseconds, and is the most interesting state
 
 
 def timeline(
@@ -16,7 +16,7 @@ def timeline(
 ) -> list[str | None]:
     """Return the state in each of the last `cells` intervals of `seconds`, oldest first; None if unknown.
 
-    A stretch with several states shows the one that is seldom and short.
+    An interval with several states shows the rarest and shortest.
     """
     changes = _changes(replica, history)
     begin = now - timedelta(seconds=cells * seconds)
@@ -27,7 +27,7 @@ def timeline(
 
 
 def _changes(replica: ReplicaBreaker, history: Iterable[BreakerTransition]) -> list[tuple[datetime, str]]:
-    """Return when it entered each state, oldest first; its own last report overrides the history."""
+    """Return the time and state of each transition, oldest first; the replica's own last report is more recent."""
     own = sorted((one for one in history if one.replica == replica.replica), key=lambda one: one.at)
     changes = [(one.at, one.to) for one in own]
     if own and own[0].from_:

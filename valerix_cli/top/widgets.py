@@ -1,4 +1,4 @@
-"""A panel on the screen: its title, which says when what it shows is old, and its text."""
+"""A panel on the screen: its title, with the age of outdated data, and its text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,9 @@ Part = Callable[[Snapshot], Reading[Any]]
 
 
 class Panel(VerticalScroll, can_focus=True):
-    """`part` selects its value from a snapshot, `draw` draws it; `nothing` is shown without one.
+    """`part` selects its value from a snapshot, `draw` draws it; without a value `nothing` is shown.
 
-    `legend` says beside the title what a sign in it means.
+    `legend` explains a sign beside the title.
     """
 
     def __init__(

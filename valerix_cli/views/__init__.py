@@ -1,1 +1,1 @@
-"""A value in, something Rich can draw out."""
+"""The views: each returns a Rich renderable of a value."""

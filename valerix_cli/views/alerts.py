@@ -1,4 +1,4 @@
-"""Alerts: what fires, since when, and why."""
+"""Views of alerts: subject, start and reason."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _LIKE = {"firing": "open", "pending": "pending", "ended": "closed"}
 
 
 class AlertChange(msgspec.Struct, frozen=True):
-    """An alert that is new, goes on to fire, or has ended."""
+    """An alert that is new, still firing, or resolved."""
 
     at: datetime
     alert: str
@@ -55,7 +55,7 @@ def alerts_view(alerts: Sequence[Alert], rules: int | None = None) -> Renderable
 
 
 def alert_changes(before: Sequence[Alert] | None, now: Sequence[Alert]) -> list[AlertChange]:
-    """Show the alerts that began, fired or ended since the last time."""
+    """Return the alerts that became pending, fired or ended since `before`."""
     at = datetime.now(UTC)
     then = {_which(one): one for one in before or ()}
     left = {_which(one) for one in now}

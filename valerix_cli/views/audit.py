@@ -1,4 +1,4 @@
-"""The result of an audit."""
+"""Views of an audit."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -18,7 +18,7 @@ _WITHOUT_ORDERS = "Nothing was compared: there are no orders."
 
 
 _LIKE = {"clean": "confirmed", "held": "confirmed", "violated": "dead", "unsettled": "queued", "not-checked": ""}
-"""The status whose colour a verdict has."""
+"""The status that determines a verdict's colour."""
 
 
 def audit_view(audit: Audit) -> RenderableType:
@@ -34,7 +34,7 @@ def audit_view(audit: Audit) -> RenderableType:
 
 
 def invariant_line(one: Invariant) -> str:
-    """One invariant that is judged otherwise than before, in a line."""
+    """An invariant with another verdict than before, in one line."""
     first = f": {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
     return f"{one.name} {_mark(one)}, {one.checked} {one.of} checked, {one.broken} broken{first}"
 
@@ -59,7 +59,7 @@ def _verdict(one: Invariant) -> Text:
 
 
 def _mark(one: Invariant) -> str:
-    """Its verdict; of what was held against nothing, just that."""
+    """The mark of a verdict; another one if there was nothing to check."""
     return _NOTHING if one.verdict == "held" and not one.checked else _MARKS[one.verdict]
 
 

@@ -1,4 +1,4 @@
-"""The breaker of each replica: what it does, and why."""
+"""Views of the breaker of each replica: state and reason."""
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -35,7 +35,7 @@ def breaker_view(breaker: Breaker) -> RenderableType:
 
 
 def window(one: BreakerWindow) -> str:
-    """`12 of 20 failed (60 %)`, and from how many calls on that counts."""
+    """Return `12 of 20 failed (60 %)`, with the minimum of calls that the threshold applies to."""
     if one.calls < one.minimum_calls:
         return f"{one.failures} of {one.calls} failed, counts from {one.minimum_calls} calls"
     return f"{one.failures} of {one.calls} failed ({one.failure_percent:.0f} %, opens at {one.threshold_percent:.0f} %)"
@@ -63,6 +63,6 @@ def history_view(history: list[BreakerTransition]) -> RenderableType:
 
 
 def replica_line(one: ReplicaBreaker) -> str:
-    """One change of one replica's breaker."""
+    """Return a transition of one replica's breaker in one line."""
     reason = why(one)
     return f"{fine_clock(one.since)}  {one.replica}  {one.state}" + (f": {reason}" if reason else "")

@@ -1,4 +1,4 @@
-"""Gremlins: which are live, how hard they hit, whom they hit, how long they still have."""
+"""Views of gremlins: active ones, rates, targets, hits and time left."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text

@@ -30,7 +30,7 @@ _LIKE = {
     "skipped": "",
     "absent": "queued",
 }
-"""The status whose colour a state has."""
+"""The status that determines a state's colour."""
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -110,7 +110,7 @@ def status_view(found: ClusterStatus) -> RenderableType:
 
 
 def status_changes(before: ClusterStatus | None, now: ClusterStatus) -> list[Workload]:
-    """The workloads that are otherwise than before."""
+    """Return the workloads that have changed."""
     known = {(one.kind, one.name): one for one in before.workloads} if before else {}
     return [one for one in now.workloads if known.get((one.kind, one.name)) != one]
 

@@ -11,7 +11,7 @@ from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE: dict[Status, str] = {"ok": "confirmed", "warning": "queued", "failed": "dead", "skipped": ""}
-"""The status whose colour a finding has."""
+"""The status that determines a finding's colour."""
 
 
 def diagnosis_view(found: Diagnosis) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Drills and their receipts."""
+"""Views of drills and their receipts."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -90,12 +90,12 @@ def receipt_view(receipt: Receipt) -> RenderableType:
 
 
 def _first(text: str) -> str:
-    """Its first sentence."""
+    """Return the first sentence."""
     return " ".join(text.split()).partition(". ")[0].rstrip(".")
 
 
 def summary(receipt: Receipt) -> list[tuple[str, str]]:
-    """The summary of a receipt, fact by fact."""
+    """Return the summary of a receipt as (name, value) pairs."""
     hits = sum(injection.hits for injection in receipt.injections)
     rows = [
         ("drill", f"{receipt.drill}, seed {receipt.seed}, against {receipt.context}"),
@@ -139,7 +139,7 @@ def _injections(injections: list[Injection]) -> RenderableType:
 
 
 def affected(one: Injection) -> str:
-    """Return what the hits of an injection are counted in: attempts, processes or keys."""
+    """Return the unit of an injection's hits: attempts, processes or keys."""
     if one.kind == "gremlin":
         return f"{one.rolls:,} attempts"
     if one.kind == "flush":

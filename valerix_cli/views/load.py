@@ -1,4 +1,4 @@
-"""The progress and the result of a load."""
+"""Views of a load's progress and result."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _SHOWN = ("p50", "p95", "p99", "max")
 
 
 def pace(plan: Plan) -> str:
-    """`500 orders/s`, or `64 clients`."""
+    """Return `500 orders/s` or `64 clients`."""
     if plan.rate is not None:
         return f"{plan.rate:g} orders/s"
     return f"{plan.clients} client{'s' if plan.clients != 1 else ''}"

@@ -1,4 +1,4 @@
-"""Orders: lists, one order, and what came of sending some."""
+"""Views of orders: lists, one order, and results of placing some."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -107,6 +107,6 @@ def replay_view(replay: Replay) -> RenderableType:
 
 
 def order_line(order: Order) -> str:
-    """One change of one order."""
+    """Return a change of one order in one line."""
     why = f" ({order.reason})" if order.reason else ""
     return f"{clock(order.updated_at)}  {order.order_id}  {order.quantity} x {order.item_id}  {order.status}{why}"

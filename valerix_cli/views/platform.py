@@ -1,4 +1,4 @@
-"""The platform on this machine: what runs where, how it is, what it logs."""
+"""Views of this machine's platform: processes, health and logs."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ _ORIGIN = {"timestamp", "level", "event", "service", "replica", "exception"}
 
 
 def stack_view(stack: Stack) -> RenderableType:
-    """Show processes and addresses; times count from now."""
+    """Return processes and addresses; durations are up to now."""
     now = datetime.now(UTC)
     services = [service for replicas in stack.services.values() for service in replicas]
     return table(
@@ -51,7 +51,7 @@ def stack_view(stack: Stack) -> RenderableType:
 
 
 def live_view(stack: Stack | None) -> RenderableType:
-    """`stack_view` for as long as it runs; None before the first."""
+    """Return `stack_view` with the platform's state; a placeholder while `stack` is None."""
     if stack is None:
         return Text("Starting …", style="dim")
     what = {
@@ -113,9 +113,9 @@ def _with_health(row: list[RenderableType], health: Text) -> list[RenderableType
 
 
 def _health(service: ServiceStatus) -> str:
-    """`degraded (redis)`: what is not well, and because of what."""
-    ailing = [name for name, check in service.health.checks.items() if check.status != "ok"]
-    return service.health.status + (f" ({', '.join(ailing)})" if ailing else "")
+    """Return `degraded (redis)`: the health of a service, with its failed checks."""
+    unhealthy = [name for name, check in service.health.checks.items() if check.status != "ok"]
+    return service.health.status + (f" ({', '.join(unhealthy)})" if unhealthy else "")
 
 
 def _service_row(service: Service, now: datetime) -> list[RenderableType]:
@@ -128,7 +128,7 @@ def _database_row(name: str, database: Database, now: datetime) -> list[Renderab
 
 
 def _life(one: Service | Database, now: datetime) -> list[RenderableType]:
-    """Its pid, how long it has been as it is, and how often it was started again."""
+    """Return its pid, the time in its state, and its restarts."""
     restarts = "" if one.restarts is None else str(one.restarts)
     return [
         "" if one.pid is None else str(one.pid),
@@ -138,7 +138,7 @@ def _life(one: Service | Database, now: datetime) -> list[RenderableType]:
 
 
 def status_changes(before: PlatformStatus | None, now: PlatformStatus) -> list[tuple[str, str]]:
-    """Each service that is new or fares differently than before, and the platform itself, with what is so now."""
+    """Return (name, state) of the platform and each service, if new or changed."""
     then = dict(_fares(before)) if before else {}
     return [(name, how) for name, how in _fares(now) if then.get(name) != how]
 

@@ -1,4 +1,4 @@
-"""The queue."""
+"""Views of the queue."""
 
 from rich.console import RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""The stock."""
+"""Views of the stock."""
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -35,6 +35,6 @@ def restocked_view(restocked: Restocked) -> RenderableType:
 
 
 def stock_line(change: StockChange) -> str:
-    """One change of one item's stock."""
+    """Return a change of one item's stock in one line."""
     by = "" if change.change is None else f" ({change.change:+d})"
     return f"{clock(change.at)}  {change.item_id}  {change.quantity}{by}"

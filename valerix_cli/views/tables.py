@@ -1,4 +1,4 @@
-"""The one look of all tables: no boxes, quiet headings, figures to the right."""
+"""The common style of all tables: no boxes, muted headings, figures to the right."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class FittingTable:
-    """A table that leaves out the columns it can spare, one after the other, until it fits the terminal."""
+    """A table that drops its optional columns, one after the other, until it fits the terminal."""
 
     columns: tuple[str, ...]
     rows: list[list[RenderableType]]
@@ -64,10 +64,10 @@ def table(
     wrap: Iterable[str] = (),
     spare: Iterable[str] = (),
 ) -> FittingTable:
-    """A table with these headings.
+    """Return a table with these headings.
 
-    The columns in `right` hold figures; those in `wrap` may take several lines; those in `spare` are left out, the
-    first one first, where the terminal is too narrow for all.
+    The columns in `right` hold figures; those in `wrap` may take several lines; those in `spare` are dropped, the first
+    one first, if the terminal is too narrow for all.
     """
     return FittingTable(
         columns, [[_cell(cell) for cell in row] for row in rows], frozenset(right), frozenset(wrap), tuple(spare)
@@ -75,7 +75,7 @@ def table(
 
 
 def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
-    """One thing, fact by fact."""
+    """Return a table of names and values."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(style="dim")
     drawn.add_column(overflow="fold")
@@ -85,19 +85,19 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
 
 
 def _cell(value: RenderableType) -> RenderableType:
-    return Text(value) if isinstance(value, str) else value  # a text is no markup
+    return Text(value) if isinstance(value, str) else value  # otherwise Rich parses it as markup
 
 
 def coloured(word: str, like: str | None = None) -> Text:
-    """A status or a state in the colour it has everywhere; or other words in that of a status they are `like`."""
+    """Return a status or state in its colour; or other words in the colour of the status `like`."""
     return Text(word, style=_COLOURS.get(word if like is None else like, ""))
 
 
 def clock(at: datetime) -> str:
-    """Local time to the second."""
+    """Return the local time to the second."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def fine_clock(at: datetime) -> str:
-    """Local time of day to the millisecond."""
+    """Return the local time of day to the millisecond."""
     return at.astimezone().strftime("%H:%M:%S.%f")[:-3]

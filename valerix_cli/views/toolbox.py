@@ -1,4 +1,4 @@
-"""Contexts, settings, explanations and the version."""
+"""Views of contexts, settings, explanations and the version."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text

@@ -1,4 +1,4 @@
-"""The life of an order, a line per step."""
+"""The view of an order's life: one line per step."""
 
 from rich.console import Group, RenderableType
 from rich.text import Text

@@ -1,1 +1,1 @@
-"""The steps of the demo. Each is a function of a `StepContext` that returns once its condition has come true."""
+"""The steps of the demo. Each is a function of a `StepContext` that returns once its condition is true."""

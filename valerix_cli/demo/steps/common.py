@@ -1,4 +1,4 @@
-"""Parts shared by several steps: calm down first, follow an order to its end, print its history."""
+"""Helpers of several steps: waiting for calm, for an order's end, and showing its history."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -11,7 +11,7 @@ from valerix_cli.units import format_duration
 
 
 def wait_until_calm(step: StepContext) -> None:
-    """Check that no gremlin is active and every breaker is closed, so that a step shows its own effects only."""
+    """Wait until no gremlin is active and every breaker is closed, so that a step shows its own effects only."""
     step.raise_if_cancelled()
     if step.environment.session.inventory.chaos().live is not None:
         step.environment.session.inventory.deactivate()
@@ -20,7 +20,7 @@ def wait_until_calm(step: StepContext) -> None:
 
 
 def breakers_closed(step: StepContext) -> bool:
-    """Return whether orders are sent to inventory again: a worker's breaker is only waiting when it is half-open."""
+    """True if orders are sent to inventory. A worker's breaker may stay half-open, since it waits for the next call."""
     sample = step.environment.watcher.last
     if sample is None or not sample.breakers:
         return False
@@ -28,7 +28,7 @@ def breakers_closed(step: StepContext) -> bool:
 
 
 def breakers_open(step: StepContext) -> bool:
-    """Return whether no order service sends more than a trial now and then."""
+    """True if every order service sends at most an occasional trial."""
     sample = step.environment.watcher.last
     states = sample.breakers if sample else None
     return bool(states) and all(state != "closed" for state in (states or {}).values())
@@ -64,7 +64,7 @@ def check_single_deduction(step: StepContext, order: Order) -> int:
 
 
 def trace_steps(step: StepContext, order_id: UUID) -> list[Step]:
-    """The records of both services about an order."""
+    """Return the records of both services about an order."""
     orders, inventory = step.environment.orders, step.environment.session.inventory
     return build_trace(orders.order(order_id), orders.events(order_id).events, inventory.ledger(order_id)).steps
 
@@ -77,7 +77,7 @@ def add_trace_facts(step: StepContext, steps: list[Step]) -> None:
 
 
 def summarize(step: Step) -> str:
-    """`worker-1: confirmed`."""
+    """Return `worker-1: confirmed`."""
     facts = step.detail
     if step.where == "inventory":
         return (
@@ -94,7 +94,7 @@ def summarize(step: Step) -> str:
 
 
 def describe_cause(cause: str) -> str:
-    """A cause in words also where it is a status that inventory answered with."""
+    """Return a cause in words, including the HTTP status of an inventory response."""
     return f"inventory said {cause}" if cause.isdecimal() else cause
 
 

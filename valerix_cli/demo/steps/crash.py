@@ -1,4 +1,4 @@
-"""A crash in mid-order: an order service is killed with an order in its hands, and the customer sends it again."""
+"""A crash in mid-order: an order service is killed with an order in flight, and the customer retries."""
 
 import threading
 from collections import Counter
@@ -18,14 +18,14 @@ from valerix_cli.demo.steps.common import (
     wait_until_calm,
 )
 
-_SLOW = 1500  # milliseconds: long enough to be struck meanwhile, and within what the order service waits
+_SLOW = 1500  # milliseconds: long enough for the kill, within the order service's timeout
 _FOR = 20  # seconds
 _PATIENCE = 60  # sends
 _WORDS = {"409": "409 in flight", "ConnectError": "unreachable", "ConnectTimeout": "unreachable"}
 
 
 class Customer:
-    """Sends one order, and sends it again with the same key until the outcome is known."""
+    """Sends one order, and retries it with the same key until the outcome is known."""
 
     def __init__(self, step: StepContext, request: OrderRequest) -> None:
         self._responses: Counter[str] = Counter()
@@ -37,12 +37,12 @@ class Customer:
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
     def answer(self) -> OrderResponse | None:
-        """The final response, if there is one by now."""
+        """The final response, if there is one."""
         return self._sent.result() if self._sent.done() else None
 
     @property
     def summary(self) -> str:
-        """`cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
+        """Return `cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
         return ", ".join(f"{word} {_times(count)}" for word, count in self._responses.items()) or "no response yet"
 
     def _place(self) -> None:
@@ -52,7 +52,7 @@ class Customer:
             self._sent.set_exception(error)
 
     def _record_response(self, line: str) -> None:
-        """`POST http://127.0.0.1:3001/api/orders -> 409 in 3 ms`, or the name of an error instead."""
+        """Count the response in `POST http://127.0.0.1:3001/api/orders -> 409 in 3 ms`, or an error's name."""
         describe_cause = line.rpartition(" -> ")[2]
         word = describe_cause.partition(":")[0].partition(" ")[0]
         self._responses[_WORDS.get(word, word if word.isdecimal() else "cut off")] += 1

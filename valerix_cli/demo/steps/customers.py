@@ -16,8 +16,8 @@ from valerix_cli.demo.steps.common import (
 )
 from valerix_cli.units import format_duration
 
-_FAST = 0.5  # seconds: what p95 has to be below, on a slow machine too
-_FULL = 0.9  # of the rate at which orders are sent
+_FAST = 0.5  # seconds: the limit of p95, also on a slow machine
+_FULL = 0.9  # share of the rate at which orders are sent
 _SENDS = 5
 
 
@@ -65,7 +65,7 @@ def cheater(step: StepContext) -> None:
     key = environment.keys.get("impatient") or environment.new_order("impatient").key
     environment.orders.place(
         OrderRequest(environment.item, 1, key), retries=_SENDS
-    )  # what stands already, or stands from now on
+    )  # an existing order, or else a new one
     before = wait_for_confirmation(step, key)
     step.set_placeholders(KEY=key)
     step.add_fact("key", key)
@@ -83,7 +83,7 @@ def cheater(step: StepContext) -> None:
 
 
 def answers(sends: list[OrderResponse]) -> str:
-    """`201 confirmed, 409 request-in-flight 4 times`."""
+    """Return `201 confirmed, 409 request-in-flight 4 times`."""
     describe_cause = Counter(_answer(one) for one in sends)
     return ", ".join(word if count == 1 else f"{word} {count} times" for word, count in describe_cause.items())
 

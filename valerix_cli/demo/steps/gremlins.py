@@ -19,10 +19,10 @@ from valerix_cli.demo.steps.common import (
 from valerix_cli.units import format_duration, percent
 
 _SLOW = 1.0  # seconds of p95 that are clearly not normal
-_FAST = 0.5  # seconds that an answer takes at most when nothing is waited for
-_LATE = 5000  # milliseconds: later than the order service waits
+_FAST = 0.5  # seconds that a request takes at most without waiting
+_LATE = 5000  # milliseconds: longer than the order service's timeout
 _LIVES = 120  # lifetime of the slow gremlin in seconds, if it is not turned off
-_LOSES = 0.25  # of all answers: less than opens a breaker
+_LOSES = 0.25  # share of all responses: less than opens a breaker
 _LOSES_FOR = 30  # seconds
 
 
@@ -107,7 +107,7 @@ def _see_open(step: StepContext) -> None:
 
 
 def _queued_at_once(step: StepContext) -> OrderResponse | None:
-    """One order that was not sent to inventory; not one that was the breaker's trial, which takes its time."""
+    """Place one order. Returns it if it was queued without a call to inventory; a breaker's trial call takes longer."""
     request = step.environment.new_order("waiting")
     sent = step.environment.orders.place(request)
     is_queued = sent.order is not None and sent.order.status == "queued"
@@ -115,7 +115,7 @@ def _queued_at_once(step: StepContext) -> OrderResponse | None:
 
 
 def _lost(step: StepContext) -> OrderResponse | None:
-    """One order whose stock was taken, and whose answer was lost."""
+    """Place one order. Returns it if its stock was deducted and the response lost."""
     sent = step.environment.orders.place(step.environment.new_order("boxed"))
     if sent.order is None or sent.order.status != "queued":
         return None

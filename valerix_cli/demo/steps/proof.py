@@ -1,4 +1,4 @@
-"""The audit: the receipt of what has been shown, and then one that has to be red."""
+"""The audit: clean for the demo so far, then violated after tampering."""
 
 from valerix_cli.audit.model import DEDUCTED_MEANS_ORDERED, Audit, Invariant
 from valerix_cli.demo.step_context import InvariantViolated, StepContext
@@ -60,7 +60,7 @@ def _first(found: Audit) -> str:
 
 
 def _red(found: Audit) -> Invariant | None:
-    """The invariant that the forgery breaks, if the audit has seen that it is broken."""
+    """Return the invariant that the tampering violates, if the audit reports it."""
     (one,) = (one for one in found.invariants if one.name == DEDUCTED_MEANS_ORDERED.name)
     named = any(example.subject == str(ORDER_ID) for example in one.examples)
     return one if one.verdict == "violated" and named else None

@@ -31,6 +31,6 @@ def _verdict(audit: Audit) -> Text:
 
 
 def _broken(one: Invariant) -> Text:
-    """A rule that does not hold, and the first thing that breaks it."""
+    """A violated invariant and its first example."""
     first = one.examples[0]
     return Text(f"{one.name} ({one.verdict}, {one.broken:,}): {first.subject}: {first.wrong}")

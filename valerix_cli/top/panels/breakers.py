@@ -13,11 +13,11 @@ from valerix_cli.views.breaker import why, window
 from valerix_cli.views.tables import coloured
 
 LEAST = 60.0
-"""Seconds that a timeline shows at least, however narrow it is."""
+"""The minimum of seconds that a timeline shows, however narrow it is."""
 
 
 def draw(breaker: Breaker, at: datetime, room: Room) -> RenderableType:
-    """The minute before `at`, which is when the replicas were asked."""
+    """Draw the minute before `at`, the time of the snapshot."""
     if not breaker.replicas:
         return Text("No replica has said anything about its breaker yet.")
     return Group(*(line for one in breaker.replicas for line in _replica(one, breaker.history, at, room.width)))

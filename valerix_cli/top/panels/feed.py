@@ -1,4 +1,4 @@
-"""Orders as they come and change, newest first."""
+"""The new and changed orders, newest first."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def draw(feed: Feed, lines: list[FeedLine], room: Room) -> RenderableType:
 
 
 def _line(one: FeedLine, room: Room) -> Text:
-    """Time, what became of it, what it is of; where there is room also why, and its key."""
+    """Draw time, transition and item; with enough room also the reason and the key."""
     line = Text.assemble(
         (f"{_time(one.at)} ", "dim"),
         "» " if one.ours else "  ",
@@ -36,7 +36,7 @@ def _line(one: FeedLine, room: Room) -> Text:
 
 
 def _became(one: FeedLine, room: Room) -> str:
-    """`queued → confirmed`, or as much of it as there is room for."""
+    """Return `queued → confirmed`, or the part of it that fits."""
     if one.replayed:
         return f"{one.status}, replayed" if room.wide else "replayed"
     before = (f"{one.before} → " if room.wide else "→ ") if one.before else ""

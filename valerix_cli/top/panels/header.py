@@ -1,4 +1,4 @@
-"""The line above everything: which platform, how it is, what time it is."""
+"""The top line: platform, state and time."""
 
 from rich.text import Text
 

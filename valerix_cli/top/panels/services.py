@@ -11,7 +11,7 @@ from valerix_cli.units import format_duration
 from valerix_cli.views.tables import coloured, table
 
 _LIKE = {"ok": "confirmed", "running": "confirmed", "down": "dead", "unreachable": "dead", "backing-off": "dead"}
-"""The status whose colour a state or a health has; the rest that is not well looks like something that waits."""
+"""The status that determines the colour of a state or a health; all others use that of a waiting order."""
 
 _Cell = Callable[[Process], RenderableType]
 

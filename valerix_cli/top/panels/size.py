@@ -7,7 +7,7 @@ _WIDE = 60  # characters
 
 @dataclass(frozen=True)
 class Room:
-    """`width` in characters; `tall` where the whole screen is."""
+    """`width` in characters; `tall` if the whole screen is."""
 
     width: int
     tall: bool

@@ -36,7 +36,7 @@ def _percentile(name: str, seconds: float | None, width: int) -> Text:
 
 
 def _rate(per_second: float) -> str:
-    """`0`, `4.2`, `1,234`: below ten a tenth matters."""
+    """Return `0`, `4.2`, `1,234`: one decimal below ten."""
     return f"{per_second:.1f}" if 0 < per_second < 10 else f"{per_second:,.0f}"  # noqa: PLR2004 - see above
 
 
