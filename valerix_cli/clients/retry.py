@@ -9,7 +9,7 @@ _MAX_DELAY = 5.0  # seconds
 
 
 def is_retryable(status: int, problem: str | None) -> bool:
-    """True if a repeat may get another response: after a server error, or one of RETRYABLE."""
+    """Return True if a repeat may get another response: after a server error, or one of RETRYABLE."""
     return status >= _SERVER_ERROR or problem in RETRYABLE
 
 

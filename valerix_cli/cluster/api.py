@@ -1,7 +1,7 @@
-"""The API server of a cluster: plain objects in, plain objects out.
+"""The API server of a cluster; objects are plain dictionaries.
 
-The `kubernetes` package finds the address and the credentials; requests and responses are our own. An error response is
-an ApiError, which is one of the ways a command can end.
+The `kubernetes` package provides the address and the credentials; requests and responses are handled here. An error
+response raises ApiError, a CliError.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ class Resource:
     namespaced: bool
     kind: str
     is_manageable: bool
-    """True when objects can be listed and deleted."""
+    """True if objects can be listed and deleted."""
 
     def path(self, namespace: str | None, name: str | None = None) -> str:
         parts = ["apis" if "/" in self.group_version else "api", *self.group_version.split("/")]
@@ -45,13 +45,13 @@ class Resource:
 
 @dataclass
 class Api:
-    """One cluster, as one context of the kubeconfig reaches it."""
+    """A cluster, reached by a context of the kubeconfig."""
 
     transport: Transport
 
     @cached_property
     def version(self) -> str:
-        """As `v1.37.2`. Raises UnreachableError."""
+        """The version, as `v1.37.2`. Raises UnreachableError."""
         return str(self._json("GET", "/version")["gitVersion"])
 
     @property
@@ -64,9 +64,9 @@ class Api:
 
     @property
     def namespaced(self) -> list[Resource]:
-        """Every kind that exists in namespaces and can be listed and deleted, each in its preferred version."""
+        """Every namespaced kind that can be listed and deleted, each in its preferred version."""
         preferred: dict[tuple[str, str], Resource] = {}
-        for one in self._resources.values():  # the versions of a group come in the order of their preference
+        for one in self._resources.values():  # the versions of a group come in order of preference
             if one.namespaced and one.is_manageable:
                 preferred.setdefault((one.group_version.rpartition("/")[0], one.kind), one)
         return list(preferred.values())
@@ -83,9 +83,9 @@ class Api:
         }
 
     def each(self, do: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """`do` of each of `items`, in their order, several requests at a time; the first error is raised.
+        """Return `do` of each of `items`, in their order, with several requests at a time; raises the first error.
 
-        Interrupted, it waits for the requests under way and begins no more.
+        If interrupted, it waits for the requests in flight and starts no more.
         """
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="api") as threads:
             try:
@@ -96,7 +96,7 @@ class Api:
                 raise
 
     def get(self, reference: Ref) -> Object | None:
-        """An object as it is, None where there is none."""
+        """Return an object, or None if it does not exist."""
         resource = self.resource(reference.api_version, reference.kind)
         if resource is None:
             return None
@@ -109,7 +109,7 @@ class Api:
         return found
 
     def find_all(self, api_version: str, kind: str, namespace: str | None, selector: str = "") -> list[Object]:
-        """Objects of a kind; none where this cluster has none such."""
+        """Return the objects of a kind; none if the cluster does not have the kind."""
         resource = self.resource(api_version, kind)
         if resource is None:
             return []
@@ -118,14 +118,14 @@ class Api:
         return [{"apiVersion": api_version, "kind": kind, **manifest} for manifest in found]
 
     def find_visible(self, api_version: str, kind: str, namespace: str, selector: str = "") -> list[Object]:
-        """As `find_all`; none where we have no right to list them."""
+        """Like `find_all`; none if the user may not list them."""
         try:
             return self.find_all(api_version, kind, namespace, selector)
         except ForbiddenError:
             return []
 
     def metadata(self, resource: Resource, namespace: str, selector: str = "") -> list[Object]:
-        """The metadata of every object of a kind; none where the kind cannot be listed after all."""
+        """Return the metadata of every object of a kind; none if the kind cannot be listed."""
         query = {"labelSelector": selector} if selector else {}
         try:
             found = self._json("GET", resource.path(namespace), query, accept=_METADATA)["items"] or ()
@@ -136,9 +136,9 @@ class Api:
         return [{**manifest, "apiVersion": resource.group_version, "kind": resource.kind} for manifest in found]
 
     def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False, manager: str = MANAGER) -> Object:
-        """Have an object be as it is described, and say how it is then: server-side apply.
+        """Apply a manifest by server-side apply, and return the resulting object.
 
-        Raises ApiError, for one where another manager has set a field (unless `force`).
+        Raises ApiError if another manager owns a field (unless `force`).
         """
         reference = ref(manifest)
         query = {"fieldManager": manager, "force": str(force).lower(), **({"dryRun": "All"} if dry_run else {})}
@@ -161,7 +161,7 @@ class Api:
         return found
 
     def replace(self, manifest: Object) -> Object:
-        """Write an object in place of the version that `manifest` was read as. Raises ApiError (`is_outdated`)."""
+        """Replace the version of an object that `manifest` was read as. Raises ApiError (`is_outdated`)."""
         reference = ref(manifest)
         found: Object = self._json(
             "PUT", self._path(reference), {"fieldManager": MANAGER}, manifest, about=str(reference)
@@ -176,9 +176,9 @@ class Api:
         policy: Literal["Foreground", "Background", "Orphan"] = "Background",
         uid: str | None = None,
     ) -> bool:
-        """Delete an object and, unless `policy` says otherwise, what it made; whether there was one.
+        """Delete an object and, by default, its dependents. Returns whether it existed.
 
-        With `uid` only this very object: ApiError where another has its name by now.
+        With `uid` only this very object is deleted: raises ApiError if another one has its name.
         """
         body: dict[str, Any] = {"propagationPolicy": policy}
         if uid is not None:
@@ -194,7 +194,7 @@ class Api:
         return True
 
     def may(self, verb: str, group: str, plural: str, namespace: str | None) -> bool:
-        """Return whether the user may do that, by a SelfSubjectAccessReview."""
+        """Return True if the user may do that, by a SelfSubjectAccessReview."""
         resource, _, subresource = plural.partition("/")
         attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
         review = {
@@ -206,7 +206,7 @@ class Api:
         return bool(self._json("POST", path, {}, review, repeatable=True)["status"].get("allowed"))
 
     def rules(self, namespace: str) -> list[Object] | None:
-        """Return what the user may do in a namespace, as RBAC rules; None if the server cannot list all of them."""
+        """Return the user's permissions in a namespace as RBAC rules; None if the server cannot list all of them."""
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
@@ -217,7 +217,7 @@ class Api:
         return None if status.get("incomplete") else list(status["resourceRules"])
 
     def logs(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> list[str]:
-        """The last lines that a container said; none where there are none."""
+        """Return the last lines of a container's log; none if there is no log."""
         query = {"container": container, "tailLines": str(lines), **({"previous": "true"} if previous else {})}
         with contextlib.suppress(ApiError):
             content = self.transport.send("GET", path("api", "v1", "namespaces", namespace, "pods", pod, "log"), query)
@@ -253,7 +253,7 @@ def _resources_of(group: Object) -> Iterator[Resource]:
 
 
 def connect(kube_context: str, limit: float | None = None, log: Callable[[str], None] = lambda _: None) -> Api:
-    """The cluster of a context of the kubeconfig; nothing is sent yet. Raises BadUsageError.
+    """Return the cluster of a context of the kubeconfig, without a request. Raises BadUsageError.
 
     `log` is called when requests are retried.
     """

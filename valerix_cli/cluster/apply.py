@@ -1,4 +1,4 @@
-"""Applies what was planned, wave by wave, and waits until each has come about."""
+"""Applies planned changes wave by wave, and waits until each object is ready."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,20 +20,20 @@ from valerix_cli.quoting import command
 from valerix_cli.units import format_duration
 
 _LOOK_EVERY = 1.0  # seconds
-_GONE_WITHIN = 120.0  # seconds that what is replaced may take to go
+_GONE_WITHIN = 120.0  # seconds for the deletion of a replaced object
 
 Log = Callable[[str], None]
 
 
 class RolloutError(CliError):
-    """Something that was applied does not become ready."""
+    """An applied object does not become ready."""
 
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """Options of an apply: `limit` in seconds is for each wave; `log` reports progress.
+    """Options of an apply: `limit` is the timeout of each wave in seconds; `log` reports progress.
 
-    `check` is asked before each write, and raises where we may write no longer.
+    `check` is called before each write, and raises once writing is no longer allowed.
     """
 
     log: Log
@@ -45,9 +45,9 @@ class ApplyOptions:
 
 
 def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[Change]:
-    """Apply everything. Raises at the first thing that does not become ready; what was applied until then stays.
+    """Apply all changes. Raises at the first object that does not become ready; earlier changes stay.
 
-    The objects of a wave are applied side by side.
+    The objects of a wave are applied concurrently.
     """
     by_ref = {ref(one.manifest): one for one in planned}
     order = waves(one.manifest for one in planned)
@@ -69,7 +69,7 @@ def apply(api: Api, planned: Sequence[Planned], options: ApplyOptions) -> list[C
 
 
 def await_all(api: Api, refs: Iterable[Ref], options: ApplyOptions) -> None:
-    """Wait until each is ready. Raises RolloutError as soon as one cannot be, TimeoutExpiredError after the limit."""
+    """Wait until each is ready. Raises RolloutError as soon as one has failed, TimeoutExpiredError after the limit."""
     deadline = time.monotonic() + options.limit
     pending, shown = list(refs), dict[Ref, str]()
     while pending := list(_not_ready(api, pending, shown, options)):
@@ -102,7 +102,7 @@ def rollout_failed(api: Api, live: Object, state: State, log: Log) -> RolloutErr
 
 
 def way_back(api: Api, live: Object) -> str:
-    """The hint for a workload that does not become ready: roll a service back if it has an available revision."""
+    """Return the hint for a workload that does not become ready: a rollback if a service has an available revision."""
     again = "correct it and apply again"
     if live["kind"] != "Deployment":
         return again
@@ -149,7 +149,7 @@ def _apply_one(api: Api, one: Planned, options: ApplyOptions) -> Change:
 
 
 def _create(api: Api, secret: Object) -> None:
-    """Make a secret; one that is there by now stays: ours, of a request whose answer was lost, or another's."""
+    """Create a secret. An existing one stays: it is from a repeated request or from another user."""
     try:
         api.create(secret)
     except ApiError as error:
@@ -158,7 +158,7 @@ def _create(api: Api, secret: Object) -> None:
 
 
 def replace(api: Api, live: Object, policy: Literal["Foreground", "Orphan"], options: ApplyOptions) -> None:
-    """Delete what cannot be changed, its pods too or not, and wait until it is gone."""
+    """Delete an object that cannot be changed, with or without its pods, and wait until it does not exist."""
     old, uid = ref(live), live["metadata"]["uid"]
     api.delete(old, policy=policy, uid=uid)
     deadline = time.monotonic() + _GONE_WITHIN

@@ -21,7 +21,7 @@ from valerix_cli.errors import CliError
 from valerix_cli.quoting import toml_string
 
 OLDEST = (1, 32)
-"""Kubernetes 1.32: preStop sleeps are on, and so are the fields that the manifests use."""
+"""Kubernetes 1.32: has preStop sleeps enabled, and all fields that the manifests use."""
 OUR_KINDS = (
     ("v1", "ConfigMap"),
     ("v1", "Service"),
@@ -36,7 +36,7 @@ OUR_KINDS = (
     ("networking.k8s.io/v1", "Ingress"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
 )
-"""Kinds of Kubernetes itself that overlays bring: of those that one brought before, orphans may be left."""
+"""Built-in kinds that overlays use: an earlier overlay may have left orphans of them."""
 _WRITING = ("get", "list", "create", "patch", "delete")
 _READING: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "pods"): ("get", "list", "delete"),
@@ -63,7 +63,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """To do `verb` to objects of a kind, in the namespace, or in the whole cluster."""
+    """The permission for `verb` on objects of a kind, in the namespace or in the whole cluster."""
 
     group: str
     plural: str
@@ -96,7 +96,7 @@ def check(api: Api, target: Target, manifests: Sequence[Object], known: KnownClu
 
 
 def rights(api: Api, manifests: Sequence[Object]) -> list[Right]:
-    """Everything that `valerix cluster` does with these objects."""
+    """Return the permissions for everything that `valerix cluster` does with these objects."""
     kinds = {(manifest["apiVersion"], manifest["kind"]) for manifest in manifests} | set(OUR_KINDS)
     found = {
         Right(group, plural, verb, everywhere=False) for (group, plural), verbs in _READING.items() for verb in verbs
@@ -115,7 +115,7 @@ def rights(api: Api, manifests: Sequence[Object]) -> list[Right]:
 
 
 def grant(missing: Sequence[Right], namespace: str) -> str:
-    """The Role, and where that is not enough the ClusterRole, that grants what is missing, as YAML."""
+    """Return the Role, and the ClusterRole if necessary, that grants the missing permissions, as YAML."""
     documents = []
     for everywhere, kind in ((False, "Role"), (True, "ClusterRole")):
         rules = _rules([right for right in missing if right.everywhere is everywhere])
@@ -128,7 +128,7 @@ def grant(missing: Sequence[Right], namespace: str) -> str:
 
 
 def _rules(rights_: Sequence[Right]) -> list[dict[str, Any]]:
-    """One rule for all kinds of a group with the same verbs."""
+    """Return one rule for all kinds of a group with the same verbs."""
     verbs: dict[tuple[str, str], list[str]] = {}
     for right in rights_:
         verbs.setdefault((right.group, right.plural), []).append(right.verb)
@@ -241,7 +241,7 @@ def _rights(missing: Sequence[Right]) -> CheckLine:
 
 
 def _kinds(api: Api, manifests: Sequence[Object]) -> Iterator[CheckLine]:
-    """The kinds that other software has to install."""
+    """Check the kinds that other software has to install."""
     foreign = sorted({(manifest["apiVersion"], manifest["kind"]) for manifest in manifests if "." in _group(manifest)})
     for api_version, kind in foreign:
         group = api_version.partition("/")[0]
@@ -257,7 +257,7 @@ def _kinds(api: Api, manifests: Sequence[Object]) -> Iterator[CheckLine]:
 
 
 def _images(manifests: Sequence[Object]) -> Iterator[CheckLine]:
-    """Images that can change without the overlay; nothing about an overlay for trying things out."""
+    """Warn of image tags that may change; not for an overlay for trials."""
     if allows_gremlins(manifests):
         return
     movable = sorted(image for image in images(manifests) if "@sha256:" not in image)

@@ -1,4 +1,4 @@
-"""Takes out of a cluster what was put there, and nothing else; data and what opens it stay unless they are meant."""
+"""Deletes from a cluster only what an apply has created; data and its secrets are kept unless requested."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,9 +21,9 @@ class Found(msgspec.Struct, frozen=True):
     kept: list[str]
     unknown: list[str]
     namespace: Object | None
-    """Delete volumes as well."""
+    """The namespace, if it is deleted as well."""
     known_uids: frozenset[str]
-    """The UIDs of all that was in the namespace."""
+    """The UIDs of all objects in the namespace."""
 
     @property
     def count(self) -> int:
@@ -31,9 +31,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find(api: Api, target: Target, *, volumes: bool) -> Found:
-    """Find the objects that an apply has made, and with `volumes` the claims of its stateful sets and its secrets.
+    """Find the objects that an apply has created, and with `volumes` the claims of its stateful sets and its secrets.
 
-    The namespace goes with them only if an apply has made it and there is nothing else in it.
+    The namespace is included only if an apply has created it and it contains nothing else.
     """
     there = contents(api, target.namespace)
     lease = [one for one in there.objects if is_ours(one) and one["kind"] == _LEASE]
@@ -56,9 +56,9 @@ def find(api: Api, target: Target, *, volumes: bool) -> Found:
 
 
 def delete(api: Api, found: Found, check: Callable[[], None]) -> Found:
-    """Delete it, each object only if it is the one that was found; `check` is asked before each. Returns what is gone.
+    """Delete the objects, each only if it is still the one found; `check` is called before each. Returns the deleted.
 
-    The namespace is listed again just before it is deleted: it is kept if something was put into it since.
+    The namespace is listed again before it is deleted: it is kept if it has new objects.
     """
     for one in found.gone:
         _delete(api, one, check)
@@ -78,7 +78,7 @@ def _delete(api: Api, one: Object, check: Callable[[], None]) -> None:
 
 
 def _new(manifests: list[Object], known_uids: frozenset[str]) -> list[Object]:
-    """Return the objects made since, except those that controllers made for an object that existed before."""
+    """Return the objects created since, except those that controllers created for an existing object."""
     by_uid = {one["metadata"]["uid"]: one for one in manifests}
 
     def is_new(manifest: Object) -> bool:
@@ -98,12 +98,12 @@ def _why_kept(live: Object | None, others: list[Object], unknown: list[str]) -> 
 
 
 def _is_data(manifest: Object) -> bool:
-    """CloudNativePG deletes the volumes of a cluster that is deleted; those of a stateful set stay behind."""
+    """True for claims and CloudNativePG's clusters, which delete their claims; a stateful set does not."""
     return manifest["kind"] == _CLAIM or (is_data_store(manifest) and manifest["kind"] != "StatefulSet")
 
 
 def _claims(manifests: list[Object]) -> Iterator[Object]:
-    """Yield the claims made for our stateful sets: they have their labels, and no other owner."""
+    """Yield the claims of our stateful sets: they have their labels, and no other owner."""
     for manifest in manifests:
         if manifest["kind"] == _CLAIM and not is_ours(manifest) and not manifest["metadata"].get("ownerReferences"):
             found = labels(manifest)

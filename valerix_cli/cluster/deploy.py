@@ -1,4 +1,4 @@
-"""One apply, from the plan to what was done."""
+"""One apply, from the plan to the result."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,7 @@ _DEED = "apply"
 
 
 class Deployment:
-    """An overlay on its way into a cluster: planned, then carried out, by one at a time."""
+    """A deployment of an overlay: planned, then carried out, with one writer at a time."""
 
     def __init__(
         self, api: Api, target: Target, manifests: Sequence[Object], *, force: bool, prune: bool, share: bool
@@ -36,14 +36,14 @@ class Deployment:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the lease of the namespace; of a namespace yet to be created, as soon as it exists."""
+        """Hold the lease of the namespace; for a new namespace, as soon as it exists."""
         with self._alone:
             if self._namespace() is not None:
                 self._take_lease()
             yield
 
     def plan(self) -> None:
-        """Find out what would change. Raises GuardError, or what the server says, for what must not or cannot be."""
+        """Compute the changes. Raises GuardError if they are not allowed, CliError for errors of the API server."""
         if not self._share:
             refuse_shared(self._api, self.target, self._namespace())
         refuse_data_left_behind(self._api, self.target, self._things)
@@ -81,7 +81,7 @@ class Deployment:
         return self._outcome([one.change for one in self._planned], dry_run=True)
 
     def carry_out(self, options: ApplyOptions) -> Applied:
-        """Do it. Raises at the first thing that does not become ready; what was done until then stays."""
+        """Carry out the plan. Raises at the first object that does not become ready; earlier changes stay."""
         planned = self._with_namespace(options)
         options = replace(options, check=self._check)
         note_available(self._api, self.target)
@@ -107,9 +107,9 @@ class Deployment:
         return self._planned
 
     def _prune_all(self, options: ApplyOptions, *, autoscalers: bool) -> list[Change]:
-        """Delete what is described no longer: autoscalers before anything is applied, the rest after.
+        """Delete objects that are no longer in the manifests: autoscalers before anything is applied, the rest after.
 
-        Migrations of other versions go in any case: one that failed would look like a failure of this version.
+        Migrations of other versions are always deleted: a failed one would look like a failure of this version.
         """
         kinds = {kind for _, kind in AUTOSCALERS}
         gone = [one for one in self.orphans.objects if self._prune and (one["kind"] in kinds) is autoscalers]

@@ -1,8 +1,8 @@
-"""Services of a cluster at ports of this machine, for as long as a command runs.
+"""Ports of this machine that are forwarded to services of a cluster, for as long as a command runs.
 
 Each replica has its own local port, which leads to its pod, and once that pod terminates to another ready one,
 as behind a Service. A connection for HTTP outlives its pod: the next request on it is sent to another pod. Closing it
-instead would lose a request that the client sends at that moment, and a container runtime reports up to a second late
+instead could lose a request that the client sends at that moment, and a container runtime reports up to a second late
 that the pod has closed it. A connection with a session, as of PostgreSQL, is closed between a response and the next
 request.
 """
@@ -22,14 +22,14 @@ from valerix_cli.cluster.objects import NAME, Object, labels
 from valerix_cli.errors import CliError, UnreachableError
 from valerix_cli.local.ports import LOOPBACK
 
-_FRESH = 0.5  # seconds for which it is believed which pods are ready
+_FRESH = 0.5  # seconds for which the list of ready pods is cached
 _PIECE = 64 * 1024  # bytes
 _ATTEMPTS = 3
 
 
 @dataclass
 class Forwards:
-    """Every port that was opened; closing it closes all connections too."""
+    """All open ports; closing it closes all connections, too."""
 
     api: Api
     cluster: str
@@ -40,9 +40,9 @@ class Forwards:
         return f"namespace {self.namespace} of {self.cluster}"
 
     def open(self, service: str, port: int, *, sessions: bool = False) -> list[int]:
-        """Ports of this machine, one for each ready pod of a service. Raises UnreachableError where there is none.
+        """Return local ports, one for each ready pod of a service. Raises UnreachableError if there is none.
 
-        `sessions`: whether what is sent on a connection depends on what was sent before, so that it cannot change pods.
+        `sessions`: the connections have state, so that they cannot move to another pod.
         """
         pods = PodSlots(self.api, self.namespace, service)
         ready = pods.ready()
@@ -62,7 +62,7 @@ class Forwards:
 
 
 class PodSlots:
-    """The ready pods of a service, by slot: one keeps its pod while that is ready, and no two share one needlessly."""
+    """The ready pods of a service, by slot: a slot keeps its pod while that is ready; pods are shared if too few."""
 
     def __init__(self, api: Api, namespace: str, service: str) -> None:
         self.api, self.namespace = api, namespace
@@ -77,7 +77,7 @@ class PodSlots:
         return sorted(pod["metadata"]["name"] for pod in found if _takes_calls(pod))
 
     def of(self, slot: int) -> str:
-        """The pod of a slot. Raises UnreachableError while none is ready."""
+        """Return the pod of a slot. Raises UnreachableError if none is ready."""
         with self._lock:
             self._refresh()
             if self._slots.get(slot) not in self._ready_pods:
@@ -91,7 +91,7 @@ class PodSlots:
             return self._slots[slot]
 
     def taking(self) -> list[str]:
-        """The pods that take calls now."""
+        """Return the pods that accept calls now."""
         with self._lock:
             self._refresh()
             return self._ready_pods
@@ -101,7 +101,7 @@ class PodSlots:
             self._ready_pods, self._refreshed_at = self.ready(), time.monotonic()
 
     def forget(self) -> None:
-        """Look again at the next connection: the pod that was believed ready could not be reached."""
+        """Refresh the list at the next connection, since a listed pod could not be reached."""
         with self._lock:
             self._refreshed_at = 0.0
 
@@ -111,20 +111,20 @@ def _takes_calls(pod: Object) -> bool:
 
 
 class _Tunnel:
-    """A client and its pod, joined until either hangs up."""
+    """A connection between a client and its pod, until either closes it."""
 
     def __init__(
         self, client: socket.socket, reach: Callable[[], tuple[str, socket.socket]], *, sessions: bool
     ) -> None:
-        """Raises UnreachableError while no pod can be reached."""
+        """Raises UnreachableError if no pod can be reached."""
         self._client, self._reach, self._sessions = client, reach, sessions
         self._lock = threading.Lock()
-        self._is_answered = True  # whether the last that was heard came from the pod
+        self._is_answered = True  # the last bytes came from the pod
         self._is_leaving = False
         self.name, self._pod = reach()
 
     def join(self) -> None:
-        """Pass on what either sends, until one hangs up."""
+        """Forward data in both directions, until one side closes the connection."""
         self._listen_to(self._pod)
         with contextlib.suppress(OSError):
             while piece := self._client.recv(_PIECE):
@@ -136,7 +136,7 @@ class _Tunnel:
         _close(self._pod)
 
     def leave(self) -> None:
-        """Send the pod no other request: the next one goes to another pod, or ends the connection of a session."""
+        """Send no more requests to this pod: the next one goes to another pod, or ends the connection of a session."""
         with self._lock:
             self._is_leaving = True
             is_over = self._sessions and self._is_answered
@@ -174,7 +174,7 @@ class _Tunnel:
 
 
 class _Listener:
-    """One port of this machine."""
+    """One forwarded port."""
 
     def __init__(self, pods: PodSlots, slot: int, port: int, *, sessions: bool) -> None:
         self._pods, self._slot, self._target, self._sessions = pods, slot, port, sessions
@@ -202,20 +202,20 @@ class _Listener:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _watch(self) -> None:
-        """Have connections leave a pod that takes no more calls."""
+        """Move connections away from a pod that accepts no more calls."""
         while not self._closed.wait(_FRESH):
             if not self._tunnels:
                 continue
             try:
                 taking = self._pods.taking()
-            except CliError:  # nothing is known now
+            except CliError:  # unknown now
                 continue
             for tunnel in list(self._tunnels):
                 if tunnel.name not in taking:
                     tunnel.leave()
 
     def _serve(self, client: socket.socket) -> None:
-        """Join a client and a pod until either hangs up."""
+        """Connect a client and a pod until either closes the connection."""
         try:
             tunnel = _Tunnel(client, self._reach, sessions=self._sessions)
         except CliError:  # the client sees a closed connection
@@ -240,7 +240,7 @@ class _Listener:
 
 
 def _connect(api: Api, namespace: str, pod: str, port: int) -> socket.socket:
-    """A connection to a port of a pod, by way of the API server."""
+    """Return a connection to a port of a pod, by way of the API server."""
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow to import
     from kubernetes.stream.ws_client import portforward_call  # noqa: PLC0415 - the same
 

@@ -1,6 +1,6 @@
-"""Compares an object's state with its description. Pure.
+"""Evaluation of an object's status against its spec. Pure.
 
-The rules are those of `kubectl rollout status`: nothing counts before the controller has seen the latest generation.
+The rules are those of `kubectl rollout status`: no status counts before the controller has seen the latest generation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,14 +20,14 @@ TERMINAL_REASONS = frozenset(
         "RunContainerError",
     }
 )
-"""Reasons why a container waits that do not end without a change."""
+"""Reasons of a waiting container that do not end without a change."""
 _HEALTHY = "Cluster in healthy state"
-"""The phase of a cluster of CloudNativePG that is as it was asked to be."""
-CRASHES = 2  # restarts after which a container that crashes again is given up
+"""The phase of a CloudNativePG cluster that matches its spec."""
+CRASHES = 2  # restarts after which a crashing container counts as failed
 
 
 class State(msgspec.Struct, frozen=True):
-    """`why` is for people. `seen`: whether its controller has seen the latest description; before, pods say nothing."""
+    """`why` is a message. `observed`: the controller has seen the latest generation; before, pods do not count."""
 
     verdict: Literal["ready", "waiting", "failed"]
     why: str
@@ -38,7 +38,7 @@ READY = State("ready", "ready")
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """A container that does not get going; `restarted` if it has run before, so that its last words can be had."""
+    """A container that does not start; `restarted` if it has run before, so that its previous log is available."""
 
     pod: str
     container: str
@@ -51,7 +51,7 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 def evaluate(manifest: Object) -> State:
-    """Return whether an object is ready, in progress, or failed."""
+    """Return the state of an object: ready, in progress, or failed."""
     judges = {
         "Deployment": _deployment,
         "StatefulSet": _stateful_set,
@@ -66,7 +66,7 @@ def evaluate(manifest: Object) -> State:
 
 
 def container_failures(pod: Object) -> Iterator[Trouble]:
-    """The containers of a pod that will not get going by waiting."""
+    """Yield the containers of a pod that will not start without a change."""
     status = pod.get("status") or {}
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
         waiting = (container.get("state") or {}).get("waiting") or {}
@@ -144,7 +144,7 @@ def _postgres_cluster(manifest: Object) -> State:
 
 
 def _claim(manifest: Object) -> State:
-    """A claim that is bound has the size that it asks for; one that is not waits for its first pod."""
+    """A bound claim is ready at its requested size; an unbound one waits for its first pod."""
     status = manifest.get("status") or {}
     if status.get("phase") != "Bound":
         return READY

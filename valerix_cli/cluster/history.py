@@ -1,4 +1,4 @@
-"""The revisions of the services that a cluster keeps, and which of them have been available."""
+"""The kept revisions of the services in a cluster, and which of them were available."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,7 +16,7 @@ from valerix_cli.errors import DomainError
 
 SERVICES = f"app.kubernetes.io/part-of=valerix,{COMPONENT}=service"
 WAS_AVAILABLE = "valerix.dev/was-available"
-"""Annotation of a ReplicaSet whose deployment was once rolled out to it completely."""
+"""Annotation of a ReplicaSet that was once fully rolled out."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def services(api: Api, target: Target, names: Sequence[str] = ()) -> dict[str, Object]:
-    """The deployments of services by name; those in `names`, or all. Raises DomainError for a name that is none."""
+    """Return the deployments of services by name; those in `names`, or all. Raises DomainError for an unknown name."""
     found = {one["metadata"]["name"]: one for one in _deployments(api, target)}
     if unknown := [name for name in names if name not in found]:
         raise DomainError(
@@ -47,13 +47,13 @@ def kept(api: Api, deployment: Object) -> Kept:
 
 
 def was_available(replica_set: Object) -> bool:
-    """Return whether its pods are available, or were recorded as available."""
+    """Return True if its pods are available, or were recorded as available."""
     noted = WAS_AVAILABLE in (replica_set["metadata"].get("annotations") or {})
     return noted or bool((replica_set.get("status") or {}).get("availableReplicas"))
 
 
 def note_available(api: Api, target: Target) -> None:
-    """Note of each service that is rolled out that its revision has been available. Does nothing without the right."""
+    """Record the current revision of each rolled out service as available. Does nothing without the permission."""
     try:
         api.each(lambda one: _note(api, one), _deployments(api, target))
     except ForbiddenError:
@@ -61,7 +61,7 @@ def note_available(api: Api, target: Target) -> None:
 
 
 def history(api: Api, target: Target, names: Sequence[str] = ()) -> list[Revision]:
-    """Every revision that is kept, service by service, the latest first. Raises DomainError for an unknown service."""
+    """Return every kept revision by service, the latest first. Raises DomainError for an unknown service."""
     found = api.each(lambda one: kept(api, one), services(api, target, names).values())
     return [
         Revision(

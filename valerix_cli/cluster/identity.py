@@ -1,7 +1,7 @@
-"""Binds a context to the cluster that it was first used with, wherever its name leads now.
+"""Binds a context to the cluster that it was first used with.
 
-A cluster is known by the UID of its namespace kube-system, as is usual. What a context meant is kept beside the user's
-config, as `known_hosts` of ssh keeps the keys of servers; `cluster_uid` of a context takes its place.
+A cluster is identified by the UID of its namespace kube-system, as is usual. The binding is stored beside the user's
+config, like ssh's `known_hosts`; `cluster_uid` of a context overrides it.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class KnownClusters:
 
 
 def identities(api: Api) -> list[str]:
-    """Return what identifies a cluster: its UID, if the user may read it, and the SHA-256 of its CA and address."""
+    """Return the identities of a cluster: its UID, if the user may read it, and the SHA-256 of its CA and address."""
     configuration = api.transport.client.configuration
     authority = Path(configuration.ssl_ca_cert).read_bytes() if configuration.ssl_ca_cert else b""
     fingerprint = "sha256:" + hashlib.sha256(authority + api.server.encode()).hexdigest()
@@ -70,9 +70,9 @@ def identities(api: Api) -> list[str]:
 def refuse_another_cluster(
     target: Target, find: Callable[[], list[str]], known: KnownClusters, *, remember: bool = True
 ) -> None:
-    """Raise GuardError where the context has meant another cluster than the one whose identities `find` finds.
+    """Raise GuardError if the context is bound to another cluster than that of the identities from `find`.
 
-    With `remember` it means this one from now on, if it has meant none yet.
+    With `remember` an unbound context is bound to this one.
     """
     if target.named is None:
         return

@@ -15,7 +15,7 @@ AT_ONCE = 16
 
 @contextlib.contextmanager
 def kubernetes_errors() -> Iterator[None]:
-    """Tell what the `kubernetes` package makes of a kubeconfig in our own way."""
+    """Convert the errors of the `kubernetes` package about a kubeconfig to CliError."""
     try:
         from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415 - slow to import
     except ImportError as error:
@@ -29,7 +29,7 @@ def kubernetes_errors() -> Iterator[None]:
 
 
 def kube_contexts() -> KubeContexts:
-    """The contexts of the kubeconfig. Raises BadUsageError where there is none that can be read."""
+    """Return the contexts of the kubeconfig. Raises BadUsageError if it cannot be read or has none."""
     with kubernetes_errors():
         from kubernetes import config  # noqa: PLC0415 - slow to import
 
@@ -38,7 +38,7 @@ def kube_contexts() -> KubeContexts:
 
 
 def client_of(name: str) -> Any:
-    """A client of the `kubernetes` package for one context; nothing is sent yet. Raises BadUsageError."""
+    """Return a client of the `kubernetes` package for one context, without a request. Raises BadUsageError."""
     with kubernetes_errors():
         from kubernetes import client, config  # noqa: PLC0415 - slow to import
 

@@ -1,4 +1,4 @@
-"""One apply, rollback or delete at a time in a namespace: a Lease, renewed while it is held.
+"""A Lease that allows one apply, rollback or delete at a time in a namespace; renewed while it is held.
 
 Times are the API server's, so clocks of different machines need not agree.
 """
@@ -18,7 +18,7 @@ from valerix_cli.errors import CliError, GuardError
 
 NAME = "valerix"
 DURATION = 60
-"""Seconds after the last renewal at which a lease whose holder has gone may be taken."""
+"""Seconds after the last renewal at which an expired lease may be acquired."""
 _RENEW_EVERY = 15.0  # seconds
 _API_VERSION = "coordination.k8s.io/v1"
 
@@ -28,7 +28,7 @@ class LeaseLostError(CliError):
 
 
 class Lease:
-    """The lease of one namespace. `operation` says what it is held for."""
+    """The lease of one namespace. `operation` is shown to others that wait for it."""
 
     def __init__(self, api: Api, namespace: str, operation: str) -> None:
         self._api, self._operation = api, operation
@@ -40,7 +40,7 @@ class Lease:
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def acquire(self) -> None:
-        """Take it. Raises GuardError while another holds it."""
+        """Acquire the lease. Raises GuardError if another process holds it."""
         while self._held is None:
             live = self._api.get(self._ref)
             try:
@@ -50,12 +50,12 @@ class Lease:
                     self._refuse_held(live)
                     self._held = self._api.replace(self._desired(live["metadata"]["resourceVersion"]))
             except ApiError as error:
-                if not error.is_outdated:  # another was quicker: look who it is
+                if not error.is_outdated:  # another process was faster: read its name
                     raise
         self._renewing.start()
 
     def check(self) -> None:
-        """Raise LeaseLostError once another has taken it, as when this process was stopped for a minute."""
+        """Raise LeaseLostError once another process holds it, as when this one was stopped for a minute."""
         if self._lost is not None:
             raise LeaseLostError(
                 f"Another client holds the lease: {self._lost}.",
@@ -64,12 +64,12 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Give it up, if it is still held."""
+        """Release the lease, if it is still held."""
         self._ended.set()
         if self._renewing.is_alive():
             self._renewing.join()
         if self._held is not None and self._lost is None:
-            with suppress(CliError):  # it ends by itself
+            with suppress(CliError):  # it expires
                 self._api.delete(self._ref, uid=self._held["metadata"]["uid"])
         self._held = None
 
@@ -115,12 +115,12 @@ class Lease:
                     self._lost = live["spec"]["holderIdentity"] if live else "the lease was deleted"
                     return
             except CliError:
-                continue  # the next time, or it runs out
+                continue  # retried at the next renewal, or it expires
 
 
 @contextmanager
 def held(api: Api, namespace: str, operation: str) -> Iterator[Callable[[], None]]:
-    """Hold the lease of a namespace; yields what raises LeaseLostError once it is lost."""
+    """Hold the lease of a namespace; yields a function that raises LeaseLostError once it is lost."""
     lease = Lease(api, namespace, operation)
     lease.acquire()
     try:

@@ -20,7 +20,7 @@ MARKS: dict[Action, str] = {
 class Change(msgspec.Struct, frozen=True):
     """The change to one object; `lines` are a unified diff of its YAML with secrets redacted.
 
-    `note` says what the change costs. `others` are the fields that other managers have set, and that stay.
+    `note` describes side effects. `others` are the fields that other managers own, which are kept.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class CheckLine(msgspec.Struct, frozen=True):
-    """One thing that was looked at before anything is deployed."""
+    """The result of one check before an apply."""
 
     group: Literal["access", "version", "rights", "images", "kinds", "storage", "way in"]
     name: str
@@ -74,7 +74,7 @@ class CheckLine(msgspec.Struct, frozen=True):
 class Readiness(msgspec.Struct, frozen=True):
     """The result of the checks before an apply.
 
-    `role`: the Role and ClusterRole that would grant missing rights, as YAML.
+    `role`: the Role and ClusterRole that would grant missing permissions, as YAML.
     """
 
     verdict: Literal["ok", "warning", "failed"]
@@ -86,7 +86,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """A revision of a service. `available`: whether its pods are, or are known to have been, available."""
+    """A revision of a service. `available`: its pods are, or were at some time, available."""
 
     service: str
     revision: int
@@ -130,7 +130,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 
 
 class RolledBack(msgspec.Struct, frozen=True):
-    """One service that went back to an earlier revision."""
+    """One service that was rolled back to an earlier revision."""
 
     name: str
     from_revision: int
@@ -149,6 +149,6 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 def summary(changes: list[Change]) -> str:
-    """`+2 ~1 -0 =5`, and `!1` where something is refused."""
+    """Return `+2 ~1 -0 =5`, with `!1` if an object is refused."""
     marks = [MARKS[change.action] for change in changes]
     return " ".join(f"{mark}{marks.count(mark)}" for mark in ("+", "~", "-", "=", "!") if mark != "!" or mark in marks)

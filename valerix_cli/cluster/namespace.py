@@ -1,4 +1,4 @@
-"""The objects in a namespace: Valerix's, others', and those that Kubernetes puts into each."""
+"""The objects in a namespace: Valerix's, those of others, and those that every namespace has."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,15 +12,15 @@ from valerix_cli.cluster.transport import ForbiddenError
 from valerix_cli.errors import GuardError
 
 MADE = "valerix.dev/made-by-valerix"
-"""Annotation of a namespace that an apply has made; no other is ever deleted."""
+"""Annotation of a namespace that an apply has created; no other is ever deleted."""
 _COPIES = frozenset({"Endpoints", "EndpointSlice", "Event", "PodMetrics"})
-"""Kinds that controllers make of others, with the labels of those, and take away with them."""
+"""Kinds that controllers derive from other objects, with the same labels, and delete with them."""
 _DEFAULTS = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
-"""Objects that Kubernetes puts into every namespace."""
+"""Objects that Kubernetes creates in every namespace."""
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """Objects of a namespace, as their metadata. `unknown`: the kinds that we have no right to list."""
+    """Objects of a namespace, as their metadata. `unknown`: the kinds that the user may not list."""
 
     objects: list[Object]
     unknown: list[str]
@@ -43,7 +43,7 @@ def contents(api: Api, namespace: str, selector: str = "") -> Contents:
 
 
 def is_ours(manifest: Object) -> bool:
-    """Return whether Valerix has applied the object: by label and field manager, and that it is no copy."""
+    """Return whether Valerix has applied the object, by its label and field manager, and it has no other origin."""
     named = labels(manifest).get(MANAGED_BY) == MANAGER
     return named and ownership.is_written_by(manifest) and not _is_made_by_a_controller(manifest)
 
@@ -55,7 +55,7 @@ def list_owned(api: Api, namespace: str) -> Contents:
 
 
 def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
-    """Return the objects that are not Valerix's, not made for one of them, and not in every namespace."""
+    """Return the objects that are not Valerix's, not derived from one of them, and not in every namespace."""
     manifests = list(found)
     by_uid = {one["metadata"]["uid"]: one for one in manifests}
     known = set(ours_)
@@ -70,7 +70,7 @@ def of_others(found: Iterable[Object], ours_: Iterable[Ref]) -> list[Object]:
 
 
 def owners(manifest: Object) -> list[str]:
-    """The UIDs of the objects that it goes with."""
+    """Return the UIDs of the objects that own it."""
     return [owner["uid"] for owner in manifest["metadata"].get("ownerReferences") or ()]
 
 
@@ -79,7 +79,7 @@ def is_made_by_us(namespace: Object | None) -> bool:
 
 
 def marked(manifest: Object, live: Object | None) -> Object:
-    """Return the manifest of a namespace that Valerix creates, with the label that says so."""
+    """Return the manifest of a namespace that Valerix creates, with the annotation for this."""
     if live is not None and not is_made_by_us(live):
         return manifest
     annotations = {**(manifest["metadata"].get("annotations") or {}), MADE: "true"}
@@ -87,9 +87,9 @@ def marked(manifest: Object, live: Object | None) -> Object:
 
 
 def refuse_shared(api: Api, target: Target, live: Object | None) -> None:
-    """Raise GuardError for a namespace that was there before, with objects of others in it.
+    """Raise GuardError for an existing namespace with objects of others in it.
 
-    Quotas, denied traffic and pod security of an overlay hold for the whole namespace.
+    Quotas, network policies and pod security of an overlay apply to the whole namespace.
     """
     if live is None or is_made_by_us(live) or ownership.is_written_by(live):
         return

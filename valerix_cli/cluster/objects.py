@@ -1,4 +1,4 @@
-"""Objects of a cluster as plain values: what each is called, and when its turn comes."""
+"""Objects of a cluster as dictionaries: references, and the order in which they are applied."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -9,7 +9,7 @@ import msgspec
 Object: TypeAlias = dict[str, Any]
 
 MANAGER = "valerix"
-"""The field manager: what it applied is its own, what others set is theirs."""
+"""The field manager: it owns the fields that Valerix has applied, and no others."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/component"
 NAME = "app.kubernetes.io/name"
@@ -33,7 +33,7 @@ class Ref(msgspec.Struct, frozen=True, order=True):
 
 
 class Wave(msgspec.Struct, frozen=True):
-    """Objects that are applied together, and awaited together before the next."""
+    """Objects that are applied together, and are ready before the next wave."""
 
     name: str
     objects: tuple[Object, ...]
@@ -64,7 +64,7 @@ def labels(manifest: Object) -> Mapping[str, str]:
 
 
 def wave_of(manifest: Object) -> str:
-    """Configuration comes before what reads it, data before who changes it, and services last."""
+    """Return the wave of an object: configuration before its readers, data before its writers, services last."""
     if manifest["kind"] == "Namespace":
         return "namespace"
     if manifest["kind"] in _CONFIGURATION:
@@ -73,7 +73,7 @@ def wave_of(manifest: Object) -> str:
 
 
 def waves(manifests: Iterable[Object]) -> list[Wave]:
-    """In the order in which they are applied; empty ones are left out."""
+    """Return the waves in the order in which they are applied, without empty ones."""
     by_name: dict[str, list[Object]] = {name: [] for name in WAVES}
     for manifest in manifests:
         by_name[wave_of(manifest)].append(manifest)
@@ -81,7 +81,7 @@ def waves(manifests: Iterable[Object]) -> list[Wave]:
 
 
 def pod_templates(manifest: Object) -> Iterator[dict[str, Any]]:
-    """The pods that a workload makes, as it describes them."""
+    """Yield the pod templates of a workload."""
     spec = manifest.get("spec") or {}
     if manifest["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
@@ -90,14 +90,14 @@ def pod_templates(manifest: Object) -> Iterator[dict[str, Any]]:
 
 
 def containers(template: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every container of a pod, those that run first included."""
+    """Yield every container of a pod, including init containers."""
     spec = template["spec"]
     yield from spec.get("initContainers") or ()
     yield from spec["containers"]
 
 
 def images(manifests: Iterable[Object]) -> set[str]:
-    """Every image that objects name, those of the pods that CloudNativePG makes included."""
+    """Return every image that objects use, including those of CloudNativePG's pods."""
     found = set()
     for manifest in manifests:
         found |= {container["image"] for template in pod_templates(manifest) for container in containers(template)}
@@ -107,7 +107,7 @@ def images(manifests: Iterable[Object]) -> set[str]:
 
 
 def amount(quantity: str) -> Decimal:
-    """A quantity of Kubernetes, as `10Gi`, as a number."""
+    """Return a quantity of Kubernetes, such as `10Gi`, as a number."""
     from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - slow to import
 
     return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call]  # the package is not typed

@@ -23,12 +23,12 @@ _LIMIT = 60.0  # seconds
 
 
 def overlays() -> list[str]:
-    """The names of the overlays that come with Valerix."""
+    """Return the names of the overlays that come with Valerix."""
     return sorted(path.parent.name for path in MANIFESTS.glob("overlays/*/kustomization.yaml"))
 
 
 def find_overlay(name: str) -> Path:
-    """The directory of an overlay: one of ours by its name, or any by its path. Raises BadUsageError."""
+    """Return the directory of an overlay: a bundled one by its name, or any by its path. Raises BadUsageError."""
     for place in (MANIFESTS / "overlays" / name, Path(name)):
         if (place / "kustomization.yaml").is_file():
             return place.resolve()
@@ -40,10 +40,10 @@ def find_overlay(name: str) -> Path:
 
 
 def render(overlay: Path, *, namespace: str | None = None, image: str | None = None) -> list[Object]:
-    """Every object of an overlay, labelled as ours.
+    """Return every object of an overlay, with Valerix's labels.
 
-    `image` (`registry/name:tag`, or with `@sha256:…`) takes the place of the services' own. Raises BadUsageError where
-    kustomize does not understand the overlay.
+    `image` (`registry/name:tag`, or with `@sha256:…`) replaces the services' image. Raises BadUsageError if kustomize
+    cannot build the overlay.
     """
     replaced = dict.fromkeys(_images_of_services(overlay), image) if image is not None else {}
     with _adjusted(overlay, namespace, replaced) as directory:
@@ -72,7 +72,7 @@ def allows_gremlins(manifests: Iterable[Object]) -> bool:
 
 
 def kubectl() -> str:
-    """The program, beside this Python or on the path. Raises UnreachableError."""
+    """Return the path of kubectl, beside this Python or on PATH. Raises UnreachableError."""
     found = shutil.which("kubectl", path=sysconfig.get_path("scripts")) or shutil.which("kubectl")
     if found is None:
         raise UnreachableError("kubectl is not installed.", "it renders the manifests (kubectl kustomize)", INSTALL)
@@ -84,7 +84,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @contextmanager
 def _adjusted(overlay: Path, namespace: str | None, images: Mapping[str, str]) -> Iterator[Path]:
-    """The overlay, or one around it that says what was asked for: `images` that take the place of those of a name."""
+    """Yield the overlay, or a temporary one around it that sets the namespace and replaces `images` by name."""
     if namespace is None and not images:
         yield overlay
         return
@@ -101,7 +101,7 @@ def _adjusted(overlay: Path, namespace: str | None, images: Mapping[str, str]) -
 
 
 def parse_image(image: str) -> dict[str, str]:
-    """The parts of an image's name as kustomize has them. Raises BadUsageError."""
+    """Return the parts of an image's name under kustomize's keys. Raises BadUsageError."""
     name, at, digest = image.partition("@")
     rest, colon, tag = name.rpartition(":")
     if at:
@@ -116,7 +116,7 @@ def parse_image(image: str) -> dict[str, str]:
 
 
 def _relative(target: Path, start: Path) -> str:
-    """Kustomize takes directories relative to its own only."""
+    """Return a relative path, since kustomize accepts no other directories."""
     up = [".."] * len(start.parts[1:])
     return "/".join([*up, *target.parts[1:]])
 

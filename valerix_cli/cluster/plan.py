@@ -21,16 +21,16 @@ from valerix_cli.quoting import command
 _SERVERS_OWN = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 REDACTED = "(secret)"
 NEVER_PRUNED = frozenset({"Namespace", "Secret", "PersistentVolumeClaim", "Lease"})
-"""Kinds that are never pruned: with them goes what cannot be made again. Nor is what holds data."""
+"""Kinds that are never pruned, since their deletion loses data that cannot be recreated; nor are data stores."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One object: its manifest, its live state, the change; or why the server would refuse it.
+    """The plan for one object: its manifest, its live state, the change; or the reason why the server would refuse it.
 
-    `force`: the fields that others have set are taken over. `hands_over`: the number of pods that an autoscaler begins
-    with, where it is left to one from now on. `replaced_by`: how what is there is deleted first, for a change that the
-    server does not make. `is_settled`: it is applied just like this already, and ready.
+    `force`: take over fields that other managers own. `hands_over`: the number of pods that an autoscaler starts with,
+    if it takes over now. `replaced_by`: how to delete the live object first, for a change that the server refuses.
+    `is_settled`: the manifest is already applied without changes, and the object is ready.
     """
 
     manifest: Object
@@ -44,9 +44,9 @@ class Planned:
 
 
 class Orphans(msgspec.Struct, frozen=True):
-    """Objects applied before that the overlay no longer has; `unknown`: the kinds that the user may not list.
+    """Applied objects that are no longer in the overlay; `unknown`: the kinds that the user may not list.
 
-    `superseded` are the migrations of other versions, in whose place that of this one comes.
+    `superseded` are the migrations of other versions, which that of this version replaces.
     """
 
     objects: list[Object]
@@ -63,7 +63,7 @@ def plan(
 ) -> list[Planned]:
     """Return a plan for each of `manifests`, for each secret to create, and for each claim to grow.
 
-    `pruned` is deleted before, so that nothing of it counts.
+    `pruned` will be deleted before, so it is ignored.
     """
     there = api.get(Ref("v1", "Namespace", None, target.namespace))
     scaled = [one for one in manifests if (one["apiVersion"], one["kind"]) in scaling.AUTOSCALERS]
@@ -80,10 +80,9 @@ def plan(
 
 
 def orphans(api: Api, target: Target, manifests: Iterable[Object]) -> Orphans:
-    """Find the objects applied before that the overlay no longer has, of every kind.
+    """Find the applied objects, of every kind, that are no longer in the overlay.
 
-    Settings that an earlier revision of a deployment reads are kept: without them it could not be gone back to. So is
-    what holds data.
+    Settings that an earlier revision of a deployment reads are kept, since a rollback needs them. So are data stores.
     """
     desired = {(ref(manifest).group, manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
     owned = namespace.list_owned(api, target.namespace)
@@ -101,19 +100,19 @@ def orphans(api: Api, target: Target, manifests: Iterable[Object]) -> Orphans:
 
 
 def is_migration(manifest: Object) -> bool:
-    """Return whether the object is a migration Job, or one that its name depends on."""
+    """True for a migration Job, and for a ConfigMap that its name depends on."""
     if manifest["kind"] == "Job":
         return labels(manifest).get(COMPONENT) == "migration"
     return bool(manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"].startswith("migrate-"))
 
 
 def refusal_of(planned: Sequence[Planned]) -> CliError | None:
-    """The first thing that the server would not take, if any."""
+    """Return the first change that the server would refuse, if any."""
     return next((one.refusal for one in planned if one.refusal), None)
 
 
 def changed_lines(before: Object | None, after: Object) -> list[str]:
-    """A unified diff of both as YAML, without what only the server writes; secrets are masked."""
+    """Return a unified diff of both as YAML, without the fields that only the server writes; secrets are redacted."""
     old = _as_yaml(before) if before else []
     found = difflib.unified_diff(old, _as_yaml(after), "live", "described", lineterm="", n=3)
     return list(found)[2:]
@@ -121,9 +120,9 @@ def changed_lines(before: Object | None, after: Object) -> list[str]:
 
 @dataclass(frozen=True)
 class _Planner:
-    """Asks the server, object by object. `exists`: whether the namespace does.
+    """Plans each object by requests to the server. `exists`: the namespace exists.
 
-    `autoscalers` are those that are there and stay, `desired` those of the overlay.
+    `autoscalers` are the live ones that are kept, `desired` those of the overlay.
     """
 
     api: Api
@@ -133,8 +132,8 @@ class _Planner:
     desired: Sequence[Object]
 
     def plan(self, manifest: Object) -> list[Planned]:
-        """The object, and the claims of it that are to grow."""
-        if manifest["metadata"].get("namespace") and not self.exists:  # nothing can be asked about what would be in it
+        """Return the plan for the object, and for its claims that have to grow."""
+        if manifest["metadata"].get("namespace") and not self.exists:  # no dry run is possible without the namespace
             return [Planned(manifest, None, _change(manifest, "created", changed_lines(None, manifest)))]
         live = self.api.get(ref(manifest))
         try:
@@ -189,7 +188,7 @@ def _autoscalers(api: Api, target: Target, pruned: Iterable[Ref]) -> list[Object
 def _way_to_replace(
     api: Api, manifest: Object, live: Object
 ) -> tuple[Literal["Foreground", "Orphan"], Object | None] | None:
-    """Return how to make a change that the server refuses, and the object after it as far as the server shows it.
+    """Return how to make a change that the server refuses, and the resulting object if a dry run can show it.
 
     A Job is deleted and created again. A StatefulSet is deleted without its pods if the size of its claims is the only
     change that the server refuses.
@@ -204,7 +203,7 @@ def _way_to_replace(
 def _is_settled(action: Action, live: Object | None, after: Object) -> bool:
     if live is None or action != "unchanged" or evaluate(live).verdict != "ready":
         return False
-    return ownership.applied(live) == ownership.applied(after)  # and it is ours, not just like ours
+    return ownership.applied(live) == ownership.applied(after)  # also owned by us, not just equal
 
 
 def _note(live: Object | None, after: Object | None) -> str:
@@ -217,7 +216,7 @@ def _note(live: Object | None, after: Object | None) -> str:
 
 
 def _as_desired(live: Any, desired: Any) -> Any:
-    """The part of what is there that the description speaks of: not what the server has added."""
+    """Return the live fields that are in the manifest, without those that the server has added."""
     if isinstance(live, dict) and isinstance(desired, dict):
         return {key: _as_desired(live[key], value) for key, value in desired.items() if key in live}
     if isinstance(live, list) and isinstance(desired, list) and len(live) == len(desired):
@@ -228,7 +227,7 @@ def _as_desired(live: Any, desired: Any) -> Any:
 def _fate(live: Object | None, lines: list[str]) -> Action:
     if live is None:
         return "created"
-    if live["kind"] == "Job" and evaluate(live).verdict == "failed":  # it is tried again
+    if live["kind"] == "Job" and evaluate(live).verdict == "failed":  # it is retried
         return "replaced"
     return "changed" if lines else "unchanged"
 
@@ -240,7 +239,7 @@ _TO_TAKE_OVER = {
 
 
 def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback"] = "apply") -> CliError:
-    """Return the hint for an object that the server would refuse."""
+    """Return the error for an object that the server would refuse, with a hint."""
     if error.is_conflict:
         fields = "; ".join(f"{cause.get('field')} ({_manager(cause)})" for cause in error.causes)
         return GuardError(
@@ -260,7 +259,7 @@ def explained(error: ApiError, about: Ref, operation: Literal["apply", "rollback
 
 
 def _in_one_line(error: ApiError) -> str:
-    """Field by field, without the values that the server repeats."""
+    """Return the causes by field, without the values that the server repeats."""
     reasons = [
         f"{cause.get('field', '')}: {str(cause.get('message', '')).rpartition('}: ')[2]}"
         for cause in error.causes
@@ -270,17 +269,17 @@ def _in_one_line(error: ApiError) -> str:
 
 
 def _replacement_hint(about: Ref) -> str:
-    """Return how to replace an object that cannot be changed, and what that costs."""
+    """Return how to replace an object that cannot be changed, and the consequences."""
     if about.kind == "PersistentVolumeClaim":
         return "leave it as it is in the overlay, or move its data to a claim of another name"
-    if about.kind == "StatefulSet":  # its pods and its data stay
+    if about.kind == "StatefulSet":  # its pods and its data are kept
         deletion = command("kubectl delete statefulset", about.name, namespace=about.namespace, cascade="orphan")
         return f"{deletion}, which leaves its pods running, then valerix cluster apply"
     return f"leave it as it is in the overlay, or give {about.kind}/{about.name} another name there"
 
 
 def _manager(cause: Object) -> str:
-    """The other one's name out of `conflict with "kubectl-edit" using apps/v1`."""
+    """Return the other manager's name in `conflict with "kubectl-edit" using apps/v1`."""
     message = str(cause.get("message", ""))
     name = message.split('"')[1] if message.count('"') > 1 else message
     return f"set by {name}"

@@ -1,4 +1,4 @@
-"""The pods of a workload, and why some do not become ready."""
+"""The pods of a workload, and the reasons why some do not become ready."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from valerix_cli.cluster.objects import Object
 EVENTS, LINES = 3, 8
 """Number of the latest warnings, and of the last lines of a log, to show."""
 _MAKERS = frozenset({"StatefulSet", "Job"})
-"""Workloads whose status does not say that a pod was refused."""
+"""Workloads whose status does not show that the creation of a pod was refused."""
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -25,7 +25,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def pods_of(api: Api, workload: Object) -> list[Object]:
-    """The pods that a workload has as it is described now; those of an earlier description are not its own."""
+    """Return the pods of a workload's latest revision, without those of earlier ones."""
     selector = _selector(api, workload)
     if selector is None:
         return []
@@ -33,7 +33,7 @@ def pods_of(api: Api, workload: Object) -> list[Object]:
 
 
 def replica_sets(api: Api, deployment: Object) -> list[Object]:
-    """Every revision of a deployment that is kept, the latest first."""
+    """Return every kept revision of a deployment, the latest first."""
     metadata = deployment["metadata"]
     found = api.find_all("apps/v1", "ReplicaSet", metadata["namespace"], _matching(deployment))
     owned = [one for one in found if _owner(one) == metadata.get("uid")]
@@ -47,7 +47,7 @@ def revision(manifest: Object) -> int:
 def seen_closer(api: Api, workload: Object, state: State) -> State:
     """Refine the state of a workload by its pods: it has failed if a container, or the creation of a pod, has failed.
 
-    Before its controller has seen the latest description, its pods are those of the one before and say nothing.
+    Until its controller has observed the latest generation, its pods are those of the previous one and do not count.
     """
     if not state.observed:
         return state
@@ -75,7 +75,7 @@ def report(api: Api, workload: Object) -> Report:
 
 
 def _ended(pods: list[Object]) -> Trouble | None:
-    """Yield containers of a job's pod that failed: they are not restarted, so waiting is pointless."""
+    """Yield the failed containers of a job's pods: they are not restarted, so waiting is pointless."""
     for pod in pods:
         status = pod.get("status") or {}
         for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:

@@ -1,7 +1,7 @@
-"""Back to a revision that has been available: its pods' description is applied again, by server-side apply.
+"""Rollback to a revision that was available: its pod template is applied again, by server-side apply.
 
-What later revisions have added is taken away by that. Schemas are not gone back to: they only grow, so services of the
-version before work with the newer one.
+This removes fields that later revisions have added. Schemas are not rolled back: migrations only add to them, so that
+the previous version of a service works with a newer schema.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _HASH, _RESTARTED = "pod-template-hash", "kubectl.kubernetes.io/restartedAt"
 
 
 class Return(msgspec.Struct, frozen=True):
-    """A deployment, and the revision that it would go back to."""
+    """A deployment, and the revision to roll back to."""
 
     deployment: Ref
     template: Object
@@ -35,10 +35,10 @@ class Return(msgspec.Struct, frozen=True):
 def find_returns(
     api: Api, target: Target, names: Sequence[str] = (), *, to_revision: int | None = None
 ) -> list[Return]:
-    """The way back for those that are named, else for those that do not come up, else for every service.
+    """Find the rollback of the named services, else of those that do not become ready, else of every service.
 
-    It leads to `to_revision`, else to the last revision before that is known to have been available.
-    Raises DomainError where there is none.
+    The revision is `to_revision`, else the last earlier one that was available.
+    Raises DomainError if there is none.
     """
     known = services(api, target, names)
     rollout_failed = [name for name, one in known.items() if evaluate(one).verdict != "ready"]
@@ -52,9 +52,9 @@ def find_returns(
 
 
 def roll_back(api: Api, one: Return, *, force: bool = False) -> None:
-    """Have the deployment make pods by the earlier description.
+    """Apply the pod template of the earlier revision to the deployment.
 
-    Raises GuardError where another manager has set a field of it, unless `force`.
+    Raises GuardError if another manager owns one of its fields, unless `force`.
     """
     live = api.get(one.deployment)
     if live is None:

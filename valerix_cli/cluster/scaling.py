@@ -10,16 +10,16 @@ from valerix_cli.cluster.transport import ApiError
 from valerix_cli.errors import GuardError
 
 HANDOVER = "valerix-handover"
-"""The field manager that keeps a number of pods between us and an autoscaler, which sets it as it sees fit."""
+"""The field manager that owns the number of pods between Valerix and an autoscaler."""
 SCALED = frozenset({"Deployment", "StatefulSet"})
 AUTOSCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject"))
 _AUTOSCALER, _REPLICAS = "kube-controller-manager", ".spec.replicas"
 
 
 def is_handed_over(manifest: Object, live: Object | None) -> bool:
-    """Return whether the manifest hands the number of pods over to an autoscaler.
+    """Return True if the manifest hands the number of pods over to an autoscaler.
 
-    Without more ado the API server would fall back on one.
+    Without a hand-over the API server would reset it to one.
     """
     return (
         live is not None
@@ -31,9 +31,9 @@ def is_handed_over(manifest: Object, live: Object | None) -> bool:
 
 
 def handed_over(live: Object, autoscalers: Iterable[Object]) -> int:
-    """Return the number of pods that an autoscaler begins with: the current one.
+    """Return the number of pods that an autoscaler starts with: the current one.
 
-    Where there is none, as many as it has at the least: it leaves alone what was scaled to zero.
+    Zero is replaced by the autoscaler's minimum, since autoscalers do not change workloads that are scaled to zero.
     """
     scaled = (one["spec"] for one in autoscalers if _scales(one, live))
     least = max((int(spec.get("minReplicas", spec.get("minReplicaCount", 1))) for spec in scaled), default=0)
@@ -41,26 +41,26 @@ def handed_over(live: Object, autoscalers: Iterable[Object]) -> int:
 
 
 def with_replicas(manifest: Object, number: int) -> Object:
-    """The description, with a number of pods."""
+    """Return the manifest with a number of pods."""
     return {**manifest, "spec": {**manifest["spec"], "replicas": number}}
 
 
 def hand_over(api: Api, which: Ref, number: int) -> None:
-    """Have the number of pods belong to HANDOVER as well, so that it stays when our description has none."""
+    """Make HANDOVER a co-owner of the number of pods, so that it stays when the manifest no longer has it."""
     metadata = {"name": which.name, "namespace": which.namespace}
     kept = {"apiVersion": which.api_version, "kind": which.kind, "metadata": metadata}
     api.apply({**kept, "spec": {"replicas": number}}, force=True, manager=HANDOVER)
 
 
 def is_about_replicas(error: ApiError) -> bool:
-    """Return whether the number of pods is the only conflict."""
+    """Return True if the number of pods is the only conflict."""
     return error.is_conflict and {cause.get("field") for cause in error.causes} == {_REPLICAS}
 
 
 def was_autoscaled(live: Object) -> bool:
-    """Return whether an autoscaler has set the number of pods: the controller owns the field, or it was handed over.
+    """Return True if an autoscaler has set the number of pods: the controller owns the field, or it was handed over.
 
-    A person's `kubectl scale` goes the same way, under another name.
+    A user's `kubectl scale` writes the same field, under another manager.
     """
     entries: Iterable[Mapping[str, Any]] = live["metadata"].get("managedFields") or ()
     return any(

@@ -43,7 +43,7 @@ RECIPES: dict[str, Callable[[], dict[str, str]]] = {
 def needed(manifests: Iterable[Object]) -> list[str]:
     """Return the names of secrets that `manifests` read and do not contain. Raises BadUsageError for others.
 
-    Secrets that an ExternalSecret brings are not ours to make.
+    Secrets that an ExternalSecret creates are left to it.
     """
     manifests = list(manifests)
     brought = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Secret"}
@@ -63,7 +63,7 @@ def needed(manifests: Iterable[Object]) -> list[str]:
 
 
 def make(name: str, namespace: str) -> Object:
-    """A new secret, by its recipe."""
+    """Generate a new secret."""
     content = RECIPES[name]()
     return {
         "apiVersion": "v1",
@@ -93,7 +93,7 @@ def _read_by(manifest: Object) -> Iterator[str]:
 
 
 def _logins(manifest: Object) -> Iterator[str]:
-    """Return the secrets that CloudNativePG reads for the pods that it starts."""
+    """Yield the names of the secrets that CloudNativePG reads for its pods."""
     if manifest["kind"] != "Cluster":
         return
     spec: dict[str, Any] = manifest["spec"]

@@ -21,7 +21,7 @@ _KINDS = (
 
 
 def read_status(api: Api, target: Target) -> ClusterStatus:
-    """Everything of ours in the namespace; `absent` when there is nothing."""
+    """Return the status of all of Valerix's objects in the namespace; `absent` if there are none."""
     observed = _Namespace(api, target.namespace)
     manifests = [
         manifest
@@ -46,7 +46,7 @@ def read_status(api: Api, target: Target) -> ClusterStatus:
 
 
 class _Namespace:
-    """Lists what we have the right to list, and keeps the kinds that we have not."""
+    """Lists the kinds that the user may list, and records the others."""
 
     def __init__(self, api: Api, name: str) -> None:
         self._api, self._name = api, name
@@ -86,7 +86,7 @@ def _workload(api: Api, manifest: Object) -> Workload:
 
 
 def _scheduled(cron: Object, jobs: list[Object]) -> Workload:
-    """A job by the clock: how its last run ended, and when one last succeeded."""
+    """Return a scheduled job: the result of its last run, and the time of its last success."""
     uid, status = cron["metadata"]["uid"], cron.get("status") or {}
     runs = [job for job in jobs if any(owner["uid"] == uid for owner in job["metadata"].get("ownerReferences") or ())]
     last = max(runs, key=lambda job: job["metadata"]["creationTimestamp"], default=None)

@@ -1,6 +1,6 @@
-"""Volumes of stateful sets: what their claims ask for, and how they grow.
+"""Volumes of stateful sets: their requested sizes, and how they grow.
 
-A stateful set's claim templates cannot be changed, and are only read when a claim is made. So a volume grows by its
+A stateful set's claim templates cannot be changed, and are only used when a claim is created. So a volume grows by its
 claim, and the stateful set is deleted without its pods and recreated for future claims.
 """
 
@@ -15,7 +15,7 @@ CLAIM = "PersistentVolumeClaim"
 
 
 def grown_claims(api: Api, manifest: Object) -> list[tuple[Object, str]]:
-    """The claims that are smaller than the description wants them, and the size that it wants.
+    """Return the claims that are smaller than the manifest requests, with the requested size.
 
     Raises BadUsageError for a volume that would have to shrink, CliError for one whose class cannot be expanded.
     """
@@ -31,7 +31,7 @@ def grown_claims(api: Api, manifest: Object) -> list[tuple[Object, str]]:
 
 
 def with_live_templates(manifest: Object, live: Object) -> Object | None:
-    """The description with the claim templates that are there; None where they differ in more than sizes."""
+    """Return the manifest with the live claim templates; None if they differ in more than sizes."""
     desired, there = (one["spec"].get("volumeClaimTemplates") or [] for one in (manifest, live))
     if len(desired) != len(there) or not all(map(_differ_in_size_only, desired, there)):
         return None
@@ -39,14 +39,14 @@ def with_live_templates(manifest: Object, live: Object) -> Object | None:
 
 
 def resize(claim: Object, size: str) -> Object:
-    """Return the manifest of the claim, which has nothing but its size."""
+    """Return the manifest of the claim with its size only."""
     metadata = {name: claim["metadata"][name] for name in ("name", "namespace")}
     spec = {"resources": {"requests": {"storage": size}}}
     return {"apiVersion": "v1", "kind": CLAIM, "metadata": metadata, "spec": spec}
 
 
 def _claims(api: Api, manifest: Object) -> Iterator[tuple[Object, str]]:
-    """The claims that exist of what a description makes claims for, and the size that it says."""
+    """Yield the existing claims of a manifest, with the size that it requests."""
     namespace = manifest["metadata"].get("namespace")
     if manifest["kind"] == "StatefulSet":
         for template in manifest["spec"].get("volumeClaimTemplates") or ():

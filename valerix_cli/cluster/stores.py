@@ -13,12 +13,12 @@ _PARTS = "app.kubernetes.io/part-of=valerix"
 
 
 def is_data_store(manifest: Object) -> bool:
-    """Return whether deleting the object loses data, directly or by its dependents. Such an object is never pruned."""
+    """Return True if deleting the object loses data, directly or by its dependents. Such an object is never pruned."""
     return labels(manifest).get(COMPONENT) == "datastore" and manifest["kind"] in {"StatefulSet", "Cluster", "Database"}
 
 
 def refuse_data_left_behind(api: Api, target: Target, manifests: Sequence[Object]) -> None:
-    """Raise GuardError where orders are kept in a database that is not described, and one that is would be new."""
+    """Raise GuardError if the live database with the orders is not in the manifests, and theirs would be new."""
     desired = {ref(manifest) for manifest in manifests if _holds_orders(manifest)}
     new = [one for one in sorted(desired) if api.get(one) is None]
     if not new or any(_is_import(manifest) for manifest in manifests):
@@ -35,7 +35,7 @@ def refuse_data_left_behind(api: Api, target: Target, manifests: Sequence[Object
 
 
 def _stores(api: Api, target: Target) -> list[Ref]:
-    """The databases that are there."""
+    """Return the live databases."""
     return [
         ref(manifest)
         for api_version, kind in (("apps/v1", "StatefulSet"), _CLUSTER)
@@ -45,7 +45,7 @@ def _stores(api: Api, target: Target) -> list[Ref]:
 
 
 def _claims(api: Api, target: Target) -> Iterator[tuple[Ref, str]]:
-    """The claims that hold the data of a database, also of one that is gone, and the kind of that."""
+    """Yield the claims that hold the data of a database, even of a deleted one, with the kind of that database."""
     for claim in api.find_all("v1", "PersistentVolumeClaim", target.namespace):
         if labels(claim).get("cnpg.io/cluster") == _POSTGRES:
             yield ref(claim), "Cluster"

@@ -24,7 +24,7 @@ class KubeContexts:
 class Target:
     """A context of the kubeconfig (`cluster`), and the installation of Valerix there.
 
-    `named` is the Valerix context that allows it; None while none does, so it may be looked at and no more.
+    `named` is the Valerix context that allows changes; None if there is none, so that the cluster is read-only.
     """
 
     cluster: str
@@ -32,16 +32,16 @@ class Target:
     overlay: str
     named: str | None
     uid: str | None = None
-    """Which cluster the context has to mean, where it says so."""
+    """The UID that the cluster has to have, if the context defines one."""
 
     def __str__(self) -> str:
         return f"namespace {self.namespace} of {self.cluster}"
 
 
 def find_target(settings: Settings, kubeconfig: Callable[[], KubeContexts]) -> Target:
-    """The cluster of the context in force, or while that is the local platform, the one that the kubeconfig chooses.
+    """Return the cluster of the current context, or if that is the local platform, of the kubeconfig's current context.
 
-    Raises BadUsageError where neither is one, or the context is unknown.
+    Raises BadUsageError if neither is a cluster, or the context is unknown.
     """
     chosen = settings.setting("context")
     contexts = {name: config for name, (config, _) in settings.contexts.items()}
@@ -73,7 +73,7 @@ def _desired(name: str, config: ContextConfig) -> Target:
 
 
 def require_write_access(target: Target, settings: Settings, operation: str) -> None:
-    """Raise GuardError unless a Valerix context names this cluster: one is not changed because it was at hand."""
+    """Raise GuardError unless a Valerix context names this cluster, so that none is changed by accident."""
     if target.named is not None:
         return
     allowed = sorted({config.cluster for config, _ in settings.contexts.values() if config.cluster})

@@ -15,21 +15,21 @@ from valerix_cli.cluster.objects import Object
 from valerix_cli.errors import CliError, GuardError, UnreachableError
 from valerix_cli.reasons import why
 
-LIMIT = 15.0  # seconds that an answer may take
+LIMIT = 15.0  # seconds per request
 PATIENCE = 30.0
-"""Seconds that a request is repeated for when a server that has answered before does not."""
+"""Seconds for which requests are retried if a server that has responded before does not."""
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds before each repetition; the last one holds for all further ones."""
+"""Seconds before each retry; the last one applies to all further ones."""
 _BUSY = 429
 _ERROR, _UNAVAILABLE = 500, frozenset({502, 503, 504})
-"""A server that is starting, ending, or without its store; a request may have been carried out nevertheless."""
+"""The server is starting, stopping, or without its store; the request may have been carried out nevertheless."""
 _PASSING = (b"etcdserver", b"failed to allocate a serviceIP")
-"""Internal errors that pass: the store has no leader; the allocator of addresses has just started."""
+"""Transient internal errors: the store has no leader; the allocator of addresses has just started."""
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _CONFLICT, _INVALID = 401, 403, 404, 405, 409, 422
 
 
 class ApiError(CliError):
-    """The API server said no. `status` is HTTP's; `causes` are its reasons, field by field."""
+    """An error response of the API server. `status` is the HTTP status; `causes` are the errors by field."""
 
     def __init__(self, what: str, why: str, hint: str, *, status: int, causes: Sequence[Object] = ()) -> None:
         super().__init__(what, why, hint)
@@ -38,12 +38,12 @@ class ApiError(CliError):
 
     @property
     def is_absent(self) -> bool:
-        """Return whether the object, or its kind, does not exist."""
+        """True if the object, or its kind, does not exist."""
         return self.status in {_NOT_FOUND, _NOT_ALLOWED}
 
     @property
     def is_conflict(self) -> bool:
-        """Return whether another manager owns one of the fields."""
+        """True if another manager owns one of the fields."""
         return self.status == _CONFLICT and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
 
     @property
@@ -52,17 +52,17 @@ class ApiError(CliError):
 
     @property
     def is_outdated(self) -> bool:
-        """Return whether the object exists already, or has changed since it was read."""
+        """True if the object exists already, or has changed since it was read."""
         return self.status == _CONFLICT and not self.is_conflict
 
 
 class ForbiddenError(GuardError):
-    """The API server knows us, and does not permit it."""
+    """The user is authenticated, but lacks the permission."""
 
 
 @dataclass
 class Transport:
-    """The way to one API server. `client`: of the `kubernetes` package, which has found the credentials."""
+    """The connection to one API server. `client`: of the `kubernetes` package, which has loaded the credentials."""
 
     client: Any
     limit: float = LIMIT
@@ -72,18 +72,18 @@ class Transport:
     _answered: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _time: tuple[datetime, float] | None = None
-    """The last time by the server's clock, and our own monotonic one then."""
+    """The last time of the server's clock, and the local monotonic time then."""
 
     @property
     def server(self) -> str:
         return str(self.client.configuration.host)
 
     def cancel(self) -> None:
-        """Retry nothing from now on, since a user waits for the end."""
+        """Stop retrying, since a user waits for the command to end."""
         self._cancelled.set()
 
     def now(self) -> datetime:
-        """The server's clock, to a second or so."""
+        """Return the time of the server's clock, within about a second."""
         if self._time is None:
             self.send("GET", "/version")
         server_time, then = self._time or (datetime.now(UTC), time.monotonic())
@@ -101,10 +101,10 @@ class Transport:
         about: str | None = None,
         repeatable: bool | None = None,
     ) -> bytes:
-        """Send a request; `repeatable`: carried out twice it does what it does once, as all but POST do."""
+        """Send a request. `repeatable`: a repeat has no further effect; by default True for all methods but POST."""
         address = f"{self.server}{path}"
         url = f"{address}?{urlencode(query)}" if query else address
-        # what is not JSON by its name the package takes as text
+        # the package expects text for content types that do not end in `json`
         sent = body if content_type.endswith("json") else json.dumps(body)
 
         def ask() -> tuple[int, bytes]:
@@ -117,7 +117,7 @@ class Transport:
         return content
 
     def _persistently(self, ask: Callable[[], tuple[int, bytes]], *, repeatable: bool) -> tuple[int, bytes]:
-        """Ask again while the server is busy, or where that does no harm, unavailable after it has answered before."""
+        """Retry while the server is busy; repeatable requests also if it is unavailable after an earlier response."""
         deadline = time.monotonic() + self.patience
         pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
         while True:
@@ -139,7 +139,7 @@ class Transport:
             self._cancelled.wait(pause)
 
     def _ask(self, method: str, url: str, headers: dict[str, str], body: Any) -> tuple[int, bytes]:
-        """Send it once. Raises UnreachableError."""
+        """Send a request once. Raises UnreachableError."""
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - slow to import
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the same
 
@@ -157,7 +157,7 @@ class Transport:
             ) from error
 
     def authorization(self) -> dict[str, str]:
-        """The header that says who we are, if it takes one; it may be a new one each time."""
+        """Return the authorization header, if any; its token may change between requests."""
         known = self.client.configuration.auth_settings().get("BearerToken")
         return {"authorization": known["value"]} if known and known.get("value") else {}
 

@@ -1,4 +1,4 @@
-"""The servers' programs that come with Valerix: whether they are there, and start, and as whom."""
+"""Checks of the bundled servers' programs: presence, start, and account."""
 
 import os
 import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
@@ -67,7 +67,7 @@ def _again(wheel: str) -> str:
 
 
 def _look_at_account(directory: Path) -> Iterator[Finding]:
-    """PostgreSQL refuses to be root. See valerix_cli.local.postgres for how it gets at a directory closed to others."""
+    """Check the account of PostgreSQL, which refuses to run as root (see valerix_cli.local.postgres)."""
     try:
         account = unprivileged_account()
     except KeyError:

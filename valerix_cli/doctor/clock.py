@@ -1,4 +1,4 @@
-"""Compares this machine's clock with the database's, which decides, and with each service's."""
+"""Comparison of this machine's clock with the database's, which is authoritative, and with each service's."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from valerix_cli.doctor.environment import Setup
 from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.units import format_duration
 
-_COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers make a new one once a second
+_COARSE = timedelta(seconds=2)  # a Date header has whole seconds, and servers update it once a second
 _SET_IT = "sudo timedatectl set-ntp true" if sys.platform == "linux" else "sudo sntp -sS time.apple.com"
 
 
@@ -24,7 +24,7 @@ def of_database(conn: Connection, setup: Setup) -> Finding:
 
 
 def of_service(name: str, answer: httpx.Response, ours: tuple[datetime, datetime], limit: float) -> Iterator[Finding]:
-    """By the Date header of `answer`, which came between `ours`; nothing where it has none."""
+    """Compare the Date header of `answer` with the local times before and after; yields nothing without the header."""
     try:
         theirs = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):
@@ -33,9 +33,9 @@ def of_service(name: str, answer: httpx.Response, ours: tuple[datetime, datetime
 
 
 def ahead(theirs: tuple[datetime, datetime], ours: tuple[datetime, datetime]) -> float:
-    """Seconds by which their clock is ahead of ours at least (less than 0: behind); 0 where both may be the same.
+    """Return the minimum of seconds by which their clock is ahead of ours (negative: behind); 0 if both may be equal.
 
-    Both times were read at the same moment, each somewhere between its two ends.
+    Both times were read at the same moment; each is given as an interval.
     """
     least, most = (theirs[0] - ours[1]).total_seconds(), (theirs[1] - ours[0]).total_seconds()
     return max(least, 0.0) or min(most, 0.0)

@@ -1,4 +1,4 @@
-"""A cluster to deploy to, if there is one; nothing here needs it, so nothing of it fails."""
+"""Checks of the cluster to deploy to. A cluster is optional, so none of them fails."""
 
 import base64
 import os
@@ -22,7 +22,7 @@ _SERVER = Subject("cluster", "api server")
 
 
 class Cluster(msgspec.Struct, frozen=True, rename="kebab"):
-    """The address and the CA of an API server; a relative path is beside its kubeconfig."""
+    """The address and the CA of an API server; a relative path is relative to its kubeconfig."""
 
     server: str
     certificate_authority: str | None = None
@@ -45,7 +45,7 @@ class NamedContext(msgspec.Struct, frozen=True):
 
 
 class KubeConfig(msgspec.Struct, frozen=True, rename="kebab"):
-    """The part of a kubeconfig that says which API server is meant."""
+    """The part of a kubeconfig that determines the API server."""
 
     current_context: str | None = None
     contexts: list[NamedContext] | None = None
@@ -73,14 +73,14 @@ def _task(setup: Setup) -> Iterator[Finding]:
 
 
 def kubeconfig(environ: Mapping[str, str]) -> Path | None:
-    """The first file of KUBECONFIG that exists, or without that variable the usual one."""
+    """Return the first existing file of KUBECONFIG, or without that variable the default one."""
     named = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     usual = [Path(environ["HOME"], ".kube", "config")] if "HOME" in environ else []
     return next((file for file in named or usual if file.exists()), None)
 
 
 def current(file: Path) -> tuple[str, Cluster]:
-    """The context in force and its cluster. Raises LookupError where the file names none."""
+    """Return the current context and its cluster. Raises LookupError if the file has none."""
     config = msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), type=KubeConfig)
     contexts = {one.name: one.context for one in config.contexts or ()}
     clusters = {one.name: one.cluster for one in config.clusters or ()}
@@ -91,7 +91,7 @@ def current(file: Path) -> tuple[str, Cluster]:
 
 
 def _ask(cluster: Cluster, file: Path, within: float) -> Finding:
-    """Ask for its version, without credentials: a refusal is an answer too."""
+    """Request its version, without credentials: a refusal shows that it is reachable, too."""
     try:
         with httpx.Client(timeout=within, verify=_trust(cluster, file)) as http:
             answer = http.get(f"{cluster.server.rstrip('/')}/version")

@@ -1,4 +1,4 @@
-"""The PostgreSQL that `valerix up` would use because a variable names it: before a start, which it may stop."""
+"""Checks of VALERIX_DATABASE_URL, the PostgreSQL that `valerix up` would use."""
 
 from collections.abc import Iterator
 from functools import partial

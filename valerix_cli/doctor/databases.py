@@ -1,4 +1,4 @@
-"""Both databases as the auditor sees them: reached, new enough, durable, readable; their schema and their clock."""
+"""Checks of both databases as the auditor: connection, version, durability, permissions, schema and clock."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreS
 
 @dataclass(frozen=True)
 class AuditedDatabase:
-    """A service's database, a table that is there if it is ours, and where the auditor reads it."""
+    """A service's database, a table that identifies it, and the auditor's address."""
 
     service: str
     name: str
@@ -82,7 +82,7 @@ def _evaluate(conn: Connection, about: Subject, database: AuditedDatabase) -> Fi
 
 
 def _given(setup: Setup, database: AuditedDatabase) -> str:
-    """Return how to name the auditor's database, or what else to check."""
+    """Return how to set the auditor's database, or the log to read."""
     if setup.directory:
         return "valerix logs postgres"
     return f"set {database.service}_database_env of {toml_table(setup.name)}, and export the variable that it names"
@@ -94,6 +94,6 @@ def _unreachable(setup: Setup, about: Subject, database: AuditedDatabase, error:
     if server is None:
         return about.failed(found, _given(setup, database))
     if _WRONG_PASSWORD in str(error):
-        return about.failed(found, AGAIN)  # a start gives the roles the passwords that are kept
+        return about.failed(found, AGAIN)  # a start resets the roles' passwords to the stored ones
     elsewhere = f"pg_isready -h {word(server.host)} -p {server.port}"
     return silent(about, server.pid, found, elsewhere if server.kind == "external" else "valerix logs postgres")

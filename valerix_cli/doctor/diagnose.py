@@ -30,7 +30,7 @@ def run_checks(setup: Setup) -> list[Finding]:
 
 
 def apply_fixes(findings: Sequence[Finding]) -> list[str]:
-    """Apply each fix there is. Returns a sentence for each: what was done, or why it was not."""
+    """Apply each fix. Returns a sentence for each: its result, or its error."""
     return [_do(finding.fix, finding.check.name) for finding in findings if finding.fix]
 
 

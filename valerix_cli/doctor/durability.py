@@ -9,7 +9,7 @@ _OFF = "^synchronous_commit=(off|false|no|0)$"
 
 
 def check(conn: Connection, database: str) -> Iterator[Finding]:
-    """Each setting that gives durability away, for everybody or for one role; or that there is none."""
+    """Yield a warning for each setting that disables durability, globally or for a role; or one positive finding."""
     about = Subject("databases", f"{database} durability")
     lax = [*_settings_off(conn), *_roles_off(conn)]
     for name, scope in lax:
@@ -21,7 +21,7 @@ def check(conn: Connection, database: str) -> Iterator[Finding]:
 
 
 def again(name: str, scope: str) -> str:
-    """Return how to turn the setting on where it was turned off: `whose` is a source in pg_settings, or `ROLE name`."""
+    """Return how to turn the setting on again: `scope` is a source in pg_settings, or `ROLE name`."""
     if scope.startswith(("ROLE ", "DATABASE ")):
         return _psql(f"ALTER {scope} RESET {name}")
     if scope == "command line":

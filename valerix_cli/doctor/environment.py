@@ -1,4 +1,4 @@
-"""The installation to check, read once: its platform, its data directory, its addresses."""
+"""The installation to check, read once: its platform, its state directory, its addresses."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -50,7 +50,7 @@ def time_of_day() -> datetime:
 
 @dataclass(frozen=True)
 class Setup:
-    """`directory` is None for a platform elsewhere, `context` while none runs here, `stack` in both cases."""
+    """`directory` is None for a platform elsewhere, `context` if none runs here, `stack` in both cases."""
 
     name: str
     directory: Path | None
@@ -62,12 +62,12 @@ class Setup:
 
     @property
     def elsewhere(self) -> str:
-        """Return why checks of this machine's platform are skipped for another one."""
+        """The reason why checks of this machine's platform are skipped for another one."""
         return f"`{self.name}` does not run on this machine."
 
     @property
     def replicas(self) -> list[Replica]:
-        """Every process of every service that is known of."""
+        """Every known process of every service."""
         if self.stack:
             return [
                 Replica(kind, one.name, one.url, one)
@@ -85,7 +85,7 @@ def read_setup(settings: Settings, environ: Mapping[str, str], limits: Limits) -
         return Setup(name, None, environ, find_context(settings, environ), limits=limits)
     directory = state_dir(environ)
     stack = context = None
-    with suppress(OSError, CliError):  # a check says what is wrong there
+    with suppress(OSError, CliError):  # a check reports the error
         stack = running(directory)
         context = find_context(settings, environ) if stack else None
     return Setup(name, directory, environ, context, stack if context else None, limits)

@@ -9,7 +9,7 @@ from valerix_cli.errors import CliError
 from valerix_cli.reasons import why
 
 Fix = Callable[[], str]
-"""Corrects a fault without losing data, and returns a sentence that says what it did. Raises OSError."""
+"""Corrects a fault without losing data, and returns a sentence about it. Raises OSError."""
 
 UP = "valerix up --detach"
 AGAIN = "valerix down && valerix up --detach"
@@ -18,7 +18,7 @@ FIX = "valerix doctor --fix"
 
 @dataclass(frozen=True)
 class Finding:
-    """A check, and how to put right what it found, where that can be done without losing anything."""
+    """The result of a check, and its fix, if the fault can be corrected without losing data."""
 
     check: Check
     fix: Fix | None = None
@@ -53,7 +53,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class CheckTask:
-    """A check with a time limit. On a timeout the result is `about` its subject, with a hint."""
+    """A check with a time limit. A timeout is reported for `about`, with a hint."""
 
     about: Subject
     check: Callable[[], Iterable[Finding]]
@@ -61,7 +61,7 @@ class CheckTask:
 
 
 def skipped_without_platform(*about: Subject) -> CheckTask:
-    """Return the skipped checks without a running platform."""
+    """Return the checks that are skipped if no platform runs."""
     return CheckTask(about[0], lambda: [one.skipped("No platform runs here.", UP) for one in about], UP)
 
 

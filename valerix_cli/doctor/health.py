@@ -1,4 +1,4 @@
-"""Checks what a service reports: readiness, identity, and for a worker the age of its heartbeat."""
+"""Checks of a service's reports: readiness, identity, and for a worker the age of its heartbeat."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ _HEARTBEAT = "worker_last_heartbeat_age_seconds "
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The answer of /health/ready."""
+    """The response of /health/ready."""
 
     status: Literal["ok", "degraded", "down"]
     service: str
@@ -28,14 +28,14 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def more_about(setup: Setup, replica: Replica) -> str:
-    """Return the command that shows more about a replica."""
+    """Return the command that shows details of a replica."""
     if setup.directory:
         return command("valerix logs", replica.name)
     return command("curl -sS", f"{replica.url}/health/ready")
 
 
 def evaluate(setup: Setup, replica: Replica, answer: httpx.Response, seconds: float) -> Finding:
-    """Judge the response of a service, which took `seconds`: its identity, version and failed checks."""
+    """Evaluate the response of a service, which took `seconds`: its identity, version and failed checks."""
     about, process = Subject("services", replica.name), replica.process
     other_address = f"correct the addresses of {toml_table(setup.name)}; valerix context show --origins"
     try:
@@ -71,7 +71,7 @@ def _restarts(process: Service | None) -> str:
 
 
 def evaluate_heartbeat(name: str, answer: httpx.Response, limit: float) -> Finding:
-    """Judge the age of the heartbeat of worker `name`, independent of wall clocks; `answer` is its /metrics."""
+    """Evaluate the age of the heartbeat of worker `name`, independent of wall clocks; `answer` is its /metrics."""
     about = Subject("services", f"{name} heartbeat")
     ages = [float(line.split()[1]) for line in answer.text.splitlines() if line.startswith(_HEARTBEAT)]
     if not ages:

@@ -1,4 +1,4 @@
-"""This machine: its Python, its memory, how many files may be open, and what its terminal can show."""
+"""Checks of this machine: Python, memory, the limit of open files, and the terminal's encoding."""
 
 import platform
 import resource
@@ -55,7 +55,7 @@ def evaluate_encoding(encoding: str) -> Finding:
 
 
 def evaluate_memory(available: int, needed: int) -> Finding:
-    """`available` and `needed` in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
+    """Evaluate memory in bytes: three services of some 110 MB each, PostgreSQL and Valkey."""
     summary = f"{available // 2**20:,} MB are free"
     if available < needed:
         return _MEMORY.warning(
@@ -65,5 +65,5 @@ def evaluate_memory(available: int, needed: int) -> Finding:
 
 
 def available_memory() -> int:
-    """Bytes that can be used without swapping."""
+    """Return the bytes that can be used without swapping."""
     return psutil.virtual_memory().available

@@ -25,9 +25,9 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at: how it is, in a sentence, and what to type where it is not well.
+    """The result of one check: a sentence, and the command to use if it failed.
 
-    `fixable`: `valerix doctor --fix` does it.
+    `fixable`: `valerix doctor --fix` can correct it.
     """
 
     group: Group
@@ -39,7 +39,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """The whole of it. `failed` outweighs `warning`, which outweighs `ok`; `fixed` says what was put right before."""
+    """All results. `failed` outweighs `warning`, which outweighs `ok`; `fixed` lists the corrections made before."""
 
     verdict: Literal["ok", "warning", "failed"]
     context: str
@@ -51,7 +51,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 def conclude(checks: Sequence[Check]) -> Literal["ok", "warning", "failed"]:
-    """The worst counts. What was skipped does not, but where all was, nothing is known to be well."""
+    """Return the worst result. Skipped checks do not count, unless all were skipped: then the result is a warning."""
     found = {check.status for check in checks}
     if "failed" in found:
         return "failed"

@@ -1,4 +1,4 @@
-"""The ports that people expect: free, ours, or held by whom."""
+"""Checks of the default ports: free, ours, or in use by another process."""
 
 import re
 import sys
@@ -46,7 +46,7 @@ def evaluate_free(port: int, expected: Service | None) -> Finding:
 
 
 def evaluate_taken(port: int, who: str | None, expected: Service | None, elsewhere: Service | None) -> Finding:
-    """`who` is "python3 (pid 4711)" or None if unknown; `elsewhere` is the process that the port was chosen for."""
+    """Evaluate a port in use. `who` is "python3 (pid 4711)" or None; `elsewhere` is the process that lacks the port."""
     about = Subject("ports", str(port))
     pid = _pid(who)
     if expected and (pid is None or pid == expected.pid):

@@ -1,4 +1,4 @@
-"""Reading a PostgreSQL, whosever it is, and whether it is new enough."""
+"""Connections to any PostgreSQL, and the check of its version."""
 
 import math
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from valerix_cli.doctor.findings import Finding, Subject
 from valerix_cli.local.binaries import OLDEST_POSTGRES
 from valerix_cli.local.external import DATABASE_URL
 
-GRACE = 1.0  # seconds beyond the server's own limit, which a frozen one does not keep
-_SHORTEST = 2  # seconds: libpq takes anything below for two
+GRACE = 1.0  # seconds beyond the server's own limit, which an unresponsive one does not keep
+_SHORTEST = 2  # seconds: libpq's minimum
 
 
 @contextmanager
 def reading(url: str, within: float) -> Iterator[Connection]:
-    """A connection that changes nothing, and whose statements take `within` seconds at most. Raises psycopg.Error."""
+    """Yield a read-only connection, with a timeout of `within` seconds per statement. Raises psycopg.Error."""
     options = f"-c default_transaction_read_only=on -c statement_timeout={within * 1000:.0f}"
     limit = max(_SHORTEST, math.ceil(within))
     with connect(
@@ -31,7 +31,7 @@ def reading(url: str, within: float) -> Iterator[Connection]:
 
 
 def evaluate_version(about: Subject, number: int, where: str) -> Finding:
-    """`number` as PostgreSQL itself has it: 180006 for 18.6."""
+    """Evaluate PostgreSQL's `server_version_num`: 180006 for 18.6."""
     major, minor = divmod(number, 10_000)
     summary = f"PostgreSQL {major}.{minor} on {where}."
     if major < OLDEST_POSTGRES:

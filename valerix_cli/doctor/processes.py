@@ -1,4 +1,4 @@
-"""Detects stopped processes of this machine, which look like hanging ones from outside."""
+"""Detection of stopped processes of this machine, which do not respond but still accept connections."""
 
 import psutil
 
@@ -8,7 +8,7 @@ _STOPPED = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether it was stopped by a signal or a debugger; False if there is no such process."""
+    """Return True if it was stopped by a signal or a debugger; False if there is no such process."""
     try:
         return psutil.Process(pid).status() in _STOPPED
     except psutil.Error:
@@ -16,7 +16,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def silent(about: Subject, pid: int | None, why: str, hint: str) -> Finding:
-    """Failed, since it does not answer: for want of SIGCONT if that is so, else for the reason `why`."""
+    """Return a failed finding for a process that does not respond: it is stopped, or else for the reason `why`."""
     if pid is not None and is_stopped(pid):
         return about.failed(f"Its process {pid} was stopped by a signal.", f"kill -CONT {pid}")
     return about.failed(why, hint)

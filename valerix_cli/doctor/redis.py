@@ -1,4 +1,4 @@
-"""Redis: whether it answers, and what it does when it is full. Nothing is kept in it that may not be lost."""
+"""Checks of Redis: connection, version, and eviction. It stores nothing that must not be lost."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -73,7 +73,7 @@ def _silent(server: Database | None, found: str) -> Finding:
 
 
 def evaluate_version(info: dict[str, Any]) -> Finding:
-    """Judge the version of Redis that it is compatible with, which Valkey reports besides its own."""
+    """Evaluate the version of Redis that it is compatible with, which Valkey reports besides its own."""
     version = str(info["redis_version"])
     found = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
@@ -84,7 +84,7 @@ def evaluate_version(info: dict[str, Any]) -> Finding:
 
 
 def evaluate_memory(limit: int, policy: str) -> Finding:
-    """`limit` in bytes, 0 for none. All we keep there may be evicted; a full one that evicts nothing refuses writes."""
+    """Evaluate the limit in bytes (0: none) and the policy. All our keys may be evicted; `noeviction` fails writes."""
     if limit and policy == "noeviction":
         return _MEMORY.warning(
             f"It may use {limit // 2**20:,} MB and evicts nothing: once it is full, responses are no longer cached.",

@@ -1,4 +1,4 @@
-"""Runs all checks at once, each with a time limit."""
+"""Runs all checks concurrently, each with a time limit."""
 
 import time
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class _RunningCheck:
         Thread(target=self._work, daemon=True).start()
 
     def found(self, deadline: float, within: float) -> list[Finding]:
-        """Return its findings, with one more if an error or the deadline has stopped it."""
+        """Return its findings, with one more if it failed with an error or at the deadline."""
         about, hint = self._task.about, self._task.timeout_hint
         try:
             self._ended.result(max(0.0, deadline - time.monotonic()))

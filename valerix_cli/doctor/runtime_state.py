@@ -1,4 +1,4 @@
-"""Checks for causes of delay other than failures: breakers, the queue, gremlins."""
+"""Checks for other causes of delay than failures: breakers, the queue, gremlins."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -68,7 +68,7 @@ def evaluate_breaker(breaker: Breaker) -> Finding:
 
 
 def evaluate_queue(queue: Queue, limit: float) -> Finding:
-    """`limit` is how many seconds an order may wait."""
+    """Evaluate the queue. `limit` is the longest normal wait of an order in seconds."""
     oldest = max(0.0, queue.oldest_age_seconds or 0.0)
     if queue.depth >= queue.cap:
         return _QUEUE.failed(f"{queue.depth} orders wait, and no more are accepted.", _WHY_THEY_WAIT)

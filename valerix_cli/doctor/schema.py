@@ -1,4 +1,4 @@
-"""Compares the schema of each database with the one that this version needs."""
+"""Comparison of the schema of each database with the one that this version needs."""
 
 import psycopg
 
@@ -18,7 +18,7 @@ def check(conn: Connection, setup: Setup, service: str, database: str) -> Findin
 
 
 def evaluate(about: Subject, expected: set[int], found: set[int], migrate: str) -> Finding:
-    """Judge missing and unexpected migrations."""
+    """Evaluate missing and unexpected migrations."""
     if missing := expected - found:
         return about.failed(f"It lacks migration {_named(missing)}: the service is not ready without.", migrate)
     if more := found - expected:

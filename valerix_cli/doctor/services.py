@@ -1,4 +1,4 @@
-"""Each process of each service: ready or not and why, its clock, and whether it takes our token."""
+"""Checks of each process of each service: readiness, clock, and the operator's token."""
 
 import time
 from collections.abc import Iterator
@@ -50,8 +50,8 @@ def _client(setup: Setup, replica: Replica) -> httpx.Client:
         base_url=replica.url,
         timeout=setup.limits.answer,
         trust_env=setup.directory is None,
-        mounts=past_proxies([replica.url]),  # a proxy has no business between us and our own machine
-        verify=replica.url.startswith("https:"),  # reading the certificates takes 50 ms
+        mounts=past_proxies([replica.url]),  # local addresses are never reached through a proxy
+        verify=replica.url.startswith("https:"),  # loading the certificates takes 50 ms
     )
 
 

@@ -1,4 +1,4 @@
-"""The state directory: whether it can be used, keeps its secrets, and has room."""
+"""Checks of the state directory: usable, with private secrets and enough space."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def _evaluate_ours(directory: Path) -> Finding:
 
 
 def _evaluate_untrusted(directory: Path, doubt: Distrust) -> Finding:
-    """Commands refuse it. What others have put there already stays, so it is looked at before it is closed."""
+    """Evaluate a directory that commands refuse. The fix closes it; files that others put there need a review first."""
     with suppress(OSError):
         found = directory.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & _OTHERS_WRITE:
@@ -133,7 +133,7 @@ def _mb(size: int) -> str:
 
 
 def _narrow(path: Path, kept: int) -> str:
-    """Take bits of the mode away, of the very thing that is there and of nothing that it may point to."""
+    """Remove bits of the mode. Does not follow a symbolic link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         before = stat.S_IMODE(os.fstat(descriptor).st_mode)

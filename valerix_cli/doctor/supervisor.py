@@ -1,4 +1,4 @@
-"""The platform on this machine: its supervisor, its lock, and what its stack.json says."""
+"""Checks of the platform on this machine: its supervisor, its lock, and its stack.json."""
 
 import os
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def evaluate_version(version: str) -> Finding:
 
 
 def _evaluate_leftovers(directory: Path) -> Iterator[Finding]:
-    """A process holds the lock, and it is no supervisor that stack.json knows of."""
+    """Yield findings if the lock is held by processes other than the supervisor in stack.json."""
     who = ", ".join(map(str, holders(directory))) or "unknown"
     if supervisor(directory):
         yield _SUPERVISOR.failed(

@@ -1,4 +1,4 @@
-"""The operator's token: whether there is one, and whether it opens the doors it is for."""
+"""Checks of the operator's token: presence, and acceptance by each service."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +16,7 @@ DOORS = {
     "order": "/api/admin/breaker",
     "inventory": "/api/inventory/transactions/00000000-0000-0000-0000-000000000000",
 }
-"""Permissions that each service shows to operators, gremlins allowed or not."""
+"""Paths that require an operator's token on each service, whether gremlins are allowed or not."""
 
 
 def task(context: Context) -> CheckTask:

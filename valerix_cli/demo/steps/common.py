@@ -20,7 +20,7 @@ def wait_until_calm(step: StepContext) -> None:
 
 
 def breakers_closed(step: StepContext) -> bool:
-    """True if orders are sent to inventory. A worker's breaker may stay half-open, since it waits for the next call."""
+    """Return whether orders are sent to inventory. A worker's half-open breaker counts: it waits for the next call."""
     sample = step.environment.watcher.last
     if sample is None or not sample.breakers:
         return False
@@ -28,7 +28,7 @@ def breakers_closed(step: StepContext) -> bool:
 
 
 def breakers_open(step: StepContext) -> bool:
-    """True if every order service sends at most an occasional trial."""
+    """Return True if every order service sends at most an occasional trial."""
     sample = step.environment.watcher.last
     states = sample.breakers if sample else None
     return bool(states) and all(state != "closed" for state in (states or {}).values())

@@ -42,7 +42,7 @@ class Customer:
 
     @property
     def summary(self) -> str:
-        """Return `cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
+        """The responses so far: `cut off once, unreachable once, 409 in flight 9 times, 201 once`."""
         return ", ".join(f"{word} {_times(count)}" for word, count in self._responses.items()) or "no response yet"
 
     def _place(self) -> None:
