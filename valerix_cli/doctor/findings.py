@@ -58,6 +58,8 @@ class CheckTask:
     about: Subject
     check: Callable[[], Iterable[Finding]]
     timeout_hint: str
+    pid: int | None = None
+    """The process that it asks, if it is on this machine."""
 
 
 def skipped_without_platform(*about: Subject) -> CheckTask:

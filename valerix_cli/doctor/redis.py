@@ -23,7 +23,9 @@ def check_tasks(setup: Setup) -> list[CheckTask]:
     server = setup.stack.databases.get("redis") if setup.stack else None
     url = setup.environ.get(REDIS_URL) if server is None or server.kind == "external" else _ours(setup, server)
     if setup.directory and url:
-        return [CheckTask(_REDIS, partial(_task, setup, server, url), "valerix logs redis")]
+        return [
+            CheckTask(_REDIS, partial(_task, setup, server, url), "valerix logs redis", server.pid if server else None)
+        ]
     return [CheckTask(_REDIS, lambda: [_unknown(setup, server)], UP)]
 
 

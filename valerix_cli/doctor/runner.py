@@ -7,6 +7,7 @@ from threading import Thread
 
 from valerix_cli.doctor.findings import CheckTask, Finding, one_line
 from valerix_cli.doctor.model import GROUPS
+from valerix_cli.doctor.processes import silent
 from valerix_cli.errors import CliError
 from valerix_cli.units import format_duration
 
@@ -34,7 +35,8 @@ class _RunningCheck:
         try:
             self._ended.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            return [*self._found, about.failed(f"There was no response within {format_duration(within)}.", hint)]
+            why = f"There was no response within {format_duration(within)}."
+            return [*self._found, silent(about, self._task.pid, why, hint)]
         except CliError as error:
             return [*self._found, about.refused(error)]
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the findings of others

@@ -23,7 +23,12 @@ def check_tasks(setup: Setup) -> list[CheckTask]:
     if context is None:
         return [skipped_without_platform(Subject("services", "services"), Subject("access", "access"))]
     tasks = [
-        CheckTask(Subject("services", one.name), partial(_task, setup, context, one), more_about(setup, one))
+        CheckTask(
+            Subject("services", one.name),
+            partial(_task, setup, context, one),
+            more_about(setup, one),
+            one.process.pid if one.process else None,
+        )
         for one in setup.replicas
     ]
     return [tokens.task(context), *tasks]

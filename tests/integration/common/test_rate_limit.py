@@ -10,6 +10,7 @@ import pytest
 from services.common.rate_limit import RateLimit
 from services.common.redis import TIMEOUT as REDIS_LIMIT
 from services.common.redis import BestEffort, Redis, closing, open_redis
+from tests.machine_load import slowdown
 from tests.unit.common.bare_service import build
 from tests.unit.common.environment import TOKENS
 from tests.unit.common.test_addresses import NONE, SPELLINGS
@@ -145,7 +146,11 @@ async def test_a_forwarded_address_is_ignored_without_a_trusted_proxy(redis: Red
 @pytest.mark.timed
 async def test_every_request_is_allowed_at_once_without_redis() -> None:
     nowhere = open_redis("redis://127.0.0.1:1", name="test")
-    async with closing(nowhere), replica(nowhere, per_minute=1, patience=REDIS_LIMIT) as client, asyncio.timeout(2):
+    async with (
+        closing(nowhere),
+        replica(nowhere, per_minute=1, patience=REDIS_LIMIT) as client,
+        asyncio.timeout(2 * slowdown()),
+    ):
         assert await statuses(client, 50) == {200: 50}
 
 
@@ -153,7 +158,7 @@ async def test_every_request_is_allowed_at_once_without_redis() -> None:
 async def test_every_request_is_allowed_within_the_timeout_of_an_unresponsive_redis(hasty: Redis) -> None:
     async with replica(hasty, per_minute=1, patience=REDIS_LIMIT) as client:
         await hasty.client_pause(600)
-        async with asyncio.timeout(0.9):
+        async with asyncio.timeout(0.9 * slowdown()):
             assert await statuses(client, 50) == {200: 50}
             assert await statuses(client, 50) == {200: 50}
 

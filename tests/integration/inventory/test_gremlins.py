@@ -111,7 +111,7 @@ async def test_flushing_redis_ends_the_gremlins_within_a_quarter_second_and_lose
         while [fate for at in (0, 1) for fate in (await warehouse.fates([line(item)], 1, at)).values()] != [200, 200]:
             assert time.monotonic() - flushed < 5 * slowdown()
         waits.append(time.monotonic() - flushed)
-    assert min(waits) < 0.25, waits  # the best of three, since the machine may be busy
+    assert min(waits) < 0.25 * slowdown(), waits  # the best of three, since the machine may be busy
 
     def told_again() -> bool:
         hits = {each["id"]: each["counts"]["crash"]["hits"] for each in warehouse.chaos()["recent"]}

@@ -14,6 +14,7 @@ import pytest
 
 from services.common.connection_limits import LIMITS, SPARE
 from tests.integration.messages.services import ROLES, new_id, role
+from tests.machine_load import slowdown
 from tests.processes import Processes, Service, eventually
 from tests.raw_http import Connection
 
@@ -68,7 +69,7 @@ def test_silent_connections_time_out_while_others_are_served(
             unfinished += stack.enter_context(many(service.port, 150, half))
         began, served = time.monotonic(), 0
         while any(map(is_open, silent + unfinished)):
-            assert time.monotonic() - began < LIMITS["head"] + LATE
+            assert time.monotonic() - began < LIMITS["head"] + LATE * slowdown()
             for service in fleet.values():
                 assert httpx.get(f"{service.url}/health/live", timeout=LATE).status_code == 200
             served += 1
@@ -104,7 +105,7 @@ def test_every_kind_of_slow_request_times_out(fleet: dict[str, Service]) -> None
         ended: dict[tuple[str, str], float] = {}
         before = {name: metric(fleet[name], "http_timeouts_total") for name in ROLES}
         while len(ended) < len(waiting):
-            assert time.monotonic() - began < LIMITS["idle"] + LATE + 5, set(waiting) - set(ended)
+            assert time.monotonic() - began < LIMITS["idle"] + (LATE + 5) * slowdown(), set(waiting) - set(ended)
             for (name, kind), connection in waiting.items():
                 if (name, kind) not in ended and (
                     metric(fleet[name], 'http_timeouts_total{kind="write"}') > 0
@@ -115,7 +116,7 @@ def test_every_kind_of_slow_request_times_out(fleet: dict[str, Service]) -> None
             time.sleep(0.1)
         for (name, kind), took in ended.items():
             late = 20.0 if kind == "write" else LATE  # the response continues until the kernel's buffers are full
-            assert LIMITS[kind] - LATE < took < LIMITS[kind] + late, (name, kind)
+            assert LIMITS[kind] - LATE < took < LIMITS[kind] + late * slowdown(), (name, kind)
         assert all(metric(fleet[name], "http_timeouts_total") >= before[name] + 3 for name in ROLES)
 
 

@@ -30,6 +30,7 @@ from tests.integration.order.rows import (
     until,
     wanted,
 )
+from tests.machine_load import slowdown
 from tests.unit.order.fake_inventory import Fault, Reply, reply
 
 DEDUCTIONS = "/api/inventory/deductions"
@@ -287,7 +288,7 @@ async def test_a_database_that_stalls_before_the_settlement_does_not_delay_the_r
     async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
         replica.warehouse.release_all()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(slowdown()):
             with pytest.raises(DatabaseUnavailable) as unavailable:
                 await placing
     assert unavailable.value.headers == {"Retry-After": "1"}
@@ -302,7 +303,7 @@ async def test_a_database_that_stalls_before_the_acceptance_does_not_delay_the_r
     replica = start(patience=0.2)
     async with pool.connection() as blocker, blocker.transaction():
         await blocker.execute("LOCK TABLE orders")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(slowdown()):
             with pytest.raises(DatabaseUnavailable):
                 await replica.processing.place(wanted("key-1"))
     await replica.processing.close()

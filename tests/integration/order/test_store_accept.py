@@ -25,6 +25,7 @@ from tests.integration.order.rows import (
     until,
     wanted,
 )
+from tests.machine_load import slowdown
 
 RACERS = 8
 
@@ -222,7 +223,7 @@ async def test_a_replica_stopped_during_an_acceptance_delays_the_others_only_bri
         stopped = await other.getconn()
         await stopped.execute("BEGIN")
         await store.insert_new(stopped, [wanted("contested")], LEASE, "order-2")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * slowdown()):
             contested, innocent = await usecases.accept(pool, LEASE, REPLICA, [wanted("contested"), wanted("innocent")])
         assert isinstance(contested, Admitted)
         assert isinstance(innocent, Admitted)

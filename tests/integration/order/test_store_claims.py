@@ -20,6 +20,7 @@ from tests.integration.order.rows import (
     settlement,
     wanted,
 )
+from tests.machine_load import slowdown
 
 
 async def test_every_due_order_is_claimed_once_by_concurrent_workers(pool: Pool) -> None:
@@ -120,7 +121,7 @@ async def test_a_claim_skips_orders_that_another_is_claiming(pool: Pool) -> None
     await queued(pool, *keys(10))
     async with pool.connection() as slow, slow.transaction():
         first = await store.claim_due(slow, LEASE, "worker-1", 4)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(2 * slowdown()):
             second = await usecases.claim(pool, LEASE, "worker-1", 10)
     assert len(first) == 4
     assert len(second) == 6

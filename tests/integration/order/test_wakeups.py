@@ -10,6 +10,7 @@ from services.common.redis import FAILURES, BestEffort, Redis, closing, open_red
 from services.order import wakeups
 from services.order.wakeups import BLOCK_MS, GROUP, MAX_ENTRIES, STREAM, Reader, WakeUp, notify
 from tests.integration.order.rows import until, wanted
+from tests.machine_load import slowdown
 
 ONE, TWO, THREE = (wanted(name).order_id for name in ("one", "two", "three"))
 
@@ -46,7 +47,7 @@ async def test_a_waiting_reader_gets_a_wake_up_at_once(redis: BestEffort, patien
     async with reading(patient) as batches:
         waiting = asyncio.ensure_future(anext(batches))
         await until(lambda: client.exists(STREAM))
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(slowdown()):
             await notify(redis, [(ONE, 0)])
             assert [wake_up.order_id for wake_up in await waiting] == [ONE]
 

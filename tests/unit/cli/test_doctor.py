@@ -1,5 +1,8 @@
 """The doctor runs its checks, concludes from their findings, and prints them."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -134,3 +137,21 @@ def test_a_hint_is_shown_once_for_all_skipped_checks(capsys: pytest.CaptureFixtu
     assert shown(diagnosed(*skipped), capsys).count("valerix up --detach") == 1
     failed = [about.failed("It is old.", "valerix down") for about in (POSTGRES, CLOCK)]
     assert shown(diagnosed(*failed), capsys).count("valerix down") == 2
+
+
+def test_a_check_that_times_out_on_a_stopped_process_names_the_command_that_resumes_it() -> None:
+    over = threading.Event()
+
+    def hang() -> list[Finding]:
+        over.wait(30)
+        return []
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            task = CheckTask(POSTGRES, hang, "valerix logs postgres", process.pid)
+            [finding] = run([task], 0.3)
+        finally:
+            over.set()
+            process.kill()
+    assert (finding.check.status, finding.check.hint) == ("failed", f"kill -CONT {process.pid}")

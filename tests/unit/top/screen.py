@@ -107,13 +107,19 @@ class Screen:
         return all(word in text for word in words)
 
 
+class PatientApp(TopApp):
+    """Shows notifications for longer: a busy machine may take more than five seconds to render the screen."""
+
+    NOTIFICATION_TIMEOUT = 60.0
+
+
 @asynccontextmanager
 async def showing(
     look: Snapshot | Callable[[], Snapshot] | None = None, size: tuple[int, int] = LOW, context: Context = LOCAL
 ) -> AsyncIterator[Screen]:
     """Yield the screen once it shows the first snapshot."""
     actions, given = Written(), snapshot() if look is None else look
-    app = TopApp(given if callable(given) else lambda: given, actions, context)
+    app = PatientApp(given if callable(given) else lambda: given, actions, context)
     app.animation_level = "none"  # each key would wait for animations
     async with app.run_test(size=size, notifications=True) as pilot:
         screen = Screen(app, pilot, actions)
