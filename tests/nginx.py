@@ -51,8 +51,8 @@ def in_front_of(service: int, directory: Path, *, buffering: bool = True) -> Ite
     assert NGINX is not None
     port = free_port()
     directory.mkdir(parents=True, exist_ok=True)
-    told = _CONFIG.format(directory=directory, service=service, port=port, buffering="on" if buffering else "off")
-    (config := directory / "nginx.conf").write_text(told)
+    text = _CONFIG.format(directory=directory, service=service, port=port, buffering="on" if buffering else "off")
+    (config := directory / "nginx.conf").write_text(text)
     nginx = subprocess.Popen([NGINX, "-c", str(config), "-p", str(directory)], stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: _listens(port), what=f"nginx listens; see {directory}/error.log")

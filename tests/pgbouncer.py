@@ -47,10 +47,10 @@ class PgBouncer:
         self._directory, self._users, self._admin = directory, users, admin
         self.port = free_port()
         more = "user = nobody" if os.geteuid() == 0 else ""
-        told = _CONFIG.format(
+        text = _CONFIG.format(
             server=server, port=self.port, directory=directory, admin=admin, size=size, ignored=ignored, more=more
         )
-        (directory / "pgbouncer.ini").write_text(told)
+        (directory / "pgbouncer.ini").write_text(text)
         (directory / "users.txt").write_text("".join(f'"{role}" "{word}"\n' for role, word in users.items()))
         self._process: subprocess.Popen[bytes] | None = None
 

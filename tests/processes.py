@@ -168,12 +168,12 @@ class Processes:
         return self._make("services.order.worker", "worker", _pointing_at(inventory), settings)
 
     def frontend(self, order: Service, inventory: Service, **settings: str) -> Service:
-        told = {
+        variables = {
             "VALERIX_ORDER_URL": order.url,
             "VALERIX_OPERATOR_TOKEN": OPERATOR_TOKEN,
             "VALERIX_DASHBOARD_PASSWORD": DASHBOARD_PASSWORD,
         }
-        return self._make("services.frontend.asgi", "frontend", told | _pointing_at((inventory,)), settings)
+        return self._make("services.frontend.asgi", "frontend", variables | _pointing_at((inventory,)), settings)
 
     def start(self, *services: Service) -> None:
         """Start several at once and wait for all."""

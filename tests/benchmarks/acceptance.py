@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.benchmarks.figures import growth, ratios, spread
-from tests.benchmarks.formatting import said
+from tests.benchmarks.formatting import summary
 from tests.benchmarks.gremlins import SEEDS_CHAOS
 from tests.benchmarks.results import Result
 
@@ -131,11 +131,11 @@ def _of(result: Result, case: str, other: str) -> list[float]:
 
 def _at_least(what: str, found: Sequence[float], least: float, unit: str, *, goal: float | None = None) -> Line:
     required = f"≥ {least:,g}{unit}" + (f" (goal {goal:g}{unit})" if goal else "")
-    return _line(what, said(found, unit), required, spread(found).median >= least if found else None)
+    return _line(what, summary(found, unit), required, spread(found).median >= least if found else None)
 
 
 def _at_most(what: str, found: Sequence[float], most: float, unit: str) -> Line:
-    return _line(what, said(found, unit), f"≤ {most:,g}{unit}", spread(found).median <= most if found else None)
+    return _line(what, summary(found, unit), f"≤ {most:,g}{unit}", spread(found).median <= most if found else None)
 
 
 def _none(what: str, found: Sequence[int]) -> Line:

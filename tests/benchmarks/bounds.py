@@ -70,13 +70,13 @@ def measure(shop: Live, seconds: float) -> Bound:
     return Bound(round(rows.per_second, 1), round(stock.per_second, 1), round(alone.milliseconds, 3))
 
 
-def parse(said: str) -> Done:
+def parse(output: str) -> Done:
     """Parse pgbench's report. Raises Broken if a transaction failed or a figure is missing."""
-    rate = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
-    latency = re.search(r"^latency average = ([\d.]+) ms", said, re.MULTILINE)
-    failed = re.search(r"^number of failed transactions: (\d+)", said, re.MULTILINE)
+    rate = re.search(r"^tps = ([\d.]+)", output, re.MULTILINE)
+    latency = re.search(r"^latency average = ([\d.]+) ms", output, re.MULTILINE)
+    failed = re.search(r"^number of failed transactions: (\d+)", output, re.MULTILINE)
     if rate is None or latency is None or (failed is not None and int(failed[1])):
-        raise Broken("pgbench gave no figure to go by.", said.strip()[-300:] or "it said nothing", "run it again")
+        raise Broken("pgbench gave no figure to go by.", output.strip()[-300:] or "it said nothing", "run it again")
     return Done(float(rate[1]), float(latency[1]))
 
 

@@ -26,5 +26,5 @@ def choose(wanted: str | None) -> Driver:
         return Driver("valerix load", loads.closed)
     if shutil.which("wrk") is None:
         raise Broken("There is no wrk.", "it is not on PATH", "install Debian's package wrk, or leave --driver away")
-    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)  # noqa: S607 - as on PATH
-    return Driver(" ".join(said.stdout.split()[:2]), wrk.closed)
+    version = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)  # noqa: S607 - as on PATH
+    return Driver(" ".join(version.stdout.split()[:2]), wrk.closed)

@@ -8,7 +8,7 @@ from tests.benchmarks.results import Sample
 PERCENTILES = ("p50", "p95", "p99")
 
 
-def said(found: Sequence[float], unit: str = "") -> str:
+def summary(found: Sequence[float], unit: str = "") -> str:
     """Return the median and extremes of several rounds, as `2.61 × (2.4 to 2.75)`; "" without figures."""
     if not found:
         return ""

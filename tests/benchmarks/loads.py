@@ -39,8 +39,8 @@ def sample_of(printed: Any) -> Sample:
     """Convert the output of `valerix load -o json`. Raises Broken if no order got a response."""
     found = msgspec.convert(printed, LoadResult)
     statuses: Counter[str] = Counter()
-    for said, count in found.answers.items():
-        first = said.split()[0]
+    for outcome, count in found.answers.items():
+        first = outcome.split()[0]
         statuses[first if first.isdigit() else "unanswered"] += count
     unanswered = statuses.pop("unanswered", 0)
     p50, p95, p99 = found.latency.p50, found.latency.p95, found.latency.p99

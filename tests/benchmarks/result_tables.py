@@ -6,7 +6,7 @@ The first row is the header; without data it is the only one.
 from collections.abc import Sequence
 
 from tests.benchmarks.acceptance import evaluate, of_bound, per_second
-from tests.benchmarks.formatting import PERCENTILES, said, statuses, times
+from tests.benchmarks.formatting import PERCENTILES, statuses, summary, times
 from tests.benchmarks.latency import RATES
 from tests.benchmarks.results import Result
 from tests.benchmarks.throughput import CLIENTS
@@ -26,10 +26,10 @@ def bound(result: Result) -> Rows:
         return []
     return [
         ["pgbench", "clients", "figure"],
-        ["order rows: one INSERT a transaction", "16", said([one.order_rows for one in found], "/s")],
-        ["hot stock row: UPDATE and ledger line, a transaction", "16", said([one.stock_row for one in found], "/s")],
-        ["**the one-by-one bound**: one after the other", "", said([one.per_second for one in found], "/s")],
-        ["an order's three commits, one client alone", "1", said([one.alone for one in found], " ms")],
+        ["order rows: one INSERT a transaction", "16", summary([one.order_rows for one in found], "/s")],
+        ["hot stock row: UPDATE and ledger line, a transaction", "16", summary([one.stock_row for one in found], "/s")],
+        ["**the one-by-one bound**: one after the other", "", summary([one.per_second for one in found], "/s")],
+        ["an order's three commits, one client alone", "1", summary([one.alone for one in found], " ms")],
     ]
 
 
@@ -46,8 +46,8 @@ def throughput(result: Result) -> Rows:
 
 def _pace(result: Result, case: str) -> list[str]:
     return [
-        said(per_second(result, case)),
-        said(of_bound(result, case), " ×"),
+        summary(per_second(result, case)),
+        summary(of_bound(result, case), " ×"),
         times(result.cases[case]) if case in result.cases else "",
     ]
 
@@ -59,8 +59,8 @@ def replays(result: Result) -> Rows:
         *(
             [
                 str(_number(case)),
-                said(per_second(result, case.replace("replays", "new"))),
-                said(per_second(result, case)),
+                summary(per_second(result, case.replace("replays", "new"))),
+                summary(per_second(result, case)),
                 times(result.cases[case]),
                 f"{sum(one.replayed for one in result.cases[case]):,}",
             ]
@@ -73,8 +73,8 @@ def rates(result: Result) -> Rows:
     rows = [
         [
             f"{name:,}" if isinstance(name, int) else "half of what 256 clients get",
-            said(per_second(result, f"rate/{name}")),
-            *(said([getattr(one, at) for one in result.cases[f"rate/{name}"]]) for at in PERCENTILES),
+            summary(per_second(result, f"rate/{name}")),
+            *(summary([getattr(one, at) for one in result.cases[f"rate/{name}"]]) for at in PERCENTILES),
             "the load" if any(one.limited for one in result.cases[f"rate/{name}"]) else "",
         ]
         for name in (*RATES, "half")
@@ -89,14 +89,14 @@ def gremlins(result: Result) -> Rows:
     rows = [
         [
             name,
-            said([one.calm.per_second for one in found]),
-            said([one.live.per_second for one in found]),
+            summary([one.calm.per_second for one in found]),
+            summary([one.live.per_second for one in found]),
             times([one.live for one in found]),
             statuses([one.live for one in found]),
-            said([one.opened_after for one in found if one.opened_after is not None], " s"),
-            said([one.drain.orders for one in found]),
-            said([one.drain.per_second for one in found]),
-            said([one.drain.last for one in found], " s"),
+            summary([one.opened_after for one in found if one.opened_after is not None], " s"),
+            summary([one.drain.orders for one in found]),
+            summary([one.drain.per_second for one in found]),
+            summary([one.drain.last for one in found], " s"),
             ", ".join(sorted({one.audit for one in found})),
         ]
         for name, found in result.ordeals.items()
@@ -116,11 +116,11 @@ def drains(result: Result) -> Rows:
             "orders/s in all",
         ],
         [
-            said([one.orders for one in found]),
-            said([one.first for one in found], " s"),
-            said([one.last for one in found], " s"),
-            said([one.per_second for one in found]),
-            said([one.per_second_in_all for one in found]),
+            summary([one.orders for one in found]),
+            summary([one.first for one in found], " s"),
+            summary([one.last for one in found], " s"),
+            summary([one.per_second for one in found]),
+            summary([one.per_second_in_all for one in found]),
         ],
     ]
 
@@ -134,8 +134,8 @@ def rows(result: Result) -> Rows:
             [
                 f"{int(full.split('/')[1]):,}",
                 full.split("/")[3],
-                *(said(per_second(result, case)) for case in (empty, full)),
-                *(said([one.p95 for one in result.cases[case]]) for case in (empty, full)),
+                *(summary(per_second(result, case)) for case in (empty, full)),
+                *(summary([one.p95 for one in result.cases[case]]) for case in (empty, full)),
             ]
             for full, empty in pairs
         ),
@@ -147,7 +147,7 @@ def replicas(result: Result) -> Rows:
     rows = []
     for case in cases:
         _, number, kind, clients = case.split("/")
-        pace = [said(per_second(result, case)), said(of_bound(result, case), " ×")]
+        pace = [summary(per_second(result, case)), summary(of_bound(result, case), " ×")]
         rows.append([number, clients, KINDS[kind], *pace, times(result.cases[case])])
     return [["replicas", "clients", "of", "orders/s", "of the bound", "p50 / p95 / p99"], *rows]
 

@@ -15,7 +15,7 @@ _SCRIPT = Path(__file__).with_name("orders.lua")
 _PATIENCE = 15  # seconds to wait for a response before wrk counts the request as unanswered
 
 
-class Said(msgspec.Struct, frozen=True):
+class WrkResult(msgspec.Struct, frozen=True):
     """The line printed by orders.lua; times are in microseconds."""
 
     requests: int
@@ -52,13 +52,13 @@ def closed(shop: Live, load: Closed) -> Sample:
     return parse(done.stdout)
 
 
-def parse(said: str) -> Sample:
+def parse(output: str) -> Sample:
     """Parse the last line printed by orders.lua. Raises Broken if no order got a response."""
-    lines = said.strip().splitlines()
+    lines = output.strip().splitlines()
     try:
-        found = msgspec.json.decode(lines[-1] if lines else "", type=Said)
+        found = msgspec.json.decode(lines[-1] if lines else "", type=WrkResult)
     except msgspec.DecodeError as error:
-        raise Broken("wrk gave no figures.", said.strip()[-300:] or "it said nothing", "--driver load") from error
+        raise Broken("wrk gave no figures.", output.strip()[-300:] or "it said nothing", "--driver load") from error
     if not found.requests:
         raise Broken("No order was answered.", f"{found.unanswered} requests got no answer", "valerix status")
     return Sample(

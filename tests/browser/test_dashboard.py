@@ -317,8 +317,8 @@ def test_a_tab_left_open_for_an_hour_keeps_its_memory(dashboard: Dashboard) -> N
 def an_hour(dashboard: Dashboard) -> Iterator[str]:
     """Yield an hour of messages, generated from messages that were really sent."""
     with httpx.stream("GET", f"{dashboard.url}/feed", timeout=SLOW) as feed:
-        said = (line for line in feed.iter_lines() if line.startswith("data:"))
-        real = [next(said) for _ in range(6)][1:]
+        events = (line for line in feed.iter_lines() if line.startswith("data:"))
+        real = [next(events) for _ in range(6)][1:]
     for tick in range(3600):
         yield f"event: delta\nid: hour-{tick}\n{real[tick % len(real)]}\n\n"
 

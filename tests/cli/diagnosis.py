@@ -18,8 +18,8 @@ NOBODY = f"http://{LOOPBACK}:9"
 
 def diagnose(valerix: Valerix, *typed: str, code: int = 0, **environ: str) -> dict[str, dict[str, Any]]:
     """Return each check by its group and name, as the command reports it."""
-    told = json.loads(valerix("doctor", *typed, "-o", "json", code=code, **environ).out)
-    return {f"{check['group']}: {check['name']}": check for check in told["checks"]}
+    result = json.loads(valerix("doctor", *typed, "-o", "json", code=code, **environ).out)
+    return {f"{check['group']}: {check['name']}": check for check in result["checks"]}
 
 
 def examined(valerix: Valerix, *, context: str | None = None, **changes: Any) -> dict[str, Check]:

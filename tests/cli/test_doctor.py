@@ -49,8 +49,8 @@ def test_a_healthy_platform_fails_no_check_in_any_group(valerix: Valerix) -> Non
 
 
 def test_the_doctors_output_matches_its_schema_in_every_format(valerix: Valerix) -> None:
-    told = json.loads(valerix("doctor", "-o", "jsonl").out)
-    jsonschema.validate(told, msgspec.json.schema(SHAPES["doctor"]))
+    result = json.loads(valerix("doctor", "-o", "jsonl").out)
+    jsonschema.validate(result, msgspec.json.schema(SHAPES["doctor"]))
     table = valerix("doctor").out
     assert "\x1b" not in table
     assert "doctor" in valerix("schema").out
@@ -64,12 +64,12 @@ def test_a_spinner_is_the_only_extra_output_on_a_terminal(valerix: Valerix, stat
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=valerix.directory, env=environ
     ) as process:
         os.close(theirs)
-        said = b"".join(iter(lambda: read(ours), b"")).decode()
+        output = b"".join(iter(lambda: read(ours), b"")).decode()
         assert process.wait(PATIENCE) == 0
     os.close(ours)
-    assert "running checks" in said
-    assert "Output is UTF-8." in said
-    assert "\x1b[32mok" in said
+    assert "running checks" in output
+    assert "Output is UTF-8." in output
+    assert "\x1b[32mok" in output
 
 
 def read(terminal: int) -> bytes:
@@ -183,8 +183,8 @@ def test_a_server_without_fsync_is_detected(valerix: Valerix, order_database: st
     staging = {"order": [NOBODY], "inventory": [NOBODY], "operator_token_env": "STAGING_TOKEN"}
     urls = {"STAGING_ORDERS": order_database, "STAGING_STOCK": inventory_database}
     describe(valerix, "staging", order_database_env="STAGING_ORDERS", inventory_database_env="STAGING_STOCK", **staging)
-    told = valerix("doctor", "--context", "staging", "-o", "json", code=3, **urls).out
-    lax = [check for check in json.loads(told)["checks"] if check["name"] == "order_db durability"]
+    result = valerix("doctor", "--context", "staging", "-o", "json", code=3, **urls).out
+    lax = [check for check in json.loads(result)["checks"] if check["name"] == "order_db durability"]
     assert {check["status"] for check in lax} == {"warning"}
     assert "start that PostgreSQL without -c fsync=off" in {check["hint"] for check in lax}
 

@@ -109,9 +109,9 @@ def test_a_partial_failure_queues_the_order_and_the_worker_confirms_it_with_one_
     calm("chaos", "off")
     calm("order", "watch", placed["order_id"])
     assert calm.json("order", "replay", "in-the-box")["deductions"] == 1
-    told = calm("order", "trace", placed["order_id"]).out
-    assert "order-1 queued the order" in told or "order-2 queued the order" in told
-    assert "worker-1 confirmed the order" in told
+    output = calm("order", "trace", placed["order_id"]).out
+    assert "order-1 queued the order" in output or "order-2 queued the order" in output
+    assert "worker-1 confirmed the order" in output
 
 
 def test_an_open_breaker_queues_orders_until_it_is_automatic(automatic: Valerix) -> None:

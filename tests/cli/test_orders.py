@@ -111,9 +111,9 @@ def test_a_trace_shows_the_steps_of_an_order_across_both_services(valerix: Valer
         ("inventory", "deduct"),
         ("order", "confirmed"),
     ]
-    told = valerix("order", "trace", placed["order_id"]).out
-    assert "before anything was sent to inventory" in told
-    assert "inventory took 2 x webcam from stock" in told
+    output = valerix("order", "trace", placed["order_id"]).out
+    assert "before anything was sent to inventory" in output
+    assert "inventory took 2 x webcam from stock" in output
 
 
 def test_watching_an_order_ends_when_it_is_settled(valerix: Valerix) -> None:

@@ -74,19 +74,19 @@ def test_an_untrusted_project_sends_no_request_anywhere(
     Path("valerix.toml").write_text(config(theirs.url, f'operator_token_env = "{variable}"'))
     monkeypatch.setattr("valerix_cli.polling.time.sleep", lambda _: sys.exit(0))
     run([*command.split(), *SENDS.get(command, [])], terminal=False)
-    code, said = typed(command, "--context", "there") if command in SENDS else (ExitCode.GUARD, "was not used")
-    assert (code, "was not used" in said) == (ExitCode.GUARD, True)
+    code, output = typed(command, "--context", "there") if command in SENDS else (ExitCode.GUARD, "was not used")
+    assert (code, "was not used" in output) == (ExitCode.GUARD, True)
     assert theirs.requests == []
 
 
 def test_an_untrusted_project_is_reported_once_with_its_settings(servers: tuple[Server, Server]) -> None:
     theirs, _ = servers
     Path("valerix.toml").write_text(config(theirs.url, 'operator_token_env = "VALERIX_PROJECT_TOKEN"'))
-    _, said = typed("context list")
-    (line,) = [line for line in said.splitlines() if "Ignored" in line]
+    _, output = typed("context list")
+    (line,) = [line for line in output.splitlines() if "Ignored" in line]
     for word in (theirs.url, "context = there", "VALERIX_PROJECT_TOKEN", "valerix context trust"):
         assert word in line
-    assert SECRET not in said
+    assert SECRET not in output
 
 
 def test_a_project_is_trusted_after_confirmation_until_it_changes(servers: tuple[Server, Server]) -> None:
@@ -107,8 +107,8 @@ def test_a_project_is_trusted_after_confirmation_until_it_changes(servers: tuple
 
     seen = len(theirs.requests)
     file.write_text(file.read_text().replace(theirs.url, others.url))
-    _, said = typed("context show")
-    assert "it has changed since it was trusted" in said
+    _, output = typed("context show")
+    assert "it has changed since it was trusted" in output
     assert typed("order list", "--context", "there")[0] == ExitCode.GUARD
     assert (len(theirs.requests), others.requests) == (seen, [])
 
@@ -122,8 +122,8 @@ def test_a_trusted_project_does_not_replace_the_users_context(tmp_path: Path, se
     theirs, mine = servers
     (tmp_path / "config.toml").write_text(config(mine.url))
     Path("valerix.toml").write_text(config(theirs.url, 'operator_token = "theirs"'))
-    _, said = typed("context trust")
-    assert "Your own context there stays as it is" in said
+    _, output = typed("context trust")
+    assert "Your own context there stays as it is" in output
     assert typed("order list")[0] == 0
     assert theirs.requests == []
     assert set(mine.tokens) == {f"Bearer {SECRET}"}
@@ -142,10 +142,10 @@ def test_a_token_is_sent_to_this_machine_and_elsewhere_only_if_configured(
     elsewhere = there.url.replace("127.0.0.1", "orders.example")
     _resolve(monkeypatch, "orders.example")
     (tmp_path / "config.toml").write_text(config(elsewhere))
-    code, said = typed(command)
+    code, output = typed(command)
     assert (code, there.requests) == (ExitCode.GUARD, [])
-    assert f"{elsewhere} is neither https nor this machine" in said
-    assert "allow_plain_http" in said
+    assert f"{elsewhere} is neither https nor this machine" in output
+    assert "allow_plain_http" in output
 
     typed(command, "--insecure-token")
     assert set(there.tokens) == {f"Bearer {SECRET}"}
@@ -175,9 +175,9 @@ def test_redirects_and_proxies_are_not_used(
 
 
 def test_a_password_in_the_prometheus_url_is_neither_sent_unencrypted_nor_shown() -> None:
-    code, said = typed("alerts", "--prometheus", "http://me:s3cret@192.0.2.1:9090")
+    code, output = typed("alerts", "--prometheus", "http://me:s3cret@192.0.2.1:9090")
     assert code == ExitCode.GUARD
-    assert SECRET not in said
+    assert SECRET not in output
 
 
 def _resolve(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

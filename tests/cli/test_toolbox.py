@@ -51,10 +51,10 @@ def test_a_write_to_a_remote_platform_asks_for_confirmation_in_a_terminal(valeri
         os.close(theirs)
         os.write(ours, b"n\n")
         assert process.wait(PATIENCE) == 4
-    said = os.read(ours, 65536).decode()
+    output = os.read(ours, 65536).decode()
     os.close(ours)
-    assert "Place 1 order on `staging`" in said
-    assert "[y/N]" in said
+    assert "Place 1 order on `staging`" in output
+    assert "[y/N]" in output
     valerix("order", "replay", "asked", code=1)
 
 

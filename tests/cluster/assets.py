@@ -97,10 +97,10 @@ def download(module: str) -> Any:
     done = subprocess.run(
         [GO, "mod", "download", "-json", module], capture_output=True, text=True, check=False, env=environment()
     )
-    said = json.loads(done.stdout or "{}")
-    if done.returncode or "Error" in said:
-        sys.exit(f"go mod download {module}: {said.get('Error') or done.stderr}")
-    return said
+    result = json.loads(done.stdout or "{}")
+    if done.returncode or "Error" in result:
+        sys.exit(f"go mod download {module}: {result.get('Error') or done.stderr}")
+    return result
 
 
 def go(module: Path, *arguments: str) -> None:

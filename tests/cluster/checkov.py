@@ -44,13 +44,13 @@ def findings(name: str) -> list[str]:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     try:
-        said: Any = json.loads(done.stdout)
+        report: Any = json.loads(done.stdout)
     except ValueError:
         sys.exit(f"checkov said nothing that was understood: {done.stderr.strip()[-500:]}")
-    summary = said["summary"]
+    summary = report["summary"]
     if not summary["passed"] or summary["parsing_errors"]:
         sys.exit(f"{name}: checkov understood nothing of it: {summary}")
-    failed = said["results"]["failed_checks"]
+    failed = report["results"]["failed_checks"]
     return [f"{name}: {one['resource']}: {one['check_id']} {one['check_name']}" for one in failed]
 
 

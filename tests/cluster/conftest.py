@@ -146,14 +146,14 @@ class Valerix:
         """Run a command, and send Ctrl-C after its first output."""
         process = self.started(*typed)
         assert process.stderr is not None
-        said = ""
+        output = ""
         for line in process.stderr:
-            said += line
+            output += line
             if once in line:
                 process.send_signal(signal.SIGINT)
                 break
         stdout, rest = process.communicate(timeout=LIMIT)
-        return Done(process.returncode, stdout, said + rest)
+        return Done(process.returncode, stdout, output + rest)
 
     def find(self, path: str) -> Any:
         """Return an object of the namespace, for instance `apis/apps/v1/deployments/order`."""

@@ -99,9 +99,9 @@ def test_secrets_are_created_once_and_never_shown(shop: Valerix, valerix: Valeri
 def test_a_field_of_another_manager_is_kept_and_reported(shop: Valerix) -> None:
     shop.set_replicas("order", 3, manager="somebody-else")
     done = shop("cluster", "apply", "--yes", code=4)
-    said = ends_with_help(done)
-    assert "Deployment/order" in said
-    assert ".spec.replicas (set by somebody-else)" in said
+    output = ends_with_help(done)
+    assert "Deployment/order" in output
+    assert ".spec.replicas (set by somebody-else)" in output
     assert shop.find("apis/apps/v1/deployments/order")["spec"]["replicas"] == 3
     shop("cluster", "apply", "--yes", "--force-conflicts")
     assert shop.find("apis/apps/v1/deployments/order")["spec"]["replicas"] == 2
@@ -113,9 +113,9 @@ def test_an_immutable_field_is_reported_before_anything_is_changed(shop: Valerix
         "patch": json.dumps([{"op": "add", "path": "/spec/podManagementPolicy", "value": "Parallel"}]),
     }
     own = overlay(tmp_path / "own", patches=[another], configMapGenerator=[{"name": "new", "literals": ["a=b"]}])
-    said = ends_with_help(shop("cluster", "apply", "--yes", "--overlay", own, code=1))
-    assert "StatefulSet/postgres cannot be changed in place" in said
-    assert "--cascade orphan" in said
+    output = ends_with_help(shop("cluster", "apply", "--yes", "--overlay", own, code=1))
+    assert "StatefulSet/postgres cannot be changed in place" in output
+    assert "--cascade orphan" in output
     assert not any(one["metadata"]["name"].startswith("new-") for one in shop.listed("api/v1/configmaps"))
 
 
@@ -179,9 +179,9 @@ def grant(plane: ControlPlane, role: dict[str, object], namespace: str) -> None:
 
 
 def test_a_cluster_without_a_context_can_be_read_and_not_written(valerix: Valerix) -> None:
-    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
-    assert "no context of your config or of a trusted valerix.toml names this cluster" in said
-    assert 'cluster = "developer"' in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", code=4, context="developer"))
+    assert "no context of your config or of a trusted valerix.toml names this cluster" in output
+    assert 'cluster = "developer"' in output
     for operation in ("delete", "rollback"):
         assert "names this cluster" in ends_with_help(
             valerix("cluster", operation, "--yes", code=4, context="developer")
@@ -189,8 +189,8 @@ def test_a_cluster_without_a_context_can_be_read_and_not_written(valerix: Valeri
 
 
 def test_an_apply_without_confirmation_is_refused(shop: Valerix) -> None:
-    said = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.3.0", code=4))
-    assert "add --yes" in said
+    output = ends_with_help(shop("cluster", "apply", "--image", "valerix:0.3.0", code=4))
+    assert "add --yes" in output
     assert shop("cluster", "apply").stdout.startswith("nothing changed")  # so there is nothing to confirm
 
 
@@ -210,10 +210,10 @@ def test_a_crashing_service_is_reported_by_container_and_can_be_rolled_back(vale
     }
     own = overlay(tmp_path / "own", patches=[crashing])
     done = valerix("cluster", "apply", "--yes", "--overlay", own, code=1)
-    said = ends_with_help(done)
-    assert "Deployment/order does not become ready" in said
-    assert "CrashLoopBackOff, Error with exit 2" in said
-    assert "valerix cluster rollback" in said
+    output = ends_with_help(done)
+    assert "Deployment/order does not become ready" in output
+    assert "CrashLoopBackOff, Error with exit 2" in output
+    assert "valerix cluster rollback" in output
     assert [
         one["name"] for one in valerix.json("cluster", "status", code=1)["workloads"] if one["state"] == "failed"
     ] == ["order"]
@@ -296,8 +296,8 @@ def test_delete_with_volumes_leaves_nothing(valerix: Valerix) -> None:
 def test_a_lost_password_is_not_replaced_while_its_data_exists(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     valerix.plane.request("DELETE", f"/api/v1/namespaces/{valerix.namespace}/secrets/postgres-admin")
-    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
-    assert "The password of PostgreSQL is gone, its data is not" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert "The password of PostgreSQL is gone, its data is not" in output
 
 
 def test_an_unreachable_cluster_is_reported(valerix: Valerix) -> None:

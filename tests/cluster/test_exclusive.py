@@ -35,8 +35,8 @@ def held(valerix: Valerix, ago: float) -> None:
 def test_a_second_operation_is_refused_and_the_first_reported(operation: str, shop: Valerix) -> None:
     held(shop, ago=1)
     try:
-        said = ends_with_help(shop("cluster", *OPERATIONS[operation], code=4))
-        assert "ann@build, process 7: apply is working there" in said
+        output = ends_with_help(shop("cluster", *OPERATIONS[operation], code=4))
+        assert "ann@build, process 7: apply is working there" in output
     finally:
         shop.plane.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases/valerix")
 
@@ -51,8 +51,8 @@ def test_one_of_two_concurrent_applies_runs(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
     first = valerix.started("cluster", "apply", "--yes", "--image", "valerix:1.0.0-slow")
     eventually(lambda: valerix.find(LEASE), within=LIMIT, what="the first holds the lease")
-    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
-    assert f"process {first.pid}: apply is working there" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert f"process {first.pid}: apply is working there" in output
     first.terminate()
     first.communicate(timeout=LIMIT)
     assert valerix.find(LEASE) is None  # SIGTERM leaves nothing behind
@@ -67,9 +67,9 @@ def test_a_context_refers_to_the_cluster_it_was_used_with_even_if_another_has_it
     assert uid in known.read_text()
     known.write_text(known.read_text().replace(uid, "0f2b7ed4-another"))
     for operation in OPERATIONS.values():
-        said = ends_with_help(valerix("cluster", *operation, code=4))
-        assert "admin is not the cluster that the context `tests` means" in said
-        assert uid in said
+        output = ends_with_help(valerix("cluster", *operation, code=4))
+        assert "admin is not the cluster that the context `tests` means" in output
+        assert uid in output
     found = valerix.json("cluster", "check", code=3)
     assert next(line for line in found["checks"] if line["name"] == "identity")["status"] == "failed"
     valerix("cluster", "check", "--accept", "--yes")
@@ -78,23 +78,23 @@ def test_a_context_refers_to_the_cluster_it_was_used_with_even_if_another_has_it
 
 def test_an_overlay_other_than_the_contexts_cannot_allow_gremlins(valerix: Valerix) -> None:
     valerix.allow("production", "admin", overlay="production")
-    said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", "local", code=4, context="production"))
-    assert "it allows gremlins, and the overlay of the context, production, does not" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", "local", code=4, context="production"))
+    assert "it allows gremlins, and the overlay of the context, production, does not" in output
 
 
 def test_an_apply_continues_after_an_api_server_outage_of_three_seconds(valerix: Valerix) -> None:
     process = valerix.started("cluster", "apply", "--yes")
     assert process.stderr is not None
-    said = ""
+    output = ""
     for line in process.stderr:
-        said += line
+        output += line
         if "wave 2" in line:
             break
     away = threading.Thread(target=restart, args=(valerix.plane,))
     away.start()
     _, rest = process.communicate(timeout=LIMIT)
     away.join()
-    assert process.returncode == 0, said + rest
+    assert process.returncode == 0, output + rest
     assert "trying again" in rest
     assert valerix.json("cluster", "status")["state"] == "ready"
 
@@ -126,12 +126,12 @@ def test_an_overlay_that_would_leave_the_data_behind_is_refused(valerix: Valerix
     valerix("cluster", "apply", "--yes")
     other = overlay(tmp_path / "own", components=["cloudnative-pg"])
     for more in ((), ("--prune",), ("--force-conflicts",)):
-        said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, *more, code=4))
-        assert "would leave the data behind" in said
-        assert "StatefulSet/postgres" in said
+        output = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, *more, code=4))
+        assert "would leave the data behind" in output
+        assert "StatefulSet/postgres" in output
     valerix("cluster", "delete", "--yes")
-    said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, code=4))
-    assert "PersistentVolumeClaim/data-postgres-0" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", other, code=4))
+    assert "PersistentVolumeClaim/data-postgres-0" in output
 
 
 def test_a_database_removed_from_the_overlay_is_never_pruned(valerix: Valerix, tmp_path: Path) -> None:

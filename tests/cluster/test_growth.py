@@ -45,9 +45,9 @@ def test_turning_autoscaling_on_and_off_never_drops_a_pod(valerix: Valerix, tmp_
     assert scale_of == [2, 2, 5]
     generations = valerix.find(ORDER)["metadata"]["generation"]
     assert generations == 2  # scaled up only by its autoscaler, so never to one
-    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
-    assert "Deployment/order is scaled by HorizontalPodAutoscaler/order" in said
-    assert "--prune" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert "Deployment/order is scaled by HorizontalPodAutoscaler/order" in output
+    assert "--prune" in output
     valerix("cluster", "apply", "--yes", "--prune")
     assert replicas(valerix) == 2
     assert valerix.find("apis/autoscaling/v2/horizontalpodautoscalers/order") is None
@@ -85,13 +85,13 @@ def test_an_impossible_disk_size_is_reported_before_anything_is_changed(
 ) -> None:
     valerix("cluster", "apply", "--yes")
     smaller = with_disk(tmp_path / "smaller", "5Gi")
-    said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", smaller, code=2))
-    assert "PersistentVolumeClaim/data-postgres-0 cannot become smaller" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", smaller, code=2))
+    assert "PersistentVolumeClaim/data-postgres-0 cannot become smaller" in output
     expanding(plane, allowed=False)
     try:
         larger = with_disk(tmp_path / "larger", "20Gi")
-        said = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", larger, code=1))
-        assert "its storage class standard does not allow volumes to be expanded" in said
+        output = ends_with_help(valerix("cluster", "apply", "--yes", "--overlay", larger, code=1))
+        assert "its storage class standard does not allow volumes to be expanded" in output
     finally:
         expanding(plane, allowed=True)
     assert valerix.find(CLAIM)["spec"]["resources"]["requests"]["storage"] == "10Gi"
@@ -123,9 +123,9 @@ def test_a_restart_of_the_only_database_is_announced_before_it_happens(valerix: 
 def test_a_pod_refused_by_a_quota_is_reported_at_once(valerix: Valerix, tmp_path: Path) -> None:
     small = {"target": {"kind": "ResourceQuota"}, "patch": replacing("/spec/hard/requests.memory", "300Mi")}
     done = valerix("cluster", "apply", "--yes", "--overlay", overlay(tmp_path / "own", patches=[small]), code=1)
-    said = ends_with_help(done)
-    assert "StatefulSet/postgres does not become ready" in said
-    assert "exceeded quota" in said
+    output = ends_with_help(done)
+    assert "StatefulSet/postgres does not become ready" in output
+    assert "exceeded quota" in output
 
 
 def test_fields_of_other_managers_are_shown_and_counted(valerix: Valerix) -> None:

@@ -168,8 +168,8 @@ def test_a_namespace_with_objects_added_during_the_deletion_is_kept(
 
 def test_data_is_deleted_only_with_its_confirmed_name(valerix: Valerix) -> None:
     valerix("cluster", "apply", "--yes")
-    said = ends_with_help(valerix("cluster", "delete", "--yes", "--volumes", code=4))
-    assert f"--confirm {valerix.namespace}" in said
+    output = ends_with_help(valerix("cluster", "delete", "--yes", "--volumes", code=4))
+    assert f"--confirm {valerix.namespace}" in output
     assert ends_with_help(valerix("cluster", "delete", "--yes", "--volumes", "--confirm", "other", code=4))
     assert ends_with_help(valerix("cluster", "delete", "--yes", "--confirm", valerix.namespace, code=2))
     assert valerix.json("cluster", "status")["state"] == "ready"
@@ -183,10 +183,10 @@ def test_a_namespace_with_foreign_objects_requires_share_namespace(valerix: Vale
     plane.make_namespace(valerix.namespace)
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "theirs"}, "spec": {"ports": [{"port": 80}]}}
     plane.request("POST", f"/api/v1/namespaces/{valerix.namespace}/services", service)
-    said = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
-    assert "is used by others" in said
-    assert "Service/theirs" in said
-    assert "--share-namespace" in said
+    output = ends_with_help(valerix("cluster", "apply", "--yes", code=4))
+    assert "is used by others" in output
+    assert "Service/theirs" in output
+    assert "--share-namespace" in output
     assert plane.find(f"/api/v1/namespaces/{valerix.namespace}/resourcequotas/valerix") is None
 
 

@@ -55,9 +55,9 @@ def test_a_rollback_skips_every_release_that_never_became_ready(valerix: Valerix
     [back] = valerix.json("cluster", "rollback", "--yes")
     assert (back["to_revision"], back["to_image"]) == (1, f"valerix:{__version__}")
     assert valerix.json("cluster", "status")["state"] == "ready"
-    said = ends_with_help(valerix("cluster", "rollback", "order", "--yes", code=5))
-    assert "No earlier revision" in said
-    assert "valerix cluster rollback order --to-revision 3" in said
+    output = ends_with_help(valerix("cluster", "rollback", "order", "--yes", code=5))
+    assert "No earlier revision" in output
+    assert "valerix cluster rollback order --to-revision 3" in output
 
 
 def test_a_rollback_restores_the_named_revision(valerix: Valerix) -> None:
@@ -66,8 +66,8 @@ def test_a_rollback_restores_the_named_revision(valerix: Valerix) -> None:
     valerix("cluster", "rollback", "order", "--to-revision", "1", "--yes")
     assert container_of(valerix, "order")["image"] == "valerix:1.0.0"
     assert container_of(valerix, "inventory")["image"] == "valerix:1.2.0"
-    said = ends_with_help(valerix("cluster", "rollback", "order", "--to-revision", "9", "--yes", code=5))
-    assert "has no revision 9" in said
+    output = ends_with_help(valerix("cluster", "rollback", "order", "--to-revision", "9", "--yes", code=5))
+    assert "has no revision 9" in output
     assert ends_with_help(valerix("cluster", "rollback", "--to-revision", "1", "--yes", code=2))
 
 
@@ -82,13 +82,13 @@ def test_pods_count_only_after_the_controller_has_observed_the_change(
     with valerix.plane.paused("kube-controller-manager"):
         process = valerix.started("cluster", operation, "--yes")
         assert process.stderr is not None
-        said = ""
+        output = ""
         for line in process.stderr:
-            said += line
+            output += line
             if "its controller has not seen it yet" in line:
                 break
     _, rest = process.communicate(timeout=LIMIT)
-    assert process.returncode == 0, said + rest
+    assert process.returncode == 0, output + rest
     assert container_of(valerix, "order")["image"] == f"valerix:{__version__}"
 
 

@@ -108,8 +108,8 @@ def say(text: str) -> None:
 def line(twice: Twice) -> str:
     injected = f"injected {twice.injected[0]} and {twice.injected[1]}"
     compared = f", {twice.compared} orders compared" if twice.compared else ""
-    said = "passed twice" if not twice.wrong else "; ".join(twice.wrong[:5])
-    return f"{twice.drill:20} {said}, {injected}{compared}"
+    verdict = "passed twice" if not twice.wrong else "; ".join(twice.wrong[:5])
+    return f"{twice.drill:20} {verdict}, {injected}{compared}"
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def test_a_repeat_is_never_answered_with_an_order_lost_in_a_restore(site: Site, 
     restore(site)
     eventually(lambda: shop.operator.get(f"{shop.order.url}/api/admin/queue").is_success, 20)  # it has polled since
     answers = [shop.place(key=key) for key in KEYS]
-    told = {answer.json()["order_id"] for answer in answers if answer.is_success}
+    results = {answer.json()["order_id"] for answer in answers if answer.is_success}
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None] * len(KEYS)
-    assert told <= {str(order_id) for order_id in shop.statuses()}
+    assert results <= {str(order_id) for order_id in shop.statuses()}
     assert "cache-agrees" not in site.broken()
 
 
@@ -172,8 +172,10 @@ def test_a_forged_answer_is_not_believed(shop: Shop, redis_url: str) -> None:
                 forged["order"]["idempotency_key"] = kind.replace(" ", "-")
             client.set(f"idempotency:{kind.replace(' ', '-')}", msgspec.json.encode(forged))
     answers = {kind: shop.place(key=kind.replace(" ", "-")) for kind in FORGERIES}
-    told = {kind: (answer.status_code, answer.headers.get("Idempotent-Replayed")) for kind, answer in answers.items()}
-    assert told == dict.fromkeys(FORGERIES, (201, None))
+    results = {
+        kind: (answer.status_code, answer.headers.get("Idempotent-Replayed")) for kind, answer in answers.items()
+    }
+    assert results == dict.fromkeys(FORGERIES, (201, None))
     assert {answer.json()["order_id"] for answer in answers.values()} <= {str(each) for each in shop.statuses()}
     rejected = f"idempotency_cache_rejected_total {len(FORGERIES)}.0"
     assert rejected in shop.client.get(f"{shop.order.url}/metrics").text

@@ -93,8 +93,8 @@ def assert_refused(response: httpx.Response) -> None:
 
 def remark(service: Service) -> str:
     """Return the database detail of a ready service's health, from one request; "" when it is healthy."""
-    status, said = health(service)
-    return str(said["checks"]["postgres"]["detail"]) if (status, said["status"]) == (200, "degraded") else ""
+    status, document = health(service)
+    return str(document["checks"]["postgres"]["detail"]) if (status, document["status"]) == (200, "degraded") else ""
 
 
 def assert_says_so(service: Service, why: str) -> None:
@@ -149,9 +149,9 @@ def test_without_the_synchronous_standby_writes_are_refused_and_reads_are_served
         for service in (shop.order, shop.inventory):
             for path in ("/health", "/health/ready", "/health/deep"):
                 eventually(lambda at=(service, path): health(*at)[1]["status"] == "degraded", 5, path)  # type: ignore[misc]  # a default binds it
-                status, said = health(service, path)
-                assert (status, said["status"]) == (200, "degraded"), said
-                assert "standby" in said["checks"]["postgres"]["detail"]
+                status, document = health(service, path)
+                assert (status, document["status"]) == (200, "degraded"), document
+                assert "standby" in document["checks"]["postgres"]["detail"]
     assert_all_is_well(shop, keys)
     assert metric(shop.order, "db_commits_held_up") == 0
 

@@ -79,9 +79,9 @@ def test_orders_sent_in_a_row_are_answered_in_turn(shop: Shop) -> None:
     keys = [new_key() for _ in range(5)]
     with connected(shop) as (connection, answers):
         connection.sendall(b"".join(head(key) + BODY for key in keys))
-        told = [answers.next() for _ in keys]
-    assert [one["status"] for one in told] == [201] * 5
-    placed = [one["headers"]["location"].rpartition("/")[2] for one in told]
+        responses = [answers.next() for _ in keys]
+    assert [one["status"] for one in responses] == [201] * 5
+    placed = [one["headers"]["location"].rpartition("/")[2] for one in responses]
     assert placed == [
         str(
             shop.client.get(f"{shop.order.url}/api/orders", params={"idempotency_key": key}).json()["orders"][0][

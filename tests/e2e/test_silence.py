@@ -194,11 +194,11 @@ def uses_redis(shop: WiredShop, connection: str, key: str) -> bool:
 def reads_wake_ups(shop: WiredShop) -> bool:
     """Return True if a new entry of the stream is read and acknowledged; an invalid entry is acknowledged at once."""
     with redis.Redis.from_url(shop.redis_url) as client:
-        told = client.xadd(STREAM, {"order_id": "none", "delay": 0})
+        entry = client.xadd(STREAM, {"order_id": "none", "delay": 0})
         time.sleep(0.2)
         groups: Any = client.xinfo_groups(STREAM)
-        read = any(group["name"] == GROUP.encode() and group["last-delivered-id"] == told for group in groups)
-        return read and not client.xpending_range(STREAM, GROUP, told, told, 1)
+        read = any(group["name"] == GROUP.encode() and group["last-delivered-id"] == entry for group in groups)
+        return read and not client.xpending_range(STREAM, GROUP, entry, entry, 1)
 
 
 def cache_hits(shop: WiredShop) -> float:

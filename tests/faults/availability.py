@@ -246,11 +246,11 @@ def _line(name: str, customers: Customers, began: float, ended: float) -> str:
     took = sorted(each.answered - each.sent for each in during)
     statuses = Counter(each.status for each in during)
     share = sum(statuses[status] for status in ACCEPTED) / len(during)
-    said = ", ".join(f"{count} × {status or 'no answer'}" for status, count in sorted(statuses.items()))
+    counts = ", ".join(f"{count} × {status or 'no answer'}" for status, count in sorted(statuses.items()))
     cells = [
         name,
         f"{share:.0%}",
-        said,
+        counts,
         f"{took[min(int(len(took) * 0.99), len(took) - 1)]:.2f} s",
         f"{_longest_gap(customers, began, ended):.1f} s",
         _seconds(_first(customers, ended, ACCEPTED)),
@@ -280,13 +280,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.availability")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each fault lasts")
     parser.add_argument("--only", default="", help="faults whose name contains this")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     print(HEAD, flush=True)  # noqa: T201 - its result
     with open_directory("availability") as directory, ground(directory) as on:
         for name, (begin, end) in faults(on).items():
-            if told.only in name:
+            if arguments.only in name:
                 eventually(partial(_is_well, on.shop), 60, "business as usual")
-                print(measure(on.shop, name, begin, end, told.seconds), flush=True)  # noqa: T201 - the same
+                print(measure(on.shop, name, begin, end, arguments.seconds), flush=True)  # noqa: T201 - the same
         on.shop.wait_settled(60)
         print(f"\n{len(on.shop.statuses())} orders", flush=True)  # noqa: T201 - the same
         try:

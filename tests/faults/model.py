@@ -68,7 +68,7 @@ class Key:
         if self.order_id is None:
             self._candidates.add(body)
 
-    def told(self, body: Body, answer: Answer) -> None:
+    def record(self, body: Body, answer: Answer) -> None:
         """Record the response to `body`. Raises AssertionError if it is invalid or contradicts an earlier one."""
         self._story.append(f"{body.quantity} of {body.item_id}: {answer.status} {answer.content}")
         match answer:

@@ -95,13 +95,13 @@ class Buyers:
         except httpx.TransportError as error:
             self._journal.unknown(entry, repr(error))
             return None
-        told: dict[str, Any] = response.json()
+        content: dict[str, Any] = response.json()
         self._journal.answered(
             entry,
             response.status_code,
-            told.get("order_id"),
-            told.get("status") if response.is_success else None,
-            None if response.is_success else told["type"].removeprefix("urn:valerix:problem:"),
+            content.get("order_id"),
+            content.get("status") if response.is_success else None,
+            None if response.is_success else content["type"].removeprefix("urn:valerix:problem:"),
             replayed="Idempotent-Replayed" in response.headers,
         )
         return response

@@ -170,9 +170,9 @@ class Load:
             return None
         order_status = body.status if isinstance(body.status, str) else None
         problem = body.type.removeprefix(_PROBLEM) if body.type else None
-        said = order_status or problem or "nothing"
-        self._answers[f"{response.status_code} {said}"] += 1
-        self._witness.hear(send, said, body, asked)
+        outcome = order_status or problem or "nothing"
+        self._answers[f"{response.status_code} {outcome}"] += 1
+        self._witness.hear(send, outcome, body, asked)
         await self._write(
             self._journal.answered,
             entry,
@@ -184,13 +184,13 @@ class Load:
         )
         if body.order_id is not None:
             self._fates[send.key].order_id = body.order_id
-        return said if said in {*_DONE, "queued", "pending", _REUSED} else None
+        return outcome if outcome in {*_DONE, "queued", "pending", _REUSED} else None
 
     async def _write(self, write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writing, lambda: write(*args, **kwargs))
 
 
-class Told(msgspec.Struct):
+class KeyState(msgspec.Struct):
     """All responses to one key. `done_at` is the time of the first final response."""
 
     order_id: str | None = None
@@ -205,35 +205,35 @@ class Witness:
 
     def __init__(self) -> None:
         self.contradictions: list[str] = []
-        self._told: dict[str, Told] = {}
+        self._states: dict[str, KeyState] = {}
 
-    def hear(self, send: Send, said: str, body: Body, asked: float) -> None:
-        """Record the response `said` to `send`, which was sent at `asked` by the monotonic clock."""
-        told = self._told.setdefault(send.key, Told())
+    def hear(self, send: Send, outcome: str, body: Body, asked: float) -> None:
+        """Record the `outcome` of `send`, which was sent at `asked` by the monotonic clock."""
+        state = self._states.setdefault(send.key, KeyState())
         wanted = (send.item_id, send.quantity)
         if body.order_id is not None:
-            if told.order_id not in {None, body.order_id}:
-                self._note(send, f"is order {told.order_id} and order {body.order_id}")
-            told.order_id = body.order_id
-        if said == _REUSED:
-            told.refused.add(wanted)
-        elif said in {*_DONE, "queued", "pending", "dead"}:
-            self._accepted(told, send, said, body, asked)
-        if both := told.accepted & told.refused:
+            if state.order_id not in {None, body.order_id}:
+                self._note(send, f"is order {state.order_id} and order {body.order_id}")
+            state.order_id = body.order_id
+        if outcome == _REUSED:
+            state.refused.add(wanted)
+        elif outcome in {*_DONE, "queued", "pending", "dead"}:
+            self._accepted(state, send, outcome, body, asked)
+        if both := state.accepted & state.refused:
             self._note(send, f"stands for {both}, and does not")
-        if len(told.accepted) > 1:
-            self._note(send, f"stands for several orders: {told.accepted}")
+        if len(state.accepted) > 1:
+            self._note(send, f"stands for several orders: {state.accepted}")
 
-    def _accepted(self, told: Told, send: Send, said: str, body: Body, asked: float) -> None:
+    def _accepted(self, state: KeyState, send: Send, outcome: str, body: Body, asked: float) -> None:
         wanted = (send.item_id, send.quantity)
-        told.accepted.add(wanted)
+        state.accepted.add(wanted)
         if (body.item_id, body.quantity or body.requested) != wanted:
             self._note(send, f"was answered for {body.quantity or body.requested} of {body.item_id}")
-        if told.done is None:
-            if said in _DONE:
-                told.done, told.done_at = said, time.monotonic()
-        elif said != told.done and (said in _DONE or asked > told.done_at):
-            self._note(send, f"came to {told.done}, and then to {said}")
+        if state.done is None:
+            if outcome in _DONE:
+                state.done, state.done_at = outcome, time.monotonic()
+        elif outcome != state.done and (outcome in _DONE or asked > state.done_at):
+            self._note(send, f"came to {state.done}, and then to {outcome}")
 
     def _note(self, send: Send, what: str) -> None:
         if len(self.contradictions) < SHOWN:

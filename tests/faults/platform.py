@@ -106,8 +106,8 @@ class Platform:
             answer.raise_for_status()
         except httpx.HTTPError:
             return {}
-        said: dict[str, Any] = answer.json()
-        return said
+        body: dict[str, Any] = answer.json()
+        return body
 
     def _proxied(self, name: str, port: int) -> int:
         proxy = self._stack.enter_context(Proxy(port, name=name))

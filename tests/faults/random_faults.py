@@ -84,8 +84,8 @@ class Nemesis:
             try:
                 eventually(partial(_is_well, service.url), SERVICE_WITHIN)
             except AssertionError:
-                said = _health(service.url)
-                self.trouble(f"{service.name} is not well {SERVICE_WITHIN:.0f} s after the last fault: {said}")
+                health = _health(service.url)
+                self.trouble(f"{service.name} is not well {SERVICE_WITHIN:.0f} s after the last fault: {health}")
 
     def look_around(self) -> None:
         """Record the gremlins' hits and the processes that died without being killed; restart those."""
@@ -227,7 +227,7 @@ def _is_well(url: str) -> bool:
 
 def _health(url: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = httpx.get(f"{url}/health/ready", timeout=3).json()
+        health: dict[str, Any] = httpx.get(f"{url}/health/ready", timeout=3).json()
     except httpx.HTTPError as error:
         return {"error": repr(error)}
-    return said
+    return health

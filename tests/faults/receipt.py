@@ -210,7 +210,7 @@ def _of_trial(trial: Trial) -> Violation:
 
 
 def _of_nemesis(report: NemesisReport) -> Violation:
-    broken = [f"audit: {said.name}: {said.broken} broken" for said in report.audit.invariants if said.broken]
+    broken = [f"audit: {text.name}: {text.broken} broken" for text in report.audit.invariants if text.broken]
     wrong = [report.verdict, *report.contradictions, *report.troubles, *broken]
     return Violation("nemesis", wrong, "see the report above")
 
@@ -259,19 +259,19 @@ def _nemesis(report: NemesisReport | None) -> list[str]:
     if report is None:
         return []
     after = "never" if report.settled_after is None else f"{report.settled_after:.1f} s after the last fault"
-    said = (
+    text = (
         f"{report.verdict}: {sum(report.sent.values())} orders sent in {report.seconds:.0f} s under"
         f" {report.acknowledged + report.unknown} keys, of which {report.acknowledged} were acknowledged;"
         f" the last order settled {after}. Repeat it: `{report.command}`"
     )
-    return ["## Nemesis", said]
+    return ["## Nemesis", text]
 
 
 def _list(title: str, violations: Sequence[Violation]) -> list[str]:
     if not violations:
         return []
-    said = [f"- `{violation.where}`: {'; '.join(violation.wrong)}" for violation in violations]
-    return [f"## {title}", "\n".join(said), "The evidence is in `receipt.json`."]
+    text = [f"- `{violation.where}`: {'; '.join(violation.wrong)}" for violation in violations]
+    return [f"## {title}", "\n".join(text), "The evidence is in `receipt.json`."]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -19,7 +19,7 @@ FINAL_PROBLEMS = frozenset({"insufficient-stock", "idempotency-key-reused"})
 PASSING_PROBLEMS = frozenset({"request-in-flight", "database-unavailable"})
 
 
-class Told(msgspec.Struct, frozen=True):
+class OrderResponse(msgspec.Struct, frozen=True):
     """One response to one request."""
 
     key: str
@@ -40,12 +40,12 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Customers:
-    """The clients that order one item from `urls`, the first URL first. `told` grows as responses arrive."""
+    """The clients that order one item from `urls`, the first URL first. `received` grows as responses arrive."""
 
     def __init__(self, urls: Sequence[str], item_id: str, patience: float, journal: JournalWriter) -> None:
         self._urls, self._item_id, self._patience, self._journal = urls, item_id, patience, journal
         self._enough = False
-        self.told: list[Told] = []
+        self.received: list[OrderResponse] = []
         self.sent = 0
         self.unanswered = 0
 
@@ -72,12 +72,12 @@ class Customers:
 
     async def _insist(self, client: httpx.AsyncClient, request: Request) -> None:
         for url in itertools.islice(itertools.cycle(self._urls), TRIES):
-            told = await self._try(client, url, request)
-            if self._enough or (told is not None and (told.is_final or told.is_strange)):
+            response = await self._try(client, url, request)
+            if self._enough or (response is not None and (response.is_final or response.is_strange)):
                 return
             await asyncio.sleep(PAUSE)
 
-    async def _try(self, client: httpx.AsyncClient, url: str, request: Request) -> Told | None:
+    async def _try(self, client: httpx.AsyncClient, url: str, request: Request) -> OrderResponse | None:
         body = {"item_id": self._item_id, "quantity": request.quantity}
         entry = self._journal.sent(request.key, self._item_id, request.quantity)
         self.sent += 1
@@ -87,30 +87,30 @@ class Customers:
             self._journal.unknown(entry, repr(error))
             self.unanswered += 1
             return None
-        told = _read(request, answer)
+        response = _read(request, answer)
         self._journal.answered(
             entry,
-            told.http_status,
-            told.order_id,
-            told.order_status,
-            told.problem,
+            response.http_status,
+            response.order_id,
+            response.order_status,
+            response.problem,
             replayed=answer.headers.get("Idempotent-Replayed") == "true",
         )
-        self.told.append(told)
-        return told
+        self.received.append(response)
+        return response
 
 
-def _read(request: Request, answer: httpx.Response) -> Told:
+def _read(request: Request, answer: httpx.Response) -> OrderResponse:
     try:
-        said: dict[str, Any] = answer.json()
+        body: dict[str, Any] = answer.json()
     except ValueError:
-        said = {}
-    problem = None if answer.is_success else str(said.get("type", "")).rpartition(":")[2] or "none"
-    return Told(
+        body = {}
+    problem = None if answer.is_success else str(body.get("type", "")).rpartition(":")[2] or "none"
+    return OrderResponse(
         key=request.key,
         quantity=request.quantity,
         http_status=answer.status_code,
-        order_id=said.get("order_id"),
-        order_status=said.get("status") if answer.is_success else None,
+        order_id=body.get("order_id"),
+        order_status=body.get("status") if answer.is_success else None,
         problem=problem,
     )

@@ -99,8 +99,14 @@ def document(table: Table) -> bytes:
         }
         for row in table.rows
     ]
-    told = {"seed": table.seed, "verdict": table.verdict, "holds": table.holds, "control": table.control, "rows": rows}
-    return msgspec.json.format(msgspec.json.encode(told)) + b"\n"
+    contents = {
+        "seed": table.seed,
+        "verdict": table.verdict,
+        "holds": table.holds,
+        "control": table.control,
+        "rows": rows,
+    }
+    return msgspec.json.format(msgspec.json.encode(contents)) + b"\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

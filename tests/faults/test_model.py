@@ -257,7 +257,7 @@ class Story(RuleBasedStateMachine):
     def _send(self, key: Key, body: Body, at: int) -> Answer:
         key.sent(body)
         answer = self._ask(key, body, at)
-        key.told(body, answer)
+        key.record(body, answer)
         return answer
 
     def _race(self, key: Key, bodies: list[Body], killed: str | None) -> None:
@@ -273,7 +273,7 @@ class Story(RuleBasedStateMachine):
                 self._person(killed).kill()
         answers = [(body, future.result()) for (body, _), future in zip(racing, asked, strict=True)]
         for body, answer in sorted(answers, key=lambda each: each[1].is_final):  # their order is unknown
-            key.told(body, answer)
+            key.record(body, answer)
 
     def _ask(self, key: Key, body: Body, at: int) -> Answer:
         try:

@@ -19,7 +19,7 @@ from tests.conftest import Databases
 from tests.faults.parallel import Lanes, Planned
 from tests.faults.receipt import Campaign, Receipt, as_json, as_markdown, bound, write_up
 from tests.faults.results import Refused, Results
-from tests.faults.retrying_clients import Told
+from tests.faults.retrying_clients import OrderResponse
 from tests.faults.scenarios import CELLS, Cell, Request, Scenario, scenario
 from tests.faults.trial_platform import Grounds, Row
 from tests.faults.trials import Outcome, Trial, wrongs
@@ -160,8 +160,10 @@ def sold(key: str = "k", quantity: int = 2, status: str = "confirmed", order_id:
     return Row(key, order_id, quantity, status, None, 1, NOON)
 
 
-def told(status: int, *, quantity: int = 2, order_id: str | None = "o", said: str = "", problem: str = "") -> Told:
-    return Told("k", quantity, status, order_id, said or None, problem or None)
+def response(
+    status: int, *, quantity: int = 2, order_id: str | None = "o", status_text: str = "", problem: str = ""
+) -> OrderResponse:
+    return OrderResponse("k", quantity, status, order_id, status_text or None, problem or None)
 
 
 def selling(stock: int, quantity: int = 2) -> Scenario:
@@ -171,32 +173,32 @@ def selling(stock: int, quantity: int = 2) -> Scenario:
 @pytest.mark.parametrize(
     ("answer", "row", "left"),
     [
-        (told(201, said="confirmed"), sold(), 0),
-        (told(202, said="queued"), sold(), 0),
-        (told(202, said="queued"), sold(status="failed"), 1),
-        (told(409, problem="insufficient-stock"), sold(status="failed"), 1),
-        (told(409, problem="request-in-flight", order_id=None), sold(), 0),
-        (told(422, quantity=3, problem="idempotency-key-reused"), sold(), 0),
+        (response(201, status_text="confirmed"), sold(), 0),
+        (response(202, status_text="queued"), sold(), 0),
+        (response(202, status_text="queued"), sold(status="failed"), 1),
+        (response(409, problem="insufficient-stock"), sold(status="failed"), 1),
+        (response(409, problem="request-in-flight", order_id=None), sold(), 0),
+        (response(422, quantity=3, problem="idempotency-key-reused"), sold(), 0),
     ],
 )
-def test_consistent_answers_and_rows_have_no_errors(answer: Told, row: Row, left: int) -> None:
+def test_consistent_answers_and_rows_have_no_errors(answer: OrderResponse, row: Row, left: int) -> None:
     assert wrongs(selling(stock=1 if row.status == "failed" else 2), [answer], [row], left) == []
 
 
 @pytest.mark.parametrize(
     ("answer", "rows", "why"),
     [
-        (told(201, said="confirmed"), [], "there is None"),
-        (told(201, said="confirmed", order_id="p"), [sold()], "for order p"),
-        (told(201, said="confirmed"), [sold(status="failed")], "is failed"),
-        (told(409, problem="insufficient-stock"), [sold()], "is confirmed"),
-        (told(201, said="confirmed", quantity=3), [sold()], "is of 2"),
-        (told(422, problem="idempotency-key-reused"), [sold()], "is of 2"),
-        (told(500, problem="internal-error", order_id=None), [sold()], "nobody should be told"),
-        (told(201, said="confirmed"), [sold(status="dead")], "is dead"),
+        (response(201, status_text="confirmed"), [], "there is None"),
+        (response(201, status_text="confirmed", order_id="p"), [sold()], "for order p"),
+        (response(201, status_text="confirmed"), [sold(status="failed")], "is failed"),
+        (response(409, problem="insufficient-stock"), [sold()], "is confirmed"),
+        (response(201, status_text="confirmed", quantity=3), [sold()], "is of 2"),
+        (response(422, problem="idempotency-key-reused"), [sold()], "is of 2"),
+        (response(500, problem="internal-error", order_id=None), [sold()], "nobody should be told"),
+        (response(201, status_text="confirmed"), [sold(status="dead")], "is dead"),
     ],
 )
-def test_an_answer_that_contradicts_the_database_is_an_error(answer: Told, rows: list[Row], why: str) -> None:
+def test_an_answer_that_contradicts_the_database_is_an_error(answer: OrderResponse, rows: list[Row], why: str) -> None:
     assert any(why in wrong for wrong in wrongs(selling(stock=1), [answer], rows, 0))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tests.faults.retrying_clients import Customers, Told
+from tests.faults.retrying_clients import Customers, OrderResponse
 from tests.faults.scenarios import Cell, Request, Scenario
 from tests.faults.trial_platform import LEASE, SETTLE_LIMIT, Row, Stage, is_stopped, leave
 from tests.processes import Service
@@ -104,7 +104,7 @@ def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threadi
             raise Halted from error
         course.troubles.append(str(error))
     audited, rows = stage.audit(), stage.rows(scenario.item_id)
-    wrong = wrongs(scenario, customers.told, rows, stage.left(scenario.item_id)) + _found(audited, "violated")
+    wrong = wrongs(scenario, customers.received, rows, stage.left(scenario.item_id)) + _found(audited, "violated")
     troubles = course.troubles + _found(audited, "unsettled")
     troubles += [f"{row.key} is {row.status} ({row.reason})" for row in rows if row.status == "dead"]
     outcome: Outcome = "held" if course.fired else "not-fired"
@@ -128,10 +128,10 @@ def run(stage: Stage, scenario: Scenario, number: int, again: int, halt: threadi
     )
 
 
-def wrongs(scenario: Scenario, told: Sequence[Told], rows: Sequence[Row], left: int) -> list[str]:
+def wrongs(scenario: Scenario, responses: Sequence[OrderResponse], rows: Sequence[Row], left: int) -> list[str]:
     """Return the failed checks of responses and refusals."""
     by_key = {row.key: row for row in rows}
-    wrong = [why for answer in told if (why := _contradiction(answer, by_key.get(answer.key)))]
+    wrong = [why for answer in responses if (why := _contradiction(answer, by_key.get(answer.key)))]
     wrong += [
         f"{row.key} is failed ({row.reason}), with {left} left for the {row.quantity} it wanted"
         for row in rows
@@ -140,19 +140,20 @@ def wrongs(scenario: Scenario, told: Sequence[Told], rows: Sequence[Row], left: 
     return wrong
 
 
-def _contradiction(told: Told, row: Row | None) -> str | None:
+def _contradiction(response: OrderResponse, row: Row | None) -> str | None:
     """Return how a response contradicts the database; None if it does not."""
-    answer = f"{told.key} of {told.quantity} was answered {told.http_status} {told.order_status or told.problem}"
-    if told.is_strange:
+    result = response.order_status or response.problem
+    answer = f"{response.key} of {response.quantity} was answered {response.http_status} {result}"
+    if response.is_strange:
         return f"{answer}, which nobody should be told"
-    if not told.is_final:
+    if not response.is_final:
         return None
-    if row is None or told.order_id != row.order_id:
-        return f"{answer} for order {told.order_id}, and there is {row}"
-    if (told.quantity == row.quantity) == (told.problem == "idempotency-key-reused"):
+    if row is None or response.order_id != row.order_id:
+        return f"{answer} for order {response.order_id}, and there is {row}"
+    if (response.quantity == row.quantity) == (response.problem == "idempotency-key-reused"):
         return f"{answer}, and the key's order is of {row.quantity}"
     meant = {"confirmed": "confirmed", "failed": "failed", "insufficient-stock": "failed"}
-    outcome = meant.get(told.order_status or told.problem or "")
+    outcome = meant.get(result or "")
     return f"{answer}, and is {row.status}" if outcome not in {None, row.status} else None
 
 
@@ -248,26 +249,26 @@ def _ask_again(stage: Stage, scenario: Scenario, customers: Customers, clock: Cl
     later = Customers([stage.orders[0].url], scenario.item_id, 5.0, stage.journal)
     with _beside(later, lambda: later.buy(asked, 4)) as done:
         clock.until(done.done, SETTLE_LIMIT)
-    customers.told += later.told
+    customers.received += later.received
     customers.sent += later.sent
     customers.unanswered += later.unanswered
-    unanswered = {request.key for request in asked} - {told.key for told in later.told if told.is_final}
+    unanswered = {request.key for request in asked} - {response.key for response in later.received if response.is_final}
     assert not unanswered, f"no answer afterwards for {', '.join(sorted(unanswered))}"
 
 
 def _found(audited: Audit, verdict: str) -> list[str]:
     """Return the audit's invariants with this verdict, with examples."""
     return [
-        f"audit: {said.name}: {said.broken}, {', '.join(f'{each.subject} {each.wrong}' for each in said.examples)}"
-        for said in audited.invariants
-        if said.verdict == verdict
+        f"audit: {rule.name}: {rule.broken}, {', '.join(f'{each.subject} {each.wrong}' for each in rule.examples)}"
+        for rule in audited.invariants
+        if rule.verdict == verdict
     ]
 
 
 def _evidence(stage: Stage, scenario: Scenario, customers: Customers, audited: Audit) -> dict[str, Any]:
     return {
         "scenario": scenario,
-        "told": customers.told,
+        "responses": customers.received,
         "audit": [invariant for invariant in audited.invariants if invariant.broken],
         **stage.story(scenario.item_id),
     }

@@ -81,14 +81,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="the same seed sends the same bytes")
     parser.add_argument("--messages", type=int, default=MESSAGES, help=f"how many in all; {MESSAGES} unless given")
     parser.add_argument("--service", help="only this one")
-    told = parser.parse_args()
-    seed = secrets.randbelow(10**9) if told.seed is None else told.seed
-    say(f"seed {seed}: python -m tests.fuzz --seed {seed} --messages {told.messages}")
+    options = parser.parse_args()
+    seed = secrets.randbelow(10**9) if options.seed is None else options.seed
+    say(f"seed {seed}: python -m tests.fuzz --seed {seed} --messages {options.messages}")
     if NGINX is None:
         say("no nginx on the path, so services are tried directly only: apt-get install nginx-light")
     with running_fleet() as targets:
-        chosen = [target for target in targets if told.service in {None, target.name}]
-        findings = fuzz_all(chosen, seed, told.messages)
+        chosen = [target for target in targets if options.service in {None, target.name}]
+        findings = fuzz_all(chosen, seed, options.messages)
     say("held" if not findings else f"{findings} findings")
     return 1 if findings else 0
 

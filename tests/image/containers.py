@@ -37,7 +37,7 @@ def call(*arguments: str) -> str:
 
 def once(command: Sequence[str], *options: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     """Run one command in a new container to its end."""
-    more = [*CONFINED, *options, *_told(environ), IMAGE, *command]
+    more = [*CONFINED, *options, *_environment_arguments(environ), IMAGE, *command]
     command = [*podman(), "run", "--rm", *more]
     return subprocess.run(command, cwd=ELSEWHERE, capture_output=True, text=True, timeout=120, check=False)
 
@@ -54,8 +54,8 @@ class Container:
     def __init__(self, module: str, environ: Mapping[str, str]) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        told = _told({"VALERIX_PORT": str(self.port), "VALERIX_REPLICA": module} | dict(environ))
-        self.id = call("run", "--detach", *CONFINED, *told, IMAGE, "python", "-m", module)
+        arguments = _environment_arguments({"VALERIX_PORT": str(self.port), "VALERIX_REPLICA": module} | dict(environ))
+        self.id = call("run", "--detach", *CONFINED, *arguments, IMAGE, "python", "-m", module)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Container:
 
     def execute(self, *command: str, **environ: str) -> int:
         """Run a command in the container, as Docker runs a health check, and return its exit code."""
-        more = [*_told(environ), self.id, *command]
+        more = [*_environment_arguments(environ), self.id, *command]
         return subprocess.run([*podman(), "exec", *more], capture_output=True, check=False).returncode
 
     def remove(self) -> None:
@@ -142,5 +142,5 @@ def containers(order_database: str, inventory_database: str, redis_url: str) -> 
         made.remove()
 
 
-def _told(environ: Mapping[str, str]) -> list[str]:
+def _environment_arguments(environ: Mapping[str, str]) -> list[str]:
     return [f"--env={name}={value}" for name, value in environ.items()]

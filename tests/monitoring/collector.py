@@ -61,8 +61,8 @@ def collector(log: Path) -> Iterator[Collector]:
     port = free_port()
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), Sink) as sink,
-        log.open("wb") as said,
-        subprocess.Popen(_command(port, sink.server_port), stdout=said, stderr=said) as agent,
+        log.open("wb") as output,
+        subprocess.Popen(_command(port, sink.server_port), stdout=output, stderr=output) as agent,
     ):
         Thread(target=sink.serve_forever, daemon=True).start()
         try:

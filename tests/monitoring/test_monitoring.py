@@ -118,7 +118,7 @@ def test_alerts_fire_only_under_faults_reach_a_webhook_and_resolve(watch: Watch)
     calm = watch.shop.json("load", "--rate", "20/s", "--for", "45s", "--item", "keyboard")
     assert calm["outcomes"], calm
     assert watch.firing == set()
-    assert watch.hook.told == []
+    assert watch.hook.received == []
     assert watch.shop.json("alerts") == []
     assert watch.ask("audit_finished_timestamp_seconds > 0"), "the dashboard audits by itself"
     assert watch.shop.json("status")["alerts"] == {"firing": 0, "pending": 0}

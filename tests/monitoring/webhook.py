@@ -9,15 +9,15 @@ from typing import Any
 
 
 class Webhook:
-    """`url` is its address; `told` has each alert with its status, `firing` or `resolved`, in order of arrival."""
+    """`url` is its address; `received` has each alert with its status, `firing` or `resolved`, in order of arrival."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/"
-        self.told: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
 
     def heard(self, status: str) -> set[str]:
         """Return the names of the alerts received with this status."""
-        return {alert for alert, how in self.told if how == status}
+        return {alert for alert, how in self.received if how == status}
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def webhook() -> Iterator[Webhook]:
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            hook.told += [(alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"]]
+            hook.received += [(alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"]]
             self.send_response(200)
             self.end_headers()
 

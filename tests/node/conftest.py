@@ -38,9 +38,9 @@ class Orders:
         self._process, self.journal = process, journal
 
     def wait(self) -> Outcome:
-        said, complaint = self._process.communicate(timeout=LIMIT)
+        output, complaint = self._process.communicate(timeout=LIMIT)
         assert self._process.returncode == 0, complaint
-        return Outcome(**json.loads(said))
+        return Outcome(**json.loads(output))
 
 
 class Valerix:

@@ -47,15 +47,15 @@ class Sender:
 
     async def order(self, item: str) -> None:
         """Send one order until it is placed or no attempts are left."""
-        key, said = str(uuid.uuid4()), ""
+        key, result = str(uuid.uuid4()), ""
         for attempt in itertools.count():
-            said = await self._send(key, item)
+            result = await self._send(key, item)
             if attempt == 0:
-                self.outcome.first[said] += 1
-            if said in PLACED or attempt == self.retries:
+                self.outcome.first[result] += 1
+            if result in PLACED or attempt == self.retries:
                 break
             await asyncio.sleep(_PAUSE)
-        self.outcome.last[said] += 1
+        self.outcome.last[result] += 1
 
     async def _send(self, key: str, item: str) -> str:
         body = {"item_id": item, "quantity": 1}
@@ -63,15 +63,15 @@ class Sender:
         try:
             answer = await self.client.post(f"{self.url}/api/orders", json=body, headers={"Idempotency-Key": key})
         except httpx.TransportError as error:
-            said = type(error).__name__
-            self.journal.unknown(sent, said)
-            self.outcome.complaints.append(f"{at} {said}: {error}")
-            return said
-        told = answer.json()
+            result = type(error).__name__
+            self.journal.unknown(sent, result)
+            self.outcome.complaints.append(f"{at} {result}: {error}")
+            return result
+        content = answer.json()
         if answer.is_success:
-            self.journal.answered(sent, answer.status_code, told["order_id"], told["status"])
+            self.journal.answered(sent, answer.status_code, content["order_id"], content["status"])
         else:
-            self.journal.answered(sent, answer.status_code, problem=told["type"].rpartition(":")[2])
+            self.journal.answered(sent, answer.status_code, problem=content["type"].rpartition(":")[2])
             self.outcome.complaints.append(f"{at} {answer.status_code}: {answer.text[:200]}")
         return str(answer.status_code)
 

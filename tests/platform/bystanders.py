@@ -96,7 +96,7 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[str]:
 @dataclass(frozen=True)
 class Ended:
     code: int
-    said: str
+    output: str
 
 
 @dataclass(frozen=True)

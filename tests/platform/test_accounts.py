@@ -86,7 +86,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
         found("down", "--wipe", "--yes")
 
 
-def said(pid: int, name: str) -> list[str]:
+def status_field(pid: int, name: str) -> list[str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split()[1:] for line in lines if line.startswith(f"{name}:"))
 
@@ -106,14 +106,14 @@ def test_only_the_supervisor_runs_as_root(opened: Opened) -> None:
         if pid == opened.stack.supervisor_pid:
             continue
         what = Path(f"/proc/{pid}/cmdline").read_bytes()
-        assert 0 not in {int(number) for field in ("Uid", "Gid") for number in said(pid, field)}, what
-        assert said(pid, "Groups") == [], what
-        assert said(pid, "NoNewPrivs") == ["1"], what
-        assert int(said(pid, "CapEff")[0], 16) == int(said(pid, "CapPrm")[0], 16) == 0, what
+        assert 0 not in {int(number) for field in ("Uid", "Gid") for number in status_field(pid, field)}, what
+        assert status_field(pid, "Groups") == [], what
+        assert status_field(pid, "NoNewPrivs") == ["1"], what
+        assert int(status_field(pid, "CapEff")[0], 16) == int(status_field(pid, "CapPrm")[0], 16) == 0, what
 
 
 def test_every_kind_of_process_has_its_own_user(opened: Opened) -> None:
-    users = {name: said(pid, "Uid")[0] for name, pid in named(opened.stack).items()}
+    users = {name: status_field(pid, "Uid")[0] for name, pid in named(opened.stack).items()}
     assert users.pop("order-1") == users["order-2"]
     assert len(set(users.values())) == len(users)
 
@@ -124,7 +124,7 @@ def test_a_service_can_read_only_its_own_secrets(opened: Opened) -> None:
     (data,) = (opened.state / "postgres").glob("[0-9]*")
     files = [opened.state / "secrets.json", data / "PG_VERSION", opened.state / "valkey" / "valkey.conf"]
     for name in ("order-1", "inventory-1", "worker-1", "frontend-1", *sorted(WATCHERS)):
-        user = int(said(pids[name], "Uid")[0])
+        user = int(status_field(pids[name], "Uid")[0])
         others = [Path(f"/proc/{pid}/environ") for other, pid in pids.items() if other[:5] != name[:5]]
         supervisor = Path(f"/proc/{opened.stack.supervisor_pid}/environ")
         for file in [*files, *others, supervisor]:
@@ -154,7 +154,7 @@ def test_a_platform_with_several_users_serves_orders_and_audits(opened: Opened) 
     placed = opened("order", "place", "mouse", "--key", "by-others", "--wait")
     assert placed.returncode == 0, placed.stderr
     pid = named(opened.stack)["frontend-1"]
-    user = int(said(pid, "Uid")[0])
+    user = int(status_field(pid, "Uid")[0])
     environ = dict(
         pair.decode().split("=", 1) for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair
     )

@@ -96,11 +96,11 @@ def test_a_damaged_append_only_file_is_moved_aside_and_no_order_is_lost(damage: 
     assert placed.status_code == 201
     assert platform.run("down").returncode == 0
     DAMAGES[damage](platform.directory)
-    said = platform.up().stderr
+    output = platform.up().stderr
     again = platform.place(key)
     assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", placed.json())
     if damage == "garbage in the middle":
-        assert "which is only a cache: moved to" in said
+        assert "which is only a cache: moved to" in output
     assert len(list((platform.directory / "valkey").glob("appendonlydir.damaged-*"))) <= 3
 
 

@@ -66,7 +66,7 @@ def test_a_damaged_stack_file_signals_no_foreign_process(
     (state / "stack.json").write_bytes(DAMAGED[damage](innocent.pid))
     with process_of(HOLDER, str(state / "lock"), "lock") as holder:
         ended = typed(command)
-        assert ended.code != 0 or command in {"down", "context show", "doctor", "logs"}, ended.said
+        assert ended.code != 0 or command in {"down", "context show", "doctor", "logs"}, ended.output
         assert (holder.poll() is not None) == (command == "down"), "what holds the lock is ended by down alone"
     assert innocent.is_unharmed()
 
@@ -94,8 +94,8 @@ def test_a_fault_affects_no_process_outside_the_platform(
             command = [sys.executable, "-c", "import time; time.sleep(60)"]
             other = subprocess.Popen(command, pass_fds=(reading.fileno(),))
             pid = other.pid
-        said = {"right": start_time(pid), "wrong": 1, "unknown": None}[started]
-        stack = _with_start(pid, said) | {"supervisor_pid": supervisor.pid}
+        output = {"right": start_time(pid), "wrong": 1, "unknown": None}[started]
+        stack = _with_start(pid, output) | {"supervisor_pid": supervisor.pid}
         (state / "stack.json").write_text(json.dumps(stack))
         processes = LocalProcesses(state)
         for name in ("inventory", "order", "worker", "frontend", "redis", "postgres"):

@@ -40,10 +40,10 @@ def test_wiping_asks_for_confirmation_and_deletes_only_files_of_the_platform() -
 
 def _ended_in_order(platform: Installation) -> None:
     """Check the order: callers before their servers, services before databases; and PostgreSQL's regular shutdown."""
-    said = platform.run("logs", "supervisor", "-n", "20").stdout
-    _, _, after = said.rpartition("stopping, since SIGTERM was received\n")
+    output = platform.run("logs", "supervisor", "-n", "20").stdout
+    _, _, after = output.rpartition("stopping, since SIGTERM was received\n")
     ended = [line.split("info")[1].split()[0] for line in after.splitlines() if "has ended" in line]
-    assert ended[:4] == ["frontend-1", "worker-1", "order-1", "inventory-1"], said
-    assert set(ended[4:]) == {"postgres", "redis"}, said
-    assert len(ended) == len(after.splitlines()), f"something went wrong on the way:\n{said}"
+    assert ended[:4] == ["frontend-1", "worker-1", "order-1", "inventory-1"], output
+    assert set(ended[4:]) == {"postgres", "redis"}, output
+    assert len(ended) == len(after.splitlines()), f"something went wrong on the way:\n{output}"
     assert "database system is shut down" in platform.run("logs", "postgres", "-n", "1").stdout

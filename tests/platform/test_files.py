@@ -115,9 +115,9 @@ def test_a_file_of_another_kind_is_never_overwritten(command: str, option: str, 
             if place != file:
                 place.symlink_to(file)
             arguments = [*WRITES[command, option], *([option] if option != "FILE" else []), str(place)]
-            code, said = typed(arguments)
+            code, printed = typed(arguments)
             assert file.read_bytes() == content, name
-            assert (code, "was not overwritten" in said) == (2, True), f"{name}: {said}"
+            assert (code, "was not overwritten" in printed) == (2, True), f"{name}: {printed}"
             place.unlink()
     assert not (directory / "receipts").exists() or not list((directory / "receipts").iterdir())
 
@@ -139,8 +139,8 @@ def test_a_file_of_another_user_in_a_shared_directory_is_not_written(
     (shared / "file").touch()
     os.chown(shared / "file", NOBODY, NOBODY)
     for name in ("link", "to-nothing", "file"):
-        code, said = typed([*WRITES[command, option], option, str(shared / name)])
-        assert (code, "was not overwritten" in said) == (2, True), f"{name}: {said}"
+        code, printed = typed([*WRITES[command, option], option, str(shared / name)])
+        assert (code, "was not overwritten" in printed) == (2, True), f"{name}: {printed}"
     assert mine.stat().st_size == (shared / "file").stat().st_size == 0
     assert not (directory / "new").exists()
 
@@ -152,17 +152,17 @@ def test_an_unwritable_path_is_reported_before_anything_is_done(
     where: str, command: str, option: str, directory: Path, typed: Typed
 ) -> None:
     (directory / "a directory").mkdir()
-    code, said = typed([*WRITES[command, option], option, where])
-    assert (code in {2, 3}, len(said.splitlines()[-3:])) == (True, 3), said
-    assert "bug of its own" not in said
+    code, printed = typed([*WRITES[command, option], option, where])
+    assert (code in {2, 3}, len(printed.splitlines()[-3:])) == (True, 3), printed
+    assert "bug of its own" not in printed
 
 
 def test_stills_do_not_replace_other_pictures(directory: Path, typed: Typed) -> None:
     (directory / "stills").mkdir()
     mine = directory / "stills" / "01-calm.svg"
     mine.write_text("<svg>mine</svg>")
-    code, said = typed(["demo", "--auto", "--stills", str(directory / "stills")])
-    assert (code, mine.read_text()) == (2, "<svg>mine</svg>"), said
+    code, printed = typed(["demo", "--auto", "--stills", str(directory / "stills")])
+    assert (code, mine.read_text()) == (2, "<svg>mine</svg>"), printed
 
 
 def _journal(path: Path, *more: bytes) -> bytes:

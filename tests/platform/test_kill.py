@@ -30,9 +30,9 @@ def test_a_killed_service_is_restarted_and_the_restart_is_reported(platform: Ins
     assert after
     assert (after.port, after.last_exit) == (before.port, -9)
     assert after.pid != before.pid
-    said = platform.run("logs", "supervisor", "-n", "20").stdout
-    assert "inventory-1 was killed by SIGKILL; restarting in 0.5 s" in said
-    assert "inventory-1 is ready again" in said
+    output = platform.run("logs", "supervisor", "-n", "20").stdout
+    assert "inventory-1 was killed by SIGKILL; restarting in 0.5 s" in output
+    assert "inventory-1 is ready again" in output
 
 
 def test_killed_databases_are_restarted_on_the_same_ports(platform: Installation) -> None:

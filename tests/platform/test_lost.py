@@ -47,9 +47,9 @@ def test_a_lost_or_damaged_stack_file_is_rewritten_and_status_stays_correct(plat
     for name, damage in DAMAGES.items():
         before = platform.stack
         damage(file)
-        told = platform.status()
-        assert (told["state"], told["supervisor_pid"]) == ("running", before.supervisor_pid), name
-        assert {one["name"] for one in told["services"]} >= {"order-1", "worker-1"}, name
+        result = platform.status()
+        assert (result["state"], result["supervisor_pid"]) == ("running", before.supervisor_pid), name
+        assert {one["name"] for one in result["services"]} >= {"order-1", "worker-1"}, name
         eventually(lambda: read_stack(platform.directory), 5, name)
         assert platform.stack.supervisor_pid == before.supervisor_pid, name
     assert "stack.json was lost or changed" in platform.run("logs", "supervisor", "-n", "20").stdout
@@ -60,11 +60,11 @@ def test_a_frozen_supervisor_without_a_stack_file_is_reported(platform: Installa
     os.kill(pid, signal.SIGSTOP)
     try:
         file.unlink()
-        told = platform.run("status")
+        result = platform.run("status")
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert told.returncode == 3
-    assert f"process {pid} supervises" in told.stderr
+    assert result.returncode == 3
+    assert f"process {pid} supervises" in result.stderr
     eventually(file.exists, 5)
 
 
@@ -81,8 +81,8 @@ def test_down_stops_cleanly_with_an_unreadable_stack_file(platform: Installation
     finally:
         if not platform.is_gone():
             os.kill(pid, signal.SIGCONT)
-    said = platform.run("logs", "supervisor", "-n", "12").stdout
-    assert "stopping, since SIGTERM was received" in said
+    output = platform.run("logs", "supervisor", "-n", "12").stdout
+    assert "stopping, since SIGTERM was received" in output
     assert "database system is shut down" in platform.run("logs", "postgres", "-n", "1").stdout
     assert platform.is_gone()
 
@@ -91,8 +91,8 @@ def test_down_stops_cleanly_with_an_unreadable_stack_file(platform: Installation
     "how", ["deleted", pytest.param("moved", marks=pytest.mark.long), pytest.param("replaced", marks=pytest.mark.long)]
 )
 def test_a_platform_whose_directory_is_removed_stops_and_reports_why(how: str, tmp_path: Path) -> None:
-    with installed() as platform, (tmp_path / "said").open("w") as said:
-        with platform.started("up", "--free-ports", into=said) as process:
+    with installed() as platform, (tmp_path / "said").open("w") as output:
+        with platform.started("up", "--free-ports", into=output) as process:
             eventually(lambda: platform.is_ready, PATIENCE)
             pids = platform.processes
             assert len(pids) > 6

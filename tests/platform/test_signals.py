@@ -64,9 +64,9 @@ def test_a_platform_in_the_background_of_a_shell_survives_hang_ups_and_ctrl_c(st
         eventually(lambda: stopped.is_ready or process.poll() is not None, PATIENCE)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
-        said = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, said
-    assert "stopping, since SIGTERM was received" in said
+        output = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, output
+    assert "stopping, since SIGTERM was received" in output
     assert stopped.is_gone()
 
 

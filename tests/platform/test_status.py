@@ -11,10 +11,10 @@ from valerix_cli.local.logs import rotate
 
 
 def test_status_reports_a_stopped_platform(stopped: Installation) -> None:
-    told = stopped.run("status", "-o", "json")
-    assert told.returncode == 3
-    assert json.loads(told.stdout)["state"] == "stopped"
-    assert told.stderr.splitlines()[-1].startswith("  try: valerix up")
+    result = stopped.run("status", "-o", "json")
+    assert result.returncode == 3
+    assert json.loads(result.stdout)["state"] == "stopped"
+    assert result.stderr.splitlines()[-1].startswith("  try: valerix up")
 
 
 def test_a_watched_status_prints_a_line_per_change(stopped: Installation, tmp_path: Path) -> None:

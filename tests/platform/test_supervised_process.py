@@ -51,22 +51,22 @@ def _child(directory: Path, program: str) -> SupervisedProcess:
 def test_a_service_gets_the_url_of_every_inventory_and_no_setting_of_the_caller() -> None:
     fleet = (Replica(INVENTORY, 1, 3002), Replica(INVENTORY, 2, 4002), Replica(ORDER, 1, 3001))
     ours = {"PATH": "/bin", "VALERIX_DATABASE_URL": "admin", "VALERIX_STATE_DIR": "x", "VALERIX_LEASE_SECONDS": "2"}
-    told = environment(fleet[2], fleet, BACKING, ours)
-    assert told["VALERIX_INVENTORY_URL"] == "http://127.0.0.1:3002,http://127.0.0.1:4002"
-    assert told["VALERIX_DATABASE_URL"] == "postgresql://o"
-    assert told["VALERIX_LEASE_SECONDS"] == "2"
-    assert told["PATH"] == "/bin"
-    assert "VALERIX_STATE_DIR" not in told
+    variables = environment(fleet[2], fleet, BACKING, ours)
+    assert variables["VALERIX_INVENTORY_URL"] == "http://127.0.0.1:3002,http://127.0.0.1:4002"
+    assert variables["VALERIX_DATABASE_URL"] == "postgresql://o"
+    assert variables["VALERIX_LEASE_SECONDS"] == "2"
+    assert variables["PATH"] == "/bin"
+    assert "VALERIX_STATE_DIR" not in variables
 
 
 def test_the_dashboard_gets_the_urls_of_the_services_and_no_database() -> None:
     fleet = (Replica(INVENTORY, 1, 3002), Replica(ORDER, 1, 3001), Replica(ORDER, 2, 4001), Replica(FRONTEND, 1, 3000))
-    told = environment(fleet[3], fleet, BACKING, {"PATH": "/bin"})
-    assert told["VALERIX_ORDER_URL"] == "http://127.0.0.1:3001,http://127.0.0.1:4001"
-    assert (told["VALERIX_OPERATOR_TOKEN"], told["VALERIX_DASHBOARD_PASSWORD"]) == ("o", "p")
-    assert "VALERIX_STATE_DIR" not in told, "it may not read the secrets there"
-    assert told["VALERIX_REDIS_URL"] == BACKING.redis_url
-    assert not {"VALERIX_DATABASE_URL", "VALERIX_SERVICE_TOKENS"} & set(told)
+    variables = environment(fleet[3], fleet, BACKING, {"PATH": "/bin"})
+    assert variables["VALERIX_ORDER_URL"] == "http://127.0.0.1:3001,http://127.0.0.1:4001"
+    assert (variables["VALERIX_OPERATOR_TOKEN"], variables["VALERIX_DASHBOARD_PASSWORD"]) == ("o", "p")
+    assert "VALERIX_STATE_DIR" not in variables, "it may not read the secrets there"
+    assert variables["VALERIX_REDIS_URL"] == BACKING.redis_url
+    assert not {"VALERIX_DATABASE_URL", "VALERIX_SERVICE_TOKENS"} & set(variables)
 
 
 def test_a_large_log_is_rotated_and_old_ones_are_deleted(tmp_path: Path) -> None:

@@ -112,10 +112,10 @@ def test_a_directory_writable_by_others_is_refused(command: str, typed: Typed, s
                 continue
             ended = Typed(place, typed.monkeypatch, typed.capsys)(command)
             restore()
-            assert ended.code == (3 if command == "doctor" else 4), f"{spoil.__name__}: {ended.said}"
-            assert re.search("not trusted|Others may write", ended.said), ended.said
+            assert ended.code == (3 if command == "doctor" else 4), f"{spoil.__name__}: {ended.output}"
+            assert re.search("not trusted|Others may write", ended.output), ended.output
             if command != "doctor":
-                assert [line[:7] for line in ended.said.splitlines()[-3:]] == ["Error: ", "  why: ", "  try: "]
+                assert [line[:7] for line in ended.output.splitlines()[-3:]] == ["Error: ", "  why: ", "  try: "]
         assert sorted((path.name, path.lstat().st_size) for path in state.iterdir()) == before
         assert holder.poll() is None
 

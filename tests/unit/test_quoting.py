@@ -65,8 +65,8 @@ SPOKEN = (
 def read_by_a_shell(line: str) -> list[str]:
     """Return the words of a command line, as bash splits it."""
     script = f"printf '%s\\0' {line}"
-    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - bash is the subject of the test
-    return said.decode(errors="surrogateescape").split("\0")[:-1]
+    output = subprocess.run(["bash", "-c", script], capture_output=True, check=True, timeout=30).stdout  # noqa: S607 - bash is the subject of the test
+    return output.decode(errors="surrogateescape").split("\0")[:-1]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -128,9 +128,9 @@ def followed() -> list[tuple[str, str, str]]:
                 continue
             for value in node.values:
                 if isinstance(value, ast.FormattedValue):
-                    said = ast.unparse(value.value)
-                    found.append((f"{file.relative_to(ROOT)}:{node.lineno}", before, said))
-                    before += f"{{{said}}}"
+                    expression = ast.unparse(value.value)
+                    found.append((f"{file.relative_to(ROOT)}:{node.lineno}", before, expression))
+                    before += f"{{{expression}}}"
                 elif isinstance(value, ast.Constant):
                     before += str(value.value)
     return found
@@ -138,11 +138,11 @@ def followed() -> list[tuple[str, str, str]]:
 
 def unquoted(beginning: re.Pattern[str]) -> list[str]:
     return [
-        f"{where}: {before}{{{said}}}"
-        for where, before, said in followed()
+        f"{where}: {before}{{{expression}}}"
+        for where, before, expression in followed()
         if beginning.search(before)
-        and not QUOTED.match(said)
-        and not any(known in f"{before}{{{said}}}" for known in SPOKEN)
+        and not QUOTED.match(expression)
+        and not any(known in f"{before}{{{expression}}}" for known in SPOKEN)
     ]
 
 
@@ -156,7 +156,7 @@ def test_every_value_in_a_url_path_is_escaped() -> None:
 
 def test_the_source_scan_finds_known_commands() -> None:
     """Otherwise the two tests above could not fail."""
-    found = [(before, said) for _, before, said in followed() if TYPED.search(before)]
+    found = [(before, expression) for _, before, expression in followed() if TYPED.search(before)]
     assert ("kubectl kustomize ", "word(overlay)") in found
     assert PATH.search("/api/inventory/")
     assert PATH.search("{url}/api/v1/namespaces/{namespace}/pods/")
@@ -177,7 +177,7 @@ def test_only_the_quoting_modules_quote_for_a_shell_or_a_path() -> None:
 def test_every_suggested_command_is_valid() -> None:
     """Mentioned options belong to the command, so that pasted commands are valid."""
     commands = dict(every_command())
-    told = [
+    calls = [
         call
         for file in SOURCES
         for call in ast.walk(ast.parse(file.read_text()))
@@ -187,8 +187,8 @@ def test_every_suggested_command_is_valid() -> None:
         and isinstance(call.args[0], ast.Constant)
         and str(call.args[0].value).startswith("valerix ")
     ]
-    assert len(told) > 20
-    for call in told:
+    assert len(calls) > 20
+    for call in calls:
         assert isinstance(call.args[0], ast.Constant)
         named = tuple(part for part in str(call.args[0].value).split()[1:] if not part.startswith("-"))
         if named in commands:

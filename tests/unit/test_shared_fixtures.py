@@ -31,5 +31,5 @@ def test_shared_fixtures_are_restored_only_after_a_failure(
         """
     )
     pytester.inline_run("-p", "no:cacheprovider", "-p", "no:asyncio", plugins=[Hook()])
-    said = Path(pytester.path, "said")
-    assert (said.read_text().split() if said.exists() else []) == expected
+    record = Path(pytester.path, "said")
+    assert (record.read_text().split() if record.exists() else []) == expected

@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for mutant, caught in _tried(targets, options.names):
         tried += 1
         if not caught:
-            survivors.append(told := f"{mutant.module}:{mutant.line} {mutant.name}")
-            sys.stdout.write(f"SURVIVED {told}\n")
+            survivors.append(survivor := f"{mutant.module}:{mutant.line} {mutant.name}")
+            sys.stdout.write(f"SURVIVED {survivor}\n")
             sys.stdout.flush()
     if not tried:
         sys.stdout.write("nothing was tried\n")

@@ -76,14 +76,14 @@ class Dashboards:
     def start(self, **settings: str) -> Dashboard:
         """Start another replica, with settings named without their prefix."""
         name = f"frontend-{len(self._started) + 1}"
-        told = {
+        variables = {
             "ORDER_URL": NOBODY,
             "INVENTORY_URL": NOBODY,
             "OPERATOR_TOKEN": OPERATOR_TOKEN,
             "DASHBOARD_PASSWORD": PASSWORD,
             "ALLOWED_HOSTS": "*",
         } | settings
-        environ = {f"VALERIX_{name}": value for name, value in told.items()}
+        environ = {f"VALERIX_{name}": value for name, value in variables.items()}
         service = Service("services.frontend.asgi", name, self._directory / f"{name}.log", environ)
         self._started.append(service)
         service.start()

@@ -43,8 +43,8 @@ class Service:
         headers = {"Location": "http://127.0.0.1:9/"}
         if self.answer is not None:
             return web.Response(status=self.answer[0], body=self.answer[1], headers=headers)
-        told = json.dumps(hostile(ANSWERS.get(request.path, str)))
-        return web.Response(text=told.replace("+00:00", "").replace("1.0", "0.0"), headers=headers)
+        content = json.dumps(hostile(ANSWERS.get(request.path, str)))
+        return web.Response(text=content.replace("+00:00", "").replace("1.0", "0.0"), headers=headers)
 
 
 @pytest.fixture

@@ -111,8 +111,10 @@ def structs(kind: Any) -> set[str]:
 
 
 def test_every_type_that_the_dashboard_reads_is_among_the_test_responses() -> None:
-    told = {one.__name__ for one in vars(wire).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)}
-    assert told == set().union(*map(structs, [*ANSWERS.values(), wire.Audit, wire.Problem]))
+    response = {
+        one.__name__ for one in vars(wire).values() if isinstance(one, type) and issubclass(one, msgspec.Struct)
+    }
+    assert response == set().union(*map(structs, [*ANSWERS.values(), wire.Audit, wire.Problem]))
 
 
 async def test_markup_and_bidi_characters_from_the_services_are_escaped_everywhere(
@@ -138,10 +140,10 @@ def _look(dashboards: Dashboards, url: str, audit: str) -> None:
     for path in ("/orders", "/restock", "/chaos/halt", "/audit"):
         operator.post(path, data=form)
         pages[f"after {path}"] = operator.get("/").text
-        told = operator.post(path, data=form, headers={"Accept": "application/json"})
-        is_page = told.headers["content-type"].startswith("text/html")
-        pages[f"{path} by script"] = told.text if is_page else ""
-        says = "" if is_page else told.json()["message"]
+        response = operator.post(path, data=form, headers={"Accept": "application/json"})
+        is_page = response.headers["content-type"].startswith("text/html")
+        pages[f"{path} by script"] = response.text if is_page else ""
+        says = "" if is_page else response.json()["message"]
         assert UNSEEN.findall(says) == []
     with httpx.stream("GET", f"{dashboard.url}/feed", timeout=10) as feed:
         lines = iter(feed.iter_lines())

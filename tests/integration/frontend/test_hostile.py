@@ -153,8 +153,8 @@ def test_no_header_value_causes_a_500_on_any_route(dashboard: Dashboard, header:
 def cookies(name: bytes) -> dict[str, bytes]:
     """Return cookies in our format with each kind of damage that a signed format can have."""
 
-    def encoded(said: bytes) -> bytes:
-        return base64.urlsafe_b64encode(said)
+    def encoded(payload: bytes) -> bytes:
+        return base64.urlsafe_b64encode(payload)
 
     claims = b'{"id": "x", "ends": 99999999999, "generation": "x", "kept": {}}'
     return {

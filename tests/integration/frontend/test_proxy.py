@@ -50,9 +50,9 @@ def behind_nginx(dashboards: Dashboards, redis_url: str, tmp_path: Path) -> Iter
     port = free_port()
     servers = " ".join(f"server 127.0.0.1:{one.service.port};" for one in replicas)
     user = "user root;" if os.geteuid() == 0 else ""
-    told = tmp_path / "nginx.conf"
-    told.write_text(CONFIGURATION.format(directory=tmp_path, servers=servers, port=port, user=user))
-    process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(told)], stderr=subprocess.DEVNULL)
+    config = tmp_path / "nginx.conf"
+    config.write_text(CONFIGURATION.format(directory=tmp_path, servers=servers, port=port, user=user))
+    process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: _answers(url))

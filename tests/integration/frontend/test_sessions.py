@@ -205,5 +205,5 @@ def test_a_notice_appears_once_on_the_next_page(dashboard: Dashboard) -> None:
     browser = dashboard.operator()
     done = browser.post("/chaos/calm", data={"_csrf_token": form_token(browser.get("/").text)})
     assert done.headers["location"] == "/#chaos"
-    told = [browser.get("/").text.count('class="notice') for _ in range(2)]
-    assert told == [1, 0]
+    notices = [browser.get("/").text.count('class="notice') for _ in range(2)]
+    assert notices == [1, 0]

@@ -101,9 +101,9 @@ async def test_reporting_the_same_hits_twice_changes_nothing(redis: Redis, repli
     first, _ = replicas
     activation = await begin(redis, first, **ALL)
     hit = roll(first, ORDERS[:50])
-    told = lease_of(first).report(MAX_HITS_PER_REPORT)
+    first_report = lease_of(first).report(MAX_HITS_PER_REPORT)
     for _ in range(2):
-        await chaos_store.write_report(redis, "inventory-1", "process-1", activation.id, [told])
+        await chaos_store.write_report(redis, "inventory-1", "process-1", activation.id, [first_report])
     await first.sync()
     assert await listed(redis, activation) == (in_order(hit), True)
 

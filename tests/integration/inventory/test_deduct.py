@@ -88,9 +88,9 @@ async def test_twenty_racing_attempts_of_one_order_deduct_once(pool: Pool, share
     item = add_item(shared_database, 100)
     wanted = line(item, 3)
     outcomes = await asyncio.gather(*(usecases.deduct_batch(pool, [line(item), wanted, wanted]) for _ in range(20)))
-    said = [outcome for _, first, second in outcomes for outcome in (first, second)]
-    assert sum(outcome == Deducted(outcome.remaining) for outcome in said if isinstance(outcome, Deducted)) == 1
-    assert all(isinstance(outcome, Deducted) for outcome in said)
+    results = [outcome for _, first, second in outcomes for outcome in (first, second)]
+    assert sum(outcome == Deducted(outcome.remaining) for outcome in results if isinstance(outcome, Deducted)) == 1
+    assert all(isinstance(outcome, Deducted) for outcome in results)
     assert await deductions(pool, wanted.order_id) == [-3]
     assert (await balances(pool))[item] == 100 - 3 - 20
 
@@ -161,8 +161,8 @@ async def test_an_order_id_racing_for_two_items_deducts_one_of_them(pool: Pool, 
             usecases.deduct_batch(pool, [others[0], line(first, 1, order_id)]),
             usecases.deduct_batch(pool, [line(second, 2, order_id), others[1]]),
         )
-        said = [served[0][1], served[1][0]]
-        assert sorted(type(outcome).__name__ for outcome in said) == ["Conflict", "Deducted"], said
+        results = [served[0][1], served[1][0]]
+        assert sorted(type(outcome).__name__ for outcome in results) == ["Conflict", "Deducted"], results
         assert len(await deductions(pool, order_id)) == 1
     await balances(pool)
 
@@ -173,8 +173,8 @@ async def test_two_batches_with_each_others_order_ids_do_not_deadlock(pool: Pool
         orders = [uuid.uuid4() for _ in range(20)]
         here = [line(first, 1, order) for order in orders]
         there = [line(second, 1, order) for order in reversed(orders)]
-        said = await asyncio.gather(usecases.deduct_batch(pool, here), usecases.deduct_batch(pool, there))
-        for one, other in zip(said[0], reversed(said[1]), strict=True):
+        results = await asyncio.gather(usecases.deduct_batch(pool, here), usecases.deduct_batch(pool, there))
+        for one, other in zip(results[0], reversed(results[1]), strict=True):
             assert {type(one), type(other)} == {Deducted, Conflict}
     left = await balances(pool)
     assert left[first] + left[second] == 2000 - 100

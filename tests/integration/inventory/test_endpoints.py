@@ -51,9 +51,9 @@ async def test_an_order_sent_to_both_endpoints_of_both_replicas_is_deducted_once
 def test_a_deduction_returns_the_remaining_stock_and_a_repeat_is_marked(warehouse: Inventory) -> None:
     wanted = line(warehouse.add_item(10), 4)
     first, second = warehouse.deduct(wanted), warehouse.deduct(wanted | {"attempt": 2})
-    told = {"order_id": wanted["order_id"], "item_id": wanted["item_id"], "quantity": 4, "remaining": 6}
-    assert (first.status_code, first.json()) == (200, told | {"repeated": False})
-    assert (second.status_code, second.json()) == (200, told | {"repeated": True})
+    expected = {"order_id": wanted["order_id"], "item_id": wanted["item_id"], "quantity": 4, "remaining": 6}
+    assert (first.status_code, first.json()) == (200, expected | {"repeated": False})
+    assert (second.status_code, second.json()) == (200, expected | {"repeated": True})
 
 
 def test_a_deduction_beyond_the_stock_is_refused_with_both_quantities(warehouse: Inventory) -> None:

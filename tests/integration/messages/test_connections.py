@@ -161,9 +161,9 @@ def test_health_is_answered_beyond_the_connection_limit_and_silent_connections_a
     assert eventually(lambda: httpx.get(f"{service.url}/api/inventory/none").status_code == 404)
     assert metric(service, 'http_connections_refused_total{reason="limit"}') >= 21
     assert metric(service, 'http_connections_refused_total{reason="silent"}') > 0
-    said = eventually(lambda: logged(service, "connections refused"))
-    assert said[0]["limit"] == 40
-    assert len(said) < 15  # however many there were
+    entries = eventually(lambda: logged(service, "connections refused"))
+    assert entries[0]["limit"] == 40
+    assert len(entries) < 15  # however many there were
 
 
 def test_the_longest_idle_connection_is_closed_beyond_the_limit(services: Processes) -> None:
@@ -194,10 +194,10 @@ def test_exhausted_file_descriptors_are_logged_and_the_service_recovers(services
     process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 4, hard))
     with many(service.port, 40):
         used = sum(process.cpu_times()[:2])
-        said = eventually(lambda: logged(service, "no file descriptor left, new connections are closed"), within=3)
+        entries = eventually(lambda: logged(service, "no file descriptor left, new connections are closed"), within=3)
         time.sleep(2)
         assert sum(process.cpu_times()[:2]) - used < 0.5
-        assert said[0]["level"] == "error"
+        assert entries[0]["level"] == "error"
     process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
     assert eventually(lambda: httpx.get(f"{service.url}/health/ready").status_code == 200)
     assert metric(service, 'http_connections_refused_total{reason="descriptors"}') > 0

@@ -21,8 +21,8 @@ class Replica:
     def __init__(
         self, pool: Pool, redis: BestEffort, *, patient: bool = False, patience: float = COMMIT_TIMEOUT, **settings: str
     ) -> None:
-        told = ENVIRON | {f"VALERIX_{name}": value for name, value in settings.items()}
-        self.settings = read(OrderSettings, told)
+        variables = ENVIRON | {f"VALERIX_{name}": value for name, value in settings.items()}
+        self.settings = read(OrderSettings, variables)
         self.breaker_sync = BreakerSync(self.settings, "order", redis)
         self.warehouse = Warehouse(
             patient=patient, limit=self.settings.inventory_timeout_seconds, breaker=self.breaker_sync.breaker

@@ -85,10 +85,10 @@ async def test_transitions_are_listed_for_all_replicas_with_reasons_newest_first
     for _ in range(5):
         first.breaker.admit().fail("timeout")
 
-    async def told() -> bool:
+    async def is_listed() -> bool:
         return [entry.to for entry in (await second.view()).history] == ["open"]
 
-    await until(told)
+    await until(is_listed)
     view = await second.view()
     (entry,) = view.history
     assert (entry.replica, entry.from_, entry.reason) == (
@@ -124,12 +124,12 @@ class Late(BestEffort):
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client)
-        self.told = asyncio.Event()
+        self.replied = asyncio.Event()
         self.arrives = asyncio.Event()
 
     async def __call__(self, operation: Callable[[Redis], Awaitable[T]], fallback: T) -> T:
         result = await super().__call__(operation, fallback)
-        self.told.set()
+        self.replied.set()
         await self.arrives.wait()
         return result
 
@@ -139,7 +139,7 @@ async def test_a_poll_in_flight_does_not_undo_an_operators_command(client: Redis
     late = Late(client)
     first = breaker_sync(late, "order-1")
     looking = asyncio.create_task(first.sync())
-    await late.told.wait()
+    await late.replied.wait()
     forcing = asyncio.create_task(first.force("open"))
     await asyncio.sleep(0)
     late.arrives.set()
@@ -188,8 +188,8 @@ async def test_a_removed_replica_disappears_from_the_view_and_from_redis(
     """Including one that reported before Redis' clock was set back, with a time in the future."""
     gone, here = breaker_sync(redis, "order-1-x7k2p"), breaker_sync(redis, "order-1-m4q9z")
     await gone.sync()
-    told = msgspec.structs.replace(gone.own_view(), updated_at=datetime(year, 1, 1, tzinfo=UTC))
-    await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(told))
+    outdated = msgspec.structs.replace(gone.own_view(), updated_at=datetime(year, 1, 1, tzinfo=UTC))
+    await client.hset(REPLICAS, "order-1-x7k2p", msgspec.json.encode(outdated))
     await here.sync()
     assert [replica.replica for replica in (await here.view()).replicas] == ["order-1-m4q9z"]
     await here.view()

@@ -212,8 +212,8 @@ async def test_two_workers_on_one_order_settle_it_once(pool: Pool, start: Start)
     (second,) = await usecases.claim(pool, LEASE, "worker-1", 1)
     one, two = start(REPLICA="worker-1"), start(REPLICA="worker-2")
     one.warehouse.answer = lambda _: {"status": 500}
-    told = await asyncio.gather(one.processing.process(first), two.processing.process(second))
-    assert [order.status for order in told][1] == "confirmed"
+    processed = await asyncio.gather(one.processing.process(first), two.processing.process(second))
+    assert [order.status for order in processed][1] == "confirmed"
     assert await statuses(pool) == {"key-1": "confirmed"}
 
 

@@ -102,7 +102,7 @@ def stop_and_go(service: Service, dice: Random, enough: threading.Event) -> None
 
 async def load(shop: Shop, keys: int) -> set[str]:
     """Place orders on both replicas, repeating each until it is answered, and return the order ids."""
-    told: set[str] = set()
+    accepted: set[str] = set()
 
     async def place(client: httpx.AsyncClient, key: str, number: int) -> None:
         for attempt in range(60):
@@ -114,7 +114,7 @@ async def load(shop: Shop, keys: int) -> set[str]:
             except httpx.TransportError:
                 continue
             if answer.status_code in {201, 202}:
-                told.add(answer.json()["order_id"])
+                accepted.add(answer.json()["order_id"])
                 return
             assert answer.status_code in {409, 503}, answer.text
             await asyncio.sleep(0.2)
@@ -129,4 +129,4 @@ async def load(shop: Shop, keys: int) -> set[str]:
 
     async with httpx.AsyncClient(timeout=3) as client:
         await asyncio.gather(*(in_turn(client, number) for number in range(keys)))
-    return told
+    return accepted

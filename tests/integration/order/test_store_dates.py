@@ -60,8 +60,8 @@ async def test_the_correction_is_recorded_in_the_history_under_the_current_token
     }
     assert 3590 < corrected.detail["ahead_seconds"] < 3600
     assert 9 < corrected.detail["lease_seconds"] <= LEASE.total_seconds()
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
-    assert told.status == "confirmed"
+    (settled,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
+    assert settled.status == "confirmed"
 
 
 BEYOND: dict[str, bytes] = {

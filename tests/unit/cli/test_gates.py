@@ -58,7 +58,7 @@ def test_every_unit_is_parsed_exactly(text: str, limit: Fraction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("p95", "is not a requirement"),
         ("p95 < fast", "is not a requirement"),
@@ -72,10 +72,10 @@ def test_every_unit_is_parsed_exactly(text: str, limit: Fraction) -> None:
         ("error_rate < 5ms", "written as 1% or 0.01"),
     ],
 )
-def test_an_invalid_gate_is_refused_with_a_valid_example(text: str, told: str) -> None:
+def test_an_invalid_gate_is_refused_with_a_valid_example(text: str, message: str) -> None:
     with pytest.raises(BadUsageError) as refused:
         parse(text, METRICS)
-    assert told in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
+    assert message in f"{refused.value.what} {refused.value.why} {refused.value.hint}"
 
 
 def test_a_refused_value_is_answered_with_the_right_unit() -> None:
@@ -86,14 +86,14 @@ def test_a_refused_value_is_answered_with_the_right_unit() -> None:
 
 
 def test_a_value_is_formatted_with_its_unit_or_as_not_measured() -> None:
-    said = [
+    formatted = [
         format_value(0.9995, "duration"),
         format_value(1.0, "duration"),
         format_value(0.25, "share"),
         format_value(1234.5, "rate"),
         format_value(7, "count"),
     ]
-    assert said == ["999.5 ms", "1.0 s", "25.00%", "1,234.5/s", "7"]
+    assert formatted == ["999.5 ms", "1.0 s", "25.00%", "1,234.5/s", "7"]
     assert as_floats({"error_rate": Fraction(1, 4), "p95": None}) == {"error_rate": 0.25, "p95": None}
 
 

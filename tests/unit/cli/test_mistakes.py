@@ -132,13 +132,13 @@ def test_no_decoding_error_shows_the_text_of_a_library(
 ) -> None:
     with pytest.raises(CliError) as caught:
         reader(content, tmp_path)
-    said = f"{caught.value.what}\n{caught.value.why}\n{caught.value.hint}"
-    assert not [word for word in LIBRARY if word in said], said
+    message = f"{caught.value.what}\n{caught.value.why}\n{caught.value.hint}"
+    assert not [word for word in LIBRARY if word in message], message
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (ConnectionRefusedError(111, "Connection refused"), "connection refused"),
         (httpx.ConnectError("[Errno 111] Connection refused"), "Connection refused"),
@@ -147,8 +147,8 @@ def test_no_decoding_error_shows_the_text_of_a_library(
         (RecursionError("maximum recursion depth exceeded"), "it is nested too deeply"),
     ],
 )
-def test_a_decoding_error_has_a_plain_reason(error: Exception, said: str) -> None:
-    assert why(error) == said
+def test_a_decoding_error_has_a_plain_reason(error: Exception, message: str) -> None:
+    assert why(error) == message
 
 
 def test_no_command_error_shows_the_text_of_a_library() -> None:

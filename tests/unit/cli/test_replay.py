@@ -54,8 +54,8 @@ def test_the_conclusion_counts_accepted_and_refused_changed_bodies() -> None:
 
 
 def test_the_conclusion_states_that_deductions_were_not_counted() -> None:
-    told = summarize_replay("a-key", [sent(order())], mutated=False, deductions=None).conclusion
-    assert told == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."
+    summary = summarize_replay("a-key", [sent(order())], mutated=False, deductions=None).conclusion
+    assert summary == "1 send, 1 order (the ledger could not be read, so deductions were not counted)."
 
 
 def test_an_accepted_changed_body_fails() -> None:

@@ -13,7 +13,7 @@ def event(seconds: float, from_: Status | None, to: Status, **detail: Any) -> Or
     return OrderEvent(at=later(seconds), to=to, from_=from_, detail={"by": "order-1", **detail})
 
 
-def told(*events: OrderEvent) -> list[str]:
+def sentences(*events: OrderEvent) -> list[str]:
     return [step.what for step in build_trace(order(), list(events), None).steps]
 
 
@@ -86,4 +86,4 @@ def test_a_refusal_of_inventory_is_a_step() -> None:
     ],
 )
 def test_every_transition_is_a_sentence(happened: OrderEvent, sentence: str) -> None:
-    assert told(happened) == [sentence]
+    assert sentences(happened) == [sentence]

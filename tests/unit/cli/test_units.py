@@ -21,8 +21,8 @@ def test_an_invalid_duration_is_refused(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.012, "12 ms"), (3.44, "3.4 s"), (58.2, "58 s"), (60, "60 s"), (125, "2 m 05 s"), (12_000, "3 h 20 m")],
 )
-def test_a_duration_is_formatted_with_two_digits(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_a_duration_is_formatted_with_two_digits(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -62,9 +62,9 @@ def test_a_redis_with_tls_is_verified_by_authority_and_not_by_host_name() -> Non
     assert found is not None
     assert found.startswith("rediss://:with%2Fand%40in-it@127.0.0.1:16379/0?")
     with redis.Redis.from_url(found) as client:
-        told = client.connection_pool.connection_kwargs
-    assert (told["ssl_ca_data"], told["ssl_check_hostname"]) == (AUTHORITY, False)
-    assert "ssl_cert_reqs" not in told, "redis-py asks for a certificate unless told otherwise"
+        options = client.connection_pool.connection_kwargs
+    assert (options["ssl_ca_data"], options["ssl_check_hostname"]) == (AUTHORITY, False)
+    assert "ssl_cert_reqs" not in options, "redis-py asks for a certificate unless told otherwise"
 
 
 def test_a_redis_without_its_authority_is_not_used() -> None:

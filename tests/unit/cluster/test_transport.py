@@ -25,7 +25,7 @@ class Server(Transport):
         super().__init__(client=None, patience=patience, log=self._keep)
         self._cancelled = Event()
         self.asked = 0
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self._answers = list(answers)
 
     server = "https://127.0.0.1:6443"
@@ -34,7 +34,7 @@ class Server(Transport):
         return {}
 
     def _keep(self, text: str) -> None:
-        self.said.append(text)
+        self.messages.append(text)
 
     def _ask(self, *_: Any) -> tuple[int, bytes]:
         self.asked += 1
@@ -67,7 +67,7 @@ def test_a_repeatable_request_is_repeated_until_the_server_is_back(method: str, 
     server.send("GET", "/version")
     assert server.send(method, "/api") == b"{}"
     assert server.asked == 6
-    assert server.said
+    assert server.messages
 
 
 def test_a_request_is_repeated_while_a_started_server_cannot_allocate_addresses() -> None:

@@ -133,5 +133,5 @@ async def ask(
         "state": {},
     }
     await edge(scope, receive, send)
-    said = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], said, b"".join(message.get("body", b"") for message in sent[1:]))
+    response_headers = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], response_headers, b"".join(message.get("body", b"") for message in sent[1:]))

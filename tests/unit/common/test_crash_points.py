@@ -26,12 +26,12 @@ def struck(monkeypatch: pytest.MonkeyPatch) -> list[signal.Signals]:
     return signals
 
 
-def told(**variables: str) -> InventorySettings:
+def settings_with(**variables: str) -> InventorySettings:
     return read(InventorySettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
 
 
 def armed(**variables: str) -> None:
-    arm(told(CRASH_AT="after-commit", CHAOS_ALLOWED="1", **variables), POINTS)
+    arm(settings_with(CRASH_AT="after-commit", CHAOS_ALLOWED="1", **variables), POINTS)
 
 
 def test_a_crash_point_kills_by_default(struck: list[signal.Signals]) -> None:
@@ -59,7 +59,7 @@ def test_a_crash_point_skips_the_configured_number_of_passes(struck: list[signal
 
 
 def test_crash_options_have_no_effect_without_a_crash_point(struck: list[signal.Signals]) -> None:
-    arm(told(CRASH_SIGNAL="stop", CRASH_SKIP="1"), POINTS)
+    arm(settings_with(CRASH_SIGNAL="stop", CRASH_SKIP="1"), POINTS)
     for _ in range(3):
         crash_point("before-commit")
         crash_point("after-commit")
@@ -69,4 +69,4 @@ def test_crash_options_have_no_effect_without_a_crash_point(struck: list[signal.
 @pytest.mark.parametrize(("name", "value"), [("CRASH_SIGNAL", "hurt"), ("CRASH_SKIP", "-1"), ("CRASH_SKIP", "once")])
 def test_an_invalid_signal_or_skip_count_is_reported(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"VALERIX_{name} "):
-        told(**{name: value})
+        settings_with(**{name: value})

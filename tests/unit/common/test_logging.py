@@ -21,8 +21,8 @@ from tests.unit.common.logs import events, recorded
 def test_an_event_with_any_characters_is_one_line(value: str, key: str) -> None:
     with recorded() as log:
         structlog.get_logger().info("said", **{f"_{key}": value, "nested": [{"value": value}]})
-    (said,) = events(log)
-    assert said[f"_{key}"] == said["nested"][0]["value"] == value
+    (event,) = events(log)
+    assert event[f"_{key}"] == event["nested"][0]["value"] == value
     assert not {unicodedata.category(character) for character in log.getvalue().removesuffix("\n")} & {"Cc", "Cs"}
 
 
@@ -30,10 +30,10 @@ def test_an_event_with_any_characters_is_one_line(value: str, key: str) -> None:
 def test_the_standard_library_logs_one_line_too(text: str) -> None:
     with recorded() as log:
         logging.getLogger("psycopg.pool").warning("discarding %s", text)
-    (said,) = events(log)
-    assert said["event"] == f"discarding {text}"
-    assert said["level"] == "warning"
-    assert said["service"] == "order"
+    (event,) = events(log)
+    assert event["event"] == f"discarding {text}"
+    assert event["level"] == "warning"
+    assert event["service"] == "order"
 
 
 def test_a_traceback_is_one_line() -> None:
@@ -44,10 +44,10 @@ def test_a_traceback_is_one_line() -> None:
             structlog.get_logger().exception("failed")
             logging.getLogger("elsewhere").exception("failed too")
     ours, theirs = events(log)
-    for said in (ours, theirs):
-        assert said["level"] == "error"
-        assert "ValueError: invalid literal" in said["exception"]
-        assert "\n" in said["exception"]
+    for event in (ours, theirs):
+        assert event["level"] == "error"
+        assert "ValueError: invalid literal" in event["exception"]
+        assert "\n" in event["exception"]
 
 
 def test_an_event_has_the_service_the_time_and_the_request_id() -> None:

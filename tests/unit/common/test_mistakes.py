@@ -34,7 +34,7 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{}", "`count` is missing"),
         ('{"count": "1"}', "`count` has to be a whole number, not text"),
@@ -55,10 +55,10 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
         ('{"count": 1}x', "The body is not valid JSON: trailing characters at byte 13"),
     ],
 )
-def test_a_decoding_error_names_the_part_the_value_and_what_is_allowed(text: str, said: str) -> None:
+def test_a_decoding_error_names_the_part_the_value_and_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         msgspec.json.decode(text, type=Whole)
-    assert explain(caught.value, Whole) == said
+    assert explain(caught.value, Whole) == message
 
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=str)
@@ -88,10 +88,10 @@ def test_no_setting_error_shows_the_text_of_the_library(settings: Any) -> None:
     for name in settings.__struct_fields__:
         variable = f"VALERIX_{name.upper()}"
         for value in ("x", "-1", "1e400", "nan", "\x00", "9" * 40, "a b", "http://", "x" * 5000):
-            if said := refusal_of(settings, variable, value):
+            if message := refusal_of(settings, variable, value):
                 refused += 1
-                assert variable in said or "TOKENS" in said
-                assert not [word for word in TELLTALES if word in said], said
+                assert variable in message or "TOKENS" in message
+                assert not [word for word in TELLTALES if word in message], message
     assert refused > len(settings.__struct_fields__)
 
 

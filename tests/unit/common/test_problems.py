@@ -132,9 +132,9 @@ async def test_a_bug_is_answered_without_details(path: str) -> None:
 async def test_a_bug_is_logged_with_its_traceback_and_the_request_id_but_without_the_body(log: io.StringIO) -> None:
     async with client() as things:
         await things.post("/broken", content=SECRET, headers={"X-Request-ID": "request-7"})
-    said, noted = events(log)
-    assert "RuntimeError: could not digest 16 bytes" in said["exception"]
-    assert said["request_id"] == noted["request_id"] == "request-7"
+    logged, noted = events(log)
+    assert "RuntimeError: could not digest 16 bytes" in logged["exception"]
+    assert logged["request_id"] == noted["request_id"] == "request-7"
     assert (noted["route"], noted["status"]) == ("/broken", 500)
     assert SECRET not in log.getvalue()
 

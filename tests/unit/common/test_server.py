@@ -32,7 +32,7 @@ def test_bad_settings_fail_the_start_with_a_one_line_error(
     with pytest.raises(SystemExit) as ended:
         run("order", OrderSettings, build)
     assert ended.value.code == 2
-    (said,) = events(io.StringIO(capsys.readouterr().err))
-    assert (said["event"], said["level"], said["service"]) == ("settings refused", "error", "order")
-    assert named in said["why"]
-    assert said["replica"]
+    (event,) = events(io.StringIO(capsys.readouterr().err))
+    assert (event["event"], event["level"], event["service"]) == ("settings refused", "error", "order")
+    assert named in event["why"]
+    assert event["replica"]

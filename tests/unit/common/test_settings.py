@@ -16,7 +16,7 @@ def refused(**variables: str) -> str:
     return str(caught.value)
 
 
-def told(**variables: str) -> OrderSettings:
+def settings_with(**variables: str) -> OrderSettings:
     return read(OrderSettings, ENVIRON | {f"VALERIX_{name}": value for name, value in variables.items()})
 
 
@@ -39,19 +39,19 @@ def test_a_missing_or_empty_setting_is_reported(name: str, empty: str | None) ->
 
 
 def test_variables_without_the_prefix_or_a_field_are_ignored() -> None:
-    assert told(ORDER_PORT="tcp://10.0.0.1:3001") == read(OrderSettings, ENVIRON | {"PORT": "99"})
+    assert settings_with(ORDER_PORT="tcp://10.0.0.1:3001") == read(OrderSettings, ENVIRON | {"PORT": "99"})
 
 
 def test_lists_are_separated_by_commas_ignoring_whitespace() -> None:
-    assert told(SERVICE_TOKENS=f" {TOKENS[0]} ,{TOKENS[1]},").service_tokens == (TOKENS[0], TOKENS[1])
-    assert told(INVENTORY_URL="http://a:1,http://b:2").inventory_url == ("http://a:1", "http://b:2")
+    assert settings_with(SERVICE_TOKENS=f" {TOKENS[0]} ,{TOKENS[1]},").service_tokens == (TOKENS[0], TOKENS[1])
+    assert settings_with(INVENTORY_URL="http://a:1,http://b:2").inventory_url == ("http://a:1", "http://b:2")
 
 
 @pytest.mark.parametrize(
     "url", ["http://a", "https://a.b.example/", "http://10.0.0.1:3002/behind/a/path", "http://[fd00::1]:3002"]
 )
 def test_inventory_may_have_any_http_url(url: str) -> None:
-    assert told(INVENTORY_URL=url).inventory_url == (url,)
+    assert settings_with(INVENTORY_URL=url).inventory_url == (url,)
 
 
 @pytest.mark.parametrize(
@@ -131,20 +131,20 @@ POINTS = frozenset({"before-commit", "after-commit"})
 
 def test_a_crash_point_needs_permission() -> None:
     with pytest.raises(SettingsError, match="VALERIX_CHAOS_ALLOWED"):
-        arm(told(CRASH_AT="after-commit"), POINTS)
+        arm(settings_with(CRASH_AT="after-commit"), POINTS)
     with pytest.raises(SettingsError, match="VALERIX_CHAOS_ALLOWED"):
-        arm(told(CRASH_AT="after-commit", CHAOS_ALLOWED="0"), POINTS)
+        arm(settings_with(CRASH_AT="after-commit", CHAOS_ALLOWED="0"), POINTS)
 
 
 def test_an_unknown_crash_point_is_refused_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'nowhere'.*after-commit, before-commit"):
-        arm(told(CRASH_AT="nowhere", CHAOS_ALLOWED="1"), POINTS)
+        arm(settings_with(CRASH_AT="nowhere", CHAOS_ALLOWED="1"), POINTS)
 
 
 def test_a_crash_point_that_is_not_armed_does_nothing() -> None:
     crash_point("after-commit")
-    arm(told(CRASH_AT="before-commit", CHAOS_ALLOWED="1"), POINTS)
+    arm(settings_with(CRASH_AT="before-commit", CHAOS_ALLOWED="1"), POINTS)
     crash_point("after-commit")
     crash_point()
-    arm(told(CHAOS_ALLOWED="1"), POINTS)
+    arm(settings_with(CHAOS_ALLOWED="1"), POINTS)
     crash_point("before-commit")

@@ -138,14 +138,14 @@ def test_every_alert_is_tested_quiet_firing_and_recovered(alert: str) -> None:
 
 def test_the_runbook_names_the_exporter_of_every_cluster_alert() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
-    said = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE))
+    exporters = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.MULTILINE))
     wanted = {}
     for file in (DASHBOARDS / "rules" / "cluster").glob("*.yaml"):
         for rule in yaml.safe_load(file.read_text())["groups"][0]["rules"]:
             if "alert" in rule:
                 asked = set(of_series(rule["expr"]))
                 wanted[rule["alert"]] = {name for name, series in EXPORTERS.items() if asked & set(series)}
-    assert {alert: {name for name in EXPORTERS if name in text_} for alert, text_ in said.items()} == wanted
+    assert {alert: {name for name in EXPORTERS if name in text_} for alert, text_ in exporters.items()} == wanted
 
 
 def of_series(expression: str) -> dict[str, bool]:

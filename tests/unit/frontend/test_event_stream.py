@@ -14,7 +14,7 @@ from services.frontend.event_stream import MAX_POINTS, EventStream
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
-class Told(msgspec.Struct, frozen=True):
+class Update(msgspec.Struct, frozen=True):
     kind: str
     id: str
     panels: dict[str, str]
@@ -22,15 +22,15 @@ class Told(msgspec.Struct, frozen=True):
     whole: bool
 
 
-def read(message: bytes) -> Told:
+def read(message: bytes) -> Update:
     kind, id_, data = message.decode().strip().split("\n")
     update: Any = msgspec.json.decode(data.removeprefix("data: "))
-    return Told(
+    return Update(
         kind.removeprefix("event: "), id_.removeprefix("id: "), update["panels"], update["points"], update["whole"]
     )
 
 
-async def told(follower: AsyncIterator[bytes]) -> Told:
+async def next_update(follower: AsyncIterator[bytes]) -> Update:
     """Return the next message that is not a comment."""
     while True:
         message = await asyncio.wait_for(anext(follower), 5)
@@ -42,7 +42,7 @@ async def test_a_new_subscriber_gets_every_panel_and_then_changes() -> None:
     feed = EventStream()
     feed.publish(AT, {"queue": "none", "stock": "ten"}, (1.0,))
     follower = feed.subscribe(None)
-    first = await told(follower)
+    first = await next_update(follower)
     assert (first.kind, first.whole, first.panels, first.points) == (
         "snapshot",
         True,
@@ -50,7 +50,7 @@ async def test_a_new_subscriber_gets_every_panel_and_then_changes() -> None:
         [[1.0]],
     )
     feed.publish(AT, {"queue": "one", "stock": "ten"}, (2.0,))
-    second = await told(follower)
+    second = await next_update(follower)
     assert (second.kind, second.panels, second.points) == ("delta", {"queue": "one"}, [[2.0]])
 
 
@@ -58,10 +58,10 @@ async def test_a_returning_subscriber_gets_missed_changes_once() -> None:
     feed = EventStream()
     for number in range(5):
         feed.publish(AT, {"queue": str(number), "stock": "ten"}, (float(number),))
-    last_event_id = (await told(feed.subscribe(None))).id
+    last_event_id = (await next_update(feed.subscribe(None))).id
     for number in range(5, 9):
         feed.publish(AT, {"queue": str(number), "stock": "ten"}, (float(number),))
-    missed = await told(feed.subscribe(last_event_id))
+    missed = await next_update(feed.subscribe(last_event_id))
     assert (missed.kind, missed.panels, missed.points) == ("delta", {"queue": "8"}, [[5.0], [6.0], [7.0], [8.0]])
     assert missed.id == feed.last
 
@@ -69,10 +69,10 @@ async def test_a_returning_subscriber_gets_missed_changes_once() -> None:
 async def test_a_subscriber_away_longer_than_the_charts_gets_every_panel() -> None:
     feed = EventStream()
     feed.publish(AT, {}, (0.0,))
-    last_event_id = (await told(feed.subscribe(None))).id
+    last_event_id = (await next_update(feed.subscribe(None))).id
     for number in range(MAX_POINTS + 1):
         feed.publish(AT, {}, (float(number),))
-    missed = await told(feed.subscribe(last_event_id))
+    missed = await next_update(feed.subscribe(last_event_id))
     assert (missed.kind, len(missed.points)) == ("snapshot", MAX_POINTS)
 
 
@@ -80,7 +80,7 @@ async def test_a_subscriber_away_longer_than_the_charts_gets_every_panel() -> No
 async def test_an_event_id_of_another_process_is_ignored(last_event_id: str) -> None:
     feed = EventStream("mine")
     feed.publish(AT, {"queue": "none"}, (1.0,))
-    assert (await told(feed.subscribe(last_event_id))).whole
+    assert (await next_update(feed.subscribe(last_event_id))).whole
 
 
 async def test_an_update_between_two_polls_adds_no_chart_point() -> None:
@@ -88,7 +88,7 @@ async def test_an_update_between_two_polls_adds_no_chart_point() -> None:
     feed.publish(AT, {"audit": "-"}, (1.0,))
     follower = feed.subscribe(feed.last)
     feed.publish_panels(AT, {"audit": "clean"})
-    amended = await told(follower)
+    amended = await next_update(follower)
     assert (amended.panels, amended.points) == ({"audit": "clean"}, [])
 
 

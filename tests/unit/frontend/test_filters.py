@@ -8,7 +8,7 @@ from services.frontend.filters import count, duration, finalize, percent, rate, 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         (None, "-"),
         (0.0, "0.0 ms"),
@@ -25,8 +25,8 @@ from services.frontend.filters import count, duration, finalize, percent, rate, 
         (math.inf, "over 10 s"),
     ],
 )
-def test_durations_are_rounded_by_magnitude(given: float | None, said: str) -> None:
-    assert duration(given) == said
+def test_durations_are_rounded_by_magnitude(given: float | None, text: str) -> None:
+    assert duration(given) == text
 
 
 def test_countdowns_are_whole_seconds_and_never_negative() -> None:

@@ -32,14 +32,14 @@ def cookie(sessions: Sessions, session: Session) -> bytes:
 
 
 def test_a_session_ends_however_much_it_is_used(sessions: Sessions, clock: Clock) -> None:
-    said = cookie(sessions, sessions.new(operator=True))
+    value = cookie(sessions, sessions.new(operator=True))
     while clock.now < NOW + SESSION_SECONDS:
-        found = sessions.read([said])
+        found = sessions.read([value])
         assert found is not None
         assert found.is_operator
-        said = cookie(sessions, found)
+        value = cookie(sessions, found)
         clock.now += SESSION_SECONDS / 10
-    assert sessions.read([said]) is None
+    assert sessions.read([value]) is None
 
 
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
@@ -56,9 +56,9 @@ async def test_a_clock_that_jumps_and_returns_revives_no_session(sessions: Sessi
 def test_a_session_from_the_future_is_refused(sessions: Sessions, clock: Clock) -> None:
     """It began while a clock was a day ahead, and would last a day too long."""
     clock.now += 86_400
-    said = cookie(sessions, sessions.new(operator=True))
+    value = cookie(sessions, sessions.new(operator=True))
     clock.now -= 86_400
-    assert sessions.read([said]) is None
+    assert sessions.read([value]) is None
 
 
 def test_an_operators_cookie_is_preferred_to_other_valid_ones(sessions: Sessions) -> None:
@@ -77,9 +77,9 @@ def test_an_operators_cookie_is_preferred_to_other_valid_ones(sessions: Sessions
 def test_data_too_large_for_a_cookie_is_dropped(sessions: Sessions) -> None:
     session = sessions.new(operator=True)
     session.data["sent"] = "x" * 10_000
-    said = cookie(sessions, session)
-    assert len(said) < MAX_COOKIE_BYTES
-    found = sessions.read([said])
+    value = cookie(sessions, session)
+    assert len(value) < MAX_COOKIE_BYTES
+    found = sessions.read([value])
     assert found is not None
     assert (found.id, found.data) == (session.id, {})
 
@@ -100,11 +100,11 @@ def test_the_cookie_is_strict_bounded_and_named_after_the_password_alone(clock: 
 
 
 def test_every_byte_of_a_cookie_is_signed(sessions: Sessions) -> None:
-    said = cookie(sessions, sessions.new(operator=True))
-    for index in range(len(sessions.name) + 1, len(said)):
-        changed = said[:index] + (b"A" if said[index : index + 1] != b"A" else b"B") + said[index + 1 :]
+    value = cookie(sessions, sessions.new(operator=True))
+    for index in range(len(sessions.name) + 1, len(value)):
+        changed = value[:index] + (b"A" if value[index : index + 1] != b"A" else b"B") + value[index + 1 :]
         assert sessions.read([changed]) is None
-        assert sessions.read([said[:index]]) is None
+        assert sessions.read([value[:index]]) is None
 
 
 def test_a_session_of_an_unknown_generation_is_refused(clock: Clock) -> None:

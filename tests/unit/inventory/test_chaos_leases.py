@@ -73,8 +73,8 @@ def test_a_report_continues_after_the_last_acknowledged_one() -> None:
 def test_a_report_is_not_changed_by_later_hits() -> None:
     telling = lease(crash_rate=1.0)
     telling.should_inject("crash", UUID(int=1), 1)
-    told = telling.report(9)
+    first_report = telling.report(9)
     telling.should_inject("crash", UUID(int=2), 1)
-    telling.mark_reported(told)
-    assert (told.counts.hits, len(told.hits)) == (1, 1)
+    telling.mark_reported(first_report)
+    assert (first_report.counts.hits, len(first_report.hits)) == (1, 1)
     assert telling.has_unreported

@@ -23,18 +23,18 @@ class Naive:
 
     def __init__(self, stock: dict[str, int]) -> None:
         self.stock = dict(stock)
-        self.said: dict[UUID, tuple[Line, Outcome]] = {}
+        self.decided: dict[UUID, tuple[Line, Outcome]] = {}
 
     def serve(self, wanted: Line) -> Outcome:
-        if wanted.order_id in self.said:
-            first, outcome = self.said[wanted.order_id]
+        if wanted.order_id in self.decided:
+            first, outcome = self.decided[wanted.order_id]
             if wanted != first:
                 return Conflict(first.item_id, first.quantity)
             if isinstance(outcome, Refused):
                 return Refused(outcome.reason, outcome.available, repeated=True)
             return Deducted(self.stock[wanted.item_id], repeated=True)
         outcome = self._first(wanted)
-        self.said[wanted.order_id] = (wanted, outcome)
+        self.decided[wanted.order_id] = (wanted, outcome)
         return outcome
 
     def _first(self, wanted: Line) -> Outcome:

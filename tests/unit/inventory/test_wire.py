@@ -60,7 +60,7 @@ def test_an_invalid_line_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "expected"),
     [
         (Deducted(3), {"status": 200, "repeated": False}),
         (Deducted(3, repeated=True), {"status": 200, "repeated": True}),
@@ -71,8 +71,8 @@ def test_an_invalid_line_is_refused(body: bytes) -> None:
         (Fault("partial_failure", 500), {"status": 500, "reason": "injected-partial-failure"}),
     ],
 )
-def test_each_outcome_has_its_line(result: Outcome | Fault, said: dict[str, object]) -> None:
-    assert msgspec.json.decode(encode_results([line_result(ORDER, result)])) == {"order_id": str(ORDER)} | said
+def test_each_outcome_has_its_line(result: Outcome | Fault, expected: dict[str, object]) -> None:
+    assert msgspec.json.decode(encode_results([line_result(ORDER, result)])) == {"order_id": str(ORDER)} | expected
 
 
 def test_a_lost_result_has_no_line() -> None:

@@ -74,9 +74,9 @@ def talking(things: list[Object]) -> Iterator[tuple[Any, Any, dict[str, str]]]:
     """Yield (pod, container, variables) of each container with the address of PostgreSQL or Redis."""
     for _, template in workloads(things):
         for container in containers(template):
-            told = expanded(things, container)
-            if "PGHOST" in told or any(value.startswith(("postgresql:", "redis")) for value in told.values()):
-                yield template, container, told
+            variables = expanded(things, container)
+            if "PGHOST" in variables or any(value.startswith(("postgresql:", "redis")) for value in variables.values()):
+                yield template, container, variables
 
 
 def names_of(things: list[Object], certificate: str) -> set[str]:
@@ -100,17 +100,17 @@ def test_every_postgres_connection_verifies_the_certificate_and_host(things: lis
     found = urls(things, "postgresql:")
     assert {pod for pod, _, _ in found} == {*SERVICES, "migrate"}
     for url in found.values():
-        told = conninfo_to_dict(url)
-        assert (told["sslmode"], told["sslrootcert"]) == ("verify-full", AUTHORITY)
-        assert told["host"] in names_of(things, "postgres")
+        variables = conninfo_to_dict(url)
+        assert (variables["sslmode"], variables["sslrootcert"]) == ("verify-full", AUTHORITY)
+        assert variables["host"] in names_of(things, "postgres")
 
 
 def test_dumps_and_restores_verify_the_certificate_too(things: list[Object]) -> None:
-    found = [told for _, _, told in talking(things) if "PGHOST" in told]
+    found = [variables for _, _, variables in talking(things) if "PGHOST" in variables]
     assert len(found) == 2, "the dump and the restore"
-    for told in found:
-        assert (told["PGSSLMODE"], told["PGSSLROOTCERT"]) == ("verify-full", AUTHORITY)
-        assert told["PGHOST"] in names_of(things, "postgres")
+    for variables in found:
+        assert (variables["PGSSLMODE"], variables["PGSSLROOTCERT"]) == ("verify-full", AUTHORITY)
+        assert variables["PGHOST"] in names_of(things, "postgres")
 
 
 def test_every_redis_connection_verifies_the_certificate_and_host(things: list[Object]) -> None:

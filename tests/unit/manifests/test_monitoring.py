@@ -59,8 +59,8 @@ def test_prometheus_sends_alerts_to_the_alertmanager_that_it_scrapes() -> None:
     configuration = yaml.safe_load(file_of(things, "prometheus.yml"))
     service = one(things, "Service", "alertmanager")
     address = f"alertmanager:{service['spec']['ports'][0]['port']}"
-    [told] = configuration["alerting"]["alertmanagers"]
-    assert told["static_configs"] == [{"targets": [address]}]
+    [alertmanager] = configuration["alerting"]["alertmanagers"]
+    assert alertmanager["static_configs"] == [{"targets": [address]}]
     assert [address] in [
         entry["targets"] for job in configuration["scrape_configs"] for entry in job.get("static_configs", ())
     ]

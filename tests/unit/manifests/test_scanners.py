@@ -38,7 +38,7 @@ def test_a_kubernetes_schema_is_written_with_its_references(tmp_path: Path) -> N
 
 def test_kube_score_findings_must_match_the_explained_exceptions(tmp_path: Path) -> None:
     """A fake kube-score reports two Deployments with few replicas, one of which has no exception."""
-    said = [
+    findings = [
         {
             "type_meta": {"kind": "Deployment"},
             "object_meta": {"name": name},
@@ -50,7 +50,7 @@ def test_kube_score_findings_must_match_the_explained_exceptions(tmp_path: Path)
         for name in ("redis", "frontend")
     ]
     program = tmp_path / "kube-score"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(said)}\nEND\n")
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(findings)}\nEND\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     found = list(scanners.scores(str(program), {"local": ""}))
     assert found[0] == "kube-score: Deployment/frontend: deployment-replicas"

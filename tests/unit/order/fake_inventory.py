@@ -184,8 +184,8 @@ class Warehouse:
         self.headers.append(request.headers)
         match self.responses.get(request.path):
             case Reply(status, body, headers):
-                told = headers | {"Content-Length": str(len(body))}
-                writer.write(_head(status, told) + body)
+                fields = headers | {"Content-Length": str(len(body))}
+                writer.write(_head(status, fields) + body)
             case Fault() as fault:
                 await _suffer(fault, writer)
             case None:
