@@ -93,7 +93,7 @@ def only_own_faults(
 
 
 def never(requirements: Sequence[Requirement], decided: Sequence[int], aborted_by: int | None) -> list[Check]:
-    """Check that no abort condition came true.
+    """Check that no abort condition was met.
 
     `decided` counts, for each condition, the evaluations with enough data; `aborted_by` is the number of the condition
     that ended the drill.

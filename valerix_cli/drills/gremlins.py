@@ -43,7 +43,7 @@ class GremlinControl:
         return [*self._ends]
 
     def expired(self, now: float) -> list[int]:
-        """Return the live faults whose time is up."""
+        """Return the active faults that have to end by now."""
         return [number for number, end in self._ends.items() if now >= end]
 
     def add(self, number: int, now: float) -> None:
@@ -108,5 +108,5 @@ def turn_off(inventory: InventoryClient) -> str:
 
 
 def field_name(gremlin: str) -> str:
-    """Return the gremlin's name as it is in fields of the API."""
+    """Return the gremlin's name in fields of the API."""
     return gremlin.replace("-", "_")

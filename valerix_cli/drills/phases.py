@@ -23,7 +23,7 @@ from valerix_cli.units import format_duration
 from valerix_cli.waiting import wait_for
 
 _POLL_INTERVAL = 0.05  # seconds
-_DRAIN_INTERVAL = 0.5  # seconds between two samples, both of which have to find nothing queued
+_DRAIN_INTERVAL = 0.5  # seconds between two samples, neither of which may have queued orders
 _GRACE = 0.3  # seconds for the last orders of the steady window to complete
 _PROGRESS_INTERVAL = 5.0  # seconds
 

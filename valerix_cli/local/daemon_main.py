@@ -13,7 +13,7 @@ from valerix_cli.local.up_options import UpOptions
 
 
 def main(directory: str, lock: str, options: str) -> int:
-    """Be the supervisor. Returns the exit code; what went wrong is the last line of the log."""
+    """Run the supervisor. Returns the exit code; an error is the last line of the log."""
     forget_libpq()
     place = Path(directory)
     try:

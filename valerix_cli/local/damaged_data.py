@@ -9,7 +9,7 @@ _SUFFIX = ".damaged-"
 
 
 def set_aside(stored: Path) -> Path | None:
-    """Rename `stored` to a name with the time in it, and return that; None where there is nothing, or it cannot be.
+    """Rename `stored` to a name with the current time, and return that; None if it does not exist or cannot be renamed.
 
     The newest three are kept.
     """

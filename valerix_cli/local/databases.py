@@ -1,7 +1,7 @@
-"""The roles and databases of the services on a PostgreSQL that may be anybody's, made as often as one likes.
+"""The roles and databases of the services, created on any PostgreSQL; idempotent.
 
-`python -m valerix_cli.local.databases` makes them where VALERIX_DATABASE_URL says, with ORDER_PASSWORD,
-INVENTORY_PASSWORD and AUDITOR_PASSWORD: what a cluster does before its first migration.
+`python -m valerix_cli.local.databases` creates them in VALERIX_DATABASE_URL, with ORDER_PASSWORD,
+INVENTORY_PASSWORD and AUDITOR_PASSWORD: a cluster runs it before its first migration.
 """
 
 import os
@@ -17,16 +17,16 @@ from valerix_cli.output import print_error
 from valerix_cli.reasons import why
 
 OWNERS = {"order_service": ORDER_DB, "inventory_service": INVENTORY_DB}
-"""Each service's role and the database it owns; the other service may not even connect to it."""
+"""Each service's role and its database; other services may not connect to it."""
 
 _ENCRYPTION = b"scram-sha-256"
 
 
 def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Make, or bring up to date, the services' roles and databases and the auditor who may read both.
+    """Create or update the services' roles and databases, and the auditor, who may read both.
 
     `admin_url` is the connection string of a role that may create roles and databases; `passwords` has one per role.
-    They are sent as SCRAM verifiers, so no log of the server can hold one. Returns the connection string of each
+    They are sent as SCRAM verifiers, so no log of the server can contain one. Returns the connection string of each
     service's role. Raises UnreachableError.
     """
     try:
@@ -51,7 +51,7 @@ def make_databases(admin_url: str, passwords: Mapping[str, str]) -> dict[str, st
 
 
 def at_database(url: str, database: str, *, user: str | None = None, password: str | None = None) -> str:
-    """The same server as `url`, as a connection string for another database, and another user if one is named."""
+    """Return a connection string for another database on the same server, optionally for another user."""
     who = {} if user is None else {"user": user, "password": password}
     return conninfo.make_conninfo(url, dbname=database, **who)
 
@@ -87,7 +87,7 @@ def _let_auditor_read(admin: Connection, owner: str) -> None:
 
 
 def main(environ: Mapping[str, str]) -> None:
-    """The whole of the command; what is missing or cannot be had ends it with the exit code for that."""
+    """Run the command; an error exits with its code."""
     named = {"order_service": "ORDER_PASSWORD", "inventory_service": "INVENTORY_PASSWORD", AUDITOR: "AUDITOR_PASSWORD"}
     url = environ.get("VALERIX_DATABASE_URL")
     missing = [variable for variable in ("VALERIX_DATABASE_URL", *named.values()) if not environ.get(variable)]

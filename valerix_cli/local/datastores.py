@@ -22,7 +22,7 @@ class DataStores:
     """Both servers of one platform."""
 
     def __init__(self, directory: Path, secrets: Secrets, context: SupervisorContext, valkey: Account | None) -> None:
-        """`valkey` is whom Valkey runs as, None for ourselves."""
+        """`valkey` is the account of Valkey, None for this user."""
         self._directory = directory
         self._secrets = secrets
         self._context = context
@@ -30,13 +30,13 @@ class DataStores:
         self._servers = ServerGroup(directory, context)
 
     def databases(self) -> dict[str, Database]:
-        """The addresses of those that have been started."""
+        """The addresses of the servers that have been started."""
         return self._servers.places()
 
     async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Dependencies:
-        """Have both ready, with the roles and databases of the services. Raises CliError.
+        """Start both, with the roles and databases of the services. Raises CliError.
 
-        `postgres` None means: what VALERIX_DATABASE_URL names, else the embedded one.
+        `postgres` None means VALERIX_DATABASE_URL if it is set, else the embedded one.
         """
         elsewhere = None if postgres else environ.get(DATABASE_URL)
         admin_url, redis_url = await gather_or_cancel(
@@ -80,7 +80,7 @@ class DataStores:
             self._context.events.warning(
                 f"the data of PostgreSQL {', '.join(others)} is not used by PostgreSQL {server.data.name}"
             )
-        server.forget_earlier_run()  # every process of one held the lock that is ours now
+        server.forget_earlier_run()  # its processes would hold our lock if they were alive
         server = await self._servers.run(server, kind)
         return server.url(ADMIN)
 
@@ -93,7 +93,7 @@ class DataStores:
 
 
 def _make_databases(admin_url: str, secrets: Secrets) -> tuple[dict[str, str], dict[str, str]]:
-    """The connection string of each service's role, and the auditor's for each database."""
+    """Return the connection string of each service's role, and the auditor's for each database."""
     from valerix_cli.local.databases import (  # noqa: PLC0415 - loads psycopg, while the servers start
         at_database,
         make_databases,

@@ -1,4 +1,4 @@
-"""Selects the environment variables that processes of the platform inherit: only those that they need.
+"""Selection of the environment variables that processes of the platform inherit: only those that they need.
 
 Others (credentials, variables of the dynamic loader or libpq) would stay in each process for its lifetime.
 """
@@ -14,7 +14,7 @@ NAMES = frozenset(
         *("PYTHONMALLOC", "PYTHONTRACEMALLOC", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
     }
 )
-PREFIXES = ("LC_", "OTEL_")  # the locale; where traces are sent: see services.common.tracing
+PREFIXES = ("LC_", "OTEL_")  # locale; trace export: see services.common.tracing
 _LIBPQ, _OURS = "PG", "VALERIX_"
 
 
@@ -24,15 +24,15 @@ def needed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def needed_by_supervisor(environ: Mapping[str, str]) -> dict[str, str]:
-    """The same with our own settings, for a supervisor in the background."""
+    """Return those with Valerix's own settings added, for a supervisor in the background."""
     return needed(environ) | {name: value for name, value in environ.items() if name.startswith(_OURS)}
 
 
 def forget_libpq(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Remove what libpq reads (PGHOST, PGSERVICE, PGSSLMODE, PGOPTIONS …): see its "Environment Variables".
+    """Remove libpq's variables (PGHOST, PGSERVICE, PGSSLMODE, PGOPTIONS …): see its "Environment Variables".
 
-    Where a connection of ours leads, and how, is in its connection string alone. libpq lets several variables add to
-    that, and PGHOSTADDR even replace the host in it.
+    The parameters of our connections are in their connection strings alone. libpq would add several variables to them,
+    and PGHOSTADDR even replaces the host.
     """
     for name in [name for name in environ if name.startswith(_LIBPQ)]:
         del environ[name]

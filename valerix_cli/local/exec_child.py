@@ -1,9 +1,9 @@
-"""Become another program, as another user if asked, that dies when its parent does.
+"""Execute another program, optionally as another user, that is killed when its parent dies.
 
-Run by path with `python -I -S`: it may import nothing that is not in the standard library.
+Started by path with `python -I -S`: it may import only the standard library.
 Arguments: the parent's pid, the signal to get when it dies, uid and gid (or "-" twice), then the command.
 
-A separate program rather than `preexec_fn`, because that runs Python between fork and exec, which can lock up when
+A separate program rather than `preexec_fn`, because that runs Python between fork and exec, which can deadlock if
 the parent has threads. Changing the user clears the death signal, so the order of the steps below matters.
 """
 
@@ -23,7 +23,7 @@ def main(parent: str, death_signal: str, uid: str, gid: str, *command: str) -> N
         os.setuid(int(uid))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # no program that it runs gets more than it has
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # also for programs that it executes
         libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):  # it died before the signal was requested
         sys.exit(CANNOT_RUN)

@@ -1,4 +1,4 @@
-"""Servers that are not ours to run: where they are, and whether they can be used."""
+"""External servers: their addresses, and whether they can be used."""
 
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ REDIS_URL = "VALERIX_REDIS_URL"
 
 
 def address_of_database(url: str) -> tuple[str, int]:
-    """Host and port of a PostgreSQL connection string. Raises BadUsageError when it is none."""
+    """Return host and port of a PostgreSQL connection string. Raises BadUsageError if it is invalid."""
     import psycopg  # noqa: PLC0415 - loaded when needed: it takes a quarter of a second
 
     try:
@@ -23,7 +23,7 @@ def address_of_database(url: str) -> tuple[str, int]:
 
 
 def reach_redis(url: str) -> tuple[str, int]:
-    """Host and port of a Redis that answers. Raises BadUsageError for a URL that is none, UnreachableError else."""
+    """Return host and port of a Redis, after a PING. Raises BadUsageError for an invalid URL, UnreachableError."""
     from redis import Redis, RedisError  # noqa: PLC0415 - only an external Redis needs it
     from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
     from redis.retry import Retry  # noqa: PLC0415 - the same

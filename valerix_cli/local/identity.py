@@ -1,22 +1,22 @@
-"""Identifies processes: once a process has ended, its pid may name another one.
+"""Identification of processes: once a process has ended, its pid may be that of another one.
 
-A process is named by its pid and the time it started. It is signalled only if it also holds the lock of the state
-directory that names it, so that no file can cause another user's process to be signalled.
+A process is identified by its pid and its start time. It is signalled only if it also holds the lock of the state
+directory, so that a forged file cannot cause another user's process to be signalled.
 """
 
 import os
 import signal
-import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
 from pathlib import Path
 from typing import Self
 
 from valerix_cli.local.lock import holds_lock
 
-_START_FIELD = 22 - 3  # of what follows the name in proc_pid_stat(5), where the third field is the first
+_START_FIELD = 22 - 3  # index after the name in proc_pid_stat(5), where the third field is the first
 
 
 def start_time(pid: int) -> int | None:
-    """Return the start time of a process, which distinguishes two with the same pid; None if it is gone.
+    """Return the start time of a process, which distinguishes two with the same pid; None if it does not exist.
 
     On Linux clock ticks since boot, elsewhere seconds since 1970.
     """
@@ -38,9 +38,9 @@ def _start_by_ps(pid: int) -> int | None:
 
 
 class Handle:
-    """A process that cannot be mistaken for another while the block lasts. Raises ProcessLookupError if it is gone.
+    """A handle of one process within the block. Raises ProcessLookupError if it has ended.
 
-    On Linux a descriptor of the process itself (pidfd_open(2)): its pid may be given to another meanwhile.
+    On Linux a descriptor of the process itself (pidfd_open(2)), so that a reused pid is no risk.
     """
 
     def __init__(self, pid: int) -> None:
@@ -55,7 +55,7 @@ class Handle:
             os.close(self.descriptor)
 
     def send(self, number: signal.Signals) -> None:
-        """Raises ProcessLookupError when it has ended, PermissionError when it may not be signalled."""
+        """Send a signal. Raises ProcessLookupError if it has ended, PermissionError if it may not be signalled."""
         if self.descriptor is None:
             os.kill(self.pid, number)
         else:
@@ -63,9 +63,9 @@ class Handle:
 
 
 def child_of(directory: Path, pid: int, started: int | None) -> Handle:
-    """A handle of the process `pid` of the platform in `directory`, which started at `started`.
+    """Return a handle of the process `pid` of the platform in `directory`, which started at `started`.
 
-    Raises ProcessLookupError when that process has ended, even if another has its pid, and when it is not one of the
+    Raises ProcessLookupError if that process has ended, even if another has its pid, and if it is not one of the
     platform's own.
     """
     if pid <= 1 or pid == os.getpid():
@@ -84,5 +84,5 @@ def _open(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         raise
-    except OSError:  # a system without it
+    except OSError:  # not supported by this system
         return None

@@ -1,4 +1,4 @@
-"""Allows one platform at a time to run from a state directory."""
+"""Limits a state directory to one running platform."""
 
 import os
 import signal
@@ -13,17 +13,17 @@ from valerix_cli.local.lock import holders, holds_lock, is_held, supervisor, tak
 from valerix_cli.local.stack import STACK_FILE, Stack, read_stack
 from valerix_cli.waiting import wait_for
 
-_LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children are gone within one
+_LEFTOVERS_LIMIT = 10.0  # seconds: after a kill -9 of the supervisor its children end within one
 _ORPHANS_AFTER = 2.0  # seconds without a supervisor: one that is just starting is known sooner
-_GENTLE = 5.0  # seconds that what a killed supervisor has left may take to end by itself
+_GENTLE = 5.0  # seconds for the remaining processes of a killed supervisor to end
 _REWRITTEN = 3.0  # seconds: a supervisor rewrites a lost stack.json within one
 _POLL_INTERVAL = 0.05
 
 
 def claim(directory: Path) -> int:
-    """The descriptor that holds the directory's lock. Raises GuardError while another platform runs from it.
+    """Acquire the directory's lock and return its descriptor. Raises GuardError if another platform runs from it.
 
-    Waits for what a killed supervisor left behind to go; raises UnreachableError when it stays.
+    Waits for the remaining processes of a killed supervisor to end; raises UnreachableError if they do not.
     """
     deadline = time.monotonic() + _LEFTOVERS_LIMIT
     while (lock := take(directory)) is None:
@@ -46,10 +46,10 @@ def claim(directory: Path) -> int:
 
 
 def running(directory: Path) -> Stack | None:
-    """The platform that runs from `directory` now, or None.
+    """Return the platform that runs from `directory` now, or None.
 
-    Raises UnreachableError where one runs whose supervisor has not written what it runs for some seconds: it writes
-    stack.json again once it is lost, unless it hangs.
+    Raises UnreachableError if its supervisor has not written stack.json for some seconds: it rewrites a lost one,
+    unless it hangs.
     """
     deadline = time.monotonic() + _REWRITTEN
     while pid := _supervisor(directory):
@@ -67,10 +67,10 @@ def running(directory: Path) -> Stack | None:
 
 
 def end(directory: Path, within: float) -> bool:
-    """Stop what runs from `directory` and return once all of it is gone; False when nothing ran.
+    """Stop the platform in `directory` and return once all its processes have ended; False if none was running.
 
-    The supervisor is asked to stop, whatever stack.json says; processes left by a killed supervisor are ended too.
-    Raises TimeoutExpiredError after `within` seconds, GuardError when it belongs to another user.
+    The supervisor is asked to stop, regardless of stack.json; processes left by a killed supervisor are stopped, too.
+    Raises TimeoutExpiredError after `within` seconds, GuardError if it belongs to another user.
     """
     if not is_held(directory):
         return False
@@ -92,7 +92,7 @@ def end(directory: Path, within: float) -> bool:
 
 
 def _supervisor(directory: Path) -> int | None:
-    """Return the pid of the supervisor, by the lock; of older versions by stack.json, if that one holds the lock."""
+    """Return the supervisor's pid, by the lock; for older versions by stack.json, if that process holds the lock."""
     if pid := supervisor(directory):
         return pid
     stack = read_stack(directory)
@@ -102,12 +102,12 @@ def _supervisor(directory: Path) -> int | None:
 
 
 def _ask_supervisor(directory: Path) -> bool:
-    """Send SIGTERM to the supervisor. Returns False where there is none, although the lock is held."""
+    """Send SIGTERM to the supervisor. Returns False if there is none, although the lock is held."""
     deadline = time.monotonic() + _ORPHANS_AFTER
     while is_held(directory):
         if pid := _supervisor(directory):
             with suppress(ProcessLookupError), Handle(pid) as process:
-                if _supervisor(directory) == pid:  # so the handle is of that very process
+                if _supervisor(directory) == pid:  # the handle identifies the process
                     process.send(signal.SIGTERM)
                     return True
         elif time.monotonic() > deadline:
@@ -117,7 +117,7 @@ def _ask_supervisor(directory: Path) -> bool:
 
 
 def _end_orphans(directory: Path) -> None:
-    """End what a killed supervisor has left: by the signal each takes for its end, and by SIGKILL what stays.
+    """Stop the remaining processes of a killed supervisor: by the stop signal of each, then by SIGKILL.
 
     On Linux only; elsewhere they cannot be identified.
     """

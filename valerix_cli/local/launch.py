@@ -1,9 +1,9 @@
-"""Starts a child process: its command, user, directory, and the signal that it gets when its parent dies."""
+"""Start of a child process: its command, user, directory, and the signal that it gets when its parent dies."""
 
 import os
 import pwd
 import signal
-import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LAUNCHER = str(Path(__file__).with_name("exec_child.py"))
 
 @dataclass(frozen=True)
 class Account:
-    """A user to become."""
+    """A user for a process."""
 
     name: str
     uid: int
@@ -31,8 +31,8 @@ class Account:
 class Launch:
     """A command with its environment.
 
-    `on_death` is the signal the child gets when the thread that started it ends (Linux), so start children from the
-    main thread. `account` None means: as ourselves.
+    `on_death` is the signal to the child when the thread that started it ends (Linux), so start children from the
+    main thread. `account` None is this user.
     """
 
     command: tuple[str, ...]
@@ -42,7 +42,7 @@ class Launch:
     on_death: signal.Signals = signal.SIGKILL
 
     def argv(self) -> list[str]:
-        """The whole command line, for a process started by the caller itself."""
+        """The complete command line, for callers that start the process themselves."""
         who = (str(self.account.uid), str(self.account.gid)) if self.account else ("-", "-")
         parent = (str(os.getpid()), str(self.on_death.value))
         return [sys.executable, "-I", "-S", LAUNCHER, *parent, *who, *self.command]

@@ -1,4 +1,4 @@
-"""Finds the process that listens on a port."""
+"""Lookup of the process that listens on a port."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,13 +8,13 @@ import psutil
 
 
 def holder(port: int) -> str | None:
-    """The process that listens on `port`, as "python3 (pid 4711)".
+    """Return the process that listens on `port`, as "python3 (pid 4711)".
 
     None if unknown: only root sees other users' processes.
     """
     for pid, connection in _connections():
         if pid and connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-            with suppress(psutil.Error):  # gone meanwhile
+            with suppress(psutil.Error):  # it has ended meanwhile
                 return f"{psutil.Process(pid).name()} (pid {pid})"
     return None
 
@@ -24,5 +24,5 @@ def _connections() -> Iterator[tuple[int | None, Any]]:
         yield from ((one.pid, one) for one in psutil.net_connections("tcp"))
     except psutil.AccessDenied:  # on macOS only root may list the connections of all processes
         for process in psutil.process_iter():
-            with suppress(psutil.Error):  # not ours to look into, or gone meanwhile
+            with suppress(psutil.Error):  # not permitted, or it has ended meanwhile
                 yield from ((process.pid, one) for one in process.net_connections("tcp"))

@@ -1,10 +1,10 @@
 """One platform per state directory: a lock that the supervisor takes and all its children hold as well.
 
-It is free only when the last of them has ended, so its next holder knows that no process of an earlier run uses the
+It is free only once the last of them has ended, so its next holder knows that no process of an earlier run uses the
 data.
 
-The supervisor has a second lock on the same file, a record lock of POSIX: no child inherits that, it ends with its
-process, and the kernel reports its holder. So the supervisor is known without trusting a file.
+The supervisor has a second lock on the same file, a record lock of POSIX: it is not inherited by children, it ends
+with its process, and the kernel reports its holder. So the supervisor is known without trusting a file.
 """
 
 import fcntl
@@ -17,8 +17,8 @@ from pathlib import Path
 from valerix_cli.trust import ensure_trusted
 
 LOCK_FILE = "lock"
-_MODE = 0o600  # others may not open it, since a process that can open it can lock it
-_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # where the lock should be there may be a link or a pipe
+_MODE = 0o600  # closed to others, since a process that can open it can lock it
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # the path may be a link or a pipe
 _READ = os.O_RDONLY | _SAFELY
 _FLOCK = "hhqqi4x" if sys.platform == "linux" else "qqihh"  # struct flock of fcntl(2)
 
@@ -33,7 +33,7 @@ def take(directory: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
-    if os.fstat(descriptor).st_nlink == 0:  # the directory was deleted in between
+    if os.fstat(descriptor).st_nlink == 0:  # the directory was deleted meanwhile
         os.close(descriptor)
         return None
     os.fchmod(descriptor, _MODE)
@@ -41,7 +41,7 @@ def take(directory: Path) -> int | None:
 
 
 def supervise(descriptor: int) -> None:
-    """Be known as the supervisor of the lock that `descriptor` holds, until this process ends.
+    """Register as the supervisor of the lock that `descriptor` holds, until this process ends.
 
     Closing any descriptor of the lock's file in this process ends it too: see fcntl_locking(2).
     """
@@ -62,7 +62,7 @@ def supervisor(directory: Path) -> int | None:
 
 
 def _record_locked_by(descriptor: int) -> int | None:
-    """Asked as a reader, so only an exclusive lock counts, which takes the right to write to the file."""
+    """Return the pid of the exclusive record lock, which requires write access; shared locks do not count."""
     kind, whence = fcntl.F_RDLCK, os.SEEK_SET
     if sys.platform == "linux":
         kind, _, _, _, pid = struct.unpack(
@@ -76,9 +76,9 @@ def _record_locked_by(descriptor: int) -> int | None:
 
 
 def is_held(directory: Path) -> bool:
-    """Return whether a platform, or a remainder of one, runs from `directory`. Never takes the lock.
+    """Return whether a platform, or a remainder of one, runs from `directory`. Does not keep the lock.
 
-    Shared, so that two who ask at once do not see each other; `take` tries again, so that asking does not fail a start.
+    Requests a shared lock, so that concurrent calls do not conflict; `take` retries, so that a call cannot fail it.
     """
     ensure_trusted(directory)
     try:
@@ -95,26 +95,26 @@ def is_held(directory: Path) -> bool:
 
 
 def is_at(descriptor: int, directory: Path) -> bool:
-    """Return whether the lock's file is still in `directory`: not after that was deleted, moved or replaced."""
+    """Return whether the lock's file is still in `directory`; False after it was deleted, moved or replaced."""
     with suppress(OSError):
         return os.path.samestat(os.fstat(descriptor), (directory / LOCK_FILE).lstat())
     return False
 
 
 def holders(directory: Path) -> list[int]:
-    """The processes that hold the lock, as far as we may know (Linux; other users' only as root)."""
+    """Return the processes that hold the lock, as far as we may know (Linux; other users' only as root)."""
     return [int(process.name) for process in Path("/proc").glob("[0-9]*") if holds_lock(directory, int(process.name))]
 
 
 def holds_lock(directory: Path, pid: int) -> bool:
     """Return whether the process holds the lock, rather than only having its file open: proc_pid_fdinfo(5).
 
-    True where the system does not tell.
+    True if the system cannot report it.
     """
     if not Path("/proc/self/fdinfo").exists():
         return True
     process, path = Path(f"/proc/{pid}"), str((directory / LOCK_FILE).resolve())
-    with suppress(OSError):  # not ours to look into, or gone meanwhile
+    with suppress(OSError):  # not permitted, or it has ended meanwhile
         for link in (process / "fd").iterdir():
             with suppress(OSError):
                 if os.readlink(link) == path and _is_locking(process / "fdinfo" / link.name):  # noqa: PTH115 - many, and it is quicker

@@ -1,4 +1,4 @@
-"""The log files of a platform, read back as lines with a source, a time and fields."""
+"""The log files of a platform, read as lines with a source, a time and fields."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """One line of `source`: the JSON object it holds, or its text as the `event` of one."""
+    """One line of `source`: its JSON object, or its text as the `event` of one."""
 
     source: str
     at: datetime
@@ -24,7 +24,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 def sources(logs: Path) -> list[str]:
-    """The names of all who have written anything, such as `order-1` and `postgres`."""
+    """Return the names of all logs, such as `order-1` and `postgres`."""
     return sorted(path.stem for path in logs.glob("*.log"))
 
 
@@ -60,7 +60,7 @@ def _plain(text: str) -> tuple[datetime | None, str]:
 
 
 class Follower:
-    """Reads one log on from where it stopped, also after `rotate` has cut it off."""
+    """Continues to read one log, also after `rotate` has truncated it."""
 
     def __init__(self, logs: Path, source: str) -> None:
         self._source = source
@@ -69,7 +69,7 @@ class Follower:
         self._last = _NEVER
 
     def so_far(self, count: int) -> list[LogLine]:
-        """The last `count` lines until now, from the files put aside as well."""
+        """Return the last `count` lines, including those of rotated files."""
         self._position, texts = _whole_lines(self._path, 0)
         for number in range(1, KEPT + 1):
             if len(texts) >= count:
@@ -94,7 +94,7 @@ class Follower:
 
 
 def _whole_lines(path: Path, position: int) -> tuple[int, list[str]]:
-    """The lines after `position` that are complete, and where they end."""
+    """Return the end position and the complete lines after `position`."""
     try:
         with open_log(path, "rb") as file:
             file.seek(position)

@@ -1,4 +1,4 @@
-"""The log files of the children, kept from growing without end."""
+"""The log files of the children, and their rotation."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ def log_file(directory: Path, name: str) -> Path:
 
 
 def open_log(log: Path, mode: Literal["rb", "ab", "wb"]) -> BinaryIO:
-    """Raises OSError that names it where `log` is no regular file; a pipe in its place is not waited for."""
+    """Open a log. Raises OSError that names it if `log` is not a regular file; a pipe is not waited for."""
     file = open(log, mode, opener=_at_once)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -29,11 +29,11 @@ def _at_once(path: str, flags: int) -> int:
 
 
 def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
-    """Move what is in `log` to `log`.1, and that to `log`.2 and so on, once it is larger than `limit` bytes.
+    """Move the content of `log` to `log`.1, that to `log`.2 and so on, once it is larger than `limit` bytes.
 
-    The file stays the same one, because a child that appends to it would not open another: its content is
-    copied and then cut off. A line written between the last copy and the cut, some microseconds, is lost.
-    Returns whether it was done.
+    The file itself is kept, because the child that appends to it would not open another one: its content is copied and
+    then truncated. A line written between the last copy and the truncation, some microseconds, is lost.
+    Returns whether it was rotated.
     """
     try:
         if log.stat().st_size <= limit:
@@ -46,13 +46,13 @@ def rotate(log: Path, *, limit: int = LIMIT, kept: int = KEPT) -> bool:
             older.replace(f"{log}.{number + 1}")
     with open_log(log, "rb") as source, open_log(Path(f"{log}.1"), "wb") as copy:
         shutil.copyfileobj(source, copy)
-        shutil.copyfileobj(source, copy)  # what came while the first copy ran
+        shutil.copyfileobj(source, copy)  # written during the first copy
         os.truncate(log, 0)
     return True
 
 
 def last_lines(log: Path, count: int, *, since: int = 0) -> list[str]:
-    """The last `count` lines of `log` after its first `since` bytes; none where it does not exist."""
+    """Return the last `count` lines of `log` after its first `since` bytes; none if it does not exist."""
     try:
         with open_log(log, "rb") as file:
             file.seek(since)

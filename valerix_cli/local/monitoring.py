@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager of one platform: started after what they watch, stopped before it."""
+"""Prometheus and Alertmanager of one platform: started after the services, stopped before them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from valerix_cli.local.supervised_process import SupervisorContext
 from valerix_cli.local.topology import Replica
 
 ROLES = ("alertmanager", "prometheus")
-PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # where they are looked for first
+PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093  # preferred ports
 
 
 class Monitoring:
     """Prometheus and Alertmanager, if `--monitoring` is set."""
 
     def __init__(self, directory: Path, context: SupervisorContext, accounts: Mapping[str, Account]) -> None:
-        """`accounts` says whom each runs as, by its name; who is not there runs as ourselves."""
+        """`accounts` has the user of each by name; without one they run as this user."""
         self._directory = directory / state_directory.MONITORING
         self._context = context
         self._accounts = accounts
@@ -32,7 +32,7 @@ class Monitoring:
         return self._servers.places()
 
     async def start(self, fleet: tuple[Replica, ...], webhook: str | None, *, free_ports: bool) -> None:
-        """Raises CliError, also when one of them is not installed."""
+        """Start both. Raises CliError, also if one of them is not installed."""
         programs = program("Alertmanager"), program("Prometheus")
         first, second = (None, None) if free_ports else (ALERTMANAGER_PORT, PROMETHEUS_PORT)
         manager = Alertmanager(

@@ -1,4 +1,4 @@
-"""Files and directories that a process of another user gets from root, and how it finds them."""
+"""Files and directories that root creates for a process of another user, and their paths for it."""
 
 import os
 import stat
@@ -7,11 +7,11 @@ from pathlib import Path
 from valerix_cli.local.binaries import is_open_to_all
 from valerix_cli.local.launch import Account
 
-_HERE = Path("/proc/self/cwd")  # for programs that make every path an absolute one
+_HERE = Path("/proc/self/cwd")  # for programs that make all paths absolute
 
 
 def write_anew(file: Path, text: str) -> None:
-    """A new file, never what lies there: the directory may be its account's, who could have put a link in its place."""
+    """Write a new file, replacing any existing one: its account may have put a link there."""
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as new:
@@ -19,7 +19,7 @@ def write_anew(file: Path, text: str) -> None:
 
 
 def give(directory: Path, account: Account) -> None:
-    """Make a directory and all in it the account's, but nothing that has another name elsewhere (a hard link)."""
+    """Give a directory and all its content to the account, except files with hard links elsewhere."""
     os.lchown(directory, account.uid, account.gid)
     for place, directories, files in os.walk(directory):
         for name in (*directories, *files):
@@ -32,6 +32,6 @@ def give(directory: Path, account: Account) -> None:
 def as_seen(directory: Path, account: Account | None) -> Path:
     """Return the path by which `account` (None: this user) reaches its `directory`.
 
-    Where it may not come there from outside, it has to be started in it, and names nothing above.
+    If the account may not enter the parent directories, the process is started in it and uses relative paths.
     """
     return directory if account is None or is_open_to_all(directory.parent) else _HERE

@@ -1,4 +1,4 @@
-"""Loopback ports: which are free."""
+"""Free loopback ports."""
 
 import random
 import socket
@@ -6,8 +6,8 @@ from collections import deque
 
 LOOPBACK = "127.0.0.1"
 OURS = range(20_000, 30_000)
-"""Below the range from which the kernel gives ports to outgoing connections: a server that starts again would otherwise
-find its port held by one of our connections, for the lifetime of that."""
+"""Below the range from which the kernel chooses ports of outgoing connections: otherwise a restarted server could find
+its port taken by one of our connections, until that is closed."""
 _GIVEN: deque[int] = deque(maxlen=64)
 
 
@@ -17,9 +17,7 @@ def is_free(port: int) -> bool:
     Another process may take it first: callers must handle that.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: connections that linger are no one's
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, to ignore connections in TIME_WAIT
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
@@ -28,9 +26,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*, preferred: int | None = None, but: frozenset[int] = frozenset()) -> int:
-    """Return `preferred` if it is free, else a free one of OURS; never one of `but`, nor one given recently.
+    """Return `preferred` if it is free, else a free port of OURS; never one of `but`, nor one returned recently.
 
-    The process that was given one may not listen on it yet.
+    The process that it was returned for may not listen yet.
     """
     if preferred is not None and preferred not in but and is_free(preferred):
         return preferred

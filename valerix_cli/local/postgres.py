@@ -17,19 +17,19 @@ from valerix_cli.local.stack import LOST_SECRETS
 ADMIN = "postgres"
 MEGABYTE = 2**20
 CACHE = 1024
-"""Megabytes that PostgreSQL may keep tables and indexes in, at most: keys and order ids come in no order, so each order
-touches pages all over their indexes. Of five million orders those take more than its default of 128 MB."""
+"""Maximum of PostgreSQL's `shared_buffers` in megabytes. Keys and order ids are random, so each order touches pages all
+over their indexes; with five million orders these exceed the default of 128 MB."""
 CACHE_SHARE = 4
-"""The part of the machine's memory that is, at most: a quarter, as PostgreSQL's manual advises."""
+"""Divisor of the machine's memory that limits it: a quarter, as PostgreSQL's manual advises."""
 _HERE = Path("/proc/self/cwd")
 
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """PostgreSQL with its data in `directory`/<major version>, listening on 127.0.0.1 only, passwords by SCRAM.
+    """PostgreSQL with its data in `directory`/<major version>, listening on 127.0.0.1 only, with SCRAM passwords.
 
-    As root it runs as `account`, since it refuses to be root. Where that account may not come to `directory`, it is
-    started inside with `.` as its data directory, so it needs no access to the directories above.
+    As root it runs as `account`, since it refuses to run as root. If that account may not enter `directory`, it is
+    started inside with `.` as its data directory, so it needs no access to the parent directories.
     """
 
     programs: Path
@@ -39,11 +39,11 @@ class PostgresServer:
     account: Account | None = None
     fsync: bool = True
     name: str = "postgres"
-    stop_signal: signal.Signals = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
+    stop_signal: signal.Signals = signal.SIGINT  # "fast": SIGTERM would wait for all clients to disconnect
 
     @classmethod
     def at(cls, directory: Path, *, password: str, port: int | None = None, fsync: bool = True) -> Self:
-        """An embedded PostgreSQL; runs as `nobody` if this is root."""
+        """Return an embedded PostgreSQL; it runs as `nobody` if this is root."""
         account = unprivileged_account()
         programs = embedded_postgres(account, directory)
         return cls(programs, directory, port or free_port(), password, account, fsync)
@@ -53,7 +53,7 @@ class PostgresServer:
         return self.directory / str(postgres_version(self.programs)[0])
 
     def other_versions(self) -> list[str]:
-        """The major versions that have data here besides this one: none can read another's."""
+        """Return the other major versions that have data here, which this version cannot read."""
         found = self.directory.glob("[0-9]*/PG_VERSION")
         return sorted(
             file.parent.name for file in found if file.parent.name not in {self.data.name, self._unfinished.name}
@@ -63,7 +63,7 @@ class PostgresServer:
         return replace(self, port=port)
 
     def making(self) -> Launch | None:
-        """Have initdb fill a directory beside the final one: `made` renames it, so a half-made one never counts."""
+        """Return the command of initdb. It fills a temporary directory, which `made` renames once it is complete."""
         if self.data.exists():
             return None
         unfinished = self._unfinished
@@ -90,10 +90,9 @@ class PostgresServer:
         self._unfinished.rename(self.data)
 
     def forget_earlier_run(self) -> None:
-        """Remove the files that a killed server left. The caller knows that none of its processes is alive.
+        """Remove the lock files of a killed server. The caller knows that none of its processes is running.
 
-        PostgreSQL itself trusts the pid in that file, which another process may have by now, or a process that has
-        ended and was not waited for.
+        PostgreSQL itself would check the pid in that file, which may now be that of another process, or of a zombie.
         """
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -117,7 +116,7 @@ class PostgresServer:
         return self._launch(self.data, str(self.programs / "postgres"), "-D", str(self._as_seen(self.data)), *options)
 
     def set_aside(self) -> None:
-        """Never: it holds the truth."""
+        """Do nothing: this data must not be lost."""
 
     def answers(self) -> bool:
         import psycopg  # noqa: PLC0415 - loaded while the server starts, not before
@@ -157,7 +156,7 @@ class PostgresServer:
         return self.directory / ".password"
 
     def _as_seen(self, data: Path) -> Path:
-        """`data` as the account can reach it from a process that stands in it."""
+        """Return `data` as a path that the account can use from its working directory."""
         if self.account is None or is_open_to_all(self.directory):
             return data
         if sys.platform != "linux":
@@ -169,13 +168,13 @@ class PostgresServer:
         return _HERE
 
     def _launch(self, directory: Path, *command: str) -> Launch:
-        """SIGQUIT, the immediate shutdown, when we are killed: its own processes go at once, commits are safe."""
+        """Return the launch of a command. SIGQUIT, if we are killed, is an immediate shutdown; commits are safe."""
         environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
         return Launch(command, directory, environment, self.account, on_death=signal.SIGQUIT)
 
 
 def _cache() -> int:
-    """Megabytes for tables and indexes. PostgreSQL takes them from the machine only as it fills them."""
+    """Return megabytes for `shared_buffers`, which PostgreSQL allocates only as it fills them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
     return max(128, min(CACHE, memory // CACHE_SHARE))
 

@@ -1,4 +1,4 @@
-"""Short questions to a service on this machine, by plain HTTP."""
+"""Minimal HTTP requests to a service on this machine."""
 
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit

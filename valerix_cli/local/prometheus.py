@@ -1,6 +1,6 @@
 """Values, files and commands to run Prometheus and Alertmanager beside the platform. Starts no process.
 
-Prometheus watches every service of the platform by the rules in `dashboards/rules`, the same as in a cluster.
+Prometheus monitors every service of the platform by the rules in `dashboards/rules`, as in a cluster.
 """
 
 import json
@@ -21,7 +21,7 @@ from valerix_cli.local.ports import LOOPBACK
 from valerix_cli.local.probe import ask
 from valerix_cli.local.topology import Replica
 
-SCRAPED_EVERY = "5s"  # an average over 30 s wants several
+SCRAPED_EVERY = "5s"  # a rate over 30 s needs several samples
 KEPT_FOR = "7d"
 _RULES = bundled.ROOT / "dashboards" / "rules"
 _NAMES = {"Prometheus": ("prometheus",), "Alertmanager": ("alertmanager", "prometheus-alertmanager")}
@@ -40,7 +40,7 @@ def program(product: str) -> Path:
 
 
 def shipped_rules() -> list[Path]:
-    """The files of rules that come with Valerix."""
+    """Return the rule files that come with Valerix."""
     return sorted(_RULES.glob("*.yaml"))
 
 
@@ -48,7 +48,7 @@ def shipped_rules() -> list[Path]:
 class _Watcher:
     """Common parts of both as a `servers.Server`.
 
-    As root they run as `account`, whose `directory` is then; None is for ourselves.
+    As root they run as `account`, which then owns `directory`; None is this user.
     """
 
     program: Path
@@ -69,7 +69,7 @@ class _Watcher:
     def made(self) -> None: ...
 
     def set_aside(self) -> Path | None:
-        """Figures of some days, and silences: worth keeping, not worth standing still for."""
+        """Move its data aside: metrics of some days, and silences, which must not prevent a start."""
         return set_aside(self.directory / "data")
 
     def answers(self) -> bool:
@@ -77,9 +77,9 @@ class _Watcher:
         return answer is not None and answer[0] == 200  # noqa: PLR2004 - HTTP's OK
 
     def _prepared(self, files: Mapping[str, str]) -> Path:
-        """Write what it reads into its directory, and return how it names that.
+        """Write the configuration files into its directory, and return the path that it uses for them.
 
-        It is started there, and that is how it is named: Prometheus takes the path of its rules for a pattern.
+        It is started there and uses relative paths, because Prometheus interprets the path of its rules as a pattern.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, text in files.items():
@@ -117,7 +117,7 @@ class Alertmanager(_Watcher):
             f"--config.file={directory / 'alertmanager.yaml'}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
-            "--cluster.listen-address=",  # alone
+            "--cluster.listen-address=",  # no cluster
         )
 
 
@@ -167,5 +167,5 @@ def configuration(fleet: Iterable[Replica], files: Iterable[Path], alerts_to: st
 
 
 def _as_yaml(settings: dict[str, Any]) -> str:
-    """As JSON, which is YAML too."""
+    """Return JSON, which is also YAML."""
     return json.dumps(settings, indent=2) + "\n"

@@ -1,6 +1,6 @@
-"""Processes that are to stay down for a while: a file for each, which the supervisor respects until its time is up.
+"""Processes that the supervisor must not restart for some time: a file for each, with the end of that time.
 
-So a process that was killed on purpose restarts even if the process that killed it has ended.
+So a process that a fault has killed restarts even if the process that killed it has ended.
 """
 
 import math
@@ -17,7 +17,7 @@ LONGEST = 900.0  # seconds
 
 
 def hold(directory: Path, name: str, seconds: float) -> None:
-    """Keep `name` from being started again for so long."""
+    """Keep `name` from being restarted for `seconds`."""
     ensure_trusted(directory)
     folder = directory / HOLDS
     folder.mkdir(exist_ok=True)
@@ -29,7 +29,7 @@ def release(directory: Path, name: str) -> None:
 
 
 def held_for(directory: Path, name: str) -> float:
-    """For how many seconds more `name` is to stay down: 0 without a file, or with one that makes no sense."""
+    """Return the seconds until `name` may be restarted: 0 without a file, or with an invalid one."""
     with suppress(OSError, ValueError, CliError):
         left = float(read_own(directory / HOLDS / name)) - time.time()
         return max(0.0, min(left, LONGEST)) if math.isfinite(left) else 0.0

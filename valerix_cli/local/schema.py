@@ -1,4 +1,4 @@
-"""Checks for pending migrations, so that services do not wait for migrations with nothing to do."""
+"""Checks for pending migrations, so that a start without any need not wait for them."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

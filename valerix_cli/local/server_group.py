@@ -16,7 +16,7 @@ from valerix_cli.local.stack import Database
 from valerix_cli.local.supervised_process import ProcessSpec, SupervisedProcess, SupervisorContext, run_to_its_end
 from valerix_cli.local.tasks import gather_or_cancel
 
-_START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays what it had logged
+_START_LIMIT = 120.0  # seconds: after a crash PostgreSQL replays its write-ahead log
 _PORT_ATTEMPTS = 5
 _OTHER_REASONS = ("No space left on device", "Address already in use", "Cannot allocate memory", "Disk quota exceeded")
 
@@ -33,18 +33,18 @@ class ServerGroup:
         self._children: dict[str, SupervisedProcess] = {}
 
     def places(self) -> dict[str, Database]:
-        """The addresses of those that have been started."""
+        """Return the addresses of the servers that have been started."""
         return {name: _with_news(place, self._children.get(name)) for name, place in sorted(self._places.items())}
 
     def note(self, name: str, place: Database) -> None:
-        """One that is not ours to run."""
+        """Record an external server."""
         self._places[name] = place
 
     async def stop(self, force_stop: asyncio.Event) -> None:
         await gather_or_cancel(*(child.stop(force_stop) for child in self._children.values()))
 
     async def run(self, server: AServer, kind: Literal["embedded", "system"]) -> AServer:
-        """Start it, on another port if another process has taken its own. Raises CliError."""
+        """Start a server, on another port if another process uses its own. Raises CliError."""
         log = log_file(self._directory / state_directory.LOGS, server.name)
         if making := server.making():
             self._context.events.info(f"creating a new {server.name} in {making.directory.parent}")
@@ -93,7 +93,7 @@ def _spec(server: Server, log: Path) -> ProcessSpec:
         address,
         server.port,
         server.running,
-        lambda _: server.answers(),  # it knows its own by the password
+        lambda _: server.answers(),  # the password identifies it
         log,
         server.stop_signal,
         force_stop,

@@ -44,18 +44,18 @@ class Server(Protocol):
     def on_port(self, port: int) -> Self: ...
 
     def making(self) -> Launch | None:
-        """The command to run once before the first start; None if that is done."""
+        """Return the command to run once before the first start; None if that was done."""
 
     def made(self) -> None:
-        """Take note that what `making` gave has succeeded."""
+        """Record that the command of `making` has succeeded."""
 
     def running(self) -> Launch:
-        """The command of the server."""
+        """Return the command of the server."""
 
     def set_aside(self) -> Path | None:
         """Move its data aside, so that it can start empty, and return the new place.
 
-        None where it has stored nothing, or what may not be lost: then it begins with what it has, or not at all.
+        None if it has no data, or if its data must not be lost.
         """
 
     def answers(self) -> bool:
@@ -67,10 +67,10 @@ AServer = TypeVar("AServer", bound=Server)
 
 @contextmanager
 def running(server: AServer, *, log: Path | None = None, within: float = 30) -> Iterator[AServer]:
-    """Start `server`, yield it once it answers, stop it at the end of the block.
+    """Start `server`, yield it once it accepts connections, and stop it at the end of the block.
 
-    What is yielded has another port than what was given where that one was taken meanwhile. What the server says goes
-    to `log`. Raises UnreachableError with the end of it when the server does not start `within` that many seconds.
+    The yielded server has another port if another process has taken the given one. Its output goes to `log`. Raises
+    UnreachableError with the end of the output if it does not start `within` that many seconds.
     """
     with Path(log or os.devnull).open("ab") as output:
         if making := server.making():
@@ -106,14 +106,14 @@ def _started(
             _stop(process, signal.SIGKILL)
             raise
         _stop(process, signal.SIGKILL)
-        if is_free(server.port):  # so that was not why
+        if is_free(server.port):  # a free port was not the cause
             break
         server = server.on_port(free_port())
     raise did_not_start(server, log)
 
 
 def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Wait until it does; False when it has ended, or the time is up."""
+    """Wait until the server accepts connections; False if it has ended, or at the deadline."""
 
     def state() -> str:
         return "ended" if process.poll() is not None else "ready" if server.answers() else ""
@@ -122,7 +122,7 @@ def _answers(server: Server, process: subprocess.Popen[bytes], deadline: float) 
 
 
 def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Always waits for it: an unreaped postmaster would stand in the way of the next."""
+    """Stop the process, and always wait for it: an unreaped postmaster prevents the next start."""
     process.send_signal(number)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_TIMEOUT)

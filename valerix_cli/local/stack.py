@@ -23,7 +23,7 @@ ServiceState = Literal["starting", "running", "backing-off", "stopped"]
 
 
 class Service(msgspec.Struct, frozen=True):
-    """One process of the platform; `url` is None while it has no port yet, `pid` while it does not run."""
+    """One process of the platform; `url` is None until it has a port, `pid` while it does not run."""
 
     name: str
     url: str
@@ -34,11 +34,11 @@ class Service(msgspec.Struct, frozen=True):
     last_exit: int | None
     since: datetime
     start_time: int | None = None
-    """Tells the process from another that gets its pid later; see valerix_cli.local.identity."""
+    """Distinguishes the process from a later one with the same pid; see valerix_cli.local.identity."""
 
 
 class Database(msgspec.Struct, frozen=True):
-    """A server beside the services; what comes after `port` is None for one that is not ours to run."""
+    """A server other than the services; the fields after `port` are None for an external one."""
 
     kind: Literal["embedded", "system", "external"]
     host: str
@@ -67,7 +67,7 @@ class Stack(msgspec.Struct, frozen=True):
 
 
 AUDITOR = "auditor"
-"""The role that may read both databases, and nothing else."""
+"""The role that may read both databases, and has no other permissions."""
 ORDER_DB = "order_db"
 INVENTORY_DB = "inventory_db"
 
@@ -87,7 +87,7 @@ class Secrets(msgspec.Struct, frozen=True):
     auditor_password: Secret
     redis_password: Secret
     dashboard_password: Secret = ""
-    """Empty in a file that was written when there was no dashboard."""
+    """Empty in a file from before there was a dashboard."""
 
     @property
     def database_passwords(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ def cache_url(stack: Stack, secrets: Secrets, environ: Mapping[str, str]) -> str
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """VALERIX_STATE_DIR, else /var/lib/valerix for root, else the platform's state directory of this user."""
+    """Return VALERIX_STATE_DIR, else /var/lib/valerix for root, else the default state directory of this user."""
     environ = os.environ if environ is None else environ
     if chosen := environ.get("VALERIX_STATE_DIR"):
         return Path(chosen).expanduser().absolute()
@@ -154,9 +154,9 @@ def write_stack(directory: Path, stack: Stack) -> None:
 
 
 def read_secrets(directory: Path) -> Secrets | None:
-    """The secrets kept in `directory`, or None before the first start.
+    """Return the secrets in `directory`, or None before the first start.
 
-    Raises GuardError where they are not ours, UnreachableError when their content is invalid.
+    Raises GuardError if the file is not owned by this user, UnreachableError if its content is invalid.
     """
     ensure_trusted(directory)
     file = directory / SECRETS_FILE

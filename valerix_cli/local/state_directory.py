@@ -1,4 +1,4 @@
-"""The state directory itself: made ours, checked before use, and taken away again."""
+"""The state directory: creation, checks before use, and removal."""
 
 import errno
 import os
@@ -33,17 +33,17 @@ _OURS = (
 _DIRECTORIES = (LOGS, POSTGRES, VALKEY, MONITORING, f"{MONITORING}/*", PROGRAMS, HOLDS)
 _WRITTEN = (MARKER, LOCK_FILE, SECRETS_FILE, f"{LOGS}/*.log*", f"{POSTGRES}/.password")
 _REPLACED = (STACK_FILE, DASHBOARD_CONTEXTS, f"{VALKEY}/valkey.conf", f"{MONITORING}/*/*.yaml")
-"""Replaced by another file, unless they are directories."""
+"""Always replaced, unless they are directories."""
 _NOBODYS = {"lost+found"}
 _WRONG_KIND = {errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def prepare(directory: Path) -> None:
-    """Make `directory` ours: existing, marked, writable, with room left.
+    """Create `directory` or check it: marked as Valerix's, writable, with enough space.
 
-    Raises UnreachableError when it cannot be used, or something in it cannot, which is named then; GuardError when it
-    holds something else or others may write to it.
+    Raises UnreachableError, with the path, if it or a part of it cannot be used; GuardError if it contains other files
+    or others may write to it.
     """
     with cli_errors(directory):
         ensure_trusted(directory)
@@ -65,9 +65,9 @@ def prepare(directory: Path) -> None:
 
 
 def _ensure_usable(directory: Path) -> None:
-    """Raise OSError for the first thing that is not what it has to be, or that we may not use.
+    """Raise OSError for the first file that has the wrong type, or that this user may not access.
 
-    What the servers store is theirs to judge, but for pipes, sockets and devices: they would wait for those.
+    The content of the servers' directories is not checked, except for pipes, sockets and devices, which would block.
     """
     for place in _matching(directory, _DIRECTORIES):
         _refuse_unless(place, stat.S_ISDIR(place.stat().st_mode), "It is not a directory", os.R_OK | os.W_OK | os.X_OK)
@@ -86,7 +86,7 @@ def _matching(directory: Path, patterns: tuple[str, ...]) -> list[Path]:
 def _neither_file_nor_directory(directory: Path) -> Iterator[Path]:
     ahead = [str(directory)]
     while ahead:
-        with suppress(OSError), os.scandir(ahead.pop()) as entries:  # while another platform runs, files come and go
+        with suppress(OSError), os.scandir(ahead.pop()) as entries:  # files of a running platform come and go
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     ahead.append(entry.path)
@@ -102,31 +102,31 @@ def _refuse_unless(place: Path, right: bool, otherwise: str, access: int = 0) ->
 
 
 def room_needed(directory: Path) -> int:
-    """Bytes without which a start from `directory` is refused."""
+    """Return the free bytes that a start from `directory` requires."""
     return ROOM_TO_GO_ON if (directory / POSTGRES).exists() else ROOM_TO_BEGIN
 
 
 def has_data(directory: Path) -> bool:
-    """Return whether an embedded PostgreSQL was created here, which keeps the passwords of its first start."""
+    """Return whether an embedded PostgreSQL was created here; it keeps the passwords of its first start."""
     return any((directory / POSTGRES).glob("[0-9]*/PG_VERSION"))
 
 
 def foreign(directory: Path) -> list[str]:
-    """Return the names of the files in it, unless it is the state of a platform."""
+    """Return the names of its files if it is not a platform's state directory, else none."""
     if (directory / MARKER).exists():
         return []
     return sorted(path.name for path in directory.iterdir() if path.name not in _NOBODYS)
 
 
 def existing_parent(directory: Path) -> Path:
-    """`directory`, or where it does not exist yet, what exists of the way to it."""
+    """Return `directory`, or if it does not exist, its nearest existing parent."""
     return next(place for place in (directory, *directory.parents) if os.access(place, os.F_OK))
 
 
 def wipe(directory: Path) -> list[str]:
-    """Remove what a platform keeps in `directory`, and the directory if that was all. Returns the names left there.
+    """Remove a platform's files in `directory`, and the directory if it is empty then. Returns the names left there.
 
-    Raises GuardError, and touches nothing, where our marker is missing.
+    Raises GuardError, without removing anything, if the marker is missing.
     """
     refuse_unmarked(directory)
     with cli_errors(directory):
@@ -138,13 +138,13 @@ def wipe(directory: Path) -> list[str]:
                 path.unlink(missing_ok=True)
         left = sorted(path.name for path in directory.iterdir())
     if not left:
-        with suppress(OSError):  # a volume's own directory stays, empty
+        with suppress(OSError):  # a mount point stays, empty
             directory.rmdir()
     return left
 
 
 def refuse_unmarked(directory: Path) -> None:
-    """Raise GuardError if the marker is missing: the content is not Valerix's to delete."""
+    """Raise GuardError if the marker is missing: the content may not be deleted."""
     ensure_trusted(directory)
     if not (directory / MARKER).exists():
         raise GuardError(
@@ -156,7 +156,7 @@ def refuse_unmarked(directory: Path) -> None:
 
 @contextmanager
 def cli_errors(directory: Path) -> Iterator[None]:
-    """Turn what the file system refuses into the three lines a user can act upon."""
+    """Convert errors of the file system to CliError."""
     try:
         yield
     except OSError as error:

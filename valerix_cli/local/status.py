@@ -1,4 +1,4 @@
-"""Collects the status of the platform on this machine, from its supervisor and from each service."""
+"""The status of the platform on this machine, from its supervisor and from each service."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ State = Literal["starting", "running", "stopping", "stopped"]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One dependency as a service sees it."""
+    """One dependency as reported by a service."""
 
     status: str
     latency_ms: float | None = None
@@ -63,7 +63,7 @@ class PlatformStatus(msgspec.Struct, frozen=True):
 
 
 def read_status(directory: Path) -> PlatformStatus:
-    """Ask everybody at once; takes as long as the slowest answer, two seconds at most."""
+    """Request the status of all services concurrently; takes as long as the slowest response, two seconds at most."""
     stack = running(directory)
     if stack is None:
         return PlatformStatus("stopped", str(directory))
@@ -129,7 +129,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def _alerts(prometheus: Database | None) -> Alerts | None:
-    """A count only: `clients.prometheus` would load an HTTP client, which takes longer than all the rest."""
+    """Count the alerts. Not by `clients.prometheus`, whose HTTP client takes longer to load than all the rest."""
     answer = ask(f"http://{prometheus.host}:{prometheus.port}", "/api/v1/alerts") if prometheus else None
     if answer is None:
         return None

@@ -1,4 +1,4 @@
-"""One process that is kept alive: started, watched, started again with growing pauses, stopped."""
+"""One supervised process: started, watched, restarted with increasing delays, stopped."""
 
 import asyncio
 import signal
@@ -22,27 +22,26 @@ from valerix_cli.local.ports import is_free
 from valerix_cli.local.stack import ServiceState
 from valerix_cli.local.supervisor_log import SupervisorLog
 
-POLL_INTERVAL = 0.02  # seconds between looks at a process that is starting or should end
-WATCH_INTERVAL = 0.1  # seconds between looks at one that runs
-FORCED_STOP_TIMEOUT = 0.5  # seconds to end by itself for what was hurried
-FAILED_STARTS = 2  # in a row, before what it has stored is put away, where that may be
-STABLE_SECONDS = 30.0  # seconds after which an earlier crash is forgotten
-RESTART_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before starting again, by crashes in a row
+POLL_INTERVAL = 0.02  # seconds between checks of a process that is starting or stopping
+WATCH_INTERVAL = 0.1  # seconds between checks of a running process
+FORCED_STOP_TIMEOUT = 0.5  # seconds to end after a forced stop
+FAILED_STARTS = 2  # in a row, before its data is moved aside, if it may be
+STABLE_SECONDS = 30.0  # seconds after which earlier crashes are forgotten
+RESTART_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before a restart, by crashes in a row
 
 
 def restart_delay(crashes: int) -> float:
-    """Seconds to wait after that many crashes in a row."""
+    """Return the seconds to wait after that many crashes in a row."""
     return RESTART_DELAYS[min(crashes, len(RESTART_DELAYS)) - 1]
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to keep alive.
+    """A process to supervise.
 
-    `answers` says whether the process with that pid does; it blocks for at most a few seconds and is asked from a
-    thread. `patience` is how long it may take to end after `stop_signal`, in seconds; `hurry_signal` is for when there
-    is none left. `discard_data` moves away what keeps it from starting, and returns what to say of that; None where
-    nothing can be put away.
+    `answers` reports whether the process with that pid responds; it blocks for at most a few seconds and is called from
+    a thread. `patience` is the time limit after `stop_signal`, in seconds; `hurry_signal` follows at its end.
+    `discard_data` moves data aside that prevents a start, and returns a message about it; None if it moved none.
     """
 
     name: str
@@ -59,9 +58,9 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class SupervisorContext:
-    """Shared by all processes of a supervisor: where events go, and the descriptors they inherit.
+    """Shared by all processes of a supervisor: their event log, and the descriptors that they inherit.
 
-    `held_for` says for how many seconds more a process is to stay down, by its name.
+    `held_for` returns the seconds for which a process, by its name, must not be restarted.
     """
 
     events: SupervisorLog
@@ -71,7 +70,7 @@ class SupervisorContext:
 
 
 class SupervisedProcess:
-    """A spec and how it fares; for the main thread only, because a child dies with the thread that started it."""
+    """The state of a supervised process; for the main thread only: a child is killed when its thread ends."""
 
     def __init__(self, spec: ProcessSpec, context: SupervisorContext) -> None:
         self.spec = spec
@@ -99,7 +98,7 @@ class SupervisedProcess:
         return self._process.poll() if self._process else None
 
     async def start(self, within: float) -> None:
-        """Start it and return once it answers. Raises UnreachableError, with what it said last, when it never does."""
+        """Start it and return once it responds. Raises UnreachableError, with its last output, if it does not."""
         began = _size(self.spec.log)
         process = self._spawn()
         with suppress(TimeoutError):
@@ -113,7 +112,7 @@ class SupervisedProcess:
         self._keeper.add_done_callback(self._say_if_unwatched)
 
     async def stop(self, force_stop: asyncio.Event) -> None:
-        """End it gracefully, or by SIGKILL after its time limit or a forced stop."""
+        """Stop it gracefully, or by SIGKILL after its time limit or a forced stop."""
         if self._keeper:
             self._keeper.cancel()
         process = self._process
@@ -154,7 +153,7 @@ class SupervisedProcess:
             )
 
     async def _start_again(self, how: str, crashes: int) -> tuple[subprocess.Popen[bytes], int]:
-        """The new process, and after how many crashes in a row it comes."""
+        """Return the new process, and the number of crashes in a row."""
         while True:
             crashes += 1
             pause = restart_delay(crashes)
@@ -165,11 +164,11 @@ class SupervisedProcess:
                 await asyncio.sleep(min(left, WATCH_INTERVAL))
             try:
                 return self._spawn(), crashes
-            except OSError as error:  # no room for its log, no processes left
+            except OSError as error:  # no space for its log, or no process available
                 how = f"cannot be started ({error})"
 
     def _how_it_ended(self) -> str:
-        """Its exit code or signal, and who has its port by now, since that would be why."""
+        """Return its exit code or signal, and the process that now uses its port, a likely cause."""
         how = _how_it_ended(self.last_exit)
         if is_free(self.spec.port):
             return how
@@ -187,7 +186,7 @@ class SupervisedProcess:
         return self._process
 
     async def _until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it answers, which makes it `running`, or when it has ended."""
+        """Wait until it responds, and set its state to `running`; returns also if it has ended."""
         while process.poll() is None:
             if await asyncio.to_thread(self.spec.answers, process.pid):
                 self._turn("running")
@@ -210,7 +209,7 @@ class SupervisedProcess:
 
 
 async def run_to_its_end(name: str, launch: Launch, log: Path, context: SupervisorContext) -> None:
-    """Run something that ends by itself. Raises UnreachableError with what it said when it does not end well."""
+    """Run a command to its end. Raises UnreachableError with its output if it fails."""
     began = _size(log)
     with open_log(log, "ab") as output:
         process = launch.start(output, keep=context.inherited)
@@ -249,7 +248,7 @@ def _in_short(line: str) -> str:
 
 
 def _how_it_ended(code: int | None) -> str:
-    """For people: `ended with exit code 2`, `was killed by SIGKILL`; nothing while it runs."""
+    """Return `ended with exit code 2` or `was killed by SIGKILL`; empty while it runs."""
     if code is None:
         return ""
     if code >= 0:

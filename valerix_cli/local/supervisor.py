@@ -1,4 +1,4 @@
-"""Brings the platform up, keeps it up, and takes it down in the right order."""
+"""The supervisor: starts the platform, keeps it running, and stops it in the right order."""
 
 import asyncio
 import os
@@ -33,20 +33,20 @@ from valerix_cli.local.up_options import UpOptions
 from valerix_cli.signals import is_ignored
 from valerix_cli.trust import read_own
 
-START_LIMIT = 60.0  # seconds a service may take to get ready
+START_LIMIT = 60.0  # seconds until a service has to be ready
 PORT_ATTEMPTS = 5
-CANNOT_LISTEN = 3  # the exit code of a service whose port is taken
+CANNOT_LISTEN = 3  # exit code of a service if its port is in use
 ROTATE_INTERVAL = 5.0  # seconds
-CHECK_INTERVAL = 0.5  # seconds between looks at whether the directory is still there
+CHECK_INTERVAL = 0.5  # seconds between checks of the directory
 
 
 def supervise(
     directory: Path, options: UpOptions, *, lock: int, listener: Listener | None, watch: Callable[[Stack], None]
 ) -> signal.Signals | None:
-    """Supervise `directory`, whose `lock` is held, until a signal asks to stop.
+    """Supervise `directory`, whose `lock` is held, until a signal requests a stop.
 
     `listener` is called with each notice, `watch` with the stack whenever it changes. Returns the signal if it
-    came before everything was ready, else None. Raises CliError when the platform does not start.
+    came before everything was ready, else None. Raises CliError if the platform does not start.
     """
     own_lock(lock)
     log = into(log_file(directory / state_directory.LOGS, SUPERVISOR))
@@ -57,14 +57,12 @@ def supervise(
                 Supervisor(directory, options, lock=lock, environ=os.environ, events=events, watch=watch).run()
             )
     except CliError as error:
-        SupervisorLog(log).error(
-            error.what, why=error.why, hint=error.hint
-        )  # the listener's process sees the exception
+        SupervisorLog(log).error(error.what, why=error.why, hint=error.hint)  # the caller handles the exception
         raise
 
 
 class Supervisor:
-    """One run of the platform that lives in `directory`; `lock` is the descriptor that holds the directory's lock."""
+    """One run of the platform in `directory`; `lock` is the descriptor that holds the directory's lock."""
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class Supervisor:
         users = accounts(directory, ("redis", *(kind.name for kind in topology.KINDS), *ROLES))
         self._closed = closed_to_others() if users else None
         self._accounts = users if self._closed is None else {}
-        """Of the services; none where they could not read their own code then."""
+        """Those of the services; empty if they could not read their own code."""
         self._data_stores = DataStores(directory, ensure_secrets(directory), self._context, users.get("redis"))
         self._monitoring = Monitoring(directory, self._context, users)
         self._asked_by: signal.Signals | None = None
@@ -103,10 +101,9 @@ class Supervisor:
         self._stack: Stack | None = None
 
     async def run(self) -> signal.Signals | None:
-        """Run until a signal asks to stop. Returns that signal if it came before everything was ready, else None.
+        """Run until a signal requests a stop. Returns that signal if it came before everything was ready, else None.
 
-        Raises CliError when the platform does not start, and when its directory is taken away; nothing is left running
-        then.
+        Raises CliError if the platform does not start, or if its directory is deleted; no process is left running then.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if not is_ignored(number):
@@ -146,7 +143,7 @@ class Supervisor:
             await asyncio.to_thread(compile_services)
         dependencies = await self._data_stores.start(self._options.postgres, self._environ)
         migrations = [self._migrate(kind, module, dependencies) for kind, module in topology.MIGRATIONS]
-        if await asyncio.to_thread(schema.is_current, dependencies.database_urls):  # they only look, and add new items
+        if await asyncio.to_thread(schema.is_current, dependencies.database_urls):  # then migrations change no schema
             await gather_or_cancel(*migrations, self._start_services(dependencies))
         else:
             await gather_or_cancel(*migrations)
@@ -243,13 +240,13 @@ class Supervisor:
                     rotate(log)
 
     async def _keep_directory(self) -> None:
-        """Rewrite stack.json if it is lost or damaged; stop if the whole directory is gone."""
+        """Rewrite stack.json if it is lost or damaged; stop if the whole directory was deleted."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             if not is_at(self._lock, self._directory):
                 self._events.warning(f"stopping: {self._directory} was deleted, moved or replaced")
                 self._lost = True
-                self._force_stop.set()  # nothing can be saved any more
+                self._force_stop.set()  # no file can be written any more
                 self._stop_requested.set()
                 return
             if self._stack and not self._is_written(self._stack):
@@ -264,7 +261,7 @@ class Supervisor:
             return False
 
     def _write(self, stack: Stack) -> None:
-        if not is_at(self._lock, self._directory):  # what lies there now is not ours
+        if not is_at(self._lock, self._directory):  # the directory there now is not this platform's
             return
         try:
             write_stack(self._directory, stack)

@@ -1,4 +1,4 @@
-"""Events of the supervisor: a line per change, for listeners and for its log."""
+"""Events of the supervisor, for listeners and for its log."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ Level = Literal["info", "warning", "error"]
 
 
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that happened. It reads like the services' own log lines: the same keys mean the same."""
+    """An event, with the keys of the services' log lines."""
 
     timestamp: datetime
     level: Level
@@ -30,7 +30,7 @@ Listener = Callable[[Notice], None]
 
 
 class SupervisorLog:
-    """Tells each of its listeners; none can stop the supervisor, be it by a closed terminal or by a full disk."""
+    """Passes events to each listener; an error of one (a closed terminal, a full disk) never stops the supervisor."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
@@ -54,7 +54,7 @@ class SupervisorLog:
 
 
 def into(log: Path) -> Listener:
-    """A listener that appends JSON lines to `log`."""
+    """Return a listener that appends JSON lines to `log`."""
 
     def write(notice: Notice) -> None:
         with open_log(log, "ab") as file:

@@ -1,4 +1,4 @@
-"""Several things at once."""
+"""Concurrent tasks."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 async def gather_or_cancel(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
-    """Do all at once and return their results in order; when one fails the others are cancelled, and it is raised."""
+    """Run all concurrently and return their results in order; if one fails, cancel the others and raise its error."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(action) for action in coroutines]

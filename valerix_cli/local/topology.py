@@ -34,12 +34,12 @@ FORWARDED_SETTINGS = (
     "AUDIT_INTERVAL_SECONDS",
     "SECURE_COOKIES",
 )
-"""Settings of the services that hold for all of them when set where `valerix up` is typed."""
+"""Settings of the services that `valerix up` passes on from its environment to all of them."""
 
 
 @dataclass(frozen=True)
 class ServiceKind:
-    """A sort of service: its module, its database role if it has one, and the port its first replica would like."""
+    """A kind of service: its module, its database role if it has one, and the preferred port of its first replica."""
 
     name: str
     module: str
@@ -87,13 +87,13 @@ class Dependencies:
     operator_token: str
     dashboard_password: str
     auditor_urls: Mapping[str, str] = field(default_factory=dict)
-    """The auditor's connection to each database, by its name."""
+    """The auditor's connection string of each database, by its name."""
 
 
 def environment(
     replica: Replica, fleet: tuple[Replica, ...], dependencies: Dependencies, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of `replica`: what it has to know of the platform, over what it needs of ours (`ours`)."""
+    """Return the environment of `replica`: its settings, and the variables that it needs of `environ`."""
     variables = _of_dashboard(fleet, dependencies) if replica.kind == FRONTEND else _of_service(fleet, dependencies)
     return (
         _base(replica.kind, dependencies, environ)
@@ -112,9 +112,9 @@ def _of_service(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[
 
 
 def _of_dashboard(fleet: tuple[Replica, ...], dependencies: Dependencies) -> dict[str, str]:
-    """It audits by the command line, which finds this platform by the file that `dashboard_contexts` fills.
+    """Return the settings of the dashboard, whose audits use the command line and the file of `dashboard_contexts`.
 
-    The dashboard stands in the directory, so the file is found there also where it may not come to it from outside.
+    The file is found relative to the working directory, even if the dashboard's user may not enter its parents.
     """
     return {
         "VALERIX_ORDER_URL": _urls(fleet, ORDER),
@@ -168,7 +168,7 @@ def migration(
 
 
 def _base(kind: ServiceKind, dependencies: Dependencies, environ: Mapping[str, str]) -> dict[str, str]:
-    """Our own VALERIX_ variables mean other things here, so only those meant for the services go on."""
+    """Return common variables. Of our own VALERIX_ variables only those for the services are passed on."""
     kept = needed(environ) | {"PYTHONPATH": str(bundled.ROOT)}
     tuned = {PREFIX + name: environ[PREFIX + name] for name in FORWARDED_SETTINGS if environ.get(PREFIX + name)}
     if not kind.role:
@@ -181,5 +181,5 @@ def _base(kind: ServiceKind, dependencies: Dependencies, environ: Mapping[str, s
 
 
 def _python(*module: str) -> tuple[str, ...]:
-    """Never from the working directory (-P): a folder called `services` may lie there."""
+    """Return the command for a module, never one of the working directory (-P), which may have a folder `services`."""
     return (sys.executable, "-P", "-m", *module)

@@ -8,9 +8,9 @@ import msgspec
 class UpOptions(msgspec.Struct, frozen=True):
     """The number of replicas by kind (default one), and which PostgreSQL to use.
 
-    `postgres` None means: the one that VALERIX_DATABASE_URL names, else the embedded one. With `free_ports` no service
-    uses its default port, so that another platform may. With `monitoring` Prometheus and Alertmanager run too, and
-    send alerts to `alert_webhook`.
+    `postgres` None means VALERIX_DATABASE_URL if it is set, else the embedded one. With `free_ports` no service uses
+    its default port, so that another platform may. With `monitoring` Prometheus and Alertmanager run too, and alerts
+    are sent to `alert_webhook`.
     """
 
     replicas: dict[str, int] = {}

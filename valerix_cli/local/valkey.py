@@ -14,12 +14,12 @@ from valerix_cli.local.ownership import as_seen, give, write_anew
 from valerix_cli.local.ports import LOOPBACK, free_port
 from valerix_cli.quoting import glob
 
-APPEND_ONLY = "appendonlydir"  # its own default
+APPEND_ONLY = "appendonlydir"  # Valkey's own default
 
 
 @dataclass(frozen=True)
 class ValkeyServer:
-    """Valkey with its append-only file in `directory`, on 127.0.0.1 only, behind a password."""
+    """Valkey with its append-only file in `directory`, on 127.0.0.1 only, with a password."""
 
     program: Path
     directory: Path
@@ -42,13 +42,13 @@ class ValkeyServer:
     def made(self) -> None: ...
 
     def set_aside(self) -> Path | None:
-        """Redis holds nothing that may not be lost."""
+        """Move its data aside: Redis stores nothing that must not be lost."""
         return set_aside(self.directory / APPEND_ONLY)
 
     def running(self) -> Launch:
-        """The settings go into a file only it may read: a command line is everybody's to see.
+        """Return the command. The settings are in a private file, because a command line is visible to all users.
 
-        Where its account may not come to the directory from outside, it stands in it and names nothing above.
+        If its account may not enter the parent directories, it is started in `directory` and uses relative paths.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         directory = as_seen(self.directory, self.account)
@@ -56,7 +56,7 @@ class ValkeyServer:
             "bind": LOOPBACK,
             "port": self.port,
             "requirepass": self.password,
-            "dir": os.curdir,  # where it is started: no path has to be quoted here
+            "dir": os.curdir,  # the working directory: no path has to be quoted here
             "appendonly": "yes",
             "appenddirname": APPEND_ONLY,
             "appendfsync": "everysec",
@@ -67,14 +67,14 @@ class ValkeyServer:
         write_anew(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
         if self.account:
             give(self.directory, self.account)
-        # Valkey expands a name that has characters of a pattern, and where nothing matches it starts on its defaults:
+        # Valkey expands a pattern in the name, and starts with its defaults if no file matches:
         # on another port, without a password.
         return Launch(
             (str(self.program), glob(str(directory / file.name))), self.directory, {"PATH": os.defpath}, self.account
         )
 
     def answers(self) -> bool:
-        """AUTH and PING over a plain socket: the client library would cost a fifth of a second to import."""
+        """Send AUTH and PING over a plain socket: the client library would take a fifth of a second to import."""
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())

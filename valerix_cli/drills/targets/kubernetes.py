@@ -63,7 +63,7 @@ class KubernetesPods:
         yield from processes
 
     def wait_until_back(self, previous: Process) -> None:
-        """Wait until a pod is gone and its service has as many ready pods as before. Raises TimeoutExpiredError."""
+        """Wait until a pod is deleted and its service has as many ready pods as before. Raises TimeoutExpiredError."""
         service, expected = self._found[previous.name]
 
         def is_back() -> bool:

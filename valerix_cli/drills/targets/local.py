@@ -1,4 +1,4 @@
-"""Faults in the processes of the platform on this machine. Each fault ends by itself if this process is killed."""
+"""Faults in the processes of the platform on this machine. Each fault ends even if this process is killed."""
 
 import signal
 import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
