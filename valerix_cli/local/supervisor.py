@@ -90,7 +90,7 @@ class Supervisor:
         users = accounts(directory, ("redis", *(kind.name for kind in topology.KINDS), *ROLES))
         self._closed = closed_to_others() if users else None
         self._accounts = users if self._closed is None else {}
-        """Those of the services; empty if they could not read their own code."""
+        """The services' accounts; empty if they could not read their own code."""
         self._data_stores = DataStores(directory, ensure_secrets(directory), self._context, users.get("redis"))
         self._monitoring = Monitoring(directory, self._context, users)
         self._asked_by: signal.Signals | None = None

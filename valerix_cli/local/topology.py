@@ -168,7 +168,7 @@ def migration(
 
 
 def _base(kind: ServiceKind, dependencies: Dependencies, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return common variables. Of our own VALERIX_ variables only those for the services are passed on."""
+    """Return common variables. Of this process's VALERIX_ variables only those for the services are passed on."""
     kept = needed(environ) | {"PYTHONPATH": str(bundled.ROOT)}
     tuned = {PREFIX + name: environ[PREFIX + name] for name in FORWARDED_SETTINGS if environ.get(PREFIX + name)}
     if not kind.role:
