@@ -1,3 +1,3 @@
-"""The command line that starts, uses, breaks and proves Valerix."""
+"""The command line of Valerix: runs the platform, sends orders, injects faults, and verifies the results."""
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""`python -m valerix_cli`: what `valerix` is where its script is not on the path."""
+"""`python -m valerix_cli`: the same command line as `valerix`, if its script is not on PATH."""
 
 from valerix_cli.main import run
 

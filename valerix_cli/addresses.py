@@ -1,4 +1,4 @@
-"""Check where a request may go with a secret (over TLS, or to this machine), and join its path. Pure."""
+"""Addresses of services: base URLs, paths, and whether a secret may be sent there. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ _BASE = re.compile(
     r"(?P<scheme>https?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::\d{1,5})?"
     r"(?:/[A-Za-z0-9._~/%-]*)?"
 )
-"""Addresses that every parser of URLs reads alike: no user, no query, no backslash, no abbreviated IP address."""
+"""Base URLs that all URL parsers interpret alike: no user, no query, no backslash, no abbreviated IP address."""
 
 
 def check_base_url(url: str) -> None:
-    """Raises ValueError for what is no plain base URL of a service."""
+    """Raise ValueError for an invalid base URL of a service."""
     if "@" in url.partition("//")[2].partition("/")[0]:
         raise ValueError(f"{without_user(url)!r} holds a user or a password, which belong into no address")
     if not _BASE.fullmatch(url):
@@ -24,7 +24,7 @@ def check_base_url(url: str) -> None:
 def path(*segments: str) -> str:
     """Return the path of a URL with these segments, percent-encoded.
 
-    Raises BadUsageError for `.`, `..` and nothing at all, which would make another path of it (RFC 3986, 5.2.4).
+    Raises BadUsageError for `.`, `..` and empty segments, which would change the path (RFC 3986, 5.2.4).
     """
     for segment in segments:
         if segment in {"", ".", ".."}:
@@ -35,7 +35,7 @@ def path(*segments: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a base URL is of this machine: `localhost`, or a loopback address (RFC 6890)."""
+    """Return whether a base URL is on this machine: `localhost`, or a loopback address (RFC 6890)."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -48,15 +48,15 @@ def is_loopback(url: str) -> bool:
 
 
 def in_the_clear(urls: Iterable[str]) -> str | None:
-    """The first base URL at which a secret could be read on its way: plain HTTP that leaves this machine."""
+    """Return the first base URL that would send a secret unencrypted: plain HTTP to another machine."""
     return next((url for url in urls if not (url.lower().startswith("https://") or is_loopback(url))), None)
 
 
 def past_proxies(urls: Iterable[str]) -> dict[str, None]:
-    """Httpx's `mounts` by which no proxy of the environment gets what is meant for this machine."""
+    """Return httpx's `mounts` that bypass the environment's proxies for addresses on this machine."""
     return {f"all://{urlsplit(url).netloc.rpartition('@')[2]}": None for url in urls if is_loopback(url)}
 
 
 def without_user(url: str) -> str:
-    """The URL without the user and the password in it, to be shown."""
+    """Return the URL without user and password, for display."""
     return re.sub(r"//[^/?#]*@", "//…@", url)

@@ -1,7 +1,7 @@
-"""The folders that come with the commands: `services`, `manifests` and `dashboards`.
+"""The folders that are distributed with the commands: `services`, `manifests` and `dashboards`.
 
-They lie beside this package in the repository, and inside it, in `platform`, where a wheel was installed: `services`
-and `manifests` would collide with other packages at the top level of site-packages.
+They are beside this package in the repository, and inside it, in `platform`, in an installed wheel: `services` and
+`manifests` would collide with other packages at the top level of site-packages.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings that valerix.toml and the user's config.toml may hold."""
+"""The contents of valerix.toml and of the user's config.toml."""
 
 import tomllib
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ LOCAL = "local"
 class ContextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[contexts.NAME]` of a config file; the token is better kept in an environment variable.
 
-    The databases are the auditor's connection strings, which hold a password, so they are only ever in variables; so is
-    the URL of Redis, whose cached answers the auditor reads.
-    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may write to it;
-    `cluster_uid` is the UID of its namespace kube-system, without which the cluster that is seen first is remembered.
-    `allow_plain_http` sends tokens to addresses where they can be read on their way.
+    The databases are the auditor's connection strings, which contain a password, so only environment variables can hold
+    them; so is the URL of Redis, whose cached responses the auditor reads.
+    With `cluster`, a context of the kubeconfig, everything else is found there, and `valerix cluster` may change it;
+    `cluster_uid` is the UID of its namespace kube-system, without which the context is bound to the first cluster used.
+    `allow_plain_http` permits tokens to be sent unencrypted.
     """
 
     order: list[str] = []
@@ -61,7 +61,7 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse_config(content: bytes, path: Path) -> ConfigFile:
-    """Raises BadUsageError for what is no config file."""
+    """Parse a config file. Raises BadUsageError if it is invalid."""
     try:
         config = msgspec.convert(tomllib.loads(content.decode()), type=ConfigFile)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -79,7 +79,7 @@ def parse_config(content: bytes, path: Path) -> ConfigFile:
 
 
 def seconds(text: str, origin: str) -> float:
-    """A time limit as it is written. Raises BadUsageError."""
+    """Return a timeout in seconds. Raises BadUsageError if it is malformed."""
     try:
         return parse_positive_duration(text)
     except typer.BadParameter as error:
@@ -87,7 +87,7 @@ def seconds(text: str, origin: str) -> float:
 
 
 def describe(config: ConfigFile) -> Iterator[str]:
-    """Show the settings of a file one by one; a token is masked."""
+    """Yield the settings of a file one by one; a token is masked."""
     for name in ("context", "output", "timeout", "no_input"):
         if (value := getattr(config, name)) is not None:
             yield f"{name} = {_format(value)}"

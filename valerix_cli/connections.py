@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL for commands: with a frozen server, or a lock that another holds, they end as well."""
+"""Connections of commands to PostgreSQL, which do not hang if the server hangs or another session holds a lock."""
 
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ POLL = 0.1  # seconds, as psycopg does
 
 
 class LimitedConnection(psycopg.Connection[TupleRow]):
-    """psycopg's, closed when the server says nothing for `limit` seconds. That raises psycopg.OperationalError."""
+    """psycopg's connection, closed if the server sends nothing for `limit` seconds: raises psycopg.OperationalError."""
 
     limit: float
 

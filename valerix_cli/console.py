@@ -1,4 +1,4 @@
-"""Rich's console, on which no text from elsewhere is markup or more than text. Slow to import."""
+"""Rich's console, for which external text is never markup. Slow to import."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -15,7 +15,7 @@ from valerix_cli.streams import EscapingStream
 
 
 class SafeConsole(Console):
-    """Escapes every text that it draws, and leaves to Rich alone what controls the terminal.
+    """Escapes all text that it draws; only Rich itself controls the terminal.
 
     Escape values before layout (`escape_values`), since escaping lengthens text.
     """
@@ -36,7 +36,7 @@ class SafeConsole(Console):
 
 
 def safe_segment(segment: Segment) -> Segment:
-    """The same segment without unsafe characters and without a hyperlink; what controls the terminal as it is."""
+    """Return the segment without unsafe characters and hyperlinks; control segments are unchanged."""
     if segment.control:
         return segment
     text, style = printable(segment.text), segment.style
@@ -47,19 +47,19 @@ def safe_segment(segment: Segment) -> Segment:
 
 @contextmanager
 def live(console: SafeConsole, **settings: Any) -> Iterator[Live]:
-    """A view that is redrawn in place; what is printed meanwhile stands above it, as text."""
+    """Yield a view that is redrawn in place; other output meanwhile is printed above it, escaped."""
     with unredirected_live(console, **settings) as view, above(console):
         yield view
 
 
 def unredirected_live(console: SafeConsole, **settings: Any) -> Live:
-    """Rich's, which leaves the standard streams to `above`: its own redirection would let colours through."""
+    """Return Rich's view without its redirection of the standard streams, which would let colours through."""
     return Live(console=console, redirect_stdout=False, redirect_stderr=False, **settings)
 
 
 @contextmanager
 def above(console: SafeConsole) -> Iterator[None]:
-    """Have what is written to the standard streams printed by a console that draws in place."""
+    """Print text that is written to the standard streams by a console that draws in place."""
     import sys  # noqa: PLC0415 - its streams as they are now
 
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""Ways in which a command can end badly, each with its exit code.
+"""Errors that end a command, each with its exit code.
 
 CliError                     1    tried and failed
 ├── OutputError              1    done, but the result could not be written
@@ -19,7 +19,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit status."""
+    """The exit codes."""
 
     DONE = 0
     FAILED = 1
@@ -41,12 +41,12 @@ class ExitCode(IntEnum):
 
     @classmethod
     def of(cls, end: BaseException) -> "ExitCode":
-        """The code of a command that a signal has ended: SystemExit carries it, KeyboardInterrupt means 130."""
+        """The exit code of a command that a signal has ended: that of SystemExit, or 130 for KeyboardInterrupt."""
         return cls(int(end.code or 0)) if isinstance(end, SystemExit) else cls.INTERRUPTED
 
 
 class CliError(Exception):
-    """An error as its three lines: what happened, why, and what to type next."""
+    """An error in three lines: `what` happened, `why`, and the command to try next (`hint`)."""
 
     code: ExitCode = ExitCode.FAILED
 
@@ -61,7 +61,7 @@ class CliError(Exception):
 
 
 class OutputError(CliError):
-    """The command did what it was to do, and its result could not be written."""
+    """The command has completed, but its result could not be written."""
 
 
 class BadUsageError(CliError):

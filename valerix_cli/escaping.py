@@ -1,7 +1,7 @@
-"""Text from elsewhere, made safe to show: control, bidi and invisible characters become visible escapes. Pure.
+"""Escaping of external text for display: control, bidi and invisible characters become visible. Pure.
 
-The characters are those of the Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp and Zs but for the space: C0, DEL, C1,
-bidi controls, zero-width characters, line and paragraph separators, surrogates; and letters that are drawn as nothing.
+The characters are those of the Unicode categories Cc, Cf, Cs, Co, Cn, Zl, Zp and Zs except the space: C0, DEL, C1,
+bidi controls, zero-width characters, line and paragraph separators, surrogates; and letters without a glyph.
 """
 
 import dataclasses
@@ -14,16 +14,16 @@ _INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _MULTILINE = frozenset(
     {"DrillSummary.description", "LogLine.fields.exception", "Readiness.role", "Receipt.description", "Receipt.text"}
 )
-"""Fields whose line breaks their view lays out."""
+"""Fields whose views handle line breaks."""
 
 
 def is_safe(char: str) -> bool:
-    """Return whether a character is visible and moves no cursor and changes no direction."""
+    """Return whether a character is visible, and changes neither the cursor nor the direction of text."""
     return char.isprintable() and char not in _INVISIBLE_LETTERS
 
 
 def escape(text: str, *, keep: str = "") -> str:
-    r"""The text with each unsafe character as `\x1b`, `\u202e` or `\U000e0001`, but for those in `keep`."""
+    r"""Return the text with each unsafe character as `\x1b`, `\u202e` or `\U000e0001`, except those in `keep`."""
     if text.isprintable() and _INVISIBLE_LETTERS.isdisjoint(text):
         return text
     escaped = "".join(char if is_safe(char) or char in keep else _escaped(char) for char in text)
@@ -31,27 +31,26 @@ def escape(text: str, *, keep: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    """The text with unsafe characters escaped and its line breaks kept."""
+    """Return the text with unsafe characters escaped and its line breaks kept."""
     return escape(text, keep="\n")
 
 
 def escape_json(document: str) -> str:
-    r"""The same JSON document with unsafe characters in its strings as `\uXXXX` (RFC 8259 section 7)."""
-    if document.isascii():  # C0 is escaped already, or it would be no JSON
+    r"""Return an equal JSON document with unsafe characters in its strings as `\uXXXX` (RFC 8259 section 7)."""
+    if document.isascii():  # valid JSON has C0 escaped
         return document.replace("\x7f", r"\u007f")
     return "".join(char if is_safe(char) or char == "\n" else _in_json(char) for char in document)
 
 
 def escape_yaml(document: str) -> str:
-    """The same YAML document; unsafe characters must be in double-quoted scalars only."""
+    """Return an equal YAML document; unsafe characters may be in double-quoted scalars only."""
     return printable(document)
 
 
 def escape_values(value: T) -> T:
-    """The same value with every string in it escaped, line breaks too; the same object where nothing is unsafe.
+    """Return the value with all its strings escaped, including line breaks; the same object if nothing is unsafe.
 
-    Goes through structs, dataclasses, lists, tuples, sets and dicts. A field that its view shows line by line keeps its
-    line breaks.
+    Traverses structs, dataclasses, lists, tuples, sets and dicts. Fields whose views handle line breaks keep them.
     """
     return _escape_values(value, "")  # type: ignore[no-any-return]  # it keeps the type
 
@@ -82,7 +81,7 @@ def _escape_values(value: Any, name: str) -> Any:  # noqa: PLR0911 - one case pe
 
 
 def _fields(value: Any) -> tuple[str, ...]:
-    """The fields of a struct or a dataclass; none of anything else."""
+    """Return the fields of a struct or a dataclass; none for other types."""
     if isinstance(value, type):
         return ()
     if dataclasses.is_dataclass(value):

@@ -1,7 +1,7 @@
-"""Writing files that a user names: what lies there already is overwritten only if it is of the same kind.
+"""Writing files that a user names: an existing file is overwritten only if it is of the same kind.
 
-A file is of a kind by how it begins. A path of this process's own descriptors, a pipe and a terminal hold nothing that
-could be lost, so they are written as they are.
+The first bytes of a file identify its kind. This process's own descriptors, pipes and terminals store nothing, so they
+are written without a check.
 """
 
 import os
@@ -15,20 +15,20 @@ from pathlib import Path
 from valerix_cli.errors import BadUsageError
 from valerix_cli.trust import ROOT, user, walk
 
-_HEAD = 65_536  # bytes that a kind is known by
+_HEAD = 65_536  # bytes that identify a kind
 _DESCRIPTOR = re.compile(r"/(?:dev/(?:fd/(\d+)|(stdout)|(stderr))|proc/self/fd/(\d+))")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of file, such as "a JUnit report of valerix", and how to know one by its first 64 KiB."""
+    """A kind of file, such as "a JUnit report of valerix", identified by its first 64 KiB."""
 
     name: str
     knows: Callable[[bytes], bool]
 
 
 def check(path: Path | None, kind: Kind) -> None:
-    """Raise BadUsageError where `path` may not be written as that kind; creates and changes nothing."""
+    """Raise BadUsageError if `path` may not be written as that kind; creates and changes nothing."""
     if path is None or _own_descriptor(path) is not None:
         return
     try:
@@ -43,13 +43,13 @@ def check(path: Path | None, kind: Kind) -> None:
 
 
 def write(path: Path, content: bytes, kind: Kind) -> None:
-    """Write a whole file. Raises BadUsageError where it may not be that kind, OSError where it cannot be written."""
+    """Write a whole file. Raises BadUsageError if it may not be that kind, OSError if it cannot be written."""
     with os.fdopen(open_to_replace(path, kind), "wb") as file:
         file.write(content)
 
 
 def open_to_replace(path: Path, kind: Kind) -> int:
-    """A descriptor of the file, emptied. Raises as `write` does."""
+    """Return a descriptor of the truncated file. Raises as `write` does."""
     descriptor = open_to_change(path, kind)
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and _own_descriptor(path) is None:
         os.ftruncate(descriptor, 0)
@@ -57,7 +57,7 @@ def open_to_replace(path: Path, kind: Kind) -> int:
 
 
 def open_to_change(path: Path, kind: Kind, *, mode: int = 0o666, flags: int = 0) -> int:
-    """A descriptor of the file with what it holds, or of a new one with that mode. Raises as `write` does."""
+    """Return a descriptor of the file with its content, or of a new one with that mode. Raises as `write` does."""
     own = _own_descriptor(path)
     if own is not None:
         return os.dup(own)
@@ -77,7 +77,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def _opened(path: Path, kind: Kind, flags: int, mode: int) -> int:
-    """By its name without links, so that none can be put in its place meanwhile."""
+    """Open a file by its resolved path, so that no symbolic link can redirect it meanwhile."""
     safely = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     descriptor = os.open(path.resolve(), flags | safely, mode)
     try:
@@ -105,7 +105,7 @@ def _refuse_foreign_links(path: Path) -> None:
 
 
 def _refuse_others(path: Path, found: os.stat_result) -> None:
-    """As the kernel with fs.protected_regular: in a directory that all may write to, others can have put it there."""
+    """Apply the kernel's rule fs.protected_regular: other users may have created a file in a shared directory."""
     if found.st_uid in {ROOT, os.geteuid()}:
         return
     if path.resolve().parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX):
@@ -128,11 +128,11 @@ def _cannot(path: Path, why: str) -> BadUsageError:
 
 
 PICTURE = Kind("a picture of a terminal", lambda head: b"Generated with Rich" in head[:1000])
-"""The first bytes of an SVG by Rich or Textual."""
+"""An SVG by Rich or Textual."""
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int) -> None:
-    """Readers see the old file or the new one, whole, even after a crash in between."""
+    """Write a file so that readers see either the old or the new content, even after a crash."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

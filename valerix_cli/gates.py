@@ -1,4 +1,4 @@
-"""Requirements such as `p95 < 300ms` or `error_rate < 1%`, held against what was measured. Pure."""
+"""Requirements such as `p95 < 300ms` or `error_rate < 1%`, and their evaluation. Pure."""
 
 import operator
 import re
@@ -40,13 +40,13 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 _FLATTERED = {DURATION: ("<", "<=", "=="), SHARE: ("<", "<=", "=="), RATE: (">", ">=", "==")}
-"""Comparisons that hold of each kind where every order fails at once."""
+"""Comparisons of each kind that hold trivially if every order fails at once."""
 _GATE = re.compile(r"\s*(\w+)\s*(<=|>=|==|<|>)\s*([0-9]\S*(?:\s*(?:us|ms|s|m|h|%|/s|/m))?)\s*")
 _PART = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*"  # more digits are a mistake
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """A metric, and what it has to be like."""
+    """A requirement for a metric."""
 
     text: str
     metric: str
@@ -65,9 +65,9 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def parse(text: str, metrics: Mapping[str, str]) -> Gate:
-    """Read a requirement on one of `metrics`, each of which has a kind.
+    """Parse a requirement for one of `metrics`, each of which has a kind.
 
-    Raises BadUsageError, which names the nearest metric or the units that fit.
+    Raises BadUsageError, which suggests the nearest metric or the valid units.
     """
     found = _GATE.fullmatch(text)
     if found is None:
@@ -91,7 +91,7 @@ def parse(text: str, metrics: Mapping[str, str]) -> Gate:
 
 
 def _value(written: str, kind: str) -> Fraction | None:
-    """The value of a requirement in seconds, as a share, orders a second or a count; None for what is none."""
+    """Return the value of a requirement in seconds, as a share, in orders per second or as a count; None if invalid."""
     units = "|".join(unit for unit in _UNITS[kind] if unit)
     parts = re.findall(rf"{_PART}({units})", written)
     if kind != DURATION and len(parts) > 1:
@@ -103,9 +103,9 @@ def _value(written: str, kind: str) -> Fraction | None:
 
 
 def evaluate(gates: Sequence[Gate], measured: Mapping[str, Measured | None]) -> list[Check]:
-    """Hold each requirement against what was measured; None means that there was not enough to measure it.
+    """Evaluate each requirement against the measured values; None means that there was too little to measure it.
 
-    Where no order was taken (`error_rate` is 1), a good figure says nothing: refused connections are quick.
+    If no order was accepted (`error_rate` is 1), good values are meaningless: refused connections are fast.
     """
     checks = [_evaluate(gate, measured[gate.metric]) for gate in gates]
     if measured.get("error_rate") != 1:
@@ -128,12 +128,12 @@ def _without_orders(gate: Gate, check: Check) -> Check:
 
 
 def as_floats(measured: Mapping[str, Measured | None]) -> dict[str, float | None]:
-    """Return a measured value as JSON can hold it."""
+    """Return measured values as JSON numbers."""
     return {metric: None if value is None else float(value) for metric, value in measured.items()}
 
 
 def format_value(value: float, kind: str) -> str:
-    """A measured value with its unit."""
+    """Return a measured value with its unit."""
     match kind:
         case "duration":
             return f"{value * 1000:.1f} ms" if value < 1 else format_duration(value)

@@ -1,7 +1,7 @@
 """A client's record of its requests and responses: JSON lines, each on disk before the client continues.
 
 A lost *acknowledged* order cannot be detected from the databases alone, so a client that sends load keeps a journal,
-and `valerix audit --journal FILE` holds it against them.
+and `valerix audit --journal FILE` compares it with them.
 """
 
 import errno
@@ -23,7 +23,7 @@ from valerix_cli.reasons import why
 class RunStarted(msgspec.Struct, frozen=True, tag_field="event", tag="began"):
     """A run. If it has a `key_prefix`, no other client uses keys with it.
 
-    `platform` is the id of the platform that it sends to; None where that is not known.
+    `platform` is the id of the platform that it sends to; None if unknown.
     """
 
     at: datetime
@@ -42,9 +42,9 @@ class RequestSent(msgspec.Struct, frozen=True, tag_field="event", tag="sent"):
 
 
 class ResponseReceived(msgspec.Struct, frozen=True, tag_field="event", tag="answered"):
-    """The response: an order, or the slug of a problem, and the order's id where either names one.
+    """The response: an order, or the slug of a problem, and the order's id if either has one.
 
-    The request is repeated here, since one key may be sent with several bodies at the same time.
+    The request is repeated here, since one key may be sent with several bodies concurrently.
     """
 
     at: datetime
@@ -59,7 +59,7 @@ class ResponseReceived(msgspec.Struct, frozen=True, tag_field="event", tag="answ
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, tag_field="event", tag="unknown"):
-    """No answer came, so there is no telling what became of it."""
+    """There was no response, so the outcome is unknown."""
 
     at: datetime
     key: str
@@ -80,9 +80,9 @@ _FIRST = b'{"event":"began"'
 class JournalWriter:
     """Appends to the journal at `path`; each call returns once its line is on disk.
 
-    Opening a journal whose last line was cut short, because its writer was killed, removes that line: an order is sent
-    only after its line is whole, and an answer that was not written down whole counts as one that never came.
-    Raises BadUsageError when the file cannot be written, and when its content is not a journal.
+    Opening a journal whose last line is incomplete, because its writer was killed, removes that line: an order is sent
+    only after its line is complete, and an incomplete response counts as none.
+    Raises BadUsageError if the file cannot be written, or if its content is not a journal.
     """
 
     def __init__(self, path: Path, run: str, key_prefix: str | None = None, platform: str | None = None) -> None:
@@ -128,13 +128,13 @@ class JournalWriter:
         self.close()
 
     def write(self, *entries: Entry) -> None:
-        """Append `entries`, which then share one wait for the disk."""
-        os.write(self._file, _encoder.encode_lines(entries))  # one write: threads do not cut into each other
+        """Append `entries`, with a single fsync."""
+        os.write(self._file, _encoder.encode_lines(entries))  # a single write, so that threads do not interleave lines
         os.fsync(self._file)
 
 
 class JournalReader:
-    """Reads a journal that may still be growing: each `entries` goes on where the one before ended."""
+    """Reads a journal that may still be growing: each `entries` continues after the previous one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -167,12 +167,12 @@ class JournalReader:
 
 
 def check_journal(path: Path | None) -> None:
-    """Raise BadUsageError where no journal can be written to `path`; creates and changes nothing."""
+    """Raise BadUsageError if no journal can be written to `path`; creates and changes nothing."""
     files.check(path, JOURNAL)
 
 
 def _begins_as_ours(head: bytes) -> bool:
-    """Return whether the first line is an entry, or the beginning of one where no more was written."""
+    """Return whether the first line is an entry, or the beginning of one if it is incomplete."""
     line, newline, _ = head.partition(b"\n")
     return _is_entry(line) if newline else line.startswith(_FIRST)
 
@@ -193,7 +193,7 @@ JOURNAL = files.Kind("a journal of valerix", _begins_as_ours)
 
 
 def _open_after_last_line(path: Path) -> int:
-    """Raises OSError, and BadUsageError where what it holds is no journal, be it at the beginning or at the end."""
+    """Open a journal. Raises OSError, and BadUsageError if its first line or its end is not of a journal."""
     file = files.open_to_change(path, JOURNAL, mode=0o600, flags=os.O_APPEND)
     try:
         _cut_off(file, path)
@@ -204,7 +204,7 @@ def _open_after_last_line(path: Path) -> int:
 
 
 def _cut_off(file: int, path: Path) -> None:
-    """Remove a line that was cut short at the end."""
+    """Remove an incomplete line at the end."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
@@ -219,7 +219,7 @@ def _cut_off(file: int, path: Path) -> None:
 
 
 def _end_of_last_line(file: int, end: int) -> int:
-    while end:  # from the end, block by block, to where the last whole line ends
+    while end:  # from the end, block by block, to the end of the last complete line
         start = max(0, end - _BLOCK)
         last = os.pread(file, end - start, start).rfind(b"\n")
         if last >= 0:
@@ -229,7 +229,7 @@ def _end_of_last_line(file: int, end: int) -> int:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a new file's name as durable as what is in it."""
+    """Make the directory entry of a new file durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The console script: finds the command, runs it, and turns every way of ending badly into an exit code."""
+"""The console script: finds the command, runs it, and converts all errors to exit codes."""
 
 import re
 import signal
@@ -41,7 +41,7 @@ TARGETS = [
     _target("order", ORDERS, "Place, replay, list, watch and trace orders."),
     _target("load", ORDERS, "Send many orders and measure the responses.", alone=True),
     _target("stock", ORDERS, "Show, restock and watch the stock."),
-    _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it says what is live anyway
+    _target("chaos", FAULTS, "Turn gremlins on and off.", online=False),  # it shows active gremlins itself
     _target("breaker", FAULTS, "Show and force the circuit breaker."),
     _target("queue", FAULTS, "Show queued orders and requeue dead ones."),
     _target("audit", FAULTS, "Prove that each key had exactly one effect.", alone=True),
@@ -73,7 +73,7 @@ def root(
 
 
 def build() -> TyperGroup:
-    """The whole command line; the code of a command is imported when it is called."""
+    """Return the whole command line; a command's module is imported when it is called."""
     app = App("Run an order platform, break it on purpose, and prove that nothing was lost.", completion=True)
     app.callback()(root)
     group = cast("TyperGroup", get_command(app))
@@ -83,7 +83,7 @@ def build() -> TyperGroup:
 
 
 def run() -> NoReturn:
-    """Run the command that was typed, and exit."""
+    """Run the command line of this process, and exit."""
     forget_libpq()
     guard_standard_streams()
     _take_signals()
@@ -92,9 +92,9 @@ def run() -> NoReturn:
 
 
 def _take_signals() -> None:
-    """Have what ends the command from outside run through every `finally`, as Ctrl-C does.
+    """Convert signals to exceptions, so that `finally` blocks run as for Ctrl-C.
 
-    Python itself leaves SIGINT ignored where it is inherited so.
+    SIGINT stays ignored if it was inherited so, as in Python itself.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.TERMINATED))
     if is_ignored(signal.SIGHUP):
@@ -116,10 +116,10 @@ def execute(arguments: Sequence[str]) -> int:
     except CliError as error:
         print_error(error)
         code = error.code
-    except typer.TyperException as error:  # what Typer says about what was typed
+    except typer.TyperException as error:  # usage errors
         print_error(_bad_usage(error))
         code = ExitCode.BAD_USAGE
-    except typer.Abort:  # a question without an answer
+    except typer.Abort:  # a prompt was aborted
         code = ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is reported in three lines as well
         if {"-v", "--verbose"} & set(arguments):
@@ -145,7 +145,7 @@ _IN_WORDS = [
         (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", r"unexpected argument: \1"),
     )
 ]
-"""Messages of the option parser, and ours in their place."""
+"""Messages of the option parser, and their replacements."""
 
 
 def _bad_usage(error: typer.TyperException) -> BadUsageError:

@@ -1,4 +1,4 @@
-"""The options every command takes, before or after its name."""
+"""The global options, before or after a command's name."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from valerix_cli.units import parse_positive_duration
 
-MOST = 2**53 - 1  # of anything that is counted, and the largest seed: JSON has these exactly (RFC 8259, 6)
+MOST = 2**53 - 1  # the maximum of counts and seeds: JSON represents these exactly (RFC 8259, 6)
 
 
 class Format(StrEnum):
@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """Options as typed; None for an option that was not."""
+    """Options of the command line; None for one that was not given."""
 
     output: Format | None = None
     context: str | None = None
@@ -36,7 +36,7 @@ class GlobalOptions:
 
 
 def _keep(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    """Pass what was typed on to the session; what was typed last (nearest to the command) holds."""
+    """Pass an option to the session; the last one given (nearest to the command) applies."""
     if value not in (None, False) and ctx.obj is not None:
         ctx.obj = ctx.obj.with_option(str(param.name), value)
 
@@ -88,7 +88,7 @@ def _global_options(  # noqa: PLR0913 - one parameter per option
         ),
     ] = False,
 ) -> None:
-    """Hold the declarations; never called."""
+    """Declare the global options; never called."""
 
 
 def _declared() -> list[Any]:

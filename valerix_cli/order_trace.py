@@ -28,9 +28,9 @@ _CAUSES = {
 
 
 def build_trace(order: Order, events: list[OrderEvent], ledger: Ledger | None) -> Trace:
-    """Merge the order's transitions with inventory's ledger; `ledger` is None when it could not be read.
+    """Merge the order's transitions with inventory's ledger; `ledger` is None if it could not be read.
 
-    Transitions stay in the order in which they took place, also where the clock was set back between two of them.
+    Transitions keep their order, even if the clock was set back between two of them.
     """
     transitions: list[_Event] = [(event.at, "order", _of_event(event, order), _facts(event)) for event in events]
     ledger_entries: list[_Event] = []
@@ -40,7 +40,7 @@ def build_trace(order: Order, events: list[OrderEvent], ledger: Ledger | None) -
         ]
         if ledger.refusal is not None:
             ledger_entries.append((ledger.refusal.created_at, "inventory", _of_refusal(ledger.refusal), {}))
-    entries = list(heapq.merge(transitions, ledger_entries, key=lambda step: step[0]))  # each stays in its own order
+    entries = list(heapq.merge(transitions, ledger_entries, key=lambda step: step[0]))  # each list keeps its order
     steps = []
     before = entries[0][0] if entries else None
     for at, where, what, detail in entries:

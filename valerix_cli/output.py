@@ -1,6 +1,6 @@
-"""Results on stdout, everything else on stderr; a pipe gets no colour, no boxes and no animation.
+"""Results on stdout, all other output on stderr; a pipe gets no colour, no boxes and no animation.
 
-Nothing else in the package writes to the standard streams, so what any text may do to a terminal is decided here.
+No other module writes to the standard streams, so all text for a terminal is escaped here.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # Rich costs a tenth of a second, and --help must not pay for
 T = TypeVar("T")
 C = TypeVar("C")
 
-_WIDE_ENOUGH = 4096  # a pipe has no width: nothing is cut or wrapped
+_WIDE_ENOUGH = 4096  # a pipe has no width: nothing is truncated or wrapped
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def print_result(value: T, view: "Callable[[T], RenderableType]", output: Output
 
 @contextmanager
 def naming_keys(keys: Iterable[str]) -> Iterator[None]:
-    """Have an OutputError tell these idempotency keys."""
+    """Add these idempotency keys to an OutputError of the block."""
     try:
         yield
     except OutputError as error:
@@ -72,10 +72,10 @@ def follow(
     line: Callable[[C], str],
     output: Output,
 ) -> None:
-    """Show what is going on until `snapshots` end.
+    """Show `snapshots` until they end.
 
-    A terminal gets `screen(snapshot)`, redrawn in place; once it is gone, the command ends with 129. Anything else gets
-    one line per change: `line(change)`, or the change itself as JSON with `-o json` and `-o jsonl`, or as a YAML
+    A terminal gets `screen(snapshot)`, redrawn in place; once it is closed, the command exits with 129. Anything else
+    gets one line per change: `line(change)`, or the change itself as JSON with `-o json` and `-o jsonl`, or as a YAML
     document.
     """
     if output.format is Format.TABLE and is_terminal(sys.stdout):
@@ -93,7 +93,7 @@ def follow(
 
 
 def write_line(value: object, output: Output) -> None:
-    """Write one line of a result that comes bit by bit: a text as it is, a value as `-o` says."""
+    """Write one line of a result that is produced gradually: a text unchanged, a value in the format of `-o`."""
     if isinstance(value, str):
         _write(escape(value) + "\n")
     elif output.format is Format.YAML:
@@ -103,19 +103,19 @@ def write_line(value: object, output: Output) -> None:
 
 
 def info(text: str, output: Output) -> None:
-    """Say something that is not a result, unless `-q`."""
+    """Print a message on stderr, unless `-q`."""
     if not output.quiet:
         _print_message(text)
 
 
 def warn(text: str, output: Output) -> None:
-    """Say something that must not be overlooked, unless `-q`."""
+    """Print a warning on stderr, unless `-q`."""
     if not output.quiet:
         _print_message(text, fg="yellow")
 
 
 def debug(text: str, output: Output) -> None:
-    """Say what goes on behind the scenes, with `-v`."""
+    """Print a debug message on stderr, with `-v`."""
     if output.verbose:
         _print_message(text, dim=True)
 
@@ -123,9 +123,9 @@ def debug(text: str, output: Output) -> None:
 def progress(
     snapshots: Iterable[T], screen: "Callable[[T], RenderableType]", line: Callable[[T], str], output: Output
 ) -> None:
-    """Show on stderr how something goes, until `snapshots` end: redrawn in place on a terminal, else a line each.
+    """Show progress on stderr, until `snapshots` end: redrawn in place on a terminal, else a line each.
 
-    It continues without a viewer.
+    It continues if the terminal is closed.
     """
     if output.quiet or not is_terminal(sys.stderr):
         for snapshot in snapshots:
@@ -140,7 +140,7 @@ def progress(
 
 @contextmanager
 def spinner(what: str, output: Output) -> Iterator[None]:
-    """Show on a terminal that something goes on that takes a while; nothing elsewhere, and nothing with `-q`."""
+    """Show a spinner on a terminal during the block; nothing elsewhere, and nothing with `-q`."""
     if output.quiet or not is_terminal(sys.stderr):
         yield
         return
@@ -156,14 +156,14 @@ def spinner(what: str, output: Output) -> Iterator[None]:
 
 
 def console_of_stdout() -> "SafeConsole":
-    """Return the console of a live view, whose subject continues without a viewer."""
+    """Return the console of a live view whose subject continues if the terminal is closed."""
     return _console(_drawn_on(sys.stdout, go_on))
 
 
 def ask_yes_no(question: str) -> bool:
-    """Ask a yes-or-no question on stderr and return the answer typed on the terminal.
+    """Ask a yes-or-no question on stderr and return the reply typed on the terminal.
 
-    Raises typer.Abort where no answer is given, and SystemExit with 129 once the terminal is gone.
+    Raises typer.Abort without a reply, and SystemExit with 129 once the terminal is closed.
     """
     try:
         return typer.confirm(escape(question), err=True)
@@ -174,7 +174,7 @@ def ask_yes_no(question: str) -> bool:
 
 
 def ask_for_text(question: str) -> str:
-    """Ask a question on stderr and return the answer typed on the terminal. Raises as `ask_yes_no` does."""
+    """Ask a question on stderr and return the reply typed on the terminal. Raises as `ask_yes_no` does."""
     try:
         return str(typer.prompt(escape(question), err=True, default="", show_default=False))
     except (OSError, typer.Abort):
@@ -184,32 +184,32 @@ def ask_for_text(question: str) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Show on stderr where an error came from."""
+    """Print the traceback of an error on stderr."""
     for line in "".join(traceback.format_exception(error)).splitlines():
         _print_message(line)
 
 
 def print_plain(text: str) -> None:
-    """Write a line to stdout; --version needs no more."""
+    """Write an escaped line to stdout. For --version, which needs no formats."""
     _write(escape(text) + "\n")
 
 
 def draw(sequence: str) -> None:
-    """Write to stdout what a console has drawn, with its cursor movements; end with 129 once the terminal is gone."""
+    """Write a console's output to stdout, with its cursor movements; exit with 129 once the terminal is closed."""
     stream = _drawn_on(sys.stdout, hang_up)
     stream.write(sequence)
     stream.flush()
 
 
 def print_error(error: CliError) -> None:
-    """The three lines: what happened, why, what to type next."""
+    """Print an error in three lines: what happened, why, and the command to try next."""
     _print_message(f"Error: {_one_line(error.what)}", fg="red", bold=True)
     _print_message(f"  why: {_one_line(error.why)}")
     _print_message(f"  try: {_one_line(error.hint)}")
 
 
 def flush(code: int) -> int:
-    """Write out what is still held, and return the exit code, which is another one where that fails."""
+    """Flush stdout, and return the exit code, which becomes that of the error if this fails."""
     try:
         sys.stdout.flush()
     except (CliError, BrokenPipeError) as error:
@@ -232,7 +232,7 @@ def _print_message(text: str, **style: Any) -> None:
     stream = unguarded(sys.stderr)
     try:
         print(styled, file=stream, flush=True)
-    except OSError:  # cannot be reported, and must not stop the work
+    except OSError:  # cannot be reported, and must not stop the command
         discard(stream)
 
 
@@ -264,7 +264,7 @@ def _json(value: object, format_: Format) -> str:
 def _print(renderable: "RenderableType") -> None:
     from rich.text import Text  # noqa: PLC0415 - --help must not pay for it
 
-    drawn = Text(renderable) if isinstance(renderable, str) else renderable  # a text is no markup
+    drawn = Text(renderable) if isinstance(renderable, str) else renderable  # otherwise Rich parses it as markup
     if is_terminal(sys.stdout):
         with write_errors_reported(unguarded(sys.stdout)):
             _console(sys.stdout).print(drawn)
@@ -289,14 +289,14 @@ def _write(text: str) -> None:
 
 
 def write_raw(content: bytes) -> None:
-    """Write bytes that came from elsewhere to stdout: as they are to a pipe or a file, as text to a terminal."""
+    """Write external bytes to stdout: unchanged to a pipe or a file, escaped to a terminal."""
     if sys.stdout.isatty():
         content = printable(content.decode(errors="backslashreplace")).encode()
     _write_bytes(content)
 
 
 def _write_bytes(content: bytes) -> None:
-    """A reader that has seen enough ends the command quietly."""
+    """Write bytes to stdout; exit quietly if a pipe's reader has closed it."""
     try:
         with write_errors_reported(unguarded(sys.stdout)):
             sys.stdout.buffer.write(content)

@@ -1,4 +1,4 @@
-"""Results of commands that are no response of a service; `valerix schema NAME` describes each."""
+"""Results of commands that are not responses of a service; `valerix schema NAME` describes each."""
 
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,7 @@ class PlacedOrder(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """One key sent many times. `deductions` is what the ledger shows, None when it could not be read."""
+    """Many sends of one key. `deductions` is the number in the ledger, None if it could not be read."""
 
     idempotency_key: str
     mutated: bool
@@ -53,7 +53,7 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing that happened to an order; `after_seconds` counts from the step before."""
+    """One event of an order; `after_seconds` counts from the step before."""
 
     at: datetime
     after_seconds: float
@@ -72,7 +72,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 class StockChange(msgspec.Struct, frozen=True):
-    """Stock left of an item, and by how much it has changed; None when seen for the first time."""
+    """The stock of an item, and its change; None if there is no earlier value."""
 
     at: datetime
     item_id: str
@@ -81,7 +81,7 @@ class StockChange(msgspec.Struct, frozen=True):
 
 
 class ContextSummary(msgspec.Struct, frozen=True):
-    """One context and where it is described; `current` marks the one in use."""
+    """One context and its origin; `current` marks the selected one."""
 
     name: str
     current: bool
@@ -91,7 +91,7 @@ class ContextSummary(msgspec.Struct, frozen=True):
 
 
 class SettingOrigin(msgspec.Struct, frozen=True):
-    """One setting, its value and where it comes from."""
+    """One setting, its value and its origin."""
 
     setting: str
     value: Any
@@ -131,7 +131,7 @@ class DrillSummary(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """One run whose receipt is kept."""
+    """One run with a receipt."""
 
     run: str
     drill: str

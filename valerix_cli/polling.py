@@ -1,4 +1,4 @@
-"""Looking again and again, until something is so or the time is up."""
+"""Polling until a condition holds or the time is up."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ EVERY = 0.5  # seconds
 
 
 def poll(read: Callable[[], T], output: Output, *, every: float = EVERY) -> Iterator[T]:
-    """Yield what `read` returns, for ever. After the first result, a service that goes away is waited for."""
+    """Yield what `read` returns, endlessly. After the first result, an unavailable service is waited for."""
     yield read()
     gone = False
     while True:
@@ -30,7 +30,7 @@ def poll(read: Callable[[], T], output: Output, *, every: float = EVERY) -> Iter
 
 
 def until(snapshots: Iterator[T], done: Callable[[T], bool], *, limit: float, what: str, hint: str) -> Iterator[T]:
-    """`snapshots` up to the first that is `done`. Raises TimeoutExpiredError after `limit` seconds."""
+    """Yield `snapshots` up to the first that is `done`. Raises TimeoutExpiredError after `limit` seconds."""
     deadline = time.monotonic() + limit
     for snapshot in snapshots:
         yield snapshot

@@ -1,7 +1,7 @@
-"""A project's ./valerix.toml, which holds for those who have trusted its content; as direnv does with .envrc.
+"""A project's ./valerix.toml, which applies only if the user has trusted its content; as direnv does with .envrc.
 
-Trust is kept beside the user's config, in a file of theirs alone: the SHA-256 of a path and the content that was shown.
-VALERIX_TRUST_PROJECT, for pipelines, names the SHA-256 of contents, as `sha256sum` prints it.
+Trusted files are recorded beside the user's config, in a private file: the SHA-256 of path and content.
+VALERIX_TRUST_PROJECT, for pipelines, lists the SHA-256 of contents, as `sha256sum` prints it.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ _MAY_BE_NAMED = {
     "inventory_database_env": re.compile(r"VALERIX_[A-Z0-9_]+_DATABASE"),
     "redis_env": re.compile(r"VALERIX_[A-Z0-9_]+_REDIS"),
 }
-"""The environment variables that a project's contexts may read: none that another program keeps a secret in."""
+"""The environment variables that a project's contexts may read: none that another program uses for a secret."""
 
 State = Literal["trusted", "changed", "untrusted"]
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project file as it was read: `config` is what it says, `wrong` why that cannot be used."""
+    """A project file: `config` is its content, `wrong` the error if it is invalid."""
 
     path: Path
     sha256: str
@@ -46,7 +46,7 @@ class Project:
 
     @property
     def in_force(self) -> ConfigFile | None:
-        """Its settings: none unless it is trusted. Raises BadUsageError if the file is invalid."""
+        """Its settings if it is trusted, else None. Raises BadUsageError if the file is invalid."""
         if self.state != "trusted":
             return None
         if self.wrong is not None:
@@ -55,7 +55,7 @@ class Project:
 
 
 class Trusted(msgspec.Struct, frozen=True):
-    """One project file that was trusted: the digest of its path and content."""
+    """A trusted project file: its path, and the digest of path and content."""
 
     path: str
     digest: str
@@ -68,7 +68,7 @@ class Trust:
         self.path = user_config.parent / _STORE
 
     def entries(self) -> list[Trusted]:
-        """None where there is no such file, or others may write to it."""
+        """Return the trusted files; none if the record does not exist, or others may write to it."""
         try:
             with _opened(self.path, os.O_RDONLY | os.O_NOFOLLOW) as file:
                 status = os.fstat(file.fileno())
@@ -90,7 +90,7 @@ class Trust:
         self._write([*others, Trusted(str(path), digest(path, content))])
 
     def remove(self, path: Path) -> bool:
-        """Returns whether it was there."""
+        """Remove a file. Returns whether it was trusted."""
         entries = self.entries()
         left = [one for one in entries if one.path != str(path)]
         if len(left) != len(entries):
@@ -114,12 +114,12 @@ class Trust:
 
 
 def digest(path: Path, content: bytes) -> str:
-    """Binds a content to its place, so that a copy elsewhere has to be trusted there."""
+    """Return the digest of path and content, so that a copy elsewhere has to be trusted again."""
     return "sha256:" + hashlib.sha256(os.fsencode(path) + b"\n" + content).hexdigest()
 
 
 def read_project(directory: Path, user_config: Path, environ: Mapping[str, str]) -> Project | None:
-    """The project file of `directory`; None where there is none, or where it is the user's own config."""
+    """Return the project file of `directory`; None if there is none, or if it is the user's own config."""
     path = Path(os.path.realpath(directory / PROJECT_FILE))
     if path == Path(os.path.realpath(user_config)):
         return None
@@ -144,7 +144,7 @@ def read_project(directory: Path, user_config: Path, environ: Mapping[str, str])
 
 
 def read_content(path: Path) -> bytes:
-    """Read a project file. Raises OSError; BadUsageError for one that is no regular file or too long."""
+    """Read a project file. Raises OSError; BadUsageError if it is not a regular file or too long."""
     with _opened(path, os.O_RDONLY) as file:
         content = file.read(_LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     if content is None or len(content) > _LARGEST:
@@ -154,7 +154,7 @@ def read_content(path: Path) -> bytes:
 
 
 def check(config: ConfigFile, path: Path) -> None:
-    """Raises BadUsageError where a project asks for more than any project may have, trusted or not."""
+    """Raise BadUsageError for a setting that no project may have, trusted or not."""
     for name, context in config.contexts.items():
         if context.allow_plain_http:
             raise _too_much(path, f"contexts.{name}.allow_plain_http may be set in your own config only")

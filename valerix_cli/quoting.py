@@ -1,7 +1,7 @@
-"""Values put into another language, so that each is read back as the one value that it was. Pure.
+"""Quoting of values for shells, TOML and patterns, so that each is read back unchanged. Pure.
 
-`word` and `command` are for what is typed into a shell, `toml_string` and `toml_key` for configuration files, `glob`
-for a path that a program may take for a pattern. `addresses.path` has the segments of URLs, `escaping` what is shown.
+`word` and `command` are for shells, `toml_string` and `toml_key` for configuration files, `glob` for a path where a
+program expects a pattern. `addresses.path` quotes segments of URLs, `escaping` is for display.
 """
 
 import json
@@ -13,7 +13,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def word(text: object) -> str:
-    r"""One word of a shell; with control characters, which would act when they are pasted, as `$'\x1b'` (bash, zsh)."""
+    r"""Quote one word for a shell; control characters, which would act when pasted, become `$'\x1b'` (bash, zsh)."""
     string = str(text)
     if string.isprintable():
         return shlex.quote(string)
@@ -21,9 +21,9 @@ def word(text: object) -> str:
 
 
 def command(words: str, *operands: object, **options: object) -> str:
-    """A command line: `words` as they are, operands, and options, of which those that are None or False are left out.
+    """Return a command line: `words` unquoted, then operands, and options except those that are None or False.
 
-    Operands that begin with a dash come last, after `--`, or they would be taken for options.
+    Operands that begin with a dash come last, after `--`, since they would be parsed as options.
     """
     given = [part for name, value in options.items() for part in _option(name, value)]
     named = [word(each) for each in operands]
@@ -33,17 +33,17 @@ def command(words: str, *operands: object, **options: object) -> str:
 
 
 def toml_string(text: str) -> str:
-    """A basic string of TOML 1.0."""
+    """Return a basic string of TOML 1.0."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
 def toml_key(text: str) -> str:
-    """A key of TOML 1.0, bare where it may be."""
+    """Return a key of TOML 1.0, bare if possible."""
     return text if _BARE_KEY.fullmatch(text) else toml_string(text)
 
 
 def toml_table(context: str) -> str:
-    """The header of the table that describes a context, as `[contexts.production]`."""
+    """Return the header of a context's table, as `[contexts.production]`."""
     return f"[contexts.{toml_key(context)}]"
 
 

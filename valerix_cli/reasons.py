@@ -1,4 +1,4 @@
-"""Why something could not be read, reached or understood, in plain words instead of a library's."""
+"""Reasons of failures in plain words instead of a library's."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ _OBJECT = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|\w+Error\('|'\)+$")
 
 
 def why(error: BaseException, kind: Any = None, *, whole: str = "it") -> str:
-    """The reason, without a final full stop; `kind` is the type that was wanted, `whole` what is being read."""
+    """Return the reason, without a final full stop; `kind` is the expected type, `whole` the name of the value."""
     match error:
         case msgspec.DecodeError():
             return explain(error, kind, whole=whole)
@@ -31,7 +31,7 @@ def why(error: BaseException, kind: Any = None, *, whole: str = "it") -> str:
 
 def _of_library(error: BaseException) -> str:
     """Return a library's message, without system error numbers and addresses in memory."""
-    while isinstance(reason := getattr(error, "reason", None), BaseException):  # urllib3 wraps what went wrong
+    while isinstance(reason := getattr(error, "reason", None), BaseException):  # urllib3 wraps the cause
         error = reason
     message = _OBJECT.sub("", _NUMBER.sub("", str(error)))
     return " ".join(message.split()).rstrip(".") or type(error).__name__

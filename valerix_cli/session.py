@@ -11,7 +11,7 @@ from valerix_cli.options import GlobalOptions
 from valerix_cli.output import Output, ask_for_text, ask_yes_no, debug, info, warn
 from valerix_cli.quoting import command
 
-if TYPE_CHECKING:  # each of these costs time that --help does not have
+if TYPE_CHECKING:  # each of these takes time, which --help should not
     from valerix_cli.clients.http import Replicas
     from valerix_cli.clients.inventory import InventoryClient
     from valerix_cli.clients.orders import OrderClient
@@ -19,21 +19,21 @@ if TYPE_CHECKING:  # each of these costs time that --help does not have
     from valerix_cli.projects import Project
     from valerix_cli.settings import Settings
 
-_WAIT = 60.0  # seconds a command waits for something to come about, unless --timeout says otherwise
-_LISTED = 500  # characters of what an untrusted project would set; `context trust` shows it all
-_CHAOS_CHECK_TIMEOUT = 0.3  # seconds a command spends at most on finding out whether a gremlin is live
+_WAIT = 60.0  # seconds to wait for a condition, unless --timeout is given
+_LISTED = 500  # characters of an untrusted project's settings; `context trust` shows all
+_CHAOS_CHECK_TIMEOUT = 0.3  # seconds at most to check for active gremlins
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of the command line; settings, context and clients are made when first asked for."""
+    """One run of the command line; settings, context and clients are created on first use."""
 
     options: GlobalOptions = field(default_factory=GlobalOptions)
     printed: set[str] = field(default_factory=set)
     """Messages that are printed once."""
 
     def with_option(self, name: str, value: Any) -> "Session":
-        """The same session, with a global option set."""
+        """Return a copy of the session with a global option set."""
         return replace(self, options=replace(self.options, **{name: value}))
 
     @cached_property
@@ -71,7 +71,7 @@ class Session:
         return InventoryClient(self.replicas("inventory"))
 
     def replicas(self, service: str, limit: float | None = None) -> "Replicas":
-        """The replicas of a service of this context."""
+        """Return the HTTP client of a service of this context."""
         from valerix_cli.clients.http import Replicas  # noqa: PLC0415 - see above
 
         limit = limit or self.settings.setting("timeout").value
@@ -79,17 +79,17 @@ class Session:
 
     @property
     def wait(self) -> float:
-        """Seconds to wait for something to come about."""
+        """Seconds to wait for a condition."""
         return float(self.settings.setting("timeout").value or _WAIT)
 
     def confirm_remote(self, action: str) -> None:
-        """Name the platform before a write to one that is not local, and ask. Raises GuardError on anything but yes."""
+        """Ask for confirmation of a write to a platform that is not local. Raises GuardError if it is not given."""
         if not self.context.is_local:
             where = f"{action} on `{self.context.name}` ({self.context.place})"
             self.require_confirmation(where, "it is not the local platform")
 
     def require_confirmation(self, action: str, why: str) -> None:
-        """Name a deed that reaches beyond this machine, and ask. Raises GuardError on anything but yes."""
+        """Ask for confirmation of an action with effects beyond this machine. Raises GuardError if it is not given."""
         if self.options.yes:
             info(f"About to {action}.", self.output)
             return
@@ -101,7 +101,7 @@ class Session:
             raise GuardError(f"Not done: {action}.", "the answer was no", "valerix --context local, for this machine")
 
     def require_typed_name(self, action: str, why: str, name: str, given: str | None, option: str) -> None:
-        """Have the name of what is lost typed, on the terminal or as `option`; `--yes` alone is not enough.
+        """Require the name of the data to be lost, typed on the terminal or as `option`; `--yes` alone is not enough.
 
         Raises GuardError on any other name.
         """
@@ -126,14 +126,14 @@ class Session:
         warn(f"Ignored {project.path}: {why}; {shown}.{hint}", Output(quiet=self.options.quiet))
 
     def warn_if_chaos_active(self) -> None:
-        """Say so on stderr while a gremlin is live. Costs one short GET, and never an error."""
+        """Warn on stderr if a gremlin is active. Costs one short GET, and never raises."""
         if self.options.quiet:
             return
         from valerix_cli.clients.inventory import InventoryClient  # noqa: PLC0415 - see above
 
         try:
             live = InventoryClient(self.replicas("inventory", _CHAOS_CHECK_TIMEOUT)).chaos().live
-        except CliError:  # no platform, no token, no answer in time: the command itself will say what matters
+        except CliError:  # no platform, token or response: the command itself reports errors that matter
             return
         if live is None:
             return

@@ -1,6 +1,6 @@
-"""Settings and their origin: flag, variable, a trusted ./valerix.toml, user config, default; the first one holds.
+"""Settings and their origin: flag, variable, trusted ./valerix.toml, user config, default; the first one applies.
 
-Contexts are the user's; a project adds others.
+Contexts are those of the user's config; a project adds others.
 """
 
 import os
@@ -28,7 +28,7 @@ _TRUE = {"1", "true", "yes", "on"}
 
 @dataclass(frozen=True)
 class Layer:
-    """One place settings come from."""
+    """One source of settings."""
 
     origin: str
     values: Mapping[str, Any]
@@ -37,7 +37,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Setting:
-    """A value and where it comes from."""
+    """A value and its origin."""
 
     value: Any
     origin: str
@@ -45,7 +45,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """All layers, the one that wins first, and the project file whether or not it is one of them."""
+    """All layers by descending precedence, and the project file, whether it is one of them or not."""
 
     layers: tuple[Layer, ...]
     project: Project | None = None
@@ -59,13 +59,13 @@ class Settings:
 
     @property
     def cluster(self) -> str | None:
-        """The cluster of the context in force, None where that is none."""
+        """The cluster of the current context, if it is one."""
         found = self.contexts.get(self.setting("context").value)
         return found[0].cluster if found else None
 
     @property
     def contexts(self) -> dict[str, tuple[ContextConfig, str]]:
-        """Each context that a file describes, and which file; what the user describes goes before any project."""
+        """Each context with the file that defines it; the user's config precedes projects."""
         found: dict[str, tuple[ContextConfig, str]] = {}
         for layer in reversed(self.layers):
             for name, config in layer.contexts.items():
@@ -74,7 +74,7 @@ class Settings:
 
 
 def read_settings(options: GlobalOptions, environ: Mapping[str, str], directory: Path) -> Settings:
-    """The settings of a run in `directory`. Raises BadUsageError for what cannot be understood."""
+    """Read the settings of a run in `directory`. Raises BadUsageError for invalid ones."""
     typed = {
         "context": options.context,
         "output": options.output,
@@ -90,7 +90,7 @@ def read_settings(options: GlobalOptions, environ: Mapping[str, str], directory:
 
 
 def user_config(environ: Mapping[str, str]) -> Path:
-    """The path of the user's settings: VALERIX_CONFIG, else the system's place for such files."""
+    """Return the path of the user's config: VALERIX_CONFIG, else the system's directory for such files."""
     if named := environ.get("VALERIX_CONFIG"):
         return Path(named).expanduser()
     from platformdirs import user_config_path  # noqa: PLC0415 - not needed when the file is named
@@ -99,7 +99,7 @@ def user_config(environ: Mapping[str, str]) -> Path:
 
 
 def keep_context(path: Path, name: str) -> None:
-    """Make `name` the default context in the user's config, leaving the rest of the file as it is."""
+    """Make `name` the default context in the user's config; the rest of the file is unchanged."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     top = next((number for number, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
     kept = [line for line in lines[:top] if line.split("=")[0].strip() != "context"]
@@ -148,13 +148,13 @@ def _format(text: str) -> Format:
 
 
 def directory_of_this_run() -> Path:
-    """Return the current directory as an absolute path, or `.` where that path cannot be entered."""
+    """Return the current directory as an absolute path, or `.` if that path cannot be entered."""
     here = Path(os.curdir).absolute()
     return here if os.access(here, os.X_OK) else Path(os.curdir)
 
 
 def refuse_untrusted(settings: Settings, name: str) -> None:
-    """Raises GuardError where only a project file that is not trusted describes the context."""
+    """Raise GuardError if only an untrusted project file defines the context."""
     project = settings.project
     if project is None or project.state == "trusted" or project.config is None or name not in project.config.contexts:
         return

@@ -11,9 +11,9 @@ from valerix_cli.escaping import escape
 
 
 class EscapingStream:
-    """Writes to `stream` with everything but text, line ends and tabs escaped; otherwise it is that stream.
+    """Writes to `stream` with all but text, line ends and tabs escaped; otherwise behaves like that stream.
 
-    Tracebacks, warnings and libraries print here, with messages from anywhere.
+    Tracebacks, warnings and libraries print here, with external text in their messages.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -37,9 +37,9 @@ class EscapingStream:
 
 
 class TerminalStream:
-    """Writes to `stream`, on which something is drawn; otherwise it is that stream.
+    """Writes drawings to `stream`; otherwise behaves like that stream.
 
-    Once the terminal is gone, output is discarded, and `gone` is called by the writing thread.
+    Once the terminal is closed, output is discarded, and `gone` is called by the writing thread.
     """
 
     def __init__(self, stream: IO[str], gone: Callable[[], object]) -> None:
@@ -67,18 +67,18 @@ class TerminalStream:
 
 
 def hang_up() -> NoReturn:
-    """End the command as SIGHUP does: the terminal that it wrote to, or read from, is gone."""
+    """Exit as for SIGHUP, since the terminal is closed."""
     sys.exit(ExitCode.HUNG_UP)
 
 
 def go_on() -> None:
-    """Work does not depend on a viewer."""
+    """Do nothing: the command continues without the terminal."""
 
 
 def guard_standard_streams() -> None:
-    """Replace sys.stdout and sys.stderr by streams that escape; what is closed becomes the null device.
+    """Replace sys.stdout and sys.stderr by streams that escape; a closed one becomes the null device.
 
-    Else the next file that is opened would get its number, and what is printed.
+    Otherwise the next opened file would get its descriptor, and the output.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -91,7 +91,7 @@ def guard_standard_streams() -> None:
 
 
 def discard(stream: IO[str]) -> None:
-    """Have what is still to be written to a stream go nowhere: the interpreter tries once more as it ends."""
+    """Redirect a stream to the null device: the interpreter flushes it once more at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -99,9 +99,9 @@ def discard(stream: IO[str]) -> None:
 
 @contextlib.contextmanager
 def write_errors_reported(stream: IO[str]) -> Iterator[None]:
-    """Report a stream that cannot be written (disk full, terminal gone) in three lines.
+    """Report a stream that cannot be written (disk full, terminal closed) in three lines.
 
-    BrokenPipeError stays what it is. Raises OutputError.
+    BrokenPipeError is not changed. Raises OutputError.
     """
     try:
         yield
@@ -123,5 +123,5 @@ def _open_null(number: int) -> None:
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """The stream below one that escapes, for what has been escaped and now gets colours."""
+    """Return the stream below one that escapes, for escaped text with colours."""
     return cast("TextIO", stream.stream) if isinstance(stream, EscapingStream) else stream

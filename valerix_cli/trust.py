@@ -1,7 +1,7 @@
-"""Check that only we ourselves, and root, can change what a path leads to.
+"""Checks that only this user and root can change a path and its content.
 
-A state directory says whom to signal, whom to send tokens to and where to write, so what another user could have put
-there is not read. The rule is that of OpenSSH's StrictModes, for each directory and each symbolic link on the way.
+A state directory determines the processes to signal, the addresses that get tokens and the files to write, so one that
+another user may have changed is refused. The rule is OpenSSH's StrictModes, for each directory and symbolic link.
 """
 
 import errno
@@ -19,26 +19,26 @@ from valerix_cli.quoting import word
 
 ROOT = 0
 _ELSEWHERE = "set VALERIX_STATE_DIR to a directory of your own"
-_MOST_LINKS = 40  # as the kernel: path_resolution(7)
+_MOST_LINKS = 40  # the kernel's limit: path_resolution(7)
 _ACL = "system.posix_acl_access"
 _LARGEST = 2**20  # bytes: stack.json of a hundred processes has a tenth of it
 
 
 class Distrust(NamedTuple):
-    """Why a directory is not trusted, and what to do about it."""
+    """The reason why a directory is not trusted, and a hint."""
 
     why: str
     hint: str
 
 
 def ensure_trusted(directory: Path) -> None:
-    """Raise GuardError unless `directory` belongs to this user and only root could have changed its content besides."""
+    """Raise GuardError unless `directory` belongs to this user and only root may change its content besides."""
     if found := distrust(directory):
         raise GuardError(f"The state directory {directory} is not trusted.", found.why, found.hint)
 
 
 def distrust(directory: Path) -> Distrust | None:
-    """Why not to believe what `directory` holds; None where it may be believed, or does not exist yet."""
+    """Return why the content of `directory` is not trusted; None if it is, or does not exist yet."""
     last = None
     try:
         for place, found in walk(directory):
@@ -54,9 +54,9 @@ def distrust(directory: Path) -> Distrust | None:
 
 
 def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Each directory and symbolic link that decides what `path` leads to, from / on; ends where nothing exists yet.
+    """Yield each directory and symbolic link of `path`, from / on; ends at the first that does not exist.
 
-    Raises OSError where it cannot be followed.
+    Raises OSError if it cannot be followed.
     """
     current, links = Path("/"), 0
     yield current, current.lstat()
@@ -83,9 +83,9 @@ def walk(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def read_own(path: Path) -> bytes:
-    """Read a file of a trusted directory. Raises OSError, and GuardError where another user has written it.
+    """Read a file of a trusted directory. Raises OSError, and GuardError if another user has written it.
 
-    Symbolic links are not followed, and a pipe is not waited for: what is no regular file is an OSError.
+    Symbolic links are not followed, and a pipe is not waited for: all but regular files raise OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -101,7 +101,7 @@ def read_own(path: Path) -> bytes:
 
 
 def user(uid: int) -> str:
-    """The name of an account, or its number where it has none."""
+    """Return the name of an account, or its number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -141,7 +141,7 @@ def _others_may_write(place: Path, found: os.stat_result) -> bool:
 
 
 def _has_list(place: Path) -> bool:
-    """Return whether an access control list admits others, as far as the system shows it (Linux): acl(5)."""
+    """Return whether an access control list may grant access to others, if the system supports it (Linux): acl(5)."""
     if not hasattr(os, "getxattr"):
         return False
     try:
@@ -163,7 +163,7 @@ def _is_private(gid: int) -> bool:
 
 @cache
 def _trusted_users() -> frozenset[int]:
-    """Root and ourselves. In a user namespace that knows no root, the machine's root has the overflow id instead."""
+    """Return root and this user. In a user namespace without root, the machine's root has the overflow id instead."""
     trusted = {ROOT, os.geteuid()}
     try:
         mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]

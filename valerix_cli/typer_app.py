@@ -1,4 +1,4 @@
-"""The shape every command shares: loaded when called, and taking the global options wherever they are typed."""
+"""Base classes of all commands: loaded when called, with the global options before and after the command's name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ONLINE = "valerix.online"
 
 
 class Command(TyperCommand):
-    """A command that takes the global options besides its own."""
+    """A command that accepts the global options besides its own."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
@@ -36,7 +36,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A command with subcommands: takes the global options, loads what is called, shows its help when called alone."""
+    """A command with subcommands: accepts the global options, imports only the called one, else shows its help."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), *GLOBAL_OPTIONS]
@@ -74,7 +74,7 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """A Typer whose commands are ours; help is plain text, so that it needs no Rich and comes at once."""
+    """A Typer with these classes; its help is plain text, which is fast, since it does not need Rich."""
 
     def __init__(self, summary: str, *, completion: bool = False) -> None:
         super().__init__(
@@ -89,7 +89,7 @@ class App(typer.Typer):
 class Target:
     """The module of a command's code: a function, or an `App` named `app`.
 
-    One that is `online` says so when a gremlin is live, before anything else.
+    One that is `online` warns first if a gremlin is active.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Target:
 
 
 class LazyCommand(Command):
-    """Stands for a command in listings and completion without importing its module."""
+    """A placeholder for listings and completion, which does not import the command's module."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(name=target.name, help=target.summary, rich_markup_mode=None, rich_help_panel=target.panel)
@@ -119,9 +119,9 @@ class LazyCommand(Command):
 
 
 def _refuse_blank(ctx: Any, args: list[str]) -> None:
-    """Refuse an option or an argument that was given and says nothing, as a variable of a script that is not set.
+    """Refuse an empty option or argument, such as an unset variable of a script.
 
-    Treated as missing it would mean something else, such as a new random key for each retry.
+    Treated as missing it would have another meaning, such as a new random key for each retry.
     """
     for number, arg in enumerate(args):
         option, mark, value = arg.partition("=")
@@ -133,7 +133,7 @@ def _refuse_blank(ctx: Any, args: list[str]) -> None:
 
 
 def _refuse_undecodable(ctx: Any) -> None:
-    """Refuse text that is not UTF-8, whose bytes Python turns into surrogates (PEP 383). Paths may be so."""
+    """Refuse text that is not UTF-8, whose bytes Python maps to surrogates (PEP 383). Paths are exempt."""
     for param in ctx.command.get_params(ctx):
         value = ctx.params.get(param.name)
         for text in value if isinstance(value, list | tuple) else [value]:

@@ -1,11 +1,11 @@
-"""Durations, shares and rates, as users type them and as they are shown."""
+"""Parsing and formatting of durations, shares and rates."""
 
 import re
 
 import typer
 
 LONGEST = 31_536_000.0  # seconds: a year
-FASTEST = 1_000_000  # orders per second that a plan may ask for
+FASTEST = 1_000_000  # orders per second, the maximum of a plan
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
@@ -28,7 +28,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_positive_duration(text: str) -> float:
-    """The same, longer than nothing."""
+    """Return the seconds of a duration above zero. Raises like `parse_duration`."""
     seconds = parse_duration(text)
     if not seconds:
         raise typer.BadParameter(f"{shown(text)} is not a positive duration.")
@@ -62,9 +62,9 @@ _SHOWN = 40  # characters
 
 
 def format_duration(seconds: float) -> str:
-    """`12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s`, `3 h 20 m`: two figures are enough for a reader.
+    """Return `12 ms`, `3.4 s`, `58 s`, `90 s`, `2 m 05 s` or `3 h 20 m`, with two significant parts.
 
-    An age that clocks which differ make negative is `0 ms`.
+    A negative age, from differences between clocks, is `0 ms`.
     """
     seconds = max(0.0, seconds)
     if seconds < 1:
@@ -81,5 +81,5 @@ def format_duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.25 as `25 %`."""
+    """Return 0.25 as `25 %`."""
     return f"{share * 100:g} %"

@@ -14,7 +14,7 @@ POLL_INTERVAL = 0.05  # seconds
 def wait_for(condition: Callable[[], T], within: float, *, interval: float = POLL_INTERVAL) -> T:
     """Return the first true result of `condition`; after `within` seconds, its last result, which is false.
 
-    It is called every `interval` seconds, once at least.
+    It is called every `interval` seconds, at least once.
     """
     deadline = time.monotonic() + within
     while not (result := condition()) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Results as YAML, in which a string that is not safe to show is double-quoted: there it can be escaped."""
+"""Results as YAML; strings with unsafe characters are double-quoted, so that these can be escaped."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import yaml
 
 from valerix_cli.escaping import escape
 
-_ENDLESS = 2**31  # characters: a line that is folded may begin with any word of a text
+_ENDLESS = 2**31  # characters: in a folded line any word of a text may come first
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe one."""
+    """PyYAML's safe dumper."""
 
 
 def _scalar(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -23,6 +23,6 @@ _Dumper.add_representer(str, _scalar)
 
 
 def dump(value: object) -> str:
-    """The document of a value; structs become maps."""
+    """Return the document of a value; structs become maps."""
     builtins: Any = msgspec.to_builtins(value)
     return str(yaml.dump(builtins, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ENDLESS))

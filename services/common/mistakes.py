@@ -49,7 +49,7 @@ def explain(error: Exception | str, kind: Any = None, *, whole: str = "The body"
 
 
 def in_words(message: str, name: str | None = None) -> str:
-    """Put msgspec's message about a part called `name` into words; a message of our types stays as it is."""
+    """Rephrase msgspec's message about a part called `name`; a message of our types is unchanged."""
     where, how = explained(message)
     subject = where or name
     if how.startswith(_OWN):
@@ -58,7 +58,7 @@ def in_words(message: str, name: str | None = None) -> str:
 
 
 def explained(error: Exception | str, kind: Any = None) -> tuple[str, str]:
-    """The part of a value that is wrong, as `lines[2].quantity`, empty for the whole; and the rest of the sentence."""
+    """Return the invalid part of a value, as `lines[2].quantity`, empty for the whole; and the rest of the sentence."""
     message = str(error)
     found = _AT.search(message)
     where = found[1] if found else ""
