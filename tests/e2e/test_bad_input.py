@@ -17,11 +17,11 @@ def post(shop: Shop, content: bytes, headers: list[tuple[str, str]] | None = Non
         shop.client.post(shop.order.url + path, content=content, headers=given)
         for path in ("/api/orders", "/api/orders/")
     )
-    assert seen(short) == seen(routed)
+    assert comparable(short) == comparable(routed)
     return short
 
 
-def seen(response: httpx.Response) -> tuple[int, dict[str, str], str]:
+def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
     """Return the response without the parts that differ between requests."""
     other = {"date", "x-request-id", "x-ratelimit-remaining", "idempotent-replayed"}
     headers = {name: value for name, value in response.headers.items() if name not in other}

@@ -172,7 +172,7 @@ class Load:
         problem = body.type.removeprefix(_PROBLEM) if body.type else None
         outcome = order_status or problem or "nothing"
         self._answers[f"{response.status_code} {outcome}"] += 1
-        self._witness.hear(send, outcome, body, asked)
+        self._witness.record_outcome(send, outcome, body, asked)
         await self._write(
             self._journal.answered,
             entry,
@@ -207,7 +207,7 @@ class Witness:
         self.contradictions: list[str] = []
         self._states: dict[str, KeyState] = {}
 
-    def hear(self, send: Send, outcome: str, body: Body, asked: float) -> None:
+    def record_outcome(self, send: Send, outcome: str, body: Body, asked: float) -> None:
         """Record the `outcome` of `send`, which was sent at `asked` by the monotonic clock."""
         state = self._states.setdefault(send.key, KeyState())
         wanted = (send.item_id, send.quantity)

@@ -27,9 +27,9 @@ class Client:
 
     async def ask(self, line: bytes) -> bytes:
         self.send(line)
-        return await self.hear()
+        return await self.receive()
 
-    async def hear(self, within: float = LIMIT) -> bytes:
+    async def receive(self, within: float = LIMIT) -> bytes:
         """Return the next line, or the rest of the data when the connection was closed without a reset."""
         async with asyncio.timeout(within):
             return await self._reader.readline()
@@ -106,7 +106,7 @@ async def test_a_delay_ends_when_healed(proxy: Proxy, client: Client) -> None:
     client.send(b"slow\n")
     await asyncio.to_thread(eventually, lambda: proxy.fired["delay"], LIMIT)
     proxy.heal()
-    assert await client.hear() == b"slow\n"
+    assert await client.receive() == b"slow\n"
 
 
 async def test_a_stalled_connection_is_silent_and_is_reset_when_healed(
@@ -118,12 +118,12 @@ async def test_a_stalled_connection_is_silent_and_is_reset_when_healed(
     new.send(b"lost too\n")
     for silent in (client, new):
         with pytest.raises(TimeoutError):
-            await silent.hear(MOMENT)
+            await silent.receive(MOMENT)
     assert proxy.fired == {"stall": 2}
     proxy.heal()
     for stalled in (client, new):
         with pytest.raises(ConnectionResetError):
-            await stalled.hear()
+            await stalled.receive()
 
 
 @pytest.mark.parametrize("answers_only", [False, True])
@@ -133,12 +133,12 @@ async def test_swallowing_silences_open_connections_and_forwards_new_ones(
     proxy.swallow(answers_only=answers_only)
     client.send(b"lost\n")
     with pytest.raises(TimeoutError):
-        await client.hear(MOMENT)
+        await client.receive(MOMENT)
     assert await (await connect(proxy)).ask(b"fine\n") == b"fine\n"
     assert proxy.fired == {"swallow-answers" if answers_only else "swallow": 1}
     proxy.heal()
     with pytest.raises(ConnectionResetError):
-        await client.hear()
+        await client.receive()
 
 
 async def test_an_idle_connection_survives_a_stall(proxy: Proxy, client: Client) -> None:
@@ -165,16 +165,16 @@ async def test_each_connection_is_cut_after_the_same_number_of_bytes(proxy: Prox
 async def test_a_reset_ends_open_connections_and_every_new_one(proxy: Proxy, client: Client, connect: Connect) -> None:
     proxy.reset()
     with pytest.raises(ConnectionResetError):
-        await client.hear()
+        await client.receive()
     with pytest.raises(ConnectionResetError):
-        await (await connect(proxy)).hear()
+        await (await connect(proxy)).receive()
     assert proxy.fired == {"reset": 2}
 
 
 async def test_a_refusal_closes_connections_cleanly(proxy: Proxy, client: Client, connect: Connect) -> None:
     proxy.refuse()
-    assert await client.hear() == b""
-    assert await (await connect(proxy)).hear() == b""
+    assert await client.receive() == b""
+    assert await (await connect(proxy)).receive() == b""
     assert proxy.fired == {"refuse": 2}
 
 
@@ -184,7 +184,7 @@ async def test_new_connections_pass_after_any_fault(proxy: Proxy, fault: str, co
     with suppress(TimeoutError, ConnectionError):  # a reset may precede the connection
         client = await connect(proxy)
         client.send(b"spoiled\n")
-        assert await client.hear(MOMENT) == b""
+        assert await client.receive(MOMENT) == b""
     proxy.heal()
     assert await (await connect(proxy)).ask(b"fine\n") == b"fine\n"
     assert proxy.fired == {fault: 1}
@@ -205,6 +205,6 @@ async def test_stopping_resets_open_connections(port: int, connect: Connect) -> 
     assert await client.ask(b"hello\n") == b"hello\n"
     proxy.stop()
     with pytest.raises(ConnectionResetError):
-        await client.hear()
+        await client.receive()
     with pytest.raises(ConnectionRefusedError):
         await connect(proxy)

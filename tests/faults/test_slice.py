@@ -52,7 +52,7 @@ def test_every_key_has_exactly_one_effect_whichever_process_is_hit_at_a_step(ser
     assert {trial.cell for trial in ran if trial.fired} == set(SLICE)
 
 
-def asked(*cells: Cell, seed: int = 7, trials: int = 2) -> Campaign:
+def campaign_of(*cells: Cell, seed: int = 7, trials: int = 2) -> Campaign:
     return Campaign(seed=seed, trials=trials, cells=cells, started=NOON, versions={"valerix": "1"}, repeat="again")
 
 
@@ -74,12 +74,12 @@ def ended(cell: Cell, number: int, outcome: Outcome = "held", *, again: int = 0,
 
 
 def test_a_killed_campaign_resumes(tmp_path: Path) -> None:
-    begun = Results.begin(tmp_path, asked(KILLED, STOPPED))
+    begun = Results.begin(tmp_path, campaign_of(KILLED, STOPPED))
     begun.add(ended(KILLED, 1))
     begun.add(ended(STOPPED, 1, "not-fired"))
     with (tmp_path / "trials.jsonl").open("ab") as file:
         file.write(b'{"cell": {"proc')
-    later = msgspec.structs.replace(asked(KILLED, STOPPED), started=datetime.now(UTC))
+    later = msgspec.structs.replace(campaign_of(KILLED, STOPPED), started=datetime.now(UTC))
     resumed = Results.resume(tmp_path, later)
     assert resumed.campaign.started == NOON
     assert resumed.left() == [Planned(STOPPED, 1, again=1), Planned(KILLED, 2), Planned(STOPPED, 2)]
@@ -89,16 +89,16 @@ def test_a_killed_campaign_resumes(tmp_path: Path) -> None:
 
 def test_a_campaign_cannot_resume_with_another_seed_or_overwrite_another(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds no campaign"):
-        Results.resume(tmp_path, asked(KILLED))
-    Results.begin(tmp_path, asked(KILLED))
+        Results.resume(tmp_path, campaign_of(KILLED))
+    Results.begin(tmp_path, campaign_of(KILLED))
     with pytest.raises(Refused, match="seed 7, not of 8"):
-        Results.resume(tmp_path, asked(KILLED, seed=8))
+        Results.resume(tmp_path, campaign_of(KILLED, seed=8))
     with pytest.raises(Refused, match="--resume"):
-        Results.begin(tmp_path, asked(KILLED))
+        Results.begin(tmp_path, campaign_of(KILLED))
 
 
 def receipt(*trials: Trial, cells: tuple[Cell, ...] = (KILLED, STOPPED), planned: int = 1) -> Receipt:
-    return write_up(asked(*cells, trials=planned), trials, None, NOON)
+    return write_up(campaign_of(*cells, trials=planned), trials, None, NOON)
 
 
 def test_a_receipt_with_every_trial_and_no_violation_states_its_bound() -> None:

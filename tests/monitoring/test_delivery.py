@@ -82,8 +82,8 @@ def hook() -> Iterator[Webhook]:
 def test_a_configured_receiver_gets_the_watchdog(tmp_path: Path, hook: Webhook) -> None:
     filled_in = (COMPONENT / "alertmanager.yml").read_text().replace(f"{FILL_IN}alive", hook.url)
     with watched(tmp_path, filled_in, RULES):
-        eventually(lambda: "Watchdog" in hook.heard("firing"), within=RESENT)
-        assert hook.heard("firing") == {"Watchdog"}
+        eventually(lambda: "Watchdog" in hook.alerts_with("firing"), within=RESENT)
+        assert hook.alerts_with("firing") == {"Watchdog"}
 
 
 def test_an_unconfigured_receiver_raises_an_alert(tmp_path: Path) -> None:
@@ -108,4 +108,4 @@ def test_a_service_alert_reaches_the_default_receiver(tmp_path: Path, hook: Webh
     text = (COMPONENT / "alertmanager.yml").read_text()
     filled_in = text.replace(f"{FILL_IN}alerts", hook.url).replace("group_wait: 30s", "group_wait: 1s")
     with watched(tmp_path, filled_in, file):
-        eventually(lambda: "ServiceDown" in hook.heard("firing"), within=RESENT)
+        eventually(lambda: "ServiceDown" in hook.alerts_with("firing"), within=RESENT)

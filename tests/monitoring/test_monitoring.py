@@ -125,7 +125,7 @@ def test_alerts_fire_only_under_faults_reach_a_webhook_and_resolve(watch: Watch)
 
     watch.shop.json("api", "POST", "/api/admin/chaos", "--data", SEEDS_CHAOS)
     watch.shop.json("load", "--rate", "20/s", "--for", "60s", "--item", "keyboard")
-    eventually(lambda: watch.hook.heard("firing") >= FIRES, 60, "four alerts reach the webhook")
+    eventually(lambda: watch.hook.alerts_with("firing") >= FIRES, 60, "four alerts reach the webhook")
     silent = [
         (panel["title"], target["expr"])
         for panel in json.loads(BOARD.read_text())["panels"]
@@ -139,8 +139,8 @@ def test_alerts_fire_only_under_faults_reach_a_webhook_and_resolve(watch: Watch)
 
     watch.shop.json("chaos", "off")
     watch.shop.json("load", "--rate", "5/s", "--for", "20s", "--item", "keyboard")
-    eventually(lambda: watch.hook.heard("resolved") >= FIRES, 120, "they end, and the webhook hears of it")
-    assert watch.hook.heard("firing") <= FIRES | EVENTS
+    eventually(lambda: watch.hook.alerts_with("resolved") >= FIRES, 120, "they end, and the webhook hears of it")
+    assert watch.hook.alerts_with("firing") <= FIRES | EVENTS
     assert watch.shop.json("audit")["verdict"] == "clean"
 
 
@@ -149,5 +149,5 @@ def test_a_dead_process_raises_an_alert_until_it_is_back(watch: Watch) -> None:
     assert worker.pid is not None
     hold(watch.shop.directory, worker.name, 40)
     os.kill(worker.pid, signal.SIGKILL)
-    eventually(lambda: "ServiceDown" in watch.hook.heard("firing"), 60)
-    eventually(lambda: "ServiceDown" in watch.hook.heard("resolved"), 90)
+    eventually(lambda: "ServiceDown" in watch.hook.alerts_with("firing"), 60)
+    eventually(lambda: "ServiceDown" in watch.hook.alerts_with("resolved"), 90)

@@ -15,7 +15,7 @@ class Webhook:
         self.url = f"http://127.0.0.1:{port}/"
         self.received: list[tuple[str, str]] = []
 
-    def heard(self, status: str) -> set[str]:
+    def alerts_with(self, status: str) -> set[str]:
         """Return the names of the alerts received with this status."""
         return {alert for alert, how in self.received if how == status}
 

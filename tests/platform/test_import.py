@@ -59,7 +59,7 @@ LOOKS: dict[str, LiteralString] = {
 }
 
 
-def seen(own: OwnServer, database: str) -> dict[str, list[Any]]:
+def contents(own: OwnServer, database: str) -> dict[str, list[Any]]:
     """Return the contents of a database by kind of object."""
     with psycopg.connect(own.server.url(database)) as conn:
         tables = [name for (name,) in conn.execute(TABLES)]
@@ -150,12 +150,12 @@ def test_after_an_import_all_data_exists_and_the_services_continue(
     assert set(shop.statuses().values()) == {"confirmed", "failed", "queued"}, "there is something to compare"
     pair.run()
     for database in OWNERS.values():
-        before = seen(pair.source, database)
+        before = contents(pair.source, database)
         assert {what for what, there in before.items() if not there} <= {"functions"}, "the same"
-        assert seen(pair.target, database) == before
+        assert contents(pair.target, database) == before
     pair.target.make()  # the job `migrate` of the production overlay
     for database in OWNERS.values():
-        after, before = seen(pair.target, database), seen(pair.source, database)
+        after, before = contents(pair.target, database), contents(pair.source, database)
         assert {what for what in after if after[what] != before[what]} <= {"roles"}, "a verifier has a new salt"
 
     with shop_on(pair.target, tmp_path / "after", valkey_server.url(8)) as shop:

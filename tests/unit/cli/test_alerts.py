@@ -45,7 +45,7 @@ def test_a_watch_reports_each_change_of_an_alert_once() -> None:
     ]
 
 
-def asked(*rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Alerting:
+def alerting(*rules: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Alerting:
     """Return the alerts that the client parses from a response with these rules."""
     result = json.dumps({"data": {"groups": [{"rules": rules}]}}).encode()
     answers = httpx.MockTransport(lambda _: httpx.Response(200, content=result))
@@ -72,7 +72,7 @@ BROKEN = {"name": "HighLatency", "health": "err", "lastError": "many-to-many mat
 
 
 def test_only_alerts_of_evaluated_rules_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = asked(STOCK_LOW, DEAD_ORDERS, monkeypatch=monkeypatch)
+    found = alerting(STOCK_LOW, DEAD_ORDERS, monkeypatch=monkeypatch)
     assert [(one.alert, one.state, one.labels) for one in found.alerts] == [("StockLow", "firing", {"item_id": "ps5"})]
     assert (found.rules, found.silent) == (2, {})
     assert error_of(found) is None
@@ -81,10 +81,10 @@ def test_only_alerts_of_evaluated_rules_are_shown(monkeypatch: pytest.MonkeyPatc
 def test_missing_or_unevaluated_rules_are_inconclusive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    nothing = error_of(asked(monkeypatch=monkeypatch))
+    nothing = error_of(alerting(monkeypatch=monkeypatch))
     assert nothing is not None
     assert (nothing.code, nothing.why) == (ExitCode.INCONCLUSIVE, "this Prometheus has no alerting rules")
-    some = error_of(asked(STOCK_LOW, NEW, BROKEN, monkeypatch=monkeypatch))
+    some = error_of(alerting(STOCK_LOW, NEW, BROKEN, monkeypatch=monkeypatch))
     assert some is not None
     assert (some.code, some.what) == (ExitCode.INCONCLUSIVE, "2 of 3 alerting rules cannot be evaluated.")
     assert some.why == "ServiceDown: not evaluated yet; HighLatency: many-to-many matching"

@@ -110,7 +110,7 @@ def forwards(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield forwards
 
 
-def asked(client: socket.socket) -> str:
+def serving_pod(client: socket.socket) -> str:
     """Return the response to a request; "" if the connection was closed."""
     client.settimeout(10)
     try:
@@ -127,11 +127,11 @@ def test_an_http_connection_moves_to_another_pod_when_its_own_terminates(
     answers = []
 
     def ask() -> bool:
-        answers.append(asked(client))
+        answers.append(serving_pod(client))
         return answers[-1] == "order-b"
 
     with socket.create_connection(("127.0.0.1", port)) as client:
-        assert asked(client) == "order-a"
+        assert serving_pod(client) == "order-a"
         namespace.names.append("order-b")
         namespace.leaving.add("order-a")
         eventually(ask, within=10, what="another pod answers")
@@ -143,11 +143,11 @@ def test_an_http_connection_stays_with_a_terminating_pod_if_no_other_exists(
 ) -> None:
     [port] = forwards.open("order", 3001)
     with socket.create_connection(("127.0.0.1", port)) as client:
-        assert asked(client) == "order-a"
+        assert serving_pod(client) == "order-a"
         namespace.leaving.add("order-a")
         seen = namespace.listed
         eventually(lambda: namespace.listed > seen + 1, within=10, what="that it terminates was seen")
-        assert asked(client) == "order-a"
+        assert serving_pod(client) == "order-a"
 
 
 def test_a_connection_with_a_session_is_closed_when_its_pod_terminates(
@@ -155,7 +155,7 @@ def test_a_connection_with_a_session_is_closed_when_its_pod_terminates(
 ) -> None:
     [port] = forwards.open("postgres", 5432, sessions=True)
     with socket.create_connection(("127.0.0.1", port)) as client:
-        assert asked(client) == "order-a"
+        assert serving_pod(client) == "order-a"
         namespace.names.append("order-b")
         namespace.leaving.add("order-a")
         client.settimeout(10)
