@@ -1,4 +1,4 @@
-"""Addresses of clients: one spelling for each, and what counts as one client."""
+"""Addresses of clients: a canonical spelling, and the network that counts as one client."""
 
 import functools
 import ipaddress
@@ -8,7 +8,7 @@ from typing import TypeAlias
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LONGEST = 80  # characters of an address with brackets, zone and port
-REMEMBERED = 4096  # texts: most requests come from the same few
+REMEMBERED = 4096  # texts: most requests come from few clients
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # otherwise all IPv4 clients would be one /64
 # A port may be obfuscated: RFC 7239, 6.
@@ -16,8 +16,8 @@ _NODE = re.compile(r"\[(?P<ipv6>[^\]]+)\](?::[\w.-]+)?|(?P<ipv4>[0-9.]+)(?::[\w.
 
 
 def canonical(text: str) -> str | None:
-    """Return the one spelling of the address in `text`; None if none is."""
-    return _canonical(text) if len(text) <= LONGEST else None  # what is longer is not worth to be remembered
+    """Return the canonical spelling of the address in `text`; None if it is not an address."""
+    return _canonical(text) if len(text) <= LONGEST else None  # longer texts are not worth caching
 
 
 @functools.lru_cache(REMEMBERED)
@@ -27,9 +27,9 @@ def _canonical(text: str) -> str | None:
 
 
 def parse(text: str) -> Address | None:
-    """Return the address in `text`, which may be in brackets or quotes, and have a port or a zone; None if none is.
+    """Return the address in `text`, optionally in brackets or quotes, with a port or a zone; None if there is none.
 
-    An IPv4-mapped address (RFC 4291, 2.5.5.2) is the IPv4 address, and so is one that NAT64 made of it (RFC 6052).
+    An IPv4-mapped address (RFC 4291, 2.5.5.2) becomes the IPv4 address, and so does one of NAT64 (RFC 6052).
     """
     found = _NODE.fullmatch(text.strip(' \t"')) if len(text) <= LONGEST else None
     if found is None:
@@ -44,7 +44,7 @@ def parse(text: str) -> Address | None:
 
 
 def network_of(text: str) -> str:
-    """Return what one client has: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself."""
+    """Return the network of one client: an IPv4 address, or the /64 of an IPv6 one. Other texts are unchanged."""
     return _network_of(text[: LONGEST + 1])
 
 

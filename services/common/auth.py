@@ -23,7 +23,7 @@ class Level(enum.Enum):
 
 
 class Access:
-    """The tokens in force."""
+    """The valid tokens."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._tokens = [
@@ -32,9 +32,9 @@ class Access:
         ]
 
     def level(self, authorization: str | None) -> Level:
-        """Return the level that an Authorization header stands for; none is public.
+        """Return the level of an Authorization header; without one it is public.
 
-        Raises Unauthorized for a header that is not a bearer token in force.
+        Raises Unauthorized for a header that is not a valid bearer token.
         """
         if authorization is None:
             return Level.PUBLIC
@@ -57,12 +57,12 @@ _LEVELS: dict[Guard, tuple[Level, ...]] = {}
 
 
 def levels_of(guard: Any) -> tuple[Level, ...] | None:
-    """Return the levels that a guard made by `only` lets pass, None for any other guard."""
+    """Return the levels that a guard made by `only` accepts, None for any other guard."""
     return _LEVELS.get(guard)
 
 
 def only(*allowed: Level) -> Guard:
-    """A guard that lets the named levels pass: 401 without a token, 403 with another level's."""
+    """Return a guard that accepts the named levels: 401 without a token, 403 with another level's."""
     names = " or ".join(level.value for level in allowed)
 
     async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:

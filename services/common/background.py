@@ -19,7 +19,7 @@ UNHANDLED = Counter("unhandled_errors_total", "Errors that nothing handles: bugs
 
 
 def report(_: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
-    """Log and count what an event loop has found that nothing handles; to be its exception handler."""
+    """Log and count an error that nothing handles; for use as an event loop's exception handler."""
     UNHANDLED.inc()
     log.error("unhandled error", where=str(found.get("message", "")), exc_info=found.get("exception"))
 
@@ -29,7 +29,7 @@ def spawn(
 ) -> "asyncio.Task[T]":
     """Start a task whose failure is logged as soon as it fails.
 
-    One that is `awaited` hands its failure to the awaiter; should there be none after all, the event loop reports it.
+    The failure of an `awaited` task is raised where it is awaited; if it is never awaited, the event loop reports it.
     """
     task = asyncio.get_running_loop().create_task(work, context=context)
     if not awaited:

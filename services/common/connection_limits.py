@@ -24,24 +24,24 @@ TIMEOUTS = Counter("http_timeouts", "Connections ended because the client took t
 
 SWEEP_EVERY = 0.5  # seconds
 LIMITS = {
-    "head": 10.0,  # seconds, from the first byte, or from the connection before there was any
+    "head": 10.0,  # seconds, from the first byte, or from the connection before it
     "body": 30.0,  # without a byte of it
-    "idle": 75.0,  # between two requests: longer than any client of ours uses a connection again
-    "write": 30.0,  # without the client reading any of an answer
-    "drain": 10.0,  # for the rest of a body whose request is answered
-    "linger": 2.0,  # for the client to read the last answer and close
+    "idle": 75.0,  # between two requests: longer than our clients keep idle connections
+    "write": 30.0,  # without the client reading any of a response
+    "drain": 10.0,  # for the rest of a body after its response
+    "linger": 2.0,  # for the client to read the last response and close
 }
-SPARE = 64  # connections above the limit, of which health and metrics are answered
-SILENCE = 0.25  # seconds in which a new connection is not closed in favour of another, however silent
+SPARE = 64  # connections above the limit, for health and metrics only
+SILENCE = 0.25  # seconds in which a new connection is not closed in favour of another, even if silent
 RESERVE = 200  # descriptors for everything but connections
 LOG_EVERY = 1.0  # seconds
-ALWAYS = (b"/health", b"/metrics")  # answered on spare connections
+ALWAYS = (b"/health", b"/metrics")  # served on spare connections
 
 
 def allowed(requested: int) -> int:
-    """Return how many connections this process may have: `requested`, or fewer where RLIMIT_NOFILE leaves no more.
+    """Return how many connections this process may have: `requested`, or fewer if RLIMIT_NOFILE requires that.
 
-    The soft limit is raised as far as that takes, and as the hard limit permits.
+    The soft limit is raised if necessary, up to the hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < requested + RESERVE:
@@ -62,9 +62,9 @@ class ClientConnections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._open: set[HttpProtocol] = set()
-        self._silent: dict[HttpProtocol, float] = {}  # since when, the oldest first
-        self._idle: list[HttpProtocol] = []  # at the latest sweep, the one that was idle for longest last
-        self._refused = 0  # since that was logged
+        self._silent: dict[HttpProtocol, float] = {}  # by the time of connecting, the oldest first
+        self._idle: list[HttpProtocol] = []  # at the latest sweep, the longest idle last
+        self._refused = 0  # time of the last log line
         self._logged = 0.0
         self._swept: float | None = None
         OPEN.set_function(lambda: len(self._open))
@@ -79,7 +79,7 @@ class ClientConnections:
         self._silent[new] = new.loop.time()
 
     def on_first_head(self, connection: HttpProtocol) -> None:
-        """Note that a connection has brought a head. Raises TooManyConnections if there is no room for it."""
+        """Record that the head of a connection's first request is complete. Raises TooManyConnections if it is full."""
         self._silent.pop(connection, None)
         connection.is_silent = False
         if connection.is_spare and (len(self._open) <= self.limit or self._make_room()):
@@ -132,7 +132,7 @@ class ClientConnections:
         return False
 
     def _evict(self, one: HttpProtocol, reason: str) -> None:
-        self.forget(one)  # now, not once it is closed: more may arrive in the same turn of the loop
+        self.forget(one)  # now, not once it is closed: more may arrive in the same iteration of the event loop
         self._count(reason)
         one.transport.close()
 

@@ -1,13 +1,13 @@
-"""Connections to PostgreSQL with limits on the client's side, and the pool that replaces what has passed one.
+"""Connections to PostgreSQL with client-side time limits, and the pool that replaces those that exceed one.
 
-A frozen backend, or a middlebox that has forgotten a connection, says nothing for ever: no time limit of the server's
-applies, and the kernel sees nothing wrong. So each wait has a limit here. A connection that passes it is closed, and
-whether its statement took effect is unknown.
+A frozen backend, or a middlebox that has dropped a connection, never responds: no time limit of the server applies,
+and the kernel sees no error. So each wait has a limit here. A connection that exceeds it is closed, and it is unknown
+whether its statement took effect.
 
-That a server is silent has one other reason: it commits, and waits for a synchronous standby that does not answer.
-PostgreSQL puts no limit on that wait and does not notice that the client has left. Replacing such connections without
-end would use up all of the server's. So the pool asks the server about those it gave up on, and while their commits
-are held up, new writes are refused at once.
+There is one other reason for a silent server: a commit waits for a synchronous standby that does not respond.
+PostgreSQL has no limit for that wait and does not notice that the client has disconnected. Replacing such connections
+endlessly would use up all of the server's. So the pool queries the state of the backends it gave up, and while their
+commits wait, new writes are refused at once.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ log = structlog.get_logger()
 RV = TypeVar("RV")
 
 STATEMENT_LIMIT = 3.0
-"""Seconds that the answer to a statement may take. More than the server gives an idle transaction, so that who waits
-for the locks of a stopped process goes on instead of being cut off with it."""
-CHECK_LIMIT = 1.0  # seconds that an idle connection may take to show that it is alive
+"""Seconds that a statement may take. Longer than the server's limit for an idle transaction, so that statements that
+wait for the locks of a stopped process continue instead of failing with it."""
+CHECK_LIMIT = 1.0  # seconds for an idle connection to respond
 CANCEL_LIMIT = 0.3  # seconds to send the server a request to cancel, and again for it to do so
-LOOK_LIMIT = 1.0  # seconds to find out what became of statements that were given up
+LOOK_LIMIT = 1.0  # seconds to query the state of abandoned statements
 AT_ONCE = 0.01  # seconds: of what is idle, or nothing
 POLL = 0.1  # seconds, as psycopg does
 
@@ -56,21 +56,21 @@ REFUSED: dict[type[psycopg.Error], str] = {
     psycopg.errors.ReadOnlySqlTransaction: "read-only",
     psycopg.errors.DiskFull: "disk-full",
 }
-REMEMBERED = 5.0  # seconds that health speaks of a refused write
+REMEMBERED = 5.0  # seconds for which health reports a refused write
 for _reason in ("held-up", *REFUSED.values()):
     REFUSALS.labels(_reason)
 
 
 class StatementTimeout(psycopg.OperationalError):
-    """The database gave no answer within the limit; whether the statement took effect is unknown."""
+    """The database did not respond within the limit; whether the statement took effect is unknown."""
 
 
 class CommitsHeldUp(psycopg.OperationalError):
-    """Commits wait for a synchronous standby that does not answer, as another one would."""
+    """Commits wait for a synchronous standby that does not respond; another one would wait, too."""
 
 
 class Connection(psycopg.AsyncConnection[TupleRow]):
-    """psycopg's, closed when one of its statements takes longer than `limit` seconds, or is cancelled."""
+    """psycopg's connection, closed if one of its statements takes longer than `limit` seconds, or is cancelled."""
 
     limit = STATEMENT_LIMIT
     pool: "Pool | None" = None
@@ -78,7 +78,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
     async def wait(self, gen: PQGen[RV], interval: float = POLL, timeout: float | None = None) -> RV:  # noqa: ASYNC109 - psycopg's own signature
         """Wait for the server. Raises StatementTimeout.
 
-        psycopg's own has no limit, and gives a server ten seconds to cancel the statement of a cancelled task.
+        psycopg's own method has no limit, and gives a server ten seconds to cancel the statement of a cancelled task.
         """
         limit = self.limit if timeout is None else timeout
         try:
@@ -90,7 +90,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         except psycopg.Error as error:
             if self.pool is not None and (reason := REFUSED.get(type(error))):
                 self.pool.note_refused(reason)
-            if self.closed and not isinstance(error, psycopg.OperationalError):  # what came was no answer
+            if self.closed and not isinstance(error, psycopg.OperationalError):  # the response was invalid
                 raise psycopg.OperationalError(repr(error)) from error
             raise
         except Exception as error:
@@ -102,7 +102,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             raise
 
     async def _cancel(self, gen: PQGen[Any]) -> None:
-        """Have the server cancel a statement; close the connection unless that is done at once."""
+        """Cancel a statement on the server; close the connection unless that is done at once."""
         try:
             await self.cancel_safe(timeout=CANCEL_LIMIT)
             await waiting.wait_async(gen, self.pgconn.socket, interval=POLL, timeout=CANCEL_LIMIT)
@@ -121,7 +121,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
 
 
 class BlockingConnection(psycopg.Connection[TupleRow]):
-    """psycopg's for commands, closed when one of its statements takes longer than `limit` seconds."""
+    """psycopg's connection for commands, closed if one of its statements takes longer than `limit` seconds."""
 
     limit = STATEMENT_LIMIT
 
@@ -143,7 +143,7 @@ class Pool(AsyncConnectionPool[Connection]):
     def __init__(self, *args: Any, pooled: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pooled = pooled
-        self._given_up: set[int] = set()  # server processes whose statements may still run
+        self._given_up: set[int] = set()  # backends whose statements may still run
         self._held_up = 0
         self._refused, self._refused_at = "", -REMEMBERED
 
@@ -157,18 +157,18 @@ class Pool(AsyncConnectionPool[Connection]):
         return conn
 
     async def check(self) -> None:
-        """Replace idle connections that do not answer: all at once, so that dead ones do not hold up each other."""
+        """Replace idle connections that do not respond, concurrently, so that dead ones do not delay each other."""
         idle = self.get_stats().get("pool_available", 0)
-        await asyncio.gather(*(self._check_one() for _ in range(max(idle, 1))))  # to ask is what makes it grow again
+        await asyncio.gather(*(self._check_one() for _ in range(max(idle, 1))))  # a request makes the pool grow again
 
     @property
     def is_held_up(self) -> bool:
-        """True when a new write would wait for a standby that does not answer."""
+        """True if a new write would wait for a standby that does not respond."""
         return self._held_up > 0
 
     @property
     def remark(self) -> str | None:
-        """The reason why writes are unavailable, for people; None when they are available."""
+        """The reason why writes are unavailable, as a message; None if they are available."""
         if self._held_up:
             return f"writes do not commit: {self._held_up} wait for a synchronous standby"
         if time.monotonic() - self._refused_at < REMEMBERED:
@@ -176,25 +176,25 @@ class Pool(AsyncConnectionPool[Connection]):
         return None
 
     def ensure_commits(self) -> None:
-        """Raise CommitsHeldUp if a write would wait for a standby that does not answer."""
+        """Raise CommitsHeldUp if a write would wait for a standby that does not respond."""
         if self._held_up:
             REFUSALS.labels("held-up").inc()
             raise CommitsHeldUp(self.remark or "")
 
     def note_refused(self, reason: str) -> None:
-        """Have health speak of a write that the database refused."""
+        """Record a write that the database refused, for health."""
         REFUSALS.labels(reason).inc()
         self._refused, self._refused_at = reason, time.monotonic()
 
     def note_given_up(self, backend: int) -> None:
-        """Have the next look find out what became of a server process that the client has left."""
+        """Record a backend whose client has disconnected, for the next check."""
         self._given_up.add(backend)
 
     async def look_for_held_up(self) -> None:
-        """Ask the server about the processes that were given up. Raises an outage when it does not answer.
+        """Query the state of the abandoned backends. Raises one of `postgres.OUTAGES` if the server does not respond.
 
-        A pooler does not give the pids of server processes. Behind one, every commit that has waited for a standby for
-        a second is counted, those of other processes included.
+        A pooler hides the pids of backends. Behind one, every commit that has waited for a standby for a second counts,
+        including those of other processes.
         """
         pids = frozenset(self._given_up)
         if not pids:
@@ -221,7 +221,7 @@ class Pool(AsyncConnectionPool[Connection]):
     async def _check_one(self) -> None:
         try:
             conn = await super().getconn(AT_ONCE)
-        except PoolTimeout:  # callers have them all
+        except PoolTimeout:  # all are in use
             return
         try:
             conn.limit, conn.pool = CHECK_LIMIT, self

@@ -1,6 +1,6 @@
-"""Named steps at which a process kills or stops itself, so that tests can strike it exactly there.
+"""Named steps at which a process kills or stops itself, so that tests can crash it exactly there.
 
-They do nothing unless `VALERIX_CRASH_AT` names one, and refuse to be named without `VALERIX_CHAOS_ALLOWED`.
+They do nothing unless `VALERIX_CRASH_AT` names one, which requires `VALERIX_CHAOS_ALLOWED`.
 """
 
 import os
@@ -23,7 +23,7 @@ _armed: _Armed | None = None
 
 
 def arm(settings: ServiceSettings, known: frozenset[str]) -> None:
-    """Arm the one crash point that the settings name. Raises SettingsError when it may not or cannot."""
+    """Arm the crash point of the settings. Raises SettingsError if it is not allowed or unknown."""
     global _armed  # noqa: PLW0603 - one process, one crash point; passing it everywhere would cost every step a parameter
     name = settings.crash_at
     if name is not None and not settings.chaos_allowed:
@@ -40,7 +40,7 @@ def is_armed() -> bool:
 
 
 def crash_point(*names: str) -> None:
-    """Die here, with no chance to clean up, if one of `names` is armed; or stop once, until SIGCONT."""
+    """Kill this process without any clean-up if one of `names` is armed; or stop it once, until SIGCONT."""
     if _armed is not None and _armed.at in names:
         _armed.due_in -= 1
         if _armed.due_in == 0:

@@ -7,7 +7,7 @@ from prometheus_client import Counter
 
 log = structlog.get_logger()
 
-LOG_EVERY = 1.0  # seconds between two lines of the log about the same kind of failure
+LOG_EVERY = 1.0  # seconds between two log lines about the same kind of failure
 
 FAILURES = Counter("dependency_failures_total", "Failures of what this process depends on", ["dependency", "kind"])
 _logged_at: dict[tuple[str, str], float] = {}
@@ -16,7 +16,7 @@ _logged_at: dict[tuple[str, str], float] = {}
 def note_failure(dependency: str, kind: str, error: BaseException, *, with_traceback: bool = False) -> None:
     """Count a failure. Log it, unless one of its kind was logged within the last second.
 
-    A failure that may be a bug of ours is logged `with_traceback`.
+    A failure that may be a bug in this code is logged `with_traceback`.
     """
     FAILURES.labels(dependency, kind).inc()
     now = time.monotonic()

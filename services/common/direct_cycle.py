@@ -20,8 +20,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """True when no request is waiting for its answer."""
-        cycle: RequestResponseCycle | None = self.cycle  # which uvicorn calls one before there is any
+        """True if no request is waiting for its response."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, unlike uvicorn's annotation
         return cycle is None or cycle.response_complete
 
     def start_cycle(self, cycle: "DirectCycle") -> None:
@@ -112,7 +112,7 @@ class DirectCycle:
 def direct_cycle(protocol: DirectProtocol) -> DirectCycle | None:
     """Return the cycle for the request whose head has arrived; None if the fast route is not for it.
 
-    Every other message for that endpoint (chunked, pipelined, HTTP/1.0, `Expect`, a query) takes the ordinary way.
+    Every other message for that endpoint (chunked, pipelined, HTTP/1.0, `Expect`, a query) is served by ASGI.
     """
     middleware, parser = cast("RequestMiddleware", protocol.app), protocol.parser
     fast_route = middleware.fast_route

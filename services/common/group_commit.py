@@ -71,7 +71,7 @@ class GroupCommit(Generic[T, R]):
         self._limit = limit
         self._outages = outages
         self._timeout = timeout
-        self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it is a system call, for each item
+        self._loop: asyncio.AbstractEventLoop | None = None  # cached, because `get_running_loop` is a system call
         self._deadlines: deque[tuple[float, asyncio.Future[R]]] = deque()  # of recent items, oldest first
         self._next_check: asyncio.TimerHandle | None = None
         self._waiting: deque[_Entry[T, R]] = deque()
@@ -80,9 +80,9 @@ class GroupCommit(Generic[T, R]):
         self._size = BATCH_SIZE.labels(step)
 
     def submit(self, item: T) -> "asyncio.Future[R]":
-        """The result of `item`, or what its flush raised.
+        """Return the future result of `item`, or its flush's exception.
 
-        Cancelling it does not undo an item whose flush has begun.
+        Cancelling it does not undo an item whose flush has started.
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
@@ -97,12 +97,12 @@ class GroupCommit(Generic[T, R]):
         return result
 
     async def close(self) -> None:
-        """Wait until all that was submitted has its result."""
+        """Wait until all submitted items have a result."""
         while self._running:
             await asyncio.wait(self._running)
 
     def _expire(self, timeout: float) -> None:
-        """Fail the items that waited too long, and check again while any wait.
+        """Fail the items that have waited too long, and check again while any wait.
 
         One timer serves all items; a timer for each would cost more than the rest of this class.
         """
@@ -132,13 +132,14 @@ class GroupCommit(Generic[T, R]):
                     await self._settle(batch)
         finally:
             self._running.discard(lane)
-            for _, future, _ in batch:  # empty unless the lane was cancelled: then so are those who wait for it
+            for _, future, _ in batch:  # empty unless the task was cancelled: then its submitters are, too
                 future.cancel()
 
     async def _collect(self) -> list[_Entry[T, R]]:
-        """Take what waits, once a pass of the loop has brought nothing more to it.
+        """Take the waiting items, once an iteration of the event loop has added none.
 
-        Who was answered together comes back together, but over several passes; each batch costs as much as many items.
+        Callers that got results together submit again together, but over several iterations; a batch costs as much as
+        many items.
         """
         count = 0
         while count < len(self._waiting) < self._limit:
@@ -155,7 +156,7 @@ class GroupCommit(Generic[T, R]):
         return batch
 
     async def _settle_traced(self, batch: list[_Entry[T, R]]) -> None:
-        """A span for the batch: it goes on with the trace of its first item, and is linked to those of the others."""
+        """Settle a batch in a span, which continues the trace of the first item and links those of the others."""
         with tracing.span(f"batch {self._step}", "internal", (trace for _, _, trace in batch)) as span:
             if span is not None:
                 span.set_attributes(valerix__batch_size=len(batch))
@@ -185,6 +186,6 @@ class GroupCommit(Generic[T, R]):
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
-    """Give an item its failure. That its submitter has left is no error: what failed is logged with its batch."""
+    """Set an item's exception, retrieved, since its submitter may have left: failures are logged with the batch."""
     future.set_exception(error)
     future.exception()

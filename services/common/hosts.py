@@ -1,4 +1,4 @@
-"""Which names a service answers for, and which web pages may have it change something.
+"""The host names that a service is responsible for, and the web pages that may send changes to it.
 
 A page that rebinds its own DNS name to one of our addresses always sends that name as Host. So addresses and loopback
 names are allowed, since no attacker's page has such a name. Other names are allowed if a setting lists them.
@@ -6,7 +6,7 @@ names are allowed, since no attacker's page has such a name. Other names are all
 Refusal
 ├── InvalidHost (400)       no Host, two, a malformed one, or one that the request's target contradicts
 ├── UnknownHost (421)       a name that is not allowed
-└── CrossOrigin (403)       a web page of another origin asks for a change
+└── CrossOrigin (403)       a change requested by a web page of another origin
 """
 
 import ipaddress
@@ -28,14 +28,14 @@ HostPattern = Annotated[
 """A name, `.example.com` for all names below it, or `*` for any."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN_PAGES = (b"same-origin", b"none")  # what a browser says of our own pages, and of a user without a page
+OWN_PAGES = (b"same-origin", b"none")  # `Sec-Fetch-Site` of our own pages, and of a user without a page
 
 _PORT = {b"http": 80, b"https": 443}
 _AUTHORITY = re.compile(
     rb"(\[[0-9A-Za-z:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?", re.ASCII
 )
 _TARGET = re.compile(rb"(https?)://([^/?#]*)([/?].*)?", re.IGNORECASE | re.DOTALL)
-_KNOWN_LIMIT = 256  # Host values to remember as allowed
+_KNOWN_LIMIT = 256  # number of Host values to cache as allowed
 
 
 class InvalidHost(Refusal):
@@ -57,7 +57,7 @@ class Authority(NamedTuple):
     port: int | None
 
     def is_at(self, other: "Authority", default_port: int) -> bool:
-        """True when both name the same host and port; a missing port is the scheme's default."""
+        """True if both name the same host and port; a missing port is the scheme's default."""
         return self.host == other.host and (self.port or default_port) == (other.port or default_port)
 
 
@@ -72,10 +72,10 @@ class HostPolicy:
         self._known: set[bytes | None] = set()
 
     def refusal(self, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Refusal | None:
-        """Return why the request is refused, None when it is not. `headers` has the last value of each name."""
+        """Return why the request is refused, None if it is not. `headers` has the last value of each name."""
         sent: Sized = scope["headers"]  # type: ignore[assignment]  # an iterable to Litestar, a list from every server
         is_change = (b"origin" in headers or b"sec-fetch-site" in headers) and scope["method"] not in SAFE
-        # With as many names as lines, no header came twice, so the one Host is that one.
+        # With as many names as lines, no header is repeated, so there is a single Host.
         is_known = headers.get(b"host") in self._known and len(headers) == len(sent) and "target" not in scope
         if is_known and not is_change:
             return None
@@ -90,7 +90,7 @@ class HostPolicy:
         return None
 
     def _check_host(self, hosts: list[bytes], scope: HTTPScope) -> None:
-        """RFC 9112, 3.2. Without any Host only HTTP/1.0 is served: no browser speaks it."""
+        """Check Host by RFC 9112, 3.2. Without it only HTTP/1.0 is served: no browser uses it."""
         target = _target_authority(scope)
         if not hosts and scope["http_version"] == "1.0":
             if target is not None:
@@ -116,7 +116,7 @@ class HostPolicy:
 
 
 def parse_authority(raw: bytes) -> Authority | None:
-    """Return the host and port in `raw` (RFC 3986, 3.2), None where it is malformed."""
+    """Return the host and port in `raw` (RFC 3986, 3.2), None if it is malformed."""
     found = _AUTHORITY.fullmatch(raw)
     if found is None:
         return None
@@ -132,7 +132,7 @@ def parse_authority(raw: bytes) -> Authority | None:
 
 
 def origin_form(target: bytes) -> bytes:
-    """Return what a request's target (RFC 9112, 3.2) asks for at its host; `*` becomes the path `/*`."""
+    """Return the path and query of a request's target (RFC 9112, 3.2); `*` becomes the path `/*`."""
     if target == b"*":
         return b"/*"
     absolute = _TARGET.fullmatch(target)
@@ -155,7 +155,7 @@ def _target_authority(scope: HTTPScope) -> Authority | None:
 
 
 def _check_origin(hosts: list[bytes], scope: HTTPScope) -> None:
-    """Raises CrossOrigin for a request that a browser sends for a page that is not ours."""
+    """Raise CrossOrigin for a request that a browser sends for a page of another origin."""
     sites = [value for name, value in scope["headers"] if name == b"sec-fetch-site"]
     if any(site not in OWN_PAGES for site in sites):
         raise CrossOrigin("The browser says that a page of another site asks for it")

@@ -11,7 +11,7 @@ import aiohttp
 
 from services.common.dependencies import note_failure
 
-KEEPALIVE_TIMEOUT = 5.0  # seconds that an idle connection may be used again: less than any server leaves it open
+KEEPALIVE_TIMEOUT = 5.0  # seconds for which an idle connection may be reused: less than the servers' keep-alive
 
 REQUEST_ERRORS = (aiohttp.ClientError, TimeoutError)
 CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -23,7 +23,7 @@ class UnexpectedFailure(aiohttp.ClientError):
 
 @contextlib.contextmanager
 def declared_errors(dependency: str) -> Iterator[None]:
-    """Have what goes wrong in the block, which only talks to `dependency`, be one of `REQUEST_ERRORS`."""
+    """Convert all exceptions of the block, which uses only `dependency`, to `REQUEST_ERRORS`."""
     try:
         yield
     except REQUEST_ERRORS:
@@ -37,7 +37,7 @@ def open_session(*, reuse: bool = True) -> aiohttp.ClientSession:
     """Return a client that adds nothing to requests: no cookies, no default headers, no proxies.
 
     It limits neither time nor connections; callers do. Names are resolved for each connection. Without `reuse` each
-    request opens a connection, so no request waits for an idle connection that has gone dead.
+    request opens a connection, so no request waits for a dead idle connection.
     """
     if reuse:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_TIMEOUT, use_dns_cache=False)

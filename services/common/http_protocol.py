@@ -16,10 +16,10 @@ from services.common.refusals import Refusal
 log = structlog.get_logger()
 
 KEEPALIVE_DRAIN_SECONDS = 1.0  # after shutdown begins, idle connections may send one more request
-MAX_HEAD_BYTES = 65_536  # bytes of a request before its body, and of what frames the body
+MAX_HEAD_BYTES = 65_536  # bytes of a request before its body, and of the body's framing
 MAX_FIELDS = 100  # header fields of a request
-CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: what is beyond counts against MAX_HEAD_BYTES
-PARSE_SLICE = 8192  # bytes that are parsed at once: the exactness of MAX_HEAD_BYTES
+CHUNK_ALLOWANCE = 16  # bytes of framing that each chunk may have: the rest counts against MAX_HEAD_BYTES
+PARSE_SLICE = 8192  # bytes that are parsed at once: the precision of MAX_HEAD_BYTES
 
 
 class Connections(Protocol):
@@ -29,46 +29,46 @@ class Connections(Protocol):
         """Admit or refuse a new connection."""
 
     def on_first_head(self, connection: "HttpProtocol") -> None:
-        """Note that a connection has brought a head. Raises a Refusal if there is no room for it."""
+        """Record that the head of a first request is complete. Raises a Refusal if there are too many connections."""
 
     def forget(self, gone: "HttpProtocol") -> None:
-        """Note that a connection is closed."""
+        """Record that a connection is closed."""
 
 
 class HttpProtocol(DirectProtocol):
     """One connection. It differs from uvicorn's protocol as follows.
 
-    - An upgrade is declined, and the message framed as if none had been asked for.
+    - An upgrade is declined, and the message framed as if none had been requested.
     - Trailer fields are dropped. Heads, trailers and the framing of chunks are limited (431).
-    - A message that is refused is answered in its turn, after those before it, and nothing after it is read.
-    - Requests that come ahead of their turn stay unparsed, so they cost no more than their bytes.
+    - A refused message gets its response in order, after those before it, and nothing after it is read.
+    - Pipelined requests stay unparsed, so they cost no more than their bytes.
     - On shutdown, idle connections stay open for `KEEPALIVE_DRAIN_SECONDS`, for a request already sent.
     - Response head and body are sent in one write, and one endpoint is served without ASGI.
 
-    `ClientConnections` ends it when it is over a time limit or in the way of another.
+    `ClientConnections` closes it at a time limit, or to make room for another.
     """
 
     def __init__(self, connections: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self.owner = connections
         self.is_silent = True  # no head has arrived
-        self.is_spare = False  # beyond the limit of connections: for health and metrics only
-        self.is_ending = False  # the last answer is written, or waits for its turn: what arrives is discarded
+        self.is_spare = False  # above the limit of connections: for health and metrics only
+        self.is_ending = False  # the last response is written or pending: further input is discarded
         self.in_head = False
         self.in_body = False
-        self.heads = 0  # that have arrived
+        self.heads = 0  # number received
         self.received = 0  # bytes
-        self.last_state: tuple[Any, ...] = ()  # by the latest sweep of `connections`
-        self.waited = 0.0  # seconds since that was first seen
-        self._marks = 0  # ends of heads and of messages
+        self.last_state: tuple[Any, ...] = ()  # at the latest sweep of `connections`
+        self.waited = 0.0  # seconds in that state
+        self._marks = 0  # number of ends of heads and messages
         self._credit = 0  # bytes that do not count against MAX_HEAD_BYTES
-        self._head = 0  # bytes that do, of the message under way
-        self._trailers = self._trailer_bytes = 0  # trailer fields of the message under way
-        self._body_follows = False  # though the parser takes the message for complete
+        self._head = 0  # bytes that do, in the current message
+        self._trailers = self._trailer_bytes = 0  # trailer fields of the current message
+        self._body_follows = False  # although the parser considers the message complete
         self._held = b""  # received, not parsed yet
-        self._last: bytes | None = None  # answer to a refused message, which waits for its turn
+        self._last: bytes | None = None  # pending response to a refused message
         self._is_shutting_down = False
-        self._failure: Exception | None = None  # of the latest callback
+        self._failure: Exception | None = None  # raised by the latest callback
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -91,7 +91,7 @@ class HttpProtocol(DirectProtocol):
 
     @property
     def is_lingering(self) -> bool:
-        """True when the last response is written and the client is expected to read it and close."""
+        """True if the last response is written and the client has to read it and close."""
         return self.is_ending and self._last is None
 
     def _close_if_idle(self) -> None:
@@ -111,7 +111,7 @@ class HttpProtocol(DirectProtocol):
             self._parse(data)
 
     def _parse_held(self) -> None:
-        """Parse what is held, until a request has to wait for its turn."""
+        """Parse the buffered input, until a request has to wait for its turn."""
         held, at = memoryview(self._held), 0
         while at < len(held) and not self.pipeline and not self.is_ending:
             at += len(data := held[at : at + PARSE_SLICE])
@@ -131,17 +131,17 @@ class HttpProtocol(DirectProtocol):
                 return
             else:
                 break
-        if self._marks == marks:  # all of it belongs to one head or one body
+        if self._marks == marks:  # all within one head or one body
             self._head = max(0, self._head + len(data) - (self._credit - credit))
             if self._head > MAX_HEAD_BYTES:
                 self.refuse(HeadTooLarge(f"A request may have {MAX_HEAD_BYTES} bytes of header and trailer fields"))
 
     def _refusal(self, error: httptools.HttpParserError) -> Refusal:
-        """Return why a message is refused: what our callback raised, or what the parser found."""
+        """Return why a message is refused: the exception of a callback, or the parser's error."""
         why, self._failure = self._failure, None
         if isinstance(why, Refusal):
             return why
-        if why is not None and not isinstance(why, httptools.HttpParserError | ValueError):  # as a malformed target is
+        if why is not None and not isinstance(why, httptools.HttpParserError | ValueError):  # malformed targets
             log.error("unhandled error", exc_info=why)
         return InvalidMessage(f"This is not HTTP/1.1: {error}")
 
@@ -168,7 +168,7 @@ class HttpProtocol(DirectProtocol):
         try:
             self._begin()
         except Exception as error:
-            self._failure = error  # the parser's own error has it as its context only where nothing else is handled
+            self._failure = error  # the parser's error has it as its context only outside an exception handler
             raise
         self.heads += 1
         self._marks += 1
@@ -191,10 +191,10 @@ class HttpProtocol(DirectProtocol):
         super().on_message_complete()
 
     def _begin(self) -> None:
-        """Start the request whose head has arrived."""
+        """Start the request whose head is complete."""
         self._limit_head()
         if not self.url.startswith(b"/"):
-            cast("Any", self.scope)["target"] = self.url  # which ASGI leaves out, and the host must agree with
+            cast("Any", self.scope)["target"] = self.url  # missing in ASGI; Host has to match it
             self.url = origin_form(self.url)
         if self.is_silent:
             self.owner.on_first_head(self)
@@ -210,14 +210,14 @@ class HttpProtocol(DirectProtocol):
             self.cycle.keep_alive = False
 
     def _limit_head(self) -> None:
-        """Count the head exactly where it may be over a limit."""
+        """Count the bytes of the head exactly if they may exceed the limit."""
         if self._head + PARSE_SLICE > MAX_HEAD_BYTES:
             self._head = self._parsed_head()
         if self._head > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
             raise HeadTooLarge(f"A request may have {MAX_FIELDS} header fields of {MAX_HEAD_BYTES} bytes in all")
 
     def _parsed_head(self) -> int:
-        """Bytes of the request line and the header fields, as parsed."""
+        """Return the bytes of the request line and the header fields, as parsed."""
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _limit_trailers(self, size: int) -> None:
@@ -229,7 +229,7 @@ class HttpProtocol(DirectProtocol):
             raise self._failure
 
     def _require_framing(self) -> None:
-        """Raise where RFC 9112 does not say where this message ends; where it does, have it read up to there."""
+        """Raise if the end of this message is undefined by RFC 9112; else note whether a body follows."""
         version = self.parser.get_http_version()
         if version not in {"1.0", "1.1"}:
             raise InvalidMessage(f"HTTP/{version} is not supported")
@@ -245,7 +245,7 @@ class HttpProtocol(DirectProtocol):
     # Answering
 
     def on_response_complete(self) -> None:
-        """Go on to the next request, or to the refusal of it. There is no timer: `ClientConnections` sweeps."""
+        """Start the next request, or refuse it. There is no timer: `ClientConnections` sweeps."""
         self.server_state.total_requests += 1
         if self.transport.is_closing() or self.is_lingering:
             return
@@ -253,13 +253,13 @@ class HttpProtocol(DirectProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last is not None:
             self._end_with(self._last)
-        if self._held and not self.pipeline:  # maybe the body of what has just begun
+        if self._held and not self.pipeline:  # perhaps the body of the request just started
             self._parse_held()
         if not self.pipeline and not self._held:
             self.flow.resume_reading()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer the request that is being read with `refusal`, in its turn, and end the connection."""
+        """Refuse the request that is being read, in order, and close the connection."""
         self.is_ending, self._held = True, b""
         answer = messages.answer(refusal, self.server_state.default_headers)
         if not self.in_body:
@@ -280,7 +280,7 @@ class HttpProtocol(DirectProtocol):
             self._last = answer
 
     def _end_with(self, answer: bytes) -> None:
-        """Write the last answer, and let the other side read it: to close with unread bytes resets the connection."""
+        """Write the last response, and wait until the client has read it: closing with unread input sends a reset."""
         self.is_ending, self._last, self._held = True, None, b""
         if not self.transport.is_closing():
             self.transport.write(answer)
@@ -288,7 +288,7 @@ class HttpProtocol(DirectProtocol):
             self.flow.resume_reading()
 
     def end(self) -> None:
-        """Close the connection after an answer, which may be to a request that is still arriving."""
+        """Close the connection after a response, even if its request is still arriving."""
         if self.in_body:
             self._end_with(b"")
         else:

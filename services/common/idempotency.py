@@ -1,4 +1,4 @@
-"""Idempotency keys as requests carry them, after draft-ietf-httpapi-idempotency-key-header."""
+"""The Idempotency-Key header, after draft-ietf-httpapi-idempotency-key-header."""
 
 import re
 
@@ -20,7 +20,7 @@ class IdempotencyKeyReused(Refusal):
 
 
 def parse_key(values: list[str]) -> str:
-    """Return the one key among the header's values, bare or as a quoted string.
+    """Return the single key among the header's values, bare or as a quoted string.
 
     Raises IdempotencyKeyMissing or IdempotencyKeyInvalid.
     """
@@ -28,7 +28,7 @@ def parse_key(values: list[str]) -> str:
         raise IdempotencyKeyMissing("Send one: any text of your own, new for each request, the same on each retry")
     if len(values) > 1:
         raise IdempotencyKeyInvalid(f"Send one Idempotency-Key, not {len(values)}")
-    key = values[0].strip(" \t")  # what HTTP lets stand around a value; str.strip would take control characters too
+    key = values[0].strip(" \t")  # optional whitespace of HTTP; str.strip would also remove control characters
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not KEY.fullmatch(key):

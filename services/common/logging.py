@@ -11,7 +11,7 @@ import structlog
 from services.common import request_context
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Characters that JSON allows unescaped but that a terminal, a reader of lines or UTF-8 does not take well."""
+"""Characters that JSON allows unescaped, but that are unsafe for terminals, line readers or UTF-8."""
 
 
 def configure(service: str, replica: str, level: str) -> None:
@@ -48,12 +48,12 @@ def configure(service: str, replica: str, level: str) -> None:
 
 
 def _is_unintended(record: logging.LogRecord) -> bool:
-    """Pass all errors but those of responses that are cut off on purpose; every other error is a bug."""
+    """Return False for the errors of responses that are cut off on purpose; every other error is a bug."""
     return "without completing response" not in str(record.msg)
 
 
 class _Origin:
-    """Adds who speaks and for which request."""
+    """Adds the service, the replica and the request to each event."""
 
     def __init__(self, service: str, replica: str) -> None:
         self._origin = {"service": service, "replica": replica}
@@ -68,7 +68,7 @@ class _Origin:
 
 
 def _dump(event: Any, **_: Any) -> str:
-    """Render one line of JSON. Nothing that a client sends can forge a second line, whatever separates lines."""
+    """Render one line of JSON. No input from clients can add a second line, whatever the reader's line separators."""
     return _UNSAFE.sub(_escape, json.dumps(event, default=str, ensure_ascii=False))
 
 

@@ -1,4 +1,4 @@
-"""Refusals of HTTP/1.1 messages, which the connection answers before the application sees the request."""
+"""Refusals of HTTP/1.1 messages, sent by the connection before the application sees the request."""
 
 import contextvars
 import os
@@ -15,7 +15,7 @@ REFUSED = Counter("http_messages_refused", "Messages answered without reaching t
 
 
 class InvalidMessage(Refusal):
-    """RFC 9112: a message that does not parse, or whose length would be a matter of opinion."""
+    """RFC 9112: a message that is malformed, or has an ambiguous length."""
 
     slug, status, title = "invalid-request", 400, "The request is malformed"
 
@@ -41,7 +41,7 @@ class TooManyConnections(Refusal):
 
 
 def answer(refusal: Refusal, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the whole response: a problem document, after which the connection closes."""
+    """Return the whole response: a problem document; the connection is closed after it."""
     REFUSED.labels(refusal.status).inc()
     return contextvars.copy_context().run(_answer, refusal, default_headers)
 

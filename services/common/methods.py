@@ -6,13 +6,13 @@ from typing import Any
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 
-NO_METHOD = "-"  # that no handler has: a path that exists answers 405 and says which methods it has
+NO_METHOD = "-"  # no handler has it: an existing path responds with 405 and its methods
 NOT_ALLOWED = 405
 EVERYWHERE = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"POST")  # methods that some path has
 
 
 async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Answer as GET would, without the body (RFC 9110, 9.3.2). An answer without an end ends with its head."""
+    """Respond as to GET, without the body (RFC 9110, 9.3.2). An endless response ends with its head."""
     is_over = False
 
     async def send_head(message: Message) -> None:
@@ -27,9 +27,9 @@ async def head(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> 
 
 
 async def options(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Answer 204 with Allow (RFC 9110, 9.3.7) without authentication; a path that does not exist is 404.
+    """Respond with 204 and Allow (RFC 9110, 9.3.7) without authentication; 404 for an unknown path.
 
-    `*` asks for the service as a whole.
+    `*` stands for the service as a whole.
     """
     if scope.get("target") == b"*":
         await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", b", ".join(EVERYWHERE))]})
@@ -53,16 +53,16 @@ async def options(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) 
 
 
 async def _as_method(method: str, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Have the application see another method than the server does, which frames the answer by the real one."""
+    """Run the application with another method; the server frames the response by the real one."""
     inner: Any = {**scope, "method": method}
     try:
         await app(inner, receive, send)
     finally:
         outer: MutableMapping[str, Any] = scope  # type: ignore[assignment]  # a plain dictionary
-        outer["path_template"] = inner.get("path_template")  # which the request is measured by
+        outer["path_template"] = inner.get("path_template")  # for the request's metrics
 
 
 def in_full(allow: str) -> str:
-    """Return an Allow header with what each path has besides: OPTIONS, and HEAD beside GET."""
+    """Return an Allow header with the methods that every path has: OPTIONS, and HEAD beside GET."""
     methods = {method.strip() for method in allow.split(",")} | {"OPTIONS"}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -131,7 +131,7 @@ def _well_formed(raw: bytes | None, pattern: re.Pattern[bytes]) -> str | None:
 
 
 def _record_request(scope: HTTPScope, status: int, seconds: float, span: Span | None) -> None:
-    """Record the request's duration by its route template; a path would make labels from callers' input."""
+    """Record the request's duration by its route template; a path would let callers create label values."""
     if scope["path"].startswith(UNMEASURED):
         return
     method = scope["method"] if scope["method"] in METHODS else "OTHER"

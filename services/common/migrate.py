@@ -11,7 +11,7 @@ from services.common.settings import PREFIX
 
 
 def run(work: Callable[[str], Iterator[str]]) -> None:
-    """Do `work` on the database of VALERIX_DATABASE_URL, and log each of its steps to stderr.
+    """Run `work` on the database of VALERIX_DATABASE_URL, and log each of its steps to stderr.
 
     Exits with 2 if the variable is not set, and with 3 if the database is unreachable. SIGTERM is handled, since the
     first process of a container ignores it by default; uncommitted work is rolled back.

@@ -1,6 +1,6 @@
-"""The OpenAPI document, with what handlers do not say of themselves: tokens, headers, what every endpoint may answer.
+"""The OpenAPI document, completed by tokens, headers, and the responses of every endpoint.
 
-It is made once per process, since anybody may ask for it.
+It is generated once per process, since anyone may request it.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from services.common.idempotency import KEY
 from services.common.problems import PROBLEM_JSON, Problem, description_of
 
 HEADERS = "response-headers"
-"""The option of a handler that says which headers its answers have, by status."""
+"""The option of a handler that names the headers of its responses, by status."""
 
 PLACED = ("Location", "Idempotent-Replayed")
 
@@ -80,7 +80,7 @@ class Document(JsonRenderPlugin):
 
 
 def complete(document: dict[str, Any], app: Litestar) -> dict[str, Any]:
-    """Add to an OpenAPI document what the outermost layer, the guards and the options of handlers say."""
+    """Add information from the middleware, the guards and the options of handlers to an OpenAPI document."""
     components = document.setdefault("components", {})
     _, schemas = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
     components["schemas"] = schemas | components.get("schemas", {})
@@ -115,7 +115,7 @@ def _complete_operation(operation: dict[str, Any], method: str, handler: HTTPRou
 
 
 def _security(handler: HTTPRouteHandler) -> list[dict[str, list[str]]]:
-    """Whose token it takes (OpenAPI 3.1 lists the roles); an empty entry where there may be none."""
+    """Return the accepted tokens (OpenAPI 3.1 lists the roles); an empty entry if they are optional."""
     for guard in handler.resolve_guards():
         if (levels := auth.levels_of(guard)) is not None:
             return [{"bearer": [level.value]} for level in levels]
@@ -125,10 +125,10 @@ def _security(handler: HTTPRouteHandler) -> list[dict[str, list[str]]]:
 
 
 def _complete_parameter(parameter: dict[str, Any]) -> None:
-    if parameter["name"] == "Idempotency-Key":  # which handlers read themselves: to them it is never of the wrong type
+    if parameter["name"] == "Idempotency-Key":  # handlers read it themselves, so it never has a wrong type
         parameter |= _KEY_HEADER
         return
-    schema = parameter["schema"]  # nothing in an address is null: it is there, or it is not
+    schema = parameter["schema"]  # a parameter is never null, only missing
     kinds = [kind for kind in schema.pop("oneOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         schema |= kinds[0]

@@ -1,4 +1,4 @@
-"""Paths of URLs, put together from values. Pure."""
+"""Paths of URLs from values. Pure."""
 
 from urllib.parse import quote
 

@@ -26,35 +26,35 @@ T = TypeVar("T")
 OUTAGES: tuple[type[Exception], ...] = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # we were stopped in mid transaction; psycopg calls it internal
-    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a primary on its way to be one; the same
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process was stopped in mid transaction
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a primary that is becoming one; the same
     PoolTimeout,
     PoolClosed,
 )
-"""The database cannot be reached, went away or gave up on us: worth a 503, not a traceback."""
+"""The database is unreachable, has disconnected or has ended a transaction: a 503 without a traceback."""
 
 CHECK_EVERY = (
     0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
 )
-WAIT_AT_MOST = 2.0  # seconds a caller waits for a connection
+WAIT_AT_MOST = 2.0  # seconds that a caller waits for a connection
 _VANISHED: dict[str, Any] = {
     "tcp_user_timeout": 5000,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-"""A server that vanishes without a word (its machine is gone) is noticed within seconds, not a quarter of an hour."""
+"""A server that disappears (its machine is down) is detected within seconds, not a quarter of an hour."""
 
 
 @contextlib.asynccontextmanager
 async def open_pool(url: str, *, name: str, size: int, pooled: bool = False) -> AsyncIterator[Pool]:
-    """A pool of up to `size` connections that mends itself within a second of the server's return.
+    """Yield a pool of up to `size` connections that recovers within a second of the server's return.
 
-    Each statement is a transaction, which saves the two trips that begin and commit one, unless `conn.transaction()`
-    has begun one.
+    Each statement is a transaction, which saves two round trips, to begin and to commit, except within
+    `conn.transaction()`.
 
-    `pooled` says that `url` is that of a pooler in transaction mode. Nothing is then asked of a session as it begins,
-    which PgBouncer refuses, and no statement is prepared, which it loses before version 1.21.
+    `pooled`: `url` is that of a pooler in transaction mode. No session settings are then requested at the start, which
+    PgBouncer refuses, and no statement is prepared, which it loses before version 1.21.
     """
     own: dict[str, Any] = {"prepare_threshold": None} if pooled else {"options": sessions.options(sessions.SESSION)}
     pool = Pool(
@@ -87,7 +87,7 @@ async def open_pool(url: str, *, name: str, size: int, pooled: bool = False) -> 
 
 
 async def in_time(committed: Awaitable[T]) -> T:
-    """Wait for a commit. Raises DatabaseUnavailable for one that waits for others that wait for a database away."""
+    """Wait for a commit. Raises DatabaseUnavailable if it times out in the queue for an unavailable database."""
     try:
         return await committed
     except TimeoutError:
@@ -95,22 +95,22 @@ async def in_time(committed: Awaitable[T]) -> T:
 
 
 async def _try(step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step that needs the database; without it there is another one soon."""
+    """Run a periodic step that needs the database; an outage is ignored."""
     with contextlib.suppress(*OUTAGES):
         await step()
 
 
-SCHEMA_LIMIT = 1.0  # seconds to wait for a connection, and again for the answer
+SCHEMA_LIMIT = 1.0  # seconds to wait for a connection, and again for the query
 
 
 class OutdatedSchema(Exception):  # noqa: N818 - named for the reason, as the house does
-    """The database has not been brought to what this code expects."""
+    """The schema of the database is older than this code requires."""
 
 
 async def check_schema(pool: Pool, package: str) -> None:
-    """Raise unless the database answers within two seconds, and has every migration of `package`; it may have more.
+    """Raise unless the database responds within two seconds and has every migration of `package`; it may have more.
 
-    Raises WrongSession where its sessions are not set to what this code relies on.
+    Raises WrongSession if its sessions lack settings that this code relies on.
     """
     async with pool.connection(SCHEMA_LIMIT) as conn:
         conn.limit = SCHEMA_LIMIT
@@ -126,14 +126,14 @@ async def check_schema(pool: Pool, package: str) -> None:
 
 @functools.cache
 def _note_newer_schema(package: str, version: int, expected: int) -> None:
-    """Log once that the schema is newer: the next version leaves what this code uses as it is, later ones may not."""
+    """Log once that the schema is newer. The next version's is compatible with this code, later ones may not be."""
     why = f"it is at version {version}, {package} knows versions up to {expected}"
     log.warning("the database's schema is newer than this code", why=why)
 
 
-MIGRATION_LIMIT = 900.0  # seconds that one statement may take
-TURN_LIMIT = 300.0  # seconds to wait for others that migrate
-TABLE_LOCK_LIMIT = 30.0  # seconds to wait for a table, during which others wait behind us
+MIGRATION_LIMIT = 900.0  # seconds per statement
+TURN_LIMIT = 300.0  # seconds to wait for a concurrent migration
+TABLE_LOCK_LIMIT = 30.0  # seconds to wait for a table's lock, during which other sessions wait, too
 ASK_AGAIN = 0.2  # seconds
 
 LOCK = 0x76616C65  # "vale": one advisory lock per database
@@ -190,7 +190,7 @@ def _wait_for_turn(conn: BlockingConnection) -> None:
 
 @functools.cache
 def _migrations(package: str) -> list[Traversable]:
-    """The numbered files of a package, first one first."""
+    """Return the numbered files of a package in order."""
     folder = resources.files(package) / "schema"
     return sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
 

@@ -116,7 +116,7 @@ BY_STATUS = {
 
 
 def from_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Map what Litestar itself refuses. A body it cannot decode is 422 `invalid-body`."""
+    """Map Litestar's own refusals. A body that it cannot decode is 422 `invalid-body`."""
     if isinstance(error.__cause__, SerializationException) or _is_about_body(error):
         return from_refusal(request, InvalidBody(_first_message(error)))
     if isinstance(error, InternalServerException) and error.detail == request_body.CLIENT_DISCONNECTED:

@@ -1,7 +1,7 @@
 """Rate limit per client on public endpoints: a fixed window counted in Redis; without Redis, requests pass.
 
-Litestar's own limiter reads and writes its history in two steps, so replicas racing each other lose counts;
-one INCR does not.
+Litestar's own limiter reads and writes its history in two steps, so concurrent replicas lose counts; one INCR does
+not.
 """
 
 import time
@@ -17,13 +17,13 @@ from services.common.redis import BestEffort, Redis
 from services.common.refusals import RateLimited
 
 WINDOW = 60  # seconds
-LOCAL_CLIENTS = 10_000  # that one process counts apart in a minute
+LOCAL_CLIENTS = 10_000  # that one process counts per minute
 
 
 class RateLimit:
     """At most `per_minute` requests per client in each minute; 0 means no limit.
 
-    A client is an IPv4 address or an IPv6 /64, since a client that has one address of a /64 has them all.
+    A client is an IPv4 address or an IPv6 /64, since a client usually has all addresses of a /64.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RateLimit:
         self._counts = GroupCommit("rate-limit", self._count)
 
     async def spend(self, connection: AnyConnection) -> None:
-        """Count one request of this client. Raises RateLimited when its minute is used up."""
+        """Count one request of this client. Raises RateLimited if it exceeds the limit of this minute."""
         if not self._per_minute:
             return
         now = int(self._clock())
@@ -47,7 +47,7 @@ class RateLimit:
             raise RateLimited(f"{self._per_minute} requests a minute are used up", retry_after=wait)
 
     async def _count(self, keys: list[str]) -> list[int]:
-        """Count one request for each of `keys`, on one connection however many come at once."""
+        """Count one request for each of `keys`, on one connection."""
 
         async def count(redis: Redis) -> list[int]:
             async with redis.pipeline(transaction=False) as pipe:
@@ -60,7 +60,7 @@ class RateLimit:
 
 
 class LocalRateLimit:
-    """The same limit, counted by this process alone: for a service without Redis."""
+    """The same limit, counted in this process only: for a service without Redis."""
 
     def __init__(self, per_minute: int, trusted_hops: int, clock: Callable[[], float] = time.time) -> None:
         self._per_minute = per_minute
@@ -70,7 +70,7 @@ class LocalRateLimit:
         self._counts: Counter[str] = Counter()
 
     async def spend(self, connection: AnyConnection) -> None:
-        """Count one request of this client. Raises RateLimited when its minute is used up."""
+        """Count one request of this client. Raises RateLimited if it exceeds the limit of this minute."""
         if not self._per_minute:
             return
         now = int(self._clock())
@@ -88,7 +88,7 @@ class LocalRateLimit:
 def client_address(connection: AnyConnection, trusted_hops: int) -> str:
     """Return the address that the outermost trusted proxy saw; with no trusted proxy, the socket's peer.
 
-    Each address has one spelling here. Where the proxy names none, the peer counts, and without one "unknown".
+    Addresses are in canonical spelling. Without one from the proxy, the peer's is used, else "unknown".
     """
     client = connection.scope["client"]
     peer = client[0] if client else "unknown"
@@ -102,12 +102,12 @@ def client_address(connection: AnyConnection, trusted_hops: int) -> str:
 
 
 async def public(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """A guard for endpoints open to all: anonymous callers are limited, a wrong token is still 401."""
+    """A guard for public endpoints: anonymous callers are limited, a wrong token is still 401."""
     if level_of(connection) is Level.PUBLIC:
         await limited(connection, _)
 
 
 async def limited(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """A guard for endpoints that know no tokens: every caller is limited."""
+    """A guard for endpoints without tokens: every caller is limited."""
     limit: RateLimit | LocalRateLimit = connection.app.state.rate_limit
     await limit.spend(connection)

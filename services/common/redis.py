@@ -40,7 +40,7 @@ TYPES = {
     **dict.fromkeys(("ZADD", "ZREVRANGE", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK"), "zset"),
     **dict.fromkeys(("XADD", "XACK", "XAUTOCLAIM", "XREADGROUP", "XGROUP CREATE"), "stream"),
 }
-"""The type of key that each command takes which fails for another: a test tries every key with a wrong one."""
+"""The key type of each command that fails for another: a test tries every key with a wrong one."""
 
 
 class UnexpectedFailure(RedisError):  # noqa: N818 - as that of HTTP
@@ -48,7 +48,7 @@ class UnexpectedFailure(RedisError):  # noqa: N818 - as that of HTTP
 
 
 class _InStep:
-    """Closes a connection on whose replies a client chokes: those it has not read would answer other commands."""
+    """Closes a connection after a malformed reply: unread replies would be taken for those of later commands."""
 
     async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         try:
@@ -62,7 +62,7 @@ class _InStep:
 class _Client(_InStep, Redis):  # type: ignore[misc]  # parents of redis-py's own disagree
     """redis-py's client, except that it raises only `FAILURES`, and deletes a key of a wrong type.
 
-    Such a key would disable its feature for ever. All data in Redis may be lost, so the next attempt starts with none.
+    Such a key would disable its feature for ever. All data in Redis may be lost, so the next attempt starts without it.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -96,7 +96,7 @@ class _Pipeline(_InStep, Pipeline):  # type: ignore[misc]  # the same
 
 
 def _check_count(found: Sequence[Any], expected: int) -> None:
-    """Raise unless a reply has one part for each part of what was asked."""
+    """Raise unless there is one reply per command."""
     if len(found) != expected:
         raise UnexpectedFailure(f"{len(found)} replies instead of {expected}")
 
@@ -110,7 +110,7 @@ async def _declare(error: Exception, client: _Client, commands: Sequence[Sequenc
 
 
 async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
-    """Delete the keys of these commands that are of another type than they take."""
+    """Delete the keys of these commands that have a wrong type."""
     for args in commands:
         expected = TYPES.get(str(args[0]).upper())
         if expected is None:
@@ -124,7 +124,7 @@ async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
 
 @contextlib.asynccontextmanager
 async def exchange() -> AsyncIterator[None]:
-    """Have a reply that its command never gets be a failure of Redis, like one that the client cannot read."""
+    """Convert other exceptions of the block, such as those of malformed replies, to UnexpectedFailure."""
     try:
         yield
     except FAILURES:
@@ -134,9 +134,9 @@ async def exchange() -> AsyncIterator[None]:
 
 
 def open_redis(url: str, *, name: str, socket_timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT) -> Redis:
-    """A client without retries: the library's own (10 of them) stall a caller for seconds and repeat writes.
+    """Return a client without retries: the library's own (10 of them) delay a caller by seconds and repeat writes.
 
-    `rediss://` is TLS: redis-py checks who signed the server's certificate (`?ssl_ca_certs=FILE`) and its name.
+    `rediss://` is TLS: redis-py verifies the server's certificate (`?ssl_ca_certs=FILE`) and its name.
     """
     client = _Client.from_url(
         url,
@@ -152,7 +152,7 @@ def open_redis(url: str, *, name: str, socket_timeout: float = TIMEOUT, connect_
 
 
 def _share_context(pool: ConnectionPool) -> None:
-    """Have all connections share one TLS context: each would read what the system trusts, 30 ms of everybody's time."""
+    """Share one TLS context between all connections: each would block for 30 ms to load the system's certificates."""
     shared = SSLConnection(**pool.connection_kwargs).ssl_context
 
     class Sharing(SSLConnection):
@@ -193,14 +193,14 @@ class BestEffort:
 
 
 async def drop_idle(client: Redis) -> None:
-    """Close the idle connections: where one is dead, others may be, and each would cost a caller a time limit."""
-    with contextlib.suppress(Exception):  # the transports may be in any state; they are dropped all the same
+    """Close the idle connections: if one is dead, others may be, and each would cost a caller a timeout."""
+    with contextlib.suppress(Exception):  # the transports may be in any state
         await client.connection_pool.disconnect(inuse_connections=False)
 
 
 @contextlib.asynccontextmanager
 async def closing(client: Redis) -> AsyncIterator[None]:
-    """Close `client` on leaving."""
+    """Close `client` at the end of the block."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Request bodies: decoded strictly by msgspec, and described in the OpenAPI document all the same.
+"""Request bodies: decoded strictly by msgspec, and described in the OpenAPI document.
 
 Litestar's own `data` parameter converts leniently (the string "1" becomes the number 1), so handlers
 take the raw `body` and decode it here.
@@ -26,14 +26,14 @@ from services.common.refusals import InvalidBody, Refusal, UnsupportedMediaType
 T = TypeVar("T")
 
 MAX_BYTES = 65_536
-UTF_8 = {"utf-8", "utf8", "us-ascii"}  # charsets whose text UTF-8 reads (RFC 8259, 8.1, has no other)
+UTF_8 = {"utf-8", "utf8", "us-ascii"}  # charsets that UTF-8 decoding covers (RFC 8259, 8.1, has no other)
 _CHARSET = re.compile(r"(?:^|;)\s*charset\s*=\s*(\"[^\"]*\"|[^;\s]*)")
 CLIENT_DISCONNECTED = "client disconnected prematurely"
 """Litestar's error detail when the client disconnects within the body. Not a bug; no response can be sent."""
 
 
 async def read(request: Request[Any, Any, Any]) -> bytes:
-    """Return the whole body. Raises what Litestar does for one that is too large, or whose sender went away."""
+    """Return the whole body. Raises Litestar's exceptions for a body that is too large, or a disconnected client."""
     if int(request.headers.get("content-length", 0)) > MAX_BYTES:
         raise RequestEntityTooLarge
     body = b""
@@ -50,7 +50,7 @@ async def read(request: Request[Any, Any, Any]) -> bytes:
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """Return the value in `body`. Raises InvalidBody (422) saying what is wrong and where."""
+    """Return the value in `body`. Raises InvalidBody (422) with the error and its place."""
     try:
         value = decoder.decode(body)
     except msgspec.DecodeError as error:
@@ -67,7 +67,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 def refuse_duplicates(body: bytes) -> None:
     """Raise InvalidBody if any object in valid JSON has two members of one name (RFC 7493, 2.3), at any depth.
 
-    msgspec takes the last of them, other parsers the first. A body with no more colons than required members has no
+    msgspec uses the last of them, other parsers the first. A body with no more colons than required members has no
     duplicates, so the usual body is not parsed twice.
     """
     try:
@@ -92,19 +92,19 @@ def _object(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _ignore(_: str) -> None:
-    """Numbers are not read: the length of one has no limit here."""
+    """Ignore a number: converting a long one is expensive or fails."""
 
 
 _pairs = json.JSONDecoder(object_pairs_hook=_object, parse_int=_ignore, parse_float=_ignore, parse_constant=_ignore)
 
 
 async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is JSON (415)."""
+    """A guard: refuse a body whose Content-Type is not JSON (415)."""
     _require_media_type(connection, "application/json")
 
 
 async def ndjson_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard: refuse a body that does not say it is NDJSON (415)."""
+    """A guard: refuse a body whose Content-Type is not NDJSON (415)."""
     _require_media_type(connection, "application/x-ndjson")
 
 
@@ -123,12 +123,12 @@ def _require_media_type(connection: ASGIConnection[Any, Any, Any, Any], expected
 
 
 def encoding_refusal(encodings: Iterable[bytes]) -> Refusal | None:
-    """Return why a body with these Content-Encoding headers (RFC 9110, 8.4) is refused; `identity` is not."""
+    """Return why a body with these Content-Encoding headers (RFC 9110, 8.4) is refused; None for `identity`."""
     codings = {coding.strip().lower().decode("latin-1") for line in encodings for coding in line.split(b",")}
     if not (unknown := codings - {"identity", ""}):
         return None
     refusal = UnsupportedMediaType(f"Send the body without Content-Encoding, not as {', '.join(sorted(unknown))}")
-    refusal.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16: it is the encoding that was not accepted
+    refusal.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16: for an encoding that is not accepted
     return refusal
 
 

@@ -1,7 +1,7 @@
-"""Serve one application from one process: uvicorn inside our own event loop.
+"""Serves one application from one process: uvicorn in our event loop.
 
-On SIGTERM or SIGINT it stops accepting, finishes what is in flight, lets the application flush and close,
-and ends; at most `SHUTDOWN_TIMEOUT` seconds later it ends in any case.
+On SIGTERM or SIGINT it stops accepting, finishes requests in flight, lets the application flush and close,
+and exits; after `SHUTDOWN_TIMEOUT` seconds it exits in any case.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: RequestMiddleware, listening: socket.socket, max_connections: int) -> None:
-    """Serve `app` until a signal asks to stop, on at most `max_connections` connections at once."""
+    """Serve `app` until a stop signal, on at most `max_connections` connections."""
     host, port = listening.getsockname()[:2]
     clients = ClientConnections(connection_limits.allowed(max_connections))
     config = uvicorn.Config(
@@ -54,7 +54,7 @@ async def serve(app: RequestMiddleware, listening: socket.socket, max_connection
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # services.common.rate_limit knows which of them to believe
+        proxy_headers=False,  # services.common.rate_limit decides which of them to trust
         backlog=BACKLOG,
     )
     server = _Server(config)
@@ -92,11 +92,11 @@ def _force_exit() -> None:
 
 
 def run(service: str, settings_type: type[S], build: Callable[[S], RequestMiddleware]) -> None:
-    """The whole of a service's `main`: settings, logging, application, server.
+    """Run a service: settings, logging, application, server.
 
-    Bad settings end with exit 2, a port that cannot be had with 3.
+    Invalid settings exit with 2, a port in use with 3.
     """
-    logging.configure(service, os.environ.get("VALERIX_REPLICA") or service, "info")  # to say why settings are refused
+    logging.configure(service, os.environ.get("VALERIX_REPLICA") or service, "info")  # for settings' errors
     try:
         settings = read(settings_type, os.environ)
         tracing.configure(service, settings.replica, os.environ)
@@ -110,7 +110,7 @@ def run(service: str, settings_type: type[S], build: Callable[[S], RequestMiddle
     except OSError as error:
         log.error("cannot listen", host=settings.host, port=settings.port, why=str(error))  # noqa: TRY400 - as above
         sys.exit(3)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: small answers must not wait for an ack
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: no wait for an ack
     listening.setblocking(False)  # noqa: FBT003 - it has no keyword
     uvloop.run(serve(app, listening, settings.max_connections))
     tracing.close()

@@ -21,13 +21,13 @@ SESSION: Mapping[str, str] = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-"""Our transactions never idle unless their process was stopped. The database ends such a one well before the
-statements of others that wait for its locks reach their own limit, so those go on instead of failing with it.
+"""Our transactions never idle unless their process was stopped. The server ends such a transaction well before the time
+limit of statements that wait for its locks, so those continue instead of failing with it.
 
-A statement whose client has closed its connection ends within a second, and so do its locks.
+A statement whose client has closed its connection ends within a second and releases its locks.
 
-What we look for we look up by an index, row by row. A plan that reads whole tables is made while they are small, and
-kept while they grow, until PostgreSQL has analyzed them: for a minute, ever more was read for each order."""
+All our queries look rows up by an index. A plan with sequential scans is chosen while tables are small, and cached
+while they grow, until PostgreSQL has analyzed them: for a minute, each order would read more and more rows."""
 
 UNLIMITED: Mapping[str, str] = {
     name: "on" if value == "off" else "0" for name, value in SESSION.items() if name != "TimeZone"
@@ -36,18 +36,18 @@ UNLIMITED: Mapping[str, str] = {
 
 
 class WrongSession(Exception):  # noqa: N818 - named for the reason, as the house does
-    """A session with the database is not set to what this code relies on."""
+    """A session with the database lacks settings that this code relies on."""
 
 
 def options(settings: Mapping[str, str]) -> str:
-    """`settings` as libpq takes them when it connects. They go before those that are stored with the role."""
+    """Return `settings` as connection options of libpq. They override those that are stored with the role."""
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def store(conn: BlockingConnection) -> None:
-    """Have the server apply SESSION to every new session of the current role in this database.
+    """Store SESSION for all new sessions of the current role in this database.
 
-    A superuser is left alone: it is not the role of a service, and other things are done by it.
+    Does nothing for a superuser, which is not the role of a service and has other uses.
     """
     if conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,):
         return
@@ -58,7 +58,7 @@ def store(conn: BlockingConnection) -> None:
 
 
 async def check(conn: Connection, *, pooled: bool, package: str) -> None:
-    """Raise WrongSession unless this session is set to SESSION, and is our own unless `pooled`."""
+    """Raise WrongSession unless this session has the settings of SESSION and, unless `pooled`, is not a pooler's."""
     cursor = await conn.execute(
         "SELECT name, current_setting(name), pg_backend_pid() FROM unnest(%s::text[]) AS name", [list(SESSION)]
     )
@@ -72,5 +72,5 @@ async def check(conn: Connection, *, pooled: bool, package: str) -> None:
 
 
 def is_shared(conn: Connection | BlockingConnection, backend: int | None) -> bool:
-    """Return whether a pooler is between this process and the server process `backend`: poolers invent its pid."""
+    """Return whether a pooler is between this process and the server process `backend`: poolers report other pids."""
     return conn.info.backend_pid != backend

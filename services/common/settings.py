@@ -1,4 +1,4 @@
-"""Settings are read once, at the edge, from `VALERIX_*` variables into a frozen struct."""
+"""Settings, read once at the start from `VALERIX_*` variables into a frozen struct."""
 
 import typing
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ S = TypeVar("S", bound="ServerSettings")
 
 
 class SettingsError(Exception):
-    """A variable is missing, malformed or still a placeholder. The message names it and says what it wants."""
+    """A variable is missing, malformed or still a placeholder. The message names it and the expected value."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class ServiceSettings(ServerSettings, frozen=True, kw_only=True):
 def read(cls: type[S], environ: Mapping[str, str]) -> S:
     """Read `cls` from `environ`. An empty variable counts as unset; lists are separated by commas.
 
-    Raises SettingsError naming the first variable that is missing or wrong.
+    Raises SettingsError for the first variable that is missing or invalid.
     """
     hints = typing.get_type_hints(cls)
     given: dict[str, Any] = {}

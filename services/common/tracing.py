@@ -1,7 +1,7 @@
 """OpenTelemetry spans, sent by OTLP over HTTP. Off, and not imported, unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
 A trace is passed on as text, the W3C `traceparent`: from caller to service, from request to batch, and with the stored
-order to the process that handles it later. So no current span is kept.
+order to the process that handles it later. So there is no current span.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # an extra, and slow to load
     from opentelemetry.trace import SpanContext
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-"""OpenTelemetry's own, as are all other settings of it."""
+"""OpenTelemetry's own variables; its other settings apply, too."""
 
 Kind = Literal["server", "client", "consumer", "internal"]
 
@@ -50,7 +50,7 @@ class Span:
 
 
 def configure(service: str, replica: str, environ: Mapping[str, str]) -> None:
-    """Send spans from now on, if `environ` names an endpoint. Raises SettingsError when OpenTelemetry is missing."""
+    """Start to send spans, if `environ` names an endpoint. Raises SettingsError if OpenTelemetry is missing."""
     global _provider  # noqa: PLW0603 - one process, one destination, as with logging
     if not any(environ.get(name) for name in ENDPOINTS):
         return
@@ -94,7 +94,7 @@ def start_span(name: str, kind: Kind, *traceparents: str | None) -> Span | None:
 
 @contextmanager
 def span(name: str, kind: Kind, traceparents: Iterable[str | None]) -> Iterator[Span | None]:
-    """Run the block in a span, which fails if the block raises; None if tracing is off."""
+    """Run the block in a span, which fails if the block raises; yields None if tracing is off."""
     if (started := start_span(name, kind, *traceparents)) is None:
         yield None
         return

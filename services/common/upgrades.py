@@ -1,7 +1,7 @@
 """Declined upgrades: the rest of the connection is read as if no upgrade had been requested.
 
 RFC 9110, section 7.8: a server may ignore `Upgrade`. The message is then framed as any other (RFC 9112, section 6.3).
-llhttp takes an upgrade for granted: it stops after the head and skips the body that the head announces.
+llhttp always accepts an upgrade: it stops after the head and skips the body that the head announces.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def parser_of_body(protocol: ParserCallbacks, headers: Iterable[tuple[bytes, byt
 
 
 class _AfterHead:
-    """Callbacks of a parser: keeps the first head, which the protocol has had, from the protocol."""
+    """Callbacks of a parser: hides the first head from the protocol, which has already processed it."""
 
     def __init__(self, protocol: ParserCallbacks) -> None:
         self._protocol = protocol

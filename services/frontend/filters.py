@@ -47,7 +47,7 @@ def symbol(state: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`1.2 ms`, `12 ms`, `1.24 s`, `42 s`, `1 min 05 s`, `3 h 20 min`; a dash for None."""
+    """Return `1.2 ms`, `12 ms`, `1.24 s`, `42 s`, `1 min 05 s` or `3 h 20 min`; a dash for None."""
     if seconds is None:
         return "-"
     if math.isinf(seconds):
@@ -77,7 +77,7 @@ def count(number: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """`0`, `0.4`, `12`, `1,204`: one decimal below 10."""
+    """Return `0`, `0.4`, `12` or `1,204`: one decimal below 10."""
     return f"{per_second:.1f}" if 0 < per_second < 10 else count(per_second)  # noqa: PLR2004 - see above
 
 

@@ -86,7 +86,7 @@ class SignIn:
         raise RateLimited("Too many wrong passwords. A link from valerix dashboard works immediately", retry_after=wait)
 
     def _code(self, given: str) -> _Code | None:
-        """Return what a genuine code says; None for anything else."""
+        """Return the content of a genuine code; None for anything else."""
         if len(given) > MAX_CODE_LENGTH or not given.isascii():
             return None
         try:

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 LIVE, HALTED, REPLICAS, RECENT = "chaos:live", "chaos:halted", "chaos:replicas", "chaos:recent"
-REPLICA_TTL_MS = 1000  # a replica without a heartbeat for this long is gone
+REPLICA_TTL_MS = 1000  # a replica without a heartbeat for this long has ended
 RETENTION_SECONDS = 86_400  # of ended activations
 MAX_LISTED = 20  # ended activations in a view
 MAX_STORED = 100

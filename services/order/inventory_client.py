@@ -135,7 +135,7 @@ class InventoryClient:
         return item_id in self._known_items
 
     async def is_unknown_item(self, item_id: str) -> bool:
-        """Return whether inventory says that the item does not exist. Existing items are asked for once.
+        """Return whether inventory reports that the item does not exist. Existing items are looked up once.
 
         Returns False if inventory does not respond: the deduction will decide.
         """

@@ -61,7 +61,7 @@ class Origin:
 
     @property
     def was_learned(self) -> bool:
-        """Return whether the identity was known at any time."""
+        """True if the identity was known at any time."""
         return self._learned is not None
 
     def learn(self, identity: str, secret: str) -> None:
