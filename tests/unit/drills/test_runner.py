@@ -39,9 +39,10 @@ def test_a_run_passes_only_if_everything_was_measured_and_held(world: World, out
     assert small(world).outcome == outcome
 
 
-def test_a_run_whose_load_fails_is_inconclusive_with_the_error() -> None:
+def test_a_run_whose_load_fails_ends_then_with_the_error() -> None:
     found = small(World(load_fails_at=2.0))
     assert "the load failed: No space left on device" in found.why[0]
+    assert found.seconds < 3.0
 
 
 def small(world: World, script: list[Hit] | None = None, **changes: Any) -> Receipt:
