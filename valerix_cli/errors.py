@@ -8,7 +8,7 @@ CliError                     1    tried and failed
 ├── DomainError              5    refused by the domain (no stock, key reused)
 ├── ExpectationError        10    an expectation or an objective was missed
 ├── InvariantError          11    an invariant is broken
-├── InconclusiveError       12    not enough to say either way
+├── InconclusiveError       12    inconclusive: too few data
 ├── RollbackError           13    roll-back not confirmed, faults may be live
 ├── RegressionError         14    worse than the baseline
 ├── ChangesFoundError       20    `diff --exit-code` found changes
@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
 
     @classmethod
     def of(cls, end: BaseException) -> "ExitCode":
-        """The exit code of a command that a signal has ended: that of SystemExit, or 130 for KeyboardInterrupt."""
+        """Return the exit code of a command ended by a signal: that of SystemExit, or 130 for KeyboardInterrupt."""
         return cls(int(end.code or 0)) if isinstance(end, SystemExit) else cls.INTERRUPTED
 
 

@@ -33,7 +33,7 @@ wait for the locks of a stopped process continue instead of failing with it."""
 CHECK_LIMIT = 1.0  # seconds for an idle connection to respond
 CANCEL_LIMIT = 0.3  # seconds to send the server a request to cancel, and again for it to do so
 LOOK_LIMIT = 1.0  # seconds to query the state of abandoned statements
-AT_ONCE = 0.01  # seconds: of what is idle, or nothing
+AT_ONCE = 0.01  # seconds for connections that should be idle
 POLL = 0.1  # seconds, as psycopg does
 
 POOL_WAIT = Histogram(

@@ -80,7 +80,7 @@ class FastRoute:
         return await self._answer(self._request(scope), content)
 
     async def _answer(self, request: AnyRequest, content: bytes | None) -> Response[Any]:
-        """`content` None: the body has not been read yet."""
+        """Return the response; `content` None: the body has not been read yet."""
         try:
             for guard in self._guards:
                 await guard(request, self._route)

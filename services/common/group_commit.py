@@ -1,8 +1,8 @@
 """Group commit: items that arrive while a commit is in flight are committed together by the next one.
 
 There is no timer, so a single item does not wait. Under load a batch has the items that arrived during the last
-commit, and those that each further pass of the event loop adds. Source: DeWitt et al., "Implementation Techniques for
-Main Memory Database Systems", SIGMOD 1984.
+commit, and those that each further iteration of the event loop adds. Source: DeWitt et al., "Implementation
+Techniques for Main Memory Database Systems", SIGMOD 1984.
 """
 
 import asyncio

@@ -117,7 +117,7 @@ def _answer(health: Health) -> Response[Health]:
 
 
 def health_routes(identity: Identity) -> list[HTTPRouteHandler]:
-    """Routes for /health, /health/live, /health/ready and /health/deep.
+    """Return the routes for /health, /health/live, /health/ready and /health/deep.
 
     They run the probes in the application's state, put there as `own_probes` and `downstream_probes` once it is up.
     """

@@ -116,7 +116,7 @@ async def _mend(client: _Client, commands: Sequence[Sequence[Any]]) -> None:
         if expected is None:
             continue
         key = args[list(args).index(b"STREAMS") + 1] if args[0] == "XREADGROUP" else args[1]
-        found = (await client.type(key)).decode()  # type: ignore[union-attr]  # it does not decode by itself
+        found = (await client.type(key)).decode()  # type: ignore[union-attr]  # it does not decode replies
         if found not in {expected, "none"}:
             await client.unlink(key)
             log.warning("a key in Redis had a wrong type and is deleted", key=str(key), type=found, expected=expected)

@@ -102,7 +102,7 @@ def run(service: str, settings_type: type[S], build: Callable[[S], RequestMiddle
         tracing.configure(service, settings.replica, os.environ)
         app = build(settings)
     except SettingsError as error:
-        log.error("settings refused", why=str(error))  # noqa: TRY400 - the message says it all, a traceback would not
+        log.error("settings refused", why=str(error))  # noqa: TRY400 - a message without a traceback is enough
         sys.exit(2)
     logging.configure(service, settings.replica, settings.log_level)
     try:

@@ -47,7 +47,7 @@ async def get_chaos(state: State) -> ChaosView:
 
 @get("/{activation_id:str}/hits", responses=responses(401, 403, 404, 503))
 async def get_hits(state: State, activation_id: FromPath[str]) -> HitsView:
-    """Every attempt that an activation hit, by order, over all replicas."""
+    """Return every attempt that an activation hit, by order, over all replicas."""
     return await chaos.hits(state.redis, state.chaos_leases, activation_id)
 
 

@@ -97,7 +97,7 @@ class OrderClient:
         return self._replicas.get(path("api", "orders", str(order_id), "events"), OrderEvents)
 
     def newest(self, *, limit: int, status: str | None = None, item_id: str | None = None) -> list[Order]:
-        """Up to `limit` orders, newest first."""
+        """Return up to `limit` orders, newest first."""
         found: list[Order] = []
         for page in self._pages(min(limit, PAGE), status, item_id):
             found += page

@@ -148,7 +148,7 @@ class Api:
         return found
 
     def patch(self, reference: Ref, body: Any, manager: str) -> Object:
-        """Set single fields, as `manager`: a JSON merge patch."""
+        """Change single fields, as `manager`, by a JSON merge patch."""
         query, kind = {"fieldManager": manager}, "application/merge-patch+json"
         found: Object = self._json("PATCH", self._path(reference), query, body, content_type=kind, about=str(reference))
         return found

@@ -116,7 +116,7 @@ class _Tunnel:
     def __init__(
         self, client: socket.socket, reach: Callable[[], tuple[str, socket.socket]], *, sessions: bool
     ) -> None:
-        """Raises UnreachableError if no pod can be reached."""
+        """Raise UnreachableError if no pod can be reached."""
         self._client, self._reach, self._sessions = client, reach, sessions
         self._lock = threading.Lock()
         self._is_answered = True  # the last bytes came from the pod

@@ -144,7 +144,7 @@ def _postgres_cluster(manifest: Object) -> State:
 
 
 def _claim(manifest: Object) -> State:
-    """A bound claim is ready at its requested size; an unbound one waits for its first pod."""
+    """Return the state of a claim: ready once it is bound at its requested size, or if it waits for a first pod."""
     status = manifest.get("status") or {}
     if status.get("phase") != "Bound":
         return READY

@@ -18,7 +18,7 @@ _PARTS = frozenset({"spec", "data", "binaryData", "rules", "subjects"})
 def applied(live: Object, manager: str = MANAGER) -> Object:
     """Return the fields that `manager` has applied, with their current values, and those that identify the object.
 
-    Applied again as it is, it changes nothing.
+    To apply the result again changes nothing.
     """
     found: Object = {}
     for entry in _entries(live):
@@ -46,7 +46,7 @@ def is_written_by(live: Object, manager: str = MANAGER) -> bool:
 
 
 def fields_of_others(live: Object, manager: str = MANAGER) -> list[str]:
-    """The fields, as `.spec.replicas (set by kubectl)`, that other people's tools have set and `manager` has not."""
+    """Return the fields, as `.spec.replicas (set by kubectl)`, that other tools have set and `manager` has not."""
     entries = list(_entries(live))
     owned = {path for entry in entries if entry["manager"] == manager for path in _paths(entry["fieldsV1"])}
     found = {
@@ -86,13 +86,13 @@ def _paths(fields: Mapping[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _keys(key: str) -> str:
-    """`name="order"` out of `{"name":"order"}`, as the API server writes it in its messages."""
+    """Return `name="order"` for `{"name":"order"}`, the notation of the API server's messages."""
     found = json.loads(key)
     return ",".join(f"{name}={json.dumps(value)}" for name, value in found.items()) if isinstance(found, dict) else key
 
 
 def _part(value: Any, fields: Mapping[str, Any]) -> Any:
-    """The part of a value that `fields` speaks of; all of it where they name no parts."""
+    """Return the part of a value that `fields` describes; all of it if they name no parts."""
     names = [name for name in fields if name != "."]
     if not names:
         return value

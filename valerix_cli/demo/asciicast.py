@@ -35,7 +35,7 @@ class Recording:
     def __init__(
         self, path: Path, width: int, height: int, title: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Raises BadUsageError if the file cannot be written."""
+        """Raise BadUsageError if the file cannot be written."""
         try:
             self._file = os.fdopen(files.open_to_replace(path, _RECORDING), "w", encoding="utf-8", newline="\n")
         except OSError as error:

@@ -63,7 +63,7 @@ class Stills:
     """Writes one SVG per step into a directory, with the last screen of the step."""
 
     def __init__(self, directory: Path, size: Callable[[], Size]) -> None:
-        """Raises CliError if the directory cannot be created."""
+        """Raise CliError if the directory cannot be created."""
         self._directory, self._size = directory, size
         self.written: list[str] = []
         try:

@@ -246,7 +246,7 @@ def _time(seconds: float | None) -> str:
 
 
 def demo_view(demo: Demo) -> RenderableType:
-    """The summary: a line per step."""
+    """Return the summary: a line per step."""
     parts: list[RenderableType] = [
         table(
             "step",

@@ -59,7 +59,7 @@ class CheckTask:
     check: Callable[[], Iterable[Finding]]
     timeout_hint: str
     pid: int | None = None
-    """The process that it asks, if it is on this machine."""
+    """The process that it checks, if it is on this machine."""
 
 
 def skipped_without_platform(*about: Subject) -> CheckTask:

@@ -22,6 +22,6 @@ def meaning(code: str) -> str:
 
 
 def lookup(code: str) -> list[Entry]:
-    """Every entry of that code; `urn:valerix:problem:` in front of a slug is passed over."""
+    """Return every entry of that code; a prefix `urn:valerix:problem:` is ignored."""
     normalized = code.lower().removeprefix("urn:valerix:problem:")
     return [entry for entry in ENTRIES if entry.code == normalized]

@@ -21,6 +21,6 @@ class Entry:
 
 @dataclass(frozen=True)
 class Problem(Entry):
-    """A refusal by a service, and the error a command ends with because of it."""
+    """A problem of a service, and the error of a command for it."""
 
     error: type[CliError] = CliError

@@ -1,4 +1,4 @@
-"""The problems a service may answer with, explained, and the error a command ends with because of each."""
+"""The problems of the services, explained, and the error of a command for each."""
 
 from valerix_cli.error_reference.entry import Problem
 from valerix_cli.errors import BadUsageError, CliError, DomainError, GuardError, UnreachableError

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Iterable
 from functools import cache

@@ -2,7 +2,7 @@
 
 import math
 import os
-import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 import time
 from collections.abc import Callable

@@ -30,7 +30,7 @@ class DataStores:
         self._servers = ServerGroup(directory, context)
 
     def databases(self) -> dict[str, Database]:
-        """The addresses of the servers that have been started."""
+        """Return the addresses of the servers that have been started."""
         return self._servers.places()
 
     async def start(self, postgres: Literal["embedded", "system"] | None, environ: Mapping[str, str]) -> Dependencies:

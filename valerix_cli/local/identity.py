@@ -6,7 +6,7 @@ directory, so that a forged file cannot cause another user's process to be signa
 
 import os
 import signal
-import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 from pathlib import Path
 from typing import Self
 

@@ -3,7 +3,7 @@
 import os
 import pwd
 import signal
-import subprocess  # nosec B404 # nosec B404 # programs are started by their arguments, never by a shell
+import subprocess  # nosec B404 # programs are started by their arguments, never by a shell
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Launch:
     on_death: signal.Signals = signal.SIGKILL
 
     def argv(self) -> list[str]:
-        """The complete command line, for callers that start the process themselves."""
+        """Return the complete command line, for callers that start the process themselves."""
         who = (str(self.account.uid), str(self.account.gid)) if self.account else ("-", "-")
         parent = (str(os.getpid()), str(self.on_death.value))
         return [sys.executable, "-I", "-S", LAUNCHER, *parent, *who, *self.command]

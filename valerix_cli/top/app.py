@@ -59,7 +59,7 @@ class TopApp(App[None]):
     TITLE = "valerix-top"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
-    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - App says it is of instances
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - App declares it for instances
         (0, "-low"),
         (_TALL, "-tall"),
     ]

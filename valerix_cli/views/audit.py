@@ -34,7 +34,7 @@ def audit_view(audit: Audit) -> RenderableType:
 
 
 def invariant_line(one: Invariant) -> str:
-    """An invariant with another verdict than before, in one line."""
+    """Return an invariant with a new verdict in one line."""
     first = f": {one.examples[0].subject}: {one.examples[0].wrong}" if one.examples else ""
     return f"{one.name} {_mark(one)}, {one.checked} {one.of} checked, {one.broken} broken{first}"
 
@@ -59,7 +59,7 @@ def _verdict(one: Invariant) -> Text:
 
 
 def _mark(one: Invariant) -> str:
-    """The mark of a verdict; another one if there was nothing to check."""
+    """Return the mark of a verdict; another one if there was nothing to check."""
     return _NOTHING if one.verdict == "held" and not one.checked else _MARKS[one.verdict]
 
 

@@ -37,7 +37,7 @@ class Customer:
         threading.Thread(target=self._place, name="customer", daemon=True).start()
 
     def answer(self) -> OrderResponse | None:
-        """The final response, if there is one."""
+        """Return the final response, if there is one."""
         return self._sent.result() if self._sent.done() else None
 
     @property

@@ -31,6 +31,6 @@ def _verdict(audit: Audit) -> Text:
 
 
 def _broken(one: Invariant) -> Text:
-    """A violated invariant and its first example."""
+    """Return a violated invariant and its first example."""
     first = one.examples[0]
     return Text(f"{one.name} ({one.verdict}, {one.broken:,}): {first.subject}: {first.wrong}")
