@@ -75,7 +75,7 @@ def _escape_values(value: Any, name: str) -> Any:  # noqa: PLR0911 - one case pe
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.replace(value, **changed)
-    import msgspec  # noqa: PLC0415 - what has such fields has imported it
+    import msgspec  # noqa: PLC0415 - a value with such fields has imported it
 
     return msgspec.structs.replace(value, **changed)
 

@@ -45,7 +45,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """All layers by descending precedence, and the project file, whether it is one of them or not."""
+    """All layers by descending precedence, and the project file, which is a layer only if it is trusted."""
 
     layers: tuple[Layer, ...]
     project: Project | None = None

@@ -160,7 +160,7 @@ class ClientConnections:
 
 
 def _state(one: HttpProtocol) -> tuple[str | int, ...]:
-    """Return what the client has to do next, with values that change when it makes progress."""
+    """Return the step that the client has to take next, with values that change when it makes progress."""
     if one.is_lingering:
         return ("linger",)
     if unsent := one.transport.get_write_buffer_size():

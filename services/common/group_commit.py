@@ -41,7 +41,7 @@ TIMEOUT_CHECKS = 10
 
 
 class BatchResult(msgspec.Struct, Generic[R], frozen=True):
-    """The results of a batch, which are delivered at once, and what to await before the next batch."""
+    """The results of a batch, which are delivered at once, and an awaitable that delays the next batch."""
 
     results: list[R]
     free: Awaitable[object]
@@ -52,7 +52,7 @@ class GroupCommit(Generic[T, R]):
 
     `flush` takes a batch and returns one result per item, in order. Up to `max_in_flight` flushes run at once.
     When a batch of several fails, each item is tried alone, so that one bad item fails alone; unless the
-    failure is one of `outages`, where trying again would only multiply the wait. A result that takes longer than
+    failure is one of `outages`, where a retry would only multiply the wait. A result that takes longer than
     `timeout` seconds becomes a TimeoutError; its item may still be flushed.
     """
 

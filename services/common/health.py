@@ -1,6 +1,6 @@
 """Health endpoints: the process, its own dependencies, everything downstream.
 
-Readiness probes only what this service owns: if it probed another service, one fault would take both out of service.
+Readiness probes only this service's own dependencies: otherwise a fault of one service would take others out, too.
 """
 
 import asyncio

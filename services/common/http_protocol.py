@@ -280,7 +280,7 @@ class HttpProtocol(DirectProtocol):
             self._last = answer
 
     def _end_with(self, answer: bytes) -> None:
-        """Write the last response, and wait until the client has read it: closing with unread input sends a reset."""
+        """Write the last response and half-close, so that the client can read it: closing with unread input resets."""
         self.is_ending, self._last, self._held = True, None, b""
         if not self.transport.is_closing():
             self.transport.write(answer)

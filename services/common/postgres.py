@@ -34,7 +34,7 @@ OUTAGES: tuple[type[Exception], ...] = (
 """The database is unreachable, has disconnected or has ended a transaction: a 503 without a traceback."""
 
 CHECK_EVERY = (
-    0.5  # seconds between looks at idle connections, so that a restarted server is noticed before a caller pays
+    0.5  # seconds between checks of idle connections, so that a restarted server is noticed before a request fails
 )
 WAIT_AT_MOST = 2.0  # seconds that a caller waits for a connection
 _VANISHED: dict[str, Any] = {

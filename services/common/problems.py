@@ -76,7 +76,7 @@ def document(
     sent = dict(headers or {})
     if status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named with each 401
         sent["WWW-Authenticate"] = 'Bearer realm="valerix"'
-    if status == 413:  # noqa: PLR2004 - what was not read of the body cannot be skipped, so the connection ends
+    if status == 413:  # noqa: PLR2004 - the unread rest of the body cannot be skipped, so the connection ends
         sent["Connection"] = "close"
     request_id = request_context.request_id.get()
     body = {

@@ -1,6 +1,6 @@
 """Processes orders from acceptance to their final state, for requests and for the worker.
 
-Each step is a group commit: what arrives while one batch is written goes into the next.
+Each step is a group commit: orders that arrive while one batch is written go into the next.
 """
 
 import asyncio

@@ -65,7 +65,7 @@ class ResponseCache:
     def put(self, order: Order) -> "asyncio.Future[None]":
         """Cache a finished order. The future is done once it is stored, or storing it has failed.
 
-        Call it as soon as the database has answered: the entry is signed for the database that is known now.
+        Call it as soon as the database has responded: the entry is signed for the database that is known now.
         """
         if (seal := self._origin.seal) is None:
             skipped: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,7 +1,7 @@
 """`python -m services.order.worker`: the worker, which processes queued orders.
 
-The sweeper looks for due orders at an interval; a wake-up from Redis makes it look sooner. Both process only orders
-they have claimed.
+The sweeper claims due orders at an interval; a wake-up from Redis has an order claimed sooner. Both process only orders
+that they have claimed.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Worker:
         await reader.acknowledge(wake_ups)
 
     def _capacity(self) -> int:
-        """Return how many orders to claim: none while the breaker is open, one for a trial call, else what fits."""
+        """Return how many orders to claim: none while the breaker is open, one for a trial call, else the capacity."""
         breaker = self._runtime.breaker_sync.breaker
         if breaker.retry_in() > 0:
             return 0

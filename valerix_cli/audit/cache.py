@@ -42,7 +42,7 @@ class CachedResponses(msgspec.Struct, frozen=True):
     unavailable_reason: str | None = None
 
     def for_database(self, identity: str) -> dict[str, CachedOrder]:
-        """Return the orders by key that a service of this database would answer with, if their signature is valid."""
+        """Return the orders by key that a service of this database would return, if their signature is valid."""
         digest = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         return {key: order for (origin, key), order in self.orders.items() if origin == digest}
 

@@ -74,7 +74,7 @@ class Finding(msgspec.Struct, frozen=True):
     examples: Sequence[Example] = ()
 
     def merge(self, other: "Finding") -> "Finding":
-        """Combine two results about the same things."""
+        """Combine two results of the same kind."""
         examples = [*self.examples, *other.examples][:MAX_EXAMPLES]
         return Finding(max(self.checked, other.checked), self.broken + other.broken, examples)
 

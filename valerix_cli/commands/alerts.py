@@ -24,7 +24,7 @@ def alerts(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
 ) -> None:
-    """Show firing and pending alerts, with reasons; exit 12 if a rule was not evaluated.
+    """Show firing and pending alerts, with reasons; exit 12 if there is no rule, or one was not evaluated.
 
     `valerix up --monitoring` starts the Prometheus that evaluates the rules.
     """

@@ -53,7 +53,7 @@ def _opened(api: Api, namespace: str, name: str) -> dict[str, str]:
 
 
 def databases_of(api: Api, namespace: str, forwards: Forwards) -> tuple[str | None, str | None]:
-    """Return the auditor's addresses of both databases; None where PostgreSQL or its password cannot be read.
+    """Return the auditor's addresses of both databases; None if PostgreSQL or its password cannot be read.
 
     libpq uses TLS if the server offers it, without verification: libpq reads an authority from a file only, and no
     certificate names this machine's port. The API server has authenticated the pod.

@@ -20,7 +20,7 @@ from valerix_cli.units import format_duration
 
 _POSTGRES, _SCHEMA = Subject("databases", "postgres"), Subject("schema", "schema")
 _CLOCK = Subject("clock", "clock")
-_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - what PostgreSQL says # nosec B105
+_WRONG_PASSWORD = "password authentication failed"  # noqa: S105 - a message of PostgreSQL # nosec B105
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"la
 
     @property
     def description(self) -> str:
-        """A short description for people."""
+        """A short description for messages."""
         match self.kind:
             case "gremlin":
                 delay = f" of {format_duration(self.delay)}" if self.gremlin == "latency" else ""

@@ -24,7 +24,7 @@ def needed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def needed_by_supervisor(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return those with Valerix's own settings added, for a supervisor in the background."""
+    """Return the variables that a background supervisor inherits: those of a service, and Valerix's own."""
     return needed(environ) | {name: value for name, value in environ.items() if name.startswith(_OURS)}
 
 

@@ -1,4 +1,4 @@
-"""Execute another program, optionally as another user, that is killed when its parent dies.
+"""Execute another program, optionally as another user, that gets a signal when its parent dies.
 
 Started by path with `python -I -S`: it may import only the standard library.
 Arguments: the parent's pid, the signal to get when it dies, uid and gid (or "-" twice), then the command.

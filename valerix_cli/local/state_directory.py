@@ -94,7 +94,7 @@ def _neither_file_nor_directory(directory: Path) -> Iterator[Path]:
                     yield Path(entry.path)
 
 
-def _refuse_unless(place: Path, right: bool, otherwise: str, access: int = 0) -> None:  # noqa: FBT001 - what is judged
+def _refuse_unless(place: Path, right: bool, otherwise: str, access: int = 0) -> None:  # noqa: FBT001 - the condition
     if not right:
         raise OSError(errno.EINVAL, otherwise, str(place))
     if access and not os.access(place, access):

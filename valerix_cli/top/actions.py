@@ -17,7 +17,7 @@ from valerix_cli.contexts.model import Context
 
 
 class Actions(Protocol):
-    """The actions. Each raises CliError, and may take seconds, so it belongs into a thread."""
+    """The actions. Each raises CliError, and may take seconds, so it is run in a thread."""
 
     def place(self, request: OrderRequest) -> OrderResponse: ...
 
