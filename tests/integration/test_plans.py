@@ -19,7 +19,7 @@ BATCHES, EACH = 10, 300  # orders stored after that
 LINES = 10
 AT_MOST = BATCHES * EACH // 4  # rows read for those: a scan of a whole table reads more, an index few
 
-_MEASUREMENTS, _PAUSE = 20, 0.5  # seconds between measurements, in which autovacuum may finish
+_MEASUREMENTS, _PAUSE = 120, 0.5  # seconds between measurements, in which autovacuum may finish
 
 
 @pytest.fixture
