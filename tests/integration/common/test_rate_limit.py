@@ -157,8 +157,9 @@ async def test_every_request_is_allowed_at_once_without_redis() -> None:
 @pytest.mark.timed
 async def test_every_request_is_allowed_within_the_timeout_of_an_unresponsive_redis(hasty: Redis) -> None:
     async with replica(hasty, per_minute=1, patience=REDIS_LIMIT) as client:
-        await hasty.client_pause(600)
-        async with asyncio.timeout(0.9 * slowdown()):
+        slower = slowdown()
+        await hasty.client_pause(round(600 * slower))
+        async with asyncio.timeout(0.9 * slower):
             assert await statuses(client, 50) == {200: 50}
             assert await statuses(client, 50) == {200: 50}
 
