@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    runs = (("4", "not timed and not long"), ("6", "timed and not long", *TIMED))
+    runs = (("4", "not timed and not long"), ("4", "timed and not long", *TIMED))
     failed = []
     for processes, which, *folders in runs:  # all of them, so that `--last-failed` then knows every test that failed
         try:
