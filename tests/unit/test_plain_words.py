@@ -60,6 +60,13 @@ def test_documentation_has_no_avoided_word(page: Path) -> None:
     assert avoided(page, prose) == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paragraphs_of_documentation_begin_with_their_subject(page: Path) -> None:
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    blocks = re.split(r"\n\n|\n(?=(?:[-*]|\d+\.) )", prose)  # paragraphs and entries of lists
+    assert [block for block in blocks if OPENING.match(block.lstrip("-*0123456789. \n"))] == []
+
+
 def test_docstrings_and_messages_have_no_avoided_word() -> None:
     found = {str(module.relative_to(ROOT)): avoided(module, "\n".join(texts(module))) for module in MODULES}
     assert {name: words for name, words in found.items() if words} == {}
